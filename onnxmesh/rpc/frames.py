@@ -1,0 +1,131 @@
+"""Frames and their wire form.
+
+An Envelope is an ordinary protobuf message (protos/onnxmesh/v1/frame.proto), so that any language can speak it. Here it is
+taken apart and put together by hand at its two outermost levels: payloads then are views of the received
+bytes, and are copied once, into the bytes that gRPC sends.
+
+Source: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import CorruptData
+from onnxmesh.tensors.tensor import Buffer
+from onnxmesh.v1.frame_pb2 import FrameHeader
+
+ALIGNMENT = 16
+"""Payloads begin at a multiple of this many bytes from the start of the Envelope."""
+
+_LENGTH_DELIMITED = 2
+_FRAMES = b"\x0a"  # Envelope.frames = 1
+_HEADER = b"\x0a"  # Frame.header = 1
+_PADDING = b"\x12"  # Frame.padding = 2
+_PAYLOADS = b"\x1a"  # Frame.payloads = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One thing said on a stream.
+
+    Attributes:
+        header: What is said.
+        payloads: Tensor contents that belong to it, in the order of the header's tensors.
+    """
+
+    header: FrameHeader
+    payloads: tuple[Buffer, ...] = ()
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of all payloads."""
+        return sum(len(payload) for payload in self.payloads)
+
+
+def encode(frames: Iterable[Frame]) -> bytes:
+    """Returns the Envelope that holds `frames`; no frames give an empty one, a heartbeat."""
+    parts: list[Buffer] = []
+    position = 0
+    for frame in frames:
+        header = frame.header.SerializeToString()
+        head = _HEADER + _varint(len(header)) + header
+        tags = [_PAYLOADS + _varint(len(payload)) for payload in frame.payloads]
+        body = len(head) + sum(len(tag) for tag in tags) + frame.payload_bytes
+        padding = b""
+        if frame.payload_bytes >= ALIGNMENT:
+            # The frame's own length has a varint whose size depends on the padding: take the longest.
+            before = position + 1 + len(_varint(body + ALIGNMENT + 1)) + len(head) + 2 + len(tags[0])
+            fill = -before % ALIGNMENT
+            padding = _PADDING + bytes((fill,)) + bytes(fill)
+        length = _varint(body + len(padding))
+        parts += (_FRAMES, length, head, padding)
+        position += 1 + len(length) + body + len(padding)
+        for tag, payload in zip(tags, frame.payloads, strict=True):
+            parts += (tag, payload)
+    return b"".join(parts)
+
+
+def decode(envelope: bytes) -> list[Frame]:
+    """Returns the frames of an Envelope; their payloads are views of it.
+
+    Raises:
+        CorruptData: Not an Envelope (DATA_LOSS).
+    """
+    view = memoryview(envelope)
+    try:
+        return [_frame(part) for field, part in _fields(view) if field == 1]
+    except (DecodeError, IndexError) as error:
+        raise CorruptData(
+            f"expected an Envelope, got {len(envelope)} bytes that are none: {error}"
+        ) from error
+
+
+def _frame(view: memoryview) -> Frame:
+    header: memoryview | bytes = b""
+    payloads: list[memoryview] = []
+    for field, part in _fields(view):
+        if field == 1:
+            header = part
+        elif field == 3:
+            payloads.append(part)
+    return Frame(FrameHeader.FromString(bytes(header)), tuple(payloads))
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yields number and content of each field; every field at these levels is length-delimited."""
+    position, end = 0, len(view)
+    while position < end:
+        tag, position = _read_varint(view, position)
+        if tag & 7 != _LENGTH_DELIMITED:
+            raise DecodeError(f"wire type {tag & 7} at byte {position}")
+        length, position = _read_varint(view, position)
+        if position + length > end:
+            raise DecodeError(f"{length} bytes announced at byte {position}, {end - position} are there")
+        yield tag >> 3, view[position : position + length]
+        position += length
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise DecodeError(f"varint of over 10 bytes at byte {position}")

@@ -1,0 +1,227 @@
+"""One long-lived stream of frames between two processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import grpc.aio
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import CorruptData, MeshError, Unavailable
+from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
+from onnxmesh.rpc.frames import Frame, decode, encode
+from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
+
+HEARTBEAT_S = 1.0
+"""An idle side sends an empty Envelope this often."""
+
+SILENCE_S = 3.0
+"""A peer that says nothing for this long is taken for dead."""
+
+HIGH_WATER_BYTES = 64 << 20
+"""`Link.send` waits while more than this is queued."""
+
+
+class Pipe(Protocol):
+    """One end of a gRPC bidirectional stream of bytes, dialled or accepted."""
+
+    async def read(self) -> bytes | None:
+        """Returns the next message; None where the stream has ended."""
+
+    async def write(self, message: bytes) -> None:
+        """Sends one message; waits for flow control."""
+
+
+class Link:
+    """Frames to and from one peer.
+
+    Frames queued while a message is being written leave together in the next one. Large frames leave
+    in chunks and arrive whole.
+
+    Attributes:
+        peer: Node id of the other side.
+        generation: Generation that the other side said it is.
+        closed: Set once the link has ended.
+
+    Args:
+        pipe: The stream, after both Hellos.
+        peer: Node id of the other side.
+        generation: Generation that the other side said it is.
+        on_frame: Called on the event loop with each whole frame; must not block.
+        clock: Seconds, monotonic.
+        chunk_bytes: Frames with more payload than this are sent in pieces of this size.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        peer: str,
+        generation: int,
+        on_frame: Callable[[Link, Frame], None],
+        *,
+        clock: Clock,
+        chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    ) -> None:
+        self.peer = peer
+        self.generation = generation
+        self._pipe = pipe
+        self._on_frame = on_frame
+        self._clock = clock
+        self._chunk_bytes = chunk_bytes
+        self._queue: deque[Frame] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._heard_at = clock()
+        self._open = True
+        self._leaving = False
+        self.closed = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can be sent."""
+        return self._open and not self._leaving
+
+    async def send(self, frame: Frame) -> None:
+        """Queues `frame`; waits while too much is queued already.
+
+        Raises:
+            Unavailable: The link is closed (UNAVAILABLE).
+        """
+        for piece in split(frame, self._chunk_bytes):
+            if not self._room.is_set():
+                await self._room.wait()
+            if not self.is_open:
+                raise Unavailable(f"the stream to {self.peer} is closed")
+            self._enqueue(piece)
+
+    def send_soon(self, header: FrameHeader) -> None:
+        """Queues a frame without payloads at once; a closed link drops it."""
+        if self.is_open:
+            self._enqueue(Frame(header))
+
+    def leave(self) -> None:
+        """Says Goodbye after what is queued and ends the stream."""
+        if self.is_open:
+            self._enqueue(Frame(FrameHeader(goodbye=Goodbye())))
+            self._leaving = True
+
+    async def run(self) -> MeshError | None:
+        """Carries frames until the stream ends.
+
+        Returns:
+            None where either side said Goodbye, else why the link broke.
+        """
+        failure: MeshError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                jobs = [
+                    tasks.create_task(job) for job in (self._read(), self._write(), self._watch_silence())
+                ]
+                await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+                for job in jobs:
+                    job.cancel()
+        except* MeshError as group:
+            failure = next(error for error in _leaves(group) if isinstance(error, MeshError))
+        except* (grpc.aio.BaseError, grpc.aio.AioRpcError) as group:
+            failure = Unavailable(f"the stream to {self.peer} broke: {_reason(next(_leaves(group)))}")
+        finally:
+            self._open = False
+            self._room.set()
+            self._queue.clear()
+            self.closed.set()
+        return failure
+
+    def _enqueue(self, frame: Frame) -> None:
+        self._queue.append(frame)
+        self._queued_bytes += frame.payload_bytes
+        if self._queued_bytes > HIGH_WATER_BYTES:
+            self._room.clear()
+        self._wake.set()
+
+    async def _read(self) -> None:
+        assembler = Assembler()
+        while (message := await self._pipe.read()) is not None:
+            self._heard_at = self._clock()
+            for piece in decode(message):
+                frame = assembler.feed(piece)
+                if frame is None:
+                    continue
+                if frame.header.WhichOneof("kind") == "goodbye":
+                    return
+                self._on_frame(self, frame)
+        if not self._leaving:
+            raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
+
+    async def _write(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._pipe.write(b"")
+                continue
+            frames = self._take()
+            await self._pipe.write(encode(frames))
+            if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
+                return
+
+    def _take(self) -> list[Frame]:
+        """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
+        frames: list[Frame] = []
+        size = 0
+        while self._queue and (not frames or size + self._queue[0].payload_bytes <= self._chunk_bytes):
+            frame = self._queue.popleft()
+            size += frame.payload_bytes
+            frames.append(frame)
+        self._queued_bytes -= size
+        if self._queued_bytes <= HIGH_WATER_BYTES:
+            self._room.set()
+        if not self._queue:
+            self._wake.clear()
+        return frames
+
+    async def _watch_silence(self) -> None:
+        while True:
+            before = self._clock()
+            await asyncio.sleep(HEARTBEAT_S)
+            if self._clock() - before > 2 * HEARTBEAT_S:
+                # This process stood still itself; what the peer said waits to be read.
+                self._heard_at = self._clock()
+            silence_s = self._clock() - self._heard_at
+            if silence_s > SILENCE_S:
+                raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
+
+
+def hello_of(message: bytes | None, who: str) -> tuple[str, int]:
+    """Returns node id and generation from the first message of a stream.
+
+    Raises:
+        Unavailable: The stream ended before it (UNAVAILABLE).
+        CorruptData: It is no Hello (DATA_LOSS).
+    """
+    if message is None:
+        raise Unavailable(f"{who} ended the stream before its Hello")
+    frames = decode(message)
+    if len(frames) != 1 or frames[0].header.WhichOneof("kind") != "hello":
+        raise CorruptData(f"expected a Hello from {who} first")
+    hello = frames[0].header.hello
+    return hello.node, hello.generation
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__

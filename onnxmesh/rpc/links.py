@@ -1,0 +1,259 @@
+"""All the links of one process: dialled, accepted, kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import MeshError, Unavailable
+from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES
+from onnxmesh.rpc.frames import Frame, encode
+from onnxmesh.rpc.link import Link, hello_of
+from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
+
+METHOD = "/onnxmesh.v1.StageStream/Exchange"
+
+DIAL_S = 2.0
+"""A peer that is alive answers a Hello in far less."""
+
+_log = structlog.get_logger(__name__)
+
+OnFrame = Callable[[Link, Frame], None]
+OnChange = Callable[[Link], None]
+
+
+def _nothing(_: Link) -> None:
+    """Default of the callbacks."""
+
+
+class Links:
+    """The streams between this process and its peers, one for each peer.
+
+    Use as an async context manager: leaving it says Goodbye on every link and closes all channels.
+
+    Args:
+        node: This process's worker id or gateway id.
+        generation: Grows with every start of it.
+        on_frame: Called with each frame of any peer; must not block.
+        on_up: Called with each link once frames can be sent on it.
+        on_lost: Called once with each link that ended, Goodbye or not.
+        clock: Seconds, monotonic.
+        chunk_bytes: Frames with more payload are sent in pieces of this size.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        generation: int,
+        on_frame: OnFrame,
+        *,
+        on_up: OnChange = _nothing,
+        on_lost: OnChange = _nothing,
+        clock: Clock = monotonic,
+        chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    ) -> None:
+        self._hello = encode([Frame(FrameHeader(hello=Hello(node=node, generation=generation)))])
+        self._on_frame = on_frame
+        self._on_up = on_up
+        self._on_lost = on_lost
+        self._clock = clock
+        self._chunk_bytes = chunk_bytes
+        self._links: dict[str, Link] = {}
+        self._dials: dict[tuple[str, str], asyncio.Task[Link | MeshError]] = {}
+        self._kept: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    async def __aenter__(self) -> Links:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        self._closing = True
+        for link in list(self._links.values()):
+            link.leave()
+        for _, task in self._kept.values():
+            task.cancel()
+        for dial in self._dials.values():
+            dial.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1.0)
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(*failure)
+
+    def get(self, peer: str) -> Link | None:
+        """Returns the open link to `peer`, whoever dialled it, or None."""
+        link = self._links.get(peer)
+        return link if link is not None and link.is_open else None
+
+    async def connect(self, peer: str, address: str) -> Link:
+        """Returns the link to `peer`; dials `address` where there is none.
+
+        Raises:
+            Unavailable: Nobody answers there in time, or somebody else does (UNAVAILABLE).
+        """
+        link = self.get(peer)
+        if link is not None:
+            return link
+        key = (peer, address)
+        dial = self._dials.get(key)
+        if dial is None:
+            dial = self._tasks.create_task(self._try_dial(peer, address))
+            self._dials[key] = dial
+            dial.add_done_callback(lambda _: self._dials.pop(key, None))
+        try:
+            outcome = await asyncio.shield(dial)
+        except asyncio.CancelledError:
+            if dial.cancelled():
+                raise Unavailable(f"dialling {peer} at {address} was given up") from None
+            raise
+        if isinstance(outcome, MeshError):
+            raise outcome
+        return outcome
+
+    def keep(self, peers: Mapping[str, str]) -> None:
+        """Holds links to exactly these peers (id to address): dials, and dials again when one is lost.
+
+        Links that peers opened stay as they are.
+        """
+        for peer, (address, task) in list(self._kept.items()):
+            if peers.get(peer) != address:
+                task.cancel()
+                del self._kept[peer]
+                if (link := self.get(peer)) is not None:
+                    link.leave()
+        for peer, address in peers.items():
+            if peer not in self._kept:
+                self._kept[peer] = (address, self._tasks.create_task(self._keep(peer, address)))
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Returns the handler that accepts links; add it to the process's server."""
+        service, method = METHOD.strip("/").split("/")
+        accept: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._accept)
+        return grpc.method_handlers_generic_handler(service, {method: accept})
+
+    async def _keep(self, peer: str, address: str) -> None:
+        while not self._closing:
+            try:
+                link = await self.connect(peer, address)
+                await link.closed.wait()
+            except MeshError as error:
+                _log.info("peer_not_reached", peer=peer, address=address, error=error.message)
+            # The channel that dialled is gone; its successor gets a moment, so that a peer which accepts
+            # and hangs up is not dialled in a tight loop.
+            await asyncio.sleep(0.1)
+
+    async def _try_dial(self, peer: str, address: str) -> Link | MeshError:
+        # An error that left a task would end every other link of the group.
+        try:
+            return await self._dial(peer, address)
+        except MeshError as error:
+            return error
+
+    async def _dial(self, peer: str, address: str) -> Link:
+        channel = open_channel(address)
+        try:
+            call: Any = channel.stream_stream(METHOD)()
+            async with asyncio.timeout(DIAL_S):
+                await call.write(self._hello)
+                first = await call.read()
+            node, generation = hello_of(None if first is grpc.aio.EOF else first, f"{peer} at {address}")
+            if node != peer:
+                raise Unavailable(f"expected {peer} at {address}, found {node}")
+        except (TimeoutError, grpc.aio.AioRpcError) as error:
+            await channel.close()
+            why = error.details() if isinstance(error, grpc.aio.AioRpcError) else f"no answer in {DIAL_S:g} s"
+            raise Unavailable(f"{peer} at {address} cannot be reached: {why}") from error
+        except BaseException:
+            await channel.close()
+            raise
+        link = self._link(_Dialled(call), node, generation)
+        self._tasks.create_task(self._run_dialled(link, call, channel))
+        return link
+
+    async def _run_dialled(self, link: Link, call: Any, channel: grpc.aio.Channel) -> None:
+        try:
+            await self._run(link)
+            # Lets the Goodbye out: cancelling a call throws away what it has not sent yet.
+            async with asyncio.timeout(0.5):
+                await call.done_writing()
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+        except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            pass
+        finally:
+            call.cancel()
+            await channel.close()
+
+    async def _accept(self, _: Any, context: Any) -> None:
+        first = await context.read()
+        node, generation = hello_of(None if first is grpc.aio.EOF else first, context.peer())
+        await context.write(self._hello)
+        await self._run(self._link(_Accepted(context), node, generation))
+
+    def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
+        link = Link(pipe, node, generation, self._on_frame, clock=self._clock, chunk_bytes=self._chunk_bytes)
+        # The newest link serves; an older one to the same peer, if any, runs out by itself.
+        self._links[node] = link
+        self._on_up(link)
+        return link
+
+    async def _run(self, link: Link) -> None:
+        error: MeshError | None = None
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            error = await link.run()
+        except* Exception as group:  # noqa: BLE001 - a defect on one stream must not end the others
+            _log.error("link_failed", peer=link.peer, exc_info=group)
+        finally:
+            self._running.discard(task)
+            if self._links.get(link.peer) is link:
+                del self._links[link.peer]
+            if error is not None and not self._closing:
+                _log.warning("link_lost", peer=link.peer, error=error.message)
+            self._on_lost(link)
+
+
+class _Dialled:
+    """The caller's end of a stream."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def read(self) -> bytes | None:
+        message = await self._call.read()
+        if message is grpc.aio.EOF:
+            # Raises what ended the call, if that was an error.
+            if not await self._call.code() == grpc.StatusCode.OK:
+                raise Unavailable(f"{await self._call.code()}: {await self._call.details()}")
+            return None
+        return bytes(message)
+
+    async def write(self, message: bytes) -> None:
+        await self._call.write(message)
+
+
+class _Accepted:
+    """The callee's end of a stream."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    async def read(self) -> bytes | None:
+        message = await self._context.read()
+        return None if message is grpc.aio.EOF else bytes(message)
+
+    async def write(self, message: bytes) -> None:
+        await self._context.write(message)

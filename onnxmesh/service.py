@@ -1,0 +1,178 @@
+"""The shell that every service runs in: settings, server, ready line, signals, orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
+
+from onnxmesh.errors import MeshError
+from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES, server_options
+from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.telemetry.logs import LogFormat, LogLevel, configure_logs
+
+_log = structlog.get_logger(__name__)
+
+
+class ServiceSettings(BaseSettings):
+    """Settings that all services have: flags, or environment variables ONNXMESH_<NAME>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ONNXMESH_",
+        frozen=True,
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_enforce_required=False,
+        cli_hide_none_type=True,
+    )
+
+    listen: str = Field("127.0.0.1:0", description="HOST:PORT to serve on; port 0 takes a free one")
+    advertise: str | None = Field(
+        None, description="HOST:PORT at which others reach this service; default: where it listens"
+    )
+    drain_s: float = Field(10.0, ge=0, description="seconds that running requests get when the service stops")
+    log_format: LogFormat = Field("auto", description="auto: text on a terminal, JSON elsewhere")
+    log_level: LogLevel = Field("info", description="least level that is logged")
+    exit_with_parent: bool = Field(False, description="stop when standard input ends")
+
+    @field_validator("listen", "advertise")
+    @classmethod
+    def _host_and_port(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        host, colon, port = address.rpartition(":")
+        if not host or not colon or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"expected HOST:PORT, got '{address}'")
+        return address
+
+
+class Serving:
+    """A server that listens, and how the world reaches it.
+
+    Attributes:
+        server: The gRPC server; add handlers before `start`.
+        health: Health by service name; `""` is the whole process.
+        address: What peers dial; known from the beginning.
+    """
+
+    def __init__(self, settings: ServiceSettings, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self.server = grpc.aio.server(
+            interceptors=[ErrorInterceptor()], options=server_options(max_message_bytes)
+        )
+        self.health = health_aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        try:
+            port = self.server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise SystemExit(f"cannot listen on {settings.listen}: is the address in use?") from error
+        host = settings.listen.rpartition(":")[0]
+        self.address = settings.advertise or f"{host}:{port}"
+
+    async def start(self) -> None:
+        """Begins to serve; health says SERVING for the process."""
+        await self.server.start()
+        await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def announce_end(self) -> None:
+        """Health says NOT_SERVING for everything from now on."""
+        await self.health.enter_graceful_shutdown()
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def run_service(
+    role: str,
+    settings_type: type[S],
+    app: Callable[[S], AbstractAsyncContextManager[Serving]],
+) -> None:
+    """Runs a service until SIGTERM, SIGINT, or, if so set, the end of standard input.
+
+    `app` is entered to start it and left to drain it. Once it serves, the line `ready ROLE HOST:PORT` goes to
+    standard output.
+
+    Args:
+        role: `gateway`, `scheduler` or `worker`.
+        settings_type: Read from flags and environment here and nowhere else; a wrong one ends the
+            process with a line that names it, and exit status 2.
+        app: Builds the service; its context is the time in which it serves.
+    """
+    settings = _read_settings(role, settings_type)
+    configure_logs(role, settings.log_format, settings.log_level)
+    try:
+        _run(_serve(role, settings, app))
+    except MeshError as error:
+        raise SystemExit(f"{role}: {error.message}") from error
+
+
+async def _serve(role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[Serving]]) -> None:
+    async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
+        async with app(settings) as serving:
+            print(f"ready {role} {serving.address}", flush=True)  # noqa: T201 - the supervisor reads it
+            _log.info("serving", address=serving.address)
+            await stop.wait()
+            _log.info("stopping")
+        _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def stop_signals(*, watch_stdin: bool) -> AsyncIterator[asyncio.Event]:
+    """Yields an event that is set by SIGTERM, SIGINT or SIGHUP, and by the end of standard input if asked."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in caught:
+        loop.add_signal_handler(number, stop.set)
+    if watch_stdin:
+
+        def wait_for_end() -> None:
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+            with contextlib.suppress(RuntimeError):  # the loop may be gone by then
+                loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+def _read_settings(role: str, settings_type: type[S]) -> S:
+    try:
+        return CliApp.run(settings_type, cli_exit_on_error=True)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
+            for problem in error.errors()
+        )
+        sys.stderr.write(f"{role}: wrong setting {problems}\n")
+        raise SystemExit(2) from None
+    except SettingsError as error:
+        sys.stderr.write(f"{role}: {error}\n")
+        raise SystemExit(2) from None
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

@@ -1,0 +1,1 @@
+"""What a mesh tells its operators."""

@@ -1,0 +1,1 @@
+"""Tensors as they travel: a name, a datatype, a shape and raw bytes."""

@@ -1,0 +1,101 @@
+"""The wire form of frames."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnxmesh.errors import CorruptData
+from onnxmesh.rpc.frames import ALIGNMENT, Frame, decode, encode
+from onnxmesh.v1.frame_pb2 import Activation, Cancel, Envelope, FrameHeader, Load, RequestKey
+
+payloads = st.lists(st.binary(max_size=70_000), max_size=4)
+headers = st.one_of(
+    st.builds(
+        lambda number, request: FrameHeader(
+            activation=Activation(key=RequestKey(origin="gateway", number=number), request_id=request)
+        ),
+        st.integers(0, 2**64 - 1),
+        st.text(max_size=300),
+    ),
+    st.builds(lambda queued: FrameHeader(load=Load(queued=queued)), st.integers(0, 2**32 - 1)),
+    st.just(FrameHeader(cancel=Cancel())),
+    st.just(FrameHeader()),
+)
+frames = st.lists(st.builds(lambda header, parts: Frame(header, tuple(parts)), headers, payloads), max_size=5)
+
+
+@given(frames)
+def test_decoding_gives_back_what_was_encoded(sent):
+    """Any list of frames survives the wire, in order."""
+    got = decode(encode(sent))
+    assert [frame.header for frame in got] == [frame.header for frame in sent]
+    assert [[bytes(part) for part in frame.payloads] for frame in got] == [
+        [bytes(part) for part in frame.payloads] for frame in sent
+    ]
+
+
+@given(frames)
+def test_an_envelope_is_ordinary_protobuf(sent):
+    """A program without this codec reads the same from the bytes, by the .proto alone."""
+    envelope = Envelope.FromString(encode(sent))
+    assert [FrameHeader.FromString(frame.header) for frame in envelope.frames] == [
+        frame.header for frame in sent
+    ]
+    assert [list(frame.payloads) for frame in envelope.frames] == [
+        [bytes(part) for part in frame.payloads] for frame in sent
+    ]
+
+
+@given(frames)
+def test_what_protobuf_writes_can_be_decoded(sent):
+    """The codec reads what a program without it writes."""
+    envelope = Envelope()
+    for frame in sent:
+        envelope.frames.add(
+            header=frame.header.SerializeToString(), payloads=[bytes(p) for p in frame.payloads]
+        )
+    assert [frame.header for frame in decode(envelope.SerializeToString())] == [f.header for f in sent]
+
+
+@given(headers, st.binary(min_size=ALIGNMENT, max_size=300), headers, st.integers(ALIGNMENT, 20_000))
+def test_the_first_payload_is_aligned(header, small, other, size):
+    """Payloads begin at a multiple of the alignment, whatever stands before them."""
+    message = encode([Frame(header, (small,)), Frame(other, (b"\xa5" * size,))])
+    for frame in decode(message):
+        payload = frame.payloads[0]
+        assert isinstance(payload, memoryview)
+        offset = message.index(bytes(payload))
+        if len(payload) == size:
+            assert offset % ALIGNMENT == 0
+
+
+def test_payloads_are_views():
+    """No payload byte is copied on the way in."""
+    message = encode([Frame(FrameHeader(), (b"0123456789abcdef",))])
+    payload = decode(message)[0].payloads[0]
+    assert isinstance(payload, memoryview)
+    assert payload.obj is message
+
+
+def test_an_empty_envelope_is_a_heartbeat():
+    """Nothing to say takes no bytes."""
+    assert encode([]) == b""
+    assert decode(b"") == []
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_or_harmless(garbage):
+    """Bytes from elsewhere either happen to be an Envelope or raise CorruptData; nothing else."""
+    try:
+        decode(garbage)
+    except CorruptData as error:
+        assert "expected an Envelope" in error.message
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_truncated_envelope_is_corrupt(kept):
+    """A message that lost its end is told apart from a whole one."""
+    message = encode([Frame(FrameHeader(load=Load(queued=1)), (b"x" * 1000,))])
+    with pytest.raises(CorruptData):
+        decode(message[: int(len(message) * kept)])
