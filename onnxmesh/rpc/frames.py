@@ -57,9 +57,12 @@ def encode(frames: Iterable[Frame]) -> bytes:
         body = len(head) + sum(len(tag) for tag in tags) + frame.payload_bytes
         padding = b""
         if frame.payload_bytes >= ALIGNMENT:
-            # The frame's own length has a varint whose size depends on the padding: take the longest.
-            before = position + 1 + len(_varint(body + ALIGNMENT + 1)) + len(head) + 2 + len(tags[0])
-            fill = -before % ALIGNMENT
+            # The padding's size decides how long the varint of the frame's length is, and the other way
+            # round; one ALIGNMENT more makes sure of the longer one.
+            longest = len(_varint(body + 2 + ALIGNMENT))
+            fill = -(position + 1 + longest + len(head) + 2 + len(tags[0])) % ALIGNMENT
+            if len(_varint(body + 2 + fill)) < longest:
+                fill += ALIGNMENT
             padding = _PADDING + bytes((fill,)) + bytes(fill)
         length = _varint(body + len(padding))
         parts += (_FRAMES, length, head, padding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import grpc.aio
@@ -15,14 +16,22 @@ from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
 from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
 
-HEARTBEAT_S = 1.0
-"""An idle side sends an empty Envelope this often."""
 
-SILENCE_S = 3.0
-"""A peer that says nothing for this long is taken for dead."""
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """Sizes and times of a link.
 
-HIGH_WATER_BYTES = 64 << 20
-"""`Link.send` waits while more than this is queued."""
+    Attributes:
+        chunk_bytes: Frames with more payload than this are sent in pieces of this size.
+        high_water_bytes: `Link.send` waits while more than this is queued.
+        heartbeat_s: An idle side sends an empty Envelope this often.
+        silence_s: A peer that says nothing for this long is taken for dead.
+    """
+
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES
+    high_water_bytes: int = 64 << 20
+    heartbeat_s: float = 1.0
+    silence_s: float = 3.0
 
 
 class Pipe(Protocol):
@@ -52,7 +61,7 @@ class Link:
         generation: Generation that the other side said it is.
         on_frame: Called on the event loop with each whole frame; must not block.
         clock: Seconds, monotonic.
-        chunk_bytes: Frames with more payload than this are sent in pieces of this size.
+        limits: Sizes and times.
     """
 
     def __init__(
@@ -63,14 +72,14 @@ class Link:
         on_frame: Callable[[Link, Frame], None],
         *,
         clock: Clock,
-        chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+        limits: LinkLimits,
     ) -> None:
         self.peer = peer
         self.generation = generation
         self._pipe = pipe
         self._on_frame = on_frame
         self._clock = clock
-        self._chunk_bytes = chunk_bytes
+        self._limits = limits
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
@@ -92,7 +101,7 @@ class Link:
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
-        for piece in split(frame, self._chunk_bytes):
+        for piece in split(frame, self._limits.chunk_bytes):
             if not self._room.is_set():
                 await self._room.wait()
             if not self.is_open:
@@ -139,7 +148,7 @@ class Link:
     def _enqueue(self, frame: Frame) -> None:
         self._queue.append(frame)
         self._queued_bytes += frame.payload_bytes
-        if self._queued_bytes > HIGH_WATER_BYTES:
+        if self._queued_bytes > self._limits.high_water_bytes:
             self._room.clear()
         self._wake.set()
 
@@ -160,7 +169,7 @@ class Link:
     async def _write(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(self._limits.heartbeat_s):
                     await self._wake.wait()
             except TimeoutError:
                 await self._pipe.write(b"")
@@ -174,12 +183,12 @@ class Link:
         """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
         frames: list[Frame] = []
         size = 0
-        while self._queue and (not frames or size + self._queue[0].payload_bytes <= self._chunk_bytes):
+        while self._queue and (not frames or size + self._queue[0].payload_bytes <= self._limits.chunk_bytes):
             frame = self._queue.popleft()
             size += frame.payload_bytes
             frames.append(frame)
         self._queued_bytes -= size
-        if self._queued_bytes <= HIGH_WATER_BYTES:
+        if self._queued_bytes <= self._limits.high_water_bytes:
             self._room.set()
         if not self._queue:
             self._wake.clear()
@@ -188,12 +197,12 @@ class Link:
     async def _watch_silence(self) -> None:
         while True:
             before = self._clock()
-            await asyncio.sleep(HEARTBEAT_S)
-            if self._clock() - before > 2 * HEARTBEAT_S:
+            await asyncio.sleep(self._limits.heartbeat_s)
+            if self._clock() - before > 2 * self._limits.heartbeat_s:
                 # This process stood still itself; what the peer said waits to be read.
                 self._heard_at = self._clock()
             silence_s = self._clock() - self._heard_at
-            if silence_s > SILENCE_S:
+            if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
 
 

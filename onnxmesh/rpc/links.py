@@ -14,9 +14,8 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES
 from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.link import Link, hello_of
+from onnxmesh.rpc.link import Link, LinkLimits, hello_of
 from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
 
 METHOD = "/onnxmesh.v1.StageStream/Exchange"
@@ -46,7 +45,7 @@ class Links:
         on_up: Called with each link once frames can be sent on it.
         on_lost: Called once with each link that ended, Goodbye or not.
         clock: Seconds, monotonic.
-        chunk_bytes: Frames with more payload are sent in pieces of this size.
+        limits: Sizes and times of every link.
     """
 
     def __init__(
@@ -58,14 +57,14 @@ class Links:
         on_up: OnChange = _nothing,
         on_lost: OnChange = _nothing,
         clock: Clock = monotonic,
-        chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+        limits: LinkLimits = LinkLimits(),  # noqa: B008 - frozen
     ) -> None:
         self._hello = encode([Frame(FrameHeader(hello=Hello(node=node, generation=generation)))])
         self._on_frame = on_frame
         self._on_up = on_up
         self._on_lost = on_lost
         self._clock = clock
-        self._chunk_bytes = chunk_bytes
+        self._limits = limits
         self._links: dict[str, Link] = {}
         self._dials: dict[tuple[str, str], asyncio.Task[Link | MeshError]] = {}
         self._kept: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -202,7 +201,7 @@ class Links:
         await self._run(self._link(_Accepted(context), node, generation))
 
     def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
-        link = Link(pipe, node, generation, self._on_frame, clock=self._clock, chunk_bytes=self._chunk_bytes)
+        link = Link(pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits)
         # The newest link serves; an older one to the same peer, if any, runs out by itself.
         self._links[node] = link
         self._on_up(link)

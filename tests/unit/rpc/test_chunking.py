@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.chunking import Assembler, split
 from onnxmesh.rpc.frames import Frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 import grpc.aio
 import pytest
+
 from onnxmesh.errors import REASONS, MeshError, Overloaded, TooLarge
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.rpc.status import from_rpc_error

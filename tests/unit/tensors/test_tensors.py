@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.bytes_codec import decode_bytes, encode_bytes
