@@ -19,12 +19,16 @@ from onnxmesh.tensors.tensor import Buffer
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
 ALIGNMENT = 16
-"""Payloads begin at a multiple of this many bytes from the start of the Envelope."""
+"""Payloads of at least this size begin at a multiple of it from the start of the Envelope.
+
+Received messages begin at such an address, and ONNX Runtime's kernels want tensors there.
+"""
 
 _LENGTH_DELIMITED = 2
+_LENGTH_BYTES = 5
 _FRAMES = b"\x0a"  # Envelope.frames = 1
 _HEADER = b"\x0a"  # Frame.header = 1
-_PADDING = b"\x12"  # Frame.padding = 2
+_PADDING = b"\x12"  # Frame.padding = 2, as often as there is something to align
 _PAYLOADS = b"\x1a"  # Frame.payloads = 3
 
 
@@ -52,23 +56,19 @@ def encode(frames: Iterable[Frame]) -> bytes:
     position = 0
     for frame in frames:
         header = frame.header.SerializeToString()
-        head = _HEADER + _varint(len(header)) + header
-        tags = [_PAYLOADS + _varint(len(payload)) for payload in frame.payloads]
-        body = len(head) + sum(len(tag) for tag in tags) + frame.payload_bytes
-        padding = b""
-        if frame.payload_bytes >= ALIGNMENT:
-            # The padding's size decides how long the varint of the frame's length is, and the other way
-            # round; one ALIGNMENT more makes sure of the longer one.
-            longest = len(_varint(body + 2 + ALIGNMENT))
-            fill = -(position + 1 + longest + len(head) + 2 + len(tags[0])) % ALIGNMENT
-            if len(_varint(body + 2 + fill)) < longest:
-                fill += ALIGNMENT
-            padding = _PADDING + bytes((fill,)) + bytes(fill)
-        length = _varint(body + len(padding))
-        parts += (_FRAMES, length, head, padding)
-        position += 1 + len(length) + body + len(padding)
-        for tag, payload in zip(tags, frame.payloads, strict=True):
-            parts += (tag, payload)
+        body: list[Buffer] = [_HEADER, _varint(len(header)), header]
+        begin = position + 1 + _LENGTH_BYTES
+        end = begin + 1 + len(body[1]) + len(header)
+        for payload in frame.payloads:
+            tag = _PAYLOADS + _varint(len(payload))
+            if len(payload) >= ALIGNMENT:
+                fill = -(end + 2 + len(tag)) % ALIGNMENT
+                body.append(_PADDING + bytes((fill,)) + bytes(fill))
+                end += 2 + fill
+            body += (tag, payload)
+            end += len(tag) + len(payload)
+        parts += (_FRAMES, _long_varint(end - begin), *body)
+        position = end
     return b"".join(parts)
 
 
@@ -119,6 +119,11 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def _long_varint(value: int) -> bytes:
+    """Returns a varint of always `_LENGTH_BYTES`, so that what follows has a known place; any reader takes it."""
+    return bytes(value >> shift & 0x7F | (0x80 if shift < 28 else 0) for shift in (0, 7, 14, 21, 28))
 
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:

@@ -56,7 +56,9 @@ class Frame(_message.Message):
     and takes the large one as views of the received message.
     """
     padding: _builtins.bytes
-    """Moves the first payload to a multiple of 16 bytes from the start of the Envelope."""
+    """Moves the payload that follows to a multiple of 16 bytes from the start of the Envelope. May stand before
+    each payload; what is in it means nothing.
+    """
     @_builtins.property
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Tensor contents, in the order of the header's tensors (Activation, Result) or the one piece (Chunk)."""

@@ -65,12 +65,12 @@ def test_what_protobuf_writes_can_be_decoded(sent):
 
 
 @given(headers, st.binary(min_size=ALIGNMENT, max_size=300), headers, st.integers(ALIGNMENT, 20_000))
-def test_the_first_payload_is_aligned(header, small, other, size):
-    """Payloads begin at a multiple of the alignment, whatever stands before them."""
-    message = encode([Frame(header, (small,)), Frame(other, (b"\xa5" * size,))])
+def test_payloads_are_aligned(header, small, other, size):
+    """Every payload begins at a multiple of the alignment, whatever stands before it."""
+    message = encode([Frame(header, (small, small)), Frame(other, (b"\xa5" * size, small))])
     start = address(message)
     for frame in decode(message):
-        assert (address(frame.payloads[0]) - start) % ALIGNMENT == 0
+        assert all((address(payload) - start) % ALIGNMENT == 0 for payload in frame.payloads)
 
 
 def test_payloads_are_views():

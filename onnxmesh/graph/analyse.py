@@ -1,0 +1,115 @@
+"""From a graph to the costs that a planner needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx_ir as ir
+
+from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.crossing import Crossing
+from onnxmesh.graph.node_cost import CostModel, weight_bytes
+from onnxmesh.graph.row import Row, RowNode, load_graph, name_of, put_in_row
+from onnxmesh.graph.value_types import ValueType, infer_shapes_at, infer_types
+from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
+from onnxmesh.planning.signature import Signature
+from onnxmesh.planning.tensor_spec import TensorSpec
+
+
+def analyse(
+    optimised: Path, dims: Mapping[str, int] | None = None, types: Mapping[str, ValueType] | None = None
+) -> GraphProfile:
+    """Measures a graph on paper: costs of its nodes, what crosses each possible cut, and its signature.
+
+    Args:
+        optimised: A model as `optimise` saved it.
+        dims: Figures for symbolic dimensions; those without count as one.
+        types: What `types_of` returned for the same file, to spare a second look.
+
+    Raises:
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+    row = put_in_row(load_graph(optimised))
+    types = types_of(optimised) if types is None else types
+    costs = CostModel(types, dims, infer_shapes_at(optimised, _names(row), dims or {}))
+    numbers = {
+        weight: number
+        for number, weight in enumerate(
+            dict.fromkeys(weight for node in row.nodes for weight in node.weights)
+        )
+    }
+    nodes = tuple(_node_cost(node, costs, numbers) for node in row.nodes)
+    crossing = Crossing(row, types)
+    boundaries = tuple(
+        _boundary(crossing.at(position, -1, alive), costs, types) for position, alive in row.alive_at_each()
+    )
+    return GraphProfile(
+        nodes, boundaries, tuple(weight_bytes(weight) for weight in numbers), signature_of(row, types)
+    )
+
+
+def types_of(optimised: Path) -> dict[str, ValueType]:
+    """Returns type and shape of every value that may cross a cut of the model.
+
+    Raises:
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+    return infer_types(optimised, _names(put_in_row(load_graph(optimised))))
+
+
+def _names(row: Row) -> list[str]:
+    """Returns the names of all values that may cross a cut, but for the model's inputs."""
+    return [name_of(value) for value in [*row.born, *row.outputs] if value not in row.inputs]
+
+
+def spec_of(value: ir.Value, types: Mapping[str, ValueType]) -> TensorSpec:
+    """Returns what is promised about a value.
+
+    Raises:
+        InvalidModel: The value cannot be sent (INVALID_ARGUMENT).
+    """
+    name = name_of(value)
+    known = types.get(name)
+    if known is None or known.datatype is None:
+        kind = "unknown type" if known is None else known.runtime_type
+        raise InvalidModel(f"value '{name}' of {kind} cannot be sent")
+    return TensorSpec(name, known.datatype.value, known.shape)
+
+
+def signature_of(row: Row, types: Mapping[str, ValueType]) -> Signature:
+    """Returns what the model takes and gives.
+
+    Raises:
+        InvalidModel: An input or output cannot be sent (INVALID_ARGUMENT).
+    """
+    return Signature(
+        inputs=tuple(spec_of(value, types) for value in row.inputs),
+        outputs=tuple(spec_of(value, types) for value in row.outputs),
+    )
+
+
+def _node_cost(node: RowNode, costs: CostModel, numbers: Mapping[ir.Value, int]) -> NodeCost:
+    domain = node.node.domain
+    operator = node.node.op_type if domain in {"", "ai.onnx"} else f"{domain}.{node.node.op_type}"
+    return NodeCost(
+        name=node.node.name or name_of(node.writes[0]),
+        op_type=operator,
+        flops=costs.flops(node),
+        bytes_moved=costs.bytes_moved(node),
+        weights=tuple(numbers[weight] for weight in node.weights),
+    )
+
+
+def _boundary(values: list[ir.Value], costs: CostModel, types: Mapping[str, ValueType]) -> Boundary:
+    obstacle = next((found for value in values if (found := _obstacle(value, types))), None)
+    return Boundary(sum(costs.num_bytes(value) for value in values), len(values), obstacle)
+
+
+def _obstacle(value: ir.Value, types: Mapping[str, ValueType]) -> str | None:
+    known = types.get(name_of(value))
+    if known is None:
+        return f"the type of '{name_of(value)}' is unknown"
+    if known.datatype is None:
+        return f"'{name_of(value)}' is a {known.runtime_type}, which cannot be sent"
+    return None

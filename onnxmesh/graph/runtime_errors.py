@@ -1,0 +1,33 @@
+"""What ONNX Runtime says when something fails, made readable."""
+
+from __future__ import annotations
+
+import re
+
+_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SOURCE = re.compile(r"\S*/onnxruntime(?:_src)?/\S+:\d+ (?:[^\n]*?\)\s(?:const\s)?)?")
+_LOAD = re.compile(r"Load model from .*? failed:\s*")
+_INVALID = re.compile(r"This is an invalid model\.\s*")
+_IN_NODE = re.compile(
+    r'In Node, \("(?P<name>[^"]*)", (?P<op>[^,]+), "(?P<domain>[^"]*)"[^)]*\)[^\n]*?, Error\s*'
+)
+_PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
+_PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
+_LONGEST = 500
+
+
+def readable(error: BaseException) -> str:
+    """Returns the reason in an ONNX Runtime error as one line: no status codes, paths or C++ signatures."""
+    text = _STATUS.sub("", str(error))
+    text = _LOAD.sub("", text)
+    text = _INVALID.sub("", text)
+    text = _IN_NODE.sub(_node, text)
+    text = _PLACE.sub("", _SOURCE.sub("", text))
+    text = " ".join(text.split())
+    text = _PREFIX.sub("", text).strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def _node(match: re.Match[str]) -> str:
+    operator = f"{match['domain']}.{match['op']}" if match["domain"] else match["op"]
+    return f"node '{match['name']}' ({operator}): "

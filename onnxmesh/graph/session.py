@@ -1,0 +1,198 @@
+"""A stage's model, loaded and ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
+from onnxmesh.graph.element_types import datatype_of_runtime_type
+from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.runtime_values import from_runtime, from_strings, to_runtime, to_strings
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.tensors.arrays import from_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.tensor import Tensor
+
+CPU = "CPUExecutionProvider"
+_FATAL = 4
+
+_LEVELS = {
+    OptimisationLevel.NONE: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    OptimisationLevel.BASIC: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    OptimisationLevel.EXTENDED: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    OptimisationLevel.ALL: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+def session_options(
+    threads: int = 1, level: OptimisationLevel = OptimisationLevel.NONE
+) -> onnxruntime.SessionOptions:
+    """Returns the options that every session of a mesh is made with.
+
+    Threads do not spin while they wait: several sessions share a machine. ONNX Runtime logs nothing;
+    what fails is raised.
+
+    Args:
+        threads: Threads within an operator; operators run one after another.
+        level: Optimisation at load. Stages take none: their graph was optimised before it was cut.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def make_session(
+    model: Path,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = (CPU,),
+    level: OptimisationLevel = OptimisationLevel.NONE,
+) -> onnxruntime.InferenceSession:
+    """Loads a model.
+
+    Args:
+        model: The file.
+        threads: Threads within an operator.
+        providers: ONNX Runtime execution providers, best first. All but the CPU's are meant: a session that
+            silently fell back to the CPU is an error.
+        level: Optimisation at load; see `session_options`.
+
+    Raises:
+        Unsatisfiable: A provider is not built in or found no device (FAILED_PRECONDITION).
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+    missing = set(providers) - set(onnxruntime.get_available_providers())
+    if missing:
+        raise Unsatisfiable(f"this ONNX Runtime has no {', '.join(sorted(missing))}")
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model), session_options(threads, level), providers=list(providers)
+        )
+    except Exception as error:  # ONNX Runtime's errors share no base class of their own
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
+    # A failure on a device must be seen, not run again on the CPU.
+    session.disable_fallback()
+    lost = set(providers) - set(session.get_providers())
+    if lost:
+        raise Unsatisfiable(f"{', '.join(sorted(lost))} found no device; got {session.get_providers()}")
+    return session
+
+
+class StageSession:
+    """A loaded partition: tensors in, tensors out.
+
+    `run` may be called from several threads at once.
+
+    Args:
+        model: A partition's folder, or a model file.
+        threads: Threads within an operator.
+        providers: ONNX Runtime execution providers, best first.
+        level: Optimisation at load; none for partitions.
+
+    Raises:
+        Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        threads: int = 1,
+        providers: Sequence[str] = (CPU,),
+        level: OptimisationLevel = OptimisationLevel.NONE,
+    ) -> None:
+        path = model / "model.onnx" if model.is_dir() else model
+        self._session = make_session(path, threads=threads, providers=providers, level=level)
+        self.inputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_inputs()))
+        self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
+        self._input_names = frozenset(spec.name for spec in self.inputs)
+        self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
+        self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that ONNX Runtime really uses."""
+        return tuple(self._session.get_providers())
+
+    def run(self, feeds: Mapping[str, Tensor], outputs: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Runs the stage once.
+
+        Args:
+            feeds: A tensor for each input, by name; what is not an input is ignored. Used in place where
+                aligned (see `runtime_values.ALIGNMENT`), never written to.
+            outputs: Names of the outputs to compute; None for all.
+
+        Returns:
+            The outputs by name; views of memory that they keep alive.
+
+        Raises:
+            InvalidRequest: An input is missing, has another type, or malformed data (INVALID_ARGUMENT).
+            ModelRunFailed: ONNX Runtime refused these inputs (INVALID_ARGUMENT).
+        """
+        wanted = [spec.name for spec in self.outputs if outputs is None or spec.name in outputs]
+        for name in self._input_names:
+            if name not in feeds:
+                raise InvalidRequest(f"input '{name}' is missing")
+            if feeds[name].datatype is not self._datatypes[name]:
+                raise InvalidRequest(
+                    f"input '{name}' is {self._datatypes[name]}, {feeds[name].datatype} came"
+                )
+        # ONNX Runtime would answer with a view of memory that is the caller's.
+        passed = {name: feeds[name] for name in wanted if name in self._input_names}
+        wanted = [name for name in wanted if name not in passed]
+        if not wanted:
+            return passed
+        if self._takes_strings and all(self._in_numpy(name) for name in wanted):
+            return passed | self._run_arrays(feeds, wanted)
+        values = {name: to_runtime(feeds[name]) for name in self._input_names}
+        try:
+            results = self._session.run_with_ort_values(wanted, values)
+        except Exception as error:  # ONNX Runtime's errors share no base class of their own
+            raise ModelRunFailed(readable(error)) from error
+        computed = zip(wanted, results, strict=True)
+        return passed | {name: from_runtime(name, value, self._session) for name, value in computed}
+
+    def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
+        """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""
+        values = {
+            name: to_strings(feeds[name])
+            if self._datatypes[name] is Datatype.BYTES
+            else to_runtime(feeds[name])
+            for name in self._input_names
+        }
+        try:
+            results = self._session.run(wanted, values)
+        except Exception as error:  # ONNX Runtime's errors share no base class of their own
+            raise ModelRunFailed(readable(error)) from error
+        return {
+            name: from_strings(name, array)
+            if self._datatypes[name] is Datatype.BYTES
+            else from_array(name, array, self._datatypes[name])
+            for name, array in zip(wanted, results, strict=True)
+        }
+
+    def _in_numpy(self, name: str) -> bool:
+        return self._datatypes[name] in NUMPY or self._datatypes[name] is Datatype.BYTES
+
+
+def _spec(argument: onnxruntime.NodeArg) -> TensorSpec:
+    datatype = datatype_of_runtime_type(argument.type)
+    if datatype is None:
+        raise InvalidModel(f"'{argument.name}' is a {argument.type}, which cannot be sent")
+    # ONNX Runtime says [] for a scalar and for an unknown rank alike; nothing may be promised then.
+    shape = (
+        tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in argument.shape)
+        if argument.shape
+        else None
+    )
+    return TensorSpec(argument.name, datatype.value, shape)

@@ -1,0 +1,102 @@
+"""The model as its owner hands it in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.digest import describe_file, listing_digest
+from onnxmesh.graph.element_types import DATATYPE_OF, element_type_name
+from onnxmesh.graph.external_data import check_external, external_tensors
+from onnxmesh.ids import Digest
+
+
+def load_structure(path: Path) -> onnx.ModelProto:
+    """Reads a model without its external data.
+
+    Raises:
+        InvalidModel: The file is missing, empty, truncated or not ONNX (INVALID_ARGUMENT).
+    """
+    if not path.is_file():
+        raise InvalidModel(f"no model file at '{path.name}'")
+    if path.stat().st_size == 0:
+        raise InvalidModel(f"'{path.name}' is empty")
+    try:
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise InvalidModel(f"'{path.name}' is not an ONNX model, or is truncated") from error
+    # Almost any bytes parse as some protobuf message; what every model has tells them apart.
+    if not model.ir_version or not model.HasField("graph") or not model.opset_import:
+        raise InvalidModel(f"'{path.name}' is not an ONNX model: it has no IR version, graph or opset")
+    return model
+
+
+def check_source(path: Path) -> None:
+    """Checks that a file is a model that a mesh can serve, before anything is spent on it.
+
+    Raises:
+        InvalidModel: Not ONNX, empty or truncated; external data missing, too short or outside the model's
+            folder; ONNX's checker refuses it; an input or output that the Open Inference Protocol cannot
+            carry. The message names the tensor or node (INVALID_ARGUMENT).
+    """
+    model = load_structure(path)
+    for tensor in external_tensors(model):
+        check_external(tensor, path.parent)
+    try:
+        # By path: a model in memory may not be over 2 GiB, and external data is looked for beside it.
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
+    except (ValueError, RuntimeError, DecodeError) as error:
+        raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in defaults:
+            _check_carried(value, "input")
+    if not model.graph.output:
+        raise InvalidModel(f"'{path.name}' has no outputs")
+    for value in model.graph.output:
+        _check_carried(value, "output")
+
+
+def source_digest(path: Path) -> Digest:
+    """Returns the digest of a model's content: its file and its external data, wherever they lie.
+
+    The model's own file is listed as `model.onnx` whatever its name, so a renamed model is the same model.
+
+    Raises:
+        InvalidModel: As `load_structure`, or external data is missing.
+    """
+    model = load_structure(path)
+    tensors = external_tensors(model)
+    for tensor in tensors:
+        check_external(tensor, path.parent)
+    own = describe_file(path.parent, path.name)
+    files = [type(own)("model.onnx", own.sha256, own.num_bytes)]
+    files += [describe_file(path.parent, location) for location in sorted({t.location for t in tensors})]
+    return listing_digest(files)
+
+
+def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
+    kind = value.type.WhichOneof("value")
+    if kind is None:
+        raise InvalidModel(f"{role} '{value.name}' has no type")
+    if kind != "tensor_type":
+        raise InvalidModel(
+            f"{role} '{value.name}' is of type {kind.removesuffix('_type')}; "
+            "the Open Inference Protocol carries dense tensors only"
+        )
+    datatype = DATATYPE_OF.get(value.type.tensor_type.elem_type)
+    if datatype is None or not datatype.in_protocol:
+        raise InvalidModel(
+            f"{role} '{value.name}' has element type {element_type_name(value.type.tensor_type.elem_type)}, "
+            "which the Open Inference Protocol cannot carry"
+        )
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:3])[:500]

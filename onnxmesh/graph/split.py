@@ -1,0 +1,53 @@
+"""A model into a folder of partitions, in one call."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from onnxmesh.graph.plan_file import PlanFile
+from onnxmesh.graph.workshop import PARTITIONS, cut_prepared, prepare
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.plan import CutPlan, plan_cuts
+from onnxmesh.planning.profile import GraphProfile
+
+
+def split(
+    model: Path,
+    out: Path,
+    num_stages: int | None = None,
+    *,
+    level: OptimisationLevel = OptimisationLevel.EXTENDED,
+    max_stages: int = 8,
+    memory_bytes_per_device: int | None = None,
+) -> tuple[PlanFile, CutPlan]:
+    """Cuts a model and writes `out` with `plan.json` and a folder for each partition.
+
+    Args:
+        model: The model.
+        out: Folder to write; it appears whole or not at all. It must not exist, or be empty.
+        num_stages: How many stages, or None to choose by estimated cost.
+        level: How far ONNX Runtime optimises the whole before the cut.
+        max_stages: The most stages to choose.
+        memory_bytes_per_device: Bound on the weights of a stage, or None.
+
+    Returns:
+        What was written, and the estimates behind it.
+
+    Raises:
+        FileExistsError: `out` is a file or a folder with something in it.
+        InvalidModel: The model cannot be served (INVALID_ARGUMENT).
+        InvalidPlan: The model cannot be cut as asked (INVALID_ARGUMENT).
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"'{out}' exists and is not an empty folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside `out`, so that the last step is a rename within one file system.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        profile = GraphProfile.from_json(prepare(str(model), work, level.value))
+        plan = plan_cuts(profile, num_stages, max_stages, memory_bytes_per_device=memory_bytes_per_device)
+        cut_prepared(work, plan.cuts)
+        if out.exists():
+            out.rmdir()
+        (Path(work) / PARTITIONS).rename(out)
+    return PlanFile.load(out), plan

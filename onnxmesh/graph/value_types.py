@@ -1,0 +1,183 @@
+"""Types and shapes of all values of a graph, as ONNX Runtime infers them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from onnxmesh.errors import CorruptData, InvalidModel
+from onnxmesh.graph.element_types import datatype_of_runtime_type
+from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.session import CPU, session_options
+from onnxmesh.graph.source import load_structure
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.tensors.datatype import Datatype
+
+Dim = int | str | None
+"""A dimension: a figure, a symbol that means the same figure wherever it stands, or unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """What is known of a value before the graph runs.
+
+    Attributes:
+        runtime_type: ONNX Runtime's name for its type, such as `tensor(float)` or `seq(tensor(int64))`.
+        dims: Its dimensions; None if even the rank is unknown.
+    """
+
+    runtime_type: str
+    dims: tuple[Dim, ...] | None
+
+    @property
+    def datatype(self) -> Datatype | None:
+        """The datatype that carries it; None for what cannot be sent."""
+        return datatype_of_runtime_type(self.runtime_type)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Dimensions as figures, -1 where one may vary; None if even the rank is unknown."""
+        if self.dims is None:
+            return None
+        return tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in self.dims)
+
+
+def infer_types(model_path: Path, names: Iterable[str]) -> dict[str, ValueType]:
+    """Returns type and shape of the named values and of the model's inputs.
+
+    ONNX Runtime is asked by making every value an output of a copy of the model, by name alone: it then
+    tells what it inferred, for its own fused operators too, which ONNX's inference does not know.
+
+    Args:
+        model_path: An optimised model. The copy is written beside it, so that external weights are found,
+            and removed.
+        names: Values of the top-level graph.
+
+    Raises:
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+    model = load_structure(model_path)
+    declared = {value.name: declared_dims(value) for value in [*model.graph.input, *model.graph.output]}
+    session = _probe(model, model_path, names, OptimisationLevel.NONE)
+    arguments = [*session.get_inputs(), *session.get_outputs()]
+    types = {
+        argument.name: ValueType(argument.type, tuple(argument.shape) if argument.shape else None)
+        for argument in arguments
+    }
+    # ONNX Runtime says [] for a scalar and for an unknown rank alike.
+    unclear = [name for name, value in types.items() if value.dims is None and value.datatype is not None]
+    if unclear:
+        scalars = _scalars(model, unclear)
+        for name in unclear:
+            if name in scalars or declared.get(name) == ():
+                types[name] = ValueType(types[name].runtime_type, ())
+            elif declared.get(name):
+                types[name] = ValueType(types[name].runtime_type, declared[name])
+    return types
+
+
+def infer_shapes_at(
+    model_path: Path, names: Iterable[str], dims: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of those values whose shape follows from one shape of the inputs.
+
+    With all inputs fixed, ONNX Runtime folds what is computed from shapes, so that even the result of a Reshape
+    to a computed shape is known. Good for estimates; a partition must not declare such shapes.
+
+    Args:
+        model_path: As `infer_types`.
+        names: As `infer_types`.
+        dims: Figures for symbolic dimensions; those without are taken as 1.
+
+    Returns:
+        Shapes by name; empty if the model does not take these dimensions.
+    """
+    model = load_structure(model_path)
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in defaults:
+            for dim in value.type.tensor_type.shape.dim:
+                if not dim.HasField("dim_value") or dim.dim_value < 0:
+                    dim.dim_value = dims.get(dim.dim_param, 1)
+    try:
+        session = _probe(model, model_path, names, OptimisationLevel.BASIC)
+    except InvalidModel:
+        return {}
+    return {
+        argument.name: tuple(argument.shape)
+        for argument in [*session.get_inputs(), *session.get_outputs()]
+        if argument.shape and all(isinstance(dim, int) and dim >= 0 for dim in argument.shape)
+    }
+
+
+def _probe(
+    model: onnx.ModelProto, model_path: Path, names: Iterable[str], level: OptimisationLevel
+) -> onnxruntime.InferenceSession:
+    """Loads `model` with the named values as its outputs (its own if there are none), from beside `model_path`."""
+    wanted = list(dict.fromkeys(names))
+    del model.graph.value_info[:]
+    if wanted:
+        del model.graph.output[:]
+    for name in wanted:
+        model.graph.output.add().name = name
+    probe = model_path.with_name(f".{model_path.stem}.probe.onnx")
+    options = session_options(level=level)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        probe.write_bytes(model.SerializeToString())
+        return onnxruntime.InferenceSession(str(probe), options, providers=[CPU])
+    except Exception as error:  # ONNX Runtime's errors share no base class of their own
+        raise InvalidModel(f"ONNX Runtime cannot load the optimised model: {readable(error)}") from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def declared_dims(value: onnx.ValueInfoProto) -> tuple[Dim, ...] | None:
+    """Returns the dimensions that a model declares for a value; None if not even the rank."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
+    )
+
+
+def _scalars(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
+    """Returns those of `names` that ONNX's own inference knows to be scalars."""
+    del model.graph.output[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # noqa: BLE001 # a second opinion only: without it the rank stays unknown
+        return set()
+    known = {
+        value.name
+        for value in [*inferred.graph.value_info, *inferred.graph.input]
+        if declared_dims(value) == ()
+    }
+    return known.intersection(names)
+
+
+def types_to_json(types: Mapping[str, ValueType]) -> str:
+    """Returns types as one line of JSON."""
+    plain = {name: [value.runtime_type, value.dims] for name, value in types.items()}
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def types_from_json(text: str) -> dict[str, ValueType]:
+    """Reads what `types_to_json` wrote.
+
+    Raises:
+        CorruptData: The text is something else (DATA_LOSS).
+    """
+    try:
+        return {
+            name: ValueType(str(runtime_type), None if dims is None else tuple(dims))
+            for name, (runtime_type, dims) in json.loads(text).items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CorruptData(f"not a list of value types: {error}") from error

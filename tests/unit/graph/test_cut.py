@@ -1,0 +1,146 @@
+"""What is written when a model is cut."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from onnxmesh.errors import InvalidPlan
+from onnxmesh.graph.analyse import analyse
+from onnxmesh.graph.cut import Provenance, cut
+from onnxmesh.graph.digest import describe_file, listing_digest
+from onnxmesh.graph.optimise import optimise
+from onnxmesh.graph.staging import written_aside
+from onnxmesh.ids import Digest
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.plan import plan_cuts
+from tests.zoo import ZOO
+
+PROVENANCE = Provenance(Digest("ab" * 32), "extended", "onnxmesh 1.2.3")
+
+
+@pytest.fixture
+def optimised(tmp_path):
+    def get(name, folder="work"):
+        source = ZOO[name].build(tmp_path)
+        return optimise(source, tmp_path / folder, OptimisationLevel.EXTENDED)
+
+    return get
+
+
+def test_a_partition_says_where_it_comes_from(optimised, tmp_path):
+    """Source, nodes, place in the chain and tool are in the model's metadata."""
+    cut(optimised("mlp"), [2, 4], tmp_path / "out", PROVENANCE)
+    model = onnx.load(tmp_path / "out" / "stage-1" / "model.onnx")
+    assert {entry.key: entry.value for entry in model.metadata_props} == {
+        "onnxmesh.source": "ab" * 32,
+        "onnxmesh.optimisation": "extended",
+        "onnxmesh.nodes": "[2, 4)",
+        "onnxmesh.stage": "1 of 3",
+        "onnxmesh.tool": "onnxmesh 1.2.3",
+    }
+
+
+def test_files_are_as_described(optimised, tmp_path):
+    """Each file has the digest and size that the partition states; the partition's own is over them."""
+    for partition in cut(optimised("branching_cnn"), [5], tmp_path / "out", PROVENANCE):
+        home = tmp_path / "out" / f"stage-{partition.index}"
+        assert {path.name for path in home.iterdir()} == {file.path for file in partition.files}
+        assert all(describe_file(home, file.path) == file for file in partition.files)
+        assert partition.digest == listing_digest(partition.files)
+        assert partition.files[0].path == "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["mlp", "if_loop", "functions", "strings", "quantised"])
+def test_digests_are_stable(optimised, tmp_path, name):
+    """The same model gives the same digests in another folder and in a new process with another hash seed."""
+    first = cut(optimised(name), [2], tmp_path / "one", PROVENANCE)
+    again = cut(optimised(name, "elsewhere"), [2], tmp_path / "deep" / "two", PROVENANCE)
+    assert again == first
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from onnxmesh.graph.cut import Provenance, cut\n"
+        "from onnxmesh.graph.optimise import optimise\n"
+        "from onnxmesh.planning.optimisation_level import OptimisationLevel\n"
+        "source, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "optimised = optimise(source, out / 'work', OptimisationLevel.EXTENDED)\n"
+        "parts = cut(optimised, [2], out / 'parts', Provenance('ab' * 32, 'extended', 'onnxmesh 1.2.3'))\n"
+        "print(*(part.digest for part in parts))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / f"{name}.onnx"), str(tmp_path / "process")]
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == [partition.digest for partition in first]
+
+
+def test_large_weights_are_written_beside(optimised, tmp_path):
+    """Of ResNet-50, the part with more than 64 MiB has a file of weights, aligned to pages; the other has none."""
+    path = optimised("resnet50")
+    profile = analyse(path)
+    plan = plan_cuts(profile, 2)
+    partitions = cut(path, plan.cuts, tmp_path / "out", PROVENANCE)
+    names = [[file.path for file in partition.files] for partition in partitions]
+    assert names == [["model.onnx"], ["model.onnx", "model.weights"]]
+    assert sum(partition.weight_bytes for partition in partitions) == pytest.approx(102e6, rel=0.02)
+    model = onnx.load(tmp_path / "out" / "stage-1" / "model.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        assert not entries or entries["location"] == "model.weights"
+        assert int(entries.get("offset", 0)) % 4096 == 0
+
+
+@pytest.mark.parametrize("cuts", [[0], [-1], [3, 3], [4, 2], [6], [1000]])
+def test_positions_must_make_sense(optimised, tmp_path, cuts):
+    """Out of range and out of order are refused, and nothing is written."""
+    path = optimised("mlp")
+    with pytest.raises(InvalidPlan, match=r"ascend|beyond"):
+        cut(path, cuts, tmp_path / "out", PROVENANCE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_sent_is_named(optimised, tmp_path):
+    """A cut through a sequence is refused by name, and nothing is left behind."""
+    path = optimised("sequence_inside")
+    with pytest.raises(InvalidPlan, match=r"cannot be cut at 2: value 'parts' of seq\(tensor\(float\)\)"):
+        cut(path, [2], tmp_path / "out", PROVENANCE)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["sequence_inside.onnx", "work"]
+
+
+def test_an_earlier_result_is_replaced_whole(optimised, tmp_path):
+    """Cutting again into the same folder leaves no stage of before."""
+    path = optimised("mlp")
+    cut(path, [1, 2, 3], tmp_path / "out", PROVENANCE)
+    cut(path, [2], tmp_path / "out", PROVENANCE)
+    assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["stage-0", "stage-1"]
+
+
+def test_a_failure_keeps_what_was_there(tmp_path):
+    """A folder is replaced when its successor is complete, not before; no temporary stays."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+
+    def fail_halfway():
+        with written_aside(target) as fresh:
+            (fresh / "new").touch()
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail_halfway()
+    assert [entry.name for entry in target.iterdir()] == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_live_tensors_are_all_that_later_stages_need(optimised, tmp_path):
+    """Outputs made early, inputs needed late and passed-through inputs are carried to the end."""
+    path = optimised("pass_through")
+    first, second, third = cut(path, [1, 2], tmp_path / "out", PROVENANCE)
+    assert [spec.name for spec in first.inputs] == ["x"]
+    assert first.live_out == ("x", "early")
+    assert second.live_out == ("x", "early", "middle")
+    assert third.live_out == ("x", "fixed", "early", "y")
+    assert [spec.name for spec in third.outputs] == ["fixed", "y"]

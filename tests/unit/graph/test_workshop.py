@@ -1,0 +1,68 @@
+"""The steps that a child process runs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Overloaded
+from onnxmesh.graph.chain import Chain
+from onnxmesh.graph.plan_file import PlanFile
+from onnxmesh.graph.workshop import PARTITIONS, cut_prepared, prepare
+from onnxmesh.planning.partition import partitions_from_json
+from onnxmesh.planning.profile import GraphProfile
+from tests.zoo import ZOO
+
+
+@pytest.fixture(scope="module")
+def child():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def test_a_child_prepares_and_cuts(child, tmp_path):
+    """Strings in, strings out; the partitions lie under the work folder with their plan."""
+    source, work = ZOO["branching_cnn"].build(tmp_path), tmp_path / "work"
+    profile = GraphProfile.from_json(child.submit(prepare, str(source), str(work), "extended").result())
+    cuts = list(profile.legal_cuts[:2])
+    partitions = partitions_from_json(child.submit(cut_prepared, str(work), cuts).result())
+    assert [partition.end for partition in partitions[:-1]] == cuts
+    plan = PlanFile.load(work / PARTITIONS)
+    assert plan.partitions == tuple(partitions)
+    plan.check_files(work / PARTITIONS)
+    Chain(work / PARTITIONS, partitions).run(ZOO["branching_cnn"].tensors(1))
+
+
+def test_errors_come_out_of_the_child(child, tmp_path):
+    """The caller sees the error itself: class, message and all."""
+    (tmp_path / "m.onnx").write_bytes(b"not a model")
+    with pytest.raises(InvalidModel, match="is not an ONNX model"):
+        child.submit(prepare, str(tmp_path / "m.onnx"), str(tmp_path / "work"), "all").result()
+    source = ZOO["mlp"].build(tmp_path)
+    child.submit(prepare, str(source), str(tmp_path / "work"), "basic").result()
+    with pytest.raises(InvalidPlan, match="beyond the last"):
+        child.submit(cut_prepared, str(tmp_path / "work"), [1000]).result()
+    assert not (tmp_path / "work" / PARTITIONS).exists()
+
+
+@pytest.mark.parametrize("error", sorted(REASONS.values(), key=lambda error: error.reason))
+def test_every_error_pickles(error):
+    """With its message and its retry delay."""
+    again = pickle.loads(pickle.dumps(error("what happened", retry_after_s=1.5)))
+    assert type(again) is error
+    assert (again.message, again.retry_after_s, str(again)) == ("what happened", 1.5, "what happened")
+    assert Overloaded("x").retry_after_s is None
+
+
+def test_a_folder_that_was_not_prepared_is_refused(tmp_path):
+    """Also one in which preparing failed half-way."""
+    with pytest.raises(CorruptData, match="holds no prepared model"):
+        cut_prepared(str(tmp_path), [1])
+    source, work = ZOO["mlp"].build(tmp_path), tmp_path / "work"
+    prepare(str(source), str(work), "extended")
+    (work / "source.json").unlink()
+    with pytest.raises(CorruptData, match="holds no prepared model"):
+        cut_prepared(str(work), [1])
