@@ -1,0 +1,72 @@
+"""Inference requests from the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
+from onnxmesh.tensors.tensor import Buffer
+
+VIEW_BYTES = 32 << 10
+"""From this size on, taking a message apart by hand costs less than the copies that protobuf makes."""
+
+_LENGTH_DELIMITED = 2
+_RAW_INPUT_CONTENTS = 7
+
+
+def decode_request(message: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
+    """Returns the request and its raw inputs, which are views of `message` where it is large.
+
+    The request's own `raw_input_contents` is then empty: nobody but this function may read it.
+
+    Raises:
+        InvalidRequest: Not a ModelInferRequest (INVALID_ARGUMENT).
+    """
+    try:
+        parts = _split(message) if len(message) >= VIEW_BYTES else None
+        if parts is not None:
+            return ModelInferRequest.FromString(parts[0]), parts[1]
+        request = ModelInferRequest.FromString(message)
+    except DecodeError as error:
+        raise InvalidRequest(
+            f"expected a ModelInferRequest, got {len(message)} bytes that are none: {error}"
+        ) from error
+    return request, list(request.raw_input_contents)
+
+
+def _split(message: bytes) -> tuple[bytes, list[Buffer]] | None:
+    """Returns the message without its raw inputs, and those; None where it has a field of another kind."""
+    view = memoryview(message)
+    rest: list[memoryview] = []
+    raw: list[Buffer] = []
+    position, end = 0, len(view)
+    while position < end:
+        start = position
+        # Every field of the message has a number below 16 and is length-delimited.
+        tag = view[position]
+        if tag & 7 != _LENGTH_DELIMITED or tag > 0x7F:
+            return None
+        length, position = _read_varint(view, position + 1)
+        if position + length > end:
+            raise DecodeError(f"field {tag >> 3} announces {length} bytes, {end - position} are there")
+        position += length
+        if tag >> 3 == _RAW_INPUT_CONTENTS:
+            raw.append(view[position - length : position])
+        else:
+            rest.append(view[start:position])
+    return b"".join(rest), raw
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(view) and shift < 64:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise DecodeError(f"no length ends at byte {position}")

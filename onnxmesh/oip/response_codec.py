@@ -1,0 +1,43 @@
+"""Inference answers for the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from onnxmesh.errors import TooLarge
+from onnxmesh.oip.open_inference_pb2 import ModelInferResponse
+from onnxmesh.tensors.tensor import Buffer
+
+_RAW_OUTPUT_CONTENTS = b"\x32"  # ModelInferResponse.raw_output_contents = 6, length-delimited
+
+
+def encode_response(response: ModelInferResponse, raw_outputs: Iterable[Buffer], limit_bytes: int) -> bytes:
+    """Returns the serialised answer; payloads are copied once.
+
+    Args:
+        response: All of the answer but `raw_output_contents`.
+        raw_outputs: Contents of each output, in order.
+        limit_bytes: The largest message that may be sent.
+
+    Raises:
+        TooLarge: The answer takes more than that (RESOURCE_EXHAUSTED).
+    """
+    head = response.SerializeToString()
+    parts: list[Buffer] = [head]
+    size = len(head)
+    for raw in raw_outputs:
+        prefix = _RAW_OUTPUT_CONTENTS + _varint(len(raw))
+        parts += (prefix, raw)
+        size += len(prefix) + len(raw)
+    if size > limit_bytes:
+        raise TooLarge(f"the answer takes {size} bytes, but a message may have {limit_bytes} at most")
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

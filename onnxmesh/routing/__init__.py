@@ -1,0 +1,1 @@
+"""Choosing who runs what: pure policy that the scheduler and the gateways share."""

@@ -1,0 +1,209 @@
+"""The route table, laid out for the lookups that every request makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from onnxmesh.errors import InvalidRequest, NotFound
+from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.v1 import mesh_pb2, model_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A stage loaded on a worker.
+
+    Attributes:
+        worker: The worker that holds it.
+        address: HOST:PORT at which that worker is reached.
+        generation: Which start of that worker it is.
+    """
+
+    worker: WorkerId
+    address: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedStage:
+    """One stage and where it can run.
+
+    Attributes:
+        key: `model/version/stage`.
+        replicas: May be empty: then the model cannot answer.
+    """
+
+    key: StageKey
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedTensor:
+    """An input or output that clients see.
+
+    Attributes:
+        index: Its place in the signature.
+        name: Its name.
+        datatype: Element type.
+        shape: -1 marks a dimension that may vary.
+    """
+
+    index: int
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedModel:
+    """One version of a model, its signature and its stages.
+
+    Attributes:
+        name: What clients call it.
+        version: Which version it is.
+        inputs: In the order of the signature.
+        outputs: In the order of the signature.
+        stages: In the order of the pipeline; at least one.
+        input_by_name: The inputs again.
+        output_by_name: The outputs again.
+        gap: Number of the first stage without a replica, or None where the route is complete.
+    """
+
+    name: ModelName
+    version: Version
+    inputs: tuple[RoutedTensor, ...]
+    outputs: tuple[RoutedTensor, ...]
+    stages: tuple[RoutedStage, ...]
+    input_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
+    output_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
+    gap: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        gap = next((index for index, stage in enumerate(self.stages) if not stage.replicas), None)
+        object.__setattr__(self, "gap", gap if self.stages else 0)
+        object.__setattr__(self, "input_by_name", {tensor.name: tensor for tensor in self.inputs})
+        object.__setattr__(self, "output_by_name", {tensor.name: tensor for tensor in self.outputs})
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every stage has a replica."""
+        return self.gap is None
+
+    def __str__(self) -> str:
+        return f"model '{self.name}' version {self.version}"
+
+
+class RoutingTable:
+    """An immutable view of a scheduler's route table.
+
+    Args:
+        epoch: Grows with every change.
+        models: Every deployed version of every model.
+    """
+
+    __slots__ = ("_models", "_versions", "epoch", "workers")
+
+    def __init__(self, epoch: int, models: Iterable[RoutedModel]) -> None:
+        self.epoch = epoch
+        self._models: dict[tuple[str, int], RoutedModel] = {}
+        self._versions: dict[str, tuple[RoutedModel, ...]] = {}
+        self.workers: Mapping[WorkerId, Replica] = {}
+        """Every worker that holds a replica; which of its replicas it is does not matter."""
+        workers: dict[WorkerId, Replica] = {}
+        for model in sorted(models, key=lambda model: -model.version):
+            self._models[model.name, model.version] = model
+            self._versions[model.name] = (*self._versions.get(model.name, ()), model)
+            for stage in model.stages:
+                workers.update((replica.worker, replica) for replica in stage.replicas)
+        self.workers = workers
+
+    @classmethod
+    def from_proto(cls, table: mesh_pb2.RouteTable) -> RoutingTable:
+        """Reads what a scheduler sent.
+
+        Raises:
+            ValueError: It names a datatype that this release does not know.
+        """
+        return cls(table.epoch, [_model(model) for model in table.models])
+
+    @property
+    def names(self) -> tuple[ModelName, ...]:
+        """Every model's name, in alphabetical order."""
+        return tuple(ModelName(name) for name in sorted(self._versions))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every version of every model has a complete route."""
+        return all(model.is_complete for model in self._models.values())
+
+    def get(self, name: ModelName, version: Version) -> RoutedModel | None:
+        """Returns that version of that model, or None."""
+        return self._models.get((name, version))
+
+    def versions(self, name: str) -> tuple[RoutedModel, ...]:
+        """Returns every version of a model, the newest first.
+
+        Raises:
+            NotFound: There is no such model (NOT_FOUND).
+        """
+        versions = self._versions.get(name)
+        if versions is None:
+            deployed = ", ".join(f"'{known}'" for known in self.names) or "none"
+            raise NotFound(f"unknown model '{name}': deployed models are {deployed}")
+        return versions
+
+    def find(self, name: str, version: str) -> RoutedModel:
+        """Returns the version that a client asks for.
+
+        Args:
+            name: The model's name.
+            version: A decimal figure; empty means the newest with a complete route or, where none
+                has one, the newest.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            InvalidRequest: `version` is not a figure (INVALID_ARGUMENT).
+        """
+        versions = self.versions(name)
+        if not version:
+            return next((model for model in versions if model.is_complete), versions[0])
+        if not (version.isascii() and version.isdecimal() and len(version) < 20):
+            raise InvalidRequest(f"model '{name}': expected a whole number as version, got '{version}'")
+        model = self._models.get((name, int(version)))
+        if model is None:
+            known = ", ".join(str(model.version) for model in reversed(versions))
+            raise NotFound(f"model '{name}' has no version {int(version)}: deployed versions are {known}")
+        return model
+
+
+EMPTY_TABLE = RoutingTable(0, ())
+"""What a gateway knows before it has heard of a scheduler."""
+
+
+def _model(model: mesh_pb2.RoutedModel) -> RoutedModel:
+    return RoutedModel(
+        name=ModelName(model.name),
+        version=Version(model.version),
+        inputs=_tensors(model.signature.inputs),
+        outputs=_tensors(model.signature.outputs),
+        stages=tuple(_stage(stage) for stage in model.stages),
+    )
+
+
+def _tensors(specs: Iterable[model_pb2.TensorSpec]) -> tuple[RoutedTensor, ...]:
+    return tuple(
+        RoutedTensor(index, spec.name, Datatype(spec.datatype), tuple(spec.shape))
+        for index, spec in enumerate(specs)
+    )
+
+
+def _stage(stage: mesh_pb2.RoutedStage) -> RoutedStage:
+    return RoutedStage(
+        key=StageKey(stage.stage),
+        replicas=tuple(
+            Replica(WorkerId(replica.worker), replica.address, replica.generation)
+            for replica in stage.replicas
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The process that clients talk to: validates, picks a route, dispatches, retries, answers."""

@@ -1,0 +1,66 @@
+"""How many requests run at once, and whether new ones are let in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onnxmesh.errors import Overloaded, Unavailable
+
+RETRY_AFTER_S = 0.1
+"""A client that was refused for want of room does well to wait so long."""
+
+
+class Admission:
+    """Counts the requests of one gateway.
+
+    Args:
+        limit: Requests that may run at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def num_running(self) -> int:
+        """Requests admitted and not over yet."""
+        return self._count
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Admits one request for the time of the context.
+
+        Raises:
+            Unavailable: The gateway is draining (UNAVAILABLE).
+            Overloaded: As many as may run do (RESOURCE_EXHAUSTED, with a retry delay).
+        """
+        if self._draining:
+            raise Unavailable("the gateway is draining: it stops after the requests that it has")
+        if self._count >= self._limit:
+            raise Overloaded(
+                f"the gateway has {self._count} requests in flight, expected {self._limit} at most",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._count += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._idle.set()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Admits nothing from now on; returns whether all that ran was over in time."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,223 @@
+"""Requests to workers: routes, attempts, retries, deadlines, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from random import Random
+from time import monotonic, time_ns
+
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import DeadlineExceeded, Unavailable, from_reason
+from onnxmesh.ids import WorkerId
+from onnxmesh.routing.pick import NoCandidate, Route, pick_route
+from onnxmesh.routing.table import EMPTY_TABLE, RoutedModel, RoutedStage, RoutingTable
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+from services.gateway.activation import activation_frame
+from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
+from services.gateway.dialling import dial_any
+from services.gateway.order import Answer, Order
+from services.gateway.peers import Peer, Peers
+from services.gateway.setbacks import gave_up
+from services.gateway.trace import Trace
+from services.gateway.worker_loads import WorkerLoads
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Gets requests answered by the workers of the route table. Belongs to one event loop.
+
+    Args:
+        gateway: This gateway's id.
+        peers: Streams to workers; they must hand what happens on them to `on_frame` and `on_lost`.
+        max_attempts: Routes that are tried for one request.
+        rng: Draws the choices among replicas.
+        clock: Seconds, monotonic.
+        unix_ns: Nanoseconds of Unix time, for traces.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        peers: Peers,
+        *,
+        max_attempts: int,
+        rng: Random,
+        clock: Clock = monotonic,
+        unix_ns: Callable[[], int] = time_ns,
+    ) -> None:
+        self._peers = peers
+        self._max_attempts = max_attempts
+        self._rng = rng
+        self._clock = clock
+        self._unix_ns = unix_ns
+        self._table = EMPTY_TABLE
+        self._numbers = itertools.count(1)
+        self._attempts = Attempts(gateway)
+        self._loads = WorkerLoads(peers, self._attempts)
+
+    @property
+    def num_in_flight(self) -> int:
+        """Attempts that wait for an answer."""
+        return len(self._attempts)
+
+    async def infer(self, order: Order) -> Answer:
+        """Runs one request to its end; retries it on another route where that makes sense.
+
+        Raises:
+            Unavailable: A stage has no live replica, or none is left that did not fail (UNAVAILABLE).
+            Overloaded: Every replica refused for want of room (RESOURCE_EXHAUSTED).
+            DeadlineExceeded: The deadline passed first (DEADLINE_EXCEEDED).
+            MeshError: What a worker said, where another route would say the same.
+        """
+        began = self._clock()
+        setbacks: list[Setback] = []
+        remaining_s = order.deadline.remaining_s(self._clock)
+        try:
+            if remaining_s <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(remaining_s):
+                return await self._try_routes(order, setbacks, began)
+        except TimeoutError:
+            tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
+            raise DeadlineExceeded(f"{order.model}: the deadline passed before the answer{tried}") from None
+
+    def update(self, table: RoutingTable) -> None:
+        """Takes a new route table; attempts on workers that it no longer names fail at once."""
+        self._table = table
+        for worker in self._attempts.workers:
+            if worker not in table.workers:
+                self._fail(worker, f"worker '{worker}' left the mesh")
+        for worker, replica in table.workers.items():
+            link = self._peers.get(worker)
+            if link is not None and link.generation < replica.generation:
+                self._fail(worker, f"worker '{worker}' was started anew")
+                link.leave()
+        self._peers.keep({worker: replica.address for worker, replica in table.workers.items()})
+
+    def on_frame(self, worker: WorkerId, frame: Frame) -> None:
+        """Takes what a worker said. Never raises, never blocks."""
+        header = frame.header
+        kind = header.WhichOneof("kind")
+        known = True
+        if kind == "result":
+            known = self._attempts.settle(header.result.key, Arrival(frame, self._unix_ns()))
+        elif kind == "failure":
+            known = self._attempts.settle(header.failure.key, _setback(header.failure, worker))
+        elif kind == "load":
+            self._loads.report(worker, header.load)
+        else:
+            _log.warning("unexpected_frame", worker=worker, kind=kind)
+        if not known:
+            _log.debug("stale_answer", worker=worker, kind=kind)
+
+    def on_lost(self, worker: WorkerId, link: Peer) -> None:
+        """Takes the end of a stream: attempts that rely on it fail at once."""
+        num_failed = self._attempts.fail_link(
+            worker, link, Unavailable(f"the stream to worker '{worker}' was lost")
+        )
+        self._loads.forget(worker)
+        if num_failed:
+            _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
+
+    async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
+        number = next(self._numbers)
+        excluded: set[WorkerId] = set()
+        for index in range(self._max_attempts):
+            model, route = await self._route(order, excluded, setbacks)
+            outcome = await self._attempt(order, number, index, model.stages, route)
+            if isinstance(outcome, Arrival):
+                return self._answer(outcome, index + 1, began)
+            if not outcome.retriable:
+                raise outcome.error
+            setbacks.append(outcome)
+            excluded.add(outcome.worker)
+            _log.warning(
+                "attempt_failed",
+                request_id=order.request_id,
+                model=order.model.name,
+                attempt=index,
+                worker=outcome.worker,
+                error=outcome.error.message,
+            )
+        raise gave_up(f"{order.model}: gave up after {self._max_attempts} attempts", setbacks)
+
+    async def _route(
+        self, order: Order, excluded: set[WorkerId], setbacks: list[Setback]
+    ) -> tuple[RoutedModel, Route]:
+        """Picks a route over the model's stages as they are now; dials where a stage has replicas but no stream to any."""
+        while True:
+            # Read anew each time: the table may have changed while workers were dialled.
+            model = self._table.get(order.model.name, order.model.version)
+            if model is None:
+                raise gave_up(f"{order.model} is no longer deployed", setbacks)
+            if model.gap is not None:
+                raise gave_up(f"{model}: stage {model.gap} has no live replica", setbacks)
+            picked = pick_route(model.stages, self._loads, excluded, self._rng)
+            if not isinstance(picked, NoCandidate):
+                return model, picked
+            await self._reach(model.stages[picked.stage], excluded, setbacks)
+            if all(replica.worker in excluded for replica in model.stages[picked.stage].replicas):
+                raise gave_up(f"{model}: stage {picked.stage} has no live replica left", setbacks)
+
+    async def _reach(self, stage: RoutedStage, excluded: set[WorkerId], setbacks: list[Setback]) -> None:
+        """Returns once a replica's worker is linked; those that cannot be are excluded."""
+        candidates = [replica for replica in stage.replicas if replica.worker not in excluded]
+        for worker, error in (await dial_any(self._peers, candidates)).items():
+            setbacks.append(Setback(error, worker, retriable=True))
+            excluded.add(worker)
+
+    async def _attempt(
+        self, order: Order, number: int, index: int, stages: Sequence[RoutedStage], route: Route
+    ) -> Arrival | Setback:
+        # Nothing was awaited since the workers were picked as live.
+        links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
+        attempt = self._attempts.open(number, index, route, links)
+        over = False
+        try:
+            remaining_s = order.deadline.remaining_s(self._clock)
+            frame = activation_frame(order, attempt.key, stages, route, remaining_s, self._unix_ns())
+            try:
+                await links[0].send(frame)
+            except Unavailable as error:
+                return Setback(error, route[0].worker, retriable=True)
+            outcome = await attempt.outcome
+            # A worker that refused for good has told everyone whom it concerns.
+            over = isinstance(outcome, Arrival) or not outcome.retriable
+            return outcome
+        finally:
+            self._attempts.close(attempt)
+            if not over:
+                self._cancel(attempt)
+
+    def _cancel(self, attempt: Attempt) -> None:
+        header = frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=attempt.key))
+        for link in dict.fromkeys(attempt.links):
+            link.send_soon(header)
+
+    def _answer(self, arrival: Arrival, attempts: int, began: float) -> Answer:
+        result = arrival.frame.header.result
+        tensors = tuple(
+            Tensor(tensor.name, Datatype(tensor.datatype), tuple(tensor.shape), payload)
+            for tensor, payload in zip(result.tensors, arrival.frame.payloads, strict=True)
+        )
+        total_s = self._clock() - began
+        trace = Trace.of(total_s, attempts, result.timings, result.sent_unix_ns, arrival.at_unix_ns)
+        return Answer(tensors, trace)
+
+    def _fail(self, worker: WorkerId, why: str) -> None:
+        if self._attempts.fail_worker(worker, Unavailable(why)):
+            _log.warning("attempts_failed", worker=worker, why=why)
+
+
+def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
+    retry_after_s = failure.retry_after_ms / 1e3 or None
+    error = from_reason(failure.reason, failure.message, retry_after_s)
+    return Setback(error, WorkerId(failure.worker) if failure.worker else speaker, failure.retriable)

@@ -1,0 +1,106 @@
+"""Control calls of clients, passed on to the scheduler as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from onnxmesh.errors import Unavailable
+from onnxmesh.rpc.interceptor import Context
+
+PREFIX = "/onnxmesh.v1.Mesh/"
+
+READ_ON_S = 2.0
+"""How long the rest of a refused upload is read before the refusal is sent."""
+
+_DETAILS = "grpc-status-details-bin"
+_HOP_BY_HOP = ("grpc-", "user-agent", "content-type", "te", ":")
+
+
+class MeshProxy(grpc.GenericRpcHandler):
+    """Passes every method of the Mesh service on, whatever its messages are and whichever way they stream.
+
+    Deadline, cancellation and metadata go to the scheduler; status, details and trailing metadata come back.
+
+    Args:
+        channel: To the scheduler; stays open for as long as the server runs.
+        scheduler: Its address, for errors.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, scheduler: str) -> None:
+        self._channel = channel
+        self._scheduler = scheduler
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Returns the handler of a method of the Mesh service, None for any other."""
+        method = handler_call_details.method
+        if not method.startswith(PREFIX):
+            return None
+
+        async def call(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._pass_on(method, requests, context)
+
+        # On the wire a unary call is a stream of one message: this kind serves all four.
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(call)
+        return handler
+
+    async def _pass_on(self, method: str, requests: AsyncIterator[bytes], context: Context) -> None:
+        call: Any = self._channel.stream_stream(method)(
+            timeout=context.time_remaining(), metadata=_end_to_end(context.invocation_metadata())
+        )
+        error: grpc.aio.AioRpcError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                upload = tasks.create_task(_upload(requests, call))
+                error = await _download(call, context)
+                if error is not None:
+                    # gRPC tells a client whose write meets an ended call INTERNAL, and not why it ended.
+                    await asyncio.wait([upload], timeout=READ_ON_S)
+                upload.cancel()
+        finally:
+            call.cancel()
+        if error is None:
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+            return
+        trailing = tuple(error.trailing_metadata())
+        if error.code() is grpc.StatusCode.UNAVAILABLE and not any(key == _DETAILS for key, _ in trailing):
+            raise Unavailable(
+                f"the scheduler at {self._scheduler} cannot be reached: {error.details()}"
+            ) from error
+        await context.abort(error.code(), error.details() or "", trailing)
+
+
+async def _upload(requests: AsyncIterator[bytes], call: Any) -> None:
+    taken = True
+    async for message in requests:
+        if taken:
+            taken = await _written(call.write(message))
+    if taken:
+        await _written(call.done_writing())
+
+
+async def _written(write: Awaitable[None]) -> bool:
+    try:
+        await write
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return False  # the scheduler ended the call before it had everything: its status says why
+    return True
+
+
+async def _download(call: Any, context: Context) -> grpc.aio.AioRpcError | None:
+    try:
+        while (message := await call.read()) is not grpc.aio.EOF:
+            await context.write(message)
+    except grpc.aio.AioRpcError as error:
+        return error
+    return None
+
+
+def _end_to_end(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[tuple[str, str | bytes]]:
+    return [(key, value) for key, value in metadata or () if not key.startswith(_HOP_BY_HOP)]

@@ -1,0 +1,39 @@
+"""What the edge asks of the dispatcher, and what it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxmesh.deadline import Deadline
+from onnxmesh.routing.table import RoutedModel
+from onnxmesh.tensors.tensor import Tensor
+from services.gateway.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request as the dispatcher needs it.
+
+    Attributes:
+        model: What to run; where its stages are is looked up anew at each attempt.
+        tensors: Its inputs.
+        requested_outputs: Empty means all.
+        deadline: When the client stops to care.
+        request_id: For the logs of every process that the request passes.
+        traceparent: W3C trace context; may be empty.
+    """
+
+    model: RoutedModel
+    tensors: tuple[Tensor, ...]
+    requested_outputs: tuple[str, ...]
+    deadline: Deadline
+    request_id: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outputs of one request, in the order the last worker gave them, and the way it took."""
+
+    tensors: tuple[Tensor, ...]
+    trace: Trace

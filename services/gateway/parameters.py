@@ -1,0 +1,98 @@
+"""Request parameters: which are honoured, which are harmless, which are refused. Pure.
+
+Source: Triton's protocol extensions (sequence, schedule policy, parameters) name most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.oip.open_inference_pb2 import InferParameter
+
+TRACE = "mesh.trace"
+"""Asks for the way that the request took; the answer has it as JSON under the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What a request asks for beside its tensors.
+
+    Attributes:
+        timeout_s: Seconds that lower the deadline, or None.
+        trace: Whether the answer tells the route.
+    """
+
+    timeout_s: float | None = None
+    trace: bool = False
+
+
+DEFAULT_OPTIONS = RequestOptions()
+
+_SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on streams alone
+
+
+def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
+    """Returns what the parameters ask for.
+
+    `priority` is a hint and taken as such. Names without a reserved prefix are for models that take
+    parameters; ONNX models take none, so they are passed over.
+
+    Raises:
+        InvalidRequest: A parameter that would change the answer if it were honoured, a reserved name
+            that means nothing, or a value of the wrong type (INVALID_ARGUMENT).
+    """
+    if not parameters:
+        return DEFAULT_OPTIONS
+    timeout_s: float | None = None
+    trace = False
+    for name, parameter in parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        value = getattr(parameter, kind) if kind is not None else None
+        if name == "timeout":
+            timeout_s = _count(name, value) / 1e6 or None
+        elif name == "priority":
+            _count(name, value)
+        elif name == TRACE:
+            trace = _flag(name, value)
+        elif name in _SEQUENCE:
+            if value not in (0, "", False, None):
+                raise InvalidRequest(
+                    f"parameter '{name}' is not supported: models keep no state between requests"
+                )
+        elif name == _HARMLESS_TRITON:
+            _flag(name, value)
+        elif name.startswith(("triton_", "mesh.")):
+            raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
+    return RequestOptions(timeout_s, trace)
+
+
+def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:
+    """Refuses parameters of one tensor that would change what it holds.
+
+    Args:
+        what: Names the tensor: `input 'X'`.
+        parameters: The tensor's own; unknown ones are passed over.
+
+    Raises:
+        InvalidRequest: Shared memory or classification (INVALID_ARGUMENT).
+    """
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise InvalidRequest(f"{what}: shared memory (parameter '{name}') is not supported")
+        if name == "classification":
+            raise InvalidRequest(f"{what}: parameter 'classification' is not supported")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidRequest(f"parameter '{name}': expected a whole number of at least 0, got {value!r}")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"parameter '{name}': expected true or false, got {value!r}")
+    return value

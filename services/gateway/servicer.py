@@ -1,0 +1,190 @@
+"""The edge: Open Inference Protocol over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.metadata import version
+from time import monotonic
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from onnxmesh.deadline import Clock, Deadline
+from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
+from onnxmesh.oip import open_inference_pb2 as oip
+from onnxmesh.oip.request_codec import decode_request
+from onnxmesh.oip.response_codec import encode_response
+from onnxmesh.routing.table import RoutedModel, RoutingTable
+from onnxmesh.rpc.interceptor import Context
+from onnxmesh.tensors.tensor import Tensor
+from services.gateway.admission import Admission
+from services.gateway.dispatcher import Dispatcher
+from services.gateway.metadata import model_metadata
+from services.gateway.order import Order
+from services.gateway.parameters import TRACE, read_options
+from services.gateway.validation import read_inputs, read_outputs
+
+SERVICE = "inference.GRPCInferenceService"
+
+_Request = TypeVar("_Request", bound=Message)
+
+
+class InferenceServicer:
+    """Answers the six methods of the protocol. Belongs to one event loop.
+
+    Messages are decoded and encoded here, not by gRPC: a malformed one then is an error like any other,
+    and tensors are copied once.
+
+    Args:
+        table: Returns the route table in force, or None before the first one came.
+        dispatcher: Gets requests answered.
+        admission: Lets them in.
+        default_timeout_s: Deadline of requests that come without one.
+        max_message_bytes: Largest answer.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        table: Callable[[], RoutingTable | None],
+        dispatcher: Dispatcher,
+        admission: Admission,
+        *,
+        default_timeout_s: float,
+        max_message_bytes: int,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._table = table
+        self._dispatcher = dispatcher
+        self._admission = admission
+        self._default_timeout_s = default_timeout_s
+        self._max_message_bytes = max_message_bytes
+        self._clock = clock
+        self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=version("onnxmesh"))
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Returns the handler of all methods; add it to the server."""
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "ServerLive": _unary(oip.ServerLiveRequest, self.server_live),
+            "ServerReady": _unary(oip.ServerReadyRequest, self.server_ready),
+            "ModelReady": _unary(oip.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": _unary(oip.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": _unary(oip.ModelMetadataRequest, self.model_metadata),
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self.model_infer),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def server_live(self, _: oip.ServerLiveRequest) -> oip.ServerLiveResponse:
+        """The process answers, so it lives."""
+        return oip.ServerLiveResponse(live=True)
+
+    def server_ready(self, _: oip.ServerReadyRequest) -> oip.ServerReadyResponse:
+        """Whether a route table is there in which every model has a complete route."""
+        table = self._table()
+        return oip.ServerReadyResponse(ready=table is not None and table.is_complete)
+
+    def model_ready(self, request: oip.ModelReadyRequest) -> oip.ModelReadyResponse:
+        """Whether the model has a complete route; an unknown one is not ready.
+
+        Raises:
+            InvalidRequest: The version is not a figure (INVALID_ARGUMENT).
+        """
+        try:
+            return oip.ModelReadyResponse(ready=self._find(request.name, request.version).is_complete)
+        except (NotFound, Unavailable):
+            return oip.ModelReadyResponse(ready=False)
+
+    def server_metadata(self, _: oip.ServerMetadataRequest) -> oip.ServerMetadataResponse:
+        """Name and version. No extension: raw contents are no extension over gRPC."""
+        return self._server_metadata
+
+    def model_metadata(self, request: oip.ModelMetadataRequest) -> oip.ModelMetadataResponse:
+        """The model's versions, inputs and outputs.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            Unavailable: No route table has come yet (UNAVAILABLE).
+        """
+        model = self._find(request.name, request.version)
+        table = self._table()
+        return model_metadata(model, table.versions(request.name) if table is not None else [model])
+
+    async def model_infer(self, message: bytes, context: Context) -> bytes:
+        """Runs a model.
+
+        Raises:
+            InvalidRequest: The request does not match the protocol or the signature (INVALID_ARGUMENT).
+            TooLarge: The answer is larger than a message may be (RESOURCE_EXHAUSTED).
+            MeshError: See `Admission.admitted` and `Dispatcher.infer`.
+        """
+        with self._admission.admitted():
+            request, raw_inputs = decode_request(message)
+            model = self._find(request.model_name, request.model_version)
+            options = read_options(request.parameters)
+            outputs = read_outputs(request, model)
+            deadline = self._deadline(context, options.timeout_s)
+            answer = await self._dispatcher.infer(
+                Order(
+                    model=model,
+                    tensors=read_inputs(request, raw_inputs, model),
+                    requested_outputs=outputs,
+                    deadline=deadline,
+                    request_id=request.id,
+                    traceparent=_traceparent(context),
+                )
+            )
+            wanted = outputs or tuple(model.output_by_name)
+            response = oip.ModelInferResponse(
+                model_name=model.name, model_version=str(model.version), id=request.id
+            )
+            if options.trace:
+                response.parameters[TRACE].string_param = answer.trace.to_json()
+            tensors = _in_order(answer.tensors, wanted, model)
+            for tensor in tensors:
+                response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            return encode_response(response, [tensor.data for tensor in tensors], self._max_message_bytes)
+
+    def _find(self, name: str, model_version: str) -> RoutedModel:
+        table = self._table()
+        if table is None:
+            raise Unavailable(f"model '{name}': the gateway has not heard from a scheduler yet")
+        return table.find(name, model_version)
+
+    def _deadline(self, context: Context, timeout_s: float | None) -> Deadline:
+        remaining_s = context.time_remaining()
+        if remaining_s is None:
+            remaining_s = self._default_timeout_s
+        if timeout_s is not None:
+            remaining_s = min(remaining_s, timeout_s)
+        return Deadline.after(remaining_s, self._clock)
+
+
+def _unary(
+    request_type: type[_Request], method: Callable[[_Request], Message]
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def call(message: bytes, _: Context) -> bytes:
+        try:
+            request = request_type.FromString(message)
+        except DecodeError as error:
+            raise InvalidRequest(f"expected a {request_type.__name__}, got bytes that are none") from error
+        return method(request).SerializeToString()
+
+    behaviour: Callable[[bytes, Any], Awaitable[bytes]] = call
+    return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _in_order(tensors: Iterable[Tensor], wanted: Iterable[str], model: RoutedModel) -> list[Tensor]:
+    by_name = {tensor.name: tensor for tensor in tensors}
+    try:
+        return [by_name[name] for name in wanted]
+    except KeyError as missing:
+        raise CorruptData(f"{model}: the last stage's answer lacks output {missing}") from None
+
+
+def _traceparent(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent" and isinstance(value, str):
+            return value
+    return ""

@@ -1,0 +1,64 @@
+"""The way that one request took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from onnxmesh.v1.frame_pb2 import HopTiming
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where the time of one answered request went.
+
+    Attributes:
+        total_us: Microseconds from the dispatch of the request to its answer.
+        attempts: Routes tried, 1 at the least.
+        hops: What each worker of the last route measured.
+        return_us: Microseconds from the last worker's clock to the gateway's, 0 at the least.
+    """
+
+    total_us: float
+    attempts: int
+    hops: tuple[HopTiming, ...]
+    return_us: float
+
+    @classmethod
+    def of(
+        cls,
+        total_s: float,
+        attempts: int,
+        hops: Iterable[HopTiming],
+        sent_unix_ns: int,
+        received_unix_ns: int,
+    ) -> Trace:
+        """Returns the trace of an answer that left its worker and arrived at the times given."""
+        return cls(
+            total_us=total_s * 1e6,
+            attempts=attempts,
+            hops=tuple(hops),
+            return_us=max(0, received_unix_ns - sent_unix_ns) / 1e3,
+        )
+
+    def to_json(self) -> str:
+        """Returns what the answer's parameter `mesh.trace` holds."""
+        return json.dumps(
+            {
+                "total_us": round(self.total_us, 1),
+                "attempts": self.attempts,
+                "hops": [
+                    {
+                        "stage": hop.stage,
+                        "worker": hop.worker,
+                        "queue_us": hop.queue_ns / 1e3,
+                        "compute_us": hop.compute_ns / 1e3,
+                        "wire_us": hop.wire_ns / 1e3,
+                    }
+                    for hop in self.hops
+                ],
+                "return_us": self.return_us,
+            },
+            separators=(",", ":"),
+        )

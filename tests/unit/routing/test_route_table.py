@@ -1,0 +1,77 @@
+"""Lookups in the route table."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.errors import InvalidRequest, NotFound
+from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.v1.mesh_pb2 import RouteTable
+from tests.fakes.routed_models import routed_model
+
+A, B = ("a", "h:1"), ("b", "h:2")
+
+
+def table(*models):
+    return RoutingTable.from_proto(RouteTable(epoch=3, models=models))
+
+
+def test_what_a_scheduler_sent_is_read_whole():
+    """Signature, stages, replicas and workers are there under the names that requests use."""
+    routes = table(routed_model([[A, B], [B]], inputs=(("x", "FP32", [-1, 4]), ("s", "BYTES", []))))
+    model = routes.find("m", "1")
+    assert [(spec.index, spec.datatype, spec.shape) for spec in model.inputs] == [
+        (0, Datatype.FP32, (-1, 4)),
+        (1, Datatype.BYTES, ()),
+    ]
+    assert model.input_by_name["s"].index == 1
+    assert [stage.key for stage in model.stages] == ["m/1/0", "m/1/1"]
+    assert {worker: replica.address for worker, replica in routes.workers.items()} == {"a": "h:1", "b": "h:2"}
+    assert routes.is_complete
+    assert routes.epoch == 3
+
+
+def test_an_empty_version_is_the_newest_that_can_answer():
+    """A version that is being loaded does not take the requests of one that works."""
+    routes = table(
+        routed_model([[A]], version=2), routed_model([[A], []], version=10), routed_model([[A]], version=9)
+    )
+    assert routes.find("m", "").version == 9
+    assert routes.find("m", "10").gap == 1
+    assert [model.version for model in routes.versions("m")] == [10, 9, 2]
+    assert not routes.is_complete
+
+
+def test_where_no_version_can_answer_it_is_the_newest():
+    """The client then learns what the newest lacks."""
+    assert table(routed_model([[]], version=1), routed_model([[]], version=2)).find("m", "").version == 2
+
+
+def test_an_unknown_model_names_those_deployed():
+    """Whoever misspells a name sees the right one."""
+    with pytest.raises(NotFound) as caught:
+        table(routed_model([[A]], name="cat"), routed_model([[A]], name="ant")).find("dog", "")
+    assert caught.value.message == "unknown model 'dog': deployed models are 'ant', 'cat'"
+    with pytest.raises(NotFound, match="deployed models are none"):
+        EMPTY_TABLE.find("dog", "")
+
+
+def test_an_unknown_version_names_those_deployed():
+    """The versions are listed in their order."""
+    with pytest.raises(NotFound) as caught:
+        table(routed_model([[A]], version=10), routed_model([[A]], version=2)).find("m", "3")
+    assert caught.value.message == "model 'm' has no version 3: deployed versions are 2, 10"
+
+
+@pytest.mark.parametrize("version", ["newest", "-1", "1.0", " 1", "1e3", "\u0663", "9" * 5000])
+def test_a_version_that_is_no_figure(version):
+    """Only decimal figures name versions."""
+    with pytest.raises(InvalidRequest, match="expected a whole number as version"):
+        table(routed_model([[A]])).find("m", version)
+
+
+def test_a_datatype_of_a_later_release_is_refused():
+    """A table is taken whole or not at all."""
+    with pytest.raises(ValueError, match="FP12"):
+        table(routed_model([[A]], inputs=(("x", "FP12", [1]),)))
