@@ -1,0 +1,1 @@
+"""Who is in the mesh: ports, and the adapters that stand behind them."""

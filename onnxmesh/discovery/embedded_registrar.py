@@ -1,0 +1,89 @@
+"""Registering with the registry inside a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+import structlog
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.embedded import SILENCE_S
+from onnxmesh.discovery.registration import Registration
+from onnxmesh.errors import Conflict, MeshError, Unavailable
+from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.v1.registry_pb2 import RegisterRequest, RegisterResponse
+from onnxmesh.v1.registry_pb2_grpc import RegistryStub
+
+HEARTBEAT_S = 1.0
+"""Time between heartbeats."""
+
+_RETRY_S = 0.2
+_CONFLICT_RETRY_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class EmbeddedRegistrar:
+    """The `Registrar` of a mesh whose scheduler has the registry.
+
+    Args:
+        address: `HOST:PORT` of the scheduler.
+        heartbeat_s: Time between heartbeats.
+        silence_s: A registry that does not answer a heartbeat for so long is given up and dialled again.
+    """
+
+    def __init__(
+        self, address: str, *, heartbeat_s: float = HEARTBEAT_S, silence_s: float = SILENCE_S
+    ) -> None:
+        self._address = address
+        self._heartbeat_s = heartbeat_s
+        self._silence_s = silence_s
+
+    @asynccontextmanager
+    async def register(self, instance: Instance) -> AsyncIterator[Registration]:
+        """Registers `instance` for the time of the context, and again whenever the registry comes back.
+
+        Entering does not wait for the registry: `Registration.wait` does.
+        """
+        registration = Registration()
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(self._keep(instance, registration))
+            try:
+                yield registration
+            finally:
+                keeping.cancel()
+
+    async def _keep(self, instance: Instance, registration: Registration) -> None:
+        async with open_channel(self._address) as channel:
+            while True:
+                error = await self._hold(RegistryStub(channel), instance, registration)
+                if registration.held or isinstance(error, Conflict):
+                    _log.warning("registration_lost", registry=self._address, error=error.message)
+                registration.lost()
+                await asyncio.sleep(_CONFLICT_RETRY_S if isinstance(error, Conflict) else _RETRY_S)
+
+    async def _hold(self, stub: RegistryStub, instance: Instance, registration: Registration) -> MeshError:
+        """Holds one stream until it ends; returns why it ended."""
+        call = stub.Register(wait_for_ready=True)
+        try:
+            await call.write(RegisterRequest(instance=instance.to_proto()))
+            answer = await call.read()
+            while isinstance(answer, RegisterResponse):
+                registration.gained()
+                await asyncio.sleep(self._heartbeat_s)
+                async with asyncio.timeout(self._silence_s):
+                    await call.write(RegisterRequest())
+                    answer = await call.read()
+        except grpc.aio.AioRpcError as error:
+            return from_rpc_error(error)
+        except TimeoutError:
+            return Unavailable(f"the registry did not answer for {self._silence_s:g} s")
+        except asyncio.InvalidStateError:  # written to after the call had ended
+            return Unavailable(f"the registry ended the stream: {await call.code()}")
+        finally:
+            call.cancel()
+        return Unavailable("the registry ended the stream")

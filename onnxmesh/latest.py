@@ -1,0 +1,44 @@
+"""A value that changes, and those who wait for it to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """Holds the newest value; slow readers skip what came in between. For one event loop.
+
+    Args:
+        value: The first one; it has revision 1.
+    """
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._revision = 1
+        self._changed = asyncio.Event()
+
+    @property
+    def value(self) -> T:
+        """The newest value."""
+        return self._value
+
+    @property
+    def revision(self) -> int:
+        """Counts the values, from 1."""
+        return self._revision
+
+    def set(self, value: T) -> None:
+        """Replaces the value and wakes everyone who waits."""
+        self._value = value
+        self._revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def after(self, revision: int) -> tuple[int, T]:
+        """Waits for a revision greater than `revision` (0: for none) and returns it with its value."""
+        while self._revision <= revision:
+            await self._changed.wait()
+        return self._revision, self._value

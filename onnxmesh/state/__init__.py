@@ -1,0 +1,1 @@
+"""What a mesh must not forget: ports, and the adapters that stand behind them."""

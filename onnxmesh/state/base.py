@@ -1,0 +1,50 @@
+"""The port of deployments' persistence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One version of a model that the mesh is to serve. Nobody changes its messages.
+
+    Attributes:
+        spec: What the operator asked for; its version is the one that was given.
+        plan: How the model was cut; names the partitions.
+        source: The model as it was uploaded.
+    """
+
+    spec: DeploymentSpec
+    plan: Plan
+    source: Artefact
+
+    @property
+    def name(self) -> ModelName:
+        """What clients call the model."""
+        return ModelName(self.spec.name)
+
+    @property
+    def version(self) -> Version:
+        """Its version, from 1."""
+        return Version(self.spec.version)
+
+
+class DeploymentStore(Protocol):
+    """Deployments that outlive a scheduler."""
+
+    async def save(self, deployment: Deployment) -> None:
+        """Writes a deployment down, in place of one of the same name and version."""
+        ...
+
+    async def delete(self, name: ModelName, version: Version) -> None:
+        """Forgets a deployment; one that is not there is no error."""
+        ...
+
+    async def all(self) -> list[Deployment]:
+        """Returns every deployment, by name and version."""
+        ...

@@ -1,0 +1,130 @@
+"""Deployments in an SQLite file, for a mesh that needs nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import CorruptData
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
+
+FILE_NAME = "deployments.sqlite3"
+"""Name of the database in a state folder."""
+
+_SCHEMA = 1
+_TABLE = """
+CREATE TABLE IF NOT EXISTS deployments (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    spec BLOB NOT NULL,
+    plan BLOB NOT NULL,
+    source BLOB NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT
+"""
+
+T = TypeVar("T")
+
+
+class SqliteDeployments:
+    """The `DeploymentStore` of one scheduler; made by `open_deployments`.
+
+    Its one thread does one thing after the other, in the order of the calls, also when a caller is cancelled.
+    """
+
+    def __init__(self, database: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._database = database
+        self._thread = thread
+
+    async def save(self, deployment: Deployment) -> None:
+        """Writes a deployment down, in place of one of the same name and version."""
+        row = (
+            deployment.name,
+            deployment.version,
+            deployment.spec.SerializeToString(),
+            deployment.plan.SerializeToString(),
+            deployment.source.SerializeToString(),
+        )
+        await self._do(
+            lambda: self._database.execute("INSERT OR REPLACE INTO deployments VALUES (?, ?, ?, ?, ?)", row)
+        )
+
+    async def delete(self, name: ModelName, version: Version) -> None:
+        """Forgets a deployment; one that is not there is no error."""
+        await self._do(
+            lambda: self._database.execute(
+                "DELETE FROM deployments WHERE name = ? AND version = ?", (name, version)
+            )
+        )
+
+    async def all(self) -> list[Deployment]:
+        """Returns every deployment, by name and version.
+
+        Raises:
+            CorruptData: A row cannot be read (DATA_LOSS).
+        """
+        rows = await self._do(
+            lambda: self._database.execute(
+                "SELECT name, version, spec, plan, source FROM deployments ORDER BY name, version"
+            ).fetchall()
+        )
+        return [_read(*row) for row in rows]
+
+    async def _do(self, statement: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, statement)
+
+
+@asynccontextmanager
+async def open_deployments(folder: Path) -> AsyncIterator[SqliteDeployments]:
+    """Opens the deployments in a state folder, which is made if absent, for the time of the context.
+
+    Raises:
+        CorruptData: The file there is no such database, or a newer onnxmesh wrote it (DATA_LOSS).
+    """
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deployments")
+    loop = asyncio.get_running_loop()
+    try:
+        database = await loop.run_in_executor(thread, _connect, folder / FILE_NAME)
+        try:
+            yield SqliteDeployments(database, thread)
+        finally:
+            await loop.run_in_executor(thread, database.close)
+    finally:
+        thread.shutdown()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Each statement is a transaction of its own; the one thread of the store is the only one to use it.
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        (schema,) = database.execute("PRAGMA user_version").fetchone()
+        if schema > _SCHEMA:
+            raise CorruptData(f"{path} was written by a newer onnxmesh (schema {schema}, known {_SCHEMA})")
+        database.execute(_TABLE)
+        database.execute(f"PRAGMA user_version = {_SCHEMA}")
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise CorruptData(f"{path} is no database of deployments: {error}") from error
+    except CorruptData:
+        database.close()
+        raise
+    return database
+
+
+def _read(name: str, version: int, spec: bytes, plan: bytes, source: bytes) -> Deployment:
+    try:
+        return Deployment(DeploymentSpec.FromString(spec), Plan.FromString(plan), Artefact.FromString(source))
+    except DecodeError as error:
+        raise CorruptData(f"the deployment of {name} version {version} cannot be read: {error}") from error

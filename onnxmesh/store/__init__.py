@@ -1,0 +1,1 @@
+"""Files named by their content: what schedulers and workers keep and give each other."""

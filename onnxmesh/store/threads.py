@@ -1,0 +1,27 @@
+"""Blocking file work off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs `function` in a thread and returns what it returns.
+
+    Unlike `asyncio.to_thread`, a cancelled caller leaves only when the thread is done, so that what the
+    function works on may be closed or removed in a `finally`.
+    """
+    future = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # retrieved: the cancellation is what the caller is told
+        raise

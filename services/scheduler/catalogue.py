@@ -1,0 +1,148 @@
+"""The deployments that are to be served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from onnxmesh.errors import Conflict, NotFound
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import Deployment, DeploymentStore
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+from services.scheduler.placement import ModelKey
+from services.scheduler.retention import Retention
+from services.scheduler.spec import same_wish
+
+
+class Catalogue:
+    """Knows every deployment, writes it down, and holds its blobs. For one event loop.
+
+    Args:
+        store: Where deployments outlive this process.
+        retention: Keeps their blobs.
+    """
+
+    def __init__(self, store: DeploymentStore, retention: Retention) -> None:
+        self._store = store
+        self._retention = retention
+        self._deployments: dict[ModelKey, Deployment] = {}
+        self._probation: set[ModelKey] = set()
+        self._turns: dict[ModelName, asyncio.Lock] = {}
+
+    @property
+    def deployments(self) -> Mapping[ModelKey, Deployment]:
+        """Everything that is to be served."""
+        return self._deployments
+
+    @property
+    def probation(self) -> set[ModelKey]:
+        """Deployments that have not been ready yet, whose `Deploy` still runs: a failure withdraws them."""
+        return self._probation
+
+    async def restore(self) -> None:
+        """Reads what an earlier scheduler wrote down.
+
+        Raises:
+            CorruptData: The store cannot be read (DATA_LOSS).
+        """
+        for deployment in await self._store.all():
+            self._deployments[deployment.name, deployment.version] = deployment
+            self._hold(deployment)
+
+    @asynccontextmanager
+    async def turn(self, name: ModelName) -> AsyncIterator[None]:
+        """Lets one deploy of a name run at a time."""
+        lock = self._turns.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+
+    def same(self, spec: DeploymentSpec, source_digest: str) -> Deployment | None:
+        """Returns the newest deployment of the same content under the same wish, if there is one."""
+        for key in sorted(self._deployments, reverse=True):
+            deployment = self._deployments[key]
+            if (
+                deployment.source.digest == source_digest
+                and same_wish(deployment.spec, spec)
+                and spec.version in {0, deployment.version}
+            ):
+                return deployment
+        return None
+
+    def version_for(self, spec: DeploymentSpec) -> Version:
+        """Returns the version that a new deployment gets.
+
+        Raises:
+            Conflict: The version asked for is there with another content or wish (ALREADY_EXISTS).
+        """
+        name = ModelName(spec.name)
+        versions = self.versions(name)
+        if spec.version == 0:
+            return Version(max(versions, default=0) + 1)
+        if spec.version in versions:
+            raise Conflict(
+                f"model '{name}' has a version {spec.version} with another content or other settings: "
+                "undeploy it first, or leave the version out to get the next one"
+            )
+        return Version(spec.version)
+
+    def versions(self, name: ModelName) -> list[Version]:
+        """Returns the versions of a model, ascending."""
+        return sorted(version for each, version in self._deployments if each == name)
+
+    def find(self, name: ModelName, version: int) -> list[Deployment]:
+        """Returns one version of a model, or with 0 all of them.
+
+        Raises:
+            NotFound: There is none; the message says what there is (NOT_FOUND).
+        """
+        versions = self.versions(name)
+        if not versions:
+            names = ", ".join(f"'{each}'" for each in sorted({each for each, _ in self._deployments}))
+            raise NotFound(f"no model '{name}' is deployed; there is {names or 'none at all'}")
+        if version and version not in versions:
+            there = ", ".join(map(str, versions))
+            raise NotFound(f"model '{name}' has no version {version}; there is {there}")
+        return [self._deployments[name, each] for each in versions if version in {0, each}]
+
+    async def add(self, deployment: Deployment) -> None:
+        """Writes a new deployment down and takes it up, on probation; all or nothing, also when cancelled."""
+        key = (deployment.name, deployment.version)
+        self._hold(deployment)
+        try:
+            await self._store.save(deployment)
+        except BaseException:
+            # The store works in order: this runs after a save that could not be stopped any more.
+            self._release(deployment)
+            await self._store.delete(*key)
+            raise
+        self._deployments[key] = deployment
+        self._probation.add(key)
+
+    def accept(self, key: ModelKey) -> None:
+        """Ends a deployment's probation."""
+        self._probation.discard(key)
+
+    async def forget(self, deployment: Deployment) -> None:
+        """Strikes a deployment off the store; `drop` follows, whatever becomes of this."""
+        await self._store.delete(deployment.name, deployment.version)
+
+    def drop(self, deployment: Deployment) -> bool:
+        """Takes a deployment out of what is to be served and lets its blobs go; False if it was out."""
+        key = (deployment.name, deployment.version)
+        if self._deployments.get(key) is not deployment:
+            return False
+        del self._deployments[key]
+        self._probation.discard(key)
+        self._release(deployment)
+        return True
+
+    def _hold(self, deployment: Deployment) -> None:
+        self._retention.hold(deployment.source)
+        for partition in deployment.plan.partitions:
+            self._retention.hold(partition.artefact)
+
+    def _release(self, deployment: Deployment) -> None:
+        self._retention.release(deployment.source)
+        for partition in deployment.plan.partitions:
+            self._retention.release(partition.artefact)

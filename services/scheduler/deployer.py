@@ -1,0 +1,177 @@
+"""One deploy from upload to served, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+
+from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.mesh_pb2 import DeployProgress
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+from services.scheduler.catalogue import Catalogue
+from services.scheduler.placement import missing, wanted_stages
+from services.scheduler.preparation import Preparation, Report
+from services.scheduler.reconciler import Reconciler
+from services.scheduler.retention import Retention
+from services.scheduler.upload import Upload
+
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Deployer:
+    """Deploys and undeploys models; `run` must run beside it.
+
+    Until a deployment is written down it belongs to its client, and goes when the client goes. From then on it
+    is seen through whether the client stays or not, and withdrawn if it cannot be served.
+
+    Args:
+        catalogue: Where deployments end up.
+        retention: Keeps blobs that are needed on the way.
+        preparation: Makes plans.
+        reconciler: Has plans carried out.
+        timeout_s: How long a deploy may take after its upload.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        retention: Retention,
+        preparation: Preparation,
+        reconciler: Reconciler,
+        timeout_s: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._retention = retention
+        self._preparation = preparation
+        self._reconciler = reconciler
+        self._timeout_s = timeout_s
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Carries deployments whose client may leave, until it is cancelled."""
+        async with self._group:
+            await asyncio.Event().wait()
+
+    async def deploy(self, upload: Upload, report: Report) -> Deployment:
+        """Brings an uploaded model to where every stage has its replicas.
+
+        The same content under the same wish again changes nothing: the deployment that is there is returned.
+
+        Raises:
+            Conflict: The version asked for is something else (ALREADY_EXISTS).
+            Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
+            DeadlineExceeded: It took too long; it was withdrawn (DEADLINE_EXCEEDED).
+            MeshError: A worker refused the model, the cut or a stage; it was withdrawn.
+        """
+        end_s = asyncio.get_running_loop().time() + self._timeout_s
+        name = ModelName(upload.spec.name)
+        phase = _Phase(report)
+        async with self._catalogue.turn(name):
+            existing = self._catalogue.same(upload.spec, upload.artefact.digest)
+            if existing is not None:
+                self._preparation.check(existing.spec)
+                await phase.enter(
+                    DeployProgress.LOADING, f"the same is deployed as version {existing.version}"
+                )
+                await self._in_time(self._loaded(existing), end_s, phase)
+                return existing
+            version = self._catalogue.version_for(upload.spec)
+            with self._retention.scope() as scope:
+                scope.hold(upload.artefact)
+                upload.keep()
+                plan = await self._in_time(
+                    self._preparation.plan(upload.spec, upload.artefact, scope, phase.enter), end_s, phase
+                )
+                spec = DeploymentSpec()
+                spec.CopyFrom(upload.spec)
+                spec.version = version
+                deployment = Deployment(spec, plan, upload.artefact)
+                num_stages = len(plan.partitions)
+                await phase.enter(
+                    DeployProgress.LOADING,
+                    f"version {version}: {num_stages} stage{'s' if num_stages > 1 else ''} "
+                    f"in {spec.replicas} replica{'s' if spec.replicas > 1 else ''}",
+                )
+                await self._catalogue.add(deployment)
+                seeing = self._group.create_task(self._see_through(deployment, end_s, phase))
+            self._reconciler.reconcile()
+            error = await asyncio.shield(seeing)
+        if error is not None:
+            raise error
+        return deployment
+
+    async def undeploy(self, name: ModelName, version: int) -> list[Version]:
+        """Ends the service of one version of a model, or with 0 of all; returns which they were.
+
+        Raises:
+            NotFound: There is none (NOT_FOUND).
+        """
+        deployments = self._catalogue.find(name, version)
+        for deployment in deployments:
+            await self._withdraw(deployment)
+        return [deployment.version for deployment in deployments]
+
+    async def _see_through(self, deployment: Deployment, end_s: float, phase: _Phase) -> Exception | None:
+        """Waits until a new deployment is ready, or withdraws it and returns why."""
+        key = (deployment.name, deployment.version)
+        try:
+            await self._in_time(self._loaded(deployment), end_s, phase)
+        except Exception as error:  # noqa: BLE001 - a defect in one deploy must not end the scheduler
+            if not isinstance(error, MeshError):
+                _log.error("deploy_failed", model=deployment.name, exc_info=error)
+                error = Internal("internal error: the log of the scheduler has the rest")
+            _log.warning("deployment_withdrawn", model=key[0], version=key[1], error=str(error))
+            await self._withdraw(deployment)
+            return error
+        self._catalogue.accept(key)
+        _log.info("deployed", model=key[0], version=key[1], stages=len(deployment.plan.partitions))
+        return None
+
+    async def _loaded(self, deployment: Deployment) -> None:
+        """Returns once every stage has its replicas."""
+        key = (deployment.name, deployment.version)
+        wanted = wanted_stages(deployment)
+        revision = 0
+        while True:
+            if self._catalogue.deployments.get(key) is not deployment:
+                raise Conflict(f"model '{key[0]}' version {key[1]} was undeployed while it was being loaded")
+            revision, outcome = await self._reconciler.outcome.after(revision)
+            if (error := outcome.failures.get(key)) is not None:
+                raise error
+            if key in outcome.appeared and not missing(wanted, outcome.placement):
+                return
+
+    async def _in_time(self, work: Awaitable[_T], end_s: float, phase: _Phase) -> _T:
+        try:
+            async with asyncio.timeout_at(end_s):
+                return await work
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the deploy took longer than {self._timeout_s:g} s; it was at: {phase.message}"
+            ) from None
+
+    async def _withdraw(self, deployment: Deployment) -> None:
+        try:
+            await self._catalogue.forget(deployment)
+        finally:
+            if self._catalogue.drop(deployment):
+                self._reconciler.reconcile()
+
+
+class _Phase:
+    """How far a deploy is."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.message = "received"
+
+    async def enter(self, phase: DeployProgress.Phase.ValueType, message: str) -> None:
+        self.message = message
+        await self._report(phase, message)

@@ -1,0 +1,121 @@
+"""All workers of the mesh, as the scheduler knows them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from time import monotonic
+from typing import Any, TypeVar
+
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.discovery.base import Directory, Instance
+from onnxmesh.errors import Unavailable
+from onnxmesh.ids import StageKey, WorkerId
+from services.scheduler.placement import WorkerView
+from services.scheduler.worker_link import WorkerLink
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Fleet:
+    """Holds a `WorkerLink` to every registered worker. For one event loop.
+
+    Args:
+        directory: Who is registered.
+        term: Goes with every command.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, directory: Directory, term: int, clock: Clock = monotonic) -> None:
+        self._directory = directory
+        self._term = term
+        self._clock = clock
+        self._links: dict[WorkerId, WorkerLink] = {}
+        self._on_change: Callable[[], None] = lambda: None
+
+    @property
+    def links(self) -> Mapping[WorkerId, WorkerLink]:
+        """Every registered worker, by id."""
+        return self._links
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Has `callback` called, in the same turn of the loop, when what workers hold or who they are changes."""
+        self._on_change = callback
+
+    def candidates(self) -> list[Instance]:
+        """Returns the workers that may be given something to do."""
+        return [link.instance for link in self._links.values() if not link.draining]
+
+    def views(self) -> list[WorkerView]:
+        """Returns the workers that take commands, with what they hold."""
+        return [
+            WorkerView(id_, frozenset(link.instance.tags), link.instance.attributes, link.holdings.stages)
+            for id_, link in self._links.items()
+            if link.connected and not link.draining
+        ]
+
+    def forget_failures(self, wanted: Collection[StageKey]) -> None:
+        """Forgets failures of stages that nobody wants any more."""
+        for link in self._links.values():
+            link.holdings.forget_failures(wanted)
+
+    async def run(self) -> None:
+        """Follows the directory until it is cancelled."""
+        revision = 0
+        tasks: dict[WorkerId, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                revision, instances = await self._directory.after(revision)
+                for id_ in self._update(instances):
+                    if id_ in tasks:
+                        tasks.pop(id_).cancel()
+                    if id_ in self._links:
+                        tasks[id_] = group.create_task(self._links[id_].run())
+
+    async def while_present(self, worker: Instance, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work`, unless the worker leaves the mesh first.
+
+        Raises:
+            Unavailable: The worker has left (UNAVAILABLE); `work` was cancelled.
+        """
+        link = self._links.get(WorkerId(worker.id))
+        task = asyncio.ensure_future(work)
+        if link is None or link.instance != worker:
+            task.cancel()
+            await asyncio.wait([task])
+            raise Unavailable(f"worker '{worker.id}' has left the mesh")
+        leaving = asyncio.ensure_future(link.gone.wait())
+        try:
+            await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Unavailable(f"worker '{worker.id}' left the mesh")
+            return await task
+        finally:
+            for each in (task, leaving):
+                each.cancel()
+            await asyncio.wait([task, leaving])
+
+    def _update(self, instances: Mapping[str, Instance]) -> list[WorkerId]:
+        """Takes up who came and drops who went or came anew; returns the ids whose link changed."""
+        workers = {WorkerId(id_): each for id_, each in instances.items() if each.role == "worker"}
+        changed = []
+        for id_, link in list(self._links.items()):
+            if workers.get(id_) != link.instance:
+                link.leave()
+                del self._links[id_]
+                changed.append(id_)
+                _log.info("worker_left", worker=id_, generation=link.instance.generation)
+        for id_, instance in workers.items():
+            if id_ not in self._links:
+                self._links[id_] = WorkerLink(instance, self._term, self._changed, self._clock)
+                changed.append(id_)
+        if changed:
+            self._changed()
+        return list(dict.fromkeys(changed))
+
+    def _changed(self) -> None:
+        self._on_change()

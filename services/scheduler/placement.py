@@ -1,0 +1,259 @@
+"""Which worker should hold what: deployments and workers in, commands out. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.state.base import Deployment
+from services.scheduler.eligibility import can_run
+from services.scheduler.holdings import Held, StageState
+
+ModelKey = tuple[ModelName, Version]
+"""One version of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedStage:
+    """A stage that should be somewhere.
+
+    Attributes:
+        key: Its name on workers.
+        model: The model version that it belongs to.
+        digest: Of its partition.
+        replicas: On how many workers.
+        require: What each of them must satisfy.
+        cpu_class: The class of CPU it is tied to; empty: none.
+        weight_bytes: Its size.
+    """
+
+    key: StageKey
+    model: ModelKey
+    digest: Digest
+    replicas: int = 1
+    require: tuple[str, ...] = ()
+    cpu_class: str = ""
+    weight_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that takes commands.
+
+    Attributes:
+        id: Its name.
+        tags: Its tags.
+        attributes: Facts about it.
+        stages: What it holds.
+    """
+
+    id: WorkerId
+    tags: frozenset[str] = frozenset()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[StageKey, Held] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A stage to be loaded by, or to be let go by, a worker."""
+
+    worker: WorkerId
+    stage: StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What is to be done now.
+
+    Attributes:
+        routed: For each wanted stage the workers that serve it, in order of id.
+        place: Stages to load.
+        evict: Stages to let go; none of them is routed.
+        retry_s: When to look again if nothing happens before; None: no need.
+    """
+
+    routed: Mapping[StageKey, tuple[WorkerId, ...]]
+    place: tuple[Order, ...] = ()
+    evict: tuple[Order, ...] = ()
+    retry_s: float | None = None
+
+
+def wanted_stages(deployment: Deployment) -> list[WantedStage]:
+    """Returns the stages of a deployment, in order."""
+    return [
+        WantedStage(
+            key=stage_key(deployment.name, deployment.version, partition.index),
+            model=(deployment.name, deployment.version),
+            digest=Digest(partition.artefact.digest),
+            replicas=deployment.spec.replicas,
+            require=tuple(deployment.spec.require),
+            cpu_class=deployment.plan.cpu_class,
+            weight_bytes=partition.weight_bytes,
+        )
+        for partition in deployment.plan.partitions
+    ]
+
+
+def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> Placement:
+    """Decides what workers should load and let go.
+
+    What is held stays. Missing replicas go to the eligible worker with the fewest stages of the same model, then the
+    fewest at all, then the least weight, then the first id; never two of one stage to one worker. Where nothing else
+    is to be done and one worker holds two stages more than another that could take one, one moves: it is loaded
+    there first, and the surplus is let go once it is ready. Each move makes the workers more even, so moves end.
+
+    Args:
+        wanted: Every stage that should be somewhere.
+        workers: Every worker that takes commands; one that drains is not among them.
+        now_s: The time, on the clock of `Held.retry_s`.
+    """
+    round_ = _Round(wanted, workers, now_s)
+    round_.sort_out()
+    round_.drop_surplus()
+    routed = {
+        key: tuple(sorted(id_ for id_ in holders if round_.is_ready(id_, key)))
+        for key, holders in round_.holders.items()
+    }
+    round_.fill()
+    if round_.is_quiet():
+        round_.move()
+    return Placement(routed, tuple(round_.place), tuple(round_.evict), round_.retry_s())
+
+
+class _Round:
+    """One decision in the making."""
+
+    def __init__(self, wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> None:
+        self.wanted = {stage.key: stage for stage in sorted(wanted, key=lambda stage: stage.key)}
+        self.workers = {worker.id: worker for worker in sorted(workers, key=lambda worker: worker.id)}
+        self.now_s = now_s
+        self.holders: dict[StageKey, list[WorkerId]] = {key: [] for key in self.wanted}
+        self.place: list[Order] = []
+        self.evict: list[Order] = []
+        self.num_stages: Counter[WorkerId] = Counter()
+        self.weight_bytes: Counter[WorkerId] = Counter()
+        self.num_of_model: Counter[tuple[WorkerId, ModelKey]] = Counter()
+
+    def sort_out(self) -> None:
+        """Keeps what is wanted where it is, and lets go of the rest."""
+        for worker in self.workers.values():
+            for key, held in sorted(worker.stages.items()):
+                if not held.counts:
+                    continue
+                stage = self.wanted.get(key)
+                if stage is not None and held.digest == stage.digest and self._can_run(worker, stage):
+                    self._count(worker.id, stage, 1)
+                    self.holders[key].append(worker.id)
+                else:
+                    self.evict.append(Order(worker.id, key))
+
+    def drop_surplus(self) -> None:
+        """Lets go of ready replicas beyond those asked for, on the fullest workers first."""
+        for key, stage in self.wanted.items():
+            ready = [id_ for id_ in self.holders[key] if self.is_ready(id_, key)]
+            while len(ready) > stage.replicas:
+                fullest = max(ready, key=self._fullness)
+                ready.remove(fullest)
+                self.holders[key].remove(fullest)
+                self._count(fullest, stage, -1)
+                self.evict.append(Order(fullest, key))
+
+    def fill(self) -> None:
+        """Places missing replicas."""
+        for key, stage in self.wanted.items():
+            while len(self.holders[key]) < stage.replicas:
+                free = [worker for worker in self.workers.values() if self._is_free(worker, stage)]
+                if not free:
+                    break
+                best = min(
+                    (worker.id for worker in free),
+                    key=lambda id_: (self.num_of_model[id_, stage.model], *self._fullness(id_)),
+                )
+                self._place(best, stage)
+
+    def move(self) -> None:
+        """Starts to move one stage from a full worker to an empty one, where they differ by two or more."""
+        by_fullness = sorted(self.workers, key=self._fullness)
+        for target in by_fullness:
+            for source in reversed(by_fullness):
+                if self.num_stages[source] - self.num_stages[target] < 2:
+                    break
+                movable = [
+                    stage
+                    for key, stage in self.wanted.items()
+                    if source in self.holders[key]
+                    and key not in self.workers[target].stages
+                    and self._can_run(self.workers[target], stage)
+                ]
+                if movable:
+                    best = min(movable, key=lambda stage: self._move_rank(stage, source, target))
+                    self._place(target, best)
+                    return
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way and nothing is to be done."""
+        return (
+            not self.place
+            and not self.evict
+            and not any(
+                held.state in {StageState.LOADING, StageState.EVICTING}
+                for worker in self.workers.values()
+                for held in worker.stages.values()
+            )
+        )
+
+    def is_ready(self, id_: WorkerId, key: StageKey) -> bool:
+        held = self.workers[id_].stages.get(key)
+        return held is not None and held.state is StageState.READY
+
+    def retry_s(self) -> float | None:
+        """Returns when the first failed stage that is still missing may be tried again."""
+        times = [
+            held.retry_s
+            for worker in self.workers.values()
+            for key, held in worker.stages.items()
+            if held.state is StageState.FAILED
+            and key in self.wanted
+            and len(self.holders[key]) < self.wanted[key].replicas
+            and held.retry_s > self.now_s
+        ]
+        return min(times, default=None)
+
+    def _place(self, id_: WorkerId, stage: WantedStage) -> None:
+        self.place.append(Order(id_, stage.key))
+        self.holders[stage.key].append(id_)
+        self._count(id_, stage, 1)
+
+    def _count(self, id_: WorkerId, stage: WantedStage, by: int) -> None:
+        self.num_stages[id_] += by
+        self.weight_bytes[id_] += by * stage.weight_bytes
+        self.num_of_model[id_, stage.model] += by
+
+    def _is_free(self, worker: WorkerView, stage: WantedStage) -> bool:
+        """Whether a missing replica may be placed there now."""
+        held = worker.stages.get(stage.key)
+        if worker.id in self.holders[stage.key] or not self._can_run(worker, stage):
+            return False
+        if held is None:
+            return True
+        # On its way out, it must be gone first; having failed, its time must have come.
+        return held.state is StageState.FAILED and (held.digest != stage.digest or held.retry_s <= self.now_s)
+
+    def _move_rank(self, stage: WantedStage, source: WorkerId, target: WorkerId) -> tuple[int, int, str]:
+        """Returns a rank by which stages that spread their model better, then lighter ones, move first."""
+        gain = self.num_of_model[source, stage.model] - self.num_of_model[target, stage.model]
+        return (-gain, stage.weight_bytes, stage.key)
+
+    def _fullness(self, id_: WorkerId) -> tuple[int, int, str]:
+        return (self.num_stages[id_], self.weight_bytes[id_], id_)
+
+    @staticmethod
+    def _can_run(worker: WorkerView, stage: WantedStage) -> bool:
+        return can_run(stage.require, stage.cpu_class, worker.tags, worker.attributes)
+
+
+def missing(wanted: Sequence[WantedStage], placement: Placement) -> list[StageKey]:
+    """Returns the stages that have fewer serving replicas than asked for."""
+    return [stage.key for stage in wanted if len(placement.routed.get(stage.key, ())) < stage.replicas]

@@ -1,0 +1,165 @@
+"""From what is wanted and what is held to commands and a route table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import REASONS, MeshError, from_reason
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.latest import Latest
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.model_pb2 import Partition
+from services.scheduler.catalogue import Catalogue
+from services.scheduler.fleet import Fleet
+from services.scheduler.holdings import Held, StageState
+from services.scheduler.placement import ModelKey, Placement, WantedStage, decide, missing, wanted_stages
+from services.scheduler.publisher import Publisher
+from services.scheduler.routes import Routes, build_routes
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the last reconciliation found.
+
+    Attributes:
+        placement: Who serves what.
+        failures: Deployments on probation that cannot be served, and why.
+        appeared: Models that are in the route table.
+    """
+
+    placement: Placement = field(default_factory=lambda: Placement({}))
+    failures: Mapping[ModelKey, MeshError] = field(default_factory=dict)
+    appeared: frozenset[ModelKey] = frozenset()
+
+
+class Reconciler:
+    """Decides anew whenever something changed: table first, then commands. For one event loop.
+
+    After a start it waits: workers that served an earlier scheduler come back within moments, and until then
+    neither a new table nor a new placement would be to anyone's good.
+
+    Args:
+        catalogue: What is wanted.
+        fleet: What is held.
+        publisher: Is given the route table.
+        address: Where workers fetch blobs from this scheduler.
+        settle_s: How long to wait at most for the workers that hold what was deployed before.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        fleet: Fleet,
+        publisher: Publisher,
+        address: str,
+        *,
+        settle_s: float = 3.0,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._catalogue = catalogue
+        self._fleet = fleet
+        self._publisher = publisher
+        self._sources = [address]
+        self._clock = clock
+        # What was deployed before has been in a table before: it stays there, complete or not.
+        self._routes = Routes(appeared=frozenset(catalogue.deployments))
+        self._failures: dict[ModelKey, MeshError] = {}
+        self._settled = not catalogue.deployments
+        self._settle_at_s = clock() + settle_s
+        self._outcome = Latest(Outcome())
+        fleet.on_change(self.reconcile)
+
+    @property
+    def outcome(self) -> Latest[Outcome]:
+        """What the last reconciliation found, and the way to wait for the next."""
+        return self._outcome
+
+    async def run(self) -> None:
+        """Decides once, and again when time alone changes something, until it is cancelled."""
+        self.reconcile()
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_s()):
+                    await self._outcome.after(self._outcome.revision)
+            except TimeoutError:
+                self.reconcile()
+
+    def reconcile(self) -> None:
+        """Decides what is to be done now, publishes the routes and sends the commands."""
+        self._collect_failures()
+        served = {
+            key: deployment
+            for key, deployment in self._catalogue.deployments.items()
+            if key not in self._failures
+        }
+        wanted = [stage for deployment in served.values() for stage in wanted_stages(deployment)]
+        self._fleet.forget_failures({stage.key for stage in wanted})
+        placement = decide(wanted, self._fleet.views(), self._clock())
+        if self._is_settled(wanted, placement):
+            self._publish(list(served.values()), placement)
+            self._command(placement, served)
+        self._outcome.set(Outcome(placement, dict(self._failures), self._routes.appeared))
+
+    def _is_settled(self, wanted: list[WantedStage], placement: Placement) -> bool:
+        if not self._settled:
+            self._settled = self._clock() >= self._settle_at_s or not missing(wanted, placement)
+            if self._settled:
+                _log.info("settled", missing=missing(wanted, placement))
+        return self._settled
+
+    def _publish(self, served: list[Deployment], placement: Placement) -> None:
+        workers = {id_: link.instance for id_, link in self._fleet.links.items()}
+        appeared = self._routes.appeared
+        self._routes = build_routes(served, placement.routed, workers, appeared)
+        self._publisher.publish(self._routes.models)
+
+    def _command(self, placement: Placement, served: Mapping[ModelKey, Deployment]) -> None:
+        partitions = _partitions(served)
+        for order in placement.evict:
+            self._fleet.links[order.worker].evict(order.stage)
+        for order in placement.place:
+            self._fleet.links[order.worker].place(order.stage, partitions[order.stage], self._sources)
+
+    def _collect_failures(self) -> None:
+        """Finds the deployments on probation that a worker refused for good."""
+        deployments = self._catalogue.deployments
+        self._failures = {key: error for key, error in self._failures.items() if key in deployments}
+        for key in self._catalogue.probation - self._failures.keys():
+            for stage in wanted_stages(deployments[key]):
+                for id_, link in self._fleet.links.items():
+                    if (error := _refusal(stage, id_, link.holdings.stages.get(stage.key))) is not None:
+                        self._failures[key] = error
+
+    def _idle_s(self) -> float | None:
+        """Returns the seconds after which to decide again though nothing happened."""
+        times = [] if self._settled else [self._settle_at_s]
+        retry_s = self._outcome.value.placement.retry_s
+        if retry_s is not None:
+            times.append(retry_s)
+        return max(0.0, min(times) - self._clock()) if times else None
+
+
+def _partitions(served: Mapping[ModelKey, Deployment]) -> dict[StageKey, Partition]:
+    return {
+        stage.key: partition
+        for deployment in served.values()
+        for stage, partition in zip(wanted_stages(deployment), deployment.plan.partitions, strict=True)
+    }
+
+
+def _refusal(stage: WantedStage, worker: WorkerId, held: Held | None) -> MeshError | None:
+    """Returns why a worker will not hold a stage, if no other worker can be expected to either."""
+    if held is None or held.state is not StageState.FAILED or held.digest != stage.digest:
+        return None
+    if held.reason in REASONS and REASONS[held.reason].retriable:
+        return None
+    return from_reason(held.reason, f"stage '{stage.key}' failed on worker '{worker}': {held.message}")

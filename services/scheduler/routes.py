@@ -1,0 +1,69 @@
+"""What gateways are told: deployments and who serves them in, route table out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.ids import StageKey, WorkerId, stage_key
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage
+from services.scheduler.placement import ModelKey
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The models of a route table.
+
+    Attributes:
+        models: In order of name and version.
+        appeared: Which they are: once complete, a model stays for as long as it is deployed.
+    """
+
+    models: tuple[RoutedModel, ...] = ()
+    appeared: frozenset[ModelKey] = frozenset()
+
+
+def build_routes(
+    deployments: Iterable[Deployment],
+    routed: Mapping[StageKey, tuple[WorkerId, ...]],
+    workers: Mapping[WorkerId, Instance],
+    appeared: frozenset[ModelKey],
+) -> Routes:
+    """Returns the models that gateways may route to, and with whom.
+
+    Args:
+        deployments: Everything that is to be served.
+        routed: For each stage the workers that serve it.
+        workers: How to reach each of them.
+        appeared: Models that were complete before; they stay, if need be with stages that have no replica.
+    """
+    models, shown = [], set()
+    for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
+        key = (deployment.name, deployment.version)
+        stages = [
+            _stage(stage_key(*key, partition.index), routed, workers)
+            for partition in deployment.plan.partitions
+        ]
+        if key in appeared or all(stage.replicas for stage in stages):
+            shown.add(key)
+            models.append(
+                RoutedModel(
+                    name=deployment.name,
+                    version=deployment.version,
+                    signature=deployment.plan.signature,
+                    stages=stages,
+                )
+            )
+    return Routes(tuple(models), frozenset(shown))
+
+
+def _stage(
+    key: StageKey, routed: Mapping[StageKey, tuple[WorkerId, ...]], workers: Mapping[WorkerId, Instance]
+) -> RoutedStage:
+    replicas = [
+        RoutedReplica(worker=id_, address=workers[id_].address, generation=workers[id_].generation)
+        for id_ in routed.get(key, ())
+    ]
+    return RoutedStage(stage=key, replicas=replicas)

@@ -1,0 +1,31 @@
+"""Settings of a scheduler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from onnxmesh.service import ServiceSettings
+
+
+class SchedulerSettings(ServiceSettings):
+    """Settings of a scheduler: flags, or environment variables ONNXMESH_<NAME>."""
+
+    state: Path = Field(
+        Path("onnxmesh-state"), description="folder with what must outlive the scheduler; one scheduler each"
+    )
+    deploy_timeout_s: float = Field(
+        600.0, gt=0, description="seconds that a deploy may take after its upload"
+    )
+    max_upload_bytes: int = Field(
+        2**40, gt=0, description="the most bytes that the files of one deploy may have"
+    )
+    registration_silence_s: float = Field(
+        3.0, gt=0, description="seconds without a heartbeat after which a worker or gateway is dropped"
+    )
+    settle_s: float = Field(
+        3.0,
+        ge=0,
+        description="seconds that workers get to come back after a restart before their stages are placed anew",
+    )

@@ -1,0 +1,82 @@
+"""What people are told about the mesh. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from onnxmesh.ids import StageKey, WorkerId, stage_key
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.mesh_pb2 import ModelStatus, ReplicaStatus
+from services.scheduler.eligibility import can_run
+from services.scheduler.holdings import Held, StageState
+from services.scheduler.placement import ModelKey, WorkerView
+
+
+def model_status(
+    deployment: Deployment,
+    workers: Iterable[WorkerView],
+    routed: Mapping[StageKey, tuple[WorkerId, ...]],
+    appeared: frozenset[ModelKey],
+) -> ModelStatus:
+    """Returns the state of one deployment: READY as soon as every stage has one replica that serves.
+
+    Args:
+        deployment: Which.
+        workers: Those that take commands, with what they hold.
+        routed: For each stage the workers that serve it.
+        appeared: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
+    """
+    key = (deployment.name, deployment.version)
+    views = sorted(workers, key=lambda worker: worker.id)
+    status = ModelStatus(
+        name=deployment.name, version=deployment.version, spec=deployment.spec, plan=deployment.plan
+    )
+    state, reasons = "READY", []
+    for partition in deployment.plan.partitions:
+        stage = stage_key(*key, partition.index)
+        serving = routed.get(stage, ())
+        status.replicas.extend(_replicas(partition.index, partition.artefact.digest, stage, views))
+        if not serving:
+            state = "UNAVAILABLE" if key in appeared else "LOADING"
+            reasons.append(f"stage {partition.index} has no replica{_why(deployment, stage, views)}")
+        elif len(serving) < deployment.spec.replicas:
+            reasons.append(
+                f"stage {partition.index} has {len(serving)} of {deployment.spec.replicas} replicas"
+            )
+    status.state = state
+    status.reason = "; ".join(reasons)
+    return status
+
+
+def _replicas(
+    index: int, digest: str, stage: StageKey, workers: Iterable[WorkerView]
+) -> Iterable[ReplicaStatus]:
+    for worker in workers:
+        held = worker.stages.get(stage)
+        if held is not None and held.digest == digest and held.state is not StageState.EVICTING:
+            yield ReplicaStatus(stage=index, worker=worker.id, state=held.state.value, reason=_reason(held))
+
+
+def _why(deployment: Deployment, stage: StageKey, workers: list[WorkerView]) -> str:
+    """Returns what keeps a stage from having a replica, as the end of a sentence."""
+    if not workers:
+        return ": no worker is there"
+    able = [
+        worker
+        for worker in workers
+        if can_run(deployment.spec.require, deployment.plan.cpu_class, worker.tags, worker.attributes)
+    ]
+    if not able:
+        wanted = [*deployment.spec.require]
+        if deployment.plan.cpu_class:
+            wanted.append(f"the CPU class '{deployment.plan.cpu_class}'")
+        return f": no worker satisfies {', '.join(wanted)}"
+    for worker in able:
+        held = worker.stages.get(stage)
+        if held is not None and held.state is StageState.FAILED:
+            return f": {_reason(held)} on {worker.id}"
+    return ""
+
+
+def _reason(held: Held) -> str:
+    return f"{held.reason}: {held.message}" if held.state is StageState.FAILED else ""

@@ -1,0 +1,62 @@
+"""Streams to workers without sockets: what was sent is kept, what comes back is up to the test."""
+
+from __future__ import annotations
+
+from onnxmesh.errors import Unavailable
+
+
+class FakePeer:
+    """One stream."""
+
+    def __init__(self, name, generation=1):
+        self.name = name
+        self.generation = generation
+        self.is_open = True
+        self.broken = False
+        self.sent = []
+        self.said = []
+
+    async def send(self, frame):
+        if self.broken:
+            raise Unavailable(f"the stream to {self.name} is closed")
+        self.sent.append(frame)
+
+    def send_soon(self, header):
+        self.said.append(header)
+
+    def leave(self):
+        self.is_open = False
+
+    @property
+    def cancelled(self):
+        """Number and attempt of each Cancel sent."""
+        return [(header.cancel.key.number, header.cancel.key.attempt) for header in self.said]
+
+
+class FakePeers:
+    """The streams of one gateway.
+
+    Attributes:
+        streams: By worker.
+        reachable: Workers that answer when they are dialled.
+        kept: What `keep` was told last.
+    """
+
+    def __init__(self, *workers):
+        self.streams = {worker: FakePeer(worker) for worker in workers}
+        self.reachable = set()
+        self.dialled = []
+        self.kept = {}
+
+    def get(self, peer):
+        stream = self.streams.get(peer)
+        return stream if stream is not None and stream.is_open else None
+
+    async def connect(self, peer, address):
+        self.dialled.append((peer, address))
+        if peer not in self.reachable:
+            raise Unavailable(f"{peer} at {address} cannot be reached")
+        return self.streams.setdefault(peer, FakePeer(peer))
+
+    def keep(self, peers):
+        self.kept = dict(peers)

@@ -1,0 +1,102 @@
+"""A scheduler on a real socket that publishes the route tables a test gives it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+
+from onnxmesh.errors import NotFound
+from onnxmesh.latest import Latest
+from onnxmesh.rpc.channel import server_options
+from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.v1 import mesh_pb2, registry_pb2
+from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
+from onnxmesh.v1.registry_pb2_grpc import RegistryServicer, add_RegistryServicer_to_server
+
+
+class FakeScheduler(MeshServicer, RegistryServicer):
+    """Serves Mesh and Registry.
+
+    Attributes:
+        address: Where it is reached.
+        instances: Who is registered now, by id.
+        uploads: For each Deploy call the kinds of its messages; `gone` at the end of a vanished client.
+        deadlines: Seconds that Status calls had left.
+        metadata: Of the last Status call.
+        refuse_uploads: Whether Deploy reads everything and ends with an error.
+    """
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.instances: dict[str, registry_pb2.Instance] = {}
+        self.uploads: list[list[str]] = []
+        self.deadlines: list[float | None] = []
+        self.metadata: dict[str, str | bytes] = {}
+        self.refuse_uploads = False
+        self._tables: Latest[mesh_pb2.RouteTable | None] = Latest(None)
+        self._epoch = 0
+
+    @asynccontextmanager
+    async def running(self, port: int = 0) -> AsyncIterator[FakeScheduler]:
+        """Serves for the time of the context."""
+        server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
+        add_MeshServicer_to_server(self, server)
+        add_RegistryServicer_to_server(self, server)
+        self.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+        await server.start()
+        try:
+            yield self
+        finally:
+            await server.stop(None)
+
+    def publish(self, *models: mesh_pb2.RoutedModel) -> None:
+        """Puts a table in force."""
+        self._epoch += 1
+        self._tables.set(mesh_pb2.RouteTable(epoch=self._epoch, models=models))
+
+    async def WatchRoutes(self, request, context):  # noqa: N802 - the protocol's name
+        revision = 0
+        while True:
+            revision, table = await self._tables.after(revision)
+            if table is not None:
+                yield table
+
+    async def Register(self, request_iterator, context):  # noqa: N802 - the protocol's name
+        id_ = ""
+        try:
+            async for request in request_iterator:
+                if request.HasField("instance"):
+                    id_ = request.instance.id
+                    self.instances[id_] = request.instance
+                await context.write(registry_pb2.RegisterResponse())
+        finally:
+            self.instances.pop(id_, None)
+
+    async def Status(self, request, context):  # noqa: N802 - the protocol's name
+        self.deadlines.append(context.time_remaining())
+        self.metadata = dict(context.invocation_metadata())
+        return mesh_pb2.StatusResponse(epoch=self._epoch)
+
+    async def Undeploy(self, request, context):  # noqa: N802 - the protocol's name
+        raise NotFound(f"unknown model '{request.name}'", retry_after_s=1.5)
+
+    async def Deploy(self, request_iterator, context):  # noqa: N802 - the protocol's name
+        if self.refuse_uploads:
+            async for _ in request_iterator:
+                pass
+            raise NotFound("no room for uploads")
+        kinds: list[str] = []
+        self.uploads.append(kinds)
+        try:
+            async for request in request_iterator:
+                kinds.append(request.WhichOneof("kind"))
+                if kinds[-1] == "file":
+                    await context.write(mesh_pb2.DeployProgress(message=request.file.path))
+                if kinds[-1] == "end":
+                    await context.write(mesh_pb2.DeployProgress(phase=mesh_pb2.DeployProgress.READY))
+                    return
+        finally:
+            if kinds[-1:] != ["end"]:
+                kinds.append("gone")

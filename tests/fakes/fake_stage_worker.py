@@ -1,0 +1,126 @@
+"""A worker on a real socket that answers by a function and does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import grpc.aio
+
+from onnxmesh.rpc.channel import server_options
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.link import Link
+from onnxmesh.rpc.links import Links
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+
+Model = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+class FakeStageWorker:
+    """Answers every Activation, whatever its route, as if all stages were here.
+
+    Attributes:
+        id: Worker id.
+        address: Where it is reached.
+        activations: Headers of what it was sent, in order.
+        cancels: Keys that it was told to drop, in order.
+        failure: Said in place of an answer, if set.
+        holding: While true, requests are kept without an answer; `release` answers them.
+    """
+
+    def __init__(self, id_: str, model: Model) -> None:
+        self.id = id_
+        self.address = ""
+        self.activations: list[frame_pb2.Activation] = []
+        self.cancels: list[frame_pb2.RequestKey] = []
+        self.failure: frame_pb2.Failure | None = None
+        self.holding = False
+        self._model = model
+        self._held: list[tuple[Link, Frame]] = []
+        self._tasks: asyncio.TaskGroup | None = None
+        self._server: grpc.aio.Server | None = None
+
+    @asynccontextmanager
+    async def running(self, port: int = 0, generation: int = 1) -> AsyncIterator[FakeStageWorker]:
+        """Serves for the time of the context, unless it is killed before."""
+        links = Links(self.id, generation, self._on_frame)
+        self._server = grpc.aio.server(options=server_options())
+        self._server.add_generic_rpc_handlers((links.handler(),))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+        async with links, asyncio.TaskGroup() as self._tasks:
+            await self._server.start()
+            try:
+                yield self
+            finally:
+                await self.kill()
+
+    async def kill(self) -> None:
+        """Ends every stream without a Goodbye."""
+        assert self._server is not None
+        await self._server.stop(None)
+
+    def release(self) -> None:
+        """Answers everything that was held."""
+        held, self._held = self._held, []
+        for link, frame in held:
+            self._reply(link, frame)
+
+    def say(self, header: frame_pb2.FrameHeader, payloads: tuple[bytes, ...] = ()) -> None:
+        """Sends a frame to whoever sent the first held request."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._held[0][0].send(Frame(header, payloads)))
+
+    def _on_frame(self, link: Link, frame: Frame) -> None:
+        kind = frame.header.WhichOneof("kind")
+        if kind == "cancel":
+            self.cancels.append(frame.header.cancel.key)
+        elif kind == "activation":
+            self.activations.append(frame.header.activation)
+            if self.holding:
+                self._held.append((link, frame))
+            else:
+                self._reply(link, frame)
+
+    def _reply(self, link: Link, frame: Frame) -> None:
+        assert self._tasks is not None
+        activation = frame.header.activation
+        if self.failure is not None:
+            failure = frame_pb2.Failure()
+            failure.CopyFrom(self.failure)
+            failure.key.CopyFrom(activation.key)
+            link.send_soon(frame_pb2.FrameHeader(failure=failure))
+            return
+        inputs = [
+            Tensor(tensor.name, Datatype(tensor.datatype), tuple(tensor.shape), payload)
+            for tensor, payload in zip(activation.tensors, frame.payloads, strict=True)
+        ]
+        wanted = set(activation.requested_outputs)
+        outputs = [tensor for tensor in self._model(inputs) if not wanted or tensor.name in wanted]
+        result = frame_pb2.Result(
+            key=activation.key,
+            tensors=[
+                frame_pb2.Tensor(
+                    name=tensor.name,
+                    datatype=tensor.datatype,
+                    shape=tensor.shape,
+                    byte_size=tensor.byte_size,
+                )
+                for tensor in outputs
+            ],
+            timings=[
+                frame_pb2.HopTiming(
+                    stage=hop.stage, worker=hop.worker, queue_ns=1000, compute_ns=2000, wire_ns=3000
+                )
+                for hop in activation.route.hops
+            ],
+            sent_unix_ns=activation.sent_unix_ns,
+        )
+        answer = Frame(frame_pb2.FrameHeader(result=result), tuple(bytes(tensor.data) for tensor in outputs))
+        self._tasks.create_task(self._send(link, answer))
+
+    async def _send(self, link: Link, frame: Frame) -> None:
+        if link.is_open:
+            await link.send(frame)

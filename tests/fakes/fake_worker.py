@@ -1,0 +1,166 @@
+"""A worker that cuts and loads nothing: real gRPC, canned answers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import AsyncExitStack
+
+import grpc.aio
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.errors import MeshError
+from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
+from onnxmesh.planning.signature import Signature
+from onnxmesh.rpc.channel import server_options
+from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.store.artefact import artefact_of, model_file
+from onnxmesh.store.blobs import BlobFolder
+from onnxmesh.store.fetch import fetch_artefact
+from onnxmesh.store.servicer import BlobFolderServicer
+from onnxmesh.v1 import model_pb2
+from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
+from onnxmesh.v1.model_pb2 import File, Partition, TensorSpec
+from onnxmesh.v1.worker_pb2 import (
+    CutResponse,
+    Draining,
+    Holding,
+    PrepareResponse,
+    StageEvicted,
+    StageFailed,
+    StageLoaded,
+    WorkerEvent,
+)
+from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer, add_WorkerControlServicer_to_server
+
+NUM_NODES = 8
+"""Nodes of every model, all alike: any cut is legal."""
+
+_generations = itertools.count(time.time_ns())
+
+
+class FakeWorker(WorkerControlServicer):
+    """Registers, prepares any bytes as a model of `NUM_NODES` nodes, cuts it into text files, "loads" them.
+
+    Use as an async context manager; `die` ends it as abruptly as a process dies.
+
+    Attributes:
+        held: Digest by stage; survives the scheduler.
+        commands: Every command it was sent, such as `place m/1/0`, in order.
+        calls: Names of the unary calls it was sent.
+        refuse: What `Prepare` raises, by content of the model; None: nothing.
+        fail: Raised instead of loading, by stage.
+        loading: Cleared: stages wait with being loaded.
+        preparing: Cleared: `Prepare` waits.
+    """
+
+    def __init__(self, id_, scheduler, folder, *, tags=(), attributes=None, held=None):
+        self.id = id_
+        self.scheduler = scheduler
+        self.blobs = BlobFolder(folder / id_)
+        self.tags = tags
+        self.attributes = {"cpu.class": "x86", "device": "cpu"} | (attributes or {})
+        self.held = dict(held or {})
+        self.commands = []
+        self.calls = []
+        self.refuse = {}
+        self.fail = {}
+        self.loading = asyncio.Event()
+        self.loading.set()
+        self.preparing = asyncio.Event()
+        self.preparing.set()
+        self.generation = next(_generations)
+        self._prepared = {}
+        self._managing = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self):
+        self.server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.address = f"127.0.0.1:{port}"
+        add_WorkerControlServicer_to_server(self, self.server)
+        add_BlobsServicer_to_server(BlobFolderServicer(self.blobs), self.server)
+        await self.server.start()
+        instance = Instance(
+            self.id, "worker", self.address, self.generation, tuple(self.tags), self.attributes
+        )
+        registrar = EmbeddedRegistrar(self.scheduler, heartbeat_s=0.2)
+        self.registration = await self._stack.enter_async_context(registrar.register(instance))
+        return self
+
+    async def __aexit__(self, *failure):
+        await self.die()
+
+    async def die(self):
+        """Ends registration and server at once."""
+        await self._stack.aclose()
+        await self.server.stop(None)
+
+    async def drain(self):
+        """Says that it takes nothing new."""
+        for context in self._managing:
+            await context.write(WorkerEvent(draining=Draining()))
+
+    async def Prepare(self, request, context):  # noqa: N802 - the protocol's name
+        self.calls.append("Prepare")
+        await fetch_artefact(request.model, self.blobs, list(request.sources))
+        content = self.blobs.path(model_file(request.model).sha256).read_bytes()
+        await self.preparing.wait()
+        if content in self.refuse:
+            raise self.refuse[content]
+        profile = GraphProfile(
+            tuple(NodeCost(f"n{i}", "Add", 10**9, 10**6, ()) for i in range(NUM_NODES)),
+            tuple(Boundary(16, 1) for _ in range(NUM_NODES - 1)),
+            (),
+            Signature((), ()),
+        )
+        self._prepared[request.model.digest] = content
+        tensor = TensorSpec(name="x", datatype="FP32", shape=[-1])
+        return PrepareResponse(
+            prepared=request.model.digest,
+            signature=model_pb2.Signature(inputs=[tensor], outputs=[tensor]),
+            profile=profile.to_json().encode(),
+        )
+
+    async def Cut(self, request, context):  # noqa: N802 - the protocol's name
+        self.calls.append("Cut")
+        content = self._prepared[request.prepared]
+        edges = [0, *request.cuts, NUM_NODES]
+        partitions = []
+        for index, (start, end) in enumerate(itertools.pairwise(edges)):
+            with self.blobs.writer() as writer:
+                writer.write(b"%d %d of " % (start, end) + content)
+                sha256, size = writer.commit()
+            artefact = artefact_of([File(path="model.onnx", sha256=sha256, byte_size=size)])
+            partitions.append(Partition(index=index, artefact=artefact, num_nodes=end - start))
+        return CutResponse(partitions=partitions)
+
+    async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
+        loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]
+        await context.write(WorkerEvent(holding=Holding(stages=loaded)))
+        self._managing.append(context)
+        async for command in request_iterator:
+            if command.WhichOneof("kind") == "place_stage":
+                event = await self._load(command.place_stage)
+            else:
+                stage = command.evict_stage.stage
+                self.commands.append(f"evict {stage}")
+                self.held.pop(stage, None)
+                event = WorkerEvent(stage_evicted=StageEvicted(stage=stage))
+            await context.write(event)
+
+    async def _load(self, place):
+        self.commands.append(f"place {place.stage}")
+        await self.loading.wait()
+        try:
+            if place.stage in self.fail:
+                raise self.fail[place.stage]
+            await fetch_artefact(place.partition.artefact, self.blobs, list(place.sources))
+        except MeshError as error:
+            failed = StageFailed(stage=place.stage, reason=error.reason, message=error.message)
+            return WorkerEvent(stage_failed=failed)
+        self.held[place.stage] = place.partition.artefact.digest
+        loaded = StageLoaded(stage=place.stage, digest=place.partition.artefact.digest, load_s=0.01)
+        return WorkerEvent(stage_loaded=loaded)

@@ -1,0 +1,47 @@
+"""A real scheduler in this process, on a free port."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.scheduler.app import scheduler
+from services.scheduler.settings import SchedulerSettings
+from tests.fakes.fake_worker import FakeWorker
+from tests.integration.scheduler.scheduler_client import SchedulerClient
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return SchedulerSettings(state=tmp_path / "state", drain_s=0.05, settle_s=1.0, deploy_timeout_s=30.0)
+
+
+@pytest.fixture
+def mesh(settings, tmp_path):
+    """`async with mesh("a", "b") as (client, a, b)`: a scheduler, a client, and joined workers."""
+
+    @asynccontextmanager
+    async def run(*ids):
+        async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
+            workers = [FakeWorker(id_, serving.address, tmp_path) for id_ in ids]
+            try:
+                for worker in workers:
+                    await worker.__aenter__()
+                await client.joined(*workers)
+                yield (client, *workers)
+            finally:
+                for worker in workers:
+                    await worker.die()
+
+    return run
+
+
+@pytest.fixture
+def blobs(settings):
+    """Returns every file in the scheduler's blob folder, half-written ones too."""
+
+    def files():
+        return {path.name for path in (settings.state / "blobs").rglob("*") if path.is_file()}
+
+    return files

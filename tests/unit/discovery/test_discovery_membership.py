@@ -1,0 +1,143 @@
+"""Registrations live by generation and heartbeat, on a clock that the tests set."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.membership import Membership
+from onnxmesh.errors import Conflict, InvalidRequest
+
+
+def instance(id_="a", generation=1, address="host:1"):
+    return Instance(id_, "worker", address, generation)
+
+
+def test_a_newer_generation_replaces_the_older_whose_end_changes_nothing():
+    members = Membership(3.0)
+    old = members.join(instance(generation=1), 0.0)
+    new = members.join(instance(generation=2), 1.0)
+    assert not members.leave("a", old)
+    assert members.instances["a"].generation == 2
+    assert members.leave("a", new)
+    assert not members.instances
+
+
+def test_an_older_generation_is_refused_while_the_newer_is_there():
+    members = Membership(3.0)
+    token = members.join(instance(generation=2), 0.0)
+    with pytest.raises(Conflict, match="generation 1 is out of date: generation 2 at host:1"):
+        members.join(instance(generation=1), 1.0)
+    members.leave("a", token)
+    members.join(instance(generation=1), 2.0)
+
+
+def test_the_same_process_that_dials_again_takes_its_own_lease_over():
+    members = Membership(3.0)
+    first = members.join(instance(), 0.0)
+    second = members.join(instance(), 1.0)
+    assert not members.heard("a", first, 1.5)
+    assert not members.leave("a", first)
+    assert members.heard("a", second, 1.5)
+
+
+def test_silence_ends_a_lease_and_heartbeats_prolong_it():
+    members = Membership(3.0)
+    token = members.join(instance(), 0.0)
+    members.join(instance("b"), 0.0)
+    for now in range(1, 4):
+        members.heard("a", token, float(now))
+        assert members.expire(float(now)) == []
+    assert [each.id for each in members.expire(3.5)] == ["b"]
+    assert list(members.instances) == ["a"]
+
+
+def test_time_in_which_the_registry_itself_stood_still_is_nobodys_silence():
+    members = Membership(3.0)
+    members.join(instance(), 0.0)
+    assert members.expire(0.5) == []
+    assert members.expire(100.0) == []
+    for tenth in range(1, 25):
+        assert members.expire(100.0 + tenth / 10) == []
+    assert members.expire(102.6) != []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"id": ""}, {"id": "a b"}, {"id": "../a"}, {"role": "king"}, {"address": "nowhere"}, {"address": ""}],
+)
+def test_what_is_no_instance_is_refused(changes):
+    message = instance().to_proto()
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(InvalidRequest):
+        Instance.from_proto(message)
+
+
+def test_an_instance_survives_the_wire():
+    full = Instance("a", "gateway", "host:1", 5, ("x", "y"), {"cores": "2"})
+    assert Instance.from_proto(full.to_proto()) == full
+
+
+class MembershipMachine(RuleBasedStateMachine):
+    """The newest living stream of each id is what is registered."""
+
+    def __init__(self):
+        super().__init__()
+        self.members = Membership(3.0)
+        self.now_s = 0.0
+        self.current = {}
+        self.ended = []
+
+    @rule(id_=st.sampled_from("ab"), generation=st.integers(1, 4))
+    def join(self, id_, generation):
+        held = self.current.get(id_)
+        try:
+            token = self.members.join(instance(id_, generation), self.now_s)
+        except Conflict:
+            assert held is not None
+            assert held[1] > generation
+            return
+        assert held is None or held[1] <= generation
+        if held is not None:
+            self.ended.append((id_, held[0]))
+        self.current[id_] = (token, generation, self.now_s)
+
+    @rule(id_=st.sampled_from("ab"))
+    def beat(self, id_):
+        if id_ in self.current:
+            token, generation, _ = self.current[id_]
+            assert self.members.heard(id_, token, self.now_s)
+            self.current[id_] = (token, generation, self.now_s)
+
+    @rule(id_=st.sampled_from("ab"))
+    def leave(self, id_):
+        if id_ in self.current:
+            token, *_ = self.current.pop(id_)
+            assert self.members.leave(id_, token)
+            self.ended.append((id_, token))
+
+    @rule()
+    def old_streams_end(self):
+        for id_, token in self.ended:
+            assert not self.members.heard(id_, token, self.now_s)
+            assert not self.members.leave(id_, token)
+
+    @rule(seconds=st.sampled_from([0.25, 1.0]))
+    def wait(self, seconds):
+        self.now_s += seconds
+        for each in self.members.expire(self.now_s):
+            token, _, heard_s = self.current.pop(each.id)
+            assert self.now_s - heard_s > 3.0
+            self.ended.append((each.id, token))
+
+    @invariant()
+    def the_newest_is_registered(self):
+        assert {id_: each.generation for id_, each in self.members.instances.items()} == {
+            id_: generation for id_, (_, generation, _) in self.current.items()
+        }
+
+
+TestMembershipMachine = MembershipMachine.TestCase

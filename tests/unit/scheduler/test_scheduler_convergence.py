@@ -1,0 +1,190 @@
+"""Whatever happens to workers and deployments, placement settles, completely and without a ghost."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
+from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
+from services.scheduler.eligibility import can_run
+from services.scheduler.holdings import Holdings, StageState
+from services.scheduler.placement import WantedStage, WorkerView, decide
+
+WORKERS = st.sampled_from([WorkerId(name) for name in "abcde"])
+NAMES = st.sampled_from([ModelName(name) for name in "mno"])
+TAGS = st.sets(st.sampled_from(["gpu", "edge"]))
+
+
+class Worker:
+    """A worker as it is (`real`), as the scheduler sees it (`seen`), and what is on the wire."""
+
+    def __init__(self, tags):
+        self.tags = frozenset(tags)
+        self.real = {}
+        self.seen = Holdings()
+        self.wire = []
+        self.relinked = False
+
+    def view(self, id_):
+        return WorkerView(id_, self.tags, {}, self.seen.stages)
+
+
+class PlacementMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.workers = {}
+        self.models = {}
+        self.made = 0
+        self.now_s = 0.0
+        self.routed = {}
+        self.reconcile()
+
+    def wanted(self):
+        return [stage for stages in self.models.values() for stage in stages]
+
+    def complete(self):
+        return {
+            stages[0].model: stages
+            for stages in self.models.values()
+            if all(self.routed.get(s.key) for s in stages)
+        }
+
+    def reconcile(self, *, lost=False):
+        before = self.complete()
+        placement = decide(self.wanted(), [w.view(id_) for id_, w in self.workers.items()], self.now_s)
+        self.routed = placement.routed
+        # Events do not say which command they answer: late answers to commands of a stream that broke may
+        # be taken for answers to newer ones. That costs a detour, which ends when they have all come.
+        if not lost and not any(worker.relinked for worker in self.workers.values()):
+            after = self.complete()
+            assert all(
+                after.get(key) == stages for key, stages in before.items() if stages in self.models.values()
+            )
+        digests = {stage.key: stage.digest for stage in self.wanted()}
+        for order in placement.evict:
+            assert order.worker not in self.routed.get(order.stage, ())
+            self.workers[order.worker].seen.evicting(order.stage)
+            self.workers[order.worker].wire.append(("evict", order.stage, None))
+        for order in placement.place:
+            worker = self.workers[order.worker]
+            assert order.stage not in worker.real or worker.relinked, "told to load what it holds"
+            worker.seen.placing(order.stage, digests[order.stage])
+            worker.wire.append(("place", order.stage, digests[order.stage]))
+        return bool(placement.place or placement.evict)
+
+    def obey(self, worker, *, fails=False):
+        """The worker carries out one command and says so."""
+        command, stage, digest = worker.wire.pop(0)
+        if command == "evict":
+            worker.real.pop(stage, None)
+            worker.seen.evicted(stage)
+        elif fails:
+            worker.seen.failed(StageFailed(stage=stage, reason="UNAVAILABLE"), self.now_s)
+        else:
+            worker.real[stage] = digest
+            worker.seen.loaded(StageLoaded(stage=stage, digest=digest))
+        self.reconcile()
+
+    @rule(id_=WORKERS, tags=TAGS)
+    def come(self, id_, tags):
+        if id_ not in self.workers:
+            self.workers[id_] = Worker(tags)
+            self.reconcile()
+
+    @rule(id_=WORKERS)
+    def die(self, id_):
+        if self.workers.pop(id_, None) is not None:
+            self.reconcile(lost=True)
+
+    @rule(name=NAMES, stages=st.integers(1, 4), replicas=st.integers(1, 3), require=TAGS)
+    def deploy(self, name, stages, replicas, require):
+        self.made += 1
+        self.models[name] = [
+            WantedStage(
+                StageKey(f"{name}/1/{i}"),
+                (name, Version(1)),
+                Digest(f"{self.made}.{i}"),
+                replicas,
+                tuple(sorted(require)),
+                weight_bytes=i,
+            )
+            for i in range(stages)
+        ]
+        self.reconcile(lost=True)
+
+    @rule(name=NAMES)
+    def undeploy(self, name):
+        self.models.pop(name, None)
+        self.reconcile(lost=True)
+
+    @precondition(lambda self: any(worker.wire for worker in self.workers.values()))
+    @rule(data=st.data(), fails=st.booleans())
+    def work(self, data, fails):
+        busy = [id_ for id_, worker in self.workers.items() if worker.wire]
+        self.obey(self.workers[data.draw(st.sampled_from(busy))], fails=fails)
+
+    @rule()
+    def restart_scheduler(self):
+        for worker in self.workers.values():
+            worker.wire.clear()
+            worker.seen = Holdings()
+            worker.seen.rebuild(StageLoaded(stage=k, digest=d) for k, d in worker.real.items())
+        self.reconcile(lost=True)
+
+    @rule(id_=WORKERS)
+    def lose_link(self, id_):
+        """A stream breaks and comes back; what was sent on the old one is still carried out."""
+        if id_ in self.workers:
+            worker = self.workers[id_]
+            worker.relinked = worker.relinked or bool(worker.wire)
+            worker.seen.rebuild(StageLoaded(stage=k, digest=d) for k, d in worker.real.items())
+            self.reconcile(lost=True)
+
+    @rule()
+    def settle(self):
+        """Left alone, workers and scheduler come to rest in few steps, with everything where it should be."""
+        for _ in range(300):
+            busy = [worker for worker in self.workers.values() if worker.wire]
+            if busy:
+                self.obey(busy[0])
+                continue
+            self.now_s += 100.0  # what failed may be tried again
+            if not self.reconcile():
+                break
+        else:
+            raise AssertionError("commands without end")
+        for worker in self.workers.values():
+            worker.relinked = False
+        wanted = {stage.key: stage for stage in self.wanted()}
+        for key, stage in wanted.items():
+            able = [id_ for id_, w in self.workers.items() if can_run(stage.require, "", w.tags, {})]
+            assert len(self.routed[key]) == min(stage.replicas, len(able))
+            assert all(self.workers[id_].real[key] == stage.digest for id_ in self.routed[key])
+        for id_, worker in self.workers.items():
+            assert all(id_ in self.routed.get(key, ()) for key in worker.real), "a ghost"
+        self.check_evenness(wanted)
+
+    def check_evenness(self, wanted):
+        for source in self.workers.values():
+            for target in self.workers.values():
+                if len(source.real) - len(target.real) >= 2:
+                    movable = [
+                        key
+                        for key in source.real
+                        if key not in target.seen.stages and can_run(wanted[key].require, "", target.tags, {})
+                    ]
+                    assert not movable, "a stage should have moved"
+
+    @invariant()
+    def routes_name_only_ready_stages(self):
+        for key, ids in self.routed.items():
+            assert len(set(ids)) == len(ids)
+            for id_ in ids:
+                assert self.workers[id_].seen.stages[key].state is StageState.READY
+                assert key in self.workers[id_].real
+
+
+TestPlacementConverges = PlacementMachine.TestCase
+TestPlacementConverges.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

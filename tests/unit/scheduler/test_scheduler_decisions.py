@@ -1,0 +1,220 @@
+"""The other pure parts: who is eligible, what a worker holds, what gateways and people are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.errors import InvalidRequest, Unsatisfiable
+from onnxmesh.ids import Digest, StageKey
+from onnxmesh.routing.constraints import check_requirement, lacking
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.mesh_pb2 import RoutedModel
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
+from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
+from services.scheduler.eligibility import eligible_workers
+from services.scheduler.holdings import Held, Holdings, StageState
+from services.scheduler.placement import WorkerView
+from services.scheduler.publisher import Publisher
+from services.scheduler.routes import build_routes
+from services.scheduler.spec import normalised, same_wish
+from services.scheduler.status import model_status
+
+STAGE = StageKey("m/1/0")
+
+
+def worker(id_, *tags, **attributes):
+    facts = {key.replace("_", "."): value for key, value in attributes.items()}
+    return Instance(id_, "worker", f"{id_}:1", 1, tags, facts)
+
+
+def deployment(num_stages=1, replicas=1, **plan):
+    partitions = [Partition(index=i, artefact=Artefact(digest=f"d{i}")) for i in range(num_stages)]
+    return Deployment(
+        DeploymentSpec(name="m", version=1, replicas=replicas),
+        Plan(partitions=partitions, **plan),
+        Artefact(),
+    )
+
+
+def view(id_, **stages):
+    return WorkerView(id_, stages={StageKey(f"m/1/{key[1:]}"): held for key, held in stages.items()})
+
+
+@pytest.mark.parametrize(
+    ("require", "missing"),
+    [
+        ([], ()),
+        (["gpu"], ()),
+        (["zone=x", "cores=4"], ()),
+        (["edge", "gpu", "zone=y", "cores"], ("edge", "zone=y", "cores")),
+    ],
+)
+def test_lacking_names_what_a_worker_does_not_meet(require, missing):
+    assert lacking(require, ("gpu", "zone=x"), {"cores": "4"}) == missing
+
+
+@pytest.mark.parametrize("requirement", ["", "a b", "=x", "a=b c", " a", "x" * 300, "a\n"])
+def test_a_requirement_of_another_form_is_refused(requirement):
+    with pytest.raises(InvalidRequest):
+        check_requirement(requirement)
+
+
+X86 = {"cpu_class": "x86", "device": "cpu"}
+ARM = {"cpu_class": "arm", "device": "cpu"}
+GPU = {"cpu_class": "x86", "device": "cuda"}
+
+LEVELS = {
+    "one class of CPU": ("auto", [X86, X86], ("all", "x86", 2)),
+    "two classes": ("auto", [X86, ARM], ("extended", "", 2)),
+    "a GPU among them": ("auto", [X86, GPU], ("basic", "", 2)),
+    "a class that is not stated": ("auto", [X86, {}], ("extended", "", 2)),
+    "a level that was asked for": ("none", [X86, GPU], ("none", "", 2)),
+    "all, asked for over two classes": ("all", [ARM, X86, X86, GPU], ("all", "x86", 2)),
+}
+
+
+@pytest.mark.parametrize(("asked", "facts", "expected"), LEVELS.values(), ids=LEVELS.keys())
+def test_the_level_suits_every_eligible_worker(asked, facts, expected):
+    workers = [worker(f"w{i}", **each) for i, each in enumerate(facts)]
+    found = eligible_workers(normalised(DeploymentSpec(name="m", optimisation=asked)), workers)
+    assert (found.optimisation, found.cpu_class, len(found.workers)) == expected
+
+
+def test_all_cannot_be_had_without_a_class():
+    spec = normalised(DeploymentSpec(name="m", optimisation="all"))
+    with pytest.raises(Unsatisfiable, match=r"none of a, b is a CPU worker that states its 'cpu\.class'"):
+        eligible_workers(spec, [worker("a", **GPU), worker("b")])
+
+
+def test_the_smallest_memory_counts_and_only_if_all_state_it():
+    spec = normalised(DeploymentSpec(name="m"))
+    stated = [worker("a", memory_bytes="10"), worker("b", memory_bytes="5")]
+    assert eligible_workers(spec, stated).memory_bytes == 5
+    assert eligible_workers(spec, [*stated, worker("c")]).memory_bytes is None
+
+
+def test_a_spec_gets_its_defaults_and_order_does_not_matter():
+    spec = normalised(DeploymentSpec(name="m", require=["b", "a", "b"]))
+    assert (spec.replicas, spec.optimisation, list(spec.require)) == (1, "auto", ["a", "b"])
+    assert same_wish(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m", require=["a"])))
+
+
+def test_holdings_fold_events():
+    holdings = Holdings()
+    holdings.placing(STAGE, Digest("d"))
+    assert holdings.stages[STAGE].state is StageState.LOADING
+    holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
+    assert holdings.stages[STAGE].state is StageState.READY
+    holdings.evicting(STAGE)
+    holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
+    assert holdings.stages[STAGE].state is StageState.EVICTING
+    holdings.evicted(STAGE)
+    assert not holdings.stages
+
+
+def test_a_stage_that_fails_on_its_way_out_is_gone_only_when_the_worker_says_so():
+    holdings = Holdings()
+    holdings.placing(STAGE, Digest("d"))
+    holdings.evicting(STAGE)
+    holdings.failed(StageFailed(stage=STAGE, reason="INVALID_MODEL"), 0.0)
+    assert holdings.stages[STAGE].state is StageState.EVICTING
+    holdings.evicted(STAGE)
+    assert not holdings.stages
+
+
+def test_failures_in_a_row_wait_longer_up_to_a_limit():
+    holdings, waits = Holdings(), []
+    for _ in range(8):
+        holdings.placing(STAGE, Digest("d"))
+        holdings.failed(StageFailed(stage=STAGE, reason="INVALID_MODEL", message="no"), 100.0)
+        waits.append(holdings.stages[STAGE].retry_s - 100.0)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    holdings.placing(STAGE, Digest("other"))
+    assert holdings.stages[STAGE].failures == 0
+
+
+def test_a_workers_word_replaces_what_was_believed_but_not_what_failed():
+    holdings = Holdings()
+    for key in ("m/1/0", "m/1/1"):
+        holdings.placing(StageKey(key), Digest("d"))
+    holdings.failed(StageFailed(stage="m/1/1"), 0.0)
+    holdings.rebuild([StageLoaded(stage="n/1/0", digest="e")])
+    assert {key: held.state for key, held in holdings.stages.items()} == {
+        "m/1/1": StageState.FAILED,
+        "n/1/0": StageState.READY,
+    }
+    holdings.forget_failures({StageKey("n/1/0")})
+    assert list(holdings.stages) == ["n/1/0"]
+
+
+def test_events_about_unknown_stages_are_harmless():
+    holdings = Holdings()
+    holdings.failed(StageFailed(stage="x/1/0"), 0.0)
+    holdings.evicted(StageKey("x/1/0"))
+    holdings.evicting(StageKey("x/1/0"))
+    assert not holdings.stages
+
+
+def test_a_model_appears_when_it_is_complete_and_stays_afterwards():
+    workers = {"a": worker("a")}
+    half = {"m/1/0": ("a",), "m/1/1": ()}
+    none = build_routes([deployment(2)], half, workers, frozenset())
+    assert none.models == ()
+    whole = build_routes([deployment(2)], half | {"m/1/1": ("a",)}, workers, none.appeared)
+    assert [len(stage.replicas) for stage in whole.models[0].stages] == [1, 1]
+    after = build_routes([deployment(2)], half, workers, whole.appeared)
+    assert [len(stage.replicas) for stage in after.models[0].stages] == [1, 0]
+    assert build_routes([], {}, workers, after.appeared).appeared == frozenset()
+
+
+async def test_an_epoch_counts_changes_and_slow_watchers_skip():
+    publisher = Publisher(100)
+    watching = publisher.watch()
+    publisher.publish([])
+    publisher.publish([])
+    assert (await anext(watching)).epoch == 101
+    publisher.publish([RoutedModel(name="m")])
+    publisher.publish([RoutedModel(name="n")])
+    assert (await anext(watching)).epoch == 103
+    assert (await anext(publisher.watch())).epoch == 103
+    await watching.aclose()
+
+
+READY = Held(StageState.READY, Digest("d0"))
+LOADING = Held(StageState.LOADING, Digest("d0"))
+FAILED = Held(StageState.FAILED, Digest("d0"), "INVALID_MODEL", "no such op")
+
+STATES = {
+    "ready": ({"m/1/0": ("a",)}, [view("a", s0=READY)], False, 1, "READY", ""),
+    "one of two": (
+        {"m/1/0": ("a",)},
+        [view("a", s0=READY)],
+        False,
+        2,
+        "READY",
+        "stage 0 has 1 of 2 replicas",
+    ),
+    "loading": ({}, [view("a", s0=LOADING)], False, 1, "LOADING", "stage 0 has no replica"),
+    "lost": ({}, [view("a", s0=LOADING)], True, 1, "UNAVAILABLE", "stage 0 has no replica"),
+    "no worker": ({}, [], True, 1, "UNAVAILABLE", "stage 0 has no replica: no worker is there"),
+    "failed": (
+        {},
+        [view("a", s0=FAILED)],
+        True,
+        1,
+        "UNAVAILABLE",
+        "stage 0 has no replica: INVALID_MODEL: no such op on a",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("routed", "workers", "appeared", "replicas", "state", "reason"), STATES.values(), ids=STATES.keys()
+)
+def test_status_says_what_is_missing_and_why(routed, workers, appeared, replicas, state, reason):
+    seen = frozenset({("m", 1)}) if appeared else frozenset()
+    status = model_status(deployment(replicas=replicas), workers, routed, seen)
+    assert (status.state, status.reason) == (state, reason)
+    assert len(status.replicas) == len(workers)

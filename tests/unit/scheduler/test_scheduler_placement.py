@@ -1,0 +1,175 @@
+"""Placement by table: what is held, what is wanted, what is ordered."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
+from services.scheduler.holdings import Held, StageState
+from services.scheduler.placement import Placement, WantedStage, WorkerView, decide
+
+READY, LOADING, FAILED, EVICTING = (
+    StageState.READY,
+    StageState.LOADING,
+    StageState.FAILED,
+    StageState.EVICTING,
+)
+
+
+def model(name, num_stages, **changes):
+    return [
+        WantedStage(StageKey(f"{name}/1/{i}"), (ModelName(name), Version(1)), Digest(f"{name}{i}"), **changes)
+        for i in range(num_stages)
+    ]
+
+
+def held(state, stage, **changes):
+    name, _, index = stage.split("/")
+    return Held(state, Digest(f"{name}{index}"), **changes)
+
+
+def worker(name, *tags, **stages):
+    """`worker("a", m0=READY)` holds stage m/1/0."""
+    keys = {f"{key[:-1]}/1/{key[-1]}": state for key, state in stages.items()}
+    return WorkerView(
+        WorkerId(name),
+        frozenset(tags),
+        {},
+        {StageKey(key): held(state, key) for key, state in keys.items()},
+    )
+
+
+def orders(placement: Placement):
+    return (
+        sorted(f"{order.worker}+{order.stage}" for order in placement.place),
+        sorted(f"{order.worker}-{order.stage}" for order in placement.evict),
+    )
+
+
+TABLE = {
+    "stages spread over workers": (model("m", 2), [worker("a"), worker("b")], ["a+m/1/0", "b+m/1/1"], []),
+    "more stages than workers": (
+        model("m", 3),
+        [worker("a"), worker("b")],
+        ["a+m/1/0", "a+m/1/2", "b+m/1/1"],
+        [],
+    ),
+    "replicas go to different workers, the third waits": (
+        model("m", 1, replicas=3),
+        [worker("a"), worker("b")],
+        ["a+m/1/0", "b+m/1/0"],
+        [],
+    ),
+    "what is held stays": (
+        model("m", 2),
+        [worker("a", m1=READY), worker("b", m0=READY)],
+        [],
+        [],
+    ),
+    "what is loading is not ordered again": (
+        model("m", 1),
+        [worker("a", m0=LOADING), worker("b")],
+        [],
+        [],
+    ),
+    "a ghost is evicted": ([], [worker("a", m0=READY)], [], ["a-m/1/0"]),
+    "what is on its way out is not evicted again": ([], [worker("a", m0=EVICTING)], [], []),
+    "a stage that is on its way out is not placed there before it is gone": (
+        model("m", 1),
+        [worker("a", m0=EVICTING)],
+        [],
+        [],
+    ),
+    "only workers that satisfy the requirements": (
+        model("m", 2, require=("gpu",)),
+        [worker("a"), worker("b", "gpu")],
+        ["b+m/1/0", "b+m/1/1"],
+        [],
+    ),
+    "a holder that does not satisfy them any more lets go": (
+        model("m", 1, require=("gpu",)),
+        [worker("a", m0=READY)],
+        [],
+        ["a-m/1/0"],
+    ),
+    "a worker that comes gets one of two": (
+        model("m", 2),
+        [worker("a", m0=READY, m1=READY), worker("b")],
+        ["b+m/1/0"],
+        [],
+    ),
+    "a difference of one is left alone": (
+        model("m", 3),
+        [worker("a", m0=READY, m1=READY), worker("b", m2=READY)],
+        [],
+        [],
+    ),
+    "a move under way is not accompanied by another": (
+        model("m", 4),
+        [worker("a", m0=READY, m1=READY, m2=READY, m3=READY), worker("b", m0=LOADING)],
+        [],
+        [],
+    ),
+    "a move that is done ends on the fuller worker": (
+        model("m", 2),
+        [worker("a", m0=READY, m1=READY), worker("b", m0=READY)],
+        [],
+        ["a-m/1/0"],
+    ),
+    "a stage that failed elsewhere does not move there": (
+        model("m", 2),
+        [worker("a", m0=READY, m1=READY), worker("b", m0=FAILED, m1=FAILED)],
+        [],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "workers", "place", "evict"), TABLE.values(), ids=TABLE.keys())
+def test_orders(wanted, workers, place, evict):
+    assert orders(decide(wanted, workers, 0.0)) == (place, evict)
+
+
+def test_a_holder_of_another_content_lets_go_and_is_not_routed():
+    stale = WorkerView(WorkerId("a"), stages={StageKey("m/1/0"): Held(READY, Digest("old"))})
+    placement = decide(model("m", 1), [stale], 0.0)
+    assert orders(placement) == ([], ["a-m/1/0"])
+    assert placement.routed == {"m/1/0": ()}
+
+
+def test_a_failed_stage_goes_to_another_worker_at_once_and_to_the_same_after_its_time():
+    failed = {StageKey("m/1/0"): held(FAILED, "m/1/0", retry_s=5.0)}
+    alone = [WorkerView(WorkerId("a"), stages=failed)]
+    assert orders(decide(model("m", 1), [*alone, worker("b")], 0.0)) == (["b+m/1/0"], [])
+    waiting = decide(model("m", 1), alone, 0.0)
+    assert (orders(waiting), waiting.retry_s) == (([], []), 5.0)
+    assert orders(decide(model("m", 1), alone, 5.0)) == (["a+m/1/0"], [])
+
+
+def test_a_plan_tied_to_a_cpu_class_goes_to_that_class_alone():
+    workers = [
+        WorkerView(WorkerId("a"), attributes={"cpu.class": "arm", "device": "cpu"}),
+        WorkerView(WorkerId("b"), attributes={"cpu.class": "x86", "device": "cuda"}),
+        WorkerView(WorkerId("c"), attributes={"cpu.class": "x86", "device": "cpu"}),
+    ]
+    assert orders(decide(model("m", 1, cpu_class="x86"), workers, 0.0)) == (["c+m/1/0"], [])
+
+
+def test_the_old_replica_serves_until_the_new_one_is_ready():
+    wanted = model("m", 2)
+    before = decide(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=LOADING)], 0.0)
+    after = decide(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=READY)], 0.0)
+    assert before.routed == {"m/1/0": ("a",), "m/1/1": ("a",)}
+    assert after.routed == {"m/1/0": ("b",), "m/1/1": ("a",)}
+
+
+def test_the_decision_does_not_depend_on_the_order_in_which_it_is_told():
+    wanted, workers = model("m", 3) + model("n", 2), [worker("a"), worker("b"), worker("c")]
+    assert decide(wanted, workers, 0.0) == decide(wanted[::-1], workers[::-1], 0.0)
+
+
+def test_a_lighter_worker_is_preferred_among_equals():
+    heavy = model("m", 1, weight_bytes=100)
+    light = model("n", 1, weight_bytes=1)
+    workers = [worker("a", m0=READY), worker("b", n0=READY)]
+    assert orders(decide(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])

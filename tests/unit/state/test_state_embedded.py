@@ -1,0 +1,77 @@
+"""Deployments outlive the process that wrote them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from onnxmesh.errors import CorruptData
+from onnxmesh.state.base import Deployment
+from onnxmesh.state.embedded import FILE_NAME, open_deployments
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
+
+
+def deployment(name="m", version=1, **plan):
+    return Deployment(
+        DeploymentSpec(name=name, version=version, replicas=2, require=["gpu"]),
+        Plan(optimisation="all", partitions=[Partition(index=0)], **plan),
+        Artefact(digest="d"),
+    )
+
+
+async def test_what_was_saved_is_there_after_opening_again(tmp_path):
+    saved = [deployment("m", 1), deployment("m", 2), deployment("n", 1)]
+    async with open_deployments(tmp_path / "state") as store:
+        for each in reversed(saved):
+            await store.save(each)
+    async with open_deployments(tmp_path / "state") as store:
+        assert await store.all() == saved
+
+
+async def test_saving_again_replaces(tmp_path):
+    async with open_deployments(tmp_path) as store:
+        await store.save(deployment())
+        await store.save(deployment(cpu_class="x86"))
+        assert await store.all() == [deployment(cpu_class="x86")]
+
+
+async def test_what_was_deleted_is_gone_and_deleting_nothing_is_no_error(tmp_path):
+    async with open_deployments(tmp_path) as store:
+        await store.save(deployment())
+        await store.delete("m", 1)
+        await store.delete("m", 1)
+        assert await store.all() == []
+
+
+async def test_what_was_saved_survives_a_process_that_never_closed(tmp_path):
+    async with open_deployments(tmp_path) as store:
+        await store.save(deployment())
+        async with open_deployments(tmp_path) as other:
+            assert await other.all() == [deployment()]
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(CorruptData, match=FILE_NAME):
+        async with open_deployments(tmp_path):
+            pass
+
+
+async def test_a_database_of_a_newer_onnxmesh_is_left_alone(tmp_path):
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(CorruptData, match="newer onnxmesh"):
+        async with open_deployments(tmp_path):
+            pass
+
+
+async def test_a_row_that_cannot_be_read_is_named(tmp_path):
+    async with open_deployments(tmp_path) as store:
+        await store.save(deployment())
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+        database.execute("UPDATE deployments SET plan = x'ff'")
+    async with open_deployments(tmp_path) as store:
+        with pytest.raises(CorruptData, match="m version 1"):
+            await store.all()
