@@ -26,7 +26,7 @@ from onnxmesh.v1 import model_pb2 as onnxmesh_dot_v1_dot_model__pb2
 from onnxmesh.v1 import frame_pb2 as onnxmesh_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16onnxmesh/v1/mesh.proto\x12\x0bonnxmesh.v1\x1a\x17onnxmesh/v1/model.proto\x1a\x17onnxmesh/v1/frame.proto\"\xa0\x01\n\rDeployRequest\x12+\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.onnxmesh.v1.DeploymentSpecH\x00\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.FileStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\"\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x13.onnxmesh.v1.UploadH\x00\x42\x06\n\x04kind\",\n\tFileStart\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tbyte_size\x18\x02 \x01(\x04\"\x1b\n\x06Upload\x12\x11\n\tnum_files\x18\x01 \x01(\r\"\xde\x01\n\x0e\x44\x65ployProgress\x12\x30\n\x05phase\x18\x01 \x01(\x0e\x32!.onnxmesh.v1.DeployProgress.Phase\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\'\n\x05model\x18\x03 \x01(\x0b\x32\x18.onnxmesh.v1.ModelStatus\"`\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0c\n\x08RECEIVED\x10\x01\x12\r\n\tPREPARING\x10\x02\x12\x0b\n\x07\x43UTTING\x10\x03\x12\x0b\n\x07LOADING\x10\x04\x12\t\n\x05READY\x10\x05\"0\n\x0fUndeployRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"$\n\x10UndeployResponse\x12\x10\n\x08versions\x18\x01 \x03(\r\"\x0f\n\rStatusRequest\"\xa3\x01\n\x0eStatusResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.onnxmesh.v1.ModelStatus\x12*\n\x07workers\x18\x02 \x03(\x0b\x32\x19.onnxmesh.v1.WorkerStatus\x12,\n\x08gateways\x18\x03 \x03(\x0b\x32\x1a.onnxmesh.v1.GatewayStatus\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"\xc5\x01\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12)\n\x04spec\x18\x05 \x01(\x0b\x32\x1b.onnxmesh.v1.DeploymentSpec\x12\x1f\n\x04plan\x18\x06 \x01(\x0b\x32\x11.onnxmesh.v1.Plan\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.onnxmesh.v1.ReplicaStatus\"M\n\rReplicaStatus\x12\r\n\x05stage\x18\x01 \x01(\r\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf2\x01\n\x0cWorkerStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).onnxmesh.v1.WorkerStatus.AttributesEntry\x12\x1f\n\x04load\x18\x06 \x01(\x0b\x32\x11.onnxmesh.v1.Load\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\rGatewayStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"%\n\x12WatchRoutesRequest\x12\x0f\n\x07gateway\x18\x01 \x01(\t\"E\n\nRouteTable\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x06models\x18\x02 \x03(\x0b\x32\x18.onnxmesh.v1.RoutedModel\"\x81\x01\n\x0bRoutedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12)\n\tsignature\x18\x03 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12(\n\x06stages\x18\x04 \x03(\x0b\x32\x18.onnxmesh.v1.RoutedStage\"J\n\x0bRoutedStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12,\n\x08replicas\x18\x02 \x03(\x0b\x32\x1a.onnxmesh.v1.RoutedReplica\"D\n\rRoutedReplica\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x32\xa4\x02\n\x04Mesh\x12\x45\n\x06\x44\x65ploy\x12\x1a.onnxmesh.v1.DeployRequest\x1a\x1b.onnxmesh.v1.DeployProgress(\x01\x30\x01\x12G\n\x08Undeploy\x12\x1c.onnxmesh.v1.UndeployRequest\x1a\x1d.onnxmesh.v1.UndeployResponse\x12\x41\n\x06Status\x12\x1a.onnxmesh.v1.StatusRequest\x1a\x1b.onnxmesh.v1.StatusResponse\x12I\n\x0bWatchRoutes\x12\x1f.onnxmesh.v1.WatchRoutesRequest\x1a\x17.onnxmesh.v1.RouteTable0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16onnxmesh/v1/mesh.proto\x12\x0bonnxmesh.v1\x1a\x17onnxmesh/v1/model.proto\x1a\x17onnxmesh/v1/frame.proto\"\xa0\x01\n\rDeployRequest\x12+\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.onnxmesh.v1.DeploymentSpecH\x00\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.FileStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\"\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x13.onnxmesh.v1.UploadH\x00\x42\x06\n\x04kind\",\n\tFileStart\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tbyte_size\x18\x02 \x01(\x04\"\x1b\n\x06Upload\x12\x11\n\tnum_files\x18\x01 \x01(\r\"\xec\x01\n\x0e\x44\x65ployProgress\x12\x30\n\x05phase\x18\x01 \x01(\x0e\x32!.onnxmesh.v1.DeployProgress.Phase\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\'\n\x05model\x18\x03 \x01(\x0b\x32\x18.onnxmesh.v1.ModelStatus\"n\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\x0c\n\x08RECEIVED\x10\x02\x12\r\n\tPREPARING\x10\x03\x12\x0b\n\x07\x43UTTING\x10\x04\x12\x0b\n\x07LOADING\x10\x05\x12\t\n\x05READY\x10\x06\"0\n\x0fUndeployRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"$\n\x10UndeployResponse\x12\x10\n\x08versions\x18\x01 \x03(\r\"\x0f\n\rStatusRequest\"\xa3\x01\n\x0eStatusResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.onnxmesh.v1.ModelStatus\x12*\n\x07workers\x18\x02 \x03(\x0b\x32\x19.onnxmesh.v1.WorkerStatus\x12,\n\x08gateways\x18\x03 \x03(\x0b\x32\x1a.onnxmesh.v1.GatewayStatus\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"\xc5\x01\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12)\n\x04spec\x18\x05 \x01(\x0b\x32\x1b.onnxmesh.v1.DeploymentSpec\x12\x1f\n\x04plan\x18\x06 \x01(\x0b\x32\x11.onnxmesh.v1.Plan\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.onnxmesh.v1.ReplicaStatus\"M\n\rReplicaStatus\x12\r\n\x05stage\x18\x01 \x01(\r\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf2\x01\n\x0cWorkerStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).onnxmesh.v1.WorkerStatus.AttributesEntry\x12\x1f\n\x04load\x18\x06 \x01(\x0b\x32\x11.onnxmesh.v1.Load\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\rGatewayStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"%\n\x12WatchRoutesRequest\x12\x0f\n\x07gateway\x18\x01 \x01(\t\"E\n\nRouteTable\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x06models\x18\x02 \x03(\x0b\x32\x18.onnxmesh.v1.RoutedModel\"\x81\x01\n\x0bRoutedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12)\n\tsignature\x18\x03 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12(\n\x06stages\x18\x04 \x03(\x0b\x32\x18.onnxmesh.v1.RoutedStage\"J\n\x0bRoutedStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12,\n\x08replicas\x18\x02 \x03(\x0b\x32\x1a.onnxmesh.v1.RoutedReplica\"D\n\rRoutedReplica\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x32\xa4\x02\n\x04Mesh\x12\x45\n\x06\x44\x65ploy\x12\x1a.onnxmesh.v1.DeployRequest\x1a\x1b.onnxmesh.v1.DeployProgress(\x01\x30\x01\x12G\n\x08Undeploy\x12\x1c.onnxmesh.v1.UndeployRequest\x1a\x1d.onnxmesh.v1.UndeployResponse\x12\x41\n\x06Status\x12\x1a.onnxmesh.v1.StatusRequest\x1a\x1b.onnxmesh.v1.StatusResponse\x12I\n\x0bWatchRoutes\x12\x1f.onnxmesh.v1.WatchRoutesRequest\x1a\x17.onnxmesh.v1.RouteTable0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,37 +42,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOAD']._serialized_start=298
   _globals['_UPLOAD']._serialized_end=325
   _globals['_DEPLOYPROGRESS']._serialized_start=328
-  _globals['_DEPLOYPROGRESS']._serialized_end=550
+  _globals['_DEPLOYPROGRESS']._serialized_end=564
   _globals['_DEPLOYPROGRESS_PHASE']._serialized_start=454
-  _globals['_DEPLOYPROGRESS_PHASE']._serialized_end=550
-  _globals['_UNDEPLOYREQUEST']._serialized_start=552
-  _globals['_UNDEPLOYREQUEST']._serialized_end=600
-  _globals['_UNDEPLOYRESPONSE']._serialized_start=602
-  _globals['_UNDEPLOYRESPONSE']._serialized_end=638
-  _globals['_STATUSREQUEST']._serialized_start=640
-  _globals['_STATUSREQUEST']._serialized_end=655
-  _globals['_STATUSRESPONSE']._serialized_start=658
-  _globals['_STATUSRESPONSE']._serialized_end=821
-  _globals['_MODELSTATUS']._serialized_start=824
-  _globals['_MODELSTATUS']._serialized_end=1021
-  _globals['_REPLICASTATUS']._serialized_start=1023
-  _globals['_REPLICASTATUS']._serialized_end=1100
-  _globals['_WORKERSTATUS']._serialized_start=1103
-  _globals['_WORKERSTATUS']._serialized_end=1345
-  _globals['_WORKERSTATUS_ATTRIBUTESENTRY']._serialized_start=1296
-  _globals['_WORKERSTATUS_ATTRIBUTESENTRY']._serialized_end=1345
-  _globals['_GATEWAYSTATUS']._serialized_start=1347
-  _globals['_GATEWAYSTATUS']._serialized_end=1391
-  _globals['_WATCHROUTESREQUEST']._serialized_start=1393
-  _globals['_WATCHROUTESREQUEST']._serialized_end=1430
-  _globals['_ROUTETABLE']._serialized_start=1432
-  _globals['_ROUTETABLE']._serialized_end=1501
-  _globals['_ROUTEDMODEL']._serialized_start=1504
-  _globals['_ROUTEDMODEL']._serialized_end=1633
-  _globals['_ROUTEDSTAGE']._serialized_start=1635
-  _globals['_ROUTEDSTAGE']._serialized_end=1709
-  _globals['_ROUTEDREPLICA']._serialized_start=1711
-  _globals['_ROUTEDREPLICA']._serialized_end=1779
-  _globals['_MESH']._serialized_start=1782
-  _globals['_MESH']._serialized_end=2074
+  _globals['_DEPLOYPROGRESS_PHASE']._serialized_end=564
+  _globals['_UNDEPLOYREQUEST']._serialized_start=566
+  _globals['_UNDEPLOYREQUEST']._serialized_end=614
+  _globals['_UNDEPLOYRESPONSE']._serialized_start=616
+  _globals['_UNDEPLOYRESPONSE']._serialized_end=652
+  _globals['_STATUSREQUEST']._serialized_start=654
+  _globals['_STATUSREQUEST']._serialized_end=669
+  _globals['_STATUSRESPONSE']._serialized_start=672
+  _globals['_STATUSRESPONSE']._serialized_end=835
+  _globals['_MODELSTATUS']._serialized_start=838
+  _globals['_MODELSTATUS']._serialized_end=1035
+  _globals['_REPLICASTATUS']._serialized_start=1037
+  _globals['_REPLICASTATUS']._serialized_end=1114
+  _globals['_WORKERSTATUS']._serialized_start=1117
+  _globals['_WORKERSTATUS']._serialized_end=1359
+  _globals['_WORKERSTATUS_ATTRIBUTESENTRY']._serialized_start=1310
+  _globals['_WORKERSTATUS_ATTRIBUTESENTRY']._serialized_end=1359
+  _globals['_GATEWAYSTATUS']._serialized_start=1361
+  _globals['_GATEWAYSTATUS']._serialized_end=1405
+  _globals['_WATCHROUTESREQUEST']._serialized_start=1407
+  _globals['_WATCHROUTESREQUEST']._serialized_end=1444
+  _globals['_ROUTETABLE']._serialized_start=1446
+  _globals['_ROUTETABLE']._serialized_end=1515
+  _globals['_ROUTEDMODEL']._serialized_start=1518
+  _globals['_ROUTEDMODEL']._serialized_end=1647
+  _globals['_ROUTEDSTAGE']._serialized_start=1649
+  _globals['_ROUTEDSTAGE']._serialized_end=1723
+  _globals['_ROUTEDREPLICA']._serialized_start=1725
+  _globals['_ROUTEDREPLICA']._serialized_end=1793
+  _globals['_MESH']._serialized_start=1796
+  _globals['_MESH']._serialized_end=2088
 # @@protoc_insertion_point(module_scope)

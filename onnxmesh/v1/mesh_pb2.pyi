@@ -108,19 +108,21 @@ class DeployProgress(_message.Message):
     class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DeployProgress._Phase.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         PHASE_UNSPECIFIED: DeployProgress._Phase.ValueType  # 0
-        RECEIVED: DeployProgress._Phase.ValueType  # 1
-        PREPARING: DeployProgress._Phase.ValueType  # 2
-        CUTTING: DeployProgress._Phase.ValueType  # 3
-        LOADING: DeployProgress._Phase.ValueType  # 4
-        READY: DeployProgress._Phase.ValueType  # 5
+        ACCEPTED: DeployProgress._Phase.ValueType  # 1
+        RECEIVED: DeployProgress._Phase.ValueType  # 2
+        PREPARING: DeployProgress._Phase.ValueType  # 3
+        CUTTING: DeployProgress._Phase.ValueType  # 4
+        LOADING: DeployProgress._Phase.ValueType  # 5
+        READY: DeployProgress._Phase.ValueType  # 6
 
     class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper): ...
     PHASE_UNSPECIFIED: DeployProgress.Phase.ValueType  # 0
-    RECEIVED: DeployProgress.Phase.ValueType  # 1
-    PREPARING: DeployProgress.Phase.ValueType  # 2
-    CUTTING: DeployProgress.Phase.ValueType  # 3
-    LOADING: DeployProgress.Phase.ValueType  # 4
-    READY: DeployProgress.Phase.ValueType  # 5
+    ACCEPTED: DeployProgress.Phase.ValueType  # 1
+    RECEIVED: DeployProgress.Phase.ValueType  # 2
+    PREPARING: DeployProgress.Phase.ValueType  # 3
+    CUTTING: DeployProgress.Phase.ValueType  # 4
+    LOADING: DeployProgress.Phase.ValueType  # 5
+    READY: DeployProgress.Phase.ValueType  # 6
 
     PHASE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

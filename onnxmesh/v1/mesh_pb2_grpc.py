@@ -60,8 +60,9 @@ class MeshServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Deploy(self, request_iterator, context):
-        """The spec first, then each file: its name, then its bytes. Answers with progress until the model is
-        served, or ends with an error; what was served before is served on.
+        """The spec first, then each file: its name, then its bytes, then the end. Answers with progress until the
+        model is served, or ends with an error; what was served before is served on. A client that waits for
+        ACCEPTED before it sends files is told of a bad spec before it has sent them for nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -15,8 +15,9 @@ GRPC_VERSION: str
 class MeshStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Deploy: _aio.StreamStreamMultiCallable[_mesh_pb2.DeployRequest, _mesh_pb2.DeployProgress]
-    """The spec first, then each file: its name, then its bytes. Answers with progress until the model is
-    served, or ends with an error; what was served before is served on.
+    """The spec first, then each file: its name, then its bytes, then the end. Answers with progress until the
+    model is served, or ends with an error; what was served before is served on. A client that waits for
+    ACCEPTED before it sends files is told of a bad spec before it has sent them for nothing.
     """
     Undeploy: _aio.UnaryUnaryMultiCallable[_mesh_pb2.UndeployRequest, _mesh_pb2.UndeployResponse]
     Status: _aio.UnaryUnaryMultiCallable[_mesh_pb2.StatusRequest, _mesh_pb2.StatusResponse]
@@ -30,8 +31,9 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_mesh_pb2.DeployRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_mesh_pb2.DeployRequest], _abc.AsyncIterator[_mesh_pb2.DeployProgress]],
     ) -> _abc.AsyncIterator[_mesh_pb2.DeployProgress]:
-        """The spec first, then each file: its name, then its bytes. Answers with progress until the model is
-        served, or ends with an error; what was served before is served on.
+        """The spec first, then each file: its name, then its bytes, then the end. Answers with progress until the
+        model is served, or ends with an error; what was served before is served on. A client that waits for
+        ACCEPTED before it sends files is told of a bad spec before it has sent them for nothing.
         """
 
     @_abc_1.abstractmethod

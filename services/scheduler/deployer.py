@@ -59,6 +59,14 @@ class Deployer:
         async with self._group:
             await asyncio.Event().wait()
 
+    def check(self, spec: DeploymentSpec) -> None:
+        """Says before a model is sent that nobody here could run it.
+
+        Raises:
+            Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
+        """
+        self._preparation.check(spec)
+
     async def deploy(self, upload: Upload, report: Report) -> Deployment:
         """Brings an uploaded model to where every stage has its replicas.
 

@@ -25,6 +25,7 @@ from onnxmesh.v1.mesh_pb2 import (
     WorkerStatus,
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer
+from onnxmesh.v1.model_pb2 import DeploymentSpec
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
 from services.scheduler.fleet import Fleet
@@ -85,7 +86,11 @@ class SchedulerServicer(MeshServicer):
         async def report(phase: DeployProgress.Phase.ValueType, message: str) -> None:
             await context.write(DeployProgress(phase=phase, message=message))
 
-        async with receive(request_iterator, self._blobs, self._max_upload_bytes) as upload:
+        async def accept(spec: DeploymentSpec) -> None:
+            self._deployer.check(spec)
+            await report(DeployProgress.ACCEPTED, f"'{spec.name}' can be deployed here: send its files")
+
+        async with receive(request_iterator, self._blobs, self._max_upload_bytes, accept) as upload:
             await report(
                 DeployProgress.RECEIVED, f"{len(upload.artefact.files)} file(s), {upload.byte_size} bytes"
             )

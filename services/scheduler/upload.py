@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 from onnxmesh.errors import InvalidRequest, MeshError, Overloaded, TooLarge
@@ -45,7 +45,10 @@ class Upload:
 
 @asynccontextmanager
 async def receive(
-    requests: AsyncIterator[DeployRequest], blobs: BlobFolder, max_bytes: int
+    requests: AsyncIterator[DeployRequest],
+    blobs: BlobFolder,
+    max_bytes: int,
+    accept: Callable[[DeploymentSpec], Awaitable[None]],
 ) -> AsyncIterator[Upload]:
     """Reads a whole upload; what is not kept within the context is gone after it.
 
@@ -53,6 +56,7 @@ async def receive(
         requests: The client's messages: the spec, then each file's start and data, then the end.
         blobs: Where the files are written.
         max_bytes: The most that a client may send.
+        accept: Is given the spec, normalised, before any file is read; what it raises refuses the upload.
 
     Raises:
         InvalidRequest: The messages come in another order, sizes do not match, names are unsafe, or there
@@ -61,7 +65,7 @@ async def receive(
         Overloaded: The disk is full (RESOURCE_EXHAUSTED).
     """
     with ExitStack() as stack:
-        receiver = _Receiver(blobs, stack, max_bytes)
+        receiver = _Receiver(blobs, stack, max_bytes, accept)
         try:
             async for request in requests:
                 await receiver.take(request)
@@ -85,10 +89,17 @@ async def _read_on(requests: AsyncIterator[DeployRequest]) -> None:
 class _Receiver:
     """Checks and writes one message after the other."""
 
-    def __init__(self, blobs: BlobFolder, stack: ExitStack, max_bytes: int) -> None:
+    def __init__(
+        self,
+        blobs: BlobFolder,
+        stack: ExitStack,
+        max_bytes: int,
+        accept: Callable[[DeploymentSpec], Awaitable[None]],
+    ) -> None:
         self._blobs = blobs
         self._stack = stack
         self._max_bytes = max_bytes
+        self._accept = accept
         self._spec: DeploymentSpec | None = None
         self._open: FileStart | None = None
         self._writers: list[tuple[str, BlobWriter]] = []
@@ -103,6 +114,7 @@ class _Receiver:
             if kind != "spec":
                 raise InvalidRequest(f"the first message of an upload is the spec, got '{kind}'")
             self._spec = normalised(request.spec)
+            await self._accept(self._spec)
         elif kind == "spec":
             raise InvalidRequest("an upload has one spec, its first message; got another one")
         elif kind == "file":

@@ -31,6 +31,7 @@ async def test_a_model_goes_through_every_phase_and_is_served_by_both_workers(me
     async with mesh("a", "b") as (client, _a, _b):
         answers = await client.send(upload(stages=2))
         assert [answer.phase for answer in answers] == [
+            DeployProgress.ACCEPTED,
             DeployProgress.RECEIVED,
             DeployProgress.PREPARING,
             DeployProgress.CUTTING,
@@ -280,9 +281,14 @@ async def test_an_upload_whose_client_vanishes_leaves_nothing(mesh, blobs):
         await client.deploy()
 
 
-async def test_an_upload_over_the_limit_is_refused(settings):
+async def test_an_upload_over_the_limit_is_refused(settings, tmp_path):
     settings = settings.model_copy(update={"max_upload_bytes": 2})
-    async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
+    async with (
+        scheduler(settings) as serving,
+        SchedulerClient(serving.address) as client,
+        FakeWorker("a", serving.address, tmp_path) as worker,
+    ):
+        await client.joined(worker)
         with pytest.raises(TooLarge, match="more than the 2 bytes"):
             await client.deploy(b"abc")
 

@@ -1,0 +1,10 @@
+"""The client library: deploy models to a mesh, ask about them, run them.
+
+Needs the base install alone, and lives in one process with other Open Inference clients.
+"""
+
+from onnxmesh.client.answer import Answer
+from onnxmesh.client.mesh_client import MeshClient
+from onnxmesh.client.trace import HopTrace, RouteTrace
+
+__all__ = ["Answer", "HopTrace", "MeshClient", "RouteTrace"]

@@ -1,0 +1,67 @@
+"""Open Inference messages from arrays, and answers from messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnxmesh.client.answer import Answer, Array
+from onnxmesh.client.trace import TRACE_PARAMETER, RouteTrace
+from onnxmesh.errors import CorruptData
+from onnxmesh.oip.open_inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
+from onnxmesh.tensors.arrays import from_array, to_array
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+
+
+def infer_request(
+    model: str,
+    inputs: Mapping[str, Array],
+    *,
+    outputs: Sequence[str] | None = None,
+    version: str = "",
+    request_id: str = "",
+    datatypes: Mapping[str, Datatype] | None = None,
+    trace: bool = False,
+) -> ModelInferRequest:
+    """Returns the request that `MeshClient.infer` sends; its arguments are explained there.
+
+    Raises:
+        InvalidRequest: No datatype of the protocol holds an array's elements (INVALID_ARGUMENT).
+    """
+    request = ModelInferRequest(model_name=model, model_version=version, id=request_id)
+    for name, array in inputs.items():
+        tensor = from_array(name, array, (datatypes or {}).get(name))
+        request.inputs.add(name=name, datatype=tensor.datatype.value, shape=tensor.shape)
+        request.raw_input_contents.append(bytes(tensor.data))
+    for name in outputs or ():
+        request.outputs.add(name=name)
+    if trace:
+        request.parameters[TRACE_PARAMETER].CopyFrom(InferParameter(bool_param=True))
+    return request
+
+
+def answer_of(response: ModelInferResponse) -> Answer:
+    """Returns the answer that `response` carries.
+
+    Raises:
+        CorruptData: It does not hold what its own header says (DATA_LOSS).
+    """
+    if len(response.outputs) != len(response.raw_output_contents):
+        raise CorruptData(
+            f"expected {len(response.outputs)} raw outputs, got {len(response.raw_output_contents)}"
+        )
+    arrays: dict[str, Array] = {}
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        try:
+            tensor = Tensor(output.name, Datatype(output.datatype), tuple(output.shape), raw)
+            arrays[output.name] = to_array(tensor)
+        except ValueError as error:
+            raise CorruptData(f"output '{output.name}' cannot be read: {error}") from error
+    trace = response.parameters.get(TRACE_PARAMETER)
+    return Answer(
+        model=response.model_name,
+        version=response.model_version,
+        request_id=response.id,
+        outputs=arrays,
+        trace=RouteTrace.from_json(trace.string_param) if trace is not None else None,
+    )

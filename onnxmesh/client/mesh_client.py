@@ -1,0 +1,214 @@
+"""A connection to a mesh, for programs and for the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from onnxmesh.client.answer import Answer, Array
+from onnxmesh.client.inference import answer_of, infer_request
+from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, messages
+from onnxmesh.errors import Internal, InvalidModel, Unavailable
+from onnxmesh.oip import open_inference_pb2 as oip
+from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.v1.mesh_pb2 import (
+    DeployProgress,
+    DeployRequest,
+    ModelStatus,
+    StatusRequest,
+    StatusResponse,
+    UndeployRequest,
+)
+from onnxmesh.v1.mesh_pb2_grpc import MeshStub
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+
+_SERVICE = "/inference.GRPCInferenceService/"
+_Response = TypeVar("_Response", bound=Message)
+
+Progress = Callable[[DeployProgress], None]
+"""Is told of every step of a deployment, on the event loop."""
+
+
+class MeshClient:
+    """Deploys models to a mesh, asks about them and runs them, through one of its gateways.
+
+    Belongs to one event loop. Every method raises a `MeshError` of the class that the mesh raised, and
+    `Unavailable` where nothing answers at the address.
+
+    Args:
+        address: HOST:PORT of a gateway. Nothing is sent before the first call.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = open_channel(address)
+        self._mesh = MeshStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; calls in flight are cancelled."""
+        await self._channel.close()
+
+    async def deploy(
+        self, model: Path, spec: DeploymentSpec, progress: Progress | None = None
+    ) -> ModelStatus:
+        """Sends a model with the external data files that it names, and waits until it is served.
+
+        Args:
+            model: The model's own file; external data is looked for beside it.
+            spec: What is asked for.
+            progress: Is told of every step.
+
+        Raises:
+            InvalidModel: The file is missing, or a worker refused it (INVALID_ARGUMENT).
+            MeshError: Whatever else the mesh says; what was served before is served on.
+        """
+        files = await asyncio.to_thread(files_of, model)
+        try:
+            return await self._deploy(spec, files, progress)
+        except InvalidModel as error:
+            # The mesh calls every model's own file the same; the caller knows it by its name.
+            raise InvalidModel(error.message.replace(f"'{MODEL_FILE}'", f"'{model.name}'")) from error
+
+    async def undeploy(self, name: str, version: int = 0) -> list[int]:
+        """Takes a model out of service; version 0 means all. Returns the versions that went."""
+        with self._mesh_errors():
+            response = await self._mesh.Undeploy(UndeployRequest(name=name, version=version))
+        return list(response.versions)
+
+    async def status(self, timeout: float | None = None) -> StatusResponse:
+        """Returns every model, worker and gateway of the mesh."""
+        with self._mesh_errors():
+            return await self._mesh.Status(StatusRequest(), timeout=timeout)
+
+    async def server_ready(self, timeout: float | None = None) -> bool:
+        """Whether the gateway can answer for every deployed model."""
+        response = await self._inference(
+            "ServerReady", oip.ServerReadyRequest(), oip.ServerReadyResponse, timeout
+        )
+        return response.ready
+
+    async def model_ready(self, name: str, version: str = "", timeout: float | None = None) -> bool:
+        """Whether one model has a complete route."""
+        request = oip.ModelReadyRequest(name=name, version=version)
+        response = await self._inference("ModelReady", request, oip.ModelReadyResponse, timeout)
+        return response.ready
+
+    async def model_metadata(
+        self, name: str, version: str = "", timeout: float | None = None
+    ) -> oip.ModelMetadataResponse:
+        """Returns the model's versions, inputs and outputs."""
+        request = oip.ModelMetadataRequest(name=name, version=version)
+        return await self._inference("ModelMetadata", request, oip.ModelMetadataResponse, timeout)
+
+    async def infer(
+        self,
+        name: str,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        timeout: float | None = None,
+        trace: bool = False,
+        *,
+        request_id: str = "",
+        datatypes: Mapping[str, Datatype] | None = None,
+    ) -> Answer:
+        """Runs a model.
+
+        Args:
+            name: The model.
+            inputs: One array for each input of the model, by name. Arrays of str, bytes or object become
+                BYTES. BF16 travels as its bit patterns, a uint16 array with its datatype given.
+            outputs: Those wanted; None means all.
+            version: A decimal number; empty means the latest that is ready.
+            timeout: Seconds until the mesh gives the request up, on every hop.
+            trace: Whether the answer tells the route that it took.
+            request_id: Is echoed and stands in the services' logs.
+            datatypes: For inputs whose arrays alone do not tell it.
+
+        Raises:
+            InvalidRequest: The inputs do not match the model's signature (INVALID_ARGUMENT).
+            NotFound: There is no such model or version (NOT_FOUND).
+            DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
+            Unavailable: No complete route, or no mesh (UNAVAILABLE).
+        """
+        request = infer_request(
+            name,
+            inputs,
+            outputs=outputs,
+            version=version,
+            request_id=request_id,
+            datatypes=datatypes,
+            trace=trace,
+        )
+        return answer_of(await self._inference("ModelInfer", request, oip.ModelInferResponse, timeout))
+
+    async def _deploy(
+        self, spec: DeploymentSpec, files: list[UploadFile], progress: Progress | None
+    ) -> ModelStatus:
+        with self._mesh_errors():
+            call = self._mesh.Deploy()
+            try:
+                try:
+                    await call.write(DeployRequest(spec=spec))
+                    await call.read()  # ACCEPTED: files of a model that nobody wants are not sent
+                    async for message in messages(files):
+                        await call.write(message)
+                    await call.done_writing()
+                except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                    pass  # the mesh refused before the end of the upload: reading on tells why
+                while isinstance(step := await call.read(), DeployProgress):
+                    if progress is not None:
+                        progress(step)
+                    if step.phase == DeployProgress.READY:
+                        return step.model
+            finally:
+                call.cancel()
+        raise Internal("the mesh ended the deployment without a word of its outcome")
+
+    async def _inference(
+        self, method: str, request: Message, response: type[_Response], timeout: float | None
+    ) -> _Response:
+        # Our Open Inference messages live in a private pool, so there is no generated stub for them.
+        call: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(
+            _SERVICE + method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+        with self._mesh_errors():
+            return cast("_Response", await call(request, timeout=timeout))
+
+    @contextmanager
+    def _mesh_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            rebuilt = from_rpc_error(error)
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not _said_by_mesh(error):
+                raise Unavailable(f"no mesh answers at {self.address}") from error
+            raise rebuilt from error
+
+
+def _said_by_mesh(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service wrote the status; gRPC's own have no details attached."""
+    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())
