@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -46,6 +47,8 @@ def generate(out: Path) -> None:
 
 
 def run(arguments: list[str]) -> None:
+    # protoc finds the plugins of mypy-protobuf on the path: those beside this Python.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     if protoc.main(["protoc", *arguments]) != 0:
         raise SystemExit("protoc failed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -169,18 +169,14 @@ class MeshClient:
         with self._mesh_errors():
             call = self._mesh.Deploy()
             try:
-                try:
-                    await call.write(DeployRequest(spec=spec))
-                    await call.read()  # ACCEPTED: files of a model that nobody wants are not sent
-                    async for message in messages(files):
-                        await call.write(message)
-                    await call.done_writing()
-                except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                    pass  # the mesh refused before the end of the upload: reading on tells why
-                while isinstance(step := await call.read(), DeployProgress):
+                await call.write(DeployRequest(spec=spec))
+                async for step in call:
                     if progress is not None:
                         progress(step)
-                    if step.phase == DeployProgress.READY:
+                    if step.phase == DeployProgress.ACCEPTED:
+                        # Not earlier: a spec that is refused costs nobody the sending of a large model.
+                        await _send(call, files)
+                    elif step.phase == DeployProgress.READY:
                         return step.model
             finally:
                 call.cancel()
@@ -207,6 +203,18 @@ class MeshClient:
             if error.code() is grpc.StatusCode.UNAVAILABLE and not _said_by_mesh(error):
                 raise Unavailable(f"no mesh answers at {self.address}") from error
             raise rebuilt from error
+
+
+async def _send(
+    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
+) -> None:
+    try:
+        async with aclosing(messages(files)) as upload:
+            async for message in upload:
+                await call.write(message)
+        await call.done_writing()
+    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        pass  # the mesh refused before the end of the upload: reading tells why
 
 
 def _said_by_mesh(error: grpc.aio.AioRpcError) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def files_of(model: Path) -> list[UploadFile]:
     return [UploadFile(MODEL_FILE, model)] + [file for file in beside if file.path.is_file()]
 
 
-async def messages(files: list[UploadFile]) -> AsyncIterator[DeployRequest]:
+async def messages(files: list[UploadFile]) -> AsyncGenerator[DeployRequest, None]:
     """Yields what follows the spec of an upload: each file's name and bytes, and the end said in band.
 
     Raises:

@@ -21,10 +21,12 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
         level: What is below it is left out.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    # Tracebacks without the values of locals, which structlog adds by default: among them are tensors.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[

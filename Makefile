@@ -1,0 +1,80 @@
+# The contributing guide: `make` says what there is. Every target sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.onnxmesh-ready
+CODE := onnxmesh services tests examples benchmarks tools
+
+##@ Use it
+.PHONY: help demo up down bench
+help: ## what you can do here
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+
+demo: $(READY) ## cut a trained model over two workers, classify real files, compare bit for bit
+	@$(BIN)/python -m examples.demo
+
+up: $(READY) ## a mesh on this machine until Ctrl-C (ARGS="--workers 4 --models FOLDER")
+	@exec $(BIN)/onnxmesh up $(ARGS)
+
+down: ## stop the containers that `docker compose up` started
+	@docker compose down --remove-orphans
+
+bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime in process (ARGS="--quick")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+##@ Work on it
+.PHONY: setup test check lint type imports stubs protos format lock clean
+setup: $(READY) ## install the locked packages and this project into .venv
+
+test: $(READY) ## every test (ARGS="tests/unit -k cut")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint type imports stubs ## what CI checks before the tests
+
+lint: $(READY) ## ruff: style and formatting
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+type: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+imports: $(READY) ## the rings and services keep apart (import-linter)
+	@$(BIN)/lint-imports
+
+stubs: $(READY) ## the committed stubs are those of protos/
+	@$(BIN)/python tools/generate_stubs.py --check
+
+protos: $(READY) ## write the stubs of protos/
+	@$(BIN)/python tools/generate_stubs.py
+
+format: $(READY) ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+lock: ## resolve the newest versions into locks/ (needs uv)
+	@tools/lock
+
+clean: ## remove everything that was built, .venv too
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): locks/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "onnxmesh needs Python 3.11 or newer: '$(PYTHON)' is not on the path (make PYTHON=…)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onnxmesh needs Python 3.11 or newer; $(PYTHON) is %d.%d (make PYTHON=python3.12)" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python comes without venv: install it first (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "setup 1/3: virtual environment in $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup 2/3: $$(grep -c '^[a-z].*==' locks/dev.txt) locked packages, a minute or two"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@echo "setup 3/3: onnxmesh itself"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

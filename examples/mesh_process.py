@@ -1,0 +1,107 @@
+"""`onnxmesh up` as a process that a program starts, follows and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+Event = dict[str, Any]
+
+_READY_TIMEOUT_S = 90.0
+
+
+class MeshProcess:
+    """A mesh of its own processes on free ports. A context manager: leaving it stops everything.
+
+    Follows the JSON lines of `onnxmesh up --json`, each an event.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self.events: list[Event] = []
+        self._arrived = threading.Condition()
+        command = [sys.executable, "-m", "onnxmesh.cli", "up", "--json", "--address", "127.0.0.1:0"]
+        self.process = subprocess.Popen(
+            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> MeshProcess:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def wait_ready(self) -> str:
+        """Waits until the mesh answers; returns the gateway's address."""
+        return str(self.wait_for(lambda event: event["event"] == "ready", _READY_TIMEOUT_S)["gateway"])
+
+    def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 20.0, start: int = 0) -> Event:
+        """Returns the first event from number `start` on that is wanted, when it comes."""
+        end_s = monotonic() + timeout_s
+        with self._arrived:
+            while True:
+                for event in self.events[start:]:
+                    if wanted(event):
+                        return event
+                if self.process.poll() is not None and not self._reader.is_alive():
+                    raise RuntimeError(
+                        f"the mesh ended with exit code {self.process.returncode}: {self.events[-1:]}"
+                    )
+                if not self._arrived.wait(max(0.0, min(0.2, end_s - monotonic()))) and monotonic() > end_s:
+                    raise TimeoutError(f"not seen within {timeout_s:.0f} s; events: {self.events[start:]}")
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each service, as it was started last."""
+        return {event["name"]: event["pid"] for event in self.events if event["event"] == "service_ready"}
+
+    @property
+    def all_pids(self) -> list[int]:
+        """Every process that ever was part of this mesh."""
+        return [self.process.pid] + [e["pid"] for e in self.events if e["event"] == "service_ready"]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 15.0) -> float:
+        """Asks the mesh to stop and waits; returns seconds until it had."""
+        start_s = monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        finally:
+            elapsed_s = monotonic() - start_s
+            self._reader.join(timeout_s)
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+        return elapsed_s
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._arrived:
+                self.events.append(json.loads(line))
+                self._arrived.notify_all()
+        with self._arrived:
+            self._arrived.notify_all()
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Returns those of `pids` that are processes still."""
+    found = []
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            continue
+        found.append(pid)
+    return found

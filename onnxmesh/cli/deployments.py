@@ -1,0 +1,134 @@
+"""`onnxmesh deploy` and `onnxmesh undeploy`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.outcome import reported
+from onnxmesh.cli.status_document import model_document
+from onnxmesh.client import MeshClient
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+
+AUTO = "auto"
+
+
+def deploy(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model's file.")],
+    name: Annotated[
+        str | None, typer.Option(help="What clients call it; default: the file's name without .onnx.")
+    ] = None,
+    stages: Annotated[
+        str, typer.Option(metavar="K|auto", help="Number of stages; auto chooses by estimated cost.")
+    ] = AUTO,
+    replicas: Annotated[int, typer.Option(min=1, help="Number of workers that hold each stage.")] = 1,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="A tag that every worker of this model must have; may be repeated."),
+    ] = None,
+    version: Annotated[
+        int, typer.Option(min=0, help="Version to serve it as; 0 takes the next free one.")
+    ] = 0,
+    optimisation: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL", help="What ONNX Runtime does before the cut: auto, none, basic, extended or all."
+        ),
+    ] = AUTO,
+    mesh: Mesh = DEFAULT_MESH,
+    as_json: Json = False,
+) -> None:
+    """Cut a model into stages and serve it.
+
+    The model goes to the mesh together with the external data files that it names. A worker checks and
+    optimises it, then it is cut, placed, loaded and warmed up. What was served before is served on,
+    whatever becomes of this.
+
+    **Examples**
+
+        onnxmesh deploy resnet50.onnx
+        onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
+        onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
+    """
+    with reported():
+        spec = DeploymentSpec(
+            name=name or model.stem,
+            version=version,
+            stages=num_stages(stages),
+            replicas=replicas,
+            require=require or [],
+            optimisation=optimisation,
+        )
+        deployed = asyncio.run(_deploy(mesh, model, spec))
+    typer.echo(json.dumps(model_document(deployed)) if as_json else sentence_of(deployed))
+
+
+def undeploy(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[int, typer.Option(min=0, help="The version; 0 means all.")] = 0,
+    mesh: Mesh = DEFAULT_MESH,
+    as_json: Json = False,
+) -> None:
+    """Take a model, or one version of it, out of service.
+
+    **Examples**
+
+        onnxmesh undeploy resnet50
+        onnxmesh undeploy chat --version 3
+    """
+    with reported():
+        versions = asyncio.run(_undeploy(mesh, name, version))
+    if as_json:
+        typer.echo(json.dumps({"name": name, "versions": versions}))
+    else:
+        typer.echo(f"undeployed {name} version {', '.join(map(str, versions))}")
+
+
+def num_stages(text: str) -> int:
+    """Returns the number that `--stages` asks for; 0 for auto.
+
+    Raises:
+        InvalidRequest: It is neither `auto` nor a positive number (INVALID_ARGUMENT).
+    """
+    if text == AUTO:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidRequest(f"--stages: expected a positive number or 'auto', got '{text}'")
+    return int(text)
+
+
+def sentence_of(model: ModelStatus) -> str:
+    """Says where a deployed model is."""
+    workers = {stage: [] for stage in range(len(model.plan.partitions))}  # type: dict[int, list[str]]
+    for replica in model.replicas:
+        workers.setdefault(replica.stage, []).append(replica.worker)
+    where = " → ".join("|".join(held) or "?" for held in workers.values())
+    stages = "1 stage" if len(workers) == 1 else f"{len(workers)} stages"
+    return f"deployed {model.name} version {model.version} in {stages}: {where}"
+
+
+async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:
+    console = Console(stderr=True)
+    with console.status("sending the model …") as shown:
+
+        def progress(step: DeployProgress) -> None:
+            text = step.message or DeployProgress.Phase.Name(step.phase).lower()
+            shown.update(f"{text} …")
+            if not console.is_terminal:
+                console.print(text, highlight=False, markup=False)
+
+        async with MeshClient(mesh) as client:
+            return await client.deploy(model, spec, progress)
+
+
+async def _undeploy(mesh: str, name: str, version: int) -> list[int]:
+    async with MeshClient(mesh) as client:
+        return await client.undeploy(name, version)

@@ -1,0 +1,97 @@
+"""`onnxmesh status`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from onnxmesh.cli.console import output
+from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.outcome import reported
+from onnxmesh.cli.status_document import status_document
+from onnxmesh.client import MeshClient
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
+
+_COLOURS = {"READY": "green", "LOADING": "yellow"}
+
+
+def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
+    """Show models, versions and stages, where each is, its state, and every worker's load.
+
+    **Examples**
+
+        onnxmesh status
+        onnxmesh status --json | python -m json.tool
+    """
+    with reported():
+        found = asyncio.run(_status(mesh))
+    if as_json:
+        typer.echo(json.dumps(status_document(found)))
+        return
+    console = output()
+    console.print(models_table(found))
+    console.print(workers_table(found))
+    gateways = ", ".join(gateway.address for gateway in found.gateways) or "none"
+    console.print(f"gateways: {gateways}", markup=False)
+
+
+def models_table(status: StatusResponse) -> Table:
+    """One row for each stage of each model version."""
+    table = Table("model", "version", "state", "stage", "nodes", "weights", "workers", title="Models")
+    for model in status.models:
+        colour = _COLOURS.get(model.state, "red")
+        reason = f"\n{escape(model.reason)}" if model.reason else ""
+        first = (escape(model.name), str(model.version), f"[{colour}]{model.state}[/{colour}]{reason}")
+        for partition in model.plan.partitions:
+            held = _where(model, partition.index)
+            figures = (str(partition.index), str(partition.num_nodes), decimal(partition.weight_bytes))
+            table.add_row(*first, *figures, held)
+            first = ("", "", "")
+        table.add_section()
+    if not status.models:
+        table.add_row("none yet: onnxmesh deploy MODEL.onnx")
+    return table
+
+
+def workers_table(status: StatusResponse) -> Table:
+    """One row for each worker."""
+    table = Table(title="Workers")
+    for column in ("worker", "address", "tags"):
+        table.add_column(column, overflow="fold")
+    for column in ("queued + running", "in flight", "memory", "done", "dropped + failed"):
+        table.add_column(column, justify="right")
+    for worker in status.workers:
+        load = worker.load
+        table.add_row(
+            escape(worker.id) + (" [yellow](draining)[/yellow]" if worker.draining else ""),
+            worker.address,
+            escape(" ".join(worker.tags)),
+            f"{load.queued} + {load.running}",
+            decimal(load.in_flight_bytes),
+            decimal(load.resident_bytes),
+            str(load.completed),
+            f"{load.dropped} + {load.failed}",
+        )
+    if not status.workers:
+        table.add_row("none: python -m services.worker --scheduler HOST:PORT")
+    return table
+
+
+def _where(model: ModelStatus, stage: int) -> str:
+    lines = []
+    for replica in model.replicas:
+        if replica.stage == stage:
+            colour = _COLOURS.get(replica.state, "red")
+            reason = f" {escape(replica.reason)}" if replica.reason else ""
+            lines.append(f"{escape(replica.worker)} [{colour}]{replica.state}[/{colour}]{reason}")
+    return "\n".join(lines) or "[red]nowhere[/red]"
+
+
+async def _status(mesh: str) -> StatusResponse:
+    async with MeshClient(mesh) as client:
+        return await client.status()

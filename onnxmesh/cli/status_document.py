@@ -1,0 +1,65 @@
+"""The state of a mesh as JSON: the contract of `--json` with programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, WorkerStatus
+
+
+def status_document(status: StatusResponse) -> dict[str, Any]:
+    """Returns what `onnxmesh status --json` prints."""
+    return {
+        "epoch": status.epoch,
+        "models": [model_document(model) for model in status.models],
+        "workers": [_worker(worker) for worker in status.workers],
+        "gateways": [{"id": gateway.id, "address": gateway.address} for gateway in status.gateways],
+    }
+
+
+def model_document(model: ModelStatus) -> dict[str, Any]:
+    """Returns what `onnxmesh deploy --json` prints, and one model of `status --json`."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "state": model.state,
+        "reason": model.reason,
+        "optimisation": model.plan.optimisation,
+        "replicas": model.spec.replicas,
+        "require": list(model.spec.require),
+        "stages": [
+            {
+                "stage": partition.index,
+                "num_nodes": partition.num_nodes,
+                "weight_bytes": partition.weight_bytes,
+                "digest": partition.artefact.digest,
+                "replicas": [
+                    {"worker": replica.worker, "state": replica.state, "reason": replica.reason}
+                    for replica in model.replicas
+                    if replica.stage == partition.index
+                ],
+            }
+            for partition in model.plan.partitions
+        ],
+    }
+
+
+def _worker(worker: WorkerStatus) -> dict[str, Any]:
+    load = worker.load
+    return {
+        "id": worker.id,
+        "address": worker.address,
+        "generation": worker.generation,
+        "tags": list(worker.tags),
+        "attributes": dict(worker.attributes),
+        "draining": worker.draining,
+        "load": {
+            "queued": load.queued,
+            "running": load.running,
+            "in_flight_bytes": load.in_flight_bytes,
+            "resident_bytes": load.resident_bytes,
+            "completed": load.completed,
+            "dropped": load.dropped,
+            "failed": load.failed,
+        },
+    }

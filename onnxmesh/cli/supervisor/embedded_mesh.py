@@ -1,0 +1,186 @@
+"""A whole mesh on one machine, each service a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import NoReturn
+
+from onnxmesh.cli.supervisor.events import Journal
+from onnxmesh.cli.supervisor.service_keeper import CommandAt, ServiceKeeper
+from onnxmesh.cli.supervisor.state_folder import StateFolder
+from onnxmesh.client import MeshClient
+from onnxmesh.errors import DeadlineExceeded, InvalidRequest, MeshError, Unavailable
+from onnxmesh.v1.mesh_pb2 import StatusResponse
+
+_ANY_PORT = "127.0.0.1:0"
+_POLL_S = 0.05
+_READY_TIMEOUT_S = 60.0
+_RESTORE_S = 30.0
+_DRAIN_S = 2.0
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+
+@dataclass(frozen=True, slots=True)
+class MeshShape:
+    """What is started.
+
+    Attributes:
+        num_workers: Number of workers, 1 at the least.
+        threads: ONNX Runtime threads of each worker.
+        address: HOST:PORT of the gateway; port 0 takes a free one.
+    """
+
+    num_workers: int
+    threads: int
+    address: str
+
+
+class EmbeddedMesh:
+    """Starts scheduler, workers and gateway, keeps them alive, and stops them together.
+
+    Args:
+        shape: What is started.
+        state: Where it keeps its files.
+        journal: Is told what happens.
+    """
+
+    def __init__(self, shape: MeshShape, state: StateFolder, journal: Journal) -> None:
+        self._shape = shape
+        self._state = state
+        self._journal = journal
+        self._keepers: list[ServiceKeeper] = []
+
+    async def run(self, serve: Callable[[str], Awaitable[None]]) -> None:
+        """Starts everything, calls `serve` with the gateway's address, and stops everything when it returns.
+
+        Cancelling stops everything too.
+
+        Raises:
+            InvalidRequest: The gateway's address is no HOST:PORT (INVALID_ARGUMENT).
+            Unavailable: The address is in use, or a service cannot live (UNAVAILABLE).
+        """
+        require_free(self._shape.address)
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping: list[asyncio.Task[None]] = []
+
+                def keep(name: str, listen: str, command_at: CommandAt) -> ServiceKeeper:
+                    keeper = ServiceKeeper(name, listen, command_at, self._state.log(name), self._journal)
+                    self._keepers.append(keeper)
+                    keeping.append(group.create_task(keeper.keep(), name=name))
+                    return keeper
+
+                scheduler = await keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
+                gateway = keep("gateway", self._shape.address, _gateway_at(scheduler))
+                workers = [
+                    keep(name, _ANY_PORT, self._worker_at(name, scheduler))
+                    for name in (f"worker-{number}" for number in range(self._shape.num_workers))
+                ]
+                for worker in workers:
+                    await worker.ready()
+                address = await gateway.ready()
+                await self._joined(dialled(address))
+                await serve(address)
+                for task in keeping:
+                    task.cancel()
+        except ExceptionGroup as failures:
+            _raise_first(failures)
+
+    def kill(self) -> None:
+        """Ends every process by force, at once."""
+        for keeper in self._keepers:
+            keeper.kill()
+
+    async def _joined(self, address: str) -> None:
+        """Waits until the gateway answers, every worker is there, and models of an earlier run are served again."""
+        found = "the gateway does not answer"
+        joined_s: float | None = None
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S), MeshClient(address) as client:
+                while True:
+                    try:
+                        status = await client.status(timeout=1.0)
+                        found = f"{len(status.workers)} of {self._shape.num_workers} workers joined"
+                        if len(status.workers) >= self._shape.num_workers:
+                            joined_s = joined_s or monotonic()
+                            # What the state folder brought back may be beyond serving: after a while the
+                            # mesh is as ready as it gets.
+                            if await _all_served(client, status) or monotonic() > joined_s + _RESTORE_S:
+                                return
+                    except (Unavailable, DeadlineExceeded):
+                        pass
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise Unavailable(f"the mesh is not ready after {_READY_TIMEOUT_S:.0f} s: {found}") from None
+
+    def _scheduler_at(self, listen: str) -> list[str]:
+        return [*_service("scheduler", listen), "--state", str(self._state.scheduler)]
+
+    def _worker_at(self, name: str, scheduler: str) -> CommandAt:
+        settings = ["--id", name, "--scheduler", scheduler, "--threads", str(self._shape.threads)]
+        settings += ["--cache", str(self._state.cache(name))]
+        return lambda listen: [*_service("worker", listen), *settings]
+
+
+async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
+    """Whether scheduler and gateway agree that every model is served."""
+    if any(model.state != "READY" for model in status.models):
+        return False
+    names = {model.name for model in status.models}
+    ready = [await client.server_ready(timeout=1.0)]
+    ready += [await client.model_ready(name, timeout=1.0) for name in names]
+    return all(ready)
+
+
+def _gateway_at(scheduler: str) -> CommandAt:
+    return lambda listen: [*_service("gateway", listen), "--scheduler", scheduler]
+
+
+def _service(role: str, listen: str) -> list[str]:
+    command = [sys.executable, "-m", f"services.{role}", "--listen", listen]
+    return [*command, "--log-format", "json", "--exit-with-parent", "--drain-s", str(_DRAIN_S)]
+
+
+def require_free(address: str) -> None:
+    """Checks that a service can listen at `address`, so that nothing is started in vain.
+
+    Raises:
+        InvalidRequest: It is no HOST:PORT (INVALID_ARGUMENT).
+        Unavailable: It is in use, or not this machine's (UNAVAILABLE).
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidRequest(f"expected HOST:PORT, got '{address}'")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise InvalidRequest(f"cannot listen on {address}: {error.strerror}") from error
+    family, kind, protocol, _, name = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(name)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {address}: {error.strerror}") from error
+
+
+def dialled(address: str) -> str:
+    """Returns the address at which this machine reaches a service that listens on `address`."""
+    host, _, port = address.rpartition(":")
+    return f"{_ANY_HOST.get(host, host)}:{port}"
+
+
+def _raise_first(failures: ExceptionGroup[Exception]) -> NoReturn:
+    """Raises the first expected failure alone: it is what the others followed from."""
+    expected = failures.subgroup(MeshError)
+    if expected is None:
+        raise failures
+    first: BaseException = expected
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    raise first

@@ -1,0 +1,36 @@
+"""When a service that died is started again. Pure: the caller says what time it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class RestartPolicy:
+    """Backs off as a service keeps dying, and gives up where it cannot live.
+
+    Owned by the keeper of one service.
+
+    Attributes:
+        max_deaths: Number of deaths within the window at which it gives up.
+        window_s: Seconds after which a death is forgotten.
+        first_delay_s: Delay after the first death in the window; doubles with each more.
+        max_delay_s: The longest delay.
+    """
+
+    max_deaths: int = 5
+    window_s: float = 30.0
+    first_delay_s: float = 0.1
+    max_delay_s: float = 3.0
+    _deaths_s: deque[float] = field(default_factory=deque)
+
+    def delay_after_death(self, now_s: float) -> float | None:
+        """Counts a death at `now_s`; returns seconds until the next start, or None to give up."""
+        self._deaths_s.append(now_s)
+        while self._deaths_s[0] <= now_s - self.window_s:
+            self._deaths_s.popleft()
+        num_deaths = len(self._deaths_s)
+        if num_deaths >= self.max_deaths:
+            return None
+        return min(self.max_delay_s, self.first_delay_s * 2.0 ** (num_deaths - 1))

@@ -1,0 +1,141 @@
+"""One process of a service, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import PIPE
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import cast
+
+from onnxmesh.cli.supervisor.log_line import LogLine, parse
+
+_STDOUT, _STDERR = 1, 2
+_NUM_LAST_LINES = 20
+
+
+class ServiceProcess(asyncio.SubprocessProtocol):
+    """Starts a service, hears it say that it is ready, keeps its log, ends it.
+
+    The process leads a group of its own: a Ctrl-C in the terminal reaches the supervisor alone, and
+    whatever the process leaves behind can be ended with it. It holds the reading end of a pipe as its
+    standard input, whose end tells it that the supervisor is gone, however that went.
+
+    Args:
+        log: File that its standard error is appended to; opened and closed here.
+        on_line: Is told of each line of its log.
+    """
+
+    def __init__(self, log: Path, on_line: Callable[[LogLine], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[str] = loop.create_future()
+        """The address that the service says it is ready at; cancelled if it ends before."""
+        self.ended: asyncio.Future[int] = loop.create_future()
+        """Its exit code, negative for a signal, once its pipes are closed too."""
+        self.last_lines: deque[LogLine] = deque(maxlen=_NUM_LAST_LINES)
+        self._log_path = log
+        self._log: FileIO | None = None
+        self._on_line = on_line
+        self._partial = {_STDOUT: b"", _STDERR: b""}
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    async def start(self, command: Sequence[str]) -> None:
+        """Starts the process; returns before it is ready.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        self._log = self._log_path.open("ab", buffering=0)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.subprocess_exec(
+                lambda: self, *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+            )
+        except OSError:
+            self._log.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 before it was started."""
+        return self._transport.get_pid() if self._transport is not None else 0
+
+    async def stop(self, grace_s: float) -> None:
+        """Asks the process to end, and ends it by force `grace_s` seconds later."""
+        if self._transport is None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await asyncio.shield(self.ended)
+        except TimeoutError:
+            self.kill()
+            await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """Ends the process, and whatever it started, by force."""
+        if self._transport is not None and not self.ended.done():
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The process runs."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """The process wrote."""
+        if fd == _STDERR and self._log is not None:
+            self._log.write(data)
+        *lines, self._partial[fd] = (self._partial[fd] + data).split(b"\n")
+        for line in lines:
+            self._line(fd, line.decode(errors="replace"))
+
+    def process_exited(self) -> None:
+        """The process is gone; what it started goes too, so that its pipes close."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The process and its pipes are gone."""
+        for fd, rest in self._partial.items():
+            if rest:
+                self._line(fd, rest.decode(errors="replace"))
+        if self._log is not None:
+            self._log.close()
+        code = None
+        if self._transport is not None:
+            code = self._transport.get_returncode()
+            self._transport.close()
+        self.ready.cancel()
+        self.ended.set_result(-1 if code is None else code)
+
+    def _line(self, fd: int, text: str) -> None:
+        if fd == _STDOUT:
+            match text.split():
+                case ["ready", _, address] if not self.ready.done():
+                    self.ready.set_result(address)
+            return
+        line = parse(text)
+        if line.text:
+            self.last_lines.append(line)
+            self._on_line(line)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._transport is not None and not self.ended.done():
+            with suppress(ProcessLookupError):
+                self._transport.send_signal(number)
+
+
+def cause_of_end(exit_code: int) -> str:
+    """Says in words how a process ended."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was killed by signal {-exit_code}"

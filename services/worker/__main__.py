@@ -1,0 +1,10 @@
+"""`python -m services.worker`: one worker, until it is told to stop."""
+
+from __future__ import annotations
+
+from onnxmesh.service import run_service
+from services.worker.app import worker_app
+from services.worker.settings import WorkerSettings
+
+if __name__ == "__main__":
+    run_service("worker", WorkerSettings, worker_app)

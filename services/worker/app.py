@@ -1,0 +1,187 @@
+"""How a worker is put together, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.link import Link
+from onnxmesh.rpc.links import Links
+from onnxmesh.service import Serving
+from onnxmesh.store.servicer import BlobFolderServicer
+from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
+from onnxmesh.v1.frame_pb2 import Load
+from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
+from services.worker.cancellations import Cancellations
+from services.worker.control_servicer import ControlServicer
+from services.worker.forwarder import Forwarder
+from services.worker.hardware import Hardware, find_hardware
+from services.worker.intake import Intake
+from services.worker.load import REPORT_S, load_now, resident_bytes
+from services.worker.model_cache import ModelCache
+from services.worker.origins import Origins
+from services.worker.preparations import Preparations
+from services.worker.schedulers import Schedulers
+from services.worker.settings import WorkerSettings
+from services.worker.stage_keeper import StageKeeper
+from services.worker.stage_loader import StageLoader
+from services.worker.stage_part import StagePart
+from services.worker.stage_runner import Runnable, StageRunner
+from services.worker.stage_table import StageTable
+from services.worker.tally import Tally
+from services.worker.workshop import Workshop
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
+    """Serves as a worker for the time of the context, then drains.
+
+    The end, in order: health says NOT_SERVING and schedulers are told; the registration is given up; what
+    is here is finished, for `drain_s` at most; peers are told Goodbye; the server stops.
+
+    Raises:
+        Unsatisfiable: The device that is asked for is not there.
+    """
+    hardware = find_hardware(settings.device)
+    with _cache_folder(settings.cache) as folder:
+        cache = ModelCache(folder)
+        async with AsyncExitStack() as stack:
+            serving = Serving(settings)
+            stack.push_async_callback(serving.server.stop, 1.0)
+            worker = await stack.enter_async_context(_Worker(settings, hardware, cache).running())
+            worker.serve(serving, cache)
+            await serving.start()
+            registered = AsyncExitStack()
+            async with registered:
+                if settings.scheduler is not None:
+                    registrar = EmbeddedRegistrar(settings.scheduler)
+                    instance = worker.instance(serving.address)
+                    await registered.enter_async_context(registrar.register(instance))
+                try:
+                    yield serving
+                finally:
+                    await serving.announce_end()
+                    worker.announce_end()
+            await worker.drain()
+
+
+class _Worker:
+    """The parts of a worker, wired."""
+
+    def __init__(self, settings: WorkerSettings, hardware: Hardware, cache: ModelCache) -> None:
+        self._settings = settings
+        self._hardware = hardware
+        self._id = WorkerId(settings.id)
+        self._generation = time.time_ns()
+        self._tally = Tally()
+        self._resident_bytes = resident_bytes()
+        self._stages = StageTable()
+        self._cancellations = Cancellations()
+        self._schedulers = Schedulers()
+        self._links = Links(
+            self._id,
+            self._generation,
+            on_frame=self._on_frame,
+            on_up=self._link_up,
+            on_lost=self._link_lost,
+        )
+        self._origins = Origins(self._id, self._links.get, self._tally, self._load)
+        self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)
+        self._forwarder = Forwarder(self._id, self._links, self._origins, self._tally, self._intake.receive)
+        loader = StageLoader(cache, settings.threads or hardware.cores, hardware.providers)
+        self._keeper = StageKeeper(
+            self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
+        )
+        self._preparations = Preparations(cache, Workshop())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[_Worker]:
+        """Runs links, stages and reports for the time of the context."""
+        async with self._links, self._keeper, asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(self._report())
+            try:
+                yield self
+            finally:
+                reporting.cancel()
+                self._schedulers.hang_up()
+
+    def serve(self, serving: Serving, cache: ModelCache) -> None:
+        """Adds what this worker serves to its server."""
+        serving.server.add_generic_rpc_handlers((self._links.handler(),))
+        control = ControlServicer(self._stages, self._keeper, self._schedulers, self._preparations)
+        add_WorkerControlServicer_to_server(control, serving.server)
+        add_BlobsServicer_to_server(BlobFolderServicer(cache.blobs), serving.server)
+
+    def instance(self, address: str) -> Instance:
+        """Returns how this worker describes itself."""
+        attributes = self._hardware.attributes()
+        tags = dict.fromkeys((attributes["device"], *self._settings.tags))
+        return Instance(self._id, "worker", address, self._generation, tuple(tags), attributes)
+
+    def announce_end(self) -> None:
+        """Takes no new requests, and tells schedulers."""
+        self._intake.draining = True
+        self._schedulers.tell_draining()
+
+    async def drain(self) -> None:
+        """Finishes what is here, for as long as it may take."""
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._keeper.drain()
+        except TimeoutError:
+            _log.warning("drain_cut_short", drain_s=self._settings.drain_s)
+
+    def _make_runner(self, part: StagePart, session: Runnable) -> StageRunner:
+        return StageRunner(
+            part,
+            session,
+            self._forwarder,
+            self._origins,
+            self._cancellations,
+            self._tally,
+            queue_size=self._settings.queue_size,
+        )
+
+    def _load(self) -> Load:
+        return load_now(self._stages.runners(), self._tally, self._resident_bytes)
+
+    async def _report(self) -> None:
+        while True:
+            self._resident_bytes = resident_bytes()
+            self._schedulers.tell_load(self._load())
+            self._origins.tell_load()
+            await asyncio.sleep(REPORT_S)
+
+    def _on_frame(self, link: Link, frame: Frame) -> None:
+        self._intake.on_frame(link, frame)
+
+    def _link_up(self, link: Link) -> None:
+        self._origins.link_up(link)
+
+    def _link_lost(self, link: Link) -> None:
+        self._origins.link_lost(link)
+        self._forwarder.link_lost(link)
+        if self._links.get(link.peer) is None:
+            self._intake.peer_lost(link.peer)
+
+
+@contextmanager
+def _cache_folder(wanted: Path | None) -> Iterator[Path]:
+    if wanted is not None:
+        wanted.mkdir(parents=True, exist_ok=True)
+        yield wanted
+        return
+    with tempfile.TemporaryDirectory(prefix="onnxmesh-worker-") as folder:
+        yield Path(folder)

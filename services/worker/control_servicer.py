@@ -1,0 +1,104 @@
+"""The gRPC edge for schedulers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+from onnxmesh.planning import tensor_spec
+from onnxmesh.v1.model_pb2 import Partition, Signature, TensorSpec
+from onnxmesh.v1.worker_pb2 import (
+    CutRequest,
+    CutResponse,
+    Holding,
+    PrepareRequest,
+    PrepareResponse,
+    WorkerCommand,
+    WorkerEvent,
+)
+from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer
+from services.worker.preparations import CutPartition, Preparations
+from services.worker.schedulers import EventFeed, Schedulers
+from services.worker.stage_keeper import StageKeeper
+from services.worker.stage_table import StageTable
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ControlServicer(WorkerControlServicer):
+    """Serves `WorkerControl`.
+
+    Args:
+        stages: What is held.
+        keeper: Carries commands out.
+        schedulers: Who is connected.
+        preparations: Models on their way to partitions.
+    """
+
+    def __init__(
+        self, stages: StageTable, keeper: StageKeeper, schedulers: Schedulers, preparations: Preparations
+    ) -> None:
+        self._stages = stages
+        self._keeper = keeper
+        self._schedulers = schedulers
+        self._preparations = preparations
+
+    # A coroutine that writes, not a generator: its `finally` then runs at once when the client is gone.
+    async def Manage(  # type: ignore[override]  # noqa: N802 - the protocol's name
+        self, request_iterator: AsyncIterator[WorkerCommand], context: Context
+    ) -> None:
+        """Takes a scheduler's commands and tells it what happens, for as long as it is connected."""
+        first = WorkerEvent(holding=Holding(stages=self._stages.holding()))
+        with self._schedulers.connected(first) as feed:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._obey(request_iterator, feed))
+                while (event := await feed.next()) is not None:
+                    await context.write(event)
+                reading.cancel()
+
+    async def Prepare(self, request: PrepareRequest, context: Context) -> PrepareResponse:  # noqa: N802 - the protocol's name
+        """Fetches, checks, optimises and describes a model.
+
+        Raises:
+            InvalidModel: It cannot be served (INVALID_ARGUMENT).
+        """
+        name, profile = await self._preparations.prepare(request.model, request.sources, request.optimisation)
+        signature = Signature(
+            inputs=map(_spec, profile.signature.inputs), outputs=map(_spec, profile.signature.outputs)
+        )
+        return PrepareResponse(prepared=name, signature=signature, profile=profile.to_json().encode())
+
+    async def Cut(self, request: CutRequest, context: Context) -> CutResponse:  # noqa: N802 - the protocol's name
+        """Cuts a prepared model.
+
+        Raises:
+            NotFound: It is not here any more (NOT_FOUND).
+            InvalidPlan: It cannot be cut there (INVALID_ARGUMENT).
+        """
+        made = await self._preparations.cut(request.prepared, request.cuts)
+        return CutResponse(partitions=map(_partition, made))
+
+    async def _obey(self, commands: AsyncIterator[WorkerCommand], feed: EventFeed) -> None:
+        async for command in commands:
+            self._keeper.obey(command, feed)
+        feed.end()
+
+
+def _partition(made: CutPartition) -> Partition:
+    partition = made.partition
+    return Partition(
+        index=partition.index,
+        artefact=made.artefact,
+        inputs=map(_spec, partition.inputs),
+        outputs=map(_spec, partition.outputs),
+        live_out=partition.live_out,
+        num_nodes=partition.num_nodes,
+        weight_bytes=partition.weight_bytes,
+    )
+
+
+def _spec(spec: tensor_spec.TensorSpec) -> TensorSpec:
+    return TensorSpec(name=spec.name, datatype=spec.datatype, shape=spec.shape or ())

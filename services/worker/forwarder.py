@@ -1,0 +1,86 @@
+"""The way to the next worker of a route."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+
+from onnxmesh.deadline import Clock, Deadline
+from onnxmesh.errors import MeshError, Unavailable
+from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.link import Link
+from onnxmesh.rpc.links import Links
+from onnxmesh.v1.frame_pb2 import Hop
+from services.worker.origins import Origins
+from services.worker.request_key import RequestKey
+from services.worker.tally import Tally
+
+MAX_REMEMBERED = 512
+"""Requests last sent on a link, which are failed if it breaks."""
+
+
+class Forwarder:
+    """Sends Activations to the next hop, and tells origins of those that got lost.
+
+    A broken link loses the frames that wait on it, and nobody knows which the peer has read. So every
+    request lately sent there is failed to its origin, which ignores what it has an answer to.
+
+    Args:
+        worker: This worker: a hop to it goes through no wire.
+        links: The streams to peers.
+        origins: Who is told of failures.
+        tally: Where it counts what becomes of requests.
+        receive: Takes an Activation as if it had come from a peer.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerId,
+        links: Links,
+        origins: Origins,
+        tally: Tally,
+        receive: Callable[[Frame], None],
+        clock: Clock = monotonic,
+    ) -> None:
+        self._worker = worker
+        self._links = links
+        self._origins = origins
+        self._tally = tally
+        self._receive = receive
+        self._clock = clock
+        self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
+
+    async def forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> None:
+        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once."""
+        if hop.worker == self._worker:
+            self._tally.completed += 1
+            self._receive(activation)
+            return
+        try:
+            link = await self._links.connect(hop.worker, hop.address)
+            self._remember(link, key, deadline)
+            await link.send(activation)
+        except MeshError as error:
+            told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
+            self._origins.refuse(key, told, WorkerId(hop.worker))
+        else:
+            self._tally.completed += 1
+
+    def link_lost(self, link: Link) -> None:
+        """Fails what was lately sent on a link that ended."""
+        now_s = self._clock()
+        error = Unavailable(f"the stream from {self._worker} to {link.peer} ended")
+        for key, deadline in self._sent.pop(link, {}).items():
+            if deadline.at_s > now_s:
+                self._origins.fail(key, error, WorkerId(link.peer))
+
+    def _remember(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
+        if not link.is_open:
+            return
+        sent = self._sent.setdefault(link, OrderedDict())
+        sent[key] = deadline
+        if len(sent) > MAX_REMEMBERED:
+            sent.popitem(last=False)

@@ -1,0 +1,86 @@
+"""What this worker can say of the machine it runs on."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+
+from onnxmesh.graph.session import CPU
+from services.worker.cpu_class import cpu_class, cpu_flags
+from services.worker.gpu import CUDA, Gpu, find_gpu
+from services.worker.resources import cores, memory_bytes
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Facts about a machine, as far as this process may use it.
+
+    Attributes:
+        cpu_class: CPUs of one class run the same kernels.
+        cores: How many this process was given.
+        memory_bytes: How much it may use; None if unknown.
+        gpu: What it computes on, if not the CPU.
+        host: Name of the machine.
+        ort_version: Version of ONNX Runtime.
+        ort_providers: What it was built with.
+    """
+
+    cpu_class: str
+    cores: int
+    memory_bytes: int | None
+    gpu: Gpu | None
+    host: str
+    ort_version: str
+    ort_providers: tuple[str, ...]
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers for sessions, best first."""
+        return (CPU,) if self.gpu is None else (CUDA, CPU)
+
+    def attributes(self) -> dict[str, str]:
+        """Returns the facts as a registration carries them."""
+        facts = {
+            "cpu.class": self.cpu_class,
+            "device": "cpu" if self.gpu is None else "cuda",
+            "cores": str(self.cores),
+            "host": self.host,
+            "ort.version": self.ort_version,
+            "ort.providers": ",".join(self.ort_providers),
+        }
+        if self.memory_bytes is not None:
+            facts["memory.bytes"] = str(self.memory_bytes)
+        if self.gpu is not None:
+            facts["gpu.model"] = self.gpu.model
+            facts["gpu.memory"] = str(self.gpu.memory_bytes)
+        return facts
+
+
+def find_hardware(device: str) -> Hardware:
+    """Looks at this machine.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        Unsatisfiable: `cuda` is wanted and cannot be had (FAILED_PRECONDITION).
+    """
+    try:
+        flags = cpu_flags(_CPUINFO.read_text())
+    except OSError:
+        flags = frozenset()
+    return Hardware(
+        cpu_class=cpu_class(platform.machine(), flags),
+        cores=cores(),
+        memory_bytes=memory_bytes(),
+        gpu=find_gpu(device),
+        host=socket.gethostname(),
+        ort_version=onnxruntime.__version__,
+        ort_providers=tuple(onnxruntime.get_available_providers()),
+    )

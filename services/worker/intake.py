@@ -1,0 +1,106 @@
+"""Frames that come to this worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, time_ns
+
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import MeshError
+from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.link import Link
+from services.worker import request_flow
+from services.worker.cancellations import Cancellations
+from services.worker.origins import Origins
+from services.worker.request_flow import Drop, GoOn, Refuse
+from services.worker.request_key import RequestKey
+from services.worker.run_errors import masked
+from services.worker.stage_request import StageRequest, read_request
+from services.worker.stage_table import StageTable
+from services.worker.tally import Tally
+
+_log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Brings each frame to what it is for. Never blocks and never raises: a link's reader calls it.
+
+    Args:
+        worker: This worker.
+        stages: What it holds.
+        origins: Who is told of what is refused.
+        cancellations: Requests that were given up.
+        tally: Where it counts what becomes of requests.
+        clock: Seconds, monotonic.
+        unix_ns: This host's clock.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerId,
+        stages: StageTable,
+        origins: Origins,
+        cancellations: Cancellations,
+        tally: Tally,
+        clock: Clock = monotonic,
+        unix_ns: Callable[[], int] = time_ns,
+    ) -> None:
+        self._worker = worker
+        self._stages = stages
+        self._origins = origins
+        self._cancellations = cancellations
+        self._tally = tally
+        self._clock = clock
+        self._unix_ns = unix_ns
+        self.draining = False
+
+    def on_frame(self, _: Link, frame: Frame) -> None:
+        """Takes a frame from a peer; what only gateways care for is ignored."""
+        kind = frame.header.WhichOneof("kind")
+        if kind == "activation":
+            self.receive(frame)
+        elif kind == "cancel":
+            self.cancel(RequestKey.of(frame.header.cancel.key))
+
+    def receive(self, frame: Frame) -> None:
+        """Takes an Activation, from a peer or from a stage of this very worker."""
+        key = RequestKey.of(frame.header.activation.key)
+        try:
+            self._admit(read_request(frame, self._clock(), self._unix_ns()))
+        except MeshError as error:
+            self._origins.refuse(key, error)
+        except Exception as error:  # noqa: BLE001 - one frame's defect must not end the stream
+            self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
+
+    def cancel(self, key: RequestKey) -> None:
+        """Gives a request up, wherever it is here, and if it only comes later."""
+        self._cancellations.add(key)
+        for runner in self._stages.runners():
+            runner.cancel(key)
+
+    def peer_lost(self, peer: str) -> None:
+        """Drops what waits for a gateway that no link leads to any more."""
+        for runner in self._stages.runners():
+            runner.forget_origin(peer)
+
+    def _admit(self, request: StageRequest) -> None:
+        held = self._stages.get(request.stage)
+        decision = request_flow.admit(
+            request,
+            self._worker,
+            None if held is None else held.state,
+            draining=self.draining,
+            cancelled=request.key in self._cancellations,
+            now_s=self._clock(),
+        )
+        match decision:
+            case GoOn():
+                assert held is not None and held.runner is not None
+                held.runner.offer(request)
+            case Drop():
+                self._tally.dropped += 1
+            case Refuse(error):
+                self._origins.refuse(request.key, error)

@@ -1,0 +1,65 @@
+"""What an operator can say to a worker."""
+
+from __future__ import annotations
+
+import re
+import socket
+import uuid
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from onnxmesh.service import ServiceSettings
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+def _default_id() -> str:
+    host = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()) or "host"
+    return f"worker-{host[:80]}-{uuid.uuid4().hex[:8]}"
+
+
+class WorkerSettings(ServiceSettings):
+    """Settings of a worker: flags, or environment variables ONNXMESH_<NAME>."""
+
+    id: str = Field(default_factory=_default_id, description="name of this worker, unique in the mesh")
+    scheduler: str | None = Field(
+        None,
+        description="HOST:PORT of the scheduler to register with; without it the worker waits to be found",
+    )
+    tags: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="words by which deployments choose workers, separated by commas"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="threads of each stage; default: the cores that this process was given"
+    )
+    cache: Path | None = Field(
+        None, description="folder for models; default: a temporary one, removed at the end"
+    )
+    queue_size: int = Field(
+        256, ge=1, description="requests that may wait for a stage; beyond, they are refused"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="what stages run on; auto: a GPU if there is one"
+    )
+
+    @field_validator("id")
+    @classmethod
+    def _usable_id(cls, name: str) -> str:
+        if not _ID.fullmatch(name):
+            raise ValueError("an id has up to 128 letters, digits and '._:-', a letter or digit first")
+        return name
+
+    @field_validator("scheduler")
+    @classmethod
+    def _scheduler_address(cls, address: str | None) -> str | None:
+        return cls._host_and_port(address)
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _comma_list(cls, tags: object) -> object:
+        if isinstance(tags, str):
+            return tuple(tag.strip() for tag in tags.split(",") if tag.strip())
+        return tags

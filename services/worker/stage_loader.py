@@ -1,0 +1,63 @@
+"""From a partition's name to a session that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnxmesh.errors import Overloaded
+from onnxmesh.graph.session import StageSession
+from onnxmesh.ids import StageKey
+from onnxmesh.store.threads import in_thread
+from onnxmesh.v1.model_pb2 import Partition
+from services.worker.model_cache import ModelCache
+from services.worker.run_errors import is_out_of_memory
+from services.worker.warm_up import warm_up
+
+
+class StageLoader:
+    """Fetches, loads and warms up.
+
+    Args:
+        cache: Where files are kept.
+        threads: Threads within an operator, for each stage.
+        providers: ONNX Runtime execution providers, best first.
+    """
+
+    def __init__(self, cache: ModelCache, threads: int, providers: Sequence[str]) -> None:
+        self._cache = cache
+        self._threads = threads
+        self._providers = tuple(providers)
+
+    async def load(self, stage: StageKey, partition: Partition, sources: Sequence[str]) -> StageSession:
+        """Returns a partition's session; its artefact is held until `let_go`.
+
+        ONNX Runtime lets go of the interpreter lock while it loads: links live on meanwhile.
+
+        Raises:
+            NotFound, CorruptData, Unavailable, InvalidRequest: The files could not be had.
+            InvalidModel: ONNX Runtime cannot load them (INVALID_ARGUMENT).
+            Unsatisfiable: The device is not there (FAILED_PRECONDITION).
+            Overloaded: There is not enough memory (RESOURCE_EXHAUSTED).
+        """
+        self._cache.hold(partition.artefact)
+        try:
+            folder = await self._cache.stage_folder(partition.artefact, sources)
+            return await in_thread(self._load, stage, folder)
+        except BaseException:
+            await self._cache.release(partition.artefact)
+            raise
+
+    async def let_go(self, partition: Partition) -> None:
+        """Takes back what `load` holds on disk."""
+        await self._cache.release(partition.artefact)
+
+    def _load(self, stage: StageKey, folder: Path) -> StageSession:
+        try:
+            session = StageSession(folder, threads=self._threads, providers=self._providers)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise Overloaded(f"there is not enough memory to load {stage}") from None
+            raise
+        warm_up(stage, session, session.inputs)
+        return session

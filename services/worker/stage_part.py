@@ -1,0 +1,38 @@
+"""What a worker must know of a partition to run it in a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxmesh.ids import Digest, StageKey
+from onnxmesh.v1.model_pb2 import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class StagePart:
+    """A partition in its place.
+
+    Attributes:
+        stage: The key under which it is held.
+        digest: Names its files.
+        outputs: What its model computes.
+        live_out: Every tensor alive after it, in the order in which they travel.
+        weight_bytes: Bytes of its weights.
+    """
+
+    stage: StageKey
+    digest: Digest
+    outputs: frozenset[str]
+    live_out: tuple[str, ...]
+    weight_bytes: int
+
+    @classmethod
+    def of(cls, stage: StageKey, partition: Partition) -> StagePart:
+        """Reads it off a PlaceStage."""
+        return cls(
+            stage,
+            Digest(partition.artefact.digest),
+            frozenset(spec.name for spec in partition.outputs),
+            tuple(partition.live_out),
+            partition.weight_bytes,
+        )

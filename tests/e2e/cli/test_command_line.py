@@ -1,0 +1,207 @@
+"""The command line against a running mesh, each command from a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import psutil
+import pytest
+
+from examples.tiny_model import SIZES, tiny_model
+from onnxmesh.client import MeshClient
+from onnxmesh.errors import InvalidRequest, NotFound
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+from tests.e2e.mesh_process import running_mesh
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with running_mesh("--workers=2") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
+    path.write_bytes(tiny_model().SerializeToString())
+    return path
+
+
+def test_deploy_status_infer_undeploy(mesh, model, tmp_path):
+    """A model's whole life: deployed in two stages, seen, run with a trace and saved, taken away again."""
+    deployed = json.loads(mesh.run("deploy", str(model), "--stages=2", "--json").stdout)
+    assert (deployed["name"], deployed["version"], deployed["state"]) == ("tiny", 1, "READY")
+    status = json.loads(mesh.run("status", "--json").stdout)
+    (seen,) = status["models"]
+    workers = [replica["worker"] for stage in seen["stages"] for replica in stage["replicas"]]
+    assert sorted(workers) == ["worker-0", "worker-1"]
+    assert {worker["id"] for worker in status["workers"]} == {"worker-0", "worker-1"}
+    assert [gateway["address"] for gateway in status["gateways"]] == [mesh.address]
+
+    np.save(tmp_path / "x.npy", np.linspace(-1, 1, 3 * SIZES[0], dtype=np.float32).reshape(3, SIZES[0]))
+    out = tmp_path / "out"
+    done = mesh.run("infer", "tiny", f"--input=x={tmp_path / 'x.npy'}", "--trace", f"--out={out}", "--json")
+    answer = json.loads(done.stdout)
+    assert answer["outputs"]["probabilities"]["shape"] == [3, SIZES[-1]]
+    assert [hop["stage"] for hop in answer["trace"]["hops"]] == ["tiny/1/0", "tiny/1/1"]
+    assert [hop["worker"] for hop in answer["trace"]["hops"]] == workers
+    assert all(hop["compute_us"] > 0 for hop in answer["trace"]["hops"])
+    expected = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"]).run(
+        None, {"x": np.load(tmp_path / "x.npy")}
+    )[0]
+    assert np.load(out / "probabilities.npy").tobytes() == expected.tobytes()
+
+    shown = mesh.run("infer", "tiny", "--input", "x=random", "--trace").stdout
+    assert "worker-0" in shown
+    assert "worker-1" in shown
+    assert "tiny" in mesh.run("status").stdout
+
+    assert "undeployed tiny version 1" in mesh.run("undeploy", "tiny").stdout
+    assert not mesh.status().models
+    assert mesh.run("infer", "tiny", "--input", "x=random", check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["infer", "nothing", "--input", "x=random"], 2, "nothing"),
+        (["undeploy", "nothing"], 2, "nothing"),
+        (["infer", "kept"], 2, "needs inputs: try --input x=random"),
+        (["infer", "kept", "--input", "y=random"], 2, "has no input 'y'"),
+        (["infer", "kept", "--input", "x=random:2x5"], 2, "x"),
+        (["infer", "kept", "--input", "x=random", "--output", "none"], 2, "none"),
+        (["infer", "kept", "--input", "x=random", "--version", "7"], 2, "7"),
+        (["infer", "kept", "--input", "x=random", "--version", "new"], 2, "new"),
+    ],
+)
+def test_bad_input_is_named_in_one_line(mesh, model, arguments, exit_code, words):
+    """Each mistake ends with its exit code and one line that names it; the next good request is answered."""
+    if not any(known.name == "kept" for known in mesh.status().models):
+        mesh.deploy(model, name="kept", stages=1)
+    done = mesh.run(*arguments, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (exit_code, 1), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    mesh.run("infer", "kept", "--input", "x=random")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "exit_code", "words"),
+    [
+        (lambda path: path.write_text("hello, this is no model"), [], 2, "'bad.onnx' is not an ONNX model"),
+        (lambda path: path.write_bytes(tiny_model().SerializeToString()[:500]), [], 2, "bad.onnx"),
+        (lambda path: path.write_bytes(tiny_model().SerializeToString()), ["--stages=500"], 2, "stages"),
+        (
+            lambda path: path.write_bytes(tiny_model().SerializeToString()),
+            ["--require=quantum"],
+            1,
+            "quantum",
+        ),
+        (lambda path: path.write_bytes(tiny_model().SerializeToString()), ["--name=a/b"], 2, "a/b"),
+    ],
+    ids=["text", "truncated", "stages", "tag", "name"],
+)
+def test_a_deployment_that_cannot_be_is_named_in_one_line(mesh, tmp_path, make, options, exit_code, words):
+    """What is wrong with the model or the wish comes back as one line with the exit code that fits."""
+    path = tmp_path / "bad.onnx"
+    make(path)
+    done = mesh.run("deploy", str(path), *options, check=False)
+    assert done.returncode == exit_code, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert words in last
+    assert "Traceback" not in done.stderr
+
+
+async def test_the_client_library_says_what_the_mesh_says(mesh, model):
+    """Deploying, running and the errors of both work from one asynchronous client, beside tritonclient."""
+    import tritonclient.grpc.aio as triton  # noqa: PLC0415 - in one process with onnxmesh.client
+
+    steps = []
+    async with MeshClient(mesh.address) as client, triton.InferenceServerClient(mesh.address) as other:
+        deployed = await client.deploy(model, DeploymentSpec(name="lib", stages=2), steps.append)
+        assert deployed.state == "READY"
+        assert len(steps) >= 3
+        assert await client.server_ready()
+        assert await client.model_ready("lib")
+        x = np.ones((2, SIZES[0]), np.float32)
+        answer = await client.infer("lib", {"x": x}, trace=True, request_id="seven")
+        assert (answer.model, answer.version, answer.request_id) == ("lib", "1", "seven")
+        assert answer.trace is not None
+        assert len(answer.trace.hops) == 2
+        assert sum(hop.compute_us + hop.queue_us for hop in answer.trace.hops) < answer.trace.total_us
+        theirs = triton.InferInput("x", [2, SIZES[0]], "FP32").set_data_from_numpy(x)
+        result = await other.infer("lib", [theirs])
+        assert result.as_numpy("probabilities").tobytes() == answer.outputs["probabilities"].tobytes()
+        assert (await client.infer("lib", {"x": x})).trace is None
+        with pytest.raises(InvalidRequest, match="x"):
+            await client.infer("lib", {"x": x.astype(np.float64)})
+        with pytest.raises(NotFound, match="nothing"):
+            await client.undeploy("nothing")
+        assert await client.undeploy("lib") == [1]
+
+
+@pytest.mark.parametrize("role", ["gateway", "scheduler", "worker"])
+def test_each_service_lists_every_setting(role):
+    """`python -m services.ROLE --help` names each field of its settings."""
+    command = [sys.executable, "-m", f"services.{role}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    settings = __import__(f"services.{role}.settings", fromlist=["settings"])
+    (fields,) = [
+        kind.model_fields
+        for kind in vars(settings).values()
+        if isinstance(kind, type) and kind.__module__ == settings.__name__ and hasattr(kind, "model_fields")
+    ]
+    assert {"listen", "advertise", "log_level", "exit_with_parent"} <= set(fields)
+    for field in fields:
+        assert f"--{field.replace('_', '-')}" in done.stdout
+
+
+def test_a_wrong_setting_is_named(tmp_path):
+    """A service that is told nonsense says which setting and ends with exit code 2."""
+    command = [sys.executable, "-m", "services.gateway", "--listen", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "listen" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mesh_by_hand(model, tmp_path):
+    """Scheduler, worker and gateway started one by one, as over several machines, serve a model."""
+    started = []
+
+    def start(role, *options):
+        command = [sys.executable, "-m", f"services.{role}", "--listen=127.0.0.1:0", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        started.append(process)
+        return process.stdout.readline().split()[2]
+
+    try:
+        scheduler = start("scheduler", f"--state={tmp_path / 'state'}")
+        start(
+            "worker",
+            f"--scheduler={scheduler}",
+            "--id=by-hand",
+            "--tags=blue",
+            f"--cache={tmp_path / 'cache'}",
+        )
+        gateway = start("gateway", f"--scheduler={scheduler}")
+        command = [sys.executable, "-m", "onnxmesh.cli"]
+        deploy = [*command, "deploy", str(model), "--require=blue", f"--mesh={gateway}"]
+        done = subprocess.run(deploy, capture_output=True, text=True, check=False, timeout=60)
+        assert "deployed tiny version 1" in done.stdout, done.stderr
+        infer = [*command, "infer", "tiny", "--input=x=random", "--trace", f"--mesh={gateway}"]
+        assert (
+            "by-hand" in subprocess.run(infer, capture_output=True, text=True, check=True, timeout=60).stdout
+        )
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in started:
+            process.wait(20)
+            process.stdout.close()
+    assert not any(psutil.pid_exists(process.pid) for process in started)

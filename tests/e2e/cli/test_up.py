@@ -1,0 +1,168 @@
+"""`onnxmesh up`: what it starts, what it survives, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from examples.mesh_process import MeshProcess, alive
+from examples.tiny_model import tiny_model
+from tests.eventually import eventually
+
+READY = "mesh ready: gateway "
+CLI = [sys.executable, "-m", "onnxmesh.cli"]
+
+
+def cli(*arguments):
+    return subprocess.run([*CLI, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def infers(address, name="tiny"):
+    return cli("infer", name, "--input=x=random", f"--mesh={address}").returncode == 0
+
+
+def folders_in(temporary):
+    """What a mesh left there; ONNX Runtime writes a file `.ses` of its own accord."""
+    return [path for path in temporary.iterdir() if path.name != ".ses"]
+
+
+@pytest.fixture
+def models(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "tiny.onnx").write_bytes(tiny_model().SerializeToString())
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files that only this test's processes use."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGTERM, 2), (signal.SIGHUP, 1)])
+def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers):
+    """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0."""
+    with MeshProcess(f"--workers={num_workers}") as mesh:
+        mesh.wait_ready()
+        workers = {f"worker-{worker}" for worker in range(num_workers)}
+        assert set(mesh.pids) == {"scheduler", "gateway"} | workers
+        family = psutil.Process(mesh.process.pid).children(recursive=True)
+        assert mesh.stop(number) < 5.0
+    assert mesh.process.returncode == 0
+    assert alive(mesh.all_pids) == []
+    assert not [process for process in family if process.is_running()]
+    assert folders_in(temporary) == []
+
+
+def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
+    """A mesh that is stopped before it is ready leaves nothing either."""
+    with MeshProcess("--workers=2") as mesh:
+        mesh.wait_for(lambda event: event["event"] == "service_ready")
+        assert mesh.stop(signal.SIGINT) < 5.0
+    assert mesh.process.returncode == 0
+    assert alive(mesh.all_pids) == []
+    assert folders_in(temporary) == []
+
+
+async def test_a_killed_service_is_reported_started_again_and_answers_again(models):
+    """kill -9 of each service: one event with the cause, the same address again, and the model is served again.
+
+    Afterwards there are as many processes and open files as before.
+    """
+    with MeshProcess("--workers=1", f"--models={models}") as mesh:
+        address = mesh.wait_ready()
+        assert infers(address), mesh.events
+        supervisor = psutil.Process(mesh.process.pid)
+        num_processes, num_files = len(supervisor.children()), len(supervisor.open_files())
+        for name in ("worker-0", "gateway", "scheduler", "worker-0"):
+            start = len(mesh.events)
+            pid = mesh.pids[name]
+            before = mesh.wait_for(lambda event, name=name: event.get("name") == name)
+            os.kill(pid, signal.SIGKILL)
+            died = mesh.wait_for(lambda event: event["event"] == "service_died", start=start)
+            assert (died["name"], died["pid"], died["cause"]) == (name, pid, "was killed by SIGKILL")
+            back = mesh.wait_for(lambda event: event["event"] == "service_ready", start=start)
+            assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
+            await eventually(lambda: infers(address), 20)
+        assert len(supervisor.children()) == num_processes
+        assert len(supervisor.open_files()) <= num_files
+
+
+def test_says_in_words_what_it_does(models):
+    """Without --json: the models, the topology, what to try next, and last the ready line.
+
+    A file that cannot be served is reported and does not keep the others out.
+    """
+    (models / "broken.onnx").write_text("no model")
+    command = [*CLI, "up", "--workers=2", "--address=127.0.0.1:0", f"--models={models}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if line.startswith(READY):
+                break
+        assert infers(lines[-1].removeprefix(READY))
+        process.terminate()
+        rest, complaints = process.communicate(timeout=10)
+    assert process.returncode == 0
+    text = "\n".join(lines)
+    assert "deployed tiny version 1" in text
+    assert "──▶ worker-0" in text
+    assert "onnxmesh deploy MODEL.onnx" in text
+    assert rest.splitlines()[-1] == "stopped"
+    assert "broken.onnx is not served: 'broken.onnx' is not an ONNX model" in complaints
+
+
+def test_an_address_in_use_is_one_line_and_leaves_nothing(temporary):
+    """Exit code 1, the address by name, no process and no folder."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        done = cli("up", f"--address={address}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: cannot listen on {address}: Address already in use\n"
+    assert folders_in(temporary) == []
+
+
+def test_state_comes_back_after_kill_9(models, tmp_path):
+    """With --state, a mesh that was killed by force has its models again; a second mesh is kept off it."""
+    state = f"--state={tmp_path / 'state'}"
+    with MeshProcess("--workers=2", state) as mesh:
+        address = mesh.wait_ready()
+        assert cli("deploy", str(models / "tiny.onnx"), "--stages=2", f"--mesh={address}").returncode == 0
+        second = cli("up", "--address=127.0.0.1:0", state)
+        assert (second.returncode, "another `onnxmesh up`" in second.stderr) == (1, True)
+        family = psutil.Process(mesh.process.pid).children(recursive=True)
+        mesh.process.kill()
+        _, left = psutil.wait_procs(family, timeout=15)
+        assert left == []
+    with MeshProcess("--workers=2", state, f"--models={models}") as mesh:
+        address = mesh.wait_ready()
+        (model,) = mesh.wait_for(lambda event: event["event"] == "ready")["status"]["models"]
+        assert (model["name"], model["version"], len(model["stages"])) == ("tiny", 1, 2)
+        assert [event["event"] for event in mesh.events].count("kept") == 1
+        assert infers(address), mesh.events
+    assert (tmp_path / "state" / "logs" / "gateway.log").read_text()
+
+
+def test_a_service_that_cannot_live_ends_the_mesh_with_a_clear_line(tmp_path):
+    """Where a service never starts, its last words are given, nothing is left, and the exit code is 1."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "workers").mkdir()
+    (state / "workers" / "worker-0").write_text("a file where a folder belongs")
+    done = cli("up", "--workers=1", "--address=127.0.0.1:0", f"--state={state}")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: worker-0 ended with exit code")
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(state) in " ".join(p.info["cmdline"] or [])]
+    assert mine == []

@@ -1,0 +1,73 @@
+"""Every model of the zoo through a real mesh, cut in every number of stages."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from tritonclient import grpc as triton
+from tritonclient.utils import np_to_triton_dtype
+
+from tests.e2e.mesh_process import running_mesh
+from tests.zoo import ZOO
+
+MODELS = ["mlp", "branching_cnn", "if_loop", "tied_weights", "strings", "resnet50", "magika"]
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with running_mesh("--workers=4") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("zoo")
+
+
+def whole(path, feeds):
+    """What plain ONNX Runtime answers, at its own defaults, on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def through(mesh, name, feeds):
+    inputs = []
+    for key, array in feeds.items():
+        tensor = triton.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(tensor.set_data_from_numpy(array))
+    with triton.InferenceServerClient(mesh.address) as client:
+        return client.infer(name, inputs, client_timeout=60)
+
+
+def bits(array):
+    if array.dtype == np.object_:
+        return [element.encode() if isinstance(element, str) else element for element in array.ravel()]
+    return array.tobytes()
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_cut_model_answers_as_the_whole(mesh, folder, name, stages):
+    """Cut in 1 to 4 stages over as many worker processes, the answer is that of plain ONNX Runtime, bit for bit."""
+    model = ZOO[name]
+    path = folder / f"{name}.onnx"
+    if not path.exists():
+        path = model.build(folder)
+    deployed = mesh.deploy(path, name=name, stages=stages)
+    try:
+        workers = {replica.worker for replica in deployed.replicas}
+        assert len(workers) == stages
+        for seed in (1, 2):
+            feeds = model.inputs(seed, 1)
+            expected = whole(path, feeds)
+            answer = through(mesh, name, feeds)
+            for output, array in expected.items():
+                got = answer.as_numpy(output)
+                assert got.shape == array.shape
+                assert bits(got) == bits(array), output
+    finally:
+        mesh.undeploy(name)

@@ -1,0 +1,151 @@
+"""A scheduler commands a real worker."""
+
+from __future__ import annotations
+
+from onnxmesh.v1.model_pb2 import Partition
+from tests.eventually import eventually
+from tests.fakes.commanding_scheduler import commanding
+from tests.integration.worker.stage_models import artefact_of_bytes, wide
+
+
+async def test_a_new_scheduler_is_told_first_what_is_held(bench):
+    """Digest and all; one that was connected before is told of the same stages."""
+    worker = await bench.worker("a")
+    partition = bench.partitions(wide(), [])[0]
+    await bench.place(worker, "m/1/0", partition)
+    async with commanding(worker.address, epoch=2) as newer:
+        await eventually(lambda: newer.events)
+        (held,) = newer.events[0].holding.stages
+        assert (held.stage, held.digest) == ("m/1/0", partition.artefact.digest)
+    assert worker.scheduler.events[0].HasField("holding")
+
+
+async def test_placing_what_is_ready_says_loaded_again(bench):
+    """A scheduler that lost its memory may repeat itself, with the same content or with another."""
+    worker = await bench.worker("a")
+    one, two = bench.partitions(wide(), [1])
+    await bench.place(worker, "m/1/0", one)
+    again = await bench.place(worker, "m/1/0", one)
+    assert again.digest == one.artefact.digest
+    replaced = await bench.place(worker, "m/1/0", two)
+    assert replaced.digest == two.artefact.digest
+
+
+async def test_a_stage_placed_twice_at_once_is_loaded_once(bench):
+    """The second command waits for the first."""
+    worker = await bench.worker("a")
+    partition = bench.partitions(wide(), [])[0]
+    for _ in range(2):
+        await worker.scheduler.place("m/1/0", partition, [bench.store])
+    first = await worker.scheduler.told("stage_loaded", 1)
+    assert await worker.scheduler.told("stage_loaded", 2) == first
+
+
+async def test_commands_of_an_older_scheduler_are_refused(bench):
+    """It alone is told, and nothing is placed or evicted."""
+    worker = await bench.worker("a")
+    partition = bench.partitions(wide(), [])[0]
+    await worker.scheduler.place("m/1/0", partition, [bench.store], epoch=7)
+    await worker.scheduler.told("stage_loaded")
+    async with commanding(worker.address, epoch=6) as older:
+        await older.evict("m/1/0")
+        failed = await older.told("stage_failed")
+        assert (failed.stage, failed.reason) == ("m/1/0", "CONFLICT")
+        assert "epoch 7" in failed.message
+    assert not worker.scheduler.of("stage_failed")
+    assert not worker.scheduler.of("stage_evicted")
+
+
+async def test_a_stage_that_cannot_be_had_is_said_to_have_failed(bench):
+    """No source, a source without it, content that does not match: each with its reason; and it can be tried again."""
+    worker = await bench.worker("a")
+    partition = bench.partitions(wide(), [])[0]
+    missing = Partition()
+    missing.CopyFrom(partition)
+    missing.artefact.CopyFrom(artefact_of_bytes("model.onnx", b"gone", bench.folder / "gone", bench.blobs))
+    bench.blobs.remove(missing.artefact.files[0].sha256)
+    forged = Partition()
+    forged.CopyFrom(partition)
+    forged.artefact.files[0].byte_size += 1
+    cases = [
+        (partition, [], "UNAVAILABLE"),
+        (partition, ["127.0.0.1:9"], "UNAVAILABLE"),
+        (missing, [bench.store], "NOT_FOUND"),
+        (forged, [bench.store], "CORRUPT_DATA"),
+    ]
+    for count, (each, sources, reason) in enumerate(cases, start=1):
+        await worker.scheduler.place("m/1/0", each, sources)
+        failed = await worker.scheduler.told("stage_failed", count)
+        assert (failed.stage, failed.reason) == ("m/1/0", reason), failed
+    await worker.scheduler.place("m/1/0", partition, [bench.store])
+    await eventually(lambda: worker.scheduler.of("stage_loaded"))
+
+
+async def test_a_partition_that_onnx_runtime_cannot_load_fails_and_leaves_nothing(bench, tmp_path):
+    """No file of it stays on this worker's disk."""
+    worker = await bench.worker("a", cache=tmp_path / "cache")
+    broken = Partition(
+        artefact=artefact_of_bytes("model.onnx", b"not a model", bench.folder / "b", bench.blobs)
+    )
+    await worker.scheduler.place("m/1/0", broken, [bench.store])
+    failed = await worker.scheduler.told("stage_failed")
+    assert failed.reason == "INVALID_MODEL"
+    assert str(tmp_path) not in failed.message
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+async def test_evicting_what_is_not_held_or_still_loading_ends_with_evicted(bench):
+    """And files go with the stage, unless another one has the same."""
+    worker = await bench.worker("a", cache=bench.folder / "cache")
+    partition = bench.partitions(wide(), [])[0]
+    await worker.scheduler.evict("m/1/0")
+    await worker.scheduler.told("stage_evicted", 1)
+    await worker.scheduler.place("m/1/0", partition, [bench.store])
+    await worker.scheduler.evict("m/1/0")
+    await worker.scheduler.told("stage_evicted", 2)
+    files = [path for path in (bench.folder / "cache").rglob("*") if path.is_file()]
+    assert files == []
+    for stage in ("m/1/0", "m/2/0"):
+        await bench.place(worker, stage, partition)
+    await worker.scheduler.evict("m/1/0")
+    await worker.scheduler.told("stage_evicted", 3)
+    assert [path for path in (bench.folder / "cache").rglob("*") if path.is_file()]
+
+
+async def test_the_load_is_told_again_and_again(bench):
+    """To schedulers on their streams."""
+    worker = await bench.worker("a")
+    await eventually(lambda: len(worker.scheduler.of("load")) >= 2)
+    assert worker.scheduler.of("load")[-1].resident_bytes > 1_000_000
+
+
+async def test_a_scheduler_that_goes_leaves_the_stages_where_they_are(bench):
+    """Half-closed or cut off."""
+    worker = await bench.worker("a")
+    partition = bench.partitions(wide(), [])[0]
+    async with commanding(worker.address) as passing:
+        await passing.place("m/1/0", partition, [bench.store])
+        await passing.told("stage_loaded")
+        await passing.hang_up()
+        await eventually(passing.ended.is_set)
+    async with commanding(worker.address) as passing:
+        await eventually(lambda: passing.events)
+        assert [held.stage for held in passing.events[0].holding.stages] == ["m/1/0"]
+
+
+async def test_a_cache_that_outlives_a_worker_is_checked_and_used(bench):
+    """The next worker needs no source; a blob that was damaged meanwhile is fetched again."""
+    cache = bench.folder / "cache"
+    partition = bench.partitions(wide(), [])[0]
+    first = await bench.worker("a", cache=cache)
+    await bench.place(first, "m/1/0", partition)
+    await first.stop()
+    second = await bench.worker("b", cache=cache)
+    await second.scheduler.place("m/1/0", partition, [])
+    await second.scheduler.told("stage_loaded")
+    await second.stop()
+    sha256 = partition.artefact.files[0].sha256
+    blob = cache / "blobs" / sha256[:2] / sha256
+    blob.write_bytes(b"?" * partition.artefact.files[0].byte_size)
+    third = await bench.worker("c", cache=cache)
+    await bench.place(third, "m/1/0", partition)

@@ -1,0 +1,97 @@
+"""The worker as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import grpc.aio
+import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
+from tests.eventually import eventually
+from tests.fakes.commanding_scheduler import commanding
+from tests.integration.worker.conftest import Worker
+from tests.integration.worker.stage_models import slow, wide
+
+
+@contextlib.asynccontextmanager
+async def worker_process(id_, *flags):
+    command = [sys.executable, "-m", "services.worker", f"--id={id_}", "--threads=1", *flags]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        words = (await process.stdout.readline()).decode().split()
+        assert words[:2] == ["ready", "worker"]
+        async with commanding(words[2]) as scheduler:
+            yield process, Worker(id_, words[2], scheduler, None)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def registry():
+    server = grpc.aio.server()
+    found = EmbeddedRegistry()
+    add_RegistryServicer_to_server(found, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield found, address
+    finally:
+        await server.stop(None)
+
+
+async def test_a_worker_registers_is_healthy_and_deregisters_when_told_to_stop():
+    """With its address, its tags and what it found out about its machine; exit status 0."""
+    async with (
+        registry() as (found, address),
+        worker_process("w", f"--scheduler={address}", "--tags=edge, spot") as (process, worker),
+    ):
+        await eventually(lambda: "w" in found.instances)
+        instance = found.instances["w"]
+        assert (instance.role, instance.address) == ("worker", worker.address)
+        assert instance.tags == ("cpu", "edge", "spot")
+        wanted = {"cpu.class", "cores", "device", "host", "memory.bytes", "ort.version", "ort.providers"}
+        assert wanted <= instance.attributes.keys()
+        async with grpc.aio.insecure_channel(worker.address) as channel:
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: "w" not in found.instances)
+        assert await process.wait() == 0
+
+
+async def test_a_killed_worker_is_named_by_the_one_before_it(bench):
+    """`kill -9` of the second while it computes: the origin learns it from the first within a second."""
+    async with worker_process("a") as (_, first), worker_process("b") as (victim, second):
+        partitions = bench.partitions(slow(rounds=40), [1])
+        route = []
+        for partition, worker in zip(partitions, (first, second), strict=True):
+            stage = f"m/1/{partition.index}"
+            await bench.place(worker, stage, partition)
+            route.append(worker.hop(stage))
+        gateway = await bench.gateway()
+        number = await gateway.send(route, {"x": np.ones((1024, 1024), np.float32)})
+        await eventually(lambda: gateway.loads["a"].completed == 1)
+        victim.kill()
+        failure = await gateway.failure(number, timeout=1)
+        assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "b", True)
+
+
+async def test_a_stopping_worker_answers_what_it_has(bench):
+    """SIGTERM in the middle of a request."""
+    async with worker_process("a") as (process, only):
+        route = await bench.pipeline(slow(rounds=10), [], only)
+        other = await bench.pipeline(wide(), [], only, name="other")
+        gateway = await bench.gateway()
+        number = await gateway.send(route, {"x": np.ones((1024, 1024), np.float32)})
+        await gateway.answer(await gateway.send(other, {"x": np.ones(2, np.float32)}))
+        process.send_signal(signal.SIGTERM)
+        assert (await gateway.answer(number))["y"].shape == (1024, 1024)
+        assert await process.wait() == 0

@@ -1,0 +1,146 @@
+"""Commands as a person types them, where no mesh is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from onnxmesh.cli.app import app
+from onnxmesh.client import RouteTrace
+from onnxmesh.errors import CorruptData
+from tests.zoo import ZOO
+
+COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "split", "verify"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_examples(command):
+    """Every command's help shows how it is typed."""
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"onnxmesh {command}" in result.stdout
+    assert "Examples" in result.stdout
+
+
+def test_help_of_the_whole_names_every_command():
+    """`onnxmesh` alone says what there is."""
+    result = run("--help")
+    assert all(command in result.stdout for command in COMMANDS)
+    assert "Exit codes" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["deploy", "none.onnx"], "no model at 'none.onnx'"),
+        (
+            ["deploy", "none.onnx", "--stages", "many"],
+            "--stages: expected a positive number or 'auto', got 'many'",
+        ),
+        (["split", "none.onnx", "--out", "x"], "no model at 'none.onnx'"),
+        (["verify", "nowhere", "none.onnx"], "no model at 'none.onnx'"),
+        (["up", "--models", "nowhere"], "there is no folder 'nowhere'"),
+        (["up", "--address", "8001"], "expected HOST:PORT, got '8001'"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words):
+    """No traceback, nothing on standard output."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_mesh_that_is_not_there_is_exit_code_1():
+    """The line says what to do about it."""
+    result = run("status", "--mesh", "127.0.0.1:9")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: no mesh answers at 127.0.0.1:9; start one with `onnxmesh up`, or name one with --mesh\n"
+    )
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_split_and_verify(tmp_path, stages):
+    """What split wrote, verify finds equal bit for bit, in words and as JSON."""
+    model = ZOO["branching_cnn"].build(tmp_path)
+    done = run("split", model, "--stages", stages, "--out", tmp_path / "cut", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["partitions"]) == stages
+    assert "equal bit for bit" in run("verify", tmp_path / "cut", model).stdout
+    report = json.loads(run("verify", tmp_path / "cut", model, "--json").stdout)
+    assert report["equal"]
+    assert report["num_stages"] == stages
+
+
+def test_verify_says_when_a_partition_was_tampered_with(tmp_path):
+    """One changed byte, a missing file, another model: each ends with exit code 1 and its own words."""
+    model = ZOO["mlp"].build(tmp_path)
+    other = ZOO["tied_weights"].build(tmp_path)
+    cut = tmp_path / "cut"
+    assert run("split", model, "--stages", 2, "--out", cut).exit_code == 0
+    other_model = run("verify", cut, other)
+    assert (other_model.exit_code, "is not the model that was split" in other_model.stderr) == (1, True)
+    partition = cut / "stage-1" / "model.onnx"
+    content = bytearray(partition.read_bytes())
+    content[len(content) // 2] ^= 1
+    partition.write_bytes(content)
+    changed = run("verify", cut, model)
+    assert (changed.exit_code, "stage 1: 'model.onnx' has digest" in changed.stderr) == (1, True)
+    partition.unlink()
+    missing = run("verify", cut, model)
+    assert (missing.exit_code, "is missing" in missing.stderr) == (1, True)
+
+
+def test_split_refuses_what_cannot_be_cut(tmp_path):
+    """A file that is not ONNX, more stages than nodes, a folder with something in it: exit code 2 each."""
+    model = ZOO["mlp"].build(tmp_path)
+    (tmp_path / "text.onnx").write_text("hello, this is no model")
+    for arguments, words in [
+        (["text.onnx", "--out", "new"], "not an ONNX model"),
+        (["text.onnx", "--stages", "0", "--out", "new"], "expected a positive number"),
+        ([model, "--stages", "500", "--out", "new"], "at most"),
+        ([model, "--out", "."], "not an empty folder"),
+    ]:
+        resolved = [tmp_path / word if word in {"text.onnx", "new", "."} else word for word in arguments]
+        result = run("split", *resolved)
+        assert (result.exit_code, words in result.stderr) == (2, True), result.stderr
+
+
+def test_the_base_install_names_the_extra(tmp_path):
+    """Without the onnx packages, split says what to install; nothing else of the command line needs them."""
+    for name in ("onnx", "onnx_ir", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('none', name='{name}')")
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "onnxmesh.cli"]
+    split = [*command, "split", str(tmp_path / "m.onnx"), "--out", str(tmp_path / "cut")]
+    done = subprocess.run(split, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "error: this command needs the `worker` extra: pip install 'onnxmesh[worker]'\n"
+    status = [*command, "status", "--mesh", "127.0.0.1:9"]
+    done = subprocess.run(status, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert "no mesh answers" in done.stderr
+
+
+def test_a_trace_is_read_or_refused():
+    """What the gateway promises is read; anything else is corrupt data."""
+    text = (
+        '{"total_us": 5, "attempts": 1, "return_us": 1.5,'
+        ' "hops": [{"stage": "m/1/0", "worker": "w", "queue_us": 1, "compute_us": 2, "wire_us": 3}]}'
+    )
+    trace = RouteTrace.from_json(text)
+    assert (trace.total_us, trace.hops[0].compute_us, trace.return_us) == (5.0, 2.0, 1.5)
+    for broken in ["", "[]", "{}", text.replace('"worker"', '"other"'), "null"]:
+        with pytest.raises(CorruptData):
+            RouteTrace.from_json(broken)

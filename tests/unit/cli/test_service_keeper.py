@@ -1,0 +1,145 @@
+"""Services kept alive, with real processes that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+
+import psutil
+import pytest
+
+from onnxmesh.cli.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.cli.supervisor.restart_policy import RestartPolicy
+from onnxmesh.cli.supervisor.service_keeper import ServiceKeeper
+from onnxmesh.errors import Unavailable
+from tests.eventually import eventually
+
+SERVICE = """
+import subprocess, sys, time
+mode, listen = sys.argv[1:]
+print("starting up", file=sys.stderr, flush=True)
+if mode == "broken":
+    sys.exit("the setting is wrong")
+if mode == "family":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if mode == "deaf":
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+port = listen.rpartition(":")[2]
+print("ready worker 127.0.0.1:" + ("7001" if port == "0" else port), flush=True)
+print('{"level": "warning", "event": "hot", "celsius": 90}', file=sys.stderr, flush=True)
+if mode == "dying":
+    sys.exit(3)
+sys.stdin.read()
+"""
+
+
+class Recorded:
+    """A journal that remembers."""
+
+    def __init__(self):
+        self.events = []
+
+    def record(self, event):
+        self.events.append(event)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def journal():
+    return Recorded()
+
+
+@pytest.fixture
+def keeper_of(journal, tmp_path):
+    def make(mode, **policy):
+        return ServiceKeeper(
+            "worker-0",
+            "127.0.0.1:0",
+            lambda listen: [sys.executable, "-c", SERVICE, mode, listen],
+            tmp_path / "worker-0.log",
+            journal,
+            policy=RestartPolicy(first_delay_s=0.01, **policy),
+        )
+
+    return make
+
+
+@asynccontextmanager
+async def kept(keeper):
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(keeper.keep())
+        await keeper.ready()
+        yield
+        task.cancel()
+
+
+async def test_says_that_it_is_ready_and_leaves_nothing_behind(keeper_of, journal, tmp_path):
+    """The ready line gives the address; loud log lines are told, all are kept; a cancelled keeper ends the process."""
+    async with kept(keeper_of("good")):
+        (ready,) = journal.of(ServiceReady)
+        assert (ready.address, ready.again) == ("127.0.0.1:7001", False)
+        await eventually(lambda: journal.of(ServiceComplained))
+        assert psutil.pid_exists(ready.pid)
+    assert not psutil.pid_exists(ready.pid)
+    assert journal.of(ServiceComplained) == [ServiceComplained("worker-0", "warning", "hot celsius=90")]
+    assert "starting up" in (tmp_path / "worker-0.log").read_text()
+
+
+async def test_starts_a_killed_service_again_at_the_same_address(keeper_of, journal):
+    """A SIGKILL is reported with its cause, and the next process gets the port that the first one took."""
+    async with kept(keeper_of("good")):
+        (first,) = journal.of(ServiceReady)
+        os.kill(first.pid, signal.SIGKILL)
+        await eventually(lambda: len(journal.of(ServiceReady)) == 2)
+        _, second = journal.of(ServiceReady)
+        assert (second.address, second.again) == (first.address, True)
+        assert second.pid != first.pid
+        (died,) = journal.of(ServiceDied)
+        assert (died.pid, died.cause) == (first.pid, "was killed by SIGKILL")
+
+
+async def test_what_a_dead_service_started_ends_with_it(keeper_of, journal):
+    """A child that a killed service leaves behind neither lives on nor delays the report of the death."""
+    async with kept(keeper_of("family")):
+        (ready,) = journal.of(ServiceReady)
+        (child,) = psutil.Process(ready.pid).children()
+        os.kill(ready.pid, signal.SIGKILL)
+        await eventually(lambda: journal.of(ServiceDied))
+        await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_service_that_never_becomes_ready_is_not_tried_again(keeper_of, journal):
+    """The error has the service's last words."""
+    with pytest.raises(Unavailable, match=r"worker-0 ended with exit code 1 .*: the setting is wrong"):
+        await keeper_of("broken").keep()
+    assert journal.events == []
+
+
+async def test_gives_up_on_a_service_that_keeps_dying(keeper_of, journal):
+    """After three deaths within the window it says so, with the last words."""
+    with pytest.raises(Unavailable, match="death number 3 within 30 s: giving up: hot celsius=90"):
+        await keeper_of("dying", max_deaths=3).keep()
+    assert len(journal.of(ServiceDied)) == 2
+
+
+async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(keeper_of, journal):
+    """A service that ignores SIGTERM is ended by kill() while the keeper still waits for it."""
+    keeper = keeper_of("deaf")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(keeper.keep())
+        await keeper.ready()
+        (ready,) = journal.of(ServiceReady)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert psutil.pid_exists(ready.pid)
+        async with asyncio.timeout(3.0):
+            keeper.kill()
+            with suppress(asyncio.CancelledError):
+                await task
+    assert not psutil.pid_exists(ready.pid)

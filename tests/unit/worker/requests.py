@@ -1,0 +1,38 @@
+"""Requests and parts as unit tests need them."""
+
+from __future__ import annotations
+
+import math
+
+from onnxmesh.deadline import Deadline
+from onnxmesh.ids import Digest, StageKey
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+from services.worker.request_key import RequestKey
+from services.worker.stage_part import StagePart
+from services.worker.stage_request import StageRequest
+
+
+def tensor(name, data=b"1234"):
+    return Tensor(name, Datatype.UINT8, (len(data),), data)
+
+
+def request(
+    number=1, *, stages=("m/1/0", "m/1/1"), hop=0, at_s=math.inf, tensors=None, outputs=(), worker="w"
+):
+    key = RequestKey("gateway", number, 0)
+    header = frame_pb2.Activation(
+        key=key.to_proto(),
+        request_id=f"r{number}",
+        hop=hop,
+        route=frame_pb2.Route(hops=[frame_pb2.Hop(stage=stage, worker=worker) for stage in stages]),
+        requested_outputs=outputs,
+        traceparent="00-trace",
+    )
+    held = {"x": tensor("x")} if tensors is None else tensors
+    return StageRequest(key, header, held, Deadline(at_s), arrived_s=0.0, wire_ns=5)
+
+
+def part(stage="m/1/0", outputs=("y",), live_out=("y",)):
+    return StagePart(StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0)

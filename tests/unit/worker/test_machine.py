@@ -1,0 +1,93 @@
+"""What a worker finds out about its machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.worker import resources
+from services.worker.cpu_class import cpu_class, cpu_flags
+from services.worker.gpu import Gpu, parse_gpu
+
+AVX512 = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "sse4_1 avx avx2 fma", "x86_64-avx2"),
+        ("x86_64", "sse4_1 avx avx2", "x86_64-avx"),
+        ("AMD64", "sse4_1", "x86_64-sse41"),
+        ("x86_64", "sse2", "x86_64-sse2"),
+        ("x86_64", AVX512, "x86_64-avx512"),
+        ("x86_64", "avx avx2 fma avx512f", "x86_64-avx512f"),
+        ("x86_64", f"{AVX512} avx512_vnni avx512_bf16 amx_tile amx_int8", "x86_64-avx512-vnni-bf16-amx"),
+        ("x86_64", "avx avx2 fma avx_vnni", "x86_64-avx2-avxvnni"),
+        ("aarch64", "fp asimd", "aarch64-neon"),
+        ("arm64", "fp asimd asimdhp asimddp i8mm bf16 sve", "aarch64-neon-fp16-dotprod-i8mm-bf16-sve"),
+        ("x86_64", "", "x86_64-unknown"),
+        ("riscv64", "rv64", "riscv64-unknown"),
+        ("", "", "unknown-unknown"),
+    ],
+)
+def test_a_cpu_class_names_what_kernels_are_chosen_by(machine, flags, expected):
+    """Two CPUs that differ in it are of two classes."""
+    assert cpu_class(machine, flags.split()) == expected
+
+
+def test_flags_are_those_that_all_processors_have():
+    """A process may run on any of them; other lines do not matter."""
+    text = "processor: 0\nflags\t\t: sse2 avx2\nmodel name: x\n\nprocessor: 1\nflags\t\t: sse2\n"
+    assert cpu_flags(text) == {"sse2"}
+    assert cpu_flags("Features\t: fp asimd\n") == {"fp", "asimd"}
+    assert cpu_flags("nothing") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu"),
+    [("NVIDIA L4, 23034", Gpu("NVIDIA L4", 23034 << 20)), ("No devices were found", None), ("", None)],
+)
+def test_a_line_of_the_driver_names_a_gpu_or_none(line, gpu):
+    """Model and memory in bytes."""
+    assert parse_gpu(line) == gpu
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_cores_are_bounded_by_the_cgroup(tmp_path, files, expected):
+    """Of either version; without a limit by affinity alone."""
+    unlimited = resources.cores(tmp_path / "none")
+    assert unlimited >= 1
+    assert resources.cores(write(tmp_path, files)) == (expected or unlimited)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"memory.max": "1048576\n"}, 1 << 20),
+        ({"memory/memory.limit_in_bytes": "2097152\n"}, 2 << 20),
+        ({"memory.max": "max\n"}, 8192 * 1024),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 8192 * 1024),
+        ({"memory.max": "999999999999\n"}, 8192 * 1024),
+    ],
+)
+def test_memory_is_that_of_the_cgroup_or_of_the_machine(tmp_path, files, expected):
+    """Whichever is less."""
+    machine = write(tmp_path, {"meminfo": "MemFree: 1 kB\nMemTotal:   8192 kB\n"}) / "meminfo"
+    assert resources.memory_bytes(write(tmp_path / "cgroup", files), machine) == expected
