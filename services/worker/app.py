@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
@@ -22,6 +20,7 @@ from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
+from services.worker.cache_folder import cache_folder
 from services.worker.cancellations import Cancellations
 from services.worker.control_servicer import ControlServicer
 from services.worker.forwarder import Forwarder
@@ -53,9 +52,10 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
 
     Raises:
         Unsatisfiable: The device that is asked for is not there.
+        Conflict: Another worker uses the cache.
     """
     hardware = find_hardware(settings.device)
-    with _cache_folder(settings.cache) as folder:
+    with cache_folder(settings.cache) as folder:
         cache = ModelCache(folder)
         async with AsyncExitStack() as stack:
             serving = Serving(settings)
@@ -104,7 +104,8 @@ class _Worker:
         self._keeper = StageKeeper(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )
-        self._preparations = Preparations(cache, Workshop())
+        self._workshop = Workshop()
+        self._preparations = Preparations(cache, self._workshop)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[_Worker]:
@@ -115,6 +116,7 @@ class _Worker:
                 yield self
             finally:
                 reporting.cancel()
+                self._workshop.close()
                 self._schedulers.hang_up()
 
     def serve(self, serving: Serving, cache: ModelCache) -> None:
@@ -175,13 +177,3 @@ class _Worker:
         self._forwarder.link_lost(link)
         if self._links.get(link.peer) is None:
             self._intake.peer_lost(link.peer)
-
-
-@contextmanager
-def _cache_folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is not None:
-        wanted.mkdir(parents=True, exist_ok=True)
-        yield wanted
-        return
-    with tempfile.TemporaryDirectory(prefix="onnxmesh-worker-") as folder:
-        yield Path(folder)

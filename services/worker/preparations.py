@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from onnxmesh.planning.profile import GraphProfile
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack
 from onnxmesh.store.threads import in_thread
-from onnxmesh.v1.model_pb2 import Artefact
+from onnxmesh.v1.model_pb2 import Artefact, File
 from services.worker.model_cache import ModelCache
 from services.worker.workshop import Workshop
 
@@ -28,6 +28,7 @@ MAX_PREPARED = 4
 @dataclass(slots=True)
 class _Prepared:
     folder: Path
+    profile: GraphProfile
     artefacts: list[Artefact] = field(default_factory=list)
 
 
@@ -58,11 +59,12 @@ class Preparations:
         self._workshop = workshop
         self._max_prepared = max_prepared
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
+        self._turn = asyncio.Lock()
 
     async def prepare(
         self, model: Artefact, sources: Sequence[str], optimisation: str
     ) -> tuple[str, GraphProfile]:
-        """Fetches, checks, optimises and describes a model.
+        """Fetches, checks, optimises and describes a model, or finds that it did so lately.
 
         A call that is given up takes the work with it and leaves nothing behind.
 
@@ -85,7 +87,17 @@ class Preparations:
             )
         check_artefact(model)
         file = model_file(model)
-        name = uuid.uuid4().hex
+        name = f"{model.digest}-{optimisation}"
+        async with self._turn:
+            if name not in self._prepared:
+                self._prepared[name] = await self._prepare(name, model, file, sources, optimisation)
+                await self._drop_oldest()
+            self._prepared.move_to_end(name)
+            return name, self._prepared[name].profile
+
+    async def _prepare(
+        self, name: str, model: Artefact, file: File, sources: Sequence[str], optimisation: str
+    ) -> _Prepared:
         folder = self._cache.workplace / name
         self._cache.hold(model)
         try:
@@ -101,9 +113,7 @@ class Preparations:
             raise
         finally:
             await self._cache.release(model)
-        self._prepared[name] = _Prepared(folder)
-        await self._drop_oldest()
-        return name, profile
+        return _Prepared(folder, profile)
 
     async def cut(self, name: str, cuts: Sequence[int]) -> list[CutPartition]:
         """Cuts a prepared model; the partitions can be fetched from here for as long as it is kept.

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from typing import IO
+from typing import Any
 
 import structlog
 
 from onnxmesh.errors import InvalidModel, from_reason
+from services.worker.child import Child, ChildDiedError
 
 CHILD = (sys.executable, "-m", "services.worker.workshop_child")
 """How a child is started."""
 
-_TAIL_BYTES = 4096
+KEEP_S = 10.0
+"""How long a child that prepared a model waits for the cut that mostly follows: starting one takes seconds."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Workshop:
-    """Runs one step of `onnxmesh.graph.workshop` at a time, each in a fresh child process.
+    """Runs one step of `onnxmesh.graph.workshop` at a time, in a child process that is new for each model.
 
     Args:
         child: How a child is started.
     """
 
     def __init__(self, child: Sequence[str] = CHILD) -> None:
-        self._child = child
+        self._command = child
         self._turn = asyncio.Lock()
+        self._kept: Child | None = None
+        self._end_of_keeping: asyncio.TimerHandle | None = None
 
     async def prepare(self, source: str, work: str, level: str) -> str:
         """Returns the profile of the model at `source` as JSON; what a cut needs is left in `work`.
@@ -42,7 +41,13 @@ class Workshop:
             MeshError: What the step raises.
             InvalidModel: The child died (INVALID_ARGUMENT).
         """
-        return await self._run("prepare", "preparing the model", [source, work, level])
+        async with self._turn:
+            self.close()
+            child = Child(self._command)
+            answer = await self._ask(child, "prepare", "preparing the model", [source, work, level])
+            self._kept = child
+            self._end_of_keeping = asyncio.get_running_loop().call_later(KEEP_S, self.close)
+            return answer
 
     async def cut(self, work: str, cuts: Sequence[int]) -> str:
         """Returns the partitions of a prepared model as JSON; their files are left in `work`.
@@ -51,52 +56,34 @@ class Workshop:
             MeshError: What the step raises.
             InvalidModel: The child died (INVALID_ARGUMENT).
         """
-        return await self._run("cut", "cutting the model", [work, list(cuts)])
-
-    async def _run(self, step: str, doing: str, arguments: list[object]) -> str:
         async with self._turn:
-            with tempfile.TemporaryFile() as said:
-                status, output = await self._child_answers(json.dumps([step, arguments]), said)
-                if status != 0 or not output:
-                    _log.error("workshop_died", step=step, status=status, said=_tail(said))
-                    raise InvalidModel(f"ONNX Runtime crashed while {doing}: {_how(status)}")
-        answer = json.loads(output)
-        if "reason" in answer:
-            raise from_reason(answer["reason"], answer["message"])
-        return str(answer["answer"])
+            child = self._take_kept() or Child(self._command)
+            answer = await self._ask(child, "cut", "cutting the model", [work, list(cuts)])
+            child.close()
+            return answer
 
-    async def _child_answers(self, request: str, said: IO[bytes]) -> tuple[int, bytes]:
-        """Returns exit status and output of a child; it does not outlive this call."""
-        # In a thread: the event loop's own subprocess pipes are at times closed under it beside gRPC's polling.
-        child = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
-            self._child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
-        )
+    def close(self) -> None:
+        """Ends the child that waits for a cut, if there is one."""
+        if (child := self._take_kept()) is not None:
+            child.close()
+
+    def _take_kept(self) -> Child | None:
+        child, self._kept = self._kept, None
+        if self._end_of_keeping is not None:
+            self._end_of_keeping.cancel()
+            self._end_of_keeping = None
+        return child
+
+    async def _ask(self, child: Child, step: str, doing: str, arguments: list[Any]) -> str:
         try:
-            return await asyncio.to_thread(_converse, child, request.encode() + b"\n")
-        finally:
-            child.kill()
-
-
-def _converse(child: subprocess.Popen[bytes], request: bytes) -> tuple[int, bytes]:
-    # Leaving closes standard input, which tells a child that its parent is gone, and waits for the end.
-    with child:
-        assert child.stdin is not None and child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # it died before it read; its status tells
-            child.stdin.write(request)
-            child.stdin.flush()
-        output = child.stdout.read()
-    return child.returncode, output
-
-
-def _how(status: int) -> str:
-    if status == -signal.SIGKILL:
-        return "its process was killed, as it is when memory runs out"
-    if status < 0:
-        return f"its process ended with {signal.Signals(-status).name}"
-    return f"its process ended with status {status}"
-
-
-def _tail(said: IO[bytes]) -> str:
-    size = said.seek(0, 2)
-    said.seek(max(0, size - _TAIL_BYTES))
-    return said.read().decode(errors="replace")
+            answer = await child.ask([step, arguments])
+            if "reason" in answer:
+                raise from_reason(answer["reason"], answer["message"])
+        except ChildDiedError as died:
+            child.close()
+            _log.error("workshop_died", step=step, status=died.status, said=died.said)
+            raise InvalidModel(f"ONNX Runtime crashed while {doing}: {died.how}") from died
+        except BaseException:
+            child.close()
+            raise
+        return str(answer["answer"])

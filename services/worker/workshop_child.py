@@ -1,8 +1,7 @@
 """The child process in which a model is prepared or cut: `python -m services.worker.workshop_child`.
 
-Reads one line of JSON from standard input, `[step, arguments]`, and writes one to standard output:
-`{"answer": …}`, or `{"reason": …, "message": …}` for an expected failure. It ends when its parent does, which
-is when standard input ends.
+For each line of JSON on standard input, `[step, arguments]`, it writes one to standard output: `{"answer": …}`, or
+`{"reason": …, "message": …}` for an expected failure. It ends when standard input does, as when its parent dies.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, BinaryIO
 
 from onnxmesh.errors import InvalidModel, MeshError
 from onnxmesh.graph.workshop import cut_prepared, prepare
@@ -25,15 +25,16 @@ STEPS: dict[str, Callable[..., str]] = {"prepare": prepare, "cut": cut_prepared}
 
 
 def main() -> None:
-    """Does the one thing that was asked for."""
+    """Answers until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal; the parent decides
     answers = _take_standard_output()
     _volunteer_for_out_of_memory()
-    step, arguments = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    os.write(answers, json.dumps(_do(step, arguments)).encode())
-    # ONNX Runtime's destructors have nothing to add.
-    os._exit(0)
+    requests: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), name="requests", daemon=True).start()
+    while True:
+        step, arguments = json.loads(requests.get())
+        answers.write(json.dumps(_do(step, arguments)).encode() + b"\n")
+        answers.flush()
 
 
 def _do(step: str, arguments: list[Any]) -> dict[str, str]:
@@ -45,9 +46,9 @@ def _do(step: str, arguments: list[Any]) -> dict[str, str]:
         return {"reason": InvalidModel.reason, "message": "there is not enough memory for this model"}
 
 
-def _take_standard_output() -> int:
-    """Returns a descriptor of standard output, which itself becomes standard error: libraries may print."""
-    answers = os.dup(1)
+def _take_standard_output() -> BinaryIO:
+    """Returns standard output, in whose place comes standard error: libraries may print."""
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
@@ -58,10 +59,12 @@ def _volunteer_for_out_of_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
+def _read(requests: SimpleQueue[str]) -> None:
+    """Queues requests; ends the process when its parent does, whatever it is doing."""
+    for line in sys.stdin:
+        requests.put(line)
+    # ONNX Runtime's destructors have nothing to add.
+    os._exit(0)
 
 
 if __name__ == "__main__":

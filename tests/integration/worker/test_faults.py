@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import grpc.aio
 import numpy as np
 import pytest
 
 from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.links import Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -79,15 +81,21 @@ async def test_a_next_worker_that_is_not_there_is_named_within_a_second(bench):
 
 
 async def test_requests_lost_with_a_link_are_failed(bench):
-    """A next worker that ends while it has requests: the one before it tells their origin."""
-    first, second = await bench.worker("a"), await bench.worker("b", drain_s=0)
-    route = await bench.pipeline(slow(rounds=20), [1], first, second)
+    """A next worker that leaves with a request unanswered: the one before it tells the origin."""
+    first = await bench.worker("a")
+    await bench.place(first, "m/1/0", bench.partitions(wide(), [1])[0])
     gateway = await bench.gateway()
-    number = await gateway.send(route, {"x": LARGE})
-    await eventually(lambda: gateway.loads["a"].completed == 1)
-    await second.stop()
+    came = []
+    server = grpc.aio.server()
+    async with Links("b", 1, on_frame=lambda _, frame: came.append(frame)) as silent:
+        server.add_generic_rpc_handlers((silent.handler(),))
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        number = await gateway.send([first.hop("m/1/0"), ("m/1/1", "b", address)], {"x": SMALL})
+        await eventually(lambda: came)
     failure = await gateway.failure(number)
-    assert (failure.reason, failure.retriable) == ("UNAVAILABLE", True)
+    assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "b", True)
+    await server.stop(None)
 
 
 async def test_a_stage_that_is_not_held_is_a_retriable_failure(bench):

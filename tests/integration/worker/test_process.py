@@ -30,7 +30,7 @@ async def worker_process(id_, *flags):
             yield process, Worker(id_, words[2], scheduler, None)
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()
         await process.communicate()
 
 
@@ -68,17 +68,15 @@ async def test_a_worker_registers_is_healthy_and_deregisters_when_told_to_stop()
 
 
 async def test_a_killed_worker_is_named_by_the_one_before_it(bench):
-    """`kill -9` of the second while it computes: the origin learns it from the first within a second."""
+    """`kill -9` of the second while it has a request: the origin learns it from the first within a second."""
     async with worker_process("a") as (_, first), worker_process("b") as (victim, second):
-        partitions = bench.partitions(slow(rounds=40), [1])
-        route = []
-        for partition, worker in zip(partitions, (first, second), strict=True):
-            stage = f"m/1/{partition.index}"
-            await bench.place(worker, stage, partition)
-            route.append(worker.hop(stage))
+        route = await bench.pipeline(wide(), [1], first, second)
         gateway = await bench.gateway()
-        number = await gateway.send(route, {"x": np.ones((1024, 1024), np.float32)})
-        await eventually(lambda: gateway.loads["a"].completed == 1)
+        x = np.ones(4, np.float32)
+        await gateway.answer(await gateway.send(route, {"x": x}))
+        victim.send_signal(signal.SIGSTOP)
+        number = await gateway.send(route, {"x": x})
+        await eventually(lambda: gateway.loads["a"].completed == 2)
         victim.kill()
         failure = await gateway.failure(number, timeout=1)
         assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "b", True)

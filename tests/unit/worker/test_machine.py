@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from onnxmesh.errors import Conflict
 from services.worker import resources
+from services.worker.cache_folder import cache_folder
 from services.worker.cpu_class import cpu_class, cpu_flags
 from services.worker.gpu import Gpu, parse_gpu
 
@@ -91,3 +93,23 @@ def test_memory_is_that_of_the_cgroup_or_of_the_machine(tmp_path, files, expecte
     """Whichever is less."""
     machine = write(tmp_path, {"meminfo": "MemFree: 1 kB\nMemTotal:   8192 kB\n"}) / "meminfo"
     assert resources.memory_bytes(write(tmp_path / "cgroup", files), machine) == expected
+
+
+def test_a_temporary_cache_goes_with_its_worker_and_with_the_next_one_if_it_was_killed(tmp_path):
+    """One that is in use stays, and one that is just being made."""
+    (tmp_path / "onnxmesh-worker-killed").mkdir()
+    (tmp_path / "onnxmesh-worker-killed" / "in-use").touch()
+    (tmp_path / "onnxmesh-worker-new").mkdir()
+    with cache_folder(None, tmp_path) as one, cache_folder(None, tmp_path) as two:
+        assert {path.name for path in tmp_path.iterdir()} == {one.name, two.name, "onnxmesh-worker-new"}
+    assert {path.name for path in tmp_path.iterdir()} == {"onnxmesh-worker-new"}
+
+
+def test_a_cache_of_ones_own_is_kept_and_belongs_to_one_worker_at_a_time(tmp_path):
+    """A second one is refused while the first is there."""
+    with cache_folder(tmp_path / "cache") as folder:
+        (folder / "blob").touch()
+        with pytest.raises(Conflict, match="another worker uses"), cache_folder(folder):
+            pass
+    with cache_folder(folder) as again:
+        assert (again / "blob").exists()

@@ -22,8 +22,10 @@ class PretendedWorkshop:
 
     def __init__(self):
         self.error = None
+        self.levels = []
 
     async def prepare(self, source, work, level):
+        self.levels.append(level)
         if self.error is not None:
             raise self.error
         return PROFILE
@@ -57,6 +59,18 @@ async def test_only_the_last_few_prepared_models_are_kept(cache, model, tmp_path
         await preparations.cut(names[0], [])
     with pytest.raises(InvalidPlan, match="ascend"):
         await preparations.cut(names[1], [2, 1])
+
+
+async def test_a_model_is_prepared_once_for_each_level(cache, model, tmp_path):
+    """The same content again, to be cut elsewhere, is found as it is."""
+    workshop = PretendedWorkshop()
+    preparations = Preparations(cache, workshop)
+    first, _ = await preparations.prepare(model, [], "all")
+    assert await preparations.prepare(model, [], "all") == (first, GraphProfile.from_json(PROFILE))
+    pack(tmp_path / "model", cache.blobs)
+    other, _ = await preparations.prepare(model, [], "basic")
+    assert other != first
+    assert workshop.levels == ["all", "basic"]
 
 
 async def test_a_model_that_cannot_be_prepared_leaves_nothing(cache, model):
