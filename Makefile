@@ -36,7 +36,7 @@ bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 check: lint type imports stubs ## what CI checks before the tests
 

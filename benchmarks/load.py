@@ -34,13 +34,16 @@ async def run(
     call: grpc.aio.UnaryUnaryMultiCallable, body: bytes, size: int, in_flight: int, seconds: float
 ) -> dict:
     latencies: list[float] = []
+    num_requests = 0
     begin = perf_counter() + WARM_UP_S
     end = begin + seconds
 
     async def loop() -> None:
+        nonlocal num_requests
         while (sent := perf_counter()) < end:
             answer = await call(body, timeout=60)
             now = perf_counter()
+            num_requests += 1
             if len(answer) != size:
                 raise SystemExit(f"expected an answer of {size} bytes, got {len(answer)}")
             if sent >= begin and now <= end:
@@ -50,7 +53,7 @@ async def run(
     async with asyncio.TaskGroup() as tasks:
         for _ in range(in_flight):
             tasks.create_task(loop())
-    return {"latencies": latencies, "client_cpu_s": process_time() - cpu}
+    return {"latencies": latencies, "num_requests": num_requests, "client_cpu_s": process_time() - cpu}
 
 
 async def main(arguments: argparse.Namespace) -> None:

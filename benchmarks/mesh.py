@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -14,9 +15,8 @@ import psutil
 
 from benchmarks.measurement import Measurement
 from benchmarks.models import BenchModel
-
-READY = "mesh ready: gateway "
-CLI = [sys.executable, "-m", "onnxmesh.cli"]
+from onnxmesh.client import LocalMesh, MeshClient
+from onnxmesh.v1.model_pb2 import DeploymentSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,12 @@ class Mesh:
 
     def deploy(self, path: Path, name: str, stages: int, replicas: int) -> None:
         """Deploys a model and returns once it is served."""
-        options = [f"--name={name}", f"--stages={stages}", f"--replicas={replicas}", f"--mesh={self.address}"]
-        subprocess.run([*CLI, "deploy", str(path), *options], check=True, stdout=subprocess.DEVNULL)
+
+        async def deploy() -> None:
+            async with MeshClient(self.address) as client:
+                await client.deploy(path, DeploymentSpec(name=name, stages=stages, replicas=replicas))
+
+        asyncio.run(deploy())
 
     def cpu_s(self) -> float:
         """CPU seconds that the services have used so far."""
@@ -52,12 +56,10 @@ class Mesh:
         lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         spent = self.cpu_s() - before
         runs = [json.loads(line) for line in lines]
-        total = sum(len(run["latencies"]) for run in runs)
-        # The warm-ups' requests cost CPU too: count them at the measured rate.
-        total_with_warm_up = total * (1 + 0.5 / seconds)
+        num_requests = sum(run["num_requests"] for run in runs)
         cpu = {
-            "services_us": spent / total_with_warm_up * 1e6,
-            "client_us": sum(run["client_cpu_s"] for run in runs) / total_with_warm_up * 1e6,
+            "services_us": spent / num_requests * 1e6,
+            "client_us": sum(run["client_cpu_s"] for run in runs) / num_requests * 1e6,
         }
         return Measurement.of([run["latencies"] for run in runs], seconds), cpu
 
@@ -65,15 +67,5 @@ class Mesh:
 @contextlib.contextmanager
 def running(num_workers: int) -> Iterator[Mesh]:
     """Starts a mesh of `num_workers` workers of one ONNX Runtime thread each; stops it at the end."""
-    command = [*CLI, "up", f"--workers={num_workers}", "--threads=1", "--address=127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if line.startswith(READY):
-                    yield Mesh(line.removeprefix(READY).strip(), psutil.Process(process.pid))
-                    return
-            raise SystemExit(f"the mesh did not start: exit status {process.wait()}")
-        finally:
-            process.terminate()
-            process.stdout.read()
+    with LocalMesh(f"--workers={num_workers}", "--threads=1") as local:
+        yield Mesh(local.wait_ready(), psutil.Process(local.process.pid))

@@ -26,9 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.magika_features import FileTypeModel, Verdict
-from examples.mesh_process import MeshProcess, alive
 from examples.sample_files import sample_files
-from onnxmesh.client import RouteTrace
+from onnxmesh.client import LocalMesh, RouteTrace
 
 MODEL, INPUT, OUTPUT = "magika", "bytes", "target_label"
 NUM_STAGES = NUM_WORKERS = 2
@@ -57,7 +56,7 @@ def main() -> int:
         console = Console(width=120)
     model = FileTypeModel.installed()
     console.print(f"starting a mesh: gateway, scheduler, {NUM_WORKERS} workers, each a process …")
-    with MeshProcess("--workers", str(NUM_WORKERS), "--threads", "1") as mesh:
+    with LocalMesh("--workers", str(NUM_WORKERS), "--threads", "1") as mesh:
         address = mesh.wait_ready()
         console.print(
             f"the gateway answers at {address}; deploying magika's trained model in {NUM_STAGES} stages …"
@@ -72,7 +71,7 @@ def main() -> int:
             results = classify_all(model, address, whole, Path(folder))
         console.print(table_of(results))
         stop_s = mesh.stop()
-    left = alive(mesh.all_pids)
+    left = mesh.left_over
     num_equal = sum(result.equal for result in results)
     workers = {hop.worker for result in results for hop in result.route.hops}
     console.print(

@@ -4,7 +4,8 @@ Needs the base install alone, and lives in one process with other Open Inference
 """
 
 from onnxmesh.client.answer import Answer
+from onnxmesh.client.local_mesh import LocalMesh
 from onnxmesh.client.mesh_client import MeshClient
 from onnxmesh.client.trace import HopTrace, RouteTrace
 
-__all__ = ["Answer", "HopTrace", "MeshClient", "RouteTrace"]
+__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace"]

@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.workshop import PARTITIONS, cut_prepared, prepare
+from onnxmesh.graph.workshop import cut_prepared, prepare
 from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.partition import PARTITIONS
 from onnxmesh.planning.plan import CutPlan, plan_cuts
 from onnxmesh.planning.profile import GraphProfile
 

@@ -19,11 +19,8 @@ from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
 from onnxmesh.ids import Digest
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import partitions_to_json
+from onnxmesh.planning.partition import PARTITIONS, partitions_to_json
 from onnxmesh.planning.profile import GraphProfile
-
-PARTITIONS = "partitions"
-"""Folder under the work folder that `cut_prepared` writes: `plan.json` and `stage-<i>/`."""
 
 _OPTIMISED = "optimised"
 _NOTES = "source.json"

@@ -11,6 +11,9 @@ from onnxmesh.errors import CorruptData
 from onnxmesh.ids import Digest
 from onnxmesh.planning.tensor_spec import TensorSpec
 
+PARTITIONS = "partitions"
+"""Folder below a model's work folder that a cut writes: `plan.json` and `stage-<index>/`."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionFile:

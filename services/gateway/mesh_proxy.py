@@ -15,7 +15,10 @@ from onnxmesh.rpc.interceptor import Context
 PREFIX = "/onnxmesh.v1.Mesh/"
 
 READ_ON_S = 2.0
-"""How long the rest of a refused upload is read before the refusal is sent."""
+"""How long the rest of a refused upload is read, at the most, before the refusal is sent."""
+
+QUIET_S = 0.2
+"""A client that has sent nothing for this long waits for an answer."""
 
 _DETAILS = "grpc-status-details-bin"
 _HOP_BY_HOP = ("grpc-", "user-agent", "content-type", "te", ":")
@@ -57,12 +60,12 @@ class MeshProxy(grpc.GenericRpcHandler):
         error: grpc.aio.AioRpcError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                upload = tasks.create_task(_upload(requests, call))
+                upload = _Upload(requests, call)
+                uploading = tasks.create_task(upload.run())
                 error = await _download(call, context)
                 if error is not None:
-                    # gRPC tells a client whose write meets an ended call INTERNAL, and not why it ended.
-                    await asyncio.wait([upload], timeout=READ_ON_S)
-                upload.cancel()
+                    await upload.quiet(uploading)
+                uploading.cancel()
         finally:
             call.cancel()
         if error is None:
@@ -76,13 +79,34 @@ class MeshProxy(grpc.GenericRpcHandler):
         await context.abort(error.code(), error.details() or "", trailing)
 
 
-async def _upload(requests: AsyncIterator[bytes], call: Any) -> None:
-    taken = True
-    async for message in requests:
+class _Upload:
+    """What the client sends, on its way to the scheduler."""
+
+    def __init__(self, requests: AsyncIterator[bytes], call: Any) -> None:
+        self._requests = requests
+        self._call = call
+        self._num_messages = 0
+
+    async def run(self) -> None:
+        taken = True
+        async for message in self._requests:
+            self._num_messages += 1
+            if taken:
+                taken = await _written(self._call.write(message))
         if taken:
-            taken = await _written(call.write(message))
-    if taken:
-        await _written(call.done_writing())
+            await _written(self._call.done_writing())
+
+    async def quiet(self, running: asyncio.Task[None]) -> None:
+        """Returns once the client sends no more, or has done so for too long.
+
+        gRPC tells a client whose write meets an ended call INTERNAL, and not why it ended.
+        """
+        seen = -1
+        for _ in range(round(READ_ON_S / QUIET_S)):
+            if running.done() or seen == self._num_messages:
+                return
+            seen = self._num_messages
+            await asyncio.wait([running], timeout=QUIET_S)
 
 
 async def _written(write: Awaitable[None]) -> bool:

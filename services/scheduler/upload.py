@@ -16,7 +16,10 @@ from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File
 from services.scheduler.spec import normalised
 
 READ_ON_S = 1.0
-"""How long the rest of a refused upload is read before the refusal is sent."""
+"""How long the rest of a refused upload is read, at the most, before the refusal is sent."""
+
+QUIET_S = 0.1
+"""A client that has sent nothing for this long waits for an answer."""
 
 
 class Upload:
@@ -80,10 +83,11 @@ async def receive(
 
 async def _read_on(requests: AsyncIterator[DeployRequest]) -> None:
     """Takes what a client still sends: one whose write meets an ended call is not told why it ended."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(READ_ON_S):
-            async for _ in requests:
-                pass
+            while True:
+                async with asyncio.timeout(QUIET_S):
+                    await anext(requests)
 
 
 class _Receiver:

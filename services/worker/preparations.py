@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
-from onnxmesh.graph.workshop import PARTITIONS
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import Partition, partitions_from_json
+from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
 from onnxmesh.planning.profile import GraphProfile
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack

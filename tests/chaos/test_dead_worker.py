@@ -77,7 +77,7 @@ def test_another_replica_takes_over(model):
         with Traffic(mesh.address, 4) as traffic:
             traffic.wait_for(200)
             for name in ("worker-0", "worker-1"):
-                mesh.service("worker", name).kill()
+                mesh.kill(name)
                 traffic.wait_for(500)
                 traffic_waits_until(mesh, traffic, num_replicas=4)
         assert traffic.failures == []
@@ -101,7 +101,7 @@ def test_without_another_replica_the_client_is_told_at_once(model):
         mesh.deploy(model, name="mlp", stages=2)
         with Traffic(mesh.address, 4) as traffic:
             traffic.wait_for(100)
-            mesh.service("worker").kill()
+            mesh.kill("worker-0")
             traffic.wait_for(200)
         assert traffic.failures
         assert {status for status, _ in traffic.failures} == {"StatusCode.UNAVAILABLE"}
@@ -113,6 +113,6 @@ def test_the_mesh_answers_without_its_scheduler(model):
         mesh.deploy(model, name="mlp", stages=2)
         with Traffic(mesh.address, 2) as traffic:
             traffic.wait_for(100)
-            mesh.service("scheduler").kill()
+            mesh.kill("scheduler")
             traffic.wait_for(1000)
         assert traffic.failures == []

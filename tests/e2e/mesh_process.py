@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,13 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from onnxmesh.client import MeshClient
+from onnxmesh.client import LocalMesh, MeshClient
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 
-READY = "mesh ready: gateway "
 ONNXMESH = [sys.executable, "-m", "onnxmesh.cli"]
 
 
@@ -26,7 +25,7 @@ class MeshProcess:
     """A running mesh and the command line to talk to it."""
 
     address: str
-    supervisor: psutil.Process
+    local: LocalMesh
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs one command of the CLI against this mesh, from another process."""
@@ -63,29 +62,15 @@ class MeshProcess:
 
         return asyncio.run(status())
 
-    def service(self, role: str, name: str = "") -> psutil.Process:
-        """Returns the process of one service: `worker`, `worker-1`."""
-        for process in self.supervisor.children(recursive=True):
-            words = process.cmdline()
-            if f"services.{role}" in words and (not name or any(name in word for word in words)):
-                return process
-        raise AssertionError(f"no {role} {name} among the children of the supervisor")
+    def kill(self, name: str) -> None:
+        """Ends one service as the machine's death would: `worker-1`, `scheduler`, `gateway`."""
+        os.kill(self.local.pids[name], signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def running_mesh(*options: str) -> Iterator[MeshProcess]:
     """Starts a mesh with one ONNX Runtime thread a worker; afterwards stops it and sees that nothing is left."""
-    command = [*ONNXMESH, "up", "--address=127.0.0.1:0", "--threads=1", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            line = next((line for line in process.stdout if line.startswith(READY)), "")
-            assert line, f"no ready line; exit status {process.wait(5)}"
-            mesh = MeshProcess(line.removeprefix(READY).strip(), psutil.Process(process.pid))
-            yield mesh
-            children = mesh.supervisor.children(recursive=True)
-        finally:
-            process.terminate()
-            process.stdout.read()
-            process.wait(10)
-        assert not [child for child in children if child.is_running()]
+    with LocalMesh("--threads=1", *options) as local:
+        yield MeshProcess(local.wait_ready(), local)
+    assert local.process.returncode == 0
+    assert local.left_over == []

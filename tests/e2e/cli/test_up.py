@@ -11,8 +11,8 @@ import sys
 import psutil
 import pytest
 
-from examples.mesh_process import MeshProcess, alive
 from examples.tiny_model import tiny_model
+from onnxmesh.client import LocalMesh
 from tests.eventually import eventually
 
 READY = "mesh ready: gateway "
@@ -52,25 +52,25 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGTERM, 2), (signal.SIGHUP, 1)])
 def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers):
     """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0."""
-    with MeshProcess(f"--workers={num_workers}") as mesh:
+    with LocalMesh(f"--workers={num_workers}") as mesh:
         mesh.wait_ready()
         workers = {f"worker-{worker}" for worker in range(num_workers)}
         assert set(mesh.pids) == {"scheduler", "gateway"} | workers
         family = psutil.Process(mesh.process.pid).children(recursive=True)
         assert mesh.stop(number) < 5.0
     assert mesh.process.returncode == 0
-    assert alive(mesh.all_pids) == []
+    assert mesh.left_over == []
     assert not [process for process in family if process.is_running()]
     assert folders_in(temporary) == []
 
 
 def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
     """A mesh that is stopped before it is ready leaves nothing either."""
-    with MeshProcess("--workers=2") as mesh:
+    with LocalMesh("--workers=2") as mesh:
         mesh.wait_for(lambda event: event["event"] == "service_ready")
         assert mesh.stop(signal.SIGINT) < 5.0
     assert mesh.process.returncode == 0
-    assert alive(mesh.all_pids) == []
+    assert mesh.left_over == []
     assert folders_in(temporary) == []
 
 
@@ -79,7 +79,7 @@ async def test_a_killed_service_is_reported_started_again_and_answers_again(mode
 
     Afterwards there are as many processes and open files as before.
     """
-    with MeshProcess("--workers=1", f"--models={models}") as mesh:
+    with LocalMesh("--workers=1", f"--models={models}") as mesh:
         address = mesh.wait_ready()
         assert infers(address), mesh.events
         supervisor = psutil.Process(mesh.process.pid)
@@ -136,7 +136,7 @@ def test_an_address_in_use_is_one_line_and_leaves_nothing(temporary):
 def test_state_comes_back_after_kill_9(models, tmp_path):
     """With --state, a mesh that was killed by force has its models again; a second mesh is kept off it."""
     state = f"--state={tmp_path / 'state'}"
-    with MeshProcess("--workers=2", state) as mesh:
+    with LocalMesh("--workers=2", state) as mesh:
         address = mesh.wait_ready()
         assert cli("deploy", str(models / "tiny.onnx"), "--stages=2", f"--mesh={address}").returncode == 0
         second = cli("up", "--address=127.0.0.1:0", state)
@@ -145,7 +145,7 @@ def test_state_comes_back_after_kill_9(models, tmp_path):
         mesh.process.kill()
         _, left = psutil.wait_procs(family, timeout=15)
         assert left == []
-    with MeshProcess("--workers=2", state, f"--models={models}") as mesh:
+    with LocalMesh("--workers=2", state, f"--models={models}") as mesh:
         address = mesh.wait_ready()
         (model,) = mesh.wait_for(lambda event: event["event"] == "ready")["status"]["models"]
         assert (model["name"], model["version"], len(model["stages"])) == ("tiny", 1, 2)

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxmesh.graph.workshop import PARTITIONS, cut_prepared, prepare
+from onnxmesh.graph.workshop import cut_prepared, prepare
 from onnxmesh.planning import partition as planning
+from onnxmesh.planning.partition import PARTITIONS
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.store.artefact import artefact_of
 from onnxmesh.store.blobs import BlobFolder

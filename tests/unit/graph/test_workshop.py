@@ -11,8 +11,8 @@ import pytest
 from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Overloaded
 from onnxmesh.graph.chain import Chain
 from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.workshop import PARTITIONS, cut_prepared, prepare
-from onnxmesh.planning.partition import partitions_from_json
+from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.planning.partition import PARTITIONS, partitions_from_json
 from onnxmesh.planning.profile import GraphProfile
 from tests.zoo import ZOO
 

@@ -1,4 +1,4 @@
-"""`onnxmesh up` as a process that a program starts, follows and stops."""
+"""A mesh on this machine that a program starts, follows and stops: `onnxmesh up` as its child."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -17,10 +17,17 @@ Event = dict[str, Any]
 _READY_TIMEOUT_S = 90.0
 
 
-class MeshProcess:
-    """A mesh of its own processes on free ports. A context manager: leaving it stops everything.
+class LocalMesh:
+    """A mesh of processes of its own, on free ports. A context manager: leaving it stops everything.
 
-    Follows the JSON lines of `onnxmesh up --json`, each an event.
+    Example: `with LocalMesh("--workers=2") as mesh: client = MeshClient(mesh.wait_ready())`
+
+    Attributes:
+        process: The supervisor.
+        events: What it said so far: the JSON lines of `onnxmesh up --json`.
+
+    Args:
+        arguments: Options of `onnxmesh up`.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -33,7 +40,7 @@ class MeshProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> MeshProcess:
+    def __enter__(self) -> LocalMesh:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -64,9 +71,10 @@ class MeshProcess:
         return {event["name"]: event["pid"] for event in self.events if event["event"] == "service_ready"}
 
     @property
-    def all_pids(self) -> list[int]:
-        """Every process that ever was part of this mesh."""
-        return [self.process.pid] + [e["pid"] for e in self.events if e["event"] == "service_ready"]
+    def left_over(self) -> list[int]:
+        """Those of all processes that ever were part of this mesh which run still."""
+        services = [event["pid"] for event in self.events if event["event"] == "service_ready"]
+        return [pid for pid in (self.process.pid, *services) if _runs(pid)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 15.0) -> float:
         """Asks the mesh to stop and waits; returns seconds until it had."""
@@ -95,13 +103,9 @@ class MeshProcess:
             self._arrived.notify_all()
 
 
-def alive(pids: Sequence[int]) -> list[int]:
-    """Returns those of `pids` that are processes still."""
-    found = []
-    for pid in pids:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            continue
-        found.append(pid)
-    return found
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
