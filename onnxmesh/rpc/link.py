@@ -14,6 +14,7 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, MeshError, Unavailable
 from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
 from onnxmesh.rpc.frames import Frame, decode, encode
+from onnxmesh.rpc.gathering import GATHER_S, Gathering
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
 
 
@@ -167,6 +168,7 @@ class Link:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
 
     async def _write(self) -> None:
+        gathering = Gathering()
         while True:
             try:
                 async with asyncio.timeout(self._limits.heartbeat_s):
@@ -174,8 +176,11 @@ class Link:
             except TimeoutError:
                 await self._pipe.write(b"")
                 continue
+            if gathering.should_wait(self._clock()) and self._queued_bytes < self._limits.chunk_bytes:
+                await asyncio.sleep(GATHER_S)
             frames = self._take()
             await self._pipe.write(encode(frames))
+            gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
 
