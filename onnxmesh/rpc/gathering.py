@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 GATHER_S = 0.002
-"""How long is waited: the resolution of the event loop's timers."""
+"""How long is waited."""
 
 DENSE_S = 0.001
 """Frames further apart than this are never made to wait."""
@@ -20,7 +20,7 @@ class Gathering:
     """Learns whether waiting pays on one stream.
 
     A message costs some 100 µs of CPU on each side, whatever is in it; a frame more costs a few. With many requests in
-    flight, a wait of a millisecond gathers several and everything becomes faster; with few it is only a delay. So a wait
+    flight, a wait of two milliseconds gathers several and everything becomes faster; with few it is only a delay. So a wait
     is tried where messages follow each other densely, kept up while it gathers enough, and tried ever more rarely
     where it does not.
     """

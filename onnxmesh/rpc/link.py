@@ -17,6 +17,9 @@ from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
 
+LEAVE_S = 2.0
+"""How long what is queued, and the Goodbye after it, have to get out."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
@@ -129,11 +132,17 @@ class Link:
         failure: MeshError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                jobs = [
+                reading, writing, watching = (
                     tasks.create_task(job) for job in (self._read(), self._write(), self._watch_silence())
-                ]
-                await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
-                for job in jobs:
+                )
+                await asyncio.wait((reading, writing, watching), return_when=asyncio.FIRST_COMPLETED)
+                if writing.done() and self._leaving:
+                    # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
+                    # cancel the call, and with it what is on its way.
+                    await asyncio.wait(
+                        (reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED
+                    )
+                for job in (reading, writing, watching):
                     job.cancel()
         except* MeshError as group:
             failure = next(error for error in _leaves(group) if isinstance(error, MeshError))

@@ -15,7 +15,7 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.link import Link, LinkLimits, hello_of
+from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits, hello_of
 from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
 
 METHOD = "/onnxmesh.v1.StageStream/Exchange"
@@ -85,7 +85,7 @@ class Links:
         for dial in self._dials.values():
             dial.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=1.0)
+            await asyncio.wait(self._running, timeout=LEAVE_S)
         for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(*failure)
@@ -183,8 +183,8 @@ class Links:
     async def _run_dialled(self, link: Link, call: Any, channel: grpc.aio.Channel) -> None:
         try:
             await self._run(link)
-            # Lets the Goodbye out: cancelling a call throws away what it has not sent yet.
-            async with asyncio.timeout(0.5):
+            # Ends the stream in order: cancelling a call throws away what it has not sent yet.
+            async with asyncio.timeout(LEAVE_S):
                 await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
                     pass
