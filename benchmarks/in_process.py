@@ -16,6 +16,7 @@ def measure(model: BenchModel, path: Path, num_threads: int, seconds: float, num
     """Returns what `num_threads` threads reach, each calling a session of one thread's width."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feeds = {model.input_name: model.input()}
     session.run(None, feeds)

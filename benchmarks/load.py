@@ -46,7 +46,7 @@ async def run(
             num_requests += 1
             if len(answer) != size:
                 raise SystemExit(f"expected an answer of {size} bytes, got {len(answer)}")
-            if sent >= begin and now <= end:
+            if begin <= now <= end:
                 latencies.append(now - sent)
 
     cpu = process_time()

@@ -122,10 +122,10 @@ def plan_cuts(
     )
     slowest = max(stages, key=lambda stage: stage.cost_s)
     whole = problem.prefix[-1] / _PICOSECONDS
-    why += (
-        f"; slowest stage {slowest.cost_s * 1e3:.3g} ms of {whole * 1e3:.3g} ms in all (estimated), "
-        f"{sum(stage.boundary_bytes for stage in stages)} boundary bytes"
-    )
+    why += f"; estimated: {whole * 1e3:.3g} ms whole"
+    if cuts:
+        crossing = sum(stage.boundary_bytes for stage in stages)
+        why += f", {slowest.cost_s * 1e3:.3g} ms in the slowest stage with its sending; {crossing} bytes cross"
     return CutPlan(cuts, stages, why)
 
 
