@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import onnx
 import onnx_ir
 import onnxruntime
 
+from onnxmesh import __version__
 from onnxmesh.errors import CorruptData
 from onnxmesh.graph.digest import describe_file, listing_digest
 from onnxmesh.ids import Digest
@@ -27,19 +27,11 @@ _FORMAT = 1
 def tool_versions() -> dict[str, str]:
     """Returns the versions of what cuts models here, by name."""
     return {
-        "onnxmesh": tool_version(),
+        "onnxmesh": __version__,
         "onnx": onnx.__version__,
         "onnx-ir": onnx_ir.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-
-
-def tool_version() -> str:
-    """Returns this package's version; `0` where it runs from a folder without being installed."""
-    try:
-        return version("onnxmesh")
-    except PackageNotFoundError:
-        return "0"
 
 
 @dataclass(frozen=True, slots=True)

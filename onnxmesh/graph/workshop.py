@@ -10,11 +10,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnxmesh import __version__
 from onnxmesh.errors import CorruptData
 from onnxmesh.graph.analyse import analyse, types_of
 from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.optimise import optimise
-from onnxmesh.graph.plan_file import PlanFile, tool_version
+from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
 from onnxmesh.ids import Digest
@@ -74,7 +75,7 @@ def cut_prepared(work: str, cuts: Sequence[int]) -> str:
         digest, level = Digest(notes["source_digest"]), OptimisationLevel(notes["level"])
     except (OSError, KeyError, ValueError) as error:
         raise CorruptData(f"folder '{folder.name}' holds no prepared model: {error}") from error
-    provenance = Provenance(digest, level.value, f"onnxmesh {tool_version()}")
+    provenance = Provenance(digest, level.value, f"onnxmesh {__version__}")
     out = folder / PARTITIONS
     partitions = cut(folder / _OPTIMISED / "optimised.onnx", cuts, out, provenance, types)
     PlanFile(notes["model"], digest, level, profile.signature, tuple(partitions)).save(out)

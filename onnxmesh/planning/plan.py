@@ -125,7 +125,9 @@ def plan_cuts(
     why += f"; estimated: {whole * 1e3:.3g} ms whole"
     if cuts:
         crossing = sum(stage.boundary_bytes for stage in stages)
-        why += f", {slowest.cost_s * 1e3:.3g} ms in the slowest stage with its sending; {crossing} bytes cross"
+        why += (
+            f", {slowest.cost_s * 1e3:.3g} ms in the slowest stage with its sending; {crossing} bytes cross"
+        )
     return CutPlan(cuts, stages, why)
 
 

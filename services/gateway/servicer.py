@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from importlib.metadata import version
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from onnxmesh import __version__
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
 from onnxmesh.oip import open_inference_pb2 as oip
@@ -62,7 +62,7 @@ class InferenceServicer:
         self._default_timeout_s = default_timeout_s
         self._max_message_bytes = max_message_bytes
         self._clock = clock
-        self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=version("onnxmesh"))
+        self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=__version__)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the handler of all methods; add it to the server."""
