@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from onnxmesh.errors import TooLarge
 from onnxmesh.oip.open_inference_pb2 import ModelInferResponse
+from onnxmesh.rpc.varint import varint
 from onnxmesh.tensors.tensor import Buffer
 
 _RAW_OUTPUT_CONTENTS = b"\x32"  # ModelInferResponse.raw_output_contents = 6, length-delimited
@@ -26,18 +27,9 @@ def encode_response(response: ModelInferResponse, raw_outputs: Iterable[Buffer],
     parts: list[Buffer] = [head]
     size = len(head)
     for raw in raw_outputs:
-        prefix = _RAW_OUTPUT_CONTENTS + _varint(len(raw))
+        prefix = _RAW_OUTPUT_CONTENTS + varint(len(raw))
         parts += (prefix, raw)
         size += len(prefix) + len(raw)
     if size > limit_bytes:
         raise TooLarge(f"the answer takes {size} bytes, but a message may have {limit_bytes} at most")
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.rpc.varint import varint
 from onnxmesh.tensors.tensor import Buffer
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
@@ -56,11 +57,11 @@ def encode(frames: Iterable[Frame]) -> bytes:
     position = 0
     for frame in frames:
         header = frame.header.SerializeToString()
-        body: list[Buffer] = [_HEADER, _varint(len(header)), header]
+        body: list[Buffer] = [_HEADER, varint(len(header)), header]
         begin = position + 1 + _LENGTH_BYTES
         end = begin + 1 + len(body[1]) + len(header)
         for payload in frame.payloads:
-            tag = _PAYLOADS + _varint(len(payload))
+            tag = _PAYLOADS + varint(len(payload))
             if len(payload) >= ALIGNMENT:
                 fill = -(end + 2 + len(tag)) % ALIGNMENT
                 body.append(_PADDING + bytes((fill,)) + bytes(fill))
@@ -110,15 +111,6 @@ def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise DecodeError(f"{length} bytes announced at byte {position}, {end - position} are there")
         yield tag >> 3, view[position : position + length]
         position += length
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _long_varint(value: int) -> bytes:
