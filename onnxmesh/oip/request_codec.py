@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
+from onnxmesh.rpc.varint import read_varint
 from onnxmesh.tensors.tensor import Buffer
 
 VIEW_BYTES = 32 << 10
@@ -49,7 +50,7 @@ def _split(message: bytes) -> tuple[bytes, list[Buffer]] | None:
         tag = view[position]
         if tag & 7 != _LENGTH_DELIMITED or tag > 0x7F:
             return None
-        length, position = _read_varint(view, position + 1)
+        length, position = read_varint(view, position + 1)
         if position + length > end:
             raise DecodeError(f"field {tag >> 3} announces {length} bytes, {end - position} are there")
         position += length
@@ -58,15 +59,3 @@ def _split(message: bytes) -> tuple[bytes, list[Buffer]] | None:
         else:
             rest.append(view[start:position])
     return b"".join(rest), raw
-
-
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(view) and shift < 64:
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise DecodeError(f"no length ends at byte {position}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.varint import varint
+from onnxmesh.rpc.varint import read_varint, varint
 from onnxmesh.tensors.tensor import Buffer
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
@@ -82,7 +82,7 @@ def decode(envelope: bytes) -> list[Frame]:
     view = memoryview(envelope)
     try:
         return [_frame(part) for field, part in _fields(view) if field == 1]
-    except (DecodeError, IndexError) as error:
+    except DecodeError as error:
         raise CorruptData(
             f"expected an Envelope, got {len(envelope)} bytes that are none: {error}"
         ) from error
@@ -103,10 +103,10 @@ def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yields number and content of each field; every field at these levels is length-delimited."""
     position, end = 0, len(view)
     while position < end:
-        tag, position = _read_varint(view, position)
+        tag, position = read_varint(view, position)
         if tag & 7 != _LENGTH_DELIMITED:
             raise DecodeError(f"wire type {tag & 7} at byte {position}")
-        length, position = _read_varint(view, position)
+        length, position = read_varint(view, position)
         if position + length > end:
             raise DecodeError(f"{length} bytes announced at byte {position}, {end - position} are there")
         yield tag >> 3, view[position : position + length]
@@ -116,16 +116,3 @@ def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 def _long_varint(value: int) -> bytes:
     """Returns a varint of always `_LENGTH_BYTES`, so that what follows has a known place; any reader takes it."""
     return bytes(value >> shift & 0x7F | (0x80 if shift < 28 else 0) for shift in (0, 7, 14, 21, 28))
-
-
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise DecodeError(f"varint of over 10 bytes at byte {position}")

@@ -5,6 +5,8 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 
 def varint(value: int) -> bytes:
     """Returns the shortest wire form of a non-negative integer."""
@@ -14,3 +16,20 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    """Returns the integer that begins at `position`, and where what follows it begins.
+
+    Raises:
+        DecodeError: It does not end within the bytes, or takes more than ten.
+    """
+    value = shift = 0
+    while position < len(view) and shift < 64:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise DecodeError(f"no varint ends at byte {position}")
