@@ -24,7 +24,7 @@ from onnxmesh.planning.optimisation_level import OptimisationLevel
 if TYPE_CHECKING:
     from onnxmesh.graph.plan_file import PlanFile
     from onnxmesh.graph.verify import VerifyReport
-    from onnxmesh.planning.plan import CutPlan
+    from onnxmesh.planning.plan import Plan
     from onnxmesh.planning.tensor_spec import TensorSpec
 
 _EXTRA = frozenset({"onnx", "onnx_ir", "onnxruntime"})
@@ -107,7 +107,7 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def partitions_table(plan: PlanFile, estimates: CutPlan, out: Path) -> Table:
+def partitions_table(plan: PlanFile, estimates: Plan, out: Path) -> Table:
     """One row for each partition, with what its computing and its boundary are estimated at."""
     title = f"{plan.model} in {out}, optimisation {plan.level.value}"
     table = Table("stage", title=title, caption=estimates.why)

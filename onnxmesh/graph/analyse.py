@@ -12,14 +12,14 @@ from onnxmesh.graph.crossing import Crossing
 from onnxmesh.graph.node_cost import CostModel, weight_bytes
 from onnxmesh.graph.row import Row, RowNode, load_graph, name_of, put_in_row
 from onnxmesh.graph.value_types import ValueType, infer_shapes_at, infer_types
-from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
 from onnxmesh.planning.signature import Signature
 from onnxmesh.planning.tensor_spec import TensorSpec
 
 
 def analyse(
     optimised: Path, dims: Mapping[str, int] | None = None, types: Mapping[str, ValueType] | None = None
-) -> GraphProfile:
+) -> GraphCosts:
     """Measures a graph on paper: costs of its nodes, what crosses each possible cut, and its signature.
 
     Args:
@@ -42,10 +42,15 @@ def analyse(
     nodes = tuple(_node_cost(node, costs, numbers) for node in row.nodes)
     crossing = Crossing(row, types)
     boundaries = tuple(
-        _boundary(crossing.at(position, -1, alive), costs, types) for position, alive in row.alive_at_each()
+        _boundary(crossing.at(position, -1, alive), row, costs, types)
+        for position, alive in row.alive_at_each()
     )
-    return GraphProfile(
-        nodes, boundaries, tuple(weight_bytes(weight) for weight in numbers), signature_of(row, types)
+    return GraphCosts(
+        nodes,
+        boundaries,
+        tuple(weight_bytes(weight) for weight in numbers),
+        _input_uses(row, costs),
+        signature_of(row, types),
     )
 
 
@@ -101,9 +106,25 @@ def _node_cost(node: RowNode, costs: CostModel, numbers: Mapping[ir.Value, int])
     )
 
 
-def _boundary(values: list[ir.Value], costs: CostModel, types: Mapping[str, ValueType]) -> Boundary:
+def _boundary(values: list[ir.Value], row: Row, costs: CostModel, types: Mapping[str, ValueType]) -> Boundary:
     obstacle = next((found for value in values if (found := _obstacle(value, types))), None)
-    return Boundary(sum(costs.num_bytes(value) for value in values), len(values), obstacle)
+    computed = [value for value in values if value not in row.inputs]
+    return Boundary(sum(costs.num_bytes(value) for value in computed), len(computed), obstacle)
+
+
+def _input_uses(row: Row, costs: CostModel) -> tuple[InputUse, ...]:
+    readers: dict[ir.Value, list[int]] = {value: [] for value in row.inputs}
+    for position, node in enumerate(row.nodes):
+        for value in node.reads:
+            if value in readers:
+                readers[value].append(position)
+    for value in row.outputs:
+        if value in readers and len(row.nodes) not in readers[value]:
+            readers[value].append(len(row.nodes))
+    return tuple(
+        InputUse(name_of(value), costs.num_bytes(value), tuple(positions))
+        for value, positions in readers.items()
+    )
 
 
 def _obstacle(value: ir.Value, types: Mapping[str, ValueType]) -> str | None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS
-from onnxmesh.planning.plan import CutPlan, plan_cuts
-from onnxmesh.planning.profile import GraphProfile
+from onnxmesh.planning.plan import Demand, Plan
+from onnxmesh.planning.planner import make_plan
 
 
 def split(
@@ -21,7 +23,7 @@ def split(
     level: OptimisationLevel = OptimisationLevel.EXTENDED,
     max_stages: int = 8,
     memory_bytes_per_device: int | None = None,
-) -> tuple[PlanFile, CutPlan]:
+) -> tuple[PlanFile, Plan]:
     """Cuts a model and writes `out` with `plan.json` and a folder for each partition.
 
     Args:
@@ -45,8 +47,9 @@ def split(
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside `out`, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        profile = GraphProfile.from_json(prepare(str(model), work, level.value))
-        plan = plan_cuts(profile, num_stages, max_stages, memory_bytes_per_device=memory_bytes_per_device)
+        profile = GraphCosts.from_json(prepare(str(model), work, level.value))
+        cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
+        plan = make_plan(profile, cluster, Demand(num_stages=num_stages, share=True))
         cut_prepared(work, plan.cuts)
         if out.exists():
             out.rmdir()

@@ -19,9 +19,9 @@ from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
 from onnxmesh.ids import Digest
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS, partitions_to_json
-from onnxmesh.planning.profile import GraphProfile
 
 _OPTIMISED = "optimised"
 _NOTES = "source.json"
@@ -38,7 +38,7 @@ def prepare(source: str, work: str, level: str) -> str:
         level: An `OptimisationLevel`.
 
     Returns:
-        The `GraphProfile` as JSON.
+        The `GraphCosts` as JSON.
 
     Raises:
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
@@ -71,7 +71,7 @@ def cut_prepared(work: str, cuts: Sequence[int]) -> str:
     try:
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         types = types_from_json((folder / _TYPES).read_text(encoding="utf-8"))
-        profile = GraphProfile.from_json((folder / _PROFILE).read_text(encoding="utf-8"))
+        profile = GraphCosts.from_json((folder / _PROFILE).read_text(encoding="utf-8"))
         digest, level = Digest(notes["source_digest"]), OptimisationLevel(notes["level"])
     except (OSError, KeyError, ValueError) as error:
         raise CorruptData(f"folder '{folder.name}' holds no prepared model: {error}") from error

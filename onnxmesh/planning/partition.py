@@ -46,6 +46,8 @@ class Partition:
             computed and later stages or the client need, what it was given and only passes on, and
             model outputs that were ready earlier. After the last stage: the model's outputs.
         weight_bytes: Bytes of the weights in its files.
+        direct_inputs: Inputs of the model among `inputs` that come straight from the gateway, beside what
+            the stage before sends; no stage carries them for it. Empty for stage 0, which has all it needs from there.
     """
 
     index: int
@@ -57,6 +59,7 @@ class Partition:
     outputs: tuple[TensorSpec, ...]
     live_out: tuple[str, ...]
     weight_bytes: int
+    direct_inputs: tuple[str, ...] = ()
 
     @property
     def num_nodes(self) -> int:
@@ -77,6 +80,7 @@ class Partition:
             "outputs": [spec.to_plain() for spec in self.outputs],
             "live_out": list(self.live_out),
             "weight_bytes": self.weight_bytes,
+            "direct_inputs": list(self.direct_inputs),
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class Partition:
             outputs=tuple(TensorSpec.from_plain(spec) for spec in plain["outputs"]),
             live_out=tuple(str(name) for name in plain["live_out"]),
             weight_bytes=int(plain["weight_bytes"]),
+            direct_inputs=tuple(str(name) for name in plain["direct_inputs"]),
         )
 
 

@@ -1,218 +1,122 @@
-"""Choosing where to cut a graph."""
+"""How a model is cut and spread over the devices there are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from enum import StrEnum
 
-from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.chain_problem import ChainProblem
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.profile import GraphProfile
 
-_PICOSECONDS = 1_000_000_000_000
-_BYTES_SLACK_PERCENT = 8
-"""How much slower than the best a cut may be to save bytes on the wire."""
-_WORTHWHILE_PERCENT = 80
-"""Another stage must bring the bottleneck below this share of what it was."""
+class Objective(StrEnum):
+    """What a plan is to be good at."""
+
+    THROUGHPUT = "throughput"
+    """The slowest stage is as fast as possible."""
+    LATENCY = "latency"
+    """One request alone is answered as fast as possible."""
 
 
 @dataclass(frozen=True, slots=True)
-class StageEstimate:
-    """What the planner expects of one stage.
+class Demand:
+    """What is asked of a plan.
+
+    Attributes:
+        objective: What counts.
+        num_stages: How many stages; None: choose.
+        replicas: How many devices hold each stage; None: choose for each.
+        share: Whether a device may hold several stages where there are fewer devices than stages and
+            replicas ask for.
+    """
+
+    objective: Objective = Objective.THROUGHPUT
+    num_stages: int | None = None
+    replicas: int | None = 1
+    share: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage, and what is expected of it.
 
     Attributes:
         start: First node.
         end: One past the last node.
-        compute_s: Estimated time to run it.
-        transfer_s: Estimated time to send what crosses the cut after it; 0 for the last stage.
-        boundary_bytes: What crosses that cut; 0 for the last stage.
-        weight_bytes: Weights it holds.
+        devices: Who holds it: names of kinds, and how many devices of each.
+        compute_s: Predicted time to run it once, on the slowest of its devices.
+        transfer_s: Predicted time to send what crosses the cut after it; 0 for the last stage.
+        period_s: Predicted time from one request to the next where all its devices are busy, sending
+            included.
+        boundary_bytes: What is sent over that cut, inputs that are carried through included.
+        weight_bytes: Weights that each device holds.
+        peak_bytes: Memory that each device needs: weights, activations, scratch.
+        direct_inputs: Inputs of the model that this stage gets straight from the gateway.
     """
 
     start: int
     end: int
+    devices: tuple[tuple[str, int], ...]
     compute_s: float
     transfer_s: float
+    period_s: float
     boundary_bytes: int
     weight_bytes: int
+    peak_bytes: int
+    direct_inputs: tuple[str, ...] = ()
 
     @property
-    def cost_s(self) -> float:
-        """Time that the stage keeps a pipeline busy for each request."""
-        return self.compute_s + self.transfer_s
+    def num_replicas(self) -> int:
+        """How many devices hold the stage."""
+        return sum(count for _, count in self.devices)
 
 
 @dataclass(frozen=True, slots=True)
-class CutPlan:
-    """Where to cut, and what to expect of it.
+class WholeModel:
+    """What the uncut model would do on the best single device.
 
     Attributes:
-        cuts: Positions in the row of nodes, ascending; one fewer than stages.
-        stages: An estimate for each stage.
+        kind: The kind of device.
+        compute_s: Predicted time to run it once.
+        peak_bytes: Memory that it needs.
+        fits: Whether such a device has that memory. If none does, this is the fastest of all.
+    """
+
+    kind: str
+    compute_s: float
+    peak_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where to cut, who holds what, and what to expect of it.
+
+    Attributes:
+        objective: What it is good at.
+        stages: In order; never empty.
+        whole: What to compare it with.
         why: One sentence for people: how the number of stages came about and what it costs.
     """
 
-    cuts: tuple[int, ...]
-    stages: tuple[StageEstimate, ...]
+    objective: Objective
+    stages: tuple[StagePlan, ...]
+    whole: WholeModel
     why: str
 
     @property
-    def bottleneck_s(self) -> float:
-        """Estimated cost of the slowest stage."""
-        return max(stage.cost_s for stage in self.stages)
+    def cuts(self) -> tuple[int, ...]:
+        """Positions in the row of nodes, ascending; one fewer than stages."""
+        return tuple(stage.start for stage in self.stages[1:])
 
+    @property
+    def period_s(self) -> float:
+        """Predicted time from one answer to the next under load: that of the slowest stage."""
+        return max(stage.period_s for stage in self.stages)
 
-def plan_cuts(
-    profile: GraphProfile,
-    num_stages: int | None = None,
-    max_stages: int = 8,
-    *,
-    memory_bytes_per_device: int | None = None,
-    speed: DeviceSpeed | None = None,
-) -> CutPlan:
-    """Cuts a graph so that its slowest stage is as fast as possible.
+    @property
+    def latency_s(self) -> float:
+        """Predicted time of one request alone."""
+        return sum(stage.compute_s + stage.transfer_s for stage in self.stages)
 
-    A stage costs the estimated time of its nodes plus the time to send its boundary (see `DeviceSpeed`
-    for both). First pass: the least possible cost of the slowest stage, exactly. Second pass: of all
-    cuts within 8 % of it, one with the fewest boundary bytes, and of those one that is as fast as possible
-    to 1 %.
-
-    `num_stages` None chooses: the fewest stages whose weights fit, then one more as long as that takes at
-    least 20 % off the slowest stage, up to `max_stages`. Node costs come from shapes with unknown
-    dimensions taken as 1, so the choice errs towards few stages for models with a free batch.
-
-    Args:
-        profile: Costs of the linearised graph.
-        num_stages: How many stages, or None to choose. Not limited by `max_stages`.
-        max_stages: The most stages to choose; usually the number of workers.
-        memory_bytes_per_device: Bound on the weights of a stage, or None.
-        speed: Speeds of devices and links; the defaults serve for balance.
-
-    Raises:
-        InvalidPlan: The graph cannot be cut into so many stages, or no cut fits the memory
-            (INVALID_ARGUMENT).
-    """
-    speed = speed or DeviceSpeed()
-    most = profile.max_stages
-    if max_stages < 1:
-        msg = f"at least 1 stage is needed; at most {max_stages} were allowed"
-        raise InvalidPlan(msg)
-    if num_stages is not None and num_stages < 1:
-        msg = f"a model is run in at least 1 stage; {num_stages} were asked for"
-        raise InvalidPlan(msg)
-    if num_stages is not None and num_stages > most:
-        msg = f"model can be cut into at most {_count(most)}; {num_stages} were asked for"
-        raise InvalidPlan(msg)
-    if not profile.nodes:
-        return CutPlan((), (_estimate(profile, speed, 0, 0),), "1 stage: the model computes nothing")
-    positions = (0, *profile.legal_cuts, len(profile.nodes))
-    problem = _problem(profile, positions, speed, memory_bytes_per_device)
-    if num_stages is None:
-        num_stages, why = _choose(problem, min(max_stages, most), memory_bytes_per_device)
-    else:
-        why = f"{_count(num_stages)} as asked"
-    best = problem.minimal_bound(num_stages)
-    if best is None:
-        raise InvalidPlan(_no_fit(problem, num_stages, memory_bytes_per_device))
-    blocks = _fewest_bytes_near(problem, num_stages, best)
-    cuts = tuple(positions[block] for block in blocks)
-    stages = tuple(
-        _estimate(profile, speed, start, end) for start, end in pairwise((0, *cuts, len(profile.nodes)))
-    )
-    slowest = max(stages, key=lambda stage: stage.cost_s)
-    whole = problem.prefix[-1] / _PICOSECONDS
-    why += f"; estimated: {whole * 1e3:.3g} ms whole"
-    if cuts:
-        crossing = sum(stage.boundary_bytes for stage in stages)
-        why += (
-            f", {slowest.cost_s * 1e3:.3g} ms in the slowest stage with its sending; {crossing} bytes cross"
-        )
-    return CutPlan(cuts, stages, why)
-
-
-def _problem(
-    profile: GraphProfile, positions: tuple[int, ...], speed: DeviceSpeed, memory_bytes: int | None
-) -> ChainProblem:
-    """Joins the nodes between two legal cuts into one block."""
-    node_ps = [speed.node_ps(node.flops, node.bytes_moved) for node in profile.nodes]
-    between = list(pairwise(positions))
-    crossing = [profile.boundaries[p - 1].num_bytes for p in positions[1:-1]]
-    return ChainProblem(
-        cost=[sum(node_ps[start:end]) for start, end in between],
-        transfer=[0, *(speed.transfer_ps(num_bytes) for num_bytes in crossing), 0],
-        num_bytes=[0, *crossing, 0],
-        weights=[
-            sorted({weight for node in profile.nodes[start:end] for weight in node.weights})
-            for start, end in between
-        ],
-        weight_bytes=profile.weights,
-        memory_bytes=memory_bytes,
-    )
-
-
-def _choose(problem: ChainProblem, most: int, memory_bytes: int | None) -> tuple[int, str]:
-    """Returns the number of stages that `num_stages=None` asks for, and why."""
-    fitting = next((k for k in range(1, most + 1) if problem.minimal_bound(k) is not None), None)
-    if fitting is None:
-        raise InvalidPlan(_no_fit(problem, most, memory_bytes))
-    chosen = fitting
-    while chosen < most:
-        now, then = problem.minimal_bound(chosen), problem.minimal_bound(chosen + 1)
-        if now is None or then is None or then * 100 > now * _WORTHWHILE_PERCENT:
-            break
-        chosen += 1
-    if chosen == most:
-        reason = "no more are possible" if most > 1 else "one is all there can be"
-    else:
-        reason = "another would take less than 20 % off the slowest"
-    memory = f"{_count(fitting)} to fit in memory, " if fitting > 1 else ""
-    return chosen, f"{_count(chosen)} chosen: {memory}{reason}"
-
-
-def _fewest_bytes_near(problem: ChainProblem, num_stages: int, best: int) -> tuple[int, ...]:
-    """Returns the blocks at which to cut: fewest bytes within 8 % of the best, then fastest to 1 %."""
-
-    def within(percent: int) -> tuple[int, tuple[int, ...]]:
-        found = problem.fewest_bytes(num_stages, best + best * percent // 100)
-        if found is None:
-            msg = f"a bound that was reached became unreachable: {best} + {percent} %"
-            raise RuntimeError(msg)
-        return found
-
-    low, high = 0, _BYTES_SLACK_PERCENT
-    fewest, blocks = within(high)
-    while low < high:
-        middle = (low + high) // 2
-        num_bytes, candidate = within(middle)
-        if num_bytes <= fewest:
-            high, blocks = middle, candidate
-        else:
-            low = middle + 1
-    return blocks
-
-
-def _estimate(profile: GraphProfile, speed: DeviceSpeed, start: int, end: int) -> StageEstimate:
-    compute_ps = sum(speed.node_ps(node.flops, node.bytes_moved) for node in profile.nodes[start:end])
-    last = end == len(profile.nodes)
-    boundary_bytes = 0 if last else profile.boundaries[end - 1].num_bytes
-    return StageEstimate(
-        start=start,
-        end=end,
-        compute_s=compute_ps / _PICOSECONDS,
-        transfer_s=0.0 if last else speed.transfer_ps(boundary_bytes) / _PICOSECONDS,
-        boundary_bytes=boundary_bytes,
-        weight_bytes=profile.weight_bytes(start, end),
-    )
-
-
-def _no_fit(problem: ChainProblem, num_stages: int, memory_bytes: int | None) -> str:
-    largest = max(sum(problem.weight_bytes[w] for w in set(weights)) for weights in problem.weights)
-    return (
-        f"no cut into {_count(num_stages)} keeps every stage's weights within {memory_bytes} bytes; "
-        f"the largest part that cannot be cut has {largest} bytes of weights"
-    )
-
-
-def _count(num_stages: int) -> str:
-    return f"{num_stages} stage" if num_stages == 1 else f"{num_stages} stages"
+    @property
+    def bottleneck(self) -> int:
+        """The slowest stage."""
+        return max(range(len(self.stages)), key=lambda index: self.stages[index].period_s)

@@ -1,113 +1,70 @@
-"""What a planner must know about a graph, without the graph."""
+"""Measured times of the nodes of one model, by device."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.planning.signature import Signature
+from onnxmesh.ids import Digest
+from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.optimisation_level import OptimisationLevel
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class NodeCost:
-    """What one node of the linearised graph costs to run.
+class DeviceTimes:
+    """What one kind of device takes for each node.
 
     Attributes:
-        name: Name of the node, or of its first output where it has none.
-        op_type: Operator, with its domain unless that is the standard one.
-        flops: Floating-point (or integer) operations, a multiply-add counted as two.
-        bytes_moved: Bytes of activations and weights that the node reads and writes.
-        weights: Positions in `GraphProfile.weights` of what the node reads, through constant nodes too.
+        node_s: Seconds of each node, in the order of the row; they add up to a run of the whole model.
+        speed: What the same device was measured at, so that other devices can be told by their ratio.
     """
 
-    name: str
-    op_type: str
-    flops: int
-    bytes_moved: int
-    weights: tuple[int, ...]
+    node_s: tuple[float, ...]
+    speed: DeviceSpeed
 
 
 @dataclass(frozen=True, slots=True)
-class Boundary:
-    """What crosses a cut at one position.
+class Profile:
+    """Times of one model's nodes at one shape of its inputs.
 
     Attributes:
-        num_bytes: Size of all tensors alive there, with unknown dimensions counted as one.
-        num_tensors: How many they are.
-        obstacle: Why the graph cannot be cut here, or None if it can.
+        source_digest: Of the model, as its owner handed it in.
+        level: What ONNX Runtime did to the graph before its nodes were put in a row.
+        shapes: Shape of each input.
+        devices: By kind of device.
     """
 
-    num_bytes: int
-    num_tensors: int
-    obstacle: str | None = None
-
-    @property
-    def legal(self) -> bool:
-        """Whether everything that crosses can be sent."""
-        return self.obstacle is None
-
-
-@dataclass(frozen=True, slots=True)
-class GraphProfile:
-    """The costs of a graph whose nodes were put in a row.
-
-    A cut at position `p` puts nodes `[0, p)` before it and `[p, n)` after it. Constants and what
-    depends on constants alone are no nodes here: every stage that needs them has its own copy.
-
-    Attributes:
-        nodes: The nodes in the order in which they run.
-        boundaries: One for each position from 1 to n - 1: `boundaries[p - 1]` is at position `p`.
-        weights: Bytes of each weight; nodes name them by position, so shared ones count once a stage.
-        signature: What the whole model takes and gives.
-    """
-
-    nodes: tuple[NodeCost, ...]
-    boundaries: tuple[Boundary, ...]
-    weights: tuple[int, ...]
-    signature: Signature
-
-    def __post_init__(self) -> None:
-        if len(self.boundaries) != max(0, len(self.nodes) - 1):
-            msg = f"{len(self.nodes)} nodes have {len(self.boundaries)} boundaries between them"
-            raise ValueError(msg)
-
-    @property
-    def legal_cuts(self) -> tuple[int, ...]:
-        """The positions at which the graph can be cut, ascending."""
-        return tuple(p for p, boundary in enumerate(self.boundaries, start=1) if boundary.legal)
-
-    @property
-    def max_stages(self) -> int:
-        """The largest number of stages into which the graph can be cut."""
-        return len(self.legal_cuts) + 1
-
-    def weight_bytes(self, start: int, end: int) -> int:
-        """Returns the bytes of the weights that nodes `[start, end)` read, each counted once."""
-        used = {weight for node in self.nodes[start:end] for weight in node.weights}
-        return sum(self.weights[weight] for weight in used)
+    source_digest: Digest
+    level: OptimisationLevel
+    shapes: Mapping[str, tuple[int, ...]]
+    devices: Mapping[str, DeviceTimes]
 
     def to_json(self) -> str:
-        """Returns the profile as one line of JSON, compact enough for a control message."""
+        """Returns the profile as JSON."""
         plain = {
             "format": _FORMAT,
-            "nodes": [
-                [node.name, node.op_type, node.flops, node.bytes_moved, list(node.weights)]
-                for node in self.nodes
-            ],
-            "boundaries": [
-                [boundary.num_bytes, boundary.num_tensors, boundary.obstacle] for boundary in self.boundaries
-            ],
-            "weights": list(self.weights),
-            "signature": self.signature.to_plain(),
+            "source_digest": self.source_digest,
+            "optimisation": self.level.value,
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "devices": {
+                name: {
+                    "flops_per_s": times.speed.flops_per_s,
+                    "bytes_per_s": times.speed.bytes_per_s,
+                    "node_overhead_s": times.speed.node_overhead_s,
+                    "node_s": list(times.node_s),
+                }
+                for name, times in self.devices.items()
+            },
         }
         return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> GraphProfile:
+    def from_json(cls, text: str) -> Profile:
         """Reads what `to_json` wrote.
 
         Raises:
@@ -115,24 +72,29 @@ class GraphProfile:
         """
         try:
             return cls._from_plain(json.loads(text))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            msg = f"not a graph profile: {type(error).__name__}: {error}"
-            raise CorruptData(msg) from error
+        except KeyError as error:
+            raise CorruptData(f"not a profile: it lacks {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CorruptData(f"not a profile: {error}") from error
 
     @classmethod
-    def _from_plain(cls, plain: dict[str, Any]) -> GraphProfile:
+    def _from_plain(cls, plain: dict[str, Any]) -> Profile:
         if plain["format"] != _FORMAT:
             msg = f"format {_FORMAT} expected, {plain['format']!r} found"
             raise ValueError(msg)
         return cls(
-            nodes=tuple(
-                NodeCost(str(name), str(op_type), int(flops), int(moved), tuple(int(w) for w in weights))
-                for name, op_type, flops, moved, weights in plain["nodes"]
-            ),
-            boundaries=tuple(
-                Boundary(int(num_bytes), int(num_tensors), None if obstacle is None else str(obstacle))
-                for num_bytes, num_tensors, obstacle in plain["boundaries"]
-            ),
-            weights=tuple(int(num_bytes) for num_bytes in plain["weights"]),
-            signature=Signature.from_plain(plain["signature"]),
+            source_digest=Digest(str(plain["source_digest"])),
+            level=OptimisationLevel(plain["optimisation"]),
+            shapes={str(name): tuple(map(int, shape)) for name, shape in plain["shapes"].items()},
+            devices={
+                str(name): DeviceTimes(
+                    tuple(map(float, times["node_s"])),
+                    DeviceSpeed(
+                        float(times["flops_per_s"]),
+                        float(times["bytes_per_s"]),
+                        float(times["node_overhead_s"]),
+                    ),
+                )
+                for name, times in plain["devices"].items()
+            },
         )

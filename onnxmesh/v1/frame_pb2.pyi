@@ -322,6 +322,7 @@ class Activation(_message.Message):
     SENT_UNIX_NS_FIELD_NUMBER: _builtins.int
     CHUNKED_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    DIRECT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
     remaining_us: _builtins.int
@@ -331,6 +332,10 @@ class Activation(_message.Message):
     """True: no payloads here, they follow in Chunks."""
     traceparent: _builtins.str
     """W3C traceparent of the request; may be empty."""
+    direct: _builtins.bool
+    """True: from the gateway straight to a later hop: inputs of the model that the stage there needs along with
+    what the stage before it sends. It runs when both have come.
+    """
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     @_builtins.property
@@ -357,10 +362,11 @@ class Activation(_message.Message):
         sent_unix_ns: _builtins.int = ...,
         chunked: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
+        direct: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "hop", b"hop", "key", b"key", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015

@@ -468,18 +468,24 @@ class RoutedStage(_message.Message):
 
     STAGE_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
+    DIRECT_INPUTS_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutedReplica]: ...
+    @_builtins.property
+    def direct_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Inputs of the model that the gateway sends straight to this stage."""
+
     def __init__(
         self,
         *,
         stage: _builtins.str = ...,
         replicas: _abc.Iterable[Global___RoutedReplica] | None = ...,
+        direct_inputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replicas", b"replicas", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direct_inputs", b"direct_inputs", "replicas", b"replicas", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

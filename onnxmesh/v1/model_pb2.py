@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onnxmesh/v1/model.proto\x12\x0bonnxmesh.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"^\n\tSignature\x12\'\n\x06inputs\x18\x01 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12(\n\x07outputs\x18\x02 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\"7\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tbyte_size\x18\x03 \x01(\x04\"<\n\x08\x41rtefact\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12 \n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.onnxmesh.v1.File\"\xe9\x01\n\tPartition\x12\r\n\x05index\x18\x01 \x01(\r\x12\'\n\x08\x61rtefact\x18\x02 \x01(\x0b\x32\x15.onnxmesh.v1.Artefact\x12\'\n\x06inputs\x18\x03 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12(\n\x07outputs\x18\x04 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12\x10\n\x08live_out\x18\x05 \x03(\t\x12\x11\n\tnum_nodes\x18\x06 \x01(\r\x12\x14\n\x0cweight_bytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x65stimated_cost\x18\x08 \x01(\x01\"\x9d\x01\n\x04Plan\x12\x14\n\x0coptimisation\x18\x01 \x01(\t\x12\x15\n\rsource_digest\x18\x02 \x01(\t\x12)\n\tsignature\x18\x03 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12*\n\npartitions\x18\x04 \x03(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x11\n\tcpu_class\x18\x05 \x01(\t\"x\n\x0e\x44\x65ploymentSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06stages\x18\x03 \x01(\r\x12\x10\n\x08replicas\x18\x04 \x01(\r\x12\x0f\n\x07require\x18\x05 \x03(\t\x12\x14\n\x0coptimisation\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onnxmesh/v1/model.proto\x12\x0bonnxmesh.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"^\n\tSignature\x12\'\n\x06inputs\x18\x01 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12(\n\x07outputs\x18\x02 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\"7\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tbyte_size\x18\x03 \x01(\x04\"<\n\x08\x41rtefact\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12 \n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.onnxmesh.v1.File\"\xdd\x02\n\tPartition\x12\r\n\x05index\x18\x01 \x01(\r\x12\'\n\x08\x61rtefact\x18\x02 \x01(\x0b\x32\x15.onnxmesh.v1.Artefact\x12\'\n\x06inputs\x18\x03 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12(\n\x07outputs\x18\x04 \x03(\x0b\x32\x17.onnxmesh.v1.TensorSpec\x12\x10\n\x08live_out\x18\x05 \x03(\t\x12\x11\n\tnum_nodes\x18\x06 \x01(\r\x12\x14\n\x0cweight_bytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x65stimated_cost\x18\x08 \x01(\x01\x12\x15\n\rdirect_inputs\x18\t \x03(\t\x12\x19\n\x11load_optimisation\x18\n \x01(\t\x12\x12\n\npeak_bytes\x18\x0b \x01(\x04\x12,\n\x07\x64\x65vices\x18\x0c \x03(\x0b\x32\x1b.onnxmesh.v1.PlannedDevices\">\n\x0ePlannedDevices\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0f\n\x07workers\x18\x03 \x03(\t\"\x9f\x02\n\x04Plan\x12\x14\n\x0coptimisation\x18\x01 \x01(\t\x12\x15\n\rsource_digest\x18\x02 \x01(\t\x12)\n\tsignature\x18\x03 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12*\n\npartitions\x18\x04 \x03(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x11\n\tcpu_class\x18\x05 \x01(\t\x12\x0c\n\x04mode\x18\x06 \x01(\t\x12\x1a\n\x12largest_difference\x18\x07 \x01(\x01\x12\x10\n\x08revision\x18\x08 \x01(\r\x12\x0b\n\x03why\x18\t \x01(\t\x12\x1a\n\x12predicted_period_s\x18\n \x01(\x01\x12\x1b\n\x13predicted_latency_s\x18\x0b \x01(\x01\"\xd1\x01\n\x0e\x44\x65ploymentSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06stages\x18\x03 \x01(\r\x12\x10\n\x08replicas\x18\x04 \x01(\r\x12\x0f\n\x07require\x18\x05 \x03(\t\x12\x14\n\x0coptimisation\x18\x06 \x01(\t\x12\x0c\n\x04mode\x18\x07 \x01(\t\x12\x11\n\tobjective\x18\x08 \x01(\t\x12\x11\n\treplicate\x18\t \x01(\x08\x12#\n\x06shapes\x18\n \x01(\x0b\x32\x13.onnxmesh.v1.Shapes\"\x8b\x01\n\x06Shapes\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\r\x12/\n\x06inputs\x18\x02 \x03(\x0b\x32\x1f.onnxmesh.v1.Shapes.InputsEntry\x1a\x41\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.onnxmesh.v1.Shape:\x02\x38\x01\"\x15\n\x05Shape\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onnxmesh.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SHAPES_INPUTSENTRY']._loaded_options = None
+  _globals['_SHAPES_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_TENSORSPEC']._serialized_start=40
   _globals['_TENSORSPEC']._serialized_end=99
   _globals['_SIGNATURE']._serialized_start=101
@@ -40,9 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTEFACT']._serialized_start=254
   _globals['_ARTEFACT']._serialized_end=314
   _globals['_PARTITION']._serialized_start=317
-  _globals['_PARTITION']._serialized_end=550
-  _globals['_PLAN']._serialized_start=553
-  _globals['_PLAN']._serialized_end=710
-  _globals['_DEPLOYMENTSPEC']._serialized_start=712
-  _globals['_DEPLOYMENTSPEC']._serialized_end=832
+  _globals['_PARTITION']._serialized_end=666
+  _globals['_PLANNEDDEVICES']._serialized_start=668
+  _globals['_PLANNEDDEVICES']._serialized_end=730
+  _globals['_PLAN']._serialized_start=733
+  _globals['_PLAN']._serialized_end=1020
+  _globals['_DEPLOYMENTSPEC']._serialized_start=1023
+  _globals['_DEPLOYMENTSPEC']._serialized_end=1232
+  _globals['_SHAPES']._serialized_start=1235
+  _globals['_SHAPES']._serialized_end=1374
+  _globals['_SHAPES_INPUTSENTRY']._serialized_start=1309
+  _globals['_SHAPES_INPUTSENTRY']._serialized_end=1374
+  _globals['_SHAPE']._serialized_start=1376
+  _globals['_SHAPE']._serialized_end=1397
 # @@protoc_insertion_point(module_scope)

@@ -136,10 +136,19 @@ class Partition(_message.Message):
     NUM_NODES_FIELD_NUMBER: _builtins.int
     WEIGHT_BYTES_FIELD_NUMBER: _builtins.int
     ESTIMATED_COST_FIELD_NUMBER: _builtins.int
+    DIRECT_INPUTS_FIELD_NUMBER: _builtins.int
+    LOAD_OPTIMISATION_FIELD_NUMBER: _builtins.int
+    PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     num_nodes: _builtins.int
     weight_bytes: _builtins.int
     estimated_cost: _builtins.float
+    """Predicted seconds from one request to the next on one of its planned devices, sending included."""
+    load_optimisation: _builtins.str
+    """What ONNX Runtime does to it where it is loaded: empty: nothing, as it was done before the cut."""
+    peak_bytes: _builtins.int
+    """Memory that each of its devices needs: weights, activations, scratch."""
     @_builtins.property
     def artefact(self) -> Global___Artefact: ...
     @_builtins.property
@@ -149,6 +158,14 @@ class Partition(_message.Message):
     @_builtins.property
     def live_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every tensor alive after this stage: what the next hop is sent."""
+
+    @_builtins.property
+    def direct_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Inputs of the model that the gateway sends straight to this stage."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedDevices]:
+        """Kinds of devices that the plan means it for; empty: any."""
 
     def __init__(
         self,
@@ -161,14 +178,47 @@ class Partition(_message.Message):
         num_nodes: _builtins.int = ...,
         weight_bytes: _builtins.int = ...,
         estimated_cost: _builtins.float = ...,
+        direct_inputs: _abc.Iterable[_builtins.str] | None = ...,
+        load_optimisation: _builtins.str = ...,
+        peak_bytes: _builtins.int = ...,
+        devices: _abc.Iterable[Global___PlannedDevices] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "num_nodes", b"num_nodes", "outputs", b"outputs", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "devices", b"devices", "direct_inputs", b"direct_inputs", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "load_optimisation", b"load_optimisation", "num_nodes", b"num_nodes", "outputs", b"outputs", "peak_bytes", b"peak_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Partition: _TypeAlias = Partition  # noqa: Y015
+
+@_typing.final
+class PlannedDevices(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Workers of one kind have equal hardware and are equally far from all others."""
+    count: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the workers that were of this kind when the plan was made."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        count: _builtins.int = ...,
+        workers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedDevices: _TypeAlias = PlannedDevices  # noqa: Y015
 
 @_typing.final
 class Plan(_message.Message):
@@ -179,11 +229,31 @@ class Plan(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     PARTITIONS_FIELD_NUMBER: _builtins.int
     CPU_CLASS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    LARGEST_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    PREDICTED_PERIOD_S_FIELD_NUMBER: _builtins.int
+    PREDICTED_LATENCY_S_FIELD_NUMBER: _builtins.int
     optimisation: _builtins.str
     """`none`, `basic`, `extended` or `all`: what ONNX Runtime did to the whole graph before the cut."""
     source_digest: _builtins.str
     cpu_class: _builtins.str
     """Workers of another CPU class cannot run this plan; empty: any can."""
+    mode: _builtins.str
+    """`exact`: optimised once as a whole, then cut: the bits of the whole model on like hardware.
+    `portable`: cut as it came, each partition optimised where it is loaded.
+    """
+    largest_difference: _builtins.float
+    """Portable mode: the largest difference from the whole model that was measured at deploy, relative to
+    the largest magnitude in the output that it is in.
+    """
+    revision: _builtins.int
+    """Counts the plans of one version of a model: a new one replaces the old without a gap in service."""
+    why: _builtins.str
+    """One sentence for people."""
+    predicted_period_s: _builtins.float
+    predicted_latency_s: _builtins.float
     @_builtins.property
     def signature(self) -> Global___Signature: ...
     @_builtins.property
@@ -196,10 +266,16 @@ class Plan(_message.Message):
         signature: Global___Signature | None = ...,
         partitions: _abc.Iterable[Global___Partition] | None = ...,
         cpu_class: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        largest_difference: _builtins.float = ...,
+        revision: _builtins.int = ...,
+        why: _builtins.str = ...,
+        predicted_period_s: _builtins.float = ...,
+        predicted_latency_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "optimisation", b"optimisation", "partitions", b"partitions", "signature", b"signature", "source_digest", b"source_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "mode", b"mode", "optimisation", b"optimisation", "partitions", b"partitions", "predicted_latency_s", b"predicted_latency_s", "predicted_period_s", b"predicted_period_s", "revision", b"revision", "signature", b"signature", "source_digest", b"source_digest", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,6 +293,10 @@ class DeploymentSpec(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     REQUIRE_FIELD_NUMBER: _builtins.int
     OPTIMISATION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    REPLICATE_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0: the next free version."""
@@ -225,9 +305,19 @@ class DeploymentSpec(_message.Message):
     replicas: _builtins.int
     optimisation: _builtins.str
     """`auto` or a level of Plan.optimisation."""
+    mode: _builtins.str
+    """`auto`, `exact` or `portable`; see Plan.mode."""
+    objective: _builtins.str
+    """`throughput` (the default) or `latency`."""
+    replicate: _builtins.bool
+    """Choose how many replicas each stage gets; `replicas` is then the least."""
     @_builtins.property
     def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tags that every worker of this deployment must have."""
+
+    @_builtins.property
+    def shapes(self) -> Global___Shapes:
+        """Figures to plan with: what free dimensions will mostly be."""
 
     def __init__(
         self,
@@ -238,11 +328,84 @@ class DeploymentSpec(_message.Message):
         replicas: _builtins.int = ...,
         require: _abc.Iterable[_builtins.str] | None = ...,
         optimisation: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        objective: _builtins.str = ...,
+        replicate: _builtins.bool = ...,
+        shapes: Global___Shapes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shapes", b"shapes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "optimisation", b"optimisation", "replicas", b"replicas", "require", b"require", "stages", b"stages", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeploymentSpec: _TypeAlias = DeploymentSpec  # noqa: Y015
+
+@_typing.final
+class Shapes(_message.Message):
+    """Shapes of a model's inputs that a plan is made for; requests may have others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class InputsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Shape: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Shape | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    batch: _builtins.int
+    """For the first dimension of inputs where it is free; 0: 1."""
+    @_builtins.property
+    def inputs(self) -> _containers.MessageMap[_builtins.str, Global___Shape]:
+        """By input, whole."""
+
+    def __init__(
+        self,
+        *,
+        batch: _builtins.int = ...,
+        inputs: _abc.Mapping[_builtins.str, Global___Shape] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "inputs", b"inputs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shapes: _TypeAlias = Shapes  # noqa: Y015
+
+@_typing.final
+class Shape(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dims(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        dims: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dims", b"dims"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shape: _TypeAlias = Shape  # noqa: Y015

@@ -49,6 +49,16 @@ class WorkerControlStub:
                 request_serializer=onnxmesh_dot_v1_dot_worker__pb2.CutRequest.SerializeToString,
                 response_deserializer=onnxmesh_dot_v1_dot_worker__pb2.CutResponse.FromString,
                 _registered_method=True)
+        self.MeasureLinks = channel.unary_unary(
+                '/onnxmesh.v1.WorkerControl/MeasureLinks',
+                request_serializer=onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksResponse.FromString,
+                _registered_method=True)
+        self.Echo = channel.unary_unary(
+                '/onnxmesh.v1.WorkerControl/Echo',
+                request_serializer=onnxmesh_dot_v1_dot_worker__pb2.EchoRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_worker__pb2.EchoResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerControlServicer:
@@ -75,6 +85,20 @@ class WorkerControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MeasureLinks(self, request, context):
+        """Measures the way from this worker to others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Echo(self, request, context):
+        """Answers at once: what a measurement of a link sends to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +116,16 @@ def add_WorkerControlServicer_to_server(servicer, server):
                     servicer.Cut,
                     request_deserializer=onnxmesh_dot_v1_dot_worker__pb2.CutRequest.FromString,
                     response_serializer=onnxmesh_dot_v1_dot_worker__pb2.CutResponse.SerializeToString,
+            ),
+            'MeasureLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureLinks,
+                    request_deserializer=onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksResponse.SerializeToString,
+            ),
+            'Echo': grpc.unary_unary_rpc_method_handler(
+                    servicer.Echo,
+                    request_deserializer=onnxmesh_dot_v1_dot_worker__pb2.EchoRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_worker__pb2.EchoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +209,60 @@ class WorkerControl:
             '/onnxmesh.v1.WorkerControl/Cut',
             onnxmesh_dot_v1_dot_worker__pb2.CutRequest.SerializeToString,
             onnxmesh_dot_v1_dot_worker__pb2.CutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.WorkerControl/MeasureLinks',
+            onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_worker__pb2.MeasureLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Echo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.WorkerControl/Echo',
+            onnxmesh_dot_v1_dot_worker__pb2.EchoRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_worker__pb2.EchoResponse.FromString,
             options,
             channel_credentials,
             insecure,

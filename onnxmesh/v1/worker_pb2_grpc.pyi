@@ -20,6 +20,10 @@ class WorkerControlStub:
     """Fetches a model, checks it, optimises it with ONNX Runtime and describes its graph."""
     Cut: _aio.UnaryUnaryMultiCallable[_worker_pb2.CutRequest, _worker_pb2.CutResponse]
     """Cuts a prepared model; the partitions can then be fetched from this worker."""
+    MeasureLinks: _aio.UnaryUnaryMultiCallable[_worker_pb2.MeasureLinksRequest, _worker_pb2.MeasureLinksResponse]
+    """Measures the way from this worker to others."""
+    Echo: _aio.UnaryUnaryMultiCallable[_worker_pb2.EchoRequest, _worker_pb2.EchoResponse]
+    """Answers at once: what a measurement of a link sends to."""
 
 class WorkerControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -45,5 +49,21 @@ class WorkerControlServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_worker_pb2.CutRequest, _abc.Awaitable[_worker_pb2.CutResponse]],
     ) -> _abc.Awaitable[_worker_pb2.CutResponse]:
         """Cuts a prepared model; the partitions can then be fetched from this worker."""
+
+    @_abc_1.abstractmethod
+    def MeasureLinks(
+        self,
+        request: _worker_pb2.MeasureLinksRequest,
+        context: _aio.ServicerContext[_worker_pb2.MeasureLinksRequest, _abc.Awaitable[_worker_pb2.MeasureLinksResponse]],
+    ) -> _abc.Awaitable[_worker_pb2.MeasureLinksResponse]:
+        """Measures the way from this worker to others."""
+
+    @_abc_1.abstractmethod
+    def Echo(
+        self,
+        request: _worker_pb2.EchoRequest,
+        context: _aio.ServicerContext[_worker_pb2.EchoRequest, _abc.Awaitable[_worker_pb2.EchoResponse]],
+    ) -> _abc.Awaitable[_worker_pb2.EchoResponse]:
+        """Answers at once: what a measurement of a link sends to."""
 
 def add_WorkerControlServicer_to_server(servicer: WorkerControlServicer, server: _aio.Server) -> None: ...

@@ -10,8 +10,11 @@ import structlog
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import InvalidPlan, MeshError
 from onnxmesh.ids import WorkerId
-from onnxmesh.planning.plan import CutPlan, plan_cuts
-from onnxmesh.planning.profile import GraphProfile
+from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.plan import Demand
+from onnxmesh.planning.plan import Plan as CutPlan
+from onnxmesh.planning.planner import make_plan
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.status import from_rpc_error
 from onnxmesh.store.artefact import check_artefact
@@ -123,10 +126,9 @@ class Preparation:
 
 
 def _cut_plan(prepared: PrepareResponse, num_stages: int, eligible: Eligible) -> CutPlan:
-    profile = GraphProfile.from_json(prepared.profile.decode())
-    if num_stages:
-        return plan_cuts(profile, num_stages)
-    return plan_cuts(profile, None, len(eligible.workers), memory_bytes_per_device=eligible.memory_bytes)
+    profile = GraphCosts.from_json(prepared.costs.decode())
+    cluster = Cluster((DeviceKind("worker", len(eligible.workers), memory_bytes=eligible.memory_bytes),))
+    return make_plan(profile, cluster, Demand(num_stages=num_stages or None, share=True))
 
 
 def _checked(partitions: list[Partition], cut_plan: CutPlan) -> list[Partition]:
@@ -138,5 +140,5 @@ def _checked(partitions: list[Partition], cut_plan: CutPlan) -> list[Partition]:
     for partition, estimate in zip(partitions, cut_plan.stages, strict=True):
         check_artefact(partition.artefact)
         if not partition.estimated_cost:
-            partition.estimated_cost = estimate.cost_s
+            partition.estimated_cost = estimate.compute_s
     return partitions

@@ -13,7 +13,11 @@ from onnxmesh.v1.model_pb2 import Partition, Signature, TensorSpec
 from onnxmesh.v1.worker_pb2 import (
     CutRequest,
     CutResponse,
+    EchoRequest,
+    EchoResponse,
     Holding,
+    MeasureLinksRequest,
+    MeasureLinksResponse,
     PrepareRequest,
     PrepareResponse,
     WorkerCommand,
@@ -69,7 +73,7 @@ class ControlServicer(WorkerControlServicer):
         signature = Signature(
             inputs=map(_spec, profile.signature.inputs), outputs=map(_spec, profile.signature.outputs)
         )
-        return PrepareResponse(prepared=name, signature=signature, profile=profile.to_json().encode())
+        return PrepareResponse(prepared=name, signature=signature, costs=profile.to_json().encode())
 
     async def Cut(self, request: CutRequest, context: Context) -> CutResponse:  # noqa: N802 - the protocol's name
         """Cuts a prepared model.
@@ -80,6 +84,14 @@ class ControlServicer(WorkerControlServicer):
         """
         made = await self._preparations.cut(request.prepared, request.cuts)
         return CutResponse(partitions=map(_partition, made))
+
+    async def MeasureLinks(self, request: MeasureLinksRequest, context: Context) -> MeasureLinksResponse:  # noqa: N802 - the protocol's name
+        """Measures the way from here to other workers."""
+        raise NotImplementedError
+
+    async def Echo(self, request: EchoRequest, context: Context) -> EchoResponse:  # noqa: N802 - the protocol's name
+        """Answers at once, whatever came."""
+        return EchoResponse()
 
     async def _obey(self, commands: AsyncIterator[WorkerCommand], feed: EventFeed) -> None:
         async for command in commands:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
-from onnxmesh.planning.profile import GraphProfile
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack
 from onnxmesh.store.threads import in_thread
@@ -27,7 +27,7 @@ MAX_PREPARED = 4
 @dataclass(slots=True)
 class _Prepared:
     folder: Path
-    profile: GraphProfile
+    profile: GraphCosts
     artefacts: list[Artefact] = field(default_factory=list)
 
 
@@ -62,7 +62,7 @@ class Preparations:
 
     async def prepare(
         self, model: Artefact, sources: Sequence[str], optimisation: str
-    ) -> tuple[str, GraphProfile]:
+    ) -> tuple[str, GraphCosts]:
         """Fetches, checks, optimises and describes a model, or finds that it did so lately.
 
         A call that is given up takes the work with it and leaves nothing behind.
@@ -106,7 +106,7 @@ class Preparations:
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
             text = await self._workshop.prepare(str(source / file.path), str(folder / "work"), optimisation)
             await in_thread(shutil.rmtree, source, ignore_errors=True)
-            profile = GraphProfile.from_json(text)
+            profile = GraphCosts.from_json(text)
         except BaseException:
             await in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise

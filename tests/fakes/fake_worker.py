@@ -12,7 +12,7 @@ import grpc.aio
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.errors import MeshError
-from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
 from onnxmesh.planning.signature import Signature
 from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.interceptor import ErrorInterceptor
@@ -110,9 +110,10 @@ class FakeWorker(WorkerControlServicer):
         await self.preparing.wait()
         if content in self.refuse:
             raise self.refuse[content]
-        profile = GraphProfile(
+        profile = GraphCosts(
             tuple(NodeCost(f"n{i}", "Add", 10**9, 10**6, ()) for i in range(NUM_NODES)),
             tuple(Boundary(16, 1) for _ in range(NUM_NODES - 1)),
+            (),
             (),
             Signature((), ()),
         )
@@ -121,7 +122,7 @@ class FakeWorker(WorkerControlServicer):
         return PrepareResponse(
             prepared=request.model.digest,
             signature=model_pb2.Signature(inputs=[tensor], outputs=[tensor]),
-            profile=profile.to_json().encode(),
+            costs=profile.to_json().encode(),
         )
 
     async def Cut(self, request, context):  # noqa: N802 - the protocol's name

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from onnx import helper
 
-from onnxmesh.planning.profile import GraphProfile
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.rpc.status import from_rpc_error
 from onnxmesh.v1.worker_pb2 import CutRequest, PrepareRequest
 from tests.eventually import eventually
@@ -55,7 +55,7 @@ async def test_a_model_is_prepared_cut_and_served_from_the_worker_that_cut_it(be
     """The partitions are fetched from that worker's own store."""
     maker, other = await bench.worker("a"), await bench.worker("b")
     answer = await prepared(maker, bench, skipping_mlp())
-    profile = GraphProfile.from_json(answer.profile.decode())
+    profile = GraphCosts.from_json(answer.costs.decode())
     assert [spec.name for spec in answer.signature.outputs] == ["y", "early"]
     cuts = [profile.legal_cuts[len(profile.legal_cuts) // 2]]
     made = await maker.scheduler.stub.Cut(CutRequest(prepared=answer.prepared, cuts=cuts))

@@ -10,19 +10,19 @@ from onnxmesh.graph.analyse import analyse
 from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.optimise import optimise
 from onnxmesh.ids import Digest
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.profile import GraphProfile
 from onnxmesh.planning.tensor_spec import TensorSpec
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node
 
 
-def profile_of(tmp_path, made, level=OptimisationLevel.NONE, **options) -> GraphProfile:
+def profile_of(tmp_path, made, level=OptimisationLevel.NONE, **options) -> GraphCosts:
     onnx.save(made, tmp_path / "m.onnx")
     return analyse(optimise(tmp_path / "m.onnx", tmp_path / "out", level), **options)
 
 
-def zoo_profile(tmp_path, name, level=OptimisationLevel.NONE) -> GraphProfile:
+def zoo_profile(tmp_path, name, level=OptimisationLevel.NONE) -> GraphCosts:
     return profile_of(tmp_path, ZOO[name].make(), level)
 
 

@@ -16,8 +16,10 @@ from onnxmesh.graph.digest import describe_file, listing_digest
 from onnxmesh.graph.optimise import optimise
 from onnxmesh.graph.staging import written_aside
 from onnxmesh.ids import Digest
+from onnxmesh.planning.cluster import Cluster, DeviceKind
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import plan_cuts
+from onnxmesh.planning.plan import Demand
+from onnxmesh.planning.planner import make_plan
 from tests.zoo import ZOO
 
 PROVENANCE = Provenance(Digest("ab" * 32), "extended", "onnxmesh 1.2.3")
@@ -81,7 +83,7 @@ def test_large_weights_are_written_beside(optimised, tmp_path):
     """Of ResNet-50, the part with more than 64 MiB has a file of weights, aligned to pages; the other has none."""
     path = optimised("resnet50")
     profile = analyse(path)
-    plan = plan_cuts(profile, 2)
+    plan = make_plan(profile, Cluster((DeviceKind("worker", 2),)), Demand(num_stages=2))
     partitions = cut(path, plan.cuts, tmp_path / "out", PROVENANCE)
     names = [[file.path for file in partition.files] for partition in partitions]
     assert names == [["model.onnx"], ["model.onnx", "model.weights"]]

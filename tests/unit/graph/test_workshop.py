@@ -12,8 +12,8 @@ from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Ove
 from onnxmesh.graph.chain import Chain
 from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.partition import PARTITIONS, partitions_from_json
-from onnxmesh.planning.profile import GraphProfile
 from tests.zoo import ZOO
 
 
@@ -26,7 +26,7 @@ def child():
 def test_a_child_prepares_and_cuts(child, tmp_path):
     """Strings in, strings out; the partitions lie under the work folder with their plan."""
     source, work = ZOO["branching_cnn"].build(tmp_path), tmp_path / "work"
-    profile = GraphProfile.from_json(child.submit(prepare, str(source), str(work), "extended").result())
+    profile = GraphCosts.from_json(child.submit(prepare, str(source), str(work), "extended").result())
     cuts = list(profile.legal_cuts[:2])
     partitions = partitions_from_json(child.submit(cut_prepared, str(work), cuts).result())
     assert [partition.end for partition in partitions[:-1]] == cuts

@@ -16,9 +16,11 @@ from onnxmesh.graph.session import StageSession
 from onnxmesh.graph.source import check_source
 from onnxmesh.graph.value_types import ValueType
 from onnxmesh.ids import Digest
+from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import plan_cuts
-from onnxmesh.planning.profile import GraphProfile
+from onnxmesh.planning.plan import Demand
+from onnxmesh.planning.planner import make_plan
 from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
 
@@ -33,7 +35,7 @@ class Prepared:
 
     optimised: Path
     types: dict[str, ValueType]
-    profile: GraphProfile
+    profile: GraphCosts
     feeds: list[dict[str, Tensor]]
     answers: list[dict[str, Tensor]]
 
@@ -49,7 +51,7 @@ def prepare(tmp_path_factory):
             check_source(source)
             optimised = optimise(source, folder / "work", level)
             types = types_of(optimised)
-            profile = GraphProfile.from_json(analyse(optimised, types=types).to_json())
+            profile = GraphCosts.from_json(analyse(optimised, types=types).to_json())
             feeds = [ZOO[name].tensors(seed, batch) for seed, batch in [(1, 1), (2, 3)]]
             whole = StageSession(source, level=level)
             ready[name, level] = Prepared(optimised, types, profile, feeds, [whole.run(f) for f in feeds])
@@ -78,7 +80,7 @@ def assert_chain_equals_whole(prepared: Prepared, cuts: tuple[int, ...], out: Pa
 def test_planned_cuts_change_no_bit(prepare, tmp_path, name, stages, level):
     """Cut by the planner in 1 to 4 stages, a model answers as the whole at that level, bit for bit."""
     prepared = prepare(name, level)
-    plan = plan_cuts(prepared.profile, stages)
+    plan = make_plan(prepared.profile, Cluster((DeviceKind("worker", stages),)), Demand(num_stages=stages))
     assert len(plan.stages) == stages
     assert_chain_equals_whole(prepared, plan.cuts, tmp_path / "out")
 
@@ -114,7 +116,7 @@ def test_nothing_is_sent_that_need_not_be(prepare, tmp_path, name):
     """A stage takes only what is alive before it, and gives only what somebody needs."""
     prepared = prepare(name, OptimisationLevel.EXTENDED)
     stages = min(ZOO[name].max_stages, 4)
-    plan = plan_cuts(prepared.profile, stages)
+    plan = make_plan(prepared.profile, Cluster((DeviceKind("worker", stages),)), Demand(num_stages=stages))
     partitions = cut(prepared.optimised, plan.cuts, tmp_path / "out", PROVENANCE, prepared.types)
     alive = {spec.name for spec in prepared.profile.signature.inputs}
     for partition in partitions:

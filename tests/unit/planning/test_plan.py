@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
 from onnxmesh.planning.plan import plan_cuts
-from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
 from onnxmesh.planning.signature import Signature
 
 PLAIN = DeviceSpeed(
@@ -26,7 +26,7 @@ def profile(flops, boundary_bytes=None, illegal=(), weights=None, weight_bytes=(
     count = len(flops)
     sizes = boundary_bytes or [1] * (count - 1)
     uses = weights or [()] * count
-    return GraphProfile(
+    return GraphCosts(
         nodes=tuple(NodeCost(f"n{i}", "Op", flops[i], 0, tuple(uses[i])) for i in range(count)),
         boundaries=tuple(
             Boundary(size, 1, "a sequence" if p in illegal else None) for p, size in enumerate(sizes, start=1)
@@ -94,7 +94,7 @@ def test_no_stage_is_no_plan(num_stages):
 
 def test_a_graph_without_nodes_is_one_stage():
     """A model whose outputs are its inputs is served too."""
-    empty = GraphProfile((), (), (), Signature((), ()))
+    empty = GraphCosts((), (), (), Signature((), ()))
     plan = plan_cuts(empty, None)
     assert plan.cuts == ()
     assert len(plan.stages) == 1
@@ -157,7 +157,7 @@ def test_a_graph_of_five_thousand_nodes_is_planned():
     large = profile(flops, [rng.randrange(1, 10**6) for _ in range(4999)])
     plan = plan_cuts(large, 8)
     assert len(plan.stages) == 8
-    assert plan == plan_cuts(GraphProfile.from_json(large.to_json()), 8)
+    assert plan == plan_cuts(GraphCosts.from_json(large.to_json()), 8)
     assert plan.bottleneck_s < 1.2 * sum(stage.cost_s for stage in plan.stages) / 8
 
 

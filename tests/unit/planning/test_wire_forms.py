@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import Digest
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
 from onnxmesh.planning.partition import Partition, PartitionFile, partitions_from_json, partitions_to_json
-from onnxmesh.planning.profile import Boundary, GraphProfile, NodeCost
 from onnxmesh.planning.signature import Signature
 from onnxmesh.planning.tensor_spec import TensorSpec
 
@@ -29,7 +29,9 @@ def profiles(draw):
     count = max(0, len(nodes) - 1)
     boundary = st.builds(Boundary, figures, st.integers(0, 9), st.none() | names)
     boundaries = draw(st.lists(boundary, min_size=count, max_size=count))
-    return GraphProfile(tuple(nodes), tuple(boundaries), draw(st.lists(figures).map(tuple)), draw(signatures))
+    return GraphCosts(
+        tuple(nodes), tuple(boundaries), draw(st.lists(figures).map(tuple)), (), draw(signatures)
+    )
 
 
 partitions = st.builds(
@@ -49,7 +51,7 @@ partitions = st.builds(
 @given(profiles())
 def test_profiles_come_back(profile):
     """What the scheduler reads is what the worker measured."""
-    assert GraphProfile.from_json(profile.to_json()) == profile
+    assert GraphCosts.from_json(profile.to_json()) == profile
 
 
 @given(st.lists(partitions, max_size=3))
@@ -58,11 +60,11 @@ def test_partitions_come_back(made):
     assert partitions_from_json(partitions_to_json(made)) == made
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"format":2}', '{"format":1,"nodes":[[1]]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"format":3}', '{"format":2,"nodes":[[1]]}'])
 def test_other_text_is_no_profile(text):
     """A damaged profile is data loss, not a crash."""
-    with pytest.raises(CorruptData, match="not a graph profile"):
-        GraphProfile.from_json(text)
+    with pytest.raises(CorruptData, match="not the costs of a graph"):
+        GraphCosts.from_json(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", "[1]", "[{}]", '{"a":1}'])
@@ -75,4 +77,4 @@ def test_other_text_is_no_list_of_partitions(text):
 def test_a_profile_counts_its_boundaries():
     """A profile that does not fit together cannot be made."""
     with pytest.raises(ValueError, match="2 nodes have 0 boundaries"):
-        GraphProfile((NodeCost("a", "A", 1, 1, ()),) * 2, (), (), Signature((), ()))
+        GraphCosts((NodeCost("a", "A", 1, 1, ()),) * 2, (), (), (), Signature((), ()))

@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from onnxmesh.errors import InvalidModel, InvalidPlan, NotFound
-from onnxmesh.planning.profile import GraphProfile
+from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.signature import Signature
 from onnxmesh.store.folder import pack
 from services.worker.model_cache import ModelCache
 from services.worker.preparations import Preparations
 from services.worker.workshop import Workshop
 
-PROFILE = GraphProfile((), (), (), Signature((), ())).to_json()
+PROFILE = GraphCosts((), (), (), (), Signature((), ())).to_json()
 
 
 class PretendedWorkshop:
@@ -66,7 +66,7 @@ async def test_a_model_is_prepared_once_for_each_level(cache, model, tmp_path):
     workshop = PretendedWorkshop()
     preparations = Preparations(cache, workshop)
     first, _ = await preparations.prepare(model, [], "all")
-    assert await preparations.prepare(model, [], "all") == (first, GraphProfile.from_json(PROFILE))
+    assert await preparations.prepare(model, [], "all") == (first, GraphCosts.from_json(PROFILE))
     pack(tmp_path / "model", cache.blobs)
     other, _ = await preparations.prepare(model, [], "basic")
     assert other != first
