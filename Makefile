@@ -12,11 +12,11 @@ READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
 
 ##@ Use it
-.PHONY: help demo up down bench
+.PHONY: help demo up down bench bench-plan
 help: ## what you can do here
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
 demo: $(READY) ## cut a trained model over two workers, classify real files, compare bit for bit
@@ -30,6 +30,9 @@ down: ## stop the containers that `docker compose up` started
 
 bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime in process (ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-plan: $(READY) ## the planner's promises against what is measured (ARGS="--quick", "--only cuts")
+	@$(BIN)/python -m benchmarks.plan $(ARGS)
 
 ##@ Work on it
 .PHONY: setup test check lint type imports stubs protos format lock clean

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
-import os
-import platform
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import grpc
-import onnxruntime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks import in_process, mesh
+from benchmarks.machine import describe_machine, result_file
 from benchmarks.models import BenchModel, bench_models
 
 IN_FLIGHT = (1, 8, 32)
 LAYOUTS = ((1, 1), (1, 2), (2, 1))
 """Stages and replicas, on two workers."""
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def measure(seconds: float, num_runs: int, only: list[str]) -> list[dict[str, object]]:
@@ -116,28 +110,14 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds, num_runs = (0.5, 1) if arguments.quick else (arguments.seconds, arguments.runs)
     rows = measure(seconds, num_runs, arguments.only)
-    machine = {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
-        "grpcio": grpc.__version__,
-    }
+    machine = describe_machine()
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table(rows))
     console.print(" · ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
-    out = arguments.out or RESULTS / f"{machine['date'][:10]}-cpu.json"
+    out = arguments.out or result_file("cpu")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"machine": machine, "seconds": seconds, "rows": rows}, indent=1) + "\n")
     console.print(f"written: {out}", highlight=False)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""What a benchmark ran on, and where its figures go."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from pathlib import Path
+
+import grpc
+import onnxruntime
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe_machine() -> dict[str, object]:
+    """Returns date, hardware and versions."""
+    return {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "grpcio": grpc.__version__,
+    }
+
+
+def result_file(what: str) -> Path:
+    """Returns where today's figures of that kind are kept."""
+    return RESULTS / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{what}.json"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,1 @@
+"""`make bench-plan`: what the planner promises, held against what is measured."""

@@ -1,0 +1,79 @@
+"""What it takes to cut a model of 4 GB with external data: time and memory of the command, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+WIDTH = 4096
+NUM_LAYERS = 64
+"""Of 64 MiB each: 4 GiB."""
+NUM_STAGES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BigCut:
+    """One run of `onnxmesh split`.
+
+    Attributes:
+        mode: `exact` or `portable`.
+        weight_bytes: Of the model.
+        seconds: From start to end of the command.
+        peak_bytes: Largest resident memory of its process.
+    """
+
+    mode: str
+    weight_bytes: int
+    seconds: float
+    peak_bytes: int
+
+
+def build(folder: Path, num_layers: int = NUM_LAYERS) -> Path:
+    """Writes a chain of MatMul and Tanh whose weights, all different, lie in a file beside it."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((WIDTH, WIDTH), dtype=np.float32) / 64
+    nodes, initialisers, last = [], [], "x"
+    with (folder / "big.data").open("wb") as data:
+        for layer in range(num_layers):
+            weight[0, 0] = layer
+            tensor = TensorProto(name=f"w{layer}", data_type=TensorProto.FLOAT, dims=weight.shape)
+            tensor.data_location = TensorProto.EXTERNAL
+            entries = {"location": "big.data", "offset": data.tell(), "length": weight.nbytes}
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=str(value))
+            data.write(weight.data)
+            initialisers.append(tensor)
+            nodes.append(helper.make_node("MatMul", [last, tensor.name], [f"m{layer}"]))
+            nodes.append(helper.make_node("Tanh", [f"m{layer}"], [f"t{layer}"]))
+            last = f"t{layer}"
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", WIDTH]) for name in ("x", last))
+    graph = helper.make_graph(nodes, "big", [x], [y], initialisers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = folder / "big.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def cut(model: Path, out: Path, mode: str) -> BigCut:
+    """Runs the command and watches it."""
+    os.sync()  # what building the model left to the disk is not the command's
+    command = [sys.executable, "-m", "onnxmesh.cli", "split", str(model), f"--out={out}"]
+    command += [f"--stages={NUM_STAGES}", f"--mode={mode}", "--json"]
+    began = perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # Not `wait`: only this call tells what one child used.
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = perf_counter() - began
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    weight_bytes = (model.parent / "big.data").stat().st_size
+    return BigCut(mode, weight_bytes, seconds, usage.ru_maxrss * 1024)

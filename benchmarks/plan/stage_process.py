@@ -1,0 +1,51 @@
+"""One stage in a process of its own, as a worker holds it: `python -m benchmarks.plan.stage_process`.
+
+Lines of JSON in, lines of JSON out: `{"folder", "feeds"}` loads a partition and answers with the memory that it took;
+`{"seconds"}` runs it in a loop for so long and answers with the median time of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import statistics
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from onnxmesh.graph.session import StageSession
+
+WARM_UPS = 2
+
+
+def main() -> None:
+    """Answers until standard input ends."""
+    session, feeds = None, {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "folder" in asked:
+            session = None
+            feeds = pickle.loads(Path(asked["feeds"]).read_bytes())
+            before = _peak_bytes()
+            session = StageSession(Path(asked["folder"]))
+            for _ in range(WARM_UPS):
+                session.run(feeds)
+            answer = {"peak_bytes": _peak_bytes() - before}
+        else:
+            assert session is not None
+            times = []
+            end = perf_counter() + asked["seconds"]
+            while (began := perf_counter()) < end or not times:
+                session.run(feeds)
+                times.append(perf_counter() - began)
+            answer = {"median_s": statistics.median(times), "num_runs": len(times)}
+        print(json.dumps(answer), flush=True)
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

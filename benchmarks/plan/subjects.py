@@ -1,0 +1,85 @@
+"""The models that plans are held against, prepared and profiled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxmesh.graph.device_benchmark import measure_device
+from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
+from onnxmesh.planning.plan import Demand, Plan
+from onnxmesh.planning.planner import make_plan
+from onnxmesh.planning.profile import Profile
+from onnxmesh.tensors.tensor import Tensor
+from tests.zoo import ZOO
+
+LEVEL = OptimisationLevel.ALL
+PROFILE_S = 6.0
+SUBJECTS = ("resnet50", "transformer")
+"""Names in the zoo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model on its way to partitions.
+
+    Attributes:
+        name: In the zoo.
+        source: The model's file.
+        work: What `prepare` left.
+        feeds: One set of inputs, at the shapes that plans are made for.
+        costs: Of its graph.
+        profile: Measured here.
+        kind: Devices like one thread of this machine.
+    """
+
+    name: str
+    source: Path
+    work: Path
+    feeds: Mapping[str, Tensor]
+    costs: GraphCosts
+    profile: Profile
+    kind: DeviceKind
+
+    def cluster(self, num_devices: int) -> Cluster:
+        """Returns that many one-thread devices of this machine."""
+        kind = self.kind
+        return Cluster((DeviceKind(kind.name, num_devices, kind.speed, profile=kind.profile),))
+
+    def plan(self, num_stages: int, *, measured: bool) -> Plan:
+        """Returns the planner's cut, from the profile or from estimates alone."""
+        demand = Demand(num_stages=num_stages)
+        return make_plan(self.costs, self.cluster(num_stages), demand, self.profile if measured else None)
+
+    def cut(self, cuts: Sequence[int]) -> tuple[Path, list[Partition]]:
+        """Cuts the model there; returns the folder of the partitions and what they promise."""
+        answer = json.loads(cut_prepared(str(self.work), cuts))
+        return self.work / PARTITIONS, partitions_from_json(json.dumps(answer["partitions"]))
+
+
+def prepared(name: str, folder: Path) -> Subject:
+    """Builds, prepares and profiles a model of the zoo at batch 1."""
+    model = ZOO[name]
+    source = model.build(folder)
+    work = folder / f"{name}-work"
+    speed = measure_device()
+    feeds = model.tensors(seed=0, batch=1)
+    shapes = {"batch": 1, "inputs": {name: list(tensor.shape) for name, tensor in feeds.items()}}
+    answer = json.loads(
+        prepare(str(source), str(work), LEVEL.value, shapes=shapes, profile_s=PROFILE_S, device="this")
+    )
+    return Subject(
+        name,
+        source,
+        work,
+        feeds,
+        GraphCosts.from_json(answer["costs"]),
+        Profile.from_json(answer["profile"]),
+        DeviceKind("this", 2, speed, profile="this"),
+    )
