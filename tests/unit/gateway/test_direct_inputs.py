@@ -83,9 +83,8 @@ async def test_a_first_stage_that_reads_no_input_gets_an_activation_without_tens
 async def test_a_part_that_cannot_be_sent_moves_the_whole_request_to_another_replica(broken):
     """The workers that got their part of the attempt are told to drop it, and all parts are sent anew."""
     bench = Bench(*"abcde")
-    routed(bench, *"abc")
+    routed(bench, "a", "bd", "ce")
     bench.peers.streams[broken].broken = True
-    bench.routes("a", "bd", "ce", inputs=SPECS, direct=DIRECT)
     # The broken replica is the less loaded one, so it is picked first.
     for worker in {"b", "c", "d", "e"} - {broken}:
         bench.report_load(worker, 1 if worker in "de" else 0)
