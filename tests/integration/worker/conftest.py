@@ -29,7 +29,7 @@ class Worker:
     address: str
     scheduler: object
     stop: object
-    kill: object
+    kill: object = None
 
     def hop(self, stage):
         return stage, self.id, self.address
