@@ -113,8 +113,9 @@ async def test_the_death_of_a_worker_that_holds_a_waiting_part_moves_the_request
             arrays = inputs(1000)
             answer = asyncio.ensure_future(answered(gateway, arrays))
             await eventually(lambda: loads["b1"].in_flight_bytes == 4000)
-            gateway.scheduler.publish(routed([a], [b1, b2], [c]))
-            await eventually(lambda: loads["b2"].resident_bytes)
+            # Once the gateway knows of the other model, it knows of the other replica.
+            marker = routed_model([[(a.id, a.address)]], name="marker")
+            await gateway.publish(routed([a], [b1, b2], [c]), marker)
             await b1.kill()
             await eventually(lambda: len(a.activations) == 2)
             assert [key.attempt for key in a.cancels] == [0]
