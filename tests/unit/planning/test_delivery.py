@@ -43,6 +43,12 @@ def test_a_small_input_is_carried():
     assert boundaries(plan) == [11, 11, 11, 0]
 
 
+def test_of_equals_carrying_is_taken():
+    """Four hops of 10 bytes are 40 s; so are 10 bytes and a message of 30 s."""
+    assert direct(plan_with(InputUse("mask", 10, (3,)), latency_s=30.0)) == [()] * 4
+    assert direct(plan_with(InputUse("mask", 10, (3,)), latency_s=29.0)) == [(), (), (), ("mask",)]
+
+
 def test_an_input_that_every_stage_reads_is_carried():
     """Sent directly it would take as many transfers, and messages besides."""
     plan = plan_with(InputUse("mask", 100, (0, 1, 2, 3)))

@@ -175,6 +175,12 @@ def test_the_heavy_stage_gets_the_replicas():
     assert plan.period_s == pytest.approx(10.0)
 
 
+def test_a_device_that_brings_nothing_stays_spare():
+    """A model that takes no time is not made faster by copies."""
+    plan = make_plan(graph([0, 0]), cluster(kind(count=3)), Demand(replicas=None))
+    assert devices_of(plan) == [{"box": 1}]
+
+
 def test_replicas_are_of_one_kind_if_they_can_be():
     """Three of each: two stages in three replicas do not mix."""
     devices = cluster(kind("a", 3), kind("b", 3, speed=2.0))
