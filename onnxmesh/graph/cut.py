@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnxmesh.errors import InvalidModel, InvalidPlan
 from onnxmesh.graph.analyse import spec_of, types_of
 from onnxmesh.graph.crossing import Crossing
-from onnxmesh.graph.direct_inputs import direct_inputs
 from onnxmesh.graph.digest import describe_file, listing_digest
+from onnxmesh.graph.direct_inputs import direct_inputs
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF
 from onnxmesh.graph.node_cost import weight_bytes
 from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES

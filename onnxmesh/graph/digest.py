@@ -11,7 +11,6 @@ from pathlib import Path
 from onnxmesh.ids import Digest
 from onnxmesh.planning.partition import PartitionFile
 
-
 _BUFFER_BYTES = 4 * 1024 * 1024
 
 

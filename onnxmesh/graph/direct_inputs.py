@@ -9,9 +9,7 @@ from onnxmesh.errors import InvalidPlan
 from onnxmesh.graph.row import Row, name_of
 
 
-def direct_inputs(
-    row: Row, bounds: Sequence[int], wanted: Sequence[Sequence[str]]
-) -> list[tuple[str, ...]]:
+def direct_inputs(row: Row, bounds: Sequence[int], wanted: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Returns the direct inputs of each stage in the model's order, after checking that they make sense.
 
     An input is either direct for every stage after the first that reads it, or carried to all of them. An output

@@ -40,7 +40,9 @@ def make_constants_dense(nodes: Iterable[onnx.NodeProto], folder: Path) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
                 dense = _dense(attribute.sparse_tensor, folder)
-                attribute.CopyFrom(onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=dense))
+                attribute.CopyFrom(
+                    onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=dense)
+                )
             if attribute.HasField("g"):
                 make_dense(attribute.g, folder)
             for subgraph in attribute.graphs:

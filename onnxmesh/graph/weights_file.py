@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxmesh.graph.file_ranges import copy_range
+from onnxmesh.graph.row import name_of
 from onnxmesh.ids import Digest
 from onnxmesh.planning.partition import PartitionFile
 
@@ -79,7 +80,13 @@ def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]
             if source is not None:
                 taken[source] = segment
         value.const_value = ir.ExternalTensor(
-            name, segment.offset, num_bytes, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=home
+            name,
+            segment.offset,
+            num_bytes,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=name_of(value),
+            base_dir=home,
         )
     return segments
 
@@ -110,9 +117,7 @@ def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int]
     return str(tensor.path), tensor.offset or 0, num_bytes
 
 
-def _copied(
-    segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack
-) -> Iterator[int]:
+def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack) -> Iterator[int]:
     """Copies a tensor in pieces; after each it yields the end of what is there. Leaves the target's position alone."""
     place = _range_of(segment.tensor, segment.num_bytes)
     if place is None:
@@ -126,12 +131,10 @@ def _copied(
         return
     path, offset, _ = place
     if path not in sources:
-        sources[path] = opened.enter_context(Path(path).open("rb", buffering=0))
+        sources[path] = opened.enter_context(FileIO(path))
     for start in range(0, segment.num_bytes, _PIECE_BYTES):
         length = min(_PIECE_BYTES, segment.num_bytes - start)
-        copy_range(
-            sources[path].fileno(), target.fileno(), offset + start, segment.offset + start, length
-        )
+        copy_range(sources[path].fileno(), target.fileno(), offset + start, segment.offset + start, length)
         yield segment.offset + start + length
 
 
