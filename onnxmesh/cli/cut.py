@@ -98,8 +98,8 @@ def verify(
         typer.Option(
             min=0.0,
             help="Largest difference to accept, relative to the largest magnitude in its output; 0: bit for bit. "
-            "Without it the plan's own: 0 if cut in exact mode; portable: 1e-4, or 2e-2 where numbers of 16 "
-            "bits or fewer are computed.",
+            "Without it what the plan accepts: 0 for exact; portable 1e-4, or 2e-2 where half precision or "
+            "8-bit integers are computed, 0.25 with still fewer bits.",
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Number of random inputs to try.")] = 3,

@@ -22,7 +22,7 @@ from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES
 from onnxmesh.graph.row import Row, load_graph, name_of, put_in_row
 from onnxmesh.graph.staging import written_aside
 from onnxmesh.graph.value_types import ValueType
-from onnxmesh.graph.weights_file import move_out, write_weights
+from onnxmesh.graph.weights_file import in_memory, move_out, write_weights
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.partition import Partition
@@ -217,7 +217,9 @@ def _write(piece: _Piece, folder: Path, index: int, types: Mapping[str, ValueTyp
         segments = move_out(initializers, home, _WEIGHTS)
         files.append(write_weights(home / _WEIGHTS, segments))
     else:
-        stage = ir.external_data.load_to_model(stage)
+        for value in initializers:
+            if value.const_value is not None:
+                value.const_value = in_memory(value.const_value)
     ir.save(stage, home / "model.onnx", format="protobuf")
     files.insert(0, describe_file(home, "model.onnx"))
     return Partition(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from onnxmesh.graph.file_ranges import copy_range
@@ -48,6 +49,23 @@ class Segment:
         return self.offset + self.num_bytes
 
 
+def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Returns a tensor whose bytes are here: itself, or a copy of what lies in a file.
+
+    onnx-ir would not read files with several hard links.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if not isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    proto = onnx.TensorProto(name=tensor.name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    with Path(tensor.path).open("rb") as file:
+        file.seek(tensor.offset or 0)
+        proto.raw_data = file.read(int(tensor.nbytes))
+    return ir.from_proto(proto)
+
+
 def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]:
     """Makes large initialisers refer to a file of weights that is still to be written, and returns its layout.
 
@@ -68,8 +86,7 @@ def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]
             continue
         num_bytes = int(tensor.nbytes)
         if num_bytes < MIN_BYTES:
-            if isinstance(tensor, ir.ExternalTensor):
-                value.const_value = ir.external_data.convert_tensors_from_external([tensor])[0]
+            value.const_value = in_memory(tensor)
             continue
         source = _range_of(tensor, num_bytes)
         segment = None if source is None else taken.get(source)
