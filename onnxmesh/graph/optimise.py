@@ -10,7 +10,7 @@ import onnxruntime
 
 from onnxmesh.errors import InvalidModel
 from onnxmesh.graph.external_data import locations_to_share, share_files, tensors_of
-from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.runtime_errors import readable_of
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
 from onnxmesh.planning.optimisation_level import OptimisationLevel
@@ -93,7 +93,8 @@ def _save_optimised(source: Path, target: Path, level: OptimisationLevel, weight
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         for path in beside:
             path.unlink(missing_ok=True)
-        raise InvalidModel(f"ONNX Runtime cannot load '{source.name}': {readable(error)}") from error
+        reason = readable_of(error, load_structure(source))
+        raise InvalidModel(f"ONNX Runtime cannot load '{source.name}': {reason}") from error
 
 
 def weight_bytes_of(model: onnx.ModelProto, *, external: bool = True) -> int:

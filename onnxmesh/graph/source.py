@@ -8,11 +8,14 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.cycle import find_cycle
 from onnxmesh.graph.digest import describe_file, describe_files, listing_digest
 from onnxmesh.graph.element_types import DATATYPE_OF, element_type_name
 from onnxmesh.graph.external_data import check_external, external_tensors, tensors_of
+from onnxmesh.graph.node_name import described
 from onnxmesh.ids import Digest
 
+_LONGEST = 500
 _OF_RUNTIME = frozenset({"SimplifiedLayerNormalization"})
 """Operators that ONNX Runtime knows as if they were ONNX's."""
 _RUNTIME_DOMAIN = "com.microsoft"
@@ -52,6 +55,9 @@ def check_source(path: Path) -> None:
     try:
         onnx.checker.check_model(checkable(model, path))
     except onnx.checker.ValidationError as error:
+        if cycle := find_cycle(model.graph):
+            way = ", ".join(map(described, cycle))
+            raise InvalidModel(f"'{path.name}' has a cycle: {way[:_LONGEST]}") from error
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
@@ -134,4 +140,4 @@ def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
 
 def _first_lines(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:3])[:500]
+    return " ".join(lines[:3])[:_LONGEST]
