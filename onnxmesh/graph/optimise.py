@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.external_data import locations_to_share, share_files, tensors_of
+from onnxmesh.graph.external_data import external_tensors, locations_to_share, share_files, tensors_of
 from onnxmesh.graph.runtime_errors import readable_of
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
@@ -61,8 +61,9 @@ def optimise(source: Path, out_folder: Path, level: OptimisationLevel) -> Path:
             pass
         for location in shared:
             (out_folder / location).unlink()
-    large = weight_bytes_of(model) > LARGE_WEIGHT_BYTES
-    _save_optimised(source, target, level, weights="optimised.weights" if large else None)
+    # Names of files beside the source would mean nothing beside the target.
+    outside = bool(external_tensors(model)) or weight_bytes_of(model) > LARGE_WEIGHT_BYTES
+    _save_optimised(source, target, level, weights="optimised.weights" if outside else None)
     return target
 
 

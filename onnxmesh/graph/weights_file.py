@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from onnxmesh.graph.file_ranges import copy_range
+from onnxmesh.graph.file_ranges import copy_range, pieces
 from onnxmesh.graph.row import name_of
 from onnxmesh.ids import Digest
 from onnxmesh.planning.partition import PartitionFile
@@ -26,7 +26,6 @@ MIN_BYTES = 512
 """Smaller tensors stay in the model."""
 
 _PIECE_BYTES = 16 * 1024 * 1024
-_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +116,16 @@ def write_weights(path: Path, segments: Sequence[Segment]) -> PartitionFile:
         OSError: A source cannot be read, or the disk is full.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
     size = segments[-1].end if segments else 0
+    done = 0
     with path.open("w+b", buffering=0) as target, ExitStack() as opened:
         sources: dict[str, FileIO] = {}
         os.ftruncate(target.fileno(), size)
         for segment in segments:
             for end in _copied(segment, target, sources, opened):
-                _hash(digest, buffer, target, end)
+                for piece in pieces(target.fileno(), done, end):
+                    digest.update(piece)
+                done = end
     return PartitionFile(path.name, Digest(digest.hexdigest()), size)
 
 
@@ -135,15 +136,13 @@ def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int]
 
 
 def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack) -> Iterator[int]:
-    """Copies a tensor in pieces; after each it yields the end of what is there. Leaves the target's position alone."""
+    """Copies a tensor in pieces; after each it yields the end of what is there."""
     place = _range_of(segment.tensor, segment.num_bytes)
     if place is None:
-        position = target.tell()
         target.seek(segment.offset)
         data = memoryview(segment.tensor.tobytes())
         while data:
             data = data[target.write(data) :]
-        target.seek(position)
         yield segment.end
         return
     path, offset, _ = place
@@ -153,12 +152,3 @@ def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened
         length = min(_PIECE_BYTES, segment.num_bytes - start)
         copy_range(sources[path].fileno(), target.fileno(), offset + start, segment.offset + start, length)
         yield segment.offset + start + length
-
-
-def _hash(digest: hashlib._Hash, buffer: memoryview, target: FileIO, end: int) -> None:
-    """Takes what lies between the target's position and `end` into the digest."""
-    while (left := end - target.tell()) > 0:
-        read = target.readinto(buffer[: min(len(buffer), left)])
-        if not read:
-            raise OSError("a file of weights became shorter while it was written")
-        digest.update(buffer[:read])
