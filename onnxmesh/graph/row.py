@@ -80,6 +80,8 @@ class Row:
 
         Together they are twice as many as there are values, however many are alive at a time.
         """
+        if not self.nodes:
+            return
         born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         for value, first in self.born.items():
