@@ -29,7 +29,7 @@ class RowNode:
         node: The node of the graph.
         reads: What it needs of other nodes and of the model's inputs, for its subgraphs too, in order.
         writes: Its outputs that something needs.
-        weights: The initialisers that it reads, itself or through constant nodes.
+        weights: The initialisers that it reads, itself or through constant nodes, and those of its subgraphs.
     """
 
     node: ir.Node
@@ -75,17 +75,23 @@ class Row:
             if born <= position and self.last_use[value] >= position
         ]
 
-    def alive_at_each(self) -> Iterator[tuple[int, list[ir.Value]]]:
-        """Yields position and `alive(position)` for 1 to n - 1, in time linear in what is alive."""
-        waiting = list(self.born.items())
-        current: list[ir.Value] = []
-        taken = 0
-        for position in range(1, len(self.nodes)):
-            while taken < len(waiting) and waiting[taken][1] <= position:
-                current.append(waiting[taken][0])
-                taken += 1
-            current = [value for value in current if self.last_use[value] >= position]
-            yield position, current
+    def changes(self) -> Iterator[tuple[list[ir.Value], list[ir.Value]]]:
+        """Yields for each position from 1 to n - 1 the values that are alive there and were not before, and the reverse.
+
+        Together they are twice as many as there are values, however many are alive at a time.
+        """
+        if not self.nodes:
+            return
+        born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        for value, first in self.born.items():
+            start, last = max(first, 1), self.last_use[value]
+            if last < start:
+                continue
+            born[start].append(value)
+            if last < len(self.nodes):
+                gone[last + 1].append(value)
+        yield from zip(born[1:-1], gone[1:-1], strict=True)
 
 
 def name_of(value: ir.Value) -> str:
@@ -100,7 +106,7 @@ def load_graph(path: Path) -> ir.Model:
         InvalidModel: The file cannot be read as a model (INVALID_ARGUMENT).
     """
     proto = load_structure(path)
-    make_dense(proto.graph)
+    make_dense(proto.graph, path.parent)
     try:
         model = ir.from_proto(proto)
     except Exception as error:
@@ -135,7 +141,8 @@ def put_in_row(model: ir.Model) -> Row:
             continue
         everything = _unique([value for value in node.inputs if value is not None] + captured.get(node, []))
         reads = tuple(value for value in everything if value not in weights_of)
-        weights = tuple(_unique([w for value in everything for w in weights_of.get(value, ())]))
+        read = [weight for value in everything for weight in weights_of.get(value, ())]
+        weights = tuple(_unique(read + _weights_inside(node)))
         if not reads and not _is_random(node):
             weights_of.update(dict.fromkeys(node.outputs, weights))
             continue
@@ -165,6 +172,16 @@ def _subgraphs(node: ir.Node) -> list[ir.Graph]:
         elif attribute.type == ir.AttributeType.GRAPHS:
             graphs.extend(attribute.as_graphs())
     return graphs
+
+
+def _weights_inside(node: ir.Node) -> list[ir.Value]:
+    """Returns the initialisers that the node's subgraphs bring, at any depth."""
+    found: list[ir.Value] = []
+    for graph in _subgraphs(node):
+        found += graph.initializers.values()
+        for inner in graph:
+            found += _weights_inside(inner)
+    return found
 
 
 def _captured(node: ir.Node, graph: ir.Graph) -> list[ir.Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
+from onnxmesh.planning.partition import PARTITIONS, Partition
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack
 from onnxmesh.store.threads import in_thread
@@ -106,7 +107,7 @@ class Preparations:
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
             text = await self._workshop.prepare(str(source / file.path), str(folder / "work"), optimisation)
             await in_thread(shutil.rmtree, source, ignore_errors=True)
-            profile = GraphCosts.from_json(text)
+            profile = GraphCosts.from_json(json.loads(text)["costs"])
         except BaseException:
             await in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
@@ -128,7 +129,8 @@ class Preparations:
         if list(cuts) != sorted(set(cuts)):
             raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
         work = prepared.folder / "work"
-        partitions = partitions_from_json(await self._workshop.cut(str(work), cuts))
+        answer = json.loads(await self._workshop.cut(str(work), cuts))
+        partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
         made = []
         for partition in partitions:
             artefact = await in_thread(
