@@ -9,7 +9,7 @@ from onnxmesh.discovery.base import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage
-from services.scheduler.placement import ModelKey
+from services.scheduler.wanted import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def build_routes(
     for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
         key = (deployment.name, deployment.version)
         stages = [
-            _stage(stage_key(*key, partition.index), routed, workers)
+            _stage(stage_key(*key, partition.index, deployment.plan.revision), routed, workers)
             for partition in deployment.plan.partitions
         ]
         if key in appeared or all(stage.replicas for stage in stages):

@@ -10,7 +10,8 @@ from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Holdings, StageState
-from services.scheduler.placement import WantedStage, WorkerView, decide
+from services.scheduler.placement import WorkerView, decide
+from services.scheduler.wanted import WantedStage
 
 WORKERS = st.sampled_from([WorkerId(name) for name in "abcde"])
 NAMES = st.sampled_from([ModelName(name) for name in "mno"])

@@ -6,7 +6,8 @@ import pytest
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import Placement, WantedStage, WorkerView, decide
+from services.scheduler.placement import Placement, WorkerView, decide
+from services.scheduler.wanted import WantedStage
 
 READY, LOADING, FAILED, EVICTING = (
     StageState.READY,

@@ -1,0 +1,30 @@
+"""How much memory workers have for stages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MEMORY_BYTES = "memory.bytes"
+"""The attribute that says how much memory a worker may use."""
+
+GPU_MEMORY_BYTES = "gpu.memory"
+"""The attribute that says how much memory its GPU has."""
+
+RESERVE_BYTES = 256 << 20
+"""What a worker's process takes beside its stages."""
+
+
+def stage_memory_bytes(attributes: Mapping[str, str]) -> int | None:
+    """Returns the memory that a worker has for stages, None where it does not say."""
+    size = attributes.get(GPU_MEMORY_BYTES if _on_gpu(attributes) else MEMORY_BYTES, "")
+    return max(0, int(size) - RESERVE_BYTES) if size.isdecimal() else None
+
+
+def memory_pool(worker: str, attributes: Mapping[str, str]) -> str:
+    """Names the memory that a worker's stages are in: workers of one host share its memory, or its GPU's."""
+    host = attributes.get("host", "")
+    return f"{host}/{'gpu' if _on_gpu(attributes) else 'host'}" if host else f"worker/{worker}"
+
+
+def _on_gpu(attributes: Mapping[str, str]) -> bool:
+    return attributes.get("device", "cpu") != "cpu"
