@@ -33,10 +33,13 @@ class RoutedStage:
     Attributes:
         key: `model/version/stage`.
         replicas: May be empty: then the model cannot answer.
+        direct_inputs: Inputs of the model that the gateway sends straight to it. Where no later stage has
+            any, all go to stage 0, which lists none then; otherwise it lists those that it is sent.
     """
 
     key: StageKey
     replicas: tuple[Replica, ...]
+    direct_inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class RoutedModel:
         input_by_name: The inputs again.
         output_by_name: The outputs again.
         gap: Number of the first stage without a replica, or None where the route is complete.
+        inputs_by_hop: Which inputs the gateway sends to which hop, hop 0 first; empty: all to hop 0.
     """
 
     name: ModelName
@@ -79,10 +83,12 @@ class RoutedModel:
     input_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     output_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     gap: int | None = field(init=False)
+    inputs_by_hop: Mapping[int, frozenset[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         gap = next((index for index, stage in enumerate(self.stages) if not stage.replicas), None)
         object.__setattr__(self, "gap", gap if self.stages else 0)
+        object.__setattr__(self, "inputs_by_hop", _inputs_by_hop(self.stages))
         object.__setattr__(self, "input_by_name", {tensor.name: tensor for tensor in self.inputs})
         object.__setattr__(self, "output_by_name", {tensor.name: tensor for tensor in self.outputs})
 
@@ -182,6 +188,16 @@ EMPTY_TABLE = RoutingTable(0, ())
 """What a gateway knows before it has heard of a scheduler."""
 
 
+def _inputs_by_hop(stages: tuple[RoutedStage, ...]) -> dict[int, frozenset[str]]:
+    if not any(stage.direct_inputs for stage in stages[1:]):
+        return {}
+    return {
+        hop: frozenset(stage.direct_inputs)
+        for hop, stage in enumerate(stages)
+        if hop == 0 or stage.direct_inputs
+    }
+
+
 def _model(model: mesh_pb2.RoutedModel) -> RoutedModel:
     return RoutedModel(
         name=ModelName(model.name),
@@ -206,4 +222,5 @@ def _stage(stage: mesh_pb2.RoutedStage) -> RoutedStage:
             Replica(WorkerId(replica.worker), replica.address, replica.generation)
             for replica in stage.replicas
         ),
+        direct_inputs=tuple(stage.direct_inputs),
     )

@@ -12,6 +12,9 @@ from onnxmesh.v1.frame_pb2 import Activation, Chunk, FrameHeader, RequestKey, Re
 DEFAULT_CHUNK_BYTES = 4 << 20
 """Messages of some MB move fastest; much larger ones block the event loops of both sides."""
 
+_Key = tuple[str, int, int]
+_Partial = tuple[Frame, list[bytearray]]
+
 
 def split(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterator[Frame]:
     """Yields `frame` itself if its payloads fit into one chunk, else its header and then Chunks.
@@ -25,6 +28,7 @@ def split(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterator[Fram
     header.CopyFrom(frame.header)
     body = _body(header)
     body.chunked = True
+    hop = _hop(body)
     yield Frame(header)
     pieces = [
         (tensor, offset)
@@ -32,21 +36,25 @@ def split(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterator[Fram
         for offset in range(0, len(payload), chunk_bytes)
     ]
     for tensor, offset in pieces:
-        chunk = Chunk(key=body.key, tensor=tensor, offset=offset, last=(tensor, offset) == pieces[-1])
+        last = (tensor, offset) == pieces[-1]
+        chunk = Chunk(key=body.key, hop=hop, tensor=tensor, offset=offset, last=last)
         piece = memoryview(frame.payloads[tensor])[offset : offset + chunk_bytes]
         yield Frame(FrameHeader(chunk=chunk), (piece,))
 
 
 class Assembler:
-    """Puts the frames of one stream together again. Belongs to that stream's reader."""
+    """Puts the frames of one stream together again. Belongs to that stream's reader.
+
+    Pieces of several frames may mix, those of one request's Activations for several hops included.
+    """
 
     def __init__(self) -> None:
-        self._partial: dict[tuple[str, int, int], tuple[Frame, list[bytearray]]] = {}
+        self._partial: dict[_Key, dict[int, _Partial]] = {}
 
     @property
     def num_partial(self) -> int:
         """Frames of which pieces are missing."""
-        return len(self._partial)
+        return sum(map(len, self._partial.values()))
 
     def feed(self, frame: Frame) -> Frame | None:
         """Takes the next frame of the stream; returns a whole one, or None while pieces are missing.
@@ -64,18 +72,19 @@ class Assembler:
             body = _body(frame.header)
             if body.chunked:
                 buffers = [bytearray() for _ in body.tensors]
-                self._partial[_identity(body.key)] = (frame, buffers)
+                self._partial.setdefault(_identity(body.key), {})[_hop(body)] = (frame, buffers)
                 return None
             _check(body, frame.payloads)
         return frame
 
     def _piece(self, frame: Frame) -> Frame | None:
         chunk = frame.header.chunk
-        entry = self._partial.get(_identity(chunk.key))
-        if entry is None:
+        key = _identity(chunk.key)
+        of_request = self._partial.get(key, {})
+        if chunk.hop not in of_request:
             # Its request was cancelled while pieces were on their way.
             return None
-        whole, buffers = entry
+        whole, buffers = of_request[chunk.hop]
         if chunk.tensor >= len(buffers) or len(frame.payloads) != 1:
             raise CorruptData(f"expected a piece of one of {len(buffers)} tensors, got tensor {chunk.tensor}")
         buffer = buffers[chunk.tensor]
@@ -86,7 +95,9 @@ class Assembler:
         buffer += frame.payloads[0]
         if not chunk.last:
             return None
-        del self._partial[_identity(chunk.key)]
+        del of_request[chunk.hop]
+        if not of_request:
+            del self._partial[key]
         header = FrameHeader()
         header.CopyFrom(whole.header)
         body = _body(header)
@@ -100,8 +111,12 @@ def _body(header: FrameHeader) -> Activation | Result:
     return header.activation if header.WhichOneof("kind") == "activation" else header.result
 
 
-def _identity(key: RequestKey) -> tuple[str, int, int]:
+def _identity(key: RequestKey) -> _Key:
     return key.origin, key.number, key.attempt
+
+
+def _hop(body: Activation | Result) -> int:
+    return body.hop if isinstance(body, Activation) else 0
 
 
 def _check(body: Activation | Result, payloads: tuple[Buffer, ...]) -> None:

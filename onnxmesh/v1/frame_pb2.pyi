@@ -412,7 +412,9 @@ Global___Result: _TypeAlias = Result  # noqa: Y015
 
 @_typing.final
 class Chunk(_message.Message):
-    """A piece of a chunked Activation or Result; pieces come in order, tensor by tensor."""
+    """A piece of a chunked Activation or Result; pieces come in order, tensor by tensor. Those of several frames may
+    mix on a stream, even of one request: one Activation for each of two hops on the same worker.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -420,9 +422,12 @@ class Chunk(_message.Message):
     TENSOR_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    HOP_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     offset: _builtins.int
     last: _builtins.bool
+    hop: _builtins.int
+    """Of the Activation that it is a piece of; 0 for a Result."""
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     def __init__(
@@ -432,10 +437,11 @@ class Chunk(_message.Message):
         tensor: _builtins.int = ...,
         offset: _builtins.int = ...,
         last: _builtins.bool = ...,
+        hop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "last", b"last", "offset", b"offset", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hop", b"hop", "key", b"key", "last", b"last", "offset", b"offset", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -474,7 +474,9 @@ class RoutedStage(_message.Message):
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutedReplica]: ...
     @_builtins.property
     def direct_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Inputs of the model that the gateway sends straight to this stage."""
+        """Inputs of the model that the gateway sends straight to this stage. Where no later stage has any, all go to
+        stage 0 and it lists none; otherwise it lists those that it is sent.
+        """
 
     def __init__(
         self,

@@ -1,52 +1,77 @@
-"""The frame that starts one attempt."""
+"""The frames that start one attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from onnxmesh.routing.pick import Route
-from onnxmesh.routing.table import RoutedStage
+from onnxmesh.routing.table import RoutedModel
 from onnxmesh.rpc.frames import Frame
+from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.gateway.order import Order
 
 
-def activation_frame(
+def activation_frames(
     order: Order,
     key: frame_pb2.RequestKey,
-    stages: Sequence[RoutedStage],
+    model: RoutedModel,
     route: Route,
     remaining_s: float,
     sent_unix_ns: int,
-) -> Frame:
-    """Returns the Activation for hop 0 of `route`; tensors are not copied.
+) -> list[tuple[int, Frame]]:
+    """Returns the Activation for each hop of `route` that gets something from the gateway, hop 0 first.
+
+    Tensors are not copied, not even where several hops get the same one.
 
     Args:
         order: The request.
         key: Names the attempt.
-        stages: Of the model, as long as the route.
+        model: With its stages as they are now.
         route: One replica for each stage.
         remaining_s: Seconds until the deadline.
         sent_unix_ns: Now.
     """
-    hops = [
-        frame_pb2.Hop(stage=stage.key, worker=replica.worker, address=replica.address)
-        for stage, replica in zip(stages, route, strict=True)
-    ]
-    tensors = [
-        frame_pb2.Tensor(
-            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
-        )
-        for tensor in order.tensors
-    ]
     activation = frame_pb2.Activation(
         key=key,
         request_id=order.request_id,
-        route=frame_pb2.Route(hops=hops),
+        route=frame_pb2.Route(
+            hops=[
+                frame_pb2.Hop(stage=stage.key, worker=replica.worker, address=replica.address)
+                for stage, replica in zip(model.stages, route, strict=True)
+            ]
+        ),
         remaining_us=int(remaining_s * 1e6),
-        tensors=tensors,
-        requested_outputs=order.requested_outputs,
         sent_unix_ns=sent_unix_ns,
         traceparent=order.traceparent,
     )
-    return Frame(frame_pb2.FrameHeader(activation=activation), tuple(tensor.data for tensor in order.tensors))
+    if not model.inputs_by_hop:
+        return [(0, _first(activation, order, order.tensors))]
+    frames = []
+    for hop, names in model.inputs_by_hop.items():
+        tensors = [tensor for tensor in order.tensors if tensor.name in names]
+        frames.append((hop, _direct(activation, hop, tensors) if hop else _first(activation, order, tensors)))
+    return frames
+
+
+def _first(activation: frame_pb2.Activation, order: Order, tensors: Sequence[Tensor]) -> Frame:
+    header = frame_pb2.FrameHeader(activation=activation)
+    header.activation.requested_outputs.extend(order.requested_outputs)
+    return _with_tensors(header, tensors)
+
+
+def _direct(activation: frame_pb2.Activation, hop: int, tensors: Sequence[Tensor]) -> Frame:
+    header = frame_pb2.FrameHeader(activation=activation)
+    header.activation.hop = hop
+    header.activation.direct = True
+    return _with_tensors(header, tensors)
+
+
+def _with_tensors(header: frame_pb2.FrameHeader, tensors: Sequence[Tensor]) -> Frame:
+    header.activation.tensors.extend(
+        frame_pb2.Tensor(
+            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
+        )
+        for tensor in tensors
+    )
+    return Frame(header, tuple(tensor.data for tensor in tensors))

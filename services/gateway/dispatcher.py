@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from time import monotonic, time_ns
 
@@ -19,7 +19,7 @@ from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
-from services.gateway.activation import activation_frame
+from services.gateway.activation import activation_frames
 from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.dialling import dial_any
 from services.gateway.order import Answer, Order
@@ -132,7 +132,7 @@ class Dispatcher:
         excluded: set[WorkerId] = set()
         for index in range(self._max_attempts):
             model, route = await self._route(order, excluded, setbacks)
-            outcome = await self._attempt(order, number, index, model.stages, route)
+            outcome = await self._attempt(order, number, index, model, route)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
@@ -175,7 +175,7 @@ class Dispatcher:
             excluded.add(worker)
 
     async def _attempt(
-        self, order: Order, number: int, index: int, stages: Sequence[RoutedStage], route: Route
+        self, order: Order, number: int, index: int, model: RoutedModel, route: Route
     ) -> Arrival | Setback:
         # Nothing was awaited since the workers were picked as live.
         links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
@@ -183,14 +183,19 @@ class Dispatcher:
         over = False
         try:
             remaining_s = order.deadline.remaining_s(self._clock)
-            frame = activation_frame(order, attempt.key, stages, route, remaining_s, self._unix_ns())
-            try:
-                await links[0].send(frame)
-            except Unavailable as error:
-                return Setback(error, route[0].worker, retriable=True)
+            frames = activation_frames(order, attempt.key, model, route, remaining_s, self._unix_ns())
+            # One after another: a later hop cannot run before an earlier one has what it needs.
+            for hop, frame in frames:
+                if attempt.outcome.done():
+                    break
+                try:
+                    await links[hop].send(frame)
+                except Unavailable as error:
+                    return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
-            # A worker that refused for good has told everyone whom it concerns.
-            over = isinstance(outcome, Arrival) or not outcome.retriable
+            # A worker that refused for good has told everyone whom it concerns, but not the later hops where
+            # inputs wait for what will not come.
+            over = isinstance(outcome, Arrival) or not (outcome.retriable or model.inputs_by_hop)
             return outcome
         finally:
             self._attempts.close(attempt)

@@ -47,11 +47,8 @@ class Kind:
 def kind_label(attributes: Mapping[str, str]) -> str:
     """Names what a worker is, for people: zone, device, threads, memory. Workers that are alike share it."""
     device = attributes.get(DEVICE_KIND) or "-".join(
-        filter(None, (attributes.get("device", "cpu"), attributes.get("cpu.class", "")))
+        filter(None, (attributes.get("device", "cpu"), attributes.get("cpu.class", ""), _threads(attributes)))
     )
-    threads = attributes.get("threads", "")
-    if threads and not device.endswith(f"-{threads}t"):
-        device += f"-{threads}t"
     memory = stage_memory_bytes(attributes)
     words = [device] if memory is None else [device, _rounded(memory)]
     zone = attributes.get("zone", "")
@@ -77,7 +74,7 @@ def kinds_of(workers: Iterable[Instance], taken_bytes: Mapping[str, int]) -> tup
     alike: defaultdict[tuple[str, ...], list[tuple[int | None, Instance]]] = defaultdict(list)
     for worker in sorted(workers, key=lambda each: each.id):
         facts = worker.attributes
-        key = (facts.get("zone", ""), _device(facts), facts.get("threads", ""))
+        key = (facts.get("zone", ""), _device(facts), _threads(facts))
         alike[key].append((_free_bytes(worker, taken_bytes), worker))
     kinds = [
         _kind(kind_label(group[0][1].attributes), group)
@@ -188,6 +185,12 @@ def _device(attributes: Mapping[str, str]) -> str:
     return (
         attributes.get(DEVICE_KIND) or f"{attributes.get('device', 'cpu')} {attributes.get('cpu.class', '')}"
     )
+
+
+def _threads(attributes: Mapping[str, str]) -> str:
+    """Returns the threads of a worker's stages, as far as they count: a GPU is as fast with any number."""
+    threads = attributes.get("threads", "")
+    return f"{threads}t" if threads and attributes.get("device", "cpu") == "cpu" else ""
 
 
 def _rounded(num_bytes: int) -> str:

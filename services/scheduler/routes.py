@@ -9,6 +9,7 @@ from onnxmesh.discovery.base import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage
+from onnxmesh.v1.model_pb2 import Plan
 from services.scheduler.wanted import ModelKey
 
 
@@ -43,8 +44,10 @@ def build_routes(
     for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
         key = (deployment.name, deployment.version)
         stages = [
-            _stage(stage_key(*key, partition.index, deployment.plan.revision), routed, workers)
-            for partition in deployment.plan.partitions
+            _stage(stage_key(*key, partition.index, deployment.plan.revision), direct, routed, workers)
+            for partition, direct in zip(
+                deployment.plan.partitions, inputs_by_stage(deployment.plan), strict=True
+            )
         ]
         if key in appeared or all(stage.replicas for stage in stages):
             shown.add(key)
@@ -59,11 +62,28 @@ def build_routes(
     return Routes(tuple(models), frozenset(shown))
 
 
+def inputs_by_stage(plan: Plan) -> list[list[str]]:
+    """Returns for each stage which of the model's inputs the gateway sends it.
+
+    Where no stage has direct inputs, none has an entry: all inputs go to stage 0. Otherwise stage 0 gets those that
+    it reads or passes on.
+    """
+    direct = [list(partition.direct_inputs) for partition in plan.partitions]
+    if any(direct):
+        first = plan.partitions[0]
+        needed = {spec.name for spec in first.inputs}.union(first.live_out)
+        direct[0] = [spec.name for spec in plan.signature.inputs if spec.name in needed]
+    return direct
+
+
 def _stage(
-    key: StageKey, routed: Mapping[StageKey, tuple[WorkerId, ...]], workers: Mapping[WorkerId, Instance]
+    key: StageKey,
+    direct_inputs: Iterable[str],
+    routed: Mapping[StageKey, tuple[WorkerId, ...]],
+    workers: Mapping[WorkerId, Instance],
 ) -> RoutedStage:
     replicas = [
         RoutedReplica(worker=id_, address=workers[id_].address, generation=workers[id_].generation)
         for id_ in routed.get(key, ())
     ]
-    return RoutedStage(stage=key, replicas=replicas)
+    return RoutedStage(stage=key, replicas=replicas, direct_inputs=direct_inputs)

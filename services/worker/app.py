@@ -154,6 +154,7 @@ class _Worker:
             self._cancellations,
             self._tally,
             queue_size=self._settings.queue_size,
+            waiting_bytes=self._settings.waiting_bytes,
         )
 
     def _load(self) -> Load:
@@ -171,6 +172,7 @@ class _Worker:
 
     def _link_up(self, link: Link) -> None:
         self._origins.link_up(link)
+        self._intake.link_up(link.peer)
 
     def _link_lost(self, link: Link) -> None:
         self._origins.link_lost(link)

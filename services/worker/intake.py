@@ -81,6 +81,11 @@ class Intake:
         for runner in self._stages.runners():
             runner.cancel(key)
 
+    def link_up(self, peer: str) -> None:
+        """Drops what came in parts for a gateway that has a new link: with the old one it failed all of them."""
+        for runner in self._stages.runners():
+            runner.forget_parts(peer)
+
     def peer_lost(self, peer: str) -> None:
         """Drops what waits for a gateway that no link leads to any more."""
         for runner in self._stages.runners():

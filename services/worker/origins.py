@@ -61,6 +61,10 @@ class Origins:
             del self._links[link.peer]
             self._told_load_s.pop(link.peer, None)
 
+    def is_here(self, origin: str) -> bool:
+        """Whether a link to this gateway is open."""
+        return self._link_of(origin) is not None
+
     async def answer(self, key: RequestKey, result: Frame) -> None:
         """Sends a Result; one whose gateway is gone is dropped, for nobody waits for it."""
         link = self._link_of(key.origin)

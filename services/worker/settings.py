@@ -41,6 +41,11 @@ class WorkerSettings(ServiceSettings):
     queue_size: int = Field(
         256, ge=1, description="requests that may wait for a stage; beyond, they are refused"
     )
+    waiting_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="bytes that may wait for the rest of their requests at a stage; beyond, they are refused",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="what stages run on; auto: a GPU if there is one"
     )

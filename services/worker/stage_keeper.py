@@ -179,6 +179,8 @@ class StageKeeper:
 
     async def _let_go(self, stage: StageKey) -> None:
         runner = self._stages.evicting(stage)
+        # The other parts would be refused from now on.
+        runner.refuse_parts()
         task, partition = self._running.pop(stage)
         try:
             async with asyncio.timeout(self._drain_s):

@@ -18,6 +18,7 @@ class StagePart:
         outputs: What its model computes.
         live_out: Every tensor alive after it, in the order in which they travel.
         weight_bytes: Bytes of its weights.
+        direct_inputs: What of its inputs comes straight from the gateway.
     """
 
     stage: StageKey
@@ -25,6 +26,7 @@ class StagePart:
     outputs: frozenset[str]
     live_out: tuple[str, ...]
     weight_bytes: int
+    direct_inputs: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, stage: StageKey, partition: Partition) -> StagePart:
@@ -35,4 +37,5 @@ class StagePart:
             frozenset(spec.name for spec in partition.outputs),
             tuple(partition.live_out),
             partition.weight_bytes,
+            frozenset(partition.direct_inputs),
         )

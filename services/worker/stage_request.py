@@ -19,7 +19,7 @@ NO_DEADLINE_S = float("inf")
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class StageRequest:
-    """A request at one of its hops.
+    """A request at one of its hops, or one of its two parts where the stage has direct inputs.
 
     Attributes:
         key: Which attempt of which request.
@@ -52,6 +52,11 @@ class StageRequest:
     def stage(self) -> StageKey:
         """The stage that it is here for."""
         return StageKey(self.hop.stage)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is the part that the gateway sends straight here."""
+        return self.header.direct
 
     @property
     def num_bytes(self) -> int:

@@ -24,6 +24,7 @@ from services.worker.stage_part import StagePart
 from services.worker.stage_queue import StageQueue
 from services.worker.stage_request import StageRequest
 from services.worker.tally import Tally
+from services.worker.waiting_parts import WaitingParts
 
 MAX_LEAVING = 16
 """Requests that are done here and wait for their next link; beyond, the stage stands still."""
@@ -53,7 +54,8 @@ class StageRunner:
         origins: The way to the gateways.
         cancellations: Requests that were given up.
         tally: Where it counts what becomes of requests.
-        queue_size: How many requests may wait.
+        queue_size: How many requests may wait, and how many parts for their others.
+        waiting_bytes: How many bytes of such parts may wait.
         clock: Seconds, monotonic.
     """
 
@@ -67,6 +69,7 @@ class StageRunner:
         tally: Tally,
         *,
         queue_size: int,
+        waiting_bytes: int = 1 << 30,
         clock: Clock = monotonic,
     ) -> None:
         self.part = part
@@ -77,6 +80,9 @@ class StageRunner:
         self._tally = tally
         self._clock = clock
         self._queue = StageQueue(queue_size)
+        self._parts = WaitingParts(
+            part, self._put, origins, tally, max_parts=queue_size, max_bytes=waiting_bytes, clock=clock
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=part.stage)
         self._leaving_slots = asyncio.Semaphore(MAX_LEAVING)
         self._tasks = asyncio.TaskGroup()
@@ -84,20 +90,31 @@ class StageRunner:
         self._idle = asyncio.Event()
         self._idle.set()
         self._num_pending = 0
+        self._num_bytes = 0
         self.num_running = 0
-        self.in_flight_bytes = 0
 
     @property
     def num_queued(self) -> int:
         """Requests that wait to run."""
         return len(self._queue)
 
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes of the tensors of everything that is here, waiting parts included."""
+        return self._num_bytes + self._parts.num_bytes
+
     def offer(self, request: StageRequest) -> None:
-        """Queues a request.
+        """Queues a request; a part of one, once the other is here.
 
         Raises:
             Overloaded: Too many wait already, none of them in vain (RESOURCE_EXHAUSTED).
         """
+        if self.part.direct_inputs or request.header.direct:
+            self._parts.take(request)
+        else:
+            self._put(request)
+
+    def _put(self, request: StageRequest) -> None:
         if self._queue.is_full:
             self._sweep()
         if (older := self._queue.discard(request.key)) is not None:
@@ -107,12 +124,13 @@ class StageRunner:
         except Overloaded as error:
             raise Overloaded(error.message, retry_after_s=RETRY_AFTER_S) from None
         self._num_pending += 1
-        self.in_flight_bytes += request.num_bytes
+        self._num_bytes += request.num_bytes
         self._idle.clear()
         self._woken.set()
 
     def cancel(self, key: RequestKey) -> None:
         """Takes a request that was given up out of the queue; one that runs is dropped when it is done."""
+        self._parts.cancel(key)
         request = self._queue.discard(key)
         if request is not None:
             self._tally.dropped += 1
@@ -120,9 +138,18 @@ class StageRunner:
 
     def forget_origin(self, origin: str) -> None:
         """Drops what waits for a gateway that is gone: nobody would take the answers."""
+        self.forget_parts(origin)
         for request in self._queue.sweep(lambda waiting: waiting.key.origin == origin):
             self._tally.dropped += 1
             self._settle(request.num_bytes)
+
+    def forget_parts(self, origin: str) -> None:
+        """Drops the waiting parts of a gateway that has failed their requests."""
+        self._parts.forget_origin(origin)
+
+    def refuse_parts(self) -> None:
+        """Refuses what waits for its other part: that would not be taken any more."""
+        self._parts.let_go(self._was_let_go())
 
     async def run(self) -> None:
         """Serves until it is cancelled."""
@@ -133,18 +160,21 @@ class StageRunner:
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
             del self._session
+            self.refuse_parts()
             while (request := self._queue.take()) is not None:
-                self._origins.refuse(request.key, Unavailable(f"{self.part.stage} was let go"))
+                self._origins.refuse(request.key, self._was_let_go())
                 self._settle(request.num_bytes)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits, runs or is about to leave."""
-        return self._idle.is_set()
+        return self._idle.is_set() and not self._parts
 
     async def drained(self) -> None:
         """Returns once nothing waits, runs or is about to leave."""
-        await self._idle.wait()
+        while not self.is_idle:
+            await self._parts.none_left()
+            await self._idle.wait()
 
     async def _next(self) -> StageRequest:
         while (request := self._queue.take()) is None:
@@ -180,7 +210,7 @@ class StageRunner:
         except MeshError as error:
             self._origins.refuse(request.key, error)
         except asyncio.CancelledError:
-            self._origins.refuse(request.key, Unavailable(f"{self.part.stage} was let go"))
+            self._origins.refuse(request.key, self._was_let_go())
             raise
         except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
             self._origins.refuse(request.key, masked(error, stage=self.part.stage))
@@ -234,7 +264,7 @@ class StageRunner:
             else:
                 await self._forwarder.forward(key, deadline, next_hop, frame)
         except asyncio.CancelledError:
-            self._origins.refuse(key, Unavailable(f"{self.part.stage} was let go"))
+            self._origins.refuse(key, self._was_let_go())
             raise
         except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
             self._origins.refuse(key, masked(error, stage=self.part.stage))
@@ -250,6 +280,9 @@ class StageRunner:
 
     def _settle(self, num_bytes: int) -> None:
         self._num_pending -= 1
-        self.in_flight_bytes -= num_bytes
+        self._num_bytes -= num_bytes
         if self._num_pending == 0:
             self._idle.set()
+
+    def _was_let_go(self) -> Unavailable:
+        return Unavailable(f"{self.part.stage} was let go")

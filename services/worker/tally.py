@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since the start, each request at each of its hops here once.
+    """Counts since the start, each request at each of its hops here once; a part that comes when the other has ended, too.
 
     Attributes:
         completed: Sent on or answered.

@@ -12,10 +12,11 @@ from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, Chunk, FrameHeader, RequestKey, Result, Tensor
 
 
-def activation(number, *payloads):
+def activation(number, *payloads, hop=0):
     tensors = [Tensor(name=f"t{i}", byte_size=len(p)) for i, p in enumerate(payloads)]
     key = RequestKey(origin="gateway", number=number)
-    return Frame(FrameHeader(activation=Activation(key=key, tensors=tensors)), payloads)
+    body = Activation(key=key, tensors=tensors, hop=hop, direct=hop > 0)
+    return Frame(FrameHeader(activation=body), payloads)
 
 
 def result(number, *payloads):
@@ -51,6 +52,43 @@ def test_interleaved_frames_come_out_whole(bodies, chunk_bytes, random, make):
         assert contents(by_number[number]) == contents(frame)
         assert by_number[number].header == frame.header
     assert assembler.num_partial == 0
+
+
+@given(
+    st.lists(st.lists(st.binary(max_size=100), max_size=3), min_size=2, max_size=4),
+    st.integers(1, 50),
+    st.randoms(use_true_random=False),
+)
+def test_activations_of_one_request_for_several_hops_do_not_mix(bodies, chunk_bytes, random):
+    """Their pieces carry the same key and may come in any mixture; each hop gets its own tensors."""
+    sent = [activation(1, *body, hop=hop) for hop, body in enumerate(bodies)]
+    queues = [list(split(frame, chunk_bytes)) for frame in sent]
+    assembler = Assembler()
+    whole = {}
+    while any(queues):
+        frame = assembler.feed(random.choice([queue for queue in queues if queue]).pop(0))
+        if frame is not None:
+            assert frame.header.activation.hop not in whole
+            whole[frame.header.activation.hop] = frame
+    for hop, frame in enumerate(sent):
+        assert contents(whole[hop]) == contents(frame)
+        assert whole[hop].header == frame.header
+    assert assembler.num_partial == 0
+
+
+def test_a_cancel_frees_the_pieces_for_every_hop():
+    """Those of another request stay."""
+    assembler = Assembler()
+    sent = [activation(1, b"x" * 100), activation(1, b"y" * 100, hop=2), activation(2, b"z" * 100, hop=2)]
+    pieces = [list(split(frame, 30)) for frame in sent]
+    for piece in (piece for queue in pieces for piece in queue[:3]):
+        assert assembler.feed(piece) is None
+    assert assembler.num_partial == 3
+    assembler.feed(Frame(FrameHeader(cancel=Cancel(key=sent[0].header.activation.key))))
+    assert assembler.num_partial == 1
+    assert [assembler.feed(piece) for piece in pieces[1][3:]] == [None] * len(pieces[1][3:])
+    (whole,) = filter(None, map(assembler.feed, pieces[2][3:]))
+    assert contents(whole) == [b"z" * 100]
 
 
 def test_a_cancel_frees_what_has_come():

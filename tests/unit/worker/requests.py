@@ -19,9 +19,19 @@ def tensor(name, data=b"1234"):
 
 
 def request(
-    number=1, *, stages=("m/1/0", "m/1/1"), hop=0, at_s=math.inf, tensors=None, outputs=(), worker="w"
+    number=1,
+    *,
+    stages=("m/1/0", "m/1/1"),
+    hop=0,
+    at_s=math.inf,
+    tensors=None,
+    outputs=(),
+    worker="w",
+    origin="gateway",
+    attempt=0,
+    direct=False,
 ):
-    key = RequestKey("gateway", number, 0)
+    key = RequestKey(origin, number, attempt)
     header = frame_pb2.Activation(
         key=key.to_proto(),
         request_id=f"r{number}",
@@ -29,10 +39,11 @@ def request(
         route=frame_pb2.Route(hops=[frame_pb2.Hop(stage=stage, worker=worker) for stage in stages]),
         requested_outputs=outputs,
         traceparent="00-trace",
+        direct=direct,
     )
     held = {"x": tensor("x")} if tensors is None else tensors
     return StageRequest(key, header, held, Deadline(at_s), arrived_s=0.0, wire_ns=5)
 
 
-def part(stage="m/1/0", outputs=("y",), live_out=("y",)):
-    return StagePart(StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0)
+def part(stage="m/1/0", outputs=("y",), live_out=("y",), direct=()):
+    return StagePart(StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0, frozenset(direct))

@@ -1,0 +1,272 @@
+"""Where the two parts of a request meet: every order of events, and nothing is lost, left or run twice."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from onnxmesh.errors import CorruptData, DeadlineExceeded, Overloaded, Unavailable
+from onnxmesh.ids import StageKey
+from services.worker.rendezvous import Rendezvous, Run, Wait
+from services.worker.request_flow import Drop, Refuse
+from services.worker.request_key import RequestKey
+from tests.unit.worker.requests import request, tensor
+
+STAGE = StageKey("m/1/1")
+
+
+def rendezvous(max_parts=8, max_bytes=1000, direct=("u", "v")):
+    return Rendezvous(STAGE, frozenset(direct), max_parts=max_parts, max_bytes=max_bytes)
+
+
+def main(number=1, data=b"main", **more):
+    return request(number, stages=("m/1/0", STAGE), hop=1, tensors={"h": tensor("h", data)}, **more)
+
+
+def direct(number=1, data=b"direct", **more):
+    tensors = {"u": tensor("u", data), "v": tensor("v", b"")}
+    return request(number, stages=("m/1/0", STAGE), hop=1, tensors=tensors, direct=True, **more)
+
+
+def arrive(at, part, now_s=0.0, origin_here=True):
+    """What becomes of the part itself, where nothing else ends."""
+    ((about, decision),) = at.arrive(part, now_s=now_s, origin_here=origin_here)
+    return about, decision
+
+
+@pytest.mark.parametrize("order", [(main, direct), (direct, main)])
+def test_two_parts_make_one_request_whichever_comes_first(order):
+    """It has the tensors of both and the way of the main part; it counts as come when it was whole."""
+    at = rendezvous()
+    first, second = (make(outputs=("y",) if make is main else ()) for make in order)
+    object.__setattr__(first, "arrived_s", 3.0)
+    object.__setattr__(second, "arrived_s", 4.0)
+    object.__setattr__(second if second.is_direct else first, "wire_ns", 77)
+    assert arrive(at, first) == (first, Wait())
+    assert (len(at), at.num_bytes) == (1, first.num_bytes)
+    whole, decision = arrive(at, second)
+    assert decision == Run()
+    assert {name: bytes(each.data) for name, each in whole.tensors.items()} == {
+        "h": b"main",
+        "u": b"direct",
+        "v": b"",
+    }
+    assert not whole.is_direct
+    assert list(whole.header.requested_outputs) == ["y"]
+    assert whole.arrived_s == 4.0
+    assert whole.wire_ns == (first if second.is_direct else second).wire_ns
+    assert len(at) == at.num_bytes == 0
+
+
+@pytest.mark.parametrize(("main_s", "direct_s"), [(5.0, 7.0), (7.0, 5.0), (math.inf, 5.0)])
+def test_the_earlier_deadline_counts(main_s, direct_s):
+    """Both are the request's; time on the wire delays the later one."""
+    at = rendezvous()
+    arrive(at, direct(at_s=direct_s))
+    assert arrive(at, main(at_s=main_s))[0].deadline.at_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("names", "is_direct", "says"),
+    [
+        (["u"], True, "'u', 'v' straight from the gateway, 'u' came"),
+        (["u", "v", "w"], True, "'u', 'v' straight from the gateway, 'u', 'v', 'w' came"),
+        ([], True, "'u', 'v' straight from the gateway, nothing came"),
+        (["h", "v"], False, "'v' straight from the gateway, the stage before sent it too"),
+    ],
+)
+def test_a_part_with_the_wrong_tensors_is_refused_and_another_that_waits_stays(names, is_direct, says):
+    """It names what was expected and what came."""
+    at = rendezvous()
+    arrive(at, main(2))
+    arrive(at, main() if is_direct else direct())
+    wrong = request(tensors={name: tensor(name) for name in names}, direct=is_direct)
+    about, decision = arrive(at, wrong)
+    assert about is wrong
+    assert isinstance(decision.error, CorruptData)
+    assert says in decision.error.message
+    assert arrive(at, direct() if is_direct else main())[1] == Run()
+    assert len(at) == 1
+
+
+@pytest.mark.parametrize("names", [[], ["u"]])
+def test_a_stage_without_direct_inputs_takes_no_direct_part(names):
+    """Not even an empty one, which would wait for nothing."""
+    part = request(tensors={name: tensor(name) for name in names}, direct=True)
+    _, decision = arrive(rendezvous(direct=()), part)
+    assert isinstance(decision.error, CorruptData)
+    assert "m/1/1 gets nothing straight from the gateway" in decision.error.message
+
+
+def test_a_single_part_may_have_more_bytes_than_may_wait():
+    """Else its request could never be served; while it waits, no other is taken."""
+    at = rendezvous(max_bytes=10)
+    assert arrive(at, direct(1, bytes(50)))[1] == Wait()
+    _, decision = arrive(at, direct(2, b"x"))
+    assert isinstance(decision.error, Overloaded)
+    assert decision.error.retry_after_s
+    assert "1 requests with 50 bytes wait" in decision.error.message
+    assert arrive(at, main(1, bytes(50)))[1] == Run()
+
+
+def test_what_is_late_makes_room():
+    """It is told so, in the same moment."""
+    at = rendezvous(max_parts=1)
+    late, new = direct(1, at_s=5.0), direct(2)
+    arrive(at, late)
+    (first, refused), (second, decision) = at.arrive(new, now_s=5.0, origin_here=True)
+    assert (first, second, decision) == (late, new, Wait())
+    assert isinstance(refused.error, DeadlineExceeded)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Every part that ever came is, after every step, in exactly one place: waiting, run, or ended."""
+
+    MAX_PARTS, MAX_BYTES = 3, 60
+
+    numbers = st.integers(0, 3)
+    attempts = st.integers(0, 2)
+    origins = st.sampled_from("gh")
+
+    @initialize()
+    def begin(self):
+        self.at = rendezvous(self.MAX_PARTS, self.MAX_BYTES, direct=("u", "v"))
+        self.now_s = 0.0
+        self.serial = 0
+        self.waiting = {}
+        self.ran = []
+        self.ended = []
+        self.came = []
+
+    def label(self, size):
+        """Bytes that no other part has, of at least this length."""
+        self.serial += 1
+        return str(self.serial).encode().ljust(size, b".")
+
+    def carry_out(self, decisions):
+        for about, decision in decisions:
+            if isinstance(decision, Wait):
+                assert (about.key.origin, about.key.number) not in self.waiting
+                self.waiting[about.key.origin, about.key.number] = about
+            elif isinstance(decision, Run):
+                self.ran.append((bytes(about.tensors["h"].data), bytes(about.tensors["u"].data), about.key))
+                del self.waiting[about.key.origin, about.key.number]
+            else:
+                self.ended.append(label_of(about))
+                if self.waiting.get((about.key.origin, about.key.number)) is about:
+                    del self.waiting[about.key.origin, about.key.number]
+
+    @rule(
+        origin=origins,
+        number=numbers,
+        attempt=attempts,
+        is_direct=st.booleans(),
+        size=st.integers(0, 80),
+        remaining_s=st.one_of(st.just(math.inf), st.integers(1, 5)),
+        origin_here=st.sampled_from([True, True, True, False]),
+    )
+    def a_part_comes(self, origin, number, attempt, is_direct, size, remaining_s, origin_here):
+        make = direct if is_direct else main
+        part = make(number, self.label(size), origin=origin, attempt=attempt, at_s=self.now_s + remaining_s)
+        self.came.append(label_of(part))
+        before = self.waiting.get((origin, number))
+        decisions = self.at.arrive(part, now_s=self.now_s, origin_here=origin_here)
+        (about, decision) = decisions[-1]
+        if before is not None and before.key == part.key and before.is_direct != is_direct:
+            assert decisions == [(about, Run())]
+            assert {label_of(before), label_of(part)} == {
+                bytes(about.tensors["h"].data),
+                bytes(about.tensors["u"].data),
+            }
+        elif before is not None and before.key.attempt > attempt:
+            assert decisions == [(part, Drop())]
+        else:
+            assert about is part
+            if before is not None:
+                assert decisions[0] == (before, Drop())
+            others = [
+                each
+                for each in self.waiting.values()
+                if each is not before and each.deadline.at_s > self.now_s
+            ]
+            is_full = len(others) >= self.MAX_PARTS or (
+                others and sum(each.num_bytes for each in others) + part.num_bytes > self.MAX_BYTES
+            )
+            if not origin_here:
+                assert decision == Drop()
+            elif is_full:
+                assert isinstance(decision.error, Overloaded)
+            else:
+                assert decision == Wait()
+        self.carry_out(decisions)
+
+    @rule(origin=origins, number=numbers, attempt=attempts, is_direct=st.booleans())
+    def a_part_comes_that_does_not_fit(self, origin, number, attempt, is_direct):
+        held = {"u": tensor("u", self.label(0))} | ({"z": tensor("z")} if is_direct else {})
+        part = request(number, origin=origin, attempt=attempt, direct=is_direct, tensors=held)
+        ((about, decision),) = self.at.arrive(part, now_s=self.now_s, origin_here=True)
+        assert about is part
+        assert isinstance(decision.error, CorruptData)
+
+    @rule(origin=origins, number=numbers, attempt=attempts)
+    def an_attempt_is_cancelled(self, origin, number, attempt):
+        key = RequestKey(origin, number, attempt)
+        before = self.waiting.get((origin, number))
+        decisions = self.at.cancel(key)
+        assert decisions == ([(before, Drop())] if before is not None and before.key == key else [])
+        self.carry_out(decisions)
+
+    @precondition(lambda self: self.waiting)
+    @rule(passed_s=st.integers(0, 4))
+    def time_passes(self, passed_s):
+        self.now_s += passed_s
+        late = [part for part in self.waiting.values() if part.deadline.at_s <= self.now_s]
+        decisions = self.at.expire(self.now_s)
+        assert [part for part, _ in decisions] == late
+        assert all(isinstance(decision.error, DeadlineExceeded) for _, decision in decisions)
+        self.carry_out(decisions)
+        assert self.at.earliest_s > self.now_s
+
+    @rule(origin=origins)
+    def a_gateway_is_lost(self, origin):
+        decisions = self.at.forget_origin(origin)
+        assert {decision for _, decision in decisions} <= {Drop()}
+        self.carry_out(decisions)
+        assert all(lost != origin for lost, _ in self.waiting)
+
+    @rule()
+    def the_stage_is_let_go(self):
+        error = Unavailable("gone")
+        decisions = self.at.let_go(error)
+        assert {decision for _, decision in decisions} <= {Refuse(error)}
+        self.carry_out(decisions)
+        assert not self.waiting
+
+    @invariant()
+    def what_waits_is_counted_and_bounded(self):
+        if not hasattr(self, "at"):
+            return
+        assert len(self.at) == len(self.waiting) <= self.MAX_PARTS
+        assert self.at.num_bytes == sum(part.num_bytes for part in self.waiting.values())
+        assert self.at.num_bytes <= self.MAX_BYTES or len(self.waiting) == 1
+        assert self.at.earliest_s == min(
+            (part.deadline.at_s for part in self.waiting.values()), default=math.inf
+        )
+
+    @invariant()
+    def every_part_is_in_one_place(self):
+        if not hasattr(self, "at"):
+            return
+        waiting = [label_of(part) for part in self.waiting.values()]
+        ran = [label for run in self.ran for label in run[:2]]
+        assert sorted(waiting + ran + self.ended) == sorted(self.came)
+
+
+def label_of(part):
+    return bytes(part.tensors["u" if part.is_direct else "h"].data)
+
+
+TestAnyOrder = AnyOrder.TestCase
