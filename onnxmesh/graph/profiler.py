@@ -18,6 +18,7 @@ from onnxmesh.graph.runtime_errors import readable
 from onnxmesh.graph.runtime_values import to_runtime
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
+from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.tensors.tensor import Tensor
 
 Progress = Callable[[float], None]
@@ -69,10 +70,11 @@ def profile_model(
     *,
     threads: int = 1,
     providers: Sequence[str] = (CPU,),
+    level: OptimisationLevel = OptimisationLevel.NONE,
     seconds: float = 2.0,
     progress: Progress | None = None,
 ) -> MeasuredRun:
-    """Runs a graph as it is, without optimisation, and takes the time of each node.
+    """Runs a graph and takes the time of each node.
 
     Half of the time goes to runs under the profiler, half to runs without it, of the same session. Of each node and
     of the whole the best run counts, as other processes only ever slow it down. The profiler slows each node by a
@@ -85,6 +87,7 @@ def profile_model(
         feeds: The inputs, by name.
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
+        level: What ONNX Runtime does to the graph when it is loaded. Nodes that it changes are not found again.
         seconds: Bound on the time for runs. At least three are made, however long they take.
         progress: Told how far it is.
 
@@ -97,7 +100,7 @@ def profile_model(
     described = [(node.name, tuple(filter(None, node.output))) for node in proto.graph.node]
     names = _name_apart(proto.graph)
     with tempfile.TemporaryDirectory(prefix="onnxmesh-profile-") as folder:
-        session = _load(proto, model, Path(folder) / "run", threads, providers)
+        session = _load(proto, model, Path(folder) / "run", session_options(threads, level), providers)
         del proto  # a model's weights may be in it
         outputs = [output.name for output in session.get_outputs()]
         values = {name: to_runtime(feeds[name]) for name in (spec.name for spec in session.get_inputs())}
@@ -141,9 +144,12 @@ def _name_apart(graph: onnx.GraphProto) -> list[str]:
 
 
 def _load(
-    proto: onnx.ModelProto, model: Path, prefix: Path, threads: int, providers: Sequence[str]
+    proto: onnx.ModelProto,
+    model: Path,
+    prefix: Path,
+    options: onnxruntime.SessionOptions,
+    providers: Sequence[str],
 ) -> onnxruntime.InferenceSession:
-    options = session_options(threads)
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
     probe = model.with_name(f".{model.stem}.profile.onnx")
