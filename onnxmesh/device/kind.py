@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 from onnxmesh.device.cpu_class import cpu_class, cpu_flags
-from onnxmesh.device.gpu import Gpu
+from onnxmesh.device.gpu import CUDA, Gpu
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.graph.session import CPU
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -32,3 +34,21 @@ def device_kind_name(threads: int, gpu: Gpu | None = None, cpu: str | None = Non
     if gpu is not None:
         return f"cuda-{re.sub(r'[^A-Za-z0-9.]+', '-', gpu.model).strip('-')}"
     return f"cpu-{cpu or this_cpu_class()}-{threads}t"
+
+
+def how_to_run(kind: str) -> tuple[int, tuple[str, ...]]:
+    """Returns the threads and execution providers of a device that `device_kind_name` named.
+
+    An empty name stands for one thread of the CPU.
+
+    Raises:
+        InvalidRequest: It is no such name (INVALID_ARGUMENT).
+    """
+    if kind.startswith("cuda-"):
+        return 1, (CUDA, CPU)
+    found = re.fullmatch(r"(?:cpu-.+-([1-9][0-9]*)t)?", kind)
+    if found is None:
+        raise InvalidRequest(
+            f"kind of device: expected a name such as cpu-x86_64-avx2-1t or cuda-NVIDIA-L4, got '{kind[:64]}'"
+        )
+    return int(found[1] or 1), (CPU,)
