@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import Unsatisfiable
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.routing.constraints import lacking
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
-from services.scheduler.spec import AUTO, EXACT, PORTABLE
+from services.scheduler.spec import AUTO
 
 CPU_CLASS = "cpu.class"
 """The attribute that names a worker's class of CPU."""
@@ -26,13 +27,13 @@ class Eligible:
 
     Attributes:
         workers: In order of id; never empty, never fewer than the replicas asked for.
-        mode: How the model is to be cut: `exact` or `portable`.
+        mode: How the model is to be cut.
         optimisation: The level to optimise the whole model at before the cut; none in mode `portable`.
         cpu_class: The class that this level ties the plan to; empty: none.
     """
 
     workers: tuple[Instance, ...]
-    mode: str
+    mode: CutMode
     optimisation: OptimisationLevel
     cpu_class: str = ""
 
@@ -78,7 +79,7 @@ def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]
     if not able:
         raise Unsatisfiable(f"no worker is of the CPU class '{plan.cpu_class}'")
     level = OptimisationLevel(plan.optimisation)
-    return _enough(spec, Eligible(tuple(able), plan.mode or EXACT, level, plan.cpu_class))
+    return _enough(spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class))
 
 
 def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
@@ -114,17 +115,19 @@ def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
             by_class[worker.attributes.get(CPU_CLASS, "")].append(worker)
     has_gpu = sum(map(len, by_class.values())) < len(able)
     # A graph that was optimised for CPUs is not for GPUs; a level that is asked for is asked of the whole graph.
-    if spec.mode == PORTABLE or (spec.mode != EXACT and has_gpu and spec.optimisation == AUTO):
-        return Eligible(tuple(able), PORTABLE, OptimisationLevel.NONE)
+    if spec.mode == CutMode.PORTABLE or (
+        spec.mode != CutMode.EXACT and has_gpu and spec.optimisation == AUTO
+    ):
+        return Eligible(tuple(able), CutMode.PORTABLE, OptimisationLevel.NONE)
     if spec.optimisation == AUTO:
         if has_gpu:
-            return Eligible(tuple(able), EXACT, OptimisationLevel.BASIC)
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.BASIC)
         if len(by_class) > 1 or "" in by_class:
-            return Eligible(tuple(able), EXACT, OptimisationLevel.EXTENDED)
-        return Eligible(tuple(able), EXACT, OptimisationLevel.ALL, next(iter(by_class)))
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.EXTENDED)
+        return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.ALL, next(iter(by_class)))
     level = OptimisationLevel(spec.optimisation)
     if level is not OptimisationLevel.ALL:
-        return Eligible(tuple(able), EXACT, level)
+        return Eligible(tuple(able), CutMode.EXACT, level)
     by_class.pop("", None)
     if not by_class:
         those = ", ".join(worker.id for worker in able)
@@ -132,7 +135,7 @@ def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
             f"optimisation 'all' is tied to a class of CPU, and none of {those} is a CPU worker that states its '{CPU_CLASS}'"
         )
     cpu_class = min(by_class, key=lambda name: (-len(by_class[name]), name))
-    return Eligible(tuple(by_class[cpu_class]), EXACT, level, cpu_class)
+    return Eligible(tuple(by_class[cpu_class]), CutMode.EXACT, level, cpu_class)
 
 
 def _is_cpu(attributes: Mapping[str, str]) -> bool:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import CorruptData, InvalidPlan
-from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.plan import Plan as CutPlan
 from onnxmesh.planning.plan import StagePlan
 from onnxmesh.store.artefact import check_artefact
 from onnxmesh.v1.model_pb2 import Artefact, Partition, Plan, PlannedDevices, Signature
 from onnxmesh.v1.worker_pb2 import CutResponse
 from services.scheduler.eligibility import Eligible
-from services.scheduler.spec import PORTABLE
 from services.scheduler.survey import Survey
 
 NOT_MEASURED = -1.0
@@ -40,9 +39,9 @@ def plan_message(
         mode=eligible.mode,
         largest_difference=largest_difference,
     )
-    if eligible.mode == PORTABLE:
+    if eligible.mode is CutMode.PORTABLE:
         for partition in plan.partitions:
-            partition.load_optimisation = OptimisationLevel.ALL.value
+            partition.load_optimisation = eligible.mode.load_level.value
     note_prospects(plan, cut_plan, survey)
     return plan
 

@@ -13,6 +13,7 @@ import structlog
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import CorruptData, MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.plan import Plan as CutPlan
 from onnxmesh.planning.planner import make_plan
@@ -31,7 +32,7 @@ from services.scheduler.eligibility import Eligible, eligible_workers
 from services.scheduler.fleet import Fleet
 from services.scheduler.plan_message import check_agreement, checked, plan_message, witnesses
 from services.scheduler.retention import Scope
-from services.scheduler.spec import PORTABLE, demand_of
+from services.scheduler.spec import demand_of
 from services.scheduler.survey import Survey, Surveyor
 
 Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
@@ -95,7 +96,7 @@ class Preparation:
 
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
-            doing = f"optimising at level '{level}'" if eligible.mode != PORTABLE else "preparing"
+            doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
                 prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, self._profile_s))
@@ -182,7 +183,7 @@ class Preparation:
     async def _as_plan(self, cut: _Cut, spec: DeploymentSpec, source: Artefact) -> Plan:
         """Returns the plan of a cut; in mode portable, once other classes of devices have made the same."""
         difference = cut.answer.largest_difference
-        if cut.eligible.mode == PORTABLE:
+        if cut.eligible.mode is CutMode.PORTABLE:
             for candidates in witnesses(cut.worker, cut.survey, cut.plan):
                 witness, other = await self._witnessed(candidates, cut, spec, source)
                 difference = check_agreement(cut.worker.id, cut.answer, witness.id, other, difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.plan import Demand, Objective
@@ -23,15 +24,9 @@ MAX_DIMENSIONS = 64
 AUTO = "auto"
 """The optimisation level, or the mode, that the scheduler chooses."""
 
-EXACT = "exact"
-"""The mode in which the whole graph is optimised, then cut."""
-
-PORTABLE = "portable"
-"""The mode in which the graph is cut as it came, and each partition is optimised where it is loaded."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEVELS = (AUTO, *(level.value for level in OptimisationLevel))
-_MODES = (AUTO, EXACT, PORTABLE)
+_MODES = (AUTO, *(mode.value for mode in CutMode))
 _OBJECTIVES = tuple(objective.value for objective in Objective)
 
 
@@ -54,9 +49,9 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         check_requirement(requirement)
     optimisation = _one_of("optimisation", spec.optimisation or AUTO, _LEVELS)
     mode = _one_of("mode", spec.mode or AUTO, _MODES)
-    if mode == PORTABLE and optimisation != AUTO:
+    if mode == CutMode.PORTABLE and optimisation != AUTO:
         raise InvalidRequest(
-            f"optimisation '{optimisation}' is for mode '{EXACT}': in mode '{PORTABLE}' every partition is "
+            f"optimisation '{optimisation}' is for mode '{CutMode.EXACT}': in mode '{mode}' every partition is "
             "optimised where it is loaded"
         )
     return DeploymentSpec(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnxruntime
 
 from onnxmesh.device.gpu import CUDA, Gpu, find_gpu
-from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.kind import device_kind_name, this_cpu_class
 from onnxmesh.device.resources import cores, memory_bytes
 from onnxmesh.graph.session import CPU
 
@@ -40,9 +40,15 @@ class Hardware:
         """The execution providers for sessions, best first."""
         return (CPU,) if self.gpu is None else (CUDA, CPU)
 
-    def attributes(self) -> dict[str, str]:
-        """Returns the facts as a registration carries them."""
+    def kind(self, threads: int) -> str:
+        """Returns the name of this kind of device with so many threads."""
+        return device_kind_name(threads, self.gpu, self.cpu_class)
+
+    def attributes(self, threads: int) -> dict[str, str]:
+        """Returns the facts as a registration carries them, for stages of so many threads."""
         facts = {
+            "device.kind": self.kind(threads),
+            "threads": str(threads),
             "cpu.class": self.cpu_class,
             "device": "cpu" if self.gpu is None else "cuda",
             "cores": str(self.cores),
