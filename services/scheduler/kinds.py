@@ -83,7 +83,7 @@ def kinds_of(workers: Iterable[Instance], taken_bytes: Mapping[str, int]) -> tup
     ]
     while len(kinds) > MAX_KINDS:
         first, second = min(combinations(kinds, 2), key=_distance)
-        kinds = [kind for kind in kinds if kind not in {first, second}]
+        kinds = [kind for kind in kinds if kind is not first and kind is not second]
         kinds.append(_merged(first, second))
     return tuple(sorted(_numbered(kinds), key=lambda kind: kind.device.name))
 
