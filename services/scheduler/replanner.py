@@ -146,6 +146,16 @@ class Replanner:
         holders = self._holders(deployment)
         standing, cut_plan = await in_thread(_prospects, deployment, survey, holders)
         reason = worth_it(standing, cut_plan)
+        _log.info(
+            "plan_considered",
+            model=key[0],
+            version=key[1],
+            workers=survey.cluster.num_devices,
+            period_s=round(standing.period_s, 6),
+            new_period_s=round(cut_plan.period_s, 6),
+            new_stages=len(cut_plan.stages),
+            reason=reason,
+        )
         if reason is None:
             return
         if same_partitions(deployment.plan, cut_plan):

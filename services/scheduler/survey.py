@@ -34,13 +34,6 @@ class Survey:
         """Returns the ids of the workers of a kind; of a name that is none, nobody."""
         return tuple(worker.id for kind in self.kinds if kind.device.name == name for worker in kind.workers)
 
-    def kind_of(self, worker: str) -> str | None:
-        """Returns the name of the kind that a worker is of."""
-        for kind in self.kinds:
-            if any(each.id == worker for each in kind.workers):
-                return kind.device.name
-        return None
-
 
 class Surveyor:
     """Looks at the mesh before a plan is made.

@@ -145,15 +145,18 @@ async def test_a_worker_that_comes_has_models_planned_anew_without_a_gap(mesh, t
 async def test_a_plan_made_anew_outlives_the_scheduler(settings, tmp_path, blobs):
     """Its partitions are the ones that are kept; those before are gone."""
     settings = settings.model_copy(update={"replan_after_s": 0.05})
-    async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
-        async with FakeWorker("a", serving.address, tmp_path, attributes=FAST) as a:
-            await client.joined(a)
-            assert num_nodes(await client.deploy()) == [8]
-            async with FakeWorker("b", serving.address, tmp_path, attributes=FAST):
-                model = await until(client, lambda model: model.plan.revision == 1)
-                kept = {p.artefact.files[0].sha256 for p in model.plan.partitions}
-                await eventually(lambda: len(blobs() - kept) == 1)
-                source = blobs() - kept
+    async with (
+        scheduler(settings) as serving,
+        SchedulerClient(serving.address) as client,
+        FakeWorker("a", serving.address, tmp_path, attributes=FAST) as a,
+    ):
+        await client.joined(a)
+        assert num_nodes(await client.deploy()) == [8]
+        async with FakeWorker("b", serving.address, tmp_path, attributes=FAST):
+            model = await until(client, lambda model: model.plan.revision == 1)
+            kept = {p.artefact.files[0].sha256 for p in model.plan.partitions}
+            await eventually(lambda: len(blobs() - kept) == 1)
+            source = blobs() - kept
     async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
         model = await the_model(client)
         assert model.plan.revision == 1
@@ -267,7 +270,7 @@ async def test_undeploying_while_a_new_plan_is_loaded_takes_both_away(mesh, tmp_
 
 async def test_a_model_whose_stages_are_fixed_to_one_is_left_alone(mesh, tmp_path):
     """There is nothing to choose."""
-    async with mesh("a", attributes={"a": SLOW}, replan_after_s=0.02) as (client, a):
+    async with mesh("a", attributes={"a": SLOW}, replan_after_s=0.02) as (client, _a):
         await client.deploy(stages=1)
         await client.deploy(b"other", name="n")
         async with FakeWorker("b", client.address, tmp_path, attributes=FAST):
