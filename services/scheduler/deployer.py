@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import structlog
 
-from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError
+from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError, Unsatisfiable
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from services.scheduler.catalogue import Catalogue
-from services.scheduler.placement import missing
+from services.scheduler.placement import missing, without_room
 from services.scheduler.preparation import Preparation, Report
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.retention import Retention
@@ -140,7 +140,13 @@ class Deployer:
         return None
 
     async def _loaded(self, deployment: Deployment) -> None:
-        """Returns once every stage has its replicas."""
+        """Returns once every stage has its replicas.
+
+        Raises:
+            Conflict: It was undeployed meanwhile (ALREADY_EXISTS).
+            Unsatisfiable: There is no memory for it, and none is about to be (FAILED_PRECONDITION).
+            MeshError: A worker refused a stage for good.
+        """
         key = (deployment.name, deployment.version)
         revision = 0
         while True:
@@ -150,8 +156,11 @@ class Deployer:
             revision, outcome = await self._reconciler.outcome.after(revision)
             if (error := outcome.failures.get(key)) is not None:
                 raise error
-            if key in outcome.appeared and not missing(wanted_stages(current), outcome.placement):
+            wanted = wanted_stages(current)
+            if key in outcome.appeared and not missing(wanted, outcome.placement):
                 return
+            if key in self._catalogue.probation and (lacking := without_room(wanted, outcome.placement)):
+                raise Unsatisfiable(f"no worker has the memory for every stage: {lacking}")
 
     async def _in_time(self, work: Awaitable[_T], end_s: float, phase: _Phase) -> _T:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+
+from onnxmesh.ids import WorkerId
 
 MEMORY_BYTES = "memory.bytes"
 """The attribute that says how much memory a worker may use."""
@@ -24,6 +27,28 @@ def memory_pool(worker: str, attributes: Mapping[str, str]) -> str:
     """Names the memory that a worker's stages are in: workers of one host share its memory, or its GPU's."""
     host = attributes.get("host", "")
     return f"{host}/{'gpu' if _on_gpu(attributes) else 'host'}" if host else f"worker/{worker}"
+
+
+class MemoryBook:
+    """Keeps account of the memory of workers while stages are given to them.
+
+    Args:
+        workers: Their attributes, by id.
+    """
+
+    def __init__(self, workers: Mapping[WorkerId, Mapping[str, str]]) -> None:
+        self._memory = {id_: stage_memory_bytes(attributes) for id_, attributes in workers.items()}
+        self._pools = {id_: memory_pool(id_, attributes) for id_, attributes in workers.items()}
+        self._taken: Counter[str] = Counter()
+
+    def take(self, worker: WorkerId, num_bytes: int) -> None:
+        """A stage takes memory of a worker."""
+        self._taken[self._pools[worker]] += num_bytes
+
+    def lack(self, worker: WorkerId, num_bytes: int) -> int:
+        """Returns what a worker is short of for a stage; 0: it has room, as far as is known."""
+        memory = self._memory[worker]
+        return 0 if memory is None else max(0, self._taken[self._pools[worker]] + num_bytes - memory)
 
 
 def _on_gpu(attributes: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from onnxmesh.ids import StageKey, WorkerId
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Held, StageState
 from services.scheduler.kinds import kind_label, label_of_kind
-from services.scheduler.memory import memory_pool, stage_memory_bytes
+from services.scheduler.memory import MemoryBook
 from services.scheduler.wanted import ModelKey, WantedStage
 
 
@@ -50,6 +50,7 @@ class Placement:
         retry_s: When to look again if nothing happens before; None: no need.
         lacking_bytes: Stages that are missing a replica because no worker has the memory, and how much the best
             one lacks.
+        freeing: Whether stages are on their way out, so that there may be more memory soon.
     """
 
     routed: Mapping[StageKey, tuple[WorkerId, ...]]
@@ -57,6 +58,7 @@ class Placement:
     evict: tuple[Order, ...] = ()
     retry_s: float | None = None
     lacking_bytes: Mapping[StageKey, int] = field(default_factory=dict)
+    freeing: bool = False
 
 
 def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> Placement:
@@ -84,7 +86,14 @@ def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: 
     round_.fill()
     if round_.is_quiet() and not round_.move_home():
         round_.move()
-    return Placement(routed, tuple(round_.place), tuple(round_.evict), round_.retry_s(), round_.lacking_bytes)
+    return Placement(
+        routed,
+        tuple(round_.place),
+        tuple(round_.evict),
+        round_.retry_s(),
+        round_.lacking_bytes,
+        round_.is_freeing(),
+    )
 
 
 class _Round:
@@ -102,16 +111,17 @@ class _Round:
         self.num_of_model: Counter[tuple[WorkerId, ModelKey, int]] = Counter()
         self.lacking_bytes: dict[StageKey, int] = {}
         self.labels = {id_: kind_label(worker.attributes) for id_, worker in self.workers.items()}
-        self.pools = {id_: memory_pool(id_, worker.attributes) for id_, worker in self.workers.items()}
-        self.taken_bytes: Counter[str] = Counter()
+        self.memory = MemoryBook({id_: worker.attributes for id_, worker in self.workers.items()})
 
     def sort_out(self) -> None:
         """Keeps what is wanted where it is, and lets go of the rest."""
         for worker in self.workers.values():
             for key, held in sorted(worker.stages.items()):
-                if not held.counts:
-                    continue
                 stage = self.wanted.get(key)
+                if not held.counts:
+                    if stage is not None and held.state is StageState.EVICTING:
+                        self.memory.take(worker.id, stage.peak_bytes)
+                    continue
                 if stage is not None and held.digest == stage.digest and self._can_run(worker, stage):
                     self._count(worker.id, stage, 1)
                     self.holders[key].append(worker.id)
@@ -134,10 +144,10 @@ class _Round:
         for key, stage in self.wanted.items():
             while len(self.holders[key]) < stage.replicas:
                 free = [worker.id for worker in self.workers.values() if self._is_free(worker, stage)]
-                roomy = [id_ for id_ in free if self._lacks_bytes(id_, stage) <= 0]
+                roomy = [id_ for id_ in free if self._has_room(id_, stage)]
                 if not roomy:
                     if free:
-                        self.lacking_bytes[key] = min(self._lacks_bytes(id_, stage) for id_ in free)
+                        self.lacking_bytes[key] = min(self.memory.lack(id_, stage.peak_bytes) for id_ in free)
                     break
                 homes = [id_ for id_ in roomy if self._is_vacant(self._home(id_, stage), stage)]
                 self._place(min(homes or roomy, key=lambda id_: self._fill_rank(id_, stage)), stage)
@@ -153,7 +163,7 @@ class _Round:
                 if key not in worker.stages
                 and self._can_run(worker, stage)
                 and self._is_vacant(self._home(id_, stage), stage)
-                and self._lacks_bytes(id_, stage) <= 0
+                and self._has_room(id_, stage)
             ]
             if homes:
                 self._place(min(homes, key=lambda id_: self._fill_rank(id_, stage)), stage)
@@ -174,7 +184,7 @@ class _Round:
                     and key not in self.workers[target].stages
                     and self._can_run(self.workers[target], stage)
                     and self._home(source, stage) == self._home(target, stage)
-                    and self._lacks_bytes(target, stage) <= 0
+                    and self._has_room(target, stage)
                 ]
                 if movable:
                     best = min(movable, key=lambda stage: self._move_rank(stage, source, target))
@@ -183,15 +193,11 @@ class _Round:
 
     def is_quiet(self) -> bool:
         """Whether nothing is under way and nothing is to be done."""
-        return (
-            not self.place
-            and not self.evict
-            and not any(
-                held.state in {StageState.LOADING, StageState.EVICTING}
-                for worker in self.workers.values()
-                for held in worker.stages.values()
-            )
-        )
+        return not self.place and not self.is_freeing() and not self._any_is(StageState.LOADING)
+
+    def is_freeing(self) -> bool:
+        """Whether stages are on their way out."""
+        return bool(self.evict) or self._any_is(StageState.EVICTING)
 
     def is_ready(self, id_: WorkerId, key: StageKey) -> bool:
         held = self.workers[id_].stages.get(key)
@@ -210,6 +216,9 @@ class _Round:
         ]
         return min(times, default=None)
 
+    def _any_is(self, state: StageState) -> bool:
+        return any(held.state is state for worker in self.workers.values() for held in worker.stages.values())
+
     def _place(self, id_: WorkerId, stage: WantedStage) -> None:
         self.place.append(Order(id_, stage.key))
         self.holders[stage.key].append(id_)
@@ -219,7 +228,8 @@ class _Round:
         self.num_stages[id_] += by
         self.weight_bytes[id_] += by * stage.weight_bytes
         self.num_of_model[id_, stage.model, stage.revision] += by
-        self.taken_bytes[self.pools[id_]] += by * stage.peak_bytes
+        if by > 0:  # what goes keeps its memory until it is gone
+            self.memory.take(id_, stage.peak_bytes)
 
     def _is_free(self, worker: WorkerView, stage: WantedStage) -> bool:
         """Whether a missing replica may be placed there now."""
@@ -267,12 +277,8 @@ class _Round:
         num_at = Counter(homes.values())
         return [id_ for id_, home in homes.items() if home is None or num_at[home] > stage.homes[home].count]
 
-    def _lacks_bytes(self, id_: WorkerId, stage: WantedStage) -> int:
-        """Returns the memory that a worker is short of for a stage; 0 or less: it has room."""
-        memory = stage_memory_bytes(self.workers[id_].attributes)
-        if memory is None:
-            return 0
-        return self.taken_bytes[self.pools[id_]] + stage.peak_bytes - memory
+    def _has_room(self, id_: WorkerId, stage: WantedStage) -> bool:
+        return self.memory.lack(id_, stage.peak_bytes) == 0
 
     def _fullness(self, id_: WorkerId) -> tuple[int, int, str]:
         return (self.num_stages[id_], self.weight_bytes[id_], id_)
@@ -285,3 +291,14 @@ class _Round:
 def missing(wanted: Sequence[WantedStage], placement: Placement) -> list[StageKey]:
     """Returns the stages that have fewer serving replicas than asked for."""
     return [stage.key for stage in wanted if len(placement.routed.get(stage.key, ())) < stage.replicas]
+
+
+def without_room(wanted: Sequence[WantedStage], placement: Placement) -> str:
+    """Says which of the stages no worker has the memory for, for good, and by how much; empty: there is none."""
+    if placement.freeing:
+        return ""
+    return ", ".join(
+        f"{stage.key} lacks {placement.lacking_bytes[stage.key] / 1e6:.1f} MB"
+        for stage in wanted
+        if stage.key in placement.lacking_bytes
+    )

@@ -22,7 +22,7 @@ from onnxmesh.v1.model_pb2 import Plan
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.eligibility import Eligible, eligible_again
 from services.scheduler.fleet import Fleet
-from services.scheduler.placement import missing
+from services.scheduler.placement import missing, without_room
 from services.scheduler.plan_message import note_prospects
 from services.scheduler.preparation import Preparation
 from services.scheduler.reconciler import Reconciler
@@ -216,17 +216,11 @@ class Replanner:
                 return
             if (error := self._reconciler.refusal(successor)) is not None:
                 raise error
-            lacking = [
-                f"{stage.key} lacks {placement.lacking_bytes[stage.key] / 1e6:.1f} MB"
-                for stage in stages
-                if stage.key in placement.lacking_bytes
-            ]
+            lacking = without_room(stages, placement)
             if lacking and any(not placement.routed.get(stage.key) for stage in old):
                 return  # what is in force answers nothing, and takes the room
             if lacking:
-                raise Unsatisfiable(
-                    f"there is no memory to load it beside what is served: {', '.join(lacking)}"
-                )
+                raise Unsatisfiable(f"there is no memory to load it beside what is served: {lacking}")
 
     def _holders(self, deployment: Deployment) -> dict[StageKey, list[WorkerId]]:
         views = self._fleet.views()

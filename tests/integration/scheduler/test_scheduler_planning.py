@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan
+from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan, Unsatisfiable
 from onnxmesh.planning.device_speed import DeviceSpeed
 from onnxmesh.v1.model_pb2 import Shape, Shapes
 from services.scheduler.app import scheduler
@@ -120,6 +120,17 @@ async def test_a_model_that_fits_nowhere_is_refused(mesh, blobs):
         with pytest.raises(InvalidPlan, match="fits no device"):
             await client.deploy()
         assert not blobs()
+
+
+async def test_workers_that_share_too_little_memory_are_found_out_at_once(mesh, blobs):
+    """Each could hold its stage, both together cannot: the deploy says so and leaves nothing."""
+    shared = facts("cpu-x-1t", memory=150, host="h")
+    async with mesh("a", "b", attributes={"a": shared, "b": shared}) as (client, a, b):
+        for worker in (a, b):
+            worker.working_bytes = 100
+        with pytest.raises(Unsatisfiable, match=r"no worker has the memory for every stage: m/1/1 lacks"):
+            await client.deploy(stages=2)
+        await eventually(lambda: not blobs() and not a.held and not b.held)
 
 
 async def test_a_worker_that_comes_has_models_planned_anew_without_a_gap(mesh, tmp_path):
