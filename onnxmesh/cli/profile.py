@@ -118,8 +118,8 @@ def profile_table(
     table.add_column("operator", overflow="fold")
     for column in ("nodes", "time", "share", "GFLOP/s", "GB/s"):
         table.add_column(column, justify="right")
-    rows = operators[:shown]
-    if rest := operators[shown:]:
+    rows = operators if len(operators) <= shown + 1 else operators[:shown]
+    if rest := operators[len(rows) :]:
         rows = [*rows, OperatorTimes.together(f"{len(rest)} others", rest)]
     for row in [*rows, OperatorTimes.together("all", operators)]:
         table.add_row(

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxmesh.graph.run_clock import run_clock
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.planning.device_speed import DeviceSpeed
 
@@ -47,8 +48,7 @@ def measure_device(threads: int = 1, providers: Sequence[str] = (CPU,)) -> Devic
     elements = _ELEMENTS[on_cpu]
     graphs = (_products(rows, width, num_products), _additions(elements), _trivial())
     sessions = [_session(nodes, weights, threads, providers) for nodes, weights in graphs]
-    clock = time.thread_time if on_cpu and threads == 1 else time.perf_counter
-    product_s, addition_s, trivial_s = _best_s(sessions, clock)
+    product_s, addition_s, trivial_s = _best_s(sessions, run_clock(threads, providers))
     return DeviceSpeed(
         flops_per_s=2 * rows * width * width * num_products / product_s,
         bytes_per_s=3 * 4 * elements * _NUM_ADDITIONS / addition_s,
