@@ -15,7 +15,6 @@ from onnxmesh.graph.crossing import Crossing
 from onnxmesh.graph.digest import describe_file, listing_digest
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF
 from onnxmesh.graph.node_cost import weight_bytes
-from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES
 from onnxmesh.graph.row import Row, load_graph, name_of, put_in_row
 from onnxmesh.graph.staging import written_aside
 from onnxmesh.graph.value_types import ValueType
@@ -31,6 +30,10 @@ _OLDEST_IR = 4
 _ALIGNMENT = 4096
 """Weights are mapped from the file: what starts at a page can be used in place, with the same alignment
 and hence the same order of additions on every machine."""
+_LARGE_WEIGHT_BYTES = 1 << 20
+"""From this total on, weights have a file of their own. ONNX Runtime maps it, and lets go of a weight that a kernel
+has packed; of weights within the model it keeps up to half as much again (measured: 75 MB for a stage of 56 MB of
+weights, 48 MB with a file)."""
 _MIN_EXTERNAL_BYTES = 512
 """Less than in the optimised model, so that no tensor goes on referring to that model's file."""
 
@@ -195,7 +198,7 @@ def _write(
     initializers = [value for graph in stage.graphs() for value in graph.initializers.values()]
     weights = sum(weight_bytes(value) for value in initializers)
     names = ["model.onnx"]
-    if weights > LARGE_WEIGHT_BYTES:
+    if weights > _LARGE_WEIGHT_BYTES:
         names.append("model.weights")
         ir.save(
             stage,
