@@ -105,7 +105,10 @@ def profile_model(
         del proto  # a model's weights may be in it
         outputs = [output.name for output in session.get_outputs()]
         values = {name: to_runtime(feeds[name]) for name in (spec.name for spec in session.get_inputs())}
-        first_s = _run(session, outputs, values)
+        try:
+            first_s = _run(session, outputs, values)
+        except ModelRunFailed as error:
+            raise _with_own_names(error, names, described) from error
         report(0.05)
         most = max(2, _MAX_EVENTS // max(1, len(described)))
         num_runs = len(
@@ -142,6 +145,16 @@ def _name_apart(graph: onnx.GraphProto) -> list[str]:
                 graphs += [attribute.g] if attribute.HasField("g") else []
                 graphs += attribute.graphs
     return [node.name for node in graph.node]
+
+
+def _with_own_names(
+    error: ModelRunFailed, names: Sequence[str], described: Sequence[tuple[str, tuple[str, ...]]]
+) -> ModelRunFailed:
+    """Returns the error with the name that the node has in the model, or that of its output."""
+    message = error.message
+    for name, (own, outputs) in zip(names, described, strict=True):
+        message = message.replace(f"'{name}'", f"'{own or ''.join(outputs[:1])}'")
+    return ModelRunFailed(message)
 
 
 def _load(
