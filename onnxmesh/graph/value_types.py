@@ -12,7 +12,7 @@ import onnxruntime
 
 from onnxmesh.errors import CorruptData, InvalidModel
 from onnxmesh.graph.element_types import datatype_of_runtime_type
-from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.runtime_errors import readable_of
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
 from onnxmesh.planning.input_shapes import Dim
@@ -176,7 +176,7 @@ def _probe(
         probe.write_bytes(model.SerializeToString())
         return onnxruntime.InferenceSession(str(probe), options, providers=[CPU])
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load the optimised model: {readable(error)}") from error
+        raise InvalidModel(f"ONNX Runtime cannot load the model: {readable_of(error, model)}") from error
     finally:
         probe.unlink(missing_ok=True)
 
