@@ -51,7 +51,7 @@ def measure_device(threads: int = 1, providers: Sequence[str] = (CPU,)) -> Devic
     product_s, addition_s, trivial_s = _best_s(sessions, run_clock(threads, providers))
     return DeviceSpeed(
         flops_per_s=2 * rows * width * width * num_products / product_s,
-        bytes_per_s=3 * 4 * elements * _NUM_ADDITIONS / addition_s,
+        bytes_per_s=4 * elements * (1 + 3 * _NUM_ADDITIONS) / addition_s,
         node_overhead_s=trivial_s / _NUM_TRIVIAL,
     )
 
@@ -130,8 +130,12 @@ def _products(rows: int, width: int, num: int) -> tuple[_Nodes, dict[str, np.nda
 
 
 def _additions(elements: int) -> tuple[_Nodes, dict[str, np.ndarray]]:
-    weights = {"a0": np.ones(elements, np.float32), "w": np.ones(elements, np.float32)}
-    return [helper.make_node("Add", [f"a{i}", "w"], [f"a{i + 1}"]) for i in range(_NUM_ADDITIONS)], weights
+    """A chain of additions. The operands are made in the graph: as weights they would be in memory several times."""
+    nodes = [helper.make_node("Expand", ["a0", "size"], ["w"])]
+    nodes += [
+        helper.make_node("Add", [f"a{i}" if i else "w", "w"], [f"a{i + 1}"]) for i in range(_NUM_ADDITIONS)
+    ]
+    return nodes, {"a0": np.ones(1, np.float32), "size": np.array([elements])}
 
 
 def _trivial() -> tuple[_Nodes, dict[str, np.ndarray]]:
