@@ -8,12 +8,12 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.crossing import Crossing
+from onnxmesh.graph.boundaries import boundaries_of
 from onnxmesh.graph.node_cost import CostModel, weight_bytes
 from onnxmesh.graph.row import Row, RowNode, load_graph, name_of, put_in_row
 from onnxmesh.graph.value_types import ValueType, infer_shapes_at, infer_types
 from onnxmesh.graph.working_memory import working_bytes
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.planning.graph_costs import GraphCosts, InputUse, NodeCost
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.signature import Signature
 from onnxmesh.planning.tensor_spec import TensorSpec
@@ -54,14 +54,9 @@ def analyse(
         _node_cost(node, working, costs, numbers)
         for node, working in zip(row.nodes, working_bytes(row, costs), strict=True)
     )
-    crossing = Crossing(row, types)
-    boundaries = tuple(
-        _boundary(crossing.at(position, -1, alive), row, costs, types)
-        for position, alive in row.alive_at_each()
-    )
     return GraphCosts(
         nodes,
-        boundaries,
+        boundaries_of(row, types, costs.num_bytes),
         tuple(weight_bytes(weight) for weight in numbers),
         _input_uses(row, costs),
         signature,
@@ -91,7 +86,8 @@ def types_of(optimised: Path) -> dict[str, ValueType]:
 
 def _names(row: Row) -> list[str]:
     """Returns the names of all values that may cross a cut, but for the model's inputs."""
-    return [name_of(value) for value in [*row.born, *row.outputs] if value not in row.inputs]
+    inputs = frozenset(row.inputs)
+    return [name_of(value) for value in [*row.born, *row.outputs] if value not in inputs]
 
 
 def _constants(row: Row) -> list[str]:
@@ -139,12 +135,6 @@ def _node_cost(node: RowNode, working: int, costs: CostModel, numbers: Mapping[i
     )
 
 
-def _boundary(values: list[ir.Value], row: Row, costs: CostModel, types: Mapping[str, ValueType]) -> Boundary:
-    obstacle = next((found for value in values if (found := _obstacle(value, types))), None)
-    computed = [value for value in values if value not in row.inputs]
-    return Boundary(sum(costs.num_bytes(value) for value in computed), len(computed), obstacle)
-
-
 def _input_uses(row: Row, costs: CostModel) -> tuple[InputUse, ...]:
     readers: dict[ir.Value, list[int]] = {value: [] for value in row.inputs}
     for position, node in enumerate(row.nodes):
@@ -152,18 +142,9 @@ def _input_uses(row: Row, costs: CostModel) -> tuple[InputUse, ...]:
             if value in readers:
                 readers[value].append(position)
     for value in row.outputs:
-        if value in readers and len(row.nodes) not in readers[value]:
+        if value in readers and readers[value][-1:] != [len(row.nodes)]:
             readers[value].append(len(row.nodes))
     return tuple(
         InputUse(name_of(value), costs.num_bytes(value), tuple(positions))
         for value, positions in readers.items()
     )
-
-
-def _obstacle(value: ir.Value, types: Mapping[str, ValueType]) -> str | None:
-    known = types.get(name_of(value))
-    if known is None:
-        return f"the type of '{name_of(value)}' is unknown"
-    if known.datatype is None:
-        return f"'{name_of(value)}' is a {known.runtime_type}, which cannot be sent"
-    return None

@@ -16,7 +16,7 @@ from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES, OPTIMISED
 from onnxmesh.graph.row import put_in_row
 from onnxmesh.graph.source import load_structure
 from onnxmesh.graph.sparse import make_constants_dense, make_dense
-from onnxmesh.graph.weights_file import move_out, write_weights
+from onnxmesh.graph.weights_file import in_memory, move_out, write_weights
 
 _WEIGHTS = "optimised.weights"
 _FIRST_IR_WITH_PLAIN_WEIGHTS = 4
@@ -59,7 +59,9 @@ def as_written(source: Path, out_folder: Path) -> Path:
     if sum(map(weight_bytes, own)) > LARGE_WEIGHT_BYTES:
         write_weights(out_folder / _WEIGHTS, move_out(own, out_folder, _WEIGHTS))
     else:
-        _load(own)
+        for value in own:
+            if value.const_value is not None:
+                value.const_value = in_memory(value.const_value)
     target = out_folder / OPTIMISED
     ir.save(model, target, format="protobuf")
     return target
@@ -89,12 +91,5 @@ def _bring_in_constants(model: ir.Model) -> None:
     """Loads tensors that attributes keep in other files: only initialisers go on being there."""
     for node in model.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
-            if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
-                loaded = ir.external_data.convert_tensors_from_external([attribute.value])[0]
-                node.attributes[name] = ir.AttrTensor(name, loaded)
-
-
-def _load(values: list[ir.Value]) -> None:
-    for value in values:
-        if isinstance(value.const_value, ir.ExternalTensor):
-            value.const_value = ir.external_data.convert_tensors_from_external([value.const_value])[0]
+            if attribute.type == ir.AttributeType.TENSOR:
+                node.attributes[name] = ir.AttrTensor(name, in_memory(attribute.as_tensor()))

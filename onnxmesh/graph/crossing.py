@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import onnx_ir as ir
 
@@ -40,33 +41,53 @@ class Crossing:
             position: Where the cut is.
             start: Where the stage before the cut starts. If leaving values out would leave that stage
                 with nothing to give, nothing is left out.
-            alive: `row.alive(position)` if the caller has it.
+            alive: `row.alive(position)`, or those of them that are not brought to the stages behind in another way.
         """
         alive = self._row.alive(position) if alive is None else alive
-        candidates = {
-            value for value in alive if value in self._cheap and self._row.last_use[value] != ALWAYS
-        }
-        if not candidates:
-            return alive
-        anchors = set(alive) - candidates
-        known: dict[ir.Value, bool] = {}
-        kept: list[ir.Value] = []
-        for value in alive:
-            if value in candidates and self._recomputable(value, anchors, known):
-                continue
-            kept.append(value)
-            anchors.add(value)
-            known[value] = True
-        if not any(self._row.born[value] > start for value in kept):
-            return alive
-        return kept
+        left_out = self.left_out(dict.fromkeys(alive), [v for v in alive if self.may_be_left_out(v)])
+        kept = [value for value in alive if value not in left_out]
+        return kept if any(self._row.born[value] > start for value in kept) else alive
 
-    def _recomputable(self, value: ir.Value, anchors: set[ir.Value], known: dict[ir.Value, bool]) -> bool:
-        """Whether `value` follows from `anchors` by cheap nodes alone."""
+    def may_be_left_out(self, value: ir.Value) -> bool:
+        """Whether a value is a small integer that cheap nodes compute and that is no output of the model."""
+        return value in self._cheap and self._row.last_use[value] != ALWAYS
+
+    def left_out(
+        self, alive: Mapping[ir.Value, object], candidates: Sequence[ir.Value]
+    ) -> AbstractSet[ir.Value]:
+        """Returns the values that are computed again behind a cut, in time linear in what the candidates depend on.
+
+        Args:
+            alive: What is alive at the cut.
+            candidates: Those of them that `may_be_left_out`, oldest first.
+        """
+        if not candidates:
+            return frozenset()
+        left: set[ir.Value] = set(candidates)
+        known: dict[ir.Value, bool] = {}
+        for value in candidates:
+            if not self._recomputable(value, alive, left, known):
+                # It crosses, and what follows from it can be computed.
+                left.remove(value)
+                known[value] = True
+        return left
+
+    def _recomputable(
+        self,
+        value: ir.Value,
+        alive: Mapping[ir.Value, object],
+        doubtful: AbstractSet[ir.Value],
+        known: dict[ir.Value, bool],
+    ) -> bool:
+        """Whether `value` follows by cheap nodes alone from what is alive and not doubtful."""
+
+        def crosses(other: ir.Value) -> bool:
+            return other in alive and other not in doubtful
+
         waiting = [value]
         while waiting:
             current = waiting[-1]
-            if current in known or current in anchors:
+            if current in known or crosses(current):
                 waiting.pop()
                 continue
             node = self._cheap.get(current)
@@ -74,13 +95,13 @@ class Crossing:
                 known[current] = False
                 waiting.pop()
                 continue
-            unknown = [read for read in node.reads if read not in known and read not in anchors]
+            unknown = [read for read in node.reads if read not in known and not crosses(read)]
             if unknown:
                 waiting += unknown
                 continue
-            known[current] = all(read in anchors or known[read] for read in node.reads)
+            known[current] = all(crosses(read) or known[read] for read in node.reads)
             waiting.pop()
-        return value in anchors or known[value]
+        return crosses(value) or known[value]
 
     @staticmethod
     def _is_cheap(node: RowNode, types: Mapping[str, ValueType]) -> bool:

@@ -20,25 +20,23 @@ Fusing and reordering change the last bits of each operator; some hundred operat
 what was measured, and devices that compute by other instructions stay within ten times that."""
 
 REDUCED_PRECISION_BOUND = 2e-2
-"""The same where numbers of 16 bits or fewer are computed inside: half precision, float8, quantised integers.
+"""The same where half precision or integers of 8 bits are computed inside: a last bit is up to 1/127 of a number
+there, and a rounding that falls the other way shows whole."""
 
-A last bit there is up to 1/128 of a number, and a rounding that falls the other way shows whole."""
+LEAST_PRECISION_BOUND = 0.25
+"""The same where float8 or integers of 4 bits are computed inside: one step is up to a quarter of a number."""
 
-_REDUCED = frozenset(
+_REDUCED = frozenset({Datatype.FP16, Datatype.BF16, Datatype.INT8, Datatype.UINT8})
+_LEAST = frozenset(
     {
-        Datatype.FP16,
-        Datatype.BF16,
         Datatype.FLOAT8E4M3FN,
         Datatype.FLOAT8E4M3FNUZ,
         Datatype.FLOAT8E5M2,
         Datatype.FLOAT8E5M2FNUZ,
-        Datatype.INT8,
-        Datatype.UINT8,
         Datatype.INT4,
         Datatype.UINT4,
     }
 )
-
 _NUMBERS = frozenset({*NUMPY, Datatype.BF16} - {Datatype.BOOL})
 
 
@@ -66,8 +64,10 @@ def accepted_difference(computed: Iterable[ValueType]) -> float:
     Args:
         computed: Types of the values that the model computes.
     """
-    reduced = any(value.datatype in _REDUCED for value in computed)
-    return REDUCED_PRECISION_BOUND if reduced else FULL_PRECISION_BOUND
+    datatypes = {value.datatype for value in computed}
+    if datatypes & _LEAST:
+        return LEAST_PRECISION_BOUND
+    return REDUCED_PRECISION_BOUND if datatypes & _REDUCED else FULL_PRECISION_BOUND
 
 
 def compare(expected: Tensor, found: Tensor) -> OutputDifference:

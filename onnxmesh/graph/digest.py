@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from onnxmesh.graph.file_ranges import pieces
 from onnxmesh.ids import Digest
 from onnxmesh.planning.partition import PartitionFile
-
-_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 def file_digest(path: Path) -> Digest:
@@ -21,10 +20,9 @@ def file_digest(path: Path) -> Digest:
         OSError: The file cannot be read.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_BUFFER_BYTES, max(1, path.stat().st_size))))
     with path.open("rb", buffering=0) as file:
-        while read := file.readinto(buffer):
-            digest.update(buffer[:read])
+        for piece in pieces(file.fileno(), 0, os.fstat(file.fileno()).st_size):
+            digest.update(piece)
     return Digest(digest.hexdigest())
 
 

@@ -27,11 +27,39 @@ def copy_range(source: int, target: int, source_offset: int, target_offset: int,
     Raises:
         OSError: The source ends early, or the disk is full.
     """
+    size = os.fstat(source).st_size
+    if size < source_offset + num_bytes:
+        raise OSError(errno.EIO, f"file ends at {size}, {source_offset + num_bytes} bytes were expected")
     shift = target_offset - source_offset
     for start, end in _with_data(source, source_offset, source_offset + num_bytes):
         at = start
         while at < end:
             at += _copy_some(source, target, at, at + shift, end - at)
+
+
+def pieces(file: int, start: int, end: int) -> Iterator[memoryview]:
+    """Yields the bytes of a range of an open file in order, in pieces that are valid until the next.
+
+    Holes are not read: the system would fill memory with zeros for them.
+
+    Raises:
+        OSError: The file ends early.
+    """
+    buffer = memoryview(bytearray(min(_PIECE_BYTES, max(1, end - start))))
+    zeros: memoryview | None = None
+    at = start
+    for first, last in [*_with_data(file, start, end), (end, end)]:
+        while at < first:
+            zeros = memoryview(bytes(len(buffer))) if zeros is None else zeros
+            yield zeros[: first - at]
+            at = min(first, at + len(zeros))
+        os.lseek(file, at, os.SEEK_SET)
+        while at < last:
+            read = os.readv(file, [buffer[: last - at]])
+            if not read:
+                raise OSError(errno.EIO, f"file ends at {at}, {end} bytes were expected")
+            yield buffer[:read]
+            at += read
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -92,5 +120,5 @@ def _copy_some(source: int, target: int, source_offset: int, target_offset: int,
         return copied
     piece = os.pread(source, min(_PIECE_BYTES, num_bytes), source_offset)
     if not piece:
-        raise OSError(errno.EIO, f"file ends at {source_offset}, {num_bytes} more bytes were expected")
+        raise OSError(errno.EIO, f"file ends at {source_offset}, {num_bytes} bytes more were expected")
     return os.pwrite(target, piece, target_offset)

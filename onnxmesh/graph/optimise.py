@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.external_data import locations_to_share, share_files, tensors_of
-from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.external_data import external_tensors, locations_to_share, share_files, tensors_of
+from onnxmesh.graph.runtime_errors import readable_of
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
 from onnxmesh.planning.optimisation_level import OptimisationLevel
@@ -61,8 +61,9 @@ def optimise(source: Path, out_folder: Path, level: OptimisationLevel) -> Path:
             pass
         for location in shared:
             (out_folder / location).unlink()
-    large = weight_bytes_of(model) > LARGE_WEIGHT_BYTES
-    _save_optimised(source, target, level, weights="optimised.weights" if large else None)
+    # Names of files beside the source would mean nothing beside the target.
+    outside = bool(external_tensors(model)) or weight_bytes_of(model) > LARGE_WEIGHT_BYTES
+    _save_optimised(source, target, level, weights="optimised.weights" if outside else None)
     return target
 
 
@@ -93,7 +94,8 @@ def _save_optimised(source: Path, target: Path, level: OptimisationLevel, weight
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         for path in beside:
             path.unlink(missing_ok=True)
-        raise InvalidModel(f"ONNX Runtime cannot load '{source.name}': {readable(error)}") from error
+        reason = readable_of(error, load_structure(source))
+        raise InvalidModel(f"ONNX Runtime cannot load '{source.name}': {reason}") from error
 
 
 def weight_bytes_of(model: onnx.ModelProto, *, external: bool = True) -> int:

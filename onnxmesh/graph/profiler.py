@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from onnxmesh.errors import InvalidModel, ModelRunFailed
+from onnxmesh.graph.run_clock import run_clock
 from onnxmesh.graph.runtime_errors import readable
 from onnxmesh.graph.runtime_values import to_runtime
 from onnxmesh.graph.session import CPU, session_options
@@ -104,7 +105,10 @@ def profile_model(
         del proto  # a model's weights may be in it
         outputs = [output.name for output in session.get_outputs()]
         values = {name: to_runtime(feeds[name]) for name in (spec.name for spec in session.get_inputs())}
-        first_s = _run(session, outputs, values)
+        try:
+            first_s = _run(session, outputs, values)
+        except ModelRunFailed as error:
+            raise _with_own_names(error, names, described) from error
         report(0.05)
         most = max(2, _MAX_EVENTS // max(1, len(described)))
         num_runs = len(
@@ -112,8 +116,8 @@ def profile_model(
         )
         events = Path(session.end_profiling())
         times, shapes = _read(events, {name: out for name, (_, out) in zip(names, described, strict=True)})
-    plain = _repeat(session, outputs, values, seconds / 2, most, lambda s: report(0.5 + s / 2))
-    total_s = min(plain)
+    clock = run_clock(threads, providers)
+    total_s = min(_repeat(session, outputs, values, seconds / 2, most, lambda s: report(0.5 + s / 2), clock))
     if tuple(providers) != (CPU,):
         # Kernels of other devices are started, not awaited: their times are those of starting.
         return MeasuredRun((), total_s, shapes, num_runs)
@@ -143,6 +147,16 @@ def _name_apart(graph: onnx.GraphProto) -> list[str]:
     return [node.name for node in graph.node]
 
 
+def _with_own_names(
+    error: ModelRunFailed, names: Sequence[str], described: Sequence[tuple[str, tuple[str, ...]]]
+) -> ModelRunFailed:
+    """Returns the error with the name that the node has in the model, or that of its output."""
+    message = error.message
+    for name, (own, outputs) in zip(names, described, strict=True):
+        message = message.replace(f"'{name}'", f"'{own or ''.join(outputs[:1])}'")
+    return ModelRunFailed(message)
+
+
 def _load(
     proto: onnx.ModelProto,
     model: Path,
@@ -165,14 +179,17 @@ def _load(
 
 
 def _run(
-    session: onnxruntime.InferenceSession, outputs: list[str], values: dict[str, onnxruntime.OrtValue]
+    session: onnxruntime.InferenceSession,
+    outputs: list[str],
+    values: dict[str, onnxruntime.OrtValue],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    start = time.perf_counter()
+    start = clock()
     try:
         session.run_with_ort_values(outputs, values)
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         raise ModelRunFailed(readable(error)) from error
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _repeat(
@@ -182,13 +199,14 @@ def _repeat(
     seconds: float,
     most: int,
     report: Progress,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """Runs again and again until the time is over or `most` runs are made, at least once; returns their times."""
     found: list[float] = []
-    spent = 0.0
+    start, spent = time.perf_counter(), 0.0
     while not found or (len(found) < most and spent + found[-1] < seconds):
-        found.append(_run(session, outputs, values))
-        spent += found[-1]
+        found.append(_run(session, outputs, values, clock))
+        spent = time.perf_counter() - start
         report(min(1.0, spent / seconds) if seconds > 0 else 1.0)
     return found
 

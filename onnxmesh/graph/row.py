@@ -75,17 +75,21 @@ class Row:
             if born <= position and self.last_use[value] >= position
         ]
 
-    def alive_at_each(self) -> Iterator[tuple[int, list[ir.Value]]]:
-        """Yields position and `alive(position)` for 1 to n - 1, in time linear in what is alive."""
-        waiting = list(self.born.items())
-        current: list[ir.Value] = []
-        taken = 0
-        for position in range(1, len(self.nodes)):
-            while taken < len(waiting) and waiting[taken][1] <= position:
-                current.append(waiting[taken][0])
-                taken += 1
-            current = [value for value in current if self.last_use[value] >= position]
-            yield position, current
+    def changes(self) -> Iterator[tuple[list[ir.Value], list[ir.Value]]]:
+        """Yields for each position from 1 to n - 1 the values that are alive there and were not before, and the reverse.
+
+        Together they are twice as many as there are values, however many are alive at a time.
+        """
+        born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        for value, first in self.born.items():
+            start, last = max(first, 1), self.last_use[value]
+            if last < start:
+                continue
+            born[start].append(value)
+            if last < len(self.nodes):
+                gone[last + 1].append(value)
+        yield from zip(born[1:-1], gone[1:-1], strict=True)
 
 
 def name_of(value: ir.Value) -> str:

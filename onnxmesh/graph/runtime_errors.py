@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import onnx
+
+from onnxmesh.graph.node_name import described, nodes_of
+
 _STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(r"\S*/onnxruntime(?:_src)?/\S+:\d+ (?:[^\n]*?\)\s(?:const\s)?)?")
 _LOAD = re.compile(r"Load model from .*? failed:\s*")
@@ -13,6 +17,7 @@ _IN_NODE = re.compile(
 )
 _PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
 _PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
+_UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered function/op")
 _LONGEST = 500
 
 
@@ -26,6 +31,23 @@ def readable(error: BaseException) -> str:
     text = " ".join(text.split())
     text = _PREFIX.sub("", text).strip()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def readable_of(error: BaseException, model: onnx.ModelProto) -> str:
+    """Returns `readable`, with the node's name where ONNX Runtime says an operator's alone.
+
+    Args:
+        error: What ONNX Runtime raised when it loaded a model.
+        model: That model; its weights are not needed.
+    """
+    reason = readable(error)
+    if (unknown := _UNKNOWN.search(reason)) is None:
+        return reason
+    domain = "" if unknown["domain"] == "ai.onnx" else unknown["domain"]
+    for node in nodes_of(model.graph):
+        if (node.domain, node.op_type) == (domain, unknown["op"]):
+            return f"{described(node)}: there is no such operator in this ONNX Runtime"
+    return reason
 
 
 def _node(match: re.Match[str]) -> str:

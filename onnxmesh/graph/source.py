@@ -8,10 +8,17 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.cycle import find_cycle
 from onnxmesh.graph.digest import describe_file, describe_files, listing_digest
 from onnxmesh.graph.element_types import DATATYPE_OF, element_type_name
 from onnxmesh.graph.external_data import check_external, external_tensors, tensors_of
+from onnxmesh.graph.node_name import described
 from onnxmesh.ids import Digest
+
+_LONGEST = 500
+_OF_RUNTIME = frozenset({"SimplifiedLayerNormalization"})
+"""Operators that ONNX Runtime knows as if they were ONNX's."""
+_RUNTIME_DOMAIN = "com.microsoft"
 
 
 def load_structure(path: Path) -> onnx.ModelProto:
@@ -46,8 +53,11 @@ def check_source(path: Path) -> None:
     for tensor in external_tensors(model):
         check_external(tensor, path.parent)
     try:
-        onnx.checker.check_model(_checkable(model, path))
+        onnx.checker.check_model(checkable(model, path))
     except onnx.checker.ValidationError as error:
+        if cycle := find_cycle(model.graph):
+            way = ", ".join(map(described, cycle))
+            raise InvalidModel(f"'{path.name}' has a cycle: {way[:_LONGEST]}") from error
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
@@ -61,24 +71,36 @@ def check_source(path: Path) -> None:
         _check_carried(value, "output")
 
 
-def _checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
-    """Returns what ONNX's checker is given: the file, or its structure where weights lie beside it.
+def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
+    """Returns what ONNX's checker is given: the file, or its structure where that needs to be another.
 
-    The checker refuses external data with several hard links, which cut models and stores of content have. What it
-    would look at in those files was checked before.
+    The checker refuses external data with several hard links, which cut models and stores of content have: what it
+    would look at in those files was checked before. And it does not know the operators that ONNX Runtime has
+    put beside ONNX's own, which tools write.
     """
     sparse = [half for tensor in model.graph.sparse_initializer for half in (tensor.values, tensor.indices)]
-    if not external_tensors(model) or any(t.data_location == onnx.TensorProto.EXTERNAL for t in sparse):
+    beside = bool(external_tensors(model)) and not any(map(_is_external, sparse))
+    foreign = any(node.op_type in _OF_RUNTIME and not node.domain for node in model.graph.node)
+    if not beside and not foreign:
         return str(path)
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
+    for node in bare.graph.node:
+        if node.op_type in _OF_RUNTIME and not node.domain:
+            node.domain = _RUNTIME_DOMAIN
+    if foreign and all(opset.domain != _RUNTIME_DOMAIN for opset in bare.opset_import):
+        bare.opset_import.add(domain=_RUNTIME_DOMAIN, version=1)
     for tensor in tensors_of(bare):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if _is_external(tensor):
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
             # A tensor without elements needs no data.
             tensor.dims[:] = [0]
     return bare.SerializeToString()
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
 def source_digest(path: Path) -> Digest:
@@ -118,4 +140,4 @@ def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
 
 def _first_lines(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:3])[:500]
+    return " ".join(lines[:3])[:_LONGEST]

@@ -12,7 +12,7 @@ import onnxruntime
 
 from onnxmesh.errors import CorruptData, InvalidModel
 from onnxmesh.graph.element_types import datatype_of_runtime_type
-from onnxmesh.graph.runtime_errors import readable
+from onnxmesh.graph.runtime_errors import readable_of
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
 from onnxmesh.planning.input_shapes import Dim
@@ -108,10 +108,13 @@ def infer_shapes_at(
     """
     model = load_structure(model_path)
     defaults = {tensor.name for tensor in model.graph.initializer}
+    figures: dict[str, int] = {}
     for value in model.graph.input:
         if value.name not in defaults and value.name in shapes:
+            named = zip(declared_dims(value) or (), shapes[value.name], strict=False)
+            figures |= {dim: size for dim, size in named if isinstance(dim, str)}
             _fix(value, shapes[value.name])
-    inner = _inner_shapes(model)
+    inner = _inner_shapes(model, figures)
     try:
         session = _probe(model, model_path, names, OptimisationLevel.BASIC)
     except InvalidModel:
@@ -130,26 +133,30 @@ def _fix(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
         declared.dim.add().dim_value = size
 
 
-def _inner_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes within subgraphs, which ONNX Runtime does not tell."""
-    if not any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+def _inner_shapes(model: onnx.ModelProto, figures: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes within subgraphs, which ONNX Runtime does not tell; unknown dimensions are 1."""
+    if not _bodies(model.graph):
         return {}
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # noqa: BLE001 # estimates only: without it those shapes stay unknown
         return {}
     found: dict[str, tuple[int, ...]] = {}
-    graphs = [inferred.graph]
+    graphs = _bodies(inferred.graph)
     while graphs:
         graph = graphs.pop()
-        graphs += [
-            attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")
-        ]
+        graphs += _bodies(graph)
         for value in [*graph.value_info, *graph.input, *graph.output]:
             dims = declared_dims(value)
-            if dims is not None and all(isinstance(dim, int) and dim >= 0 for dim in dims):
-                found[value.name] = tuple(dim for dim in dims if isinstance(dim, int))
+            if dims is not None:
+                found[value.name] = tuple(
+                    dim if isinstance(dim, int) else figures.get(dim, 1) if dim else 1 for dim in dims
+                )
     return found
+
+
+def _bodies(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    return [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
 
 
 def _probe(
@@ -169,7 +176,7 @@ def _probe(
         probe.write_bytes(model.SerializeToString())
         return onnxruntime.InferenceSession(str(probe), options, providers=[CPU])
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load the optimised model: {readable(error)}") from error
+        raise InvalidModel(f"ONNX Runtime cannot load the model: {readable_of(error, model)}") from error
     finally:
         probe.unlink(missing_ok=True)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
-from onnxmesh.graph.file_ranges import copy_range
+from onnxmesh.graph.file_ranges import copy_range, pieces
 from onnxmesh.graph.row import name_of
 from onnxmesh.ids import Digest
 from onnxmesh.planning.partition import PartitionFile
@@ -25,7 +26,6 @@ MIN_BYTES = 512
 """Smaller tensors stay in the model."""
 
 _PIECE_BYTES = 16 * 1024 * 1024
-_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,23 @@ class Segment:
         return self.offset + self.num_bytes
 
 
+def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Returns a tensor whose bytes are here: itself, or a copy of what lies in a file.
+
+    onnx-ir would not read files with several hard links.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if not isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    proto = onnx.TensorProto(name=tensor.name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    with Path(tensor.path).open("rb") as file:
+        file.seek(tensor.offset or 0)
+        proto.raw_data = file.read(int(tensor.nbytes))
+    return ir.from_proto(proto)
+
+
 def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]:
     """Makes large initialisers refer to a file of weights that is still to be written, and returns its layout.
 
@@ -68,8 +85,7 @@ def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]
             continue
         num_bytes = int(tensor.nbytes)
         if num_bytes < MIN_BYTES:
-            if isinstance(tensor, ir.ExternalTensor):
-                value.const_value = ir.external_data.convert_tensors_from_external([tensor])[0]
+            value.const_value = in_memory(tensor)
             continue
         source = _range_of(tensor, num_bytes)
         segment = None if source is None else taken.get(source)
@@ -100,14 +116,16 @@ def write_weights(path: Path, segments: Sequence[Segment]) -> PartitionFile:
         OSError: A source cannot be read, or the disk is full.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
     size = segments[-1].end if segments else 0
+    done = 0
     with path.open("w+b", buffering=0) as target, ExitStack() as opened:
         sources: dict[str, FileIO] = {}
         os.ftruncate(target.fileno(), size)
         for segment in segments:
             for end in _copied(segment, target, sources, opened):
-                _hash(digest, buffer, target, end)
+                for piece in pieces(target.fileno(), done, end):
+                    digest.update(piece)
+                done = end
     return PartitionFile(path.name, Digest(digest.hexdigest()), size)
 
 
@@ -118,15 +136,13 @@ def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int]
 
 
 def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack) -> Iterator[int]:
-    """Copies a tensor in pieces; after each it yields the end of what is there. Leaves the target's position alone."""
+    """Copies a tensor in pieces; after each it yields the end of what is there."""
     place = _range_of(segment.tensor, segment.num_bytes)
     if place is None:
-        position = target.tell()
         target.seek(segment.offset)
         data = memoryview(segment.tensor.tobytes())
         while data:
             data = data[target.write(data) :]
-        target.seek(position)
         yield segment.end
         return
     path, offset, _ = place
@@ -136,12 +152,3 @@ def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened
         length = min(_PIECE_BYTES, segment.num_bytes - start)
         copy_range(sources[path].fileno(), target.fileno(), offset + start, segment.offset + start, length)
         yield segment.offset + start + length
-
-
-def _hash(digest: hashlib._Hash, buffer: memoryview, target: FileIO, end: int) -> None:
-    """Takes what lies between the target's position and `end` into the digest."""
-    while (left := end - target.tell()) > 0:
-        read = target.readinto(buffer[: min(len(buffer), left)])
-        if not read:
-            raise OSError("a file of weights became shorter while it was written")
-        digest.update(buffer[:read])

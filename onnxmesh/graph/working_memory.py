@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxmesh.graph.node_cost import CostModel
 from onnxmesh.graph.row import Row
 
-_ARENA = (13, 10)
+_ARENA = (7, 5)
 """Room that ONNX Runtime's arena takes for what is asked of it, as a fraction: chunks that were split for smaller
 tensors serve no larger ones. Measured on CNNs and transformers without memory patterns: 1.1 to 1.4."""
 

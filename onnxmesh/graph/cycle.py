@@ -1,0 +1,51 @@
+"""Cycles of a graph, told by their nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+
+def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Returns the nodes of one cycle, each after one whose output it reads; none if the graph has no cycle.
+
+    Works on the stored form, since a graph with a cycle is no graph to anything else.
+
+    Args:
+        graph: The outermost graph; what nested ones read of it counts for the node that holds them.
+    """
+    makers = {name: node for node in graph.node for name in node.output if name}
+    done: set[int] = set()
+    for root in graph.node:
+        path: dict[int, onnx.NodeProto] = {}
+        stack: list[tuple[onnx.NodeProto, Iterator[str]]] = []
+        node: onnx.NodeProto | None = root if id(root) not in done else None
+        while node is not None or stack:
+            if node is not None:
+                path[id(node)] = node
+                stack.append((node, _reads(node)))
+            current, reads = stack[-1]
+            node = next(
+                (makers[name] for name in reads if name in makers and id(makers[name]) not in done), None
+            )
+            if node is None:
+                stack.pop()
+                done.add(id(current))
+                del path[id(current)]
+            elif id(node) in path:
+                nodes = list(path.values())
+                start = next(place for place, each in enumerate(nodes) if each is node)
+                return nodes[start:][::-1]
+    return []
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the names that a node reads, also in its subgraphs; names made there may be among them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            own = {name for inner in graph.node for name in inner.output}
+            own |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+            yield from (name for inner in graph.node for name in _reads(inner) if name not in own)
+            yield from (value.name for value in graph.output if value.name not in own)
