@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from onnxmesh.errors import Unavailable
 
 
 class FakePeer:
-    """One stream."""
+    """One stream; `send` waits while `room` is not set."""
 
     def __init__(self, name, generation=1):
         self.name = name
         self.generation = generation
         self.is_open = True
         self.broken = False
+        self.room = asyncio.Event()
+        self.room.set()
         self.sent = []
         self.said = []
 
@@ -20,6 +24,7 @@ class FakePeer:
         if self.broken:
             raise Unavailable(f"the stream to {self.name} is closed")
         self.sent.append(frame)
+        await self.room.wait()
 
     def send_soon(self, header):
         self.said.append(header)

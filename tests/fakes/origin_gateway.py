@@ -40,8 +40,13 @@ class OriginGateway:
         )
         self._number = 0
 
-    async def send(self, route, inputs, *, deadline_s=None, outputs=(), hop=0, number=None) -> int:
-        """Sends an Activation to the worker at `hop` of a route of (stage, worker, address); returns its number."""
+    async def send(
+        self, route, inputs, *, deadline_s=None, outputs=(), hop=0, number=None, direct=False
+    ) -> int:
+        """Sends an Activation to the worker at `hop` of a route of (stage, worker, address); returns its number.
+
+        `direct` marks a part of a request; its other part is sent under the same number.
+        """
         if number is None:
             self._number += 1
             number = self._number
@@ -58,6 +63,7 @@ class OriginGateway:
                 ]
             ),
             hop=hop,
+            direct=direct,
             tensors=[
                 frame_pb2.Tensor(name=t.name, datatype=t.datatype, shape=t.shape, byte_size=t.byte_size)
                 for t in tensors

@@ -17,8 +17,9 @@ def routed_model(
     inputs: tuple[Spec, ...] = (("x", "FP32", [-1, 4]),),
     outputs: tuple[Spec, ...] = (("y", "FP32", [-1, 4]),),
     generation: int = 1,
+    direct: dict[int, tuple[str, ...]] | None = None,
 ) -> mesh_pb2.RoutedModel:
-    """Returns a model whose stages have replicas on the workers listed for each."""
+    """Returns a model whose stages have replicas on the workers listed for each; `direct` gives inputs to stages."""
     return mesh_pb2.RoutedModel(
         name=name,
         version=version,
@@ -30,6 +31,7 @@ def routed_model(
                     mesh_pb2.RoutedReplica(worker=worker, address=address, generation=generation)
                     for worker, address in workers
                 ],
+                direct_inputs=(direct or {}).get(index, ()),
             )
             for index, workers in enumerate(stages)
         ],

@@ -22,12 +22,14 @@ class Worker:
 
     Attributes:
         stop: Ends it in the orderly way.
+        kill: Ends its streams at once, without a Goodbye.
     """
 
     id: str
     address: str
     scheduler: object
     stop: object
+    kill: object = None
 
     def hop(self, stage):
         return stage, self.id, self.address
@@ -51,7 +53,7 @@ class Bench:
             )
         )
         scheduler = await self._stack.enter_async_context(commanding(serving.address))
-        return Worker(id_, serving.address, scheduler, own.aclose)
+        return Worker(id_, serving.address, scheduler, own.aclose, kill=lambda: serving.server.stop(None))
 
     async def gateway(self, name="gateway-1"):
         return await self._stack.enter_async_context(origin_gateway(name))

@@ -57,19 +57,22 @@ class Bench:
             unix_ns=lambda: NOW_NS,
         )
 
-    def routes(self, *stages, generation=1, version=1):
+    def routes(self, *stages, **changes):
         """Puts a table in force: for each stage the workers that hold it."""
         model = routed_model(
-            [[(worker, f"{worker}:1") for worker in workers] for workers in stages],
-            generation=generation,
-            version=version,
+            [[(worker, f"{worker}:1") for worker in workers] for workers in stages], **changes
         )
         self.dispatcher.update(RoutingTable.from_proto(RouteTable(models=[model])))
 
     def order(self, **changes):
-        table = self.dispatcher._table
-        given = {"deadline": Deadline.after(60, self.clock), "request_id": "r", "requested_outputs": ()}
-        return Order(table.find("m", ""), (INPUT,), **{**given, **changes})
+        given = {
+            "model": self.dispatcher._table.find("m", ""),
+            "tensors": (INPUT,),
+            "deadline": Deadline.after(60, self.clock),
+            "request_id": "r",
+            "requested_outputs": (),
+        }
+        return Order(**{**given, **changes})
 
     @asynccontextmanager
     async def asking(self, **changes):
@@ -108,6 +111,10 @@ class Bench:
             retry_after_ms=retry_after_ms,
         )
         self.dispatcher.on_frame(worker, Frame(frame_pb2.FrameHeader(failure=failure)))
+
+    def report_load(self, worker, queued):
+        load = frame_pb2.FrameHeader(load=frame_pb2.Load(queued=queued))
+        self.dispatcher.on_frame(worker, Frame(load))
 
     def lose(self, worker):
         stream = self.peers.streams[worker]

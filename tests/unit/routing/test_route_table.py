@@ -32,6 +32,20 @@ def test_what_a_scheduler_sent_is_read_whole():
     assert routes.epoch == 3
 
 
+def test_inputs_go_to_stage_0_unless_a_later_stage_has_some_of_its_own():
+    """Then each hop that the gateway sends to is there with what it gets, hop 0 even with nothing."""
+    stages = [[A], [B], [A]]
+    for direct, by_hop in (
+        ({}, {}),
+        ({0: ("x",)}, {}),
+        ({0: ("x", "y"), 2: ("y", "z")}, {0: {"x", "y"}, 2: {"y", "z"}}),
+        ({1: ("x",)}, {0: set(), 1: {"x"}}),
+    ):
+        model = table(routed_model(stages, direct=direct)).find("m", "")
+        assert model.inputs_by_hop == by_hop
+        assert list(model.inputs_by_hop) == sorted(by_hop)
+
+
 def test_an_empty_version_is_the_newest_that_can_answer():
     """A version that is being loaded does not take the requests of one that works."""
     routes = table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onnxmesh.discovery.base import Instance
@@ -12,13 +14,22 @@ from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.constraints import check_requirement, lacking
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel
-from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, Shape, Shapes
+from onnxmesh.v1.model_pb2 import (
+    Artefact,
+    DeploymentSpec,
+    Partition,
+    Plan,
+    Shape,
+    Shapes,
+    Signature,
+    TensorSpec,
+)
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
 from services.scheduler.eligibility import eligible_again, eligible_workers
 from services.scheduler.holdings import Held, Holdings, StageState
 from services.scheduler.placement import Placement, WorkerView
 from services.scheduler.publisher import Publisher
-from services.scheduler.routes import build_routes
+from services.scheduler.routes import build_routes, inputs_by_stage
 from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
 from services.scheduler.status import model_status
 
@@ -230,6 +241,30 @@ def test_a_model_appears_when_it_is_complete_and_stays_afterwards():
     after = build_routes([deployment(2)], half, workers, whole.appeared)
     assert [len(stage.replicas) for stage in after.models[0].stages] == [1, 0]
     assert build_routes([], {}, workers, after.appeared).appeared == frozenset()
+
+
+def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
+    """Stage 0 then lists what it reads or passes on; a plan without direct inputs lists nothing."""
+    inputs = [TensorSpec(name=name) for name in ("a", "b", "c", "d")]
+    first = Partition(inputs=inputs[1:2], live_out=["h", "d", "y"])
+    plan = Plan(
+        signature=Signature(inputs=inputs),
+        partitions=[
+            first,
+            Partition(index=1, direct_inputs=["a"]),
+            Partition(index=2, direct_inputs=["b", "c"]),
+        ],
+    )
+    assert inputs_by_stage(plan) == [["b", "d"], ["a"], ["b", "c"]]
+    routes = build_routes(
+        [replace(deployment(3), plan=plan)],
+        {f"m/1/{index}": ("w",) for index in range(3)},
+        {"w": worker("w")},
+        frozenset(),
+    )
+    assert [list(stage.direct_inputs) for stage in routes.models[0].stages] == [["b", "d"], ["a"], ["b", "c"]]
+    plain = Plan(signature=Signature(inputs=inputs), partitions=[first, Partition(index=1)])
+    assert inputs_by_stage(plain) == [[], []]
 
 
 async def test_an_epoch_counts_changes_and_slow_watchers_skip():

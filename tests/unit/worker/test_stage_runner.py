@@ -48,7 +48,7 @@ class ListeningLink:
 class Stage:
     """A runner and everything around it that can be looked at."""
 
-    def __init__(self, session, queue_size):
+    def __init__(self, session, queue_size, direct=(), clock=None):
         self.session = session
         self.now_s = 0.0
         self.link = ListeningLink()
@@ -64,14 +64,14 @@ class Stage:
         )
         forwarder = Forwarder(WorkerId("w"), None, origins, self.tally, self.handed_over.append)
         self.runner = StageRunner(
-            part(),
+            part("m/1/1" if direct else "m/1/0", direct=direct),
             session,
             forwarder,
             origins,
             self.cancellations,
             self.tally,
             queue_size=queue_size,
-            clock=lambda: self.now_s,
+            clock=clock or (lambda: self.now_s),
         )
 
     def cancel(self, number):
@@ -88,8 +88,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def running(session=None, queue_size=8):
-    stage = Stage(session or GatedSession(), queue_size)
+async def running(session=None, queue_size=8, **more):
+    stage = Stage(session or GatedSession(), queue_size, **more)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(stage.runner.run())
         try:
