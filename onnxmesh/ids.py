@@ -20,9 +20,16 @@ Digest = NewType("Digest", str)
 """Lower-case hexadecimal SHA-256 of a content."""
 
 StageKey = NewType("StageKey", str)
-"""`model/version/stage`: one stage of one deployed model version."""
+"""`model/version/stage`, or `model/version.revision/stage`: one stage of one plan of a deployed model version."""
 
 
-def stage_key(model: ModelName, version: Version, stage: int) -> StageKey:
-    """Returns the key under which workers hold stage number `stage` (from 0)."""
-    return StageKey(f"{model}/{version}/{stage}")
+def stage_key(model: ModelName, version: Version, stage: int, revision: int = 0) -> StageKey:
+    """Returns the key under which workers hold stage number `stage` (from 0).
+
+    Args:
+        model: The model.
+        version: Its version.
+        stage: Place in the chain.
+        revision: Of the version's plan; the first plan's stages are named without it.
+    """
+    return StageKey(f"{model}/{version}{f'.{revision}' if revision else ''}/{stage}")

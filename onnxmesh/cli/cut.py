@@ -69,10 +69,10 @@ def split(
         onnxmesh split resnet50.onnx --stages 3 --out cut --mode portable
         onnxmesh verify cut resnet50.onnx
     """
-    with reported(), _worker_extra():
+    with reported(), worker_extra():
         from onnxmesh.graph.split import split as split_model  # noqa: PLC0415 - not in the base install
 
-        _require_model(model)
+        require_model(model)
         try:
             plan, estimates = split_model(
                 model,
@@ -116,11 +116,11 @@ def verify(
         onnxmesh verify cut resnet50.onnx
         onnxmesh verify cut resnet50.onnx --tolerance 1e-6 --inputs 10 --free 4
     """
-    with reported(), _worker_extra():
+    with reported(), worker_extra():
         from onnxmesh.graph.plan_file import PLAN_FILE  # noqa: PLC0415 - not in the base install
         from onnxmesh.graph.verify import verify as verify_chain  # noqa: PLC0415 - not in the base install
 
-        _require_model(model)
+        require_model(model)
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: `onnxmesh split` writes such folders")
         report = verify_chain(folder, model, range(inputs), free)
@@ -195,13 +195,23 @@ def _described(spec: TensorSpec) -> str:
     return escape(f"{spec.name} {spec.datatype} {shape}")
 
 
-def _require_model(model: Path) -> None:
+def require_model(model: Path) -> None:
+    """Checks that the model's file is there.
+
+    Raises:
+        InvalidRequest: It is not (INVALID_ARGUMENT).
+    """
     if not model.is_file():
         raise InvalidRequest(f"no model at '{model}': there is no such file")
 
 
 @contextmanager
-def _worker_extra() -> Iterator[None]:
+def worker_extra() -> Iterator[None]:
+    """Says which extra to install where ONNX or ONNX Runtime is missing.
+
+    Raises:
+        Unsatisfiable: It is (FAILED_PRECONDITION).
+    """
     try:
         yield
     except ImportError as error:

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
+from onnxmesh.cli.shapes import parse_shapes
 from onnxmesh.cli.status_document import model_document
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.plan import Objective
 from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
-from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Shape, Shapes
 
 AUTO = "auto"
 
@@ -29,7 +31,29 @@ def deploy(
     stages: Annotated[
         str, typer.Option(metavar="K|auto", help="Number of stages; auto chooses by estimated cost.")
     ] = AUTO,
-    replicas: Annotated[int, typer.Option(min=1, help="Number of workers that hold each stage.")] = 1,
+    replicas: Annotated[
+        str,
+        typer.Option(
+            metavar="R|auto", help="Number of workers that hold each stage; auto chooses for each stage."
+        ),
+    ] = "1",
+    objective: Annotated[
+        Objective,
+        typer.Option(help="What the plan is to be good at: many answers, or each one soon."),
+    ] = Objective.THROUGHPUT,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="exact: the bits of the whole model on like hardware; portable: each stage optimised for its own "
+            "device; auto: exact unless there are GPUs.",
+        ),
+    ] = AUTO,
+    batch: Annotated[int, typer.Option(help="Batch size to plan for.")] = 1,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1x3x224x224", help="An input's shape to plan for; may be repeated."),
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(metavar="TAG", help="A tag that every worker of this model must have; may be repeated."),
@@ -56,16 +80,24 @@ def deploy(
 
         onnxmesh deploy resnet50.onnx
         onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
+        onnxmesh deploy detector.onnx --replicas auto --batch 8 --shape image=8x3x640x640
         onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
     """
     with reported():
+        shapes = parse_shapes(batch, shape or [])
         spec = DeploymentSpec(
             name=name or model.stem,
             version=version,
             stages=num_stages(stages),
-            replicas=replicas,
+            replicas=num_replicas(replicas) or 1,
             require=require or [],
             optimisation=optimisation,
+            mode=mode,
+            objective=objective.value,
+            replicate=num_replicas(replicas) == 0,
+            shapes=Shapes(
+                batch=shapes.batch, inputs={name: Shape(dims=dims) for name, dims in shapes.inputs.items()}
+            ),
         )
         deployed = asyncio.run(_deploy(mesh, model, spec))
     typer.echo(json.dumps(model_document(deployed)) if as_json else sentence_of(deployed))
@@ -98,11 +130,16 @@ def num_stages(text: str) -> int:
     Raises:
         InvalidRequest: It is neither `auto` nor a positive number (INVALID_ARGUMENT).
     """
-    if text == AUTO:
-        return 0
-    if not text.isdecimal() or int(text) < 1:
-        raise InvalidRequest(f"--stages: expected a positive number or 'auto', got '{text}'")
-    return int(text)
+    return _count("--stages", text)
+
+
+def num_replicas(text: str) -> int:
+    """Returns the number that `--replicas` asks for; 0 for auto.
+
+    Raises:
+        InvalidRequest: It is neither `auto` nor a positive number (INVALID_ARGUMENT).
+    """
+    return _count("--replicas", text)
 
 
 def sentence_of(model: ModelStatus) -> str:
@@ -113,6 +150,14 @@ def sentence_of(model: ModelStatus) -> str:
     where = " → ".join("|".join(held) or "?" for held in workers.values())
     stages = "1 stage" if len(workers) == 1 else f"{len(workers)} stages"
     return f"deployed {model.name} version {model.version} in {stages}: {where}"
+
+
+def _count(option: str, text: str) -> int:
+    if text == AUTO:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidRequest(f"{option}: expected a positive number or 'auto', got '{text}'")
+    return int(text)
 
 
 async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:

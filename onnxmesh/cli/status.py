@@ -13,9 +13,11 @@ from rich.table import Table
 from onnxmesh.cli.console import output
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
-from onnxmesh.cli.status_document import status_document
+from onnxmesh.cli.status_document import largest_difference, status_document
 from onnxmesh.client import MeshClient
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
+from onnxmesh.v1.model_pb2 import Partition
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
@@ -35,6 +37,8 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
         return
     console = output()
     console.print(models_table(found))
+    for model in found.models:
+        console.print(plan_sentence(model), markup=False, highlight=False)
     console.print(workers_table(found))
     gateways = ", ".join(gateway.address for gateway in found.gateways) or "none"
     console.print(f"gateways: {gateways}", markup=False)
@@ -42,7 +46,9 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
 
 def models_table(status: StatusResponse) -> Table:
     """One row for each stage of each model version."""
-    table = Table("model", "version", "state", "stage", "nodes", "weights", "workers", title="Models")
+    table = Table("model", "version", "state", "stage", "nodes", "weights", title="Models")
+    for column in ("meant for", "workers"):
+        table.add_column(column)
     for model in status.models:
         colour = _COLOURS.get(model.state, "red")
         reason = f"\n{escape(model.reason)}" if model.reason else ""
@@ -50,7 +56,7 @@ def models_table(status: StatusResponse) -> Table:
         for partition in model.plan.partitions:
             held = _where(model, partition.index)
             figures = (str(partition.index), str(partition.num_nodes), decimal(partition.weight_bytes))
-            table.add_row(*first, *figures, held)
+            table.add_row(*first, *figures, _meant_for(partition), held)
             first = ("", "", "")
         table.add_section()
     if not status.models:
@@ -80,6 +86,34 @@ def workers_table(status: StatusResponse) -> Table:
     if not status.workers:
         table.add_row("none: python -m services.worker --scheduler HOST:PORT")
     return table
+
+
+def plan_sentence(model: ModelStatus) -> str:
+    """Says how a model is cut, what is expected of it, and why."""
+    plan = model.plan
+    words = [f"mode {plan.mode or 'exact'}, optimisation {plan.optimisation}"]
+    if plan.mode == CutMode.PORTABLE:
+        difference = largest_difference(plan)
+        shown = "was not measured" if difference is None else f"is {difference:.2g}"
+        words = [f"mode portable, its largest difference from the whole model {shown}"]
+    if plan.predicted_period_s > 0:
+        words.append(
+            f"{1 / plan.predicted_period_s:.3g} answers a second predicted, "
+            f"{plan.predicted_latency_s * 1e3:.3g} ms each"
+        )
+    if plan.revision:
+        words.append(f"planned anew {plan.revision} time{'s' if plan.revision > 1 else ''}")
+    if plan.why:
+        words.append(plan.why.rstrip("."))
+    return f"{model.name} version {model.version}: {'; '.join(words)}"
+
+
+def _meant_for(partition: Partition) -> str:
+    """Returns the kinds of workers that a plan means a stage for."""
+    return "\n".join(
+        escape(devices.kind if devices.count == 1 else f"{devices.count} x {devices.kind}")
+        for devices in partition.devices
+    )
 
 
 def _where(model: ModelStatus, stage: int) -> str:

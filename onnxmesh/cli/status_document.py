@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, WorkerStatus
+from onnxmesh.v1.model_pb2 import Plan
 
 
 def status_document(status: StatusResponse) -> dict[str, Any]:
@@ -24,14 +25,26 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
         "version": model.version,
         "state": model.state,
         "reason": model.reason,
+        "mode": model.plan.mode,
         "optimisation": model.plan.optimisation,
+        "largest_difference": largest_difference(model.plan),
+        "objective": model.spec.objective,
+        "revision": model.plan.revision,
+        "why": model.plan.why,
+        "predicted_period_s": model.plan.predicted_period_s,
+        "predicted_latency_s": model.plan.predicted_latency_s,
         "replicas": model.spec.replicas,
+        "replicate": model.spec.replicate,
         "require": list(model.spec.require),
         "stages": [
             {
                 "stage": partition.index,
                 "num_nodes": partition.num_nodes,
                 "weight_bytes": partition.weight_bytes,
+                "peak_bytes": partition.peak_bytes,
+                "predicted_s": partition.estimated_cost,
+                "direct_inputs": list(partition.direct_inputs),
+                "devices": [{"kind": devices.kind, "count": devices.count} for devices in partition.devices],
                 "digest": partition.artefact.digest,
                 "replicas": [
                     {"worker": replica.worker, "state": replica.state, "reason": replica.reason}
@@ -42,6 +55,11 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
             for partition in model.plan.partitions
         ],
     }
+
+
+def largest_difference(plan: Plan) -> float | None:
+    """Returns the largest difference from the whole model; None where it could not be measured."""
+    return plan.largest_difference if plan.largest_difference >= 0 else None
 
 
 def _worker(worker: WorkerStatus) -> dict[str, Any]:

@@ -79,7 +79,10 @@ class EmbeddedRegistry(RegistryServicer):
         try:
             self._publish()
             await context.write(RegisterResponse())
-            while await self._next(request_iterator) is not None:
+            while (beat := await self._next(request_iterator)) is not None:
+                if beat.HasField("instance"):
+                    self._membership.describe(token, Instance.from_proto(beat.instance))
+                    self._publish()
                 if not self._membership.heard(instance.id, token, self._clock()):
                     raise Unavailable(f"the registration of '{instance.id}' has ended: register again")
                 await context.write(RegisterResponse())

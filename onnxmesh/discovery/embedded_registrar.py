@@ -49,34 +49,39 @@ class EmbeddedRegistrar:
 
         Entering does not wait for the registry: `Registration.wait` does.
         """
-        registration = Registration()
+        registration = Registration(instance)
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(self._keep(instance, registration))
+            keeping = group.create_task(self._keep(registration))
             try:
                 yield registration
             finally:
                 keeping.cancel()
 
-    async def _keep(self, instance: Instance, registration: Registration) -> None:
+    async def _keep(self, registration: Registration) -> None:
         async with open_channel(self._address) as channel:
             while True:
-                error = await self._hold(RegistryStub(channel), instance, registration)
+                error = await self._hold(RegistryStub(channel), registration)
                 if registration.held or isinstance(error, Conflict):
                     _log.warning("registration_lost", registry=self._address, error=error.message)
                 registration.lost()
                 await asyncio.sleep(_CONFLICT_RETRY_S if isinstance(error, Conflict) else _RETRY_S)
 
-    async def _hold(self, stub: RegistryStub, instance: Instance, registration: Registration) -> MeshError:
+    async def _hold(self, stub: RegistryStub, registration: Registration) -> MeshError:
         """Holds one stream until it ends; returns why it ended."""
         call = stub.Register(wait_for_ready=True)
+        told = registration.instance
         try:
-            await call.write(RegisterRequest(instance=instance.to_proto()))
+            await call.write(RegisterRequest(instance=told.to_proto()))
             answer = await call.read()
             while isinstance(answer, RegisterResponse):
                 registration.gained()
                 await asyncio.sleep(self._heartbeat_s)
+                message = RegisterRequest()
+                if registration.instance is not told:
+                    told = registration.instance
+                    message.instance.CopyFrom(told.to_proto())
                 async with asyncio.timeout(self._silence_s):
-                    await call.write(RegisterRequest())
+                    await call.write(message)
                     answer = await call.read()
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)

@@ -52,6 +52,15 @@ class Membership:
         self._leases[instance.id] = _Lease(instance, self._tokens, now_s)
         return self._tokens
 
+    def describe(self, token: int, instance: Instance) -> None:
+        """Describes the holder of a lease anew, if it still stands and it is the same process."""
+        lease = self._leases.get(instance.id)
+        if lease is None or lease.token != token:
+            return
+        held = lease.instance
+        if (held.address, held.generation) == (instance.address, instance.generation):
+            lease.instance = instance
+
     def heard(self, id_: str, token: int, now_s: float) -> bool:
         """Prolongs a lease; returns whether it still stands."""
         lease = self._leases.get(id_)

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 
+from onnxmesh.discovery.base import Instance
+
 
 class Registration:
-    """What a process knows of its own registration."""
+    """What a process knows of its own registration.
 
-    def __init__(self) -> None:
+    Args:
+        instance: How it describes itself.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._held = asyncio.Event()
+
+    @property
+    def instance(self) -> Instance:
+        """How the process describes itself now."""
+        return self._instance
+
+    def update(self, instance: Instance) -> None:
+        """Describes the process anew: same id, address and generation. The registry learns of it in time."""
+        self._instance = instance
 
     @property
     def held(self) -> bool:

@@ -15,11 +15,13 @@ from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
 from onnxmesh.graph.analyse import analyse, types_of
 from onnxmesh.graph.as_written import as_written
+from onnxmesh.graph.costing import measured_costs
 from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.difference import accepted_difference
 from onnxmesh.graph.measure import differences
 from onnxmesh.graph.optimise import OPTIMISED, optimise
 from onnxmesh.graph.plan_file import PlanFile
+from onnxmesh.graph.profiler import Progress
 from onnxmesh.graph.random_inputs import random_inputs
 from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
@@ -27,6 +29,7 @@ from onnxmesh.graph.verify import input_symbols
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS, Partition
 from onnxmesh.planning.signature import Signature
@@ -48,8 +51,10 @@ def prepare(
     shapes: Mapping[str, Any] | None = None,
     profile_s: float = 0.0,
     device: str = "",
+    *,
+    progress: Progress | None = None,
 ) -> str:
-    """Checks a model, brings it into the form that is cut, and analyses it.
+    """Checks a model, brings it into the form that is cut, analyses it, and measures it where that is wanted.
 
     Args:
         source: Path of the model.
@@ -58,16 +63,19 @@ def prepare(
         mode: A `CutMode`.
         shapes: `InputShapes.to_plain()`: what to plan for; none: every free dimension is 1.
         profile_s: Seconds that measuring nodes may take; 0: they are not measured.
-        device: Name of this kind of device, for what is measured.
+        device: Kind of this device, as `device_kind_name` names it; empty: one thread of the CPU.
+        progress: Told how far the measuring is.
 
     Returns:
-        JSON: `costs` is the text of the `GraphCosts`, `profile` that of the `Profile`, empty if none was made.
+        JSON: `costs` is the text of the `GraphCosts`, `profile` that of the `Profile`, empty if none was made, and
+        `unprofiled` says why where one was wanted.
 
     Raises:
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
-        InvalidRequest: A shape is for no input, or contradicts the model (INVALID_ARGUMENT).
+        InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
     model, folder, way = Path(source), Path(work), CutMode(mode)
+    planned = InputShapes() if shapes is None else InputShapes.from_plain(shapes)
     check_source(model)
     digest = source_digest(model)
     if way is CutMode.PORTABLE:
@@ -77,14 +85,23 @@ def prepare(
         wanted = OptimisationLevel(level)
         to_cut = optimise(model, folder / _OPTIMISED, wanted)
     types = types_of(to_cut)
-    costs = analyse(to_cut, types=types).to_json()
-    profile = ""
+    costs = analyse(to_cut, planned, types)
+    profile, unprofiled = "", ""
+    if profile_s > 0:
+        try:
+            costs, measured = measured_costs(
+                to_cut, digest, wanted, way, types=types, costs=costs, shapes=planned, seconds=profile_s,
+                device=device, progress=progress,
+            )  # fmt: skip
+            profile = measured.to_json()
+        except ModelRunFailed as error:
+            unprofiled = error.message
     notes = {"model": model.name, "source_digest": digest, "level": wanted.value, "mode": way.value}
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
-    (folder / _COSTS).write_text(costs, encoding="utf-8")
+    (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: with it the folder is ready to be cut.
     (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
-    return json.dumps({"costs": costs, "profile": profile})
+    return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
 
 
 def cut_prepared(work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = ()) -> str:

@@ -17,11 +17,15 @@ class Deployment:
         spec: What the operator asked for; its version is the one that was given.
         plan: How the model was cut; names the partitions.
         source: The model as it was uploaded.
+        costs: JSON of the `GraphCosts` that the plan was made from; empty: an older release made it.
+        profile: JSON of the `Profile` that it was made with; empty: nothing was measured.
     """
 
     spec: DeploymentSpec
     plan: Plan
     source: Artefact
+    costs: bytes = b""
+    profile: bytes = b""
 
     @property
     def name(self) -> ModelName:

@@ -20,7 +20,7 @@ from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 FILE_NAME = "deployments.sqlite3"
 """Name of the database in a state folder."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLE = """
 CREATE TABLE IF NOT EXISTS deployments (
     name TEXT NOT NULL,
@@ -28,9 +28,16 @@ CREATE TABLE IF NOT EXISTS deployments (
     spec BLOB NOT NULL,
     plan BLOB NOT NULL,
     source BLOB NOT NULL,
+    costs BLOB NOT NULL DEFAULT x'',
+    profile BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (name, version)
 ) STRICT
 """
+
+_FROM_SCHEMA_1 = (
+    "ALTER TABLE deployments ADD COLUMN costs BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE deployments ADD COLUMN profile BLOB NOT NULL DEFAULT x''",
+)
 
 T = TypeVar("T")
 
@@ -53,9 +60,15 @@ class SqliteDeployments:
             deployment.spec.SerializeToString(),
             deployment.plan.SerializeToString(),
             deployment.source.SerializeToString(),
+            deployment.costs,
+            deployment.profile,
         )
         await self._do(
-            lambda: self._database.execute("INSERT OR REPLACE INTO deployments VALUES (?, ?, ?, ?, ?)", row)
+            lambda: self._database.execute(
+                "INSERT OR REPLACE INTO deployments (name, version, spec, plan, source, costs, profile) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
         )
 
     async def delete(self, name: ModelName, version: Version) -> None:
@@ -74,7 +87,7 @@ class SqliteDeployments:
         """
         rows = await self._do(
             lambda: self._database.execute(
-                "SELECT name, version, spec, plan, source FROM deployments ORDER BY name, version"
+                "SELECT name, version, spec, plan, source, costs, profile FROM deployments ORDER BY name, version"
             ).fetchall()
         )
         return [_read(*row) for row in rows]
@@ -112,8 +125,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         (schema,) = database.execute("PRAGMA user_version").fetchone()
         if schema > _SCHEMA:
             raise CorruptData(f"{path} was written by a newer onnxmesh (schema {schema}, known {_SCHEMA})")
+        database.execute("BEGIN IMMEDIATE")
+        if schema == 1:
+            for change in _FROM_SCHEMA_1:
+                database.execute(change)
         database.execute(_TABLE)
         database.execute(f"PRAGMA user_version = {_SCHEMA}")
+        database.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         database.close()
         raise CorruptData(f"{path} is no database of deployments: {error}") from error
@@ -123,8 +141,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _read(name: str, version: int, spec: bytes, plan: bytes, source: bytes) -> Deployment:
+def _read(
+    name: str, version: int, spec: bytes, plan: bytes, source: bytes, costs: bytes, profile: bytes
+) -> Deployment:
     try:
-        return Deployment(DeploymentSpec.FromString(spec), Plan.FromString(plan), Artefact.FromString(source))
+        return Deployment(
+            DeploymentSpec.FromString(spec),
+            Plan.FromString(plan),
+            Artefact.FromString(source),
+            costs,
+            profile,
+        )
     except DecodeError as error:
         raise CorruptData(f"the deployment of {name} version {version} cannot be read: {error}") from error

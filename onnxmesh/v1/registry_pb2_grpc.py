@@ -46,7 +46,8 @@ class RegistryServicer:
 
     def Register(self, request_iterator, context):
         """A registration lives as long as its stream. The first message registers, later ones are
-        heartbeats; the registry answers each. A stream that is silent for too long is dropped.
+        heartbeats, with an instance where its description has changed; the registry answers each. A stream that
+        is silent for too long is dropped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -16,7 +16,8 @@ class RegistryStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.StreamStreamMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]
     """A registration lives as long as its stream. The first message registers, later ones are
-    heartbeats; the registry answers each. A stream that is silent for too long is dropped.
+    heartbeats, with an instance where its description has changed; the registry answers each. A stream that
+    is silent for too long is dropped.
     """
 
 class RegistryServicer(metaclass=_abc_1.ABCMeta):
@@ -27,7 +28,8 @@ class RegistryServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_registry_pb2.RegisterRequest], _abc.AsyncIterator[_registry_pb2.RegisterResponse]],
     ) -> _abc.AsyncIterator[_registry_pb2.RegisterResponse]:
         """A registration lives as long as its stream. The first message registers, later ones are
-        heartbeats; the registry answers each. A stream that is silent for too long is dropped.
+        heartbeats, with an instance where its description has changed; the registry answers each. A stream that
+        is silent for too long is dropped.
         """
 
 def add_RegistryServicer_to_server(servicer: RegistryServicer, server: _aio.Server) -> None: ...

@@ -19,13 +19,16 @@ from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
 from services.scheduler.fleet import Fleet
+from services.scheduler.link_table import LinkTable
 from services.scheduler.preparation import Preparation
 from services.scheduler.publisher import Publisher
 from services.scheduler.reconciler import Reconciler
+from services.scheduler.replanner import Replanner
 from services.scheduler.retention import Retention
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.state_folder import locked
+from services.scheduler.survey import Surveyor
 
 STOP_GRACE_S = 0.5
 """Its streams never end by themselves, and nothing on them is lost: peers open them again elsewhere."""
@@ -55,7 +58,19 @@ async def scheduler(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             fleet = Fleet(registry, term)
             publisher = Publisher(term)
             reconciler = Reconciler(catalogue, fleet, publisher, serving.address, settle_s=settings.settle_s)
-            preparation = Preparation(fleet, blobs, serving.address)
+            surveyor = Surveyor(fleet, catalogue, LinkTable())
+            preparation = Preparation(fleet, surveyor, blobs, serving.address, settings.profile_s)
+            replanner = Replanner(
+                catalogue,
+                fleet,
+                surveyor,
+                preparation,
+                reconciler,
+                retention,
+                after_s=settings.replan_after_s,
+                linger_s=settings.linger_s,
+                timeout_s=settings.deploy_timeout_s,
+            )
             deployer = Deployer(catalogue, retention, preparation, reconciler, settings.deploy_timeout_s)
             servicer = SchedulerServicer(
                 deployer,
@@ -63,6 +78,7 @@ async def scheduler(settings: SchedulerSettings) -> AsyncIterator[Serving]:
                 fleet,
                 registry,
                 reconciler,
+                replanner,
                 publisher,
                 blobs,
                 settings.max_upload_bytes,
@@ -70,8 +86,9 @@ async def scheduler(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             add_MeshServicer_to_server(servicer, serving.server)
             add_RegistryServicer_to_server(registry, serving.server)
             add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
+            parts = (registry, fleet, reconciler, replanner, deployer)
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(each.run()) for each in (registry, fleet, reconciler, deployer)]
+                running = [group.create_task(each.run()) for each in parts]
                 try:
                     await serving.start()
                     yield serving

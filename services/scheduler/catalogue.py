@@ -10,9 +10,9 @@ from onnxmesh.errors import Conflict, NotFound
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.placement import ModelKey
 from services.scheduler.retention import Retention
 from services.scheduler.spec import same_wish
+from services.scheduler.wanted import ModelKey
 
 
 class Catalogue:
@@ -27,13 +27,20 @@ class Catalogue:
         self._store = store
         self._retention = retention
         self._deployments: dict[ModelKey, Deployment] = {}
+        self._beside: dict[ModelKey, Deployment] = {}
         self._probation: set[ModelKey] = set()
+        self._leaving: set[ModelKey] = set()
         self._turns: dict[ModelName, asyncio.Lock] = {}
 
     @property
     def deployments(self) -> Mapping[ModelKey, Deployment]:
         """Everything that is to be served."""
         return self._deployments
+
+    @property
+    def beside(self) -> Mapping[ModelKey, Deployment]:
+        """Deployments under another plan that is loaded beside the one in force, and not routed to."""
+        return self._beside
 
     @property
     def probation(self) -> set[ModelKey]:
@@ -125,16 +132,67 @@ class Catalogue:
 
     async def forget(self, deployment: Deployment) -> None:
         """Strikes a deployment off the store; `drop` follows, whatever becomes of this."""
+        if self.current(deployment) is not None:
+            self._leaving.add((deployment.name, deployment.version))
         await self._store.delete(deployment.name, deployment.version)
 
     def drop(self, deployment: Deployment) -> bool:
-        """Takes a deployment out of what is to be served and lets its blobs go; False if it was out."""
+        """Takes a deployment out of what is to be served and lets its blobs go; False if it was out.
+
+        Under which plan it is served by now does not matter.
+        """
         key = (deployment.name, deployment.version)
-        if self._deployments.get(key) is not deployment:
+        current = self._deployments.get(key)
+        if current is None or current.source is not deployment.source:
             return False
+        self.end_beside(key)
         del self._deployments[key]
         self._probation.discard(key)
-        self._release(deployment)
+        self._leaving.discard(key)
+        self._release(current)
+        return True
+
+    def current(self, deployment: Deployment) -> Deployment | None:
+        """Returns a deployment under the plan in force; None once it is out, or about to be.
+
+        Two objects are one deployment, be it under different plans, if they share their source, as an object.
+        """
+        key = (deployment.name, deployment.version)
+        current = self._deployments.get(key)
+        if current is None or current.source is not deployment.source or key in self._leaving:
+            return None
+        return current
+
+    def put_beside(self, deployment: Deployment) -> bool:
+        """Has another plan of a deployment loaded beside the one in force; False if the deployment is out."""
+        if self.current(deployment) is None:
+            return False
+        self._hold(deployment)
+        self._beside[deployment.name, deployment.version] = deployment
+        return True
+
+    async def swap(self, deployment: Deployment) -> bool:
+        """Puts the plan beside in force and the other beside it, and writes it down; False if it is out."""
+        key = (deployment.name, deployment.version)
+        current = self.current(deployment)
+        if current is None:
+            return False
+        self._deployments[key], self._beside[key] = self._beside[key], current
+        await self._store.save(self._deployments[key])
+        return True
+
+    def end_beside(self, key: ModelKey) -> None:
+        """Lets the plan that is loaded beside the one in force go, if there is one."""
+        deployment = self._beside.pop(key, None)
+        if deployment is not None:
+            self._release(deployment)
+
+    async def renew(self, deployment: Deployment) -> bool:
+        """Takes up, and writes down, that the same partitions are meant for other workers; False if it is out."""
+        if self.current(deployment) is None:
+            return False
+        self._deployments[deployment.name, deployment.version] = deployment
+        await self._store.save(deployment)
         return True
 
     def _hold(self, deployment: Deployment) -> None:
@@ -146,3 +204,8 @@ class Catalogue:
         self._retention.release(deployment.source)
         for partition in deployment.plan.partitions:
             self._retention.release(partition.artefact)
+
+
+def _is_same(left: Deployment | None, right: Deployment) -> bool:
+    """Whether two are one deployment, be it under different plans: they share their source, as an object."""
+    return left is not None and left.source is right.source

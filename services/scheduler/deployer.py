@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
-from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError
+from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError, Unsatisfiable
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from services.scheduler.catalogue import Catalogue
-from services.scheduler.placement import missing, wanted_stages
+from services.scheduler.placement import missing, without_room
 from services.scheduler.preparation import Preparation, Report
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.retention import Retention
 from services.scheduler.upload import Upload
+from services.scheduler.wanted import wanted_stages
 
 _T = TypeVar("_T")
 
@@ -94,19 +96,14 @@ class Deployer:
             with self._retention.scope() as scope:
                 scope.hold(upload.artefact)
                 upload.keep()
-                plan = await self._in_time(
+                planned = await self._in_time(
                     self._preparation.plan(upload.spec, upload.artefact, scope, phase.enter), end_s, phase
                 )
                 spec = DeploymentSpec()
                 spec.CopyFrom(upload.spec)
                 spec.version = version
-                deployment = Deployment(spec, plan, upload.artefact)
-                num_stages = len(plan.partitions)
-                await phase.enter(
-                    DeployProgress.LOADING,
-                    f"version {version}: {num_stages} stage{'s' if num_stages > 1 else ''} "
-                    f"in {spec.replicas} replica{'s' if spec.replicas > 1 else ''}",
-                )
+                deployment = replace(planned, spec=spec)
+                await phase.enter(DeployProgress.LOADING, f"version {version}: {_extent(deployment)}")
                 await self._catalogue.add(deployment)
                 seeing = self._group.create_task(self._see_through(deployment, end_s, phase))
             self._reconciler.reconcile()
@@ -143,18 +140,27 @@ class Deployer:
         return None
 
     async def _loaded(self, deployment: Deployment) -> None:
-        """Returns once every stage has its replicas."""
+        """Returns once every stage has its replicas.
+
+        Raises:
+            Conflict: It was undeployed meanwhile (ALREADY_EXISTS).
+            Unsatisfiable: There is no memory for it, and none is about to be (FAILED_PRECONDITION).
+            MeshError: A worker refused a stage for good.
+        """
         key = (deployment.name, deployment.version)
-        wanted = wanted_stages(deployment)
         revision = 0
         while True:
-            if self._catalogue.deployments.get(key) is not deployment:
+            current = self._catalogue.current(deployment)
+            if current is None:
                 raise Conflict(f"model '{key[0]}' version {key[1]} was undeployed while it was being loaded")
             revision, outcome = await self._reconciler.outcome.after(revision)
             if (error := outcome.failures.get(key)) is not None:
                 raise error
+            wanted = wanted_stages(current)
             if key in outcome.appeared and not missing(wanted, outcome.placement):
                 return
+            if key in self._catalogue.probation and (lacking := without_room(wanted, outcome.placement)):
+                raise Unsatisfiable(f"no worker has the memory for every stage: {lacking}")
 
     async def _in_time(self, work: Awaitable[_T], end_s: float, phase: _Phase) -> _T:
         try:
@@ -171,6 +177,16 @@ class Deployer:
         finally:
             if self._catalogue.drop(deployment):
                 self._reconciler.reconcile()
+
+
+def _extent(deployment: Deployment) -> str:
+    """Says how many stages and replicas a deployment has."""
+    counts = [stage.replicas for stage in wanted_stages(deployment)]
+    fewest, most = min(counts), max(counts)
+    replicas = (
+        f"{most} replica{'s' if most > 1 else ''}" if fewest == most else f"{fewest} to {most} replicas"
+    )
+    return f"{len(counts)} stage{'s' if len(counts) > 1 else ''} in {replicas}"
 
 
 class _Phase:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import Unsatisfiable
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.routing.constraints import lacking
-from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
 from services.scheduler.spec import AUTO
 
 CPU_CLASS = "cpu.class"
@@ -19,9 +20,6 @@ CPU_CLASS = "cpu.class"
 DEVICE = "device"
 """The attribute that says what a worker computes on: `cpu` or `cuda`."""
 
-MEMORY_BYTES = "memory.bytes"
-"""The attribute that says how much memory a worker has."""
-
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
@@ -29,19 +27,15 @@ class Eligible:
 
     Attributes:
         workers: In order of id; never empty, never fewer than the replicas asked for.
-        optimisation: The level to optimise the model at.
+        mode: How the model is to be cut.
+        optimisation: The level to optimise the whole model at before the cut; none in mode `portable`.
         cpu_class: The class that this level ties the plan to; empty: none.
     """
 
     workers: tuple[Instance, ...]
+    mode: CutMode
     optimisation: OptimisationLevel
-    cpu_class: str
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """Memory of the smallest worker, None where one does not say."""
-        sizes = [worker.attributes.get(MEMORY_BYTES, "") for worker in self.workers]
-        return min(map(int, sizes)) if all(size.isdecimal() for size in sizes) else None
+    cpu_class: str = ""
 
 
 def can_run(
@@ -54,7 +48,7 @@ def can_run(
 
 
 def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligible:
-    """Chooses the workers for a deployment and the optimisation level that suits them.
+    """Chooses the workers for a deployment, and the mode and optimisation level that suit them.
 
     Args:
         spec: Normalised.
@@ -63,6 +57,32 @@ def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligi
     Raises:
         Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
     """
+    return _enough(spec, _suited(spec, _able(spec, workers)))
+
+
+def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]) -> Eligible:
+    """Chooses the workers for a new plan of a deployment, in the mode and at the level of its first.
+
+    Args:
+        spec: Normalised.
+        plan: The plan in force.
+        workers: Everyone in the mesh.
+
+    Raises:
+        Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
+    """
+    able = [
+        worker
+        for worker in _able(spec, workers)
+        if can_run(spec.require, plan.cpu_class, worker.tags, worker.attributes)
+    ]
+    if not able:
+        raise Unsatisfiable(f"no worker is of the CPU class '{plan.cpu_class}'")
+    level = OptimisationLevel(plan.optimisation)
+    return _enough(spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class))
+
+
+def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
     everyone = sorted(workers, key=lambda worker: worker.id)
     if not everyone:
         raise Unsatisfiable("no worker has joined the mesh")
@@ -74,7 +94,10 @@ def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligi
             for worker in everyone
         )
         raise Unsatisfiable(f"no worker satisfies {wanted}: {gaps}")
-    found = _with_level(spec.optimisation, able)
+    return able
+
+
+def _enough(spec: DeploymentSpec, found: Eligible) -> Eligible:
     if len(found.workers) < spec.replicas:
         those = ", ".join(worker.id for worker in found.workers)
         kind = f" of the CPU class '{found.cpu_class}'" if found.cpu_class else ""
@@ -85,21 +108,26 @@ def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligi
     return found
 
 
-def _with_level(optimisation: str, able: list[Instance]) -> Eligible:
+def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
     by_class: dict[str, list[Instance]] = defaultdict(list)
     for worker in able:
         if _is_cpu(worker.attributes):
             by_class[worker.attributes.get(CPU_CLASS, "")].append(worker)
-    num_cpus = sum(map(len, by_class.values()))
-    if optimisation == AUTO:
-        if num_cpus < len(able):
-            return Eligible(tuple(able), OptimisationLevel.BASIC, "")
+    has_gpu = sum(map(len, by_class.values())) < len(able)
+    # A graph that was optimised for CPUs is not for GPUs; a level that is asked for is asked of the whole graph.
+    if spec.mode == CutMode.PORTABLE or (
+        spec.mode != CutMode.EXACT and has_gpu and spec.optimisation == AUTO
+    ):
+        return Eligible(tuple(able), CutMode.PORTABLE, OptimisationLevel.NONE)
+    if spec.optimisation == AUTO:
+        if has_gpu:
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.BASIC)
         if len(by_class) > 1 or "" in by_class:
-            return Eligible(tuple(able), OptimisationLevel.EXTENDED, "")
-        return Eligible(tuple(able), OptimisationLevel.ALL, next(iter(by_class)))
-    level = OptimisationLevel(optimisation)
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.EXTENDED)
+        return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.ALL, next(iter(by_class)))
+    level = OptimisationLevel(spec.optimisation)
     if level is not OptimisationLevel.ALL:
-        return Eligible(tuple(able), level, "")
+        return Eligible(tuple(able), CutMode.EXACT, level)
     by_class.pop("", None)
     if not by_class:
         those = ", ".join(worker.id for worker in able)
@@ -107,7 +135,7 @@ def _with_level(optimisation: str, able: list[Instance]) -> Eligible:
             f"optimisation 'all' is tied to a class of CPU, and none of {those} is a CPU worker that states its '{CPU_CLASS}'"
         )
     cpu_class = min(by_class, key=lambda name: (-len(by_class[name]), name))
-    return Eligible(tuple(by_class[cpu_class]), level, cpu_class)
+    return Eligible(tuple(by_class[cpu_class]), CutMode.EXACT, level, cpu_class)
 
 
 def _is_cpu(attributes: Mapping[str, str]) -> bool:

@@ -84,7 +84,7 @@ class Fleet:
         """
         link = self._links.get(WorkerId(worker.id))
         task = asyncio.ensure_future(work)
-        if link is None or link.instance != worker:
+        if link is None or not _same_process(link.instance, worker):
             task.cancel()
             await asyncio.wait([task])
             raise Unavailable(f"worker '{worker.id}' has left the mesh")
@@ -103,8 +103,14 @@ class Fleet:
         """Takes up who came and drops who went or came anew; returns the ids whose link changed."""
         workers = {WorkerId(id_): each for id_, each in instances.items() if each.role == "worker"}
         changed = []
+        described = False
         for id_, link in list(self._links.items()):
-            if workers.get(id_) != link.instance:
+            now = workers.get(id_)
+            if now is not None and now != link.instance and _same_process(now, link.instance):
+                # It has measured itself: what it holds, and the stream to it, stay.
+                link.instance = now
+                described = True
+            elif now != link.instance:
                 link.leave()
                 del self._links[id_]
                 changed.append(id_)
@@ -113,9 +119,13 @@ class Fleet:
             if id_ not in self._links:
                 self._links[id_] = WorkerLink(instance, self._term, self._changed, self._clock)
                 changed.append(id_)
-        if changed:
+        if changed or described:
             self._changed()
         return list(dict.fromkeys(changed))
 
     def _changed(self) -> None:
         self._on_change()
+
+
+def _same_process(left: Instance, right: Instance) -> bool:
+    return (left.id, left.address, left.generation) == (right.id, right.address, right.generation)

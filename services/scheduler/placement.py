@@ -6,36 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
-from onnxmesh.state.base import Deployment
+from onnxmesh.ids import StageKey, WorkerId
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Held, StageState
-
-ModelKey = tuple[ModelName, Version]
-"""One version of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantedStage:
-    """A stage that should be somewhere.
-
-    Attributes:
-        key: Its name on workers.
-        model: The model version that it belongs to.
-        digest: Of its partition.
-        replicas: On how many workers.
-        require: What each of them must satisfy.
-        cpu_class: The class of CPU it is tied to; empty: none.
-        weight_bytes: Its size.
-    """
-
-    key: StageKey
-    model: ModelKey
-    digest: Digest
-    replicas: int = 1
-    require: tuple[str, ...] = ()
-    cpu_class: str = ""
-    weight_bytes: int = 0
+from services.scheduler.kinds import kind_label, label_of_kind
+from services.scheduler.memory import MemoryBook
+from services.scheduler.wanted import ModelKey, WantedStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,37 +48,28 @@ class Placement:
         place: Stages to load.
         evict: Stages to let go; none of them is routed.
         retry_s: When to look again if nothing happens before; None: no need.
+        lacking_bytes: Stages that are missing a replica because no worker has the memory, and how much the best
+            one lacks.
+        freeing: Whether stages are on their way out, so that there may be more memory soon.
     """
 
     routed: Mapping[StageKey, tuple[WorkerId, ...]]
     place: tuple[Order, ...] = ()
     evict: tuple[Order, ...] = ()
     retry_s: float | None = None
-
-
-def wanted_stages(deployment: Deployment) -> list[WantedStage]:
-    """Returns the stages of a deployment, in order."""
-    return [
-        WantedStage(
-            key=stage_key(deployment.name, deployment.version, partition.index),
-            model=(deployment.name, deployment.version),
-            digest=Digest(partition.artefact.digest),
-            replicas=deployment.spec.replicas,
-            require=tuple(deployment.spec.require),
-            cpu_class=deployment.plan.cpu_class,
-            weight_bytes=partition.weight_bytes,
-        )
-        for partition in deployment.plan.partitions
-    ]
+    lacking_bytes: Mapping[StageKey, int] = field(default_factory=dict)
+    freeing: bool = False
 
 
 def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> Placement:
     """Decides what workers should load and let go.
 
-    What is held stays. Missing replicas go to the eligible worker with the fewest stages of the same model, then the
-    fewest at all, then the least weight, then the first id; never two of one stage to one worker. Where nothing else
-    is to be done and one worker holds two stages more than another that could take one, one moves: it is loaded
-    there first, and the surplus is let go once it is ready. Each move makes the workers more even, so moves end.
+    What is held stays. Missing replicas go to eligible workers with room: of the kinds that the plan means them for,
+    as many of each as it says, else to any; there to the one with the fewest stages of the same model, then the fewest
+    at all, then the least weight, then the first id; never two of one stage to one worker. Where nothing else is to
+    be done, a stage that is not where the plan means it to be moves there, or, where one worker holds two stages more
+    than another where one of them is as much at home, that one moves: it is loaded there first, and the
+    surplus is let go once it is ready. Each move brings a stage home or makes the workers more even, so moves end.
 
     Args:
         wanted: Every stage that should be somewhere.
@@ -117,9 +84,16 @@ def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: 
         for key, holders in round_.holders.items()
     }
     round_.fill()
-    if round_.is_quiet():
+    if round_.is_quiet() and not round_.move_home():
         round_.move()
-    return Placement(routed, tuple(round_.place), tuple(round_.evict), round_.retry_s())
+    return Placement(
+        routed,
+        tuple(round_.place),
+        tuple(round_.evict),
+        round_.retry_s(),
+        round_.lacking_bytes,
+        round_.is_freeing(),
+    )
 
 
 class _Round:
@@ -134,15 +108,20 @@ class _Round:
         self.evict: list[Order] = []
         self.num_stages: Counter[WorkerId] = Counter()
         self.weight_bytes: Counter[WorkerId] = Counter()
-        self.num_of_model: Counter[tuple[WorkerId, ModelKey]] = Counter()
+        self.num_of_model: Counter[tuple[WorkerId, ModelKey, int]] = Counter()
+        self.lacking_bytes: dict[StageKey, int] = {}
+        self.labels = {id_: kind_label(worker.attributes) for id_, worker in self.workers.items()}
+        self.memory = MemoryBook({id_: worker.attributes for id_, worker in self.workers.items()})
 
     def sort_out(self) -> None:
         """Keeps what is wanted where it is, and lets go of the rest."""
         for worker in self.workers.values():
             for key, held in sorted(worker.stages.items()):
-                if not held.counts:
-                    continue
                 stage = self.wanted.get(key)
+                if not held.counts:
+                    if stage is not None and held.state is StageState.EVICTING:
+                        self.memory.take(worker.id, stage.peak_bytes)
+                    continue
                 if stage is not None and held.digest == stage.digest and self._can_run(worker, stage):
                     self._count(worker.id, stage, 1)
                     self.holders[key].append(worker.id)
@@ -150,11 +129,11 @@ class _Round:
                     self.evict.append(Order(worker.id, key))
 
     def drop_surplus(self) -> None:
-        """Lets go of ready replicas beyond those asked for, on the fullest workers first."""
+        """Lets go of ready replicas beyond those asked for: where they are not meant to be, on the fullest workers."""
         for key, stage in self.wanted.items():
             ready = [id_ for id_ in self.holders[key] if self.is_ready(id_, key)]
             while len(ready) > stage.replicas:
-                fullest = max(ready, key=self._fullness)
+                fullest = max(self._strays(stage, ready) or ready, key=self._fullness)
                 ready.remove(fullest)
                 self.holders[key].remove(fullest)
                 self._count(fullest, stage, -1)
@@ -164,14 +143,32 @@ class _Round:
         """Places missing replicas."""
         for key, stage in self.wanted.items():
             while len(self.holders[key]) < stage.replicas:
-                free = [worker for worker in self.workers.values() if self._is_free(worker, stage)]
-                if not free:
+                free = [worker.id for worker in self.workers.values() if self._is_free(worker, stage)]
+                roomy = [id_ for id_ in free if self._has_room(id_, stage)]
+                if not roomy:
+                    if free:
+                        self.lacking_bytes[key] = min(self.memory.lack(id_, stage.peak_bytes) for id_ in free)
                     break
-                best = min(
-                    (worker.id for worker in free),
-                    key=lambda id_: (self.num_of_model[id_, stage.model], *self._fullness(id_)),
-                )
-                self._place(best, stage)
+                homes = [id_ for id_ in roomy if self._is_vacant(self._home(id_, stage), stage)]
+                self._place(min(homes or roomy, key=lambda id_: self._fill_rank(id_, stage)), stage)
+
+    def move_home(self) -> bool:
+        """Starts to move one stage to where its plan means it to be; returns whether there was one."""
+        for key, stage in self.wanted.items():
+            if not self._strays(stage, self.holders[key]):
+                continue
+            homes = [
+                id_
+                for id_, worker in self.workers.items()
+                if key not in worker.stages
+                and self._can_run(worker, stage)
+                and self._is_vacant(self._home(id_, stage), stage)
+                and self._has_room(id_, stage)
+            ]
+            if homes:
+                self._place(min(homes, key=lambda id_: self._fill_rank(id_, stage)), stage)
+                return True
+        return False
 
     def move(self) -> None:
         """Starts to move one stage from a full worker to an empty one, where they differ by two or more."""
@@ -186,6 +183,8 @@ class _Round:
                     if source in self.holders[key]
                     and key not in self.workers[target].stages
                     and self._can_run(self.workers[target], stage)
+                    and self._home(source, stage) == self._home(target, stage)
+                    and self._has_room(target, stage)
                 ]
                 if movable:
                     best = min(movable, key=lambda stage: self._move_rank(stage, source, target))
@@ -194,15 +193,11 @@ class _Round:
 
     def is_quiet(self) -> bool:
         """Whether nothing is under way and nothing is to be done."""
-        return (
-            not self.place
-            and not self.evict
-            and not any(
-                held.state in {StageState.LOADING, StageState.EVICTING}
-                for worker in self.workers.values()
-                for held in worker.stages.values()
-            )
-        )
+        return not self.place and not self.is_freeing() and not self._any_is(StageState.LOADING)
+
+    def is_freeing(self) -> bool:
+        """Whether stages are on their way out."""
+        return bool(self.evict) or self._any_is(StageState.EVICTING)
 
     def is_ready(self, id_: WorkerId, key: StageKey) -> bool:
         held = self.workers[id_].stages.get(key)
@@ -221,6 +216,9 @@ class _Round:
         ]
         return min(times, default=None)
 
+    def _any_is(self, state: StageState) -> bool:
+        return any(held.state is state for worker in self.workers.values() for held in worker.stages.values())
+
     def _place(self, id_: WorkerId, stage: WantedStage) -> None:
         self.place.append(Order(id_, stage.key))
         self.holders[stage.key].append(id_)
@@ -229,7 +227,9 @@ class _Round:
     def _count(self, id_: WorkerId, stage: WantedStage, by: int) -> None:
         self.num_stages[id_] += by
         self.weight_bytes[id_] += by * stage.weight_bytes
-        self.num_of_model[id_, stage.model] += by
+        self.num_of_model[id_, stage.model, stage.revision] += by
+        if by > 0:  # what goes keeps its memory until it is gone
+            self.memory.take(id_, stage.peak_bytes)
 
     def _is_free(self, worker: WorkerView, stage: WantedStage) -> bool:
         """Whether a missing replica may be placed there now."""
@@ -243,8 +243,42 @@ class _Round:
 
     def _move_rank(self, stage: WantedStage, source: WorkerId, target: WorkerId) -> tuple[int, int, str]:
         """Returns a rank by which stages that spread their model better, then lighter ones, move first."""
-        gain = self.num_of_model[source, stage.model] - self.num_of_model[target, stage.model]
+        gain = self._num_alike(source, stage) - self._num_alike(target, stage)
         return (-gain, stage.weight_bytes, stage.key)
+
+    def _num_alike(self, id_: WorkerId, stage: WantedStage) -> int:
+        return self.num_of_model[id_, stage.model, stage.revision]
+
+    def _fill_rank(self, id_: WorkerId, stage: WantedStage) -> tuple[int, int, int, str]:
+        return (self._num_alike(id_, stage), *self._fullness(id_))
+
+    def _home(self, id_: WorkerId, stage: WantedStage) -> int | None:
+        """Returns which of a stage's homes a worker is of: by name, else by being alike."""
+        for index, home in enumerate(stage.homes):
+            if id_ in home.workers:
+                return index
+        for index, home in enumerate(stage.homes):
+            if label_of_kind(home.kind) == self.labels[id_]:
+                return index
+        return None
+
+    def _is_vacant(self, home: int | None, stage: WantedStage) -> bool:
+        """Whether fewer workers of that home hold the stage than are to."""
+        if home is None:
+            return False
+        held = sum(self._home(holder, stage) == home for holder in self.holders[stage.key])
+        return held < stage.homes[home].count
+
+    def _strays(self, stage: WantedStage, holders: Sequence[WorkerId]) -> list[WorkerId]:
+        """Returns those of the holders that are not where the plan means them to be, or too many there."""
+        if not stage.homes:
+            return []
+        homes = {id_: self._home(id_, stage) for id_ in holders}
+        num_at = Counter(homes.values())
+        return [id_ for id_, home in homes.items() if home is None or num_at[home] > stage.homes[home].count]
+
+    def _has_room(self, id_: WorkerId, stage: WantedStage) -> bool:
+        return self.memory.lack(id_, stage.peak_bytes) == 0
 
     def _fullness(self, id_: WorkerId) -> tuple[int, int, str]:
         return (self.num_stages[id_], self.weight_bytes[id_], id_)
@@ -257,3 +291,14 @@ class _Round:
 def missing(wanted: Sequence[WantedStage], placement: Placement) -> list[StageKey]:
     """Returns the stages that have fewer serving replicas than asked for."""
     return [stage.key for stage in wanted if len(placement.routed.get(stage.key, ())) < stage.replicas]
+
+
+def without_room(wanted: Sequence[WantedStage], placement: Placement) -> str:
+    """Says which of the stages no worker has the memory for, for good, and by how much; empty: there is none."""
+    if placement.freeing:
+        return ""
+    return ", ".join(
+        f"{stage.key} lacks {placement.lacking_bytes[stage.key] / 1e6:.1f} MB"
+        for stage in wanted
+        if stage.key in placement.lacking_bytes
+    )

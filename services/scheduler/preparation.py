@@ -1,33 +1,39 @@
-"""From a model to a plan whose partitions are here: a worker does the work on the graph."""
+"""From a model to a plan whose partitions are here: workers do the work on the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import grpc.aio
 import structlog
 
 from onnxmesh.discovery.base import Instance
-from onnxmesh.errors import InvalidPlan, MeshError
+from onnxmesh.errors import CorruptData, MeshError
 from onnxmesh.ids import WorkerId
-from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.plan import Demand
 from onnxmesh.planning.plan import Plan as CutPlan
 from onnxmesh.planning.planner import make_plan
+from onnxmesh.planning.profile import Profile
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.status import from_rpc_error
-from onnxmesh.store.artefact import check_artefact
+from onnxmesh.state.base import Deployment
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.mesh_pb2 import DeployProgress
-from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
-from onnxmesh.v1.worker_pb2 import CutRequest, PrepareRequest, PrepareResponse
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
+from onnxmesh.v1.worker_pb2 import CutRequest, CutResponse, DirectInputs, PrepareRequest, PrepareResponse
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.eligibility import Eligible, eligible_workers
 from services.scheduler.fleet import Fleet
+from services.scheduler.plan_message import check_agreement, checked, plan_message, witnesses
 from services.scheduler.retention import Scope
+from services.scheduler.spec import demand_of
+from services.scheduler.survey import Survey, Surveyor
 
 Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
 """Tells the client how far its deploy is."""
@@ -35,19 +41,37 @@ Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A model that a worker cut, and how that came about."""
+
+    worker: Instance
+    eligible: Eligible
+    survey: Survey
+    plan: CutPlan
+    prepared: PrepareResponse
+    answer: CutResponse
+
+
 class Preparation:
-    """Has models prepared and cut by workers.
+    """Has models prepared and cut by workers, and plans in between.
 
     Args:
         fleet: The workers.
+        surveyor: Looks at them before a plan is made.
         blobs: Where the partitions are brought.
         address: Where workers fetch the model from this scheduler.
+        profile_s: Seconds that a worker may spend on measuring a model's nodes; 0: none are measured.
     """
 
-    def __init__(self, fleet: Fleet, blobs: BlobFolder, address: str) -> None:
+    def __init__(
+        self, fleet: Fleet, surveyor: Surveyor, blobs: BlobFolder, address: str, profile_s: float = 0.0
+    ) -> None:
         self._fleet = fleet
+        self._surveyor = surveyor
         self._blobs = blobs
         self._address = address
+        self._profile_s = profile_s
 
     def check(self, spec: DeploymentSpec) -> None:
         """Says at once that a deployment cannot be run by who is in the mesh now.
@@ -57,88 +81,184 @@ class Preparation:
         """
         eligible_workers(spec, self._fleet.candidates())
 
-    async def plan(self, spec: DeploymentSpec, source: Artefact, scope: Scope, report: Report) -> Plan:
-        """Returns a plan for the model; its partitions' blobs are here and held in `scope`.
+    async def plan(self, spec: DeploymentSpec, source: Artefact, scope: Scope, report: Report) -> Deployment:
+        """Returns the deployment of a model under its first plan; its partitions' blobs are here, held in `scope`.
 
         A worker that dies over it is replaced by another; each is tried once.
 
         Raises:
             Unsatisfiable: No worker can run the deployment (FAILED_PRECONDITION).
-            MeshError: The worker refused the model or the cut: `InvalidModel`, `InvalidPlan` and others.
+            InvalidPlan: It cannot be cut as asked, or fits nowhere (INVALID_ARGUMENT).
+            MeshError: The worker refused the model or the cut: `InvalidModel` and others.
+            CorruptData: Workers of different kinds cut it differently (DATA_LOSS).
             Unavailable: Every worker that was tried died (UNAVAILABLE).
         """
+
+        async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
+            level = eligible.optimisation.value
+            doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
+            async with _control(worker) as stub:
+                prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, self._profile_s))
+                costs = GraphCosts.from_json(prepared.costs.decode())
+                profile = Profile.from_json(prepared.profile.decode()) if prepared.profile else None
+                survey = await self._surveyor.survey(eligible)
+                cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
+                await report(DeployProgress.CUTTING, cut_plan.why)
+                answer = await stub.Cut(_cut_request(prepared, cut_plan))
+            await self._take_in(worker, answer, cut_plan, scope)
+            return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
+
+        cut = await self._on_some_worker(
+            spec.name, lambda: eligible_workers(spec, self._fleet.candidates()), attempt
+        )
+        plan = await self._as_plan(cut, spec, source)
+        return Deployment(spec, plan, source, cut.prepared.costs, cut.prepared.profile)
+
+    async def plan_anew(
+        self, deployment: Deployment, eligible: Eligible, survey: Survey, cut_plan: CutPlan, scope: Scope
+    ) -> Deployment:
+        """Returns a deployment under its next plan; the new partitions' blobs are here, held in `scope`.
+
+        Raises:
+            CorruptData: The worker that cuts finds another graph than the one that was planned for (DATA_LOSS).
+            MeshError: As `plan`.
+        """
+        spec, source = deployment.spec, deployment.source
+
+        async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
+            async with _control(worker) as stub:
+                prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
+                await in_thread(_check_same_graph, deployment.costs, prepared.costs, worker.id)
+                answer = await stub.Cut(_cut_request(prepared, cut_plan))
+            await self._take_in(worker, answer, cut_plan, scope)
+            return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
+
+        cut = await self._on_some_worker(spec.name, lambda: eligible, attempt)
+        plan = await self._as_plan(cut, spec, source)
+        plan.revision = deployment.plan.revision + 1
+        return replace(deployment, plan=plan)
+
+    async def _on_some_worker(
+        self,
+        name: str,
+        choose: Callable[[], Eligible],
+        attempt: Callable[[Instance, Eligible], Coroutine[Any, Any, _Cut]],
+    ) -> _Cut:
         tried: set[tuple[str, int]] = set()
         last: MeshError | None = None
         while True:
-            eligible = eligible_workers(spec, self._fleet.candidates())
+            eligible = choose()
             untried = [each for each in eligible.workers if (each.id, each.generation) not in tried]
             if last is not None and not untried:
                 raise last
             worker = min(untried, key=lambda each: (self._num_stages(each), each.id))
             tried.add((worker.id, worker.generation))
             try:
-                return await self._fleet.while_present(
-                    worker, self._on(worker, eligible, spec, source, scope, report)
-                )
+                return await self._fleet.while_present(worker, attempt(worker, eligible))
             except MeshError as error:
                 if not error.retriable:
                     raise
-                _log.warning("preparation_failed", worker=worker.id, model=spec.name, error=error.message)
+                _log.warning("preparation_failed", worker=worker.id, model=name, error=error.message)
                 last = error
 
-    async def _on(
-        self,
-        worker: Instance,
-        eligible: Eligible,
-        spec: DeploymentSpec,
-        source: Artefact,
-        scope: Scope,
-        report: Report,
-    ) -> Plan:
-        level = eligible.optimisation.value
-        await report(DeployProgress.PREPARING, f"optimising at level '{level}' on {worker.id}")
-        try:
-            async with open_channel(worker.address) as channel:
-                stub = WorkerControlStub(channel)
-                prepared = await stub.Prepare(
-                    PrepareRequest(model=source, sources=[self._address], optimisation=level)
-                )
-                cut_plan = await in_thread(_cut_plan, prepared, spec.stages, eligible)
-                await report(DeployProgress.CUTTING, cut_plan.why)
-                answer = await stub.Cut(CutRequest(prepared=prepared.prepared, cuts=cut_plan.cuts))
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        partitions = _checked(list(answer.partitions), cut_plan)
-        for partition in partitions:
+    def _prepare_request(
+        self, spec: DeploymentSpec, source: Artefact, eligible: Eligible, profile_s: float
+    ) -> PrepareRequest:
+        return PrepareRequest(
+            model=source,
+            sources=[self._address],
+            optimisation=eligible.optimisation.value,
+            mode=eligible.mode,
+            shapes=spec.shapes,
+            profile_s=profile_s,
+        )
+
+    async def _take_in(self, worker: Instance, answer: CutResponse, cut_plan: CutPlan, scope: Scope) -> None:
+        """Brings the partitions here, so that they can be had when that worker is gone."""
+        for partition in checked(answer.partitions, cut_plan):
             scope.hold(partition.artefact)
             await fetch_artefact(partition.artefact, self._blobs, [worker.address])
-        return Plan(
-            optimisation=level,
-            source_digest=source.digest,
-            signature=prepared.signature,
-            partitions=partitions,
-            cpu_class=eligible.cpu_class,
+
+    async def _as_plan(self, cut: _Cut, spec: DeploymentSpec, source: Artefact) -> Plan:
+        """Returns the plan of a cut; in mode portable, once other classes of devices have made the same."""
+        difference = cut.answer.largest_difference
+        if cut.eligible.mode is CutMode.PORTABLE:
+            for candidates in witnesses(cut.worker, cut.survey, cut.plan):
+                witness, other = await self._witnessed(candidates, cut, spec, source)
+                difference = check_agreement(cut.worker.id, cut.answer, witness.id, other, difference)
+        return plan_message(
+            source,
+            cut.eligible,
+            cut.survey,
+            cut.plan,
+            cut.prepared.signature,
+            cut.answer.partitions,
+            difference,
         )
+
+    async def _witnessed(
+        self, candidates: Sequence[Instance], cut: _Cut, spec: DeploymentSpec, source: Artefact
+    ) -> tuple[Instance, CutResponse]:
+        """Has the first of some workers that lives to do so make a cut again."""
+        last: MeshError | None = None
+        for worker in candidates:
+            work = self._cut_by(worker, spec, source, cut.eligible, cut.plan)
+            try:
+                return worker, await self._fleet.while_present(worker, work)
+            except MeshError as error:
+                if not error.retriable:
+                    raise
+                last = error
+        assert last is not None, "a class of devices has a worker"
+        raise last
+
+    async def _cut_by(
+        self,
+        worker: Instance,
+        spec: DeploymentSpec,
+        source: Artefact,
+        eligible: Eligible,
+        cut_plan: CutPlan,
+    ) -> CutResponse:
+        async with _control(worker) as stub:
+            prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
+            return await stub.Cut(_cut_request(prepared, cut_plan))
 
     def _num_stages(self, worker: Instance) -> int:
         link = self._fleet.links.get(WorkerId(worker.id))
         return 0 if link is None else sum(held.counts for held in link.holdings.stages.values())
 
 
-def _cut_plan(prepared: PrepareResponse, num_stages: int, eligible: Eligible) -> CutPlan:
-    profile = GraphCosts.from_json(prepared.costs.decode())
-    cluster = Cluster((DeviceKind("worker", len(eligible.workers), memory_bytes=eligible.memory_bytes),))
-    return make_plan(profile, cluster, Demand(num_stages=num_stages or None, share=True))
+@asynccontextmanager
+async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
+    """Calls a worker for the time of the context; what it refuses is raised as it was raised there."""
+    try:
+        async with open_channel(worker.address) as channel:
+            yield WorkerControlStub(channel)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
 
 
-def _checked(partitions: list[Partition], cut_plan: CutPlan) -> list[Partition]:
-    if [partition.index for partition in partitions] != list(range(len(cut_plan.stages))):
-        raise InvalidPlan(
-            f"{len(cut_plan.stages)} stages were planned, the worker cut "
-            f"{[partition.index for partition in partitions]}"
+def _cut_request(prepared: PrepareResponse, cut_plan: CutPlan) -> CutRequest:
+    direct = [DirectInputs(names=stage.direct_inputs) for stage in cut_plan.stages]
+    return CutRequest(
+        prepared=prepared.prepared,
+        cuts=cut_plan.cuts,
+        direct=direct if any(inputs.names for inputs in direct) else [],
+    )
+
+
+def _check_same_graph(planned: bytes, found: bytes, worker: str) -> None:
+    """Makes sure that positions mean the same: the nodes must be those that the costs are of."""
+    if planned == found:
+        return
+    rows = [
+        [(node.name, node.op_type) for node in GraphCosts.from_json(text.decode()).nodes]
+        for text in (planned, found)
+    ]
+    if rows[0] != rows[1]:
+        raise CorruptData(
+            f"worker '{worker}' makes another graph of the model than the one that was planned for: "
+            f"{len(rows[1])} nodes where there were {len(rows[0])}, or other ones"
         )
-    for partition, estimate in zip(partitions, cut_plan.stages, strict=True):
-        check_artefact(partition.artefact)
-        if not partition.estimated_cost:
-            partition.estimated_cost = estimate.compute_s
-    return partitions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -18,9 +18,10 @@ from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.fleet import Fleet
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import ModelKey, Placement, WantedStage, decide, missing, wanted_stages
+from services.scheduler.placement import Placement, decide, missing
 from services.scheduler.publisher import Publisher
 from services.scheduler.routes import Routes, build_routes
+from services.scheduler.wanted import ModelKey, WantedStage, wanted_stages
 
 _log = structlog.get_logger(__name__)
 
@@ -101,12 +102,14 @@ class Reconciler:
             for key, deployment in self._catalogue.deployments.items()
             if key not in self._failures
         }
-        wanted = [stage for deployment in served.values() for stage in wanted_stages(deployment)]
+        beside = [each for key, each in self._catalogue.beside.items() if key in served]
+        loaded = [*served.values(), *beside]
+        wanted = [stage for deployment in loaded for stage in wanted_stages(deployment)]
         self._fleet.forget_failures({stage.key for stage in wanted})
         placement = decide(wanted, self._fleet.views(), self._clock())
         if self._is_settled(wanted, placement):
             self._publish(list(served.values()), placement)
-            self._command(placement, served)
+            self._command(placement, loaded)
         self._outcome.set(Outcome(placement, dict(self._failures), self._routes.appeared))
 
     def _is_settled(self, wanted: list[WantedStage], placement: Placement) -> bool:
@@ -122,8 +125,8 @@ class Reconciler:
         self._routes = build_routes(served, placement.routed, workers, appeared)
         self._publisher.publish(self._routes.models)
 
-    def _command(self, placement: Placement, served: Mapping[ModelKey, Deployment]) -> None:
-        partitions = _partitions(served)
+    def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
+        partitions = _partitions(loaded)
         for order in placement.evict:
             self._fleet.links[order.worker].evict(order.stage)
         for order in placement.place:
@@ -134,10 +137,16 @@ class Reconciler:
         deployments = self._catalogue.deployments
         self._failures = {key: error for key, error in self._failures.items() if key in deployments}
         for key in self._catalogue.probation - self._failures.keys():
-            for stage in wanted_stages(deployments[key]):
-                for id_, link in self._fleet.links.items():
-                    if (error := _refusal(stage, id_, link.holdings.stages.get(stage.key))) is not None:
-                        self._failures[key] = error
+            if (error := self.refusal(deployments[key])) is not None:
+                self._failures[key] = error
+
+    def refusal(self, deployment: Deployment) -> MeshError | None:
+        """Returns why a worker will not hold a stage of a deployment, if no other can be expected to either."""
+        for stage in wanted_stages(deployment):
+            for id_, link in self._fleet.links.items():
+                if (error := _refusal(stage, id_, link.holdings.stages.get(stage.key))) is not None:
+                    return error
+        return None
 
     def _idle_s(self) -> float | None:
         """Returns the seconds after which to decide again though nothing happened."""
@@ -148,10 +157,10 @@ class Reconciler:
         return max(0.0, min(times) - self._clock()) if times else None
 
 
-def _partitions(served: Mapping[ModelKey, Deployment]) -> dict[StageKey, Partition]:
+def _partitions(loaded: Iterable[Deployment]) -> dict[StageKey, Partition]:
     return {
         stage.key: partition
-        for deployment in served.values()
+        for deployment in loaded
         for stage, partition in zip(wanted_stages(deployment), deployment.plan.partitions, strict=True)
     }
 

@@ -10,7 +10,7 @@ from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage
 from onnxmesh.v1.model_pb2 import Plan
-from services.scheduler.placement import ModelKey
+from services.scheduler.wanted import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def build_routes(
     for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
         key = (deployment.name, deployment.version)
         stages = [
-            _stage(stage_key(*key, partition.index), direct, routed, workers)
+            _stage(stage_key(*key, partition.index, deployment.plan.revision), direct, routed, workers)
             for partition, direct in zip(
                 deployment.plan.partitions, inputs_by_stage(deployment.plan), strict=True
             )

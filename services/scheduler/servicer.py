@@ -31,6 +31,7 @@ from services.scheduler.deployer import Deployer
 from services.scheduler.fleet import Fleet
 from services.scheduler.publisher import Publisher
 from services.scheduler.reconciler import Reconciler
+from services.scheduler.replanner import Replanner
 from services.scheduler.status import model_status
 from services.scheduler.upload import receive
 from services.scheduler.worker_link import WorkerLink
@@ -47,6 +48,7 @@ class SchedulerServicer(MeshServicer):
         fleet: The workers.
         directory: Everyone registered.
         reconciler: Who serves what.
+        replanner: What came of plans made anew.
         publisher: The route table.
         blobs: Where uploads are written.
         max_upload_bytes: The most that one deploy may send.
@@ -59,6 +61,7 @@ class SchedulerServicer(MeshServicer):
         fleet: Fleet,
         directory: Directory,
         reconciler: Reconciler,
+        replanner: Replanner,
         publisher: Publisher,
         blobs: BlobFolder,
         max_upload_bytes: int,
@@ -68,6 +71,7 @@ class SchedulerServicer(MeshServicer):
         self._fleet = fleet
         self._directory = directory
         self._reconciler = reconciler
+        self._replanner = replanner
         self._publisher = publisher
         self._blobs = blobs
         self._max_upload_bytes = max_upload_bytes
@@ -138,7 +142,8 @@ class SchedulerServicer(MeshServicer):
 
     def _model(self, deployment: Deployment) -> ModelStatus:
         outcome = self._reconciler.outcome.value
-        return model_status(deployment, self._fleet.views(), outcome.placement.routed, outcome.appeared)
+        note = self._replanner.failures.get((deployment.name, deployment.version), "")
+        return model_status(deployment, self._fleet.views(), outcome.placement, outcome.appeared, note)
 
 
 def _worker(link: WorkerLink) -> WorkerStatus:

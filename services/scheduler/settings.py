@@ -29,3 +29,18 @@ class SchedulerSettings(ServiceSettings):
         ge=0,
         description="seconds that workers get to come back after a restart before their stages are placed anew",
     )
+    profile_s: float = Field(
+        2.0,
+        ge=0,
+        description="seconds that a worker may spend on measuring the nodes of a model at deploy; 0: estimates only",
+    )
+    replan_after_s: float = Field(
+        10.0,
+        ge=0,
+        description="seconds without a worker coming or going after which models are planned anew",
+    )
+    linger_s: float = Field(
+        5.0,
+        ge=0,
+        description="seconds that stages stay loaded after another plan took over, for requests under way",
+    )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.cut_mode import CutMode
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.constraints import check_requirement
-from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Shape, Shapes
 
 MAX_STAGES = 64
 """Stages of one model."""
@@ -15,11 +18,16 @@ MAX_STAGES = 64
 MAX_REPLICAS = 256
 """Replicas of one stage."""
 
+MAX_DIMENSIONS = 64
+"""Dimensions of an input."""
+
 AUTO = "auto"
-"""The optimisation level that the scheduler chooses."""
+"""The optimisation level, or the mode, that the scheduler chooses."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEVELS = (AUTO, *(level.value for level in OptimisationLevel))
+_MODES = (AUTO, *(mode.value for mode in CutMode))
+_OBJECTIVES = tuple(objective.value for objective in Objective)
 
 
 def normalised(spec: DeploymentSpec) -> DeploymentSpec:
@@ -39,9 +47,13 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas; {spec.replicas} were asked for")
     for requirement in spec.require:
         check_requirement(requirement)
-    optimisation = spec.optimisation or AUTO
-    if optimisation not in _LEVELS:
-        raise InvalidRequest(f"optimisation is one of {', '.join(_LEVELS)}; got {optimisation[:40]!r}")
+    optimisation = _one_of("optimisation", spec.optimisation or AUTO, _LEVELS)
+    mode = _one_of("mode", spec.mode or AUTO, _MODES)
+    if mode == CutMode.PORTABLE and optimisation != AUTO:
+        raise InvalidRequest(
+            f"optimisation '{optimisation}' is for mode '{CutMode.EXACT}': in mode '{mode}' every partition is "
+            "optimised where it is loaded"
+        )
     return DeploymentSpec(
         name=spec.name,
         version=spec.version,
@@ -49,13 +61,65 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         replicas=spec.replicas or 1,
         require=sorted(set(spec.require)),
         optimisation=optimisation,
+        mode=mode,
+        objective=_one_of("objective", spec.objective or Objective.THROUGHPUT.value, _OBJECTIVES),
+        replicate=spec.replicate,
+        shapes=_shapes(spec),
     )
 
 
 def same_wish(left: DeploymentSpec, right: DeploymentSpec) -> bool:
-    """Whether two normalised specs ask for the same but for the version."""
+    """Whether two specs ask for the same but for the version; what an older release wrote counts as default."""
 
     def wish(spec: DeploymentSpec) -> tuple[object, ...]:
-        return (spec.name, spec.stages, spec.replicas, tuple(spec.require), spec.optimisation)
+        asked = normalised(spec)
+        shapes = shapes_of(asked)
+        return (
+            asked.name,
+            asked.stages,
+            asked.replicas,
+            tuple(asked.require),
+            asked.optimisation,
+            asked.mode,
+            asked.objective,
+            asked.replicate,
+            shapes.batch,
+            dict(shapes.inputs),
+        )
 
     return wish(left) == wish(right)
+
+
+def shapes_of(spec: DeploymentSpec) -> InputShapes:
+    """Returns the shapes to plan with."""
+    inputs = {name: tuple(shape.dims) for name, shape in spec.shapes.inputs.items()}
+    return InputShapes(spec.shapes.batch or 1, inputs)
+
+
+def demand_of(spec: DeploymentSpec) -> Demand:
+    """Returns what a normalised spec asks of a plan."""
+    return Demand(
+        objective=Objective(spec.objective or Objective.THROUGHPUT.value),
+        num_stages=spec.stages or None,
+        replicas=None if spec.replicate else spec.replicas,
+        share=True,
+    )
+
+
+def _shapes(spec: DeploymentSpec) -> Shapes:
+    for name, shape in spec.shapes.inputs.items():
+        if not name:
+            raise InvalidRequest("a shape is for an input by name; one has none")
+        if len(shape.dims) > MAX_DIMENSIONS or any(dim < 0 for dim in shape.dims):
+            raise InvalidRequest(
+                f"shape for '{name[:80]}': expected up to {MAX_DIMENSIONS} sizes of 0 or more, "
+                f"got {list(shape.dims)[:MAX_DIMENSIONS]}"
+            )
+    inputs = {name: Shape(dims=shape.dims) for name, shape in spec.shapes.inputs.items()}
+    return Shapes(batch=spec.shapes.batch or 1, inputs=inputs)
+
+
+def _one_of(field: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise InvalidRequest(f"{field} is one of {', '.join(known)}; got {value[:40]!r}")
+    return value

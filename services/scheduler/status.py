@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from onnxmesh.ids import StageKey, WorkerId, stage_key
+from onnxmesh.ids import StageKey
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import ModelStatus, ReplicaStatus
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import ModelKey, WorkerView
+from services.scheduler.placement import Placement, WorkerView
+from services.scheduler.wanted import ModelKey, wanted_stages
 
 
 def model_status(
     deployment: Deployment,
     workers: Iterable[WorkerView],
-    routed: Mapping[StageKey, tuple[WorkerId, ...]],
+    placement: Placement,
     appeared: frozenset[ModelKey],
+    note: str = "",
 ) -> ModelStatus:
     """Returns the state of one deployment: READY as soon as every stage has one replica that serves.
 
     Args:
         deployment: Which.
         workers: Those that take commands, with what they hold.
-        routed: For each stage the workers that serve it.
+        placement: Who serves what, and what there is no memory for.
         appeared: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
+        note: What else is to be said of it.
     """
     key = (deployment.name, deployment.version)
     views = sorted(workers, key=lambda worker: worker.id)
@@ -32,20 +35,29 @@ def model_status(
         name=deployment.name, version=deployment.version, spec=deployment.spec, plan=deployment.plan
     )
     state, reasons = "READY", []
-    for partition in deployment.plan.partitions:
-        stage = stage_key(*key, partition.index)
-        serving = routed.get(stage, ())
+    for partition, wanted in zip(deployment.plan.partitions, wanted_stages(deployment), strict=True):
+        stage = wanted.key
+        serving = placement.routed.get(stage, ())
+        lack = _lack(placement, stage)
         status.replicas.extend(_replicas(partition.index, partition.artefact.digest, stage, views))
         if not serving:
             state = "UNAVAILABLE" if key in appeared else "LOADING"
-            reasons.append(f"stage {partition.index} has no replica{_why(deployment, stage, views)}")
-        elif len(serving) < deployment.spec.replicas:
-            reasons.append(
-                f"stage {partition.index} has {len(serving)} of {deployment.spec.replicas} replicas"
-            )
+            reasons.append(f"stage {partition.index} has no replica{lack or _why(deployment, stage, views)}")
+        elif len(serving) < wanted.replicas:
+            reasons.append(f"stage {partition.index} has {len(serving)} of {wanted.replicas} replicas{lack}")
+    if note:
+        reasons.append(note)
     status.state = state
     status.reason = "; ".join(reasons)
     return status
+
+
+def _lack(placement: Placement, stage: StageKey) -> str:
+    """Returns that memory keeps a stage from having a replica, as the end of a sentence; empty if it does not."""
+    lacking = placement.lacking_bytes.get(stage)
+    return (
+        "" if lacking is None else f": no worker has the memory for it, the best lacks {lacking / 1e6:.1f} MB"
+    )
 
 
 def _replicas(

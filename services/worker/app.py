@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import structlog
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
+from onnxmesh.planning.device_speed import DeviceSpeed
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
@@ -26,12 +30,14 @@ from services.worker.control_servicer import ControlServicer
 from services.worker.forwarder import Forwarder
 from services.worker.hardware import Hardware, find_hardware
 from services.worker.intake import Intake
+from services.worker.link_probe import LinkProbe
 from services.worker.load import REPORT_S, load_now, resident_bytes
 from services.worker.model_cache import ModelCache
 from services.worker.origins import Origins
 from services.worker.preparations import Preparations
 from services.worker.schedulers import Schedulers
 from services.worker.settings import WorkerSettings
+from services.worker.speed import WAIT_S, measured_speed, speed_attributes
 from services.worker.stage_keeper import StageKeeper
 from services.worker.stage_loader import StageLoader
 from services.worker.stage_part import StagePart
@@ -39,6 +45,8 @@ from services.worker.stage_runner import Runnable, StageRunner
 from services.worker.stage_table import StageTable
 from services.worker.tally import Tally
 from services.worker.workshop import Workshop
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -67,8 +75,9 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
             async with registered:
                 if settings.scheduler is not None:
                     registrar = EmbeddedRegistrar(settings.scheduler)
-                    instance = worker.instance(serving.address)
-                    await registered.enter_async_context(registrar.register(instance))
+                    instance = await worker.instance(serving.address)
+                    registration = await registered.enter_async_context(registrar.register(instance))
+                    worker.tell_speed(registration)
                 try:
                     yield serving
                 finally:
@@ -100,37 +109,65 @@ class _Worker:
         self._origins = Origins(self._id, self._links.get, self._tally, self._load)
         self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)
         self._forwarder = Forwarder(self._id, self._links, self._origins, self._tally, self._intake.receive)
-        loader = StageLoader(cache, settings.threads or hardware.cores, hardware.providers)
+        self._threads = settings.threads or hardware.cores
+        loader = StageLoader(cache, self._threads, hardware.providers)
         self._keeper = StageKeeper(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )
         self._workshop = Workshop()
-        self._preparations = Preparations(cache, self._workshop)
+        self._preparations = Preparations(cache, self._workshop, hardware.kind(self._threads))
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[Any]] = []
+        self._measuring: asyncio.Task[DeviceSpeed | None] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[_Worker]:
         """Runs links, stages and reports for the time of the context."""
-        async with self._links, self._keeper, asyncio.TaskGroup() as tasks:
-            reporting = tasks.create_task(self._report())
+        async with self._links, self._keeper, self._tasks:
+            self._start(self._report())
+            if self._settings.measure:
+                self._measuring = self._start(measured_speed(self._hardware, self._threads))
             try:
                 yield self
             finally:
-                reporting.cancel()
+                for task in self._running:
+                    task.cancel()
                 self._workshop.close()
                 self._schedulers.hang_up()
 
     def serve(self, serving: Serving, cache: ModelCache) -> None:
         """Adds what this worker serves to its server."""
         serving.server.add_generic_rpc_handlers((self._links.handler(),))
-        control = ControlServicer(self._stages, self._keeper, self._schedulers, self._preparations)
+        control = ControlServicer(
+            self._stages, self._keeper, self._schedulers, self._preparations, LinkProbe()
+        )
         add_WorkerControlServicer_to_server(control, serving.server)
         add_BlobsServicer_to_server(BlobFolderServicer(cache.blobs), serving.server)
 
-    def instance(self, address: str) -> Instance:
-        """Returns how this worker describes itself."""
-        attributes = self._hardware.attributes()
+    async def instance(self, address: str) -> Instance:
+        """Returns how this worker describes itself: how fast it is, too, if it knows that soon."""
+        if self._measuring is not None:
+            await asyncio.wait([self._measuring], timeout=WAIT_S)
+        attributes = self._hardware.attributes(self._threads) | self._speed_attributes()
         tags = dict.fromkeys((attributes["device"], *self._settings.tags))
         return Instance(self._id, "worker", address, self._generation, tuple(tags), attributes)
+
+    def tell_speed(self, registration: Registration) -> None:
+        """Has a registration that came before this worker knew how fast it is told so afterwards."""
+        if self._measuring is not None and not self._speed_attributes():
+            self._start(self._tell_speed(self._measuring, registration))
+
+    async def _tell_speed(
+        self, measuring: asyncio.Task[DeviceSpeed | None], registration: Registration
+    ) -> None:
+        await asyncio.wait([measuring])
+        known = registration.instance
+        attributes = {**known.attributes, **self._speed_attributes()}
+        registration.update(replace(known, attributes=attributes))
+
+    def _speed_attributes(self) -> dict[str, str]:
+        measuring = self._measuring
+        return {} if measuring is None or not measuring.done() else speed_attributes(measuring.result())
 
     def announce_end(self) -> None:
         """Takes no new requests, and tells schedulers."""
@@ -144,6 +181,11 @@ class _Worker:
                 await self._keeper.drain()
         except TimeoutError:
             _log.warning("drain_cut_short", drain_s=self._settings.drain_s)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self._tasks.create_task(work)
+        self._running.append(task)
+        return task
 
     def _make_runner(self, part: StagePart, session: Runnable) -> StageRunner:
         return StageRunner(

@@ -8,8 +8,11 @@ from typing import Any
 
 import grpc.aio
 
+from onnxmesh.errors import InvalidRequest
 from onnxmesh.planning import tensor_spec
-from onnxmesh.v1.model_pb2 import Partition, Signature, TensorSpec
+from onnxmesh.planning.cut_mode import CutMode
+from onnxmesh.planning.input_shapes import InputShapes
+from onnxmesh.v1.model_pb2 import Partition, Shapes, Signature, TensorSpec
 from onnxmesh.v1.worker_pb2 import (
     CutRequest,
     CutResponse,
@@ -24,7 +27,8 @@ from onnxmesh.v1.worker_pb2 import (
     WorkerEvent,
 )
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer
-from services.worker.preparations import CutPartition, Preparations
+from services.worker.link_probe import MAX_ADDRESSES, LinkProbe
+from services.worker.preparations import CutPartition, Preparations, PreparationWish
 from services.worker.schedulers import EventFeed, Schedulers
 from services.worker.stage_keeper import StageKeeper
 from services.worker.stage_table import StageTable
@@ -40,15 +44,22 @@ class ControlServicer(WorkerControlServicer):
         keeper: Carries commands out.
         schedulers: Who is connected.
         preparations: Models on their way to partitions.
+        probe: Measures links.
     """
 
     def __init__(
-        self, stages: StageTable, keeper: StageKeeper, schedulers: Schedulers, preparations: Preparations
+        self,
+        stages: StageTable,
+        keeper: StageKeeper,
+        schedulers: Schedulers,
+        preparations: Preparations,
+        probe: LinkProbe,
     ) -> None:
         self._stages = stages
         self._keeper = keeper
         self._schedulers = schedulers
         self._preparations = preparations
+        self._probe = probe
 
     # A coroutine that writes, not a generator: its `finally` then runs at once when the client is gone.
     async def Manage(  # type: ignore[override]  # noqa: N802 - the protocol's name
@@ -64,16 +75,28 @@ class ControlServicer(WorkerControlServicer):
                 reading.cancel()
 
     async def Prepare(self, request: PrepareRequest, context: Context) -> PrepareResponse:  # noqa: N802 - the protocol's name
-        """Fetches, checks, optimises and describes a model.
+        """Fetches, checks and describes a model, and measures it where that is asked for.
 
         Raises:
             InvalidModel: It cannot be served (INVALID_ARGUMENT).
+            InvalidRequest: Mode, level or shapes are none, or do not fit the model (INVALID_ARGUMENT).
         """
-        name, profile = await self._preparations.prepare(request.model, request.sources, request.optimisation)
-        signature = Signature(
-            inputs=map(_spec, profile.signature.inputs), outputs=map(_spec, profile.signature.outputs)
+        wish = PreparationWish(
+            optimisation=request.optimisation,
+            mode=request.mode or CutMode.EXACT,
+            shapes=_shapes(request.shapes),
+            profile_s=request.profile_s,
         )
-        return PrepareResponse(prepared=name, signature=signature, costs=profile.to_json().encode())
+        prepared = await self._preparations.prepare(request.model, request.sources, wish)
+        signature = Signature(
+            inputs=map(_spec, prepared.signature.inputs), outputs=map(_spec, prepared.signature.outputs)
+        )
+        return PrepareResponse(
+            prepared=prepared.name,
+            signature=signature,
+            costs=prepared.costs.encode(),
+            profile=prepared.profile.encode(),
+        )
 
     async def Cut(self, request: CutRequest, context: Context) -> CutResponse:  # noqa: N802 - the protocol's name
         """Cuts a prepared model.
@@ -82,12 +105,21 @@ class ControlServicer(WorkerControlServicer):
             NotFound: It is not here any more (NOT_FOUND).
             InvalidPlan: It cannot be cut there (INVALID_ARGUMENT).
         """
-        made = await self._preparations.cut(request.prepared, request.cuts)
-        return CutResponse(partitions=map(_partition, made))
+        direct = [list(inputs.names) for inputs in request.direct]
+        made, difference = await self._preparations.cut(request.prepared, request.cuts, direct)
+        return CutResponse(partitions=map(_partition, made), largest_difference=difference)
 
     async def MeasureLinks(self, request: MeasureLinksRequest, context: Context) -> MeasureLinksResponse:  # noqa: N802 - the protocol's name
-        """Measures the way from here to other workers."""
-        raise NotImplementedError
+        """Measures the way from here to other workers.
+
+        Raises:
+            InvalidRequest: They are too many (INVALID_ARGUMENT).
+        """
+        if len(request.addresses) > MAX_ADDRESSES:
+            raise InvalidRequest(
+                f"at most {MAX_ADDRESSES} links are measured at once; {len(request.addresses)} were asked for"
+            )
+        return MeasureLinksResponse(links=await self._probe.measure(request.addresses))
 
     async def Echo(self, request: EchoRequest, context: Context) -> EchoResponse:  # noqa: N802 - the protocol's name
         """Answers at once, whatever came."""
@@ -109,7 +141,13 @@ def _partition(made: CutPartition) -> Partition:
         live_out=partition.live_out,
         num_nodes=partition.num_nodes,
         weight_bytes=partition.weight_bytes,
+        direct_inputs=partition.direct_inputs,
     )
+
+
+def _shapes(shapes: Shapes) -> InputShapes:
+    inputs = {name: tuple(shape.dims) for name, shape in shapes.inputs.items()}
+    return InputShapes(shapes.batch or 1, inputs)
 
 
 def _spec(spec: tensor_spec.TensorSpec) -> TensorSpec:

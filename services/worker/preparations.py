@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 from collections import OrderedDict
@@ -11,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS, Partition
+from onnxmesh.planning.signature import Signature
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack
 from onnxmesh.store.threads import in_thread
@@ -25,10 +29,62 @@ MAX_PREPARED = 4
 """Prepared models that are kept for a cut; the one longest unused goes first."""
 
 
+@dataclass(frozen=True, slots=True)
+class PreparationWish:
+    """How a model is to be prepared.
+
+    Attributes:
+        optimisation: An `OptimisationLevel`: what ONNX Runtime does to the whole; only exact mode asks.
+        mode: A `CutMode`.
+        shapes: What is planned for.
+        profile_s: Seconds that measuring its nodes may take; 0: they are not measured.
+    """
+
+    optimisation: str
+    mode: str = CutMode.EXACT.value
+    shapes: InputShapes = field(default_factory=InputShapes)
+    profile_s: float = 0.0
+
+    def check(self) -> None:
+        """Refuses what is no level or mode.
+
+        Raises:
+            InvalidRequest: It is none (INVALID_ARGUMENT).
+        """
+        if self.optimisation not in set(OptimisationLevel):
+            raise InvalidRequest(
+                f"expected an optimisation of {', '.join(OptimisationLevel)}; got '{self.optimisation[:40]}'"
+            )
+        if self.mode not in set(CutMode):
+            raise InvalidRequest(f"expected a mode of {', '.join(CutMode)}; got '{self.mode[:40]}'")
+
+    @property
+    def name(self) -> str:
+        """What tells apart the preparations of one model; whether it is measured does not."""
+        shapes = json.dumps(self.shapes.to_plain(), sort_keys=True).encode()
+        return f"{self.mode}-{self.optimisation}-{hashlib.sha256(shapes).hexdigest()[:16]}"
+
+
 @dataclass(slots=True)
-class _Prepared:
+class Prepared:
+    """A model that can be cut.
+
+    Attributes:
+        name: For `Preparations.cut`.
+        folder: What a cut needs.
+        signature: What the model takes and gives.
+        costs: JSON of its `GraphCosts`.
+        profile: JSON of its `Profile`; empty where it was not measured, or could not be.
+        measured: Whether it was to be measured.
+        artefacts: What was cut from it and can be fetched.
+    """
+
+    name: str
     folder: Path
-    profile: GraphCosts
+    signature: Signature
+    costs: str
+    profile: str
+    measured: bool
     artefacts: list[Artefact] = field(default_factory=list)
 
 
@@ -51,19 +107,21 @@ class Preparations:
     Args:
         cache: Where files are kept.
         workshop: Where the work is done.
+        device: Kind of this device, for what is measured.
         max_prepared: How many prepared models are kept.
     """
 
-    def __init__(self, cache: ModelCache, workshop: Workshop, max_prepared: int = MAX_PREPARED) -> None:
+    def __init__(
+        self, cache: ModelCache, workshop: Workshop, device: str = "", max_prepared: int = MAX_PREPARED
+    ) -> None:
         self._cache = cache
         self._workshop = workshop
+        self._device = device
         self._max_prepared = max_prepared
-        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
+        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
         self._turn = asyncio.Lock()
 
-    async def prepare(
-        self, model: Artefact, sources: Sequence[str], optimisation: str
-    ) -> tuple[str, GraphCosts]:
+    async def prepare(self, model: Artefact, sources: Sequence[str], wish: PreparationWish) -> Prepared:
         """Fetches, checks, optimises and describes a model, or finds that it did so lately.
 
         A call that is given up takes the work with it and leaves nothing behind.
@@ -71,33 +129,32 @@ class Preparations:
         Args:
             model: Its files.
             sources: Who serves them.
-            optimisation: An `OptimisationLevel`.
-
-        Returns:
-            The name for `cut`, and the profile.
+            wish: How it is to be prepared.
 
         Raises:
             InvalidModel: It cannot be served (INVALID_ARGUMENT).
-            InvalidRequest: The artefact or level is none (INVALID_ARGUMENT).
+            InvalidRequest: The artefact, the level, the mode or a shape is none (INVALID_ARGUMENT).
             NotFound, CorruptData, Unavailable: The files could not be had.
         """
-        if optimisation not in set(OptimisationLevel):
-            raise InvalidRequest(
-                f"expected an optimisation of {', '.join(OptimisationLevel)}; got '{optimisation[:40]}'"
-            )
+        wish.check()
         check_artefact(model)
         file = model_file(model)
-        name = f"{model.digest}-{optimisation}"
+        name = f"{model.digest}-{wish.name}"
         async with self._turn:
-            if name not in self._prepared:
-                self._prepared[name] = await self._prepare(name, model, file, sources, optimisation)
-                await self._drop_oldest()
+            known = self._prepared.get(name)
+            if known is not None and wish.profile_s > 0 and not known.measured:
+                await self._drop(name)
+                known = None
+            if known is None:
+                known = self._prepared[name] = await self._prepare(name, model, file, sources, wish)
+                while len(self._prepared) > self._max_prepared:
+                    await self._drop(next(iter(self._prepared)))
             self._prepared.move_to_end(name)
-            return name, self._prepared[name].profile
+            return known
 
     async def _prepare(
-        self, name: str, model: Artefact, file: File, sources: Sequence[str], optimisation: str
-    ) -> _Prepared:
+        self, name: str, model: Artefact, file: File, sources: Sequence[str], wish: PreparationWish
+    ) -> Prepared:
         folder = self._cache.workplace / name
         self._cache.hold(model)
         try:
@@ -105,18 +162,37 @@ class Preparations:
             source = folder / "source"
             # Copies: onnx refuses external data that has several links.
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
-            text = await self._workshop.prepare(str(source / file.path), str(folder / "work"), optimisation)
+            text = await self._workshop.prepare(
+                str(source / file.path),
+                str(folder / "work"),
+                wish.optimisation,
+                wish.mode,
+                wish.shapes.to_plain(),
+                wish.profile_s,
+                self._device,
+            )
             await in_thread(shutil.rmtree, source, ignore_errors=True)
-            profile = GraphCosts.from_json(json.loads(text)["costs"])
+            answer = json.loads(text)
+            costs = await in_thread(GraphCosts.from_json, answer["costs"])
         except BaseException:
             await in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         finally:
             await self._cache.release(model)
-        return _Prepared(folder, profile)
+        return Prepared(name, folder, costs.signature, answer["costs"], answer["profile"], wish.profile_s > 0)
 
-    async def cut(self, name: str, cuts: Sequence[int]) -> list[CutPartition]:
+    async def cut(
+        self, name: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = ()
+    ) -> tuple[list[CutPartition], float]:
         """Cuts a prepared model; the partitions can be fetched from here for as long as it is kept.
+
+        Args:
+            name: Of the prepared model.
+            cuts: Positions at which a new stage begins.
+            direct: For each stage the inputs of the model that it gets straight from the gateway; empty: none.
+
+        Returns:
+            The partitions, and their largest difference from the whole model, which is 0 in exact mode.
 
         Raises:
             NotFound: No such prepared model, or not any more (NOT_FOUND).
@@ -129,7 +205,7 @@ class Preparations:
         if list(cuts) != sorted(set(cuts)):
             raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
         work = prepared.folder / "work"
-        answer = json.loads(await self._workshop.cut(str(work), cuts))
+        answer = json.loads(await self._workshop.cut(str(work), cuts, direct))
         partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
         made = []
         for partition in partitions:
@@ -141,11 +217,10 @@ class Preparations:
             if artefact.digest != partition.digest:
                 raise CorruptData(f"partition {partition.index} changed while it was taken in")
             made.append(CutPartition(partition, artefact))
-        return made
+        return made, float(answer["largest_difference"])
 
-    async def _drop_oldest(self) -> None:
-        while len(self._prepared) > self._max_prepared:
-            _, oldest = self._prepared.popitem(last=False)
-            await in_thread(shutil.rmtree, oldest.folder, ignore_errors=True)
-            for artefact in oldest.artefacts:
-                await self._cache.release(artefact)
+    async def _drop(self, name: str) -> None:
+        prepared = self._prepared.pop(name)
+        await in_thread(shutil.rmtree, prepared.folder, ignore_errors=True)
+        for artefact in prepared.artefacts:
+            await self._cache.release(artefact)

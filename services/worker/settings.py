@@ -49,6 +49,9 @@ class WorkerSettings(ServiceSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="what stages run on; auto: a GPU if there is one"
     )
+    measure: bool = Field(
+        True, description="measure at the start how fast this worker is, so that plans can count on it"
+    )
 
     @field_validator("id")
     @classmethod

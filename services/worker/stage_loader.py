@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnxmesh.errors import Overloaded
+from onnxmesh.errors import InvalidRequest, Overloaded
 from onnxmesh.graph.session import StageSession
 from onnxmesh.ids import StageKey
+from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.model_pb2 import Partition
 from services.worker.model_cache import ModelCache
@@ -39,11 +40,12 @@ class StageLoader:
             InvalidModel: ONNX Runtime cannot load them (INVALID_ARGUMENT).
             Unsatisfiable: The device is not there (FAILED_PRECONDITION).
             Overloaded: There is not enough memory (RESOURCE_EXHAUSTED).
+            InvalidRequest: It is to be optimised in a way that is not known here (INVALID_ARGUMENT).
         """
         self._cache.hold(partition.artefact)
         try:
             folder = await self._cache.stage_folder(partition.artefact, sources)
-            return await in_thread(self._load, stage, folder)
+            return await in_thread(self._load, stage, folder, _level(partition))
         except BaseException:
             await self._cache.release(partition.artefact)
             raise
@@ -52,12 +54,22 @@ class StageLoader:
         """Takes back what `load` holds on disk."""
         await self._cache.release(partition.artefact)
 
-    def _load(self, stage: StageKey, folder: Path) -> StageSession:
+    def _load(self, stage: StageKey, folder: Path, level: OptimisationLevel) -> StageSession:
         try:
-            session = StageSession(folder, threads=self._threads, providers=self._providers)
+            session = StageSession(folder, threads=self._threads, providers=self._providers, level=level)
         except Exception as error:
             if is_out_of_memory(error):
                 raise Overloaded(f"there is not enough memory to load {stage}") from None
             raise
         warm_up(stage, session, session.inputs)
         return session
+
+
+def _level(partition: Partition) -> OptimisationLevel:
+    """Returns what ONNX Runtime is to do to a partition when it loads it: mostly nothing, it was done before the cut."""
+    wanted = partition.load_optimisation or OptimisationLevel.NONE.value
+    if wanted not in set(OptimisationLevel):
+        raise InvalidRequest(
+            f"load_optimisation is one of {', '.join(OptimisationLevel)}; got '{wanted[:40]}'"
+        )
+    return OptimisationLevel(wanted)

@@ -34,8 +34,17 @@ class Workshop:
         self._kept: Child | None = None
         self._end_of_keeping: asyncio.TimerHandle | None = None
 
-    async def prepare(self, source: str, work: str, level: str) -> str:
-        """Returns the profile of the model at `source` as JSON; what a cut needs is left in `work`.
+    async def prepare(
+        self,
+        source: str,
+        work: str,
+        level: str,
+        mode: str,
+        shapes: dict[str, Any],
+        profile_s: float,
+        device: str,
+    ) -> str:
+        """Returns what `onnxmesh.graph.workshop.prepare` does; what a cut needs is left in `work`.
 
         Raises:
             MeshError: What the step raises.
@@ -44,13 +53,14 @@ class Workshop:
         async with self._turn:
             self.close()
             child = Child(self._command)
-            answer = await self._ask(child, "prepare", "preparing the model", [source, work, level])
+            arguments = [source, work, level, mode, shapes, profile_s, device]
+            answer = await self._ask(child, "prepare", "preparing the model", arguments)
             self._kept = child
             self._end_of_keeping = asyncio.get_running_loop().call_later(KEEP_S, self.close)
             return answer
 
-    async def cut(self, work: str, cuts: Sequence[int]) -> str:
-        """Returns the partitions of a prepared model as JSON; their files are left in `work`.
+    async def cut(self, work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]]) -> str:
+        """Returns what `onnxmesh.graph.workshop.cut_prepared` does; the partitions' files are left in `work`.
 
         Raises:
             MeshError: What the step raises.
@@ -58,7 +68,7 @@ class Workshop:
         """
         async with self._turn:
             child = self._take_kept() or Child(self._command)
-            answer = await self._ask(child, "cut", "cutting the model", [work, list(cuts)])
+            answer = await self._ask(child, "cut", "cutting the model", [work, list(cuts), list(direct)])
             child.close()
             return answer
 

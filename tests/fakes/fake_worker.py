@@ -12,7 +12,10 @@ import grpc.aio
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.errors import MeshError
+from onnxmesh.planning.device_speed import DeviceSpeed
 from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.profile import DeviceTimes, Profile
 from onnxmesh.planning.signature import Signature
 from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.interceptor import ErrorInterceptor
@@ -27,6 +30,8 @@ from onnxmesh.v1.worker_pb2 import (
     CutResponse,
     Draining,
     Holding,
+    MeasuredLink,
+    MeasureLinksResponse,
     PrepareResponse,
     StageEvicted,
     StageFailed,
@@ -54,6 +59,13 @@ class FakeWorker(WorkerControlServicer):
         fail: Raised instead of loading, by stage.
         loading: Cleared: stages wait with being loaded.
         preparing: Cleared: `Prepare` waits.
+        requests: What `Prepare` was asked for, in order.
+        node_flops: What each node of a model costs.
+        working_bytes: What each node of a model takes.
+        profile: What `Prepare` says that nodes take on this worker, in seconds; None: they are not measured.
+        largest_difference: What `Cut` says.
+        salt: Goes into every partition: another one, other digests.
+        link: What `MeasureLinks` says of every way.
     """
 
     def __init__(self, id_, scheduler, folder, *, tags=(), attributes=None, held=None):
@@ -71,6 +83,13 @@ class FakeWorker(WorkerControlServicer):
         self.loading.set()
         self.preparing = asyncio.Event()
         self.preparing.set()
+        self.requests = []
+        self.node_flops = 10**9
+        self.working_bytes = 0
+        self.profile = None
+        self.largest_difference = 0.0
+        self.salt = b""
+        self.link = MeasuredLink(latency_s=1e-4, bytes_per_s=1e9)
         self.generation = next(_generations)
         self._prepared = {}
         self._managing = []
@@ -105,13 +124,17 @@ class FakeWorker(WorkerControlServicer):
 
     async def Prepare(self, request, context):  # noqa: N802 - the protocol's name
         self.calls.append("Prepare")
+        self.requests.append(request)
         await fetch_artefact(request.model, self.blobs, list(request.sources))
         content = self.blobs.path(model_file(request.model).sha256).read_bytes()
         await self.preparing.wait()
         if content in self.refuse:
             raise self.refuse[content]
         profile = GraphCosts(
-            tuple(NodeCost(f"n{i}", "Add", 10**9, 10**6, ()) for i in range(NUM_NODES)),
+            tuple(
+                NodeCost(f"n{i}", "Add", self.node_flops, 10**6, (), self.working_bytes)
+                for i in range(NUM_NODES)
+            ),
             tuple(Boundary(16, 1) for _ in range(NUM_NODES - 1)),
             (),
             (),
@@ -123,7 +146,18 @@ class FakeWorker(WorkerControlServicer):
             prepared=request.model.digest,
             signature=model_pb2.Signature(inputs=[tensor], outputs=[tensor]),
             costs=profile.to_json().encode(),
+            profile=self._profile(request) if request.profile_s > 0 and self.profile else b"",
         )
+
+    def _profile(self, request):
+        measured = DeviceTimes((self.profile,) * NUM_NODES, DeviceSpeed())
+        kind = self.attributes.get("device.kind", "")
+        level = OptimisationLevel(request.optimisation)
+        return Profile(request.model.digest, level, {}, {kind: measured}).to_json().encode()
+
+    async def MeasureLinks(self, request, context):  # noqa: N802 - the protocol's name
+        self.calls.append("MeasureLinks")
+        return MeasureLinksResponse(links=[self.link for _ in request.addresses])
 
     async def Cut(self, request, context):  # noqa: N802 - the protocol's name
         self.calls.append("Cut")
@@ -132,11 +166,11 @@ class FakeWorker(WorkerControlServicer):
         partitions = []
         for index, (start, end) in enumerate(itertools.pairwise(edges)):
             with self.blobs.writer() as writer:
-                writer.write(b"%d %d of " % (start, end) + content)
+                writer.write(self.salt + b"%d %d of " % (start, end) + content)
                 sha256, size = writer.commit()
             artefact = artefact_of([File(path="model.onnx", sha256=sha256, byte_size=size)])
             partitions.append(Partition(index=index, artefact=artefact, num_nodes=end - start))
-        return CutResponse(partitions=partitions)
+        return CutResponse(partitions=partitions, largest_difference=self.largest_difference)
 
     async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
         loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]

@@ -14,17 +14,26 @@ from tests.integration.scheduler.scheduler_client import SchedulerClient
 
 @pytest.fixture
 def settings(tmp_path):
-    return SchedulerSettings(state=tmp_path / "state", drain_s=0.05, settle_s=1.0, deploy_timeout_s=30.0)
+    return SchedulerSettings(
+        state=tmp_path / "state", drain_s=0.05, settle_s=1.0, deploy_timeout_s=30.0, linger_s=0.0
+    )
 
 
 @pytest.fixture
 def mesh(settings, tmp_path):
-    """`async with mesh("a", "b") as (client, a, b)`: a scheduler, a client, and joined workers."""
+    """`async with mesh("a", "b") as (client, a, b)`: a scheduler, a client, and joined workers.
+
+    Attributes are given by worker; other arguments are settings of the scheduler.
+    """
 
     @asynccontextmanager
-    async def run(*ids):
-        async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
-            workers = [FakeWorker(id_, serving.address, tmp_path) for id_ in ids]
+    async def run(*ids, attributes=None, **changes):
+        changed = settings.model_copy(update=changes)
+        async with scheduler(changed) as serving, SchedulerClient(serving.address) as client:
+            workers = [
+                FakeWorker(id_, serving.address, tmp_path, attributes=(attributes or {}).get(id_))
+                for id_ in ids
+            ]
             try:
                 for worker in workers:
                     await worker.__aenter__()

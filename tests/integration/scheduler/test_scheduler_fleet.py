@@ -123,7 +123,7 @@ async def test_a_scheduler_on_the_same_state_serves_the_same_without_asking_work
             assert (await model_state(client))[0] == "READY"
             assert (await client.deploy(stages=2, replicas=2)).version == 1
             assert ([*a.commands, *b.commands], blobs()) == (commands, kept)
-            assert a.calls + b.calls == ["Prepare", "Cut"]
+            assert [call for call in a.calls + b.calls if call != "MeasureLinks"] == ["Prepare", "Cut"]
     finally:
         for each in (a, b, client):
             await each.__aexit__(None, None, None)

@@ -48,9 +48,10 @@ class Bench:
         own = AsyncExitStack()
         await self._stack.enter_async_context(own)
         serving = await own.enter_async_context(
-            worker_app(WorkerSettings(id=id_, threads=1, drain_s=5.0) if not settings else
-                       WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 5.0} | settings)))
-        )  # fmt: skip
+            worker_app(
+                WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 5.0, "measure": False} | settings))
+            )
+        )
         scheduler = await self._stack.enter_async_context(commanding(serving.address))
         return Worker(id_, serving.address, scheduler, own.aclose, kill=lambda: serving.server.stop(None))
 

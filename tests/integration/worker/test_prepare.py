@@ -12,8 +12,10 @@ import pytest
 from onnx import helper
 
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.profile import Profile
 from onnxmesh.rpc.status import from_rpc_error
-from onnxmesh.v1.worker_pb2 import CutRequest, PrepareRequest
+from onnxmesh.v1.model_pb2 import Shape, Shapes
+from onnxmesh.v1.worker_pb2 import CutRequest, DirectInputs, PrepareRequest
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import (
     artefact,
@@ -136,3 +138,70 @@ async def test_a_call_that_is_given_up_takes_its_child_and_its_files_with_it(ben
     await eventually(lambda: not children())
     await eventually(lambda: not any((bench.folder / "cache" / "workplace").iterdir()))
     await eventually(lambda: not list((bench.folder / "cache" / "blobs").glob("??/*")))
+
+
+async def test_what_is_planned_for_and_measured_comes_with_the_description(bench):
+    """Boundary bytes at the batch asked for, times of this kind of device, and the same graph whether measured or not."""
+    worker = await bench.worker("a")
+    listed = upload(bench, skipping_mlp())
+
+    async def described(**wish):
+        request = PrepareRequest(model=listed, sources=[bench.store], optimisation="basic", **wish)
+        return await worker.scheduler.stub.Prepare(request)
+
+    small, large = await described(), await described(shapes=Shapes(batch=8))
+    assert small.prepared != large.prepared
+    costs = [GraphCosts.from_json(answer.costs.decode()) for answer in (small, large)]
+    assert [each.inputs[0].num_bytes for each in costs] == [64, 512]
+    assert small.profile == b""
+    measured = await described(shapes=Shapes(batch=8), profile_s=0.1)
+    assert measured.prepared == large.prepared
+    ((kind, times),) = Profile.from_json(measured.profile.decode()).devices.items()
+    assert kind.startswith("cpu-") and kind.endswith("-1t")
+    assert len(times.node_s) == len(costs[1].nodes)
+    wrong = PrepareRequest(
+        model=listed,
+        sources=[bench.store],
+        optimisation="basic",
+        shapes=Shapes(inputs={"z": Shape(dims=[1])}),
+    )
+    assert (await refusal(worker.scheduler.stub.Prepare(wrong))).message.startswith("shape for 'z'")
+
+
+async def test_a_portable_cut_is_optimised_where_it_is_loaded_and_says_how_far_off_it_is(bench):
+    """Partitions of several stages, some inputs straight from the gateway; the level is part of the command."""
+    worker = await bench.worker("a")
+    listed = upload(bench, skipping_mlp())
+    request = PrepareRequest(model=listed, sources=[bench.store], optimisation="none", mode="portable")
+    stub = worker.scheduler.stub
+    answer = await stub.Prepare(request)
+    costs = GraphCosts.from_json(answer.costs.decode())
+    cut = await stub.Cut(CutRequest(prepared=answer.prepared, cuts=[costs.legal_cuts[2]]))
+    assert 0 <= cut.largest_difference < 1e-4
+    route = []
+    for partition in cut.partitions:
+        partition.load_optimisation = "all"
+        stage = f"m/1/{partition.index}"
+        await worker.scheduler.place(stage, partition, [worker.address])
+        await worker.scheduler.told("stage_loaded", partition.index + 1)
+        route.append(worker.hop(stage))
+    gateway = await bench.gateway()
+    x = np.ones((2, 16), np.float32)
+    assert (await gateway.answer(await gateway.send(route, {"x": x})))["y"].shape == (2, 16)
+    cut.partitions[0].load_optimisation = "most"
+    await worker.scheduler.place("n/1/0", cut.partitions[0], [worker.address])
+    failed = await worker.scheduler.told("stage_failed")
+    assert (failed.reason, "got 'most'" in failed.message) == ("INVALID_REQUEST", True)
+
+
+async def test_inputs_that_go_straight_to_a_stage_are_part_of_the_cut(bench):
+    """The partition names them, so that the gateway can send them."""
+    worker = await bench.worker("a")
+    nodes = [helper.make_node("Neg", ["x"], ["h"]), helper.make_node("Add", ["h", "late"], ["y"])]
+    made = model(nodes, [value("x", ["N"]), value("late", ["N"])], [value("y", ["N"])])
+    answer = await prepared(worker, bench, made, "none")
+    request = CutRequest(
+        prepared=answer.prepared, cuts=[1], direct=[DirectInputs(), DirectInputs(names=["late"])]
+    )
+    cut = await worker.scheduler.stub.Cut(request)
+    assert [list(partition.direct_inputs) for partition in cut.partitions] == [[], ["late"]]

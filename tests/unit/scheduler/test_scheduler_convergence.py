@@ -10,25 +10,36 @@ from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Holdings, StageState
-from services.scheduler.placement import WantedStage, WorkerView, decide
+from services.scheduler.kinds import kind_label
+from services.scheduler.memory import RESERVE_BYTES
+from services.scheduler.placement import WorkerView, decide
+from services.scheduler.wanted import Home, WantedStage
 
 WORKERS = st.sampled_from([WorkerId(name) for name in "abcde"])
 NAMES = st.sampled_from([ModelName(name) for name in "mno"])
 TAGS = st.sets(st.sampled_from(["gpu", "edge"]))
+DEVICES = st.sampled_from(["fast", "slow"])
+MEMORY = st.sampled_from([None, 3, 6])
+LABELS = st.sampled_from(["fast", "slow", "fast 3 B", "slow 6 B"])
+HOMES = st.lists(st.builds(Home, LABELS, st.integers(1, 2)), max_size=2, unique_by=lambda home: home.kind)
 
 
 class Worker:
     """A worker as it is (`real`), as the scheduler sees it (`seen`), and what is on the wire."""
 
-    def __init__(self, tags):
+    def __init__(self, tags, device, memory):
         self.tags = frozenset(tags)
+        self.attributes = {"device.kind": device}
+        self.memory = memory
+        if memory is not None:
+            self.attributes["memory.bytes"] = str(memory + RESERVE_BYTES)
         self.real = {}
         self.seen = Holdings()
         self.wire = []
         self.relinked = False
 
     def view(self, id_):
-        return WorkerView(id_, self.tags, {}, self.seen.stages)
+        return WorkerView(id_, self.tags, self.attributes, self.seen.stages)
 
 
 class PlacementMachine(RuleBasedStateMachine):
@@ -62,6 +73,7 @@ class PlacementMachine(RuleBasedStateMachine):
             assert all(
                 after.get(key) == stages for key, stages in before.items() if stages in self.models.values()
             )
+        self.check_memory(placement)
         digests = {stage.key: stage.digest for stage in self.wanted()}
         for order in placement.evict:
             assert order.worker not in self.routed.get(order.stage, ())
@@ -73,6 +85,20 @@ class PlacementMachine(RuleBasedStateMachine):
             worker.seen.placing(order.stage, digests[order.stage])
             worker.wire.append(("place", order.stage, digests[order.stage]))
         return bool(placement.place or placement.evict)
+
+    def check_memory(self, placement):
+        """No worker is told to load what it has no room for."""
+        peak = {stage.key: stage.peak_bytes for stage in self.wanted()}
+        for order in placement.place:
+            worker = self.workers[order.worker]
+            kept = {
+                key
+                for key, held in worker.seen.stages.items()
+                if held.counts and (order.worker, key) not in {(o.worker, o.stage) for o in placement.evict}
+            }
+            kept |= {each.stage for each in placement.place if each.worker == order.worker}
+            if worker.memory is not None:
+                assert sum(peak.get(key, 0) for key in kept) <= worker.memory
 
     def obey(self, worker, *, fails=False):
         """The worker carries out one command and says so."""
@@ -87,10 +113,10 @@ class PlacementMachine(RuleBasedStateMachine):
             worker.seen.loaded(StageLoaded(stage=stage, digest=digest))
         self.reconcile()
 
-    @rule(id_=WORKERS, tags=TAGS)
-    def come(self, id_, tags):
+    @rule(id_=WORKERS, tags=TAGS, device=DEVICES, memory=MEMORY)
+    def come(self, id_, tags, device, memory):
         if id_ not in self.workers:
-            self.workers[id_] = Worker(tags)
+            self.workers[id_] = Worker(tags, device, memory)
             self.reconcile()
 
     @rule(id_=WORKERS)
@@ -98,8 +124,15 @@ class PlacementMachine(RuleBasedStateMachine):
         if self.workers.pop(id_, None) is not None:
             self.reconcile(lost=True)
 
-    @rule(name=NAMES, stages=st.integers(1, 4), replicas=st.integers(1, 3), require=TAGS)
-    def deploy(self, name, stages, replicas, require):
+    @rule(
+        name=NAMES,
+        stages=st.integers(1, 4),
+        replicas=st.integers(1, 3),
+        require=TAGS,
+        peak_bytes=st.integers(0, 2),
+        homes=HOMES,
+    )
+    def deploy(self, name, stages, replicas, require, peak_bytes, homes):
         self.made += 1
         self.models[name] = [
             WantedStage(
@@ -109,6 +142,8 @@ class PlacementMachine(RuleBasedStateMachine):
                 replicas,
                 tuple(sorted(require)),
                 weight_bytes=i,
+                peak_bytes=peak_bytes,
+                homes=tuple(homes),
             )
             for i in range(stages)
         ]
@@ -160,20 +195,50 @@ class PlacementMachine(RuleBasedStateMachine):
         wanted = {stage.key: stage for stage in self.wanted()}
         for key, stage in wanted.items():
             able = [id_ for id_, w in self.workers.items() if can_run(stage.require, "", w.tags, {})]
-            assert len(self.routed[key]) == min(stage.replicas, len(able))
+            roomy = [
+                id_ for id_ in able if id_ in self.routed[key] or self.room(id_, wanted) >= stage.peak_bytes
+            ]
+            assert len(self.routed[key]) == min(stage.replicas, len(roomy))
             assert all(self.workers[id_].real[key] == stage.digest for id_ in self.routed[key])
         for id_, worker in self.workers.items():
             assert all(id_ in self.routed.get(key, ()) for key in worker.real), "a ghost"
+        self.check_homes(wanted)
         self.check_evenness(wanted)
+
+    def room(self, id_, wanted):
+        worker = self.workers[id_]
+        if worker.memory is None:
+            return 100
+        return worker.memory - sum(wanted[key].peak_bytes for key in worker.real)
+
+    def home(self, worker, stage):
+        return next((h for h in stage.homes if h.kind == kind_label(worker.attributes)), None)
+
+    def check_homes(self, wanted):
+        """No stage is away from home while a worker of a home that lacks it could take it."""
+        for key, stage in wanted.items():
+            at = [self.home(self.workers[id_], stage) for id_ in self.routed[key]]
+            strays = [each for each in at if each is None or at.count(each) > each.count]
+            for id_, worker in self.workers.items():
+                home = self.home(worker, stage)
+                if strays and home is not None and at.count(home) < home.count:
+                    assert (
+                        key in worker.seen.stages
+                        or not can_run(stage.require, "", worker.tags, {})
+                        or self.room(id_, wanted) < stage.peak_bytes
+                    ), "a stage should have moved home"
 
     def check_evenness(self, wanted):
         for source in self.workers.values():
-            for target in self.workers.values():
+            for name, target in self.workers.items():
                 if len(source.real) - len(target.real) >= 2:
                     movable = [
                         key
                         for key in source.real
-                        if key not in target.seen.stages and can_run(wanted[key].require, "", target.tags, {})
+                        if key not in target.seen.stages
+                        and can_run(wanted[key].require, "", target.tags, {})
+                        and self.home(source, wanted[key]) == self.home(target, wanted[key])
+                        and self.room(name, wanted) >= wanted[key].peak_bytes
                     ]
                     assert not movable, "a stage should have moved"
 

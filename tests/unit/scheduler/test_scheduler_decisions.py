@@ -9,17 +9,28 @@ import pytest
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import InvalidRequest, Unsatisfiable
 from onnxmesh.ids import Digest, StageKey
+from onnxmesh.planning.input_shapes import InputShapes
+from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.constraints import check_requirement, lacking
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel
-from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, Signature, TensorSpec
+from onnxmesh.v1.model_pb2 import (
+    Artefact,
+    DeploymentSpec,
+    Partition,
+    Plan,
+    Shape,
+    Shapes,
+    Signature,
+    TensorSpec,
+)
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
-from services.scheduler.eligibility import eligible_workers
+from services.scheduler.eligibility import eligible_again, eligible_workers
 from services.scheduler.holdings import Held, Holdings, StageState
-from services.scheduler.placement import WorkerView
+from services.scheduler.placement import Placement, WorkerView
 from services.scheduler.publisher import Publisher
 from services.scheduler.routes import build_routes, inputs_by_stage
-from services.scheduler.spec import normalised, same_wish
+from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
 from services.scheduler.status import model_status
 
 STAGE = StageKey("m/1/0")
@@ -67,20 +78,36 @@ ARM = {"cpu_class": "arm", "device": "cpu"}
 GPU = {"cpu_class": "x86", "device": "cuda"}
 
 LEVELS = {
-    "one class of CPU": ("auto", [X86, X86], ("all", "x86", 2)),
-    "two classes": ("auto", [X86, ARM], ("extended", "", 2)),
-    "a GPU among them": ("auto", [X86, GPU], ("basic", "", 2)),
-    "a class that is not stated": ("auto", [X86, {}], ("extended", "", 2)),
-    "a level that was asked for": ("none", [X86, GPU], ("none", "", 2)),
-    "all, asked for over two classes": ("all", [ARM, X86, X86, GPU], ("all", "x86", 2)),
+    "one class of CPU": ("auto", "auto", [X86, X86], ("exact", "all", "x86", 2)),
+    "two classes": ("auto", "auto", [X86, ARM], ("exact", "extended", "", 2)),
+    "a GPU among them": ("auto", "auto", [X86, GPU], ("portable", "none", "", 2)),
+    "GPUs alone": ("auto", "auto", [GPU, GPU], ("portable", "none", "", 2)),
+    "a GPU among them, and bits asked for": ("exact", "auto", [X86, GPU], ("exact", "basic", "", 2)),
+    "a class that is not stated": ("auto", "auto", [X86, {}], ("exact", "extended", "", 2)),
+    "a level that was asked for": ("auto", "none", [X86, GPU], ("exact", "none", "", 2)),
+    "all, asked for over two classes": ("auto", "all", [ARM, X86, X86, GPU], ("exact", "all", "x86", 2)),
+    "portable, asked for on one class": ("portable", "auto", [X86, X86], ("portable", "none", "", 2)),
 }
 
 
-@pytest.mark.parametrize(("asked", "facts", "expected"), LEVELS.values(), ids=LEVELS.keys())
-def test_the_level_suits_every_eligible_worker(asked, facts, expected):
+@pytest.mark.parametrize(("mode", "level", "facts", "expected"), LEVELS.values(), ids=LEVELS.keys())
+def test_mode_and_level_suit_every_eligible_worker(mode, level, facts, expected):
+    """A plan made anew keeps them, and stays with the class of CPU that they are tied to."""
     workers = [worker(f"w{i}", **each) for i, each in enumerate(facts)]
-    found = eligible_workers(normalised(DeploymentSpec(name="m", optimisation=asked)), workers)
-    assert (found.optimisation, found.cpu_class, len(found.workers)) == expected
+    spec = normalised(DeploymentSpec(name="m", mode=mode, optimisation=level))
+    found = eligible_workers(spec, workers)
+    assert (found.mode, found.optimisation, found.cpu_class, len(found.workers)) == expected
+    plan = Plan(mode=found.mode, optimisation=found.optimisation, cpu_class=found.cpu_class)
+    assert eligible_again(spec, plan, [*workers, worker("z", cpu_class="riscv")]).workers == (
+        found.workers if found.cpu_class else (*found.workers, worker("z", cpu_class="riscv"))
+    )
+
+
+def test_a_plan_tied_to_a_class_that_is_gone_cannot_be_made_anew():
+    """The message names the class."""
+    spec = normalised(DeploymentSpec(name="m"))
+    with pytest.raises(Unsatisfiable, match="no worker is of the CPU class 'x86'"):
+        eligible_again(spec, Plan(optimisation="all", cpu_class="x86"), [worker("a", **ARM)])
 
 
 def test_all_cannot_be_had_without_a_class():
@@ -89,18 +116,63 @@ def test_all_cannot_be_had_without_a_class():
         eligible_workers(spec, [worker("a", **GPU), worker("b")])
 
 
-def test_the_smallest_memory_counts_and_only_if_all_state_it():
-    spec = normalised(DeploymentSpec(name="m"))
-    stated = [worker("a", memory_bytes="10"), worker("b", memory_bytes="5")]
-    assert eligible_workers(spec, stated).memory_bytes == 5
-    assert eligible_workers(spec, [*stated, worker("c")]).memory_bytes is None
-
-
 def test_a_spec_gets_its_defaults_and_order_does_not_matter():
     spec = normalised(DeploymentSpec(name="m", require=["b", "a", "b"]))
     assert (spec.replicas, spec.optimisation, list(spec.require)) == (1, "auto", ["a", "b"])
     assert same_wish(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
     assert not same_wish(spec, normalised(DeploymentSpec(name="m", require=["a"])))
+
+
+def test_what_an_older_release_wrote_down_is_the_same_wish_as_defaults():
+    """It knew neither mode nor objective nor shapes."""
+    old = DeploymentSpec(name="m", version=1, replicas=1, optimisation="auto")
+    assert same_wish(old, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "portable"},
+        {"objective": "latency"},
+        {"replicate": True},
+        {"shapes": Shapes(batch=2)},
+        {"shapes": Shapes(inputs={"x": Shape(dims=[1, 3])})},
+    ],
+)
+def test_another_mode_objective_or_shape_is_another_wish(change):
+    """Whatever a plan depends on."""
+    spec = normalised(DeploymentSpec(name="m", **change))
+    assert same_wish(spec, spec)
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"mode": "fast"}, "mode is one of auto, exact, portable; got 'fast'"),
+        ({"objective": "cost"}, "objective is one of throughput, latency; got 'cost'"),
+        ({"mode": "portable", "optimisation": "all"}, "optimisation 'all' is for mode 'exact'"),
+        (
+            {"shapes": Shapes(inputs={"x": Shape(dims=[1, -1])})},
+            r"shape for 'x': expected up to 64 sizes of 0 or more, got \[1, -1\]",
+        ),
+        ({"shapes": Shapes(inputs={"": Shape(dims=[1])})}, "a shape is for an input by name"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_named(wrong, says):
+    """With what was expected and what came."""
+    with pytest.raises(InvalidRequest, match=says):
+        normalised(DeploymentSpec(name="m", **wrong))
+
+
+def test_a_spec_says_what_a_plan_is_asked_for():
+    """No stages and `replicate` leave the choice; devices may be shared."""
+    asked = normalised(DeploymentSpec(name="m", stages=3, replicas=2, objective="latency"))
+    assert demand_of(asked) == Demand(Objective.LATENCY, 3, 2, share=True)
+    free = normalised(DeploymentSpec(name="m", replicate=True))
+    assert demand_of(free) == Demand(Objective.THROUGHPUT, None, None, share=True)
+    shaped = DeploymentSpec(name="m", shapes=Shapes(inputs={"x": Shape(dims=[4, 2])}))
+    assert shapes_of(normalised(shaped)) == InputShapes(1, {"x": (4, 2)})
 
 
 def test_holdings_fold_events():
@@ -241,6 +313,6 @@ STATES = {
 )
 def test_status_says_what_is_missing_and_why(routed, workers, appeared, replicas, state, reason):
     seen = frozenset({("m", 1)}) if appeared else frozenset()
-    status = model_status(deployment(replicas=replicas), workers, routed, seen)
+    status = model_status(deployment(replicas=replicas), workers, Placement(routed), seen)
     assert (status.state, status.reason) == (state, reason)
     assert len(status.replicas) == len(workers)

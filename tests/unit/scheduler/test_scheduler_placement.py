@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import Placement, WantedStage, WorkerView, decide
+from services.scheduler.memory import RESERVE_BYTES
+from services.scheduler.placement import Placement, WorkerView, decide
+from services.scheduler.wanted import Home, WantedStage
 
 READY, LOADING, FAILED, EVICTING = (
     StageState.READY,
@@ -173,3 +177,150 @@ def test_a_lighter_worker_is_preferred_among_equals():
     light = model("n", 1, weight_bytes=1)
     workers = [worker("a", m0=READY), worker("b", n0=READY)]
     assert orders(decide(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])
+
+
+def kind(name, device, *, memory=None, **stages):
+    """A worker of a kind of device; the memory is what stages have of it."""
+    view = worker(name, **stages)
+    facts = {"device.kind": device} | (
+        {} if memory is None else {"memory.bytes": str(memory + RESERVE_BYTES)}
+    )
+    return WorkerView(view.id, attributes=facts, stages=view.stages)
+
+
+def home(device, count=1, *workers):
+    return Home(device, count, frozenset(workers))
+
+
+def meant(*homes, replicas=1, peak_bytes=0):
+    """Model m: for each stage its homes."""
+    return [
+        WantedStage(
+            StageKey(f"m/1/{i}"),
+            (ModelName("m"), Version(1)),
+            Digest(f"m{i}"),
+            replicas,
+            peak_bytes=peak_bytes,
+            homes=each,
+        )
+        for i, each in enumerate(homes)
+    ]
+
+
+PLANNED = {
+    "each stage goes to the kind that it is meant for": (
+        meant((home("fast"),), (home("slow"),)),
+        [kind("a", "slow"), kind("b", "fast")],
+        ["a+m/1/1", "b+m/1/0"],
+        [],
+    ),
+    "a worker that is listed is of its kind, whatever it says now": (
+        meant((home("merged", 1, "b"),)),
+        [kind("a", "fast"), kind("b", "other")],
+        ["b+m/1/0"],
+        [],
+    ),
+    "kinds of one label are told apart by who is listed": (
+        meant((home("fast #2", 1, "b"),)),
+        [kind("a", "fast"), kind("b", "fast")],
+        ["a+m/1/0"],
+        [],
+    ),
+    "replicas go to as many of each kind as are meant": (
+        meant((home("fast", 1), home("slow", 2)), replicas=3),
+        [kind("a", "fast"), kind("b", "fast"), kind("c", "slow"), kind("d", "slow")],
+        ["a+m/1/0", "c+m/1/0", "d+m/1/0"],
+        [],
+    ),
+    "where none of the kind is there, any worker serves": (
+        meant((home("gone"),)),
+        [kind("a", "slow")],
+        ["a+m/1/0"],
+        [],
+    ),
+    "a stage moves home when a worker of its kind comes": (
+        meant((home("fast"),)),
+        [kind("a", "slow", m0=READY), kind("b", "fast")],
+        ["b+m/1/0"],
+        [],
+    ),
+    "the one that is not at home goes": (
+        meant((home("fast"),)),
+        [kind("a", "slow", m0=READY), kind("b", "fast", m0=READY)],
+        [],
+        ["a-m/1/0"],
+    ),
+    "a home that is full is left alone": (
+        meant((home("fast"),), (home("fast"),), (home("slow"),)),
+        [kind("a", "fast", m0=READY, m1=READY, m2=READY), kind("b", "slow", m2=LOADING)],
+        [],
+        [],
+    ),
+    "a stage does not leave its home to make workers more even": (
+        meant((home("fast"),), (home("fast"),)),
+        [kind("a", "fast", m0=READY, m1=READY), kind("b", "slow")],
+        [],
+        [],
+    ),
+    "among workers that are as much at home it does": (
+        meant((home("fast", 1, "a", "b"),), (home("fast", 1, "a", "b"),)),
+        [kind("a", "fast", m0=READY, m1=READY), kind("b", "fast")],
+        ["b+m/1/0"],
+        [],
+    ),
+    "a stage that failed at home stays where it is": (
+        meant((home("fast"),)),
+        [kind("a", "slow", m0=READY), kind("b", "fast", m0=FAILED)],
+        [],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "workers", "place", "evict"), PLANNED.values(), ids=PLANNED.keys())
+def test_placement_honours_the_plan(wanted, workers, place, evict):
+    """Kinds first, then anyone: a stage is never left nowhere for the sake of a plan."""
+    assert orders(decide(wanted, workers, 0.0)) == (place, evict)
+
+
+def test_a_stage_goes_to_a_worker_with_room_even_off_its_home():
+    """Memory counts before the plan does."""
+    wanted = meant((home("fast 9 B"),), peak_bytes=10)
+    assert orders(decide(wanted, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)) == (
+        ["b+m/1/0"],
+        [],
+    )
+
+
+def test_where_nobody_has_room_a_stage_is_not_placed_and_what_is_lacking_is_known():
+    """The best worker's lack, after what the stages before take."""
+    wanted = meant((), (), peak_bytes=10)
+    placement = decide(wanted, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
+    assert orders(placement) == (["a+m/1/0"], [])
+    assert placement.lacking_bytes == {"m/1/1": 2}
+
+
+def test_workers_of_one_host_share_its_memory():
+    """What one holds, the other has not."""
+    facts = {"memory.bytes": str(15 + RESERVE_BYTES), "host": "h"}
+    workers = [WorkerView(WorkerId(name), attributes=facts) for name in "ab"]
+    placement = decide(meant((), (), peak_bytes=10), workers, 0.0)
+    assert orders(placement) == (["a+m/1/0"], [])
+    assert placement.lacking_bytes == {"m/1/1": 5}
+
+
+def test_a_stage_does_not_move_where_there_is_no_room():
+    """Neither home nor for evenness."""
+    wanted = meant((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
+    workers = [kind("a", "slow", memory=20, m0=READY, m1=READY), kind("b", "fast", memory=9)]
+    assert orders(decide(wanted, workers, 0.0)) == ([], [])
+    anywhere = meant((), (), peak_bytes=10)
+    assert orders(decide(anywhere, workers, 0.0)) == ([], [])
+
+
+def test_stages_of_two_plans_of_a_model_do_not_count_together():
+    """While one plan takes over from another, each is spread as if it were alone."""
+    old = [replace(stage, key=StageKey(f"m/1/{i}")) for i, stage in enumerate(meant((), ()))]
+    new = [replace(stage, key=StageKey(f"m/1.1/{i}"), revision=1) for i, stage in enumerate(meant((), ()))]
+    workers = [worker("a", m0=READY), worker("b", m1=READY)]
+    assert orders(decide(old + new, workers, 0.0)) == (["a+m/1.1/0", "b+m/1.1/1"], [])

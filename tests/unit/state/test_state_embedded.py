@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -75,3 +76,31 @@ async def test_a_row_that_cannot_be_read_is_named(tmp_path):
     async with open_deployments(tmp_path) as store:
         with pytest.raises(CorruptData, match="m version 1"):
             await store.all()
+
+
+async def test_what_a_plan_was_made_from_is_kept(tmp_path):
+    """Costs and profile are there after opening again, for the next plan."""
+    saved = replace(deployment(), costs=b"costs", profile=b"profile")
+    async with open_deployments(tmp_path) as store:
+        await store.save(saved)
+    async with open_deployments(tmp_path) as store:
+        assert await store.all() == [saved]
+
+
+async def test_a_database_of_the_first_release_opens_and_takes_new_rows(tmp_path):
+    """Its deployments have neither costs nor profile; the change is made once."""
+    old = deployment()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TABLE deployments (name TEXT NOT NULL, version INTEGER NOT NULL, spec BLOB NOT NULL, "
+            "plan BLOB NOT NULL, source BLOB NOT NULL, PRIMARY KEY (name, version)) STRICT"
+        )
+        row = ("m", 1, *(part.SerializeToString() for part in (old.spec, old.plan, old.source)))
+        database.execute("INSERT INTO deployments VALUES (?, ?, ?, ?, ?)", row)
+        database.execute("PRAGMA user_version = 1")
+    newer = replace(deployment(version=2), costs=b"c", profile=b"p")
+    async with open_deployments(tmp_path) as store:
+        assert await store.all() == [old]
+        await store.save(newer)
+    async with open_deployments(tmp_path) as store:
+        assert await store.all() == [old, newer]

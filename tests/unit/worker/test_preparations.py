@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from onnxmesh.errors import InvalidModel, InvalidPlan, NotFound
+from onnxmesh.errors import InvalidModel, InvalidPlan, InvalidRequest, NotFound
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.signature import Signature
 from onnxmesh.store.folder import pack
 from services.worker.model_cache import ModelCache
-from services.worker.preparations import Preparations
+from services.worker.preparations import Preparations, PreparationWish
 from services.worker.workshop import Workshop
 
 PROFILE = GraphCosts((), (), (), (), Signature((), ())).to_json()
@@ -24,9 +25,11 @@ class PretendedWorkshop:
     def __init__(self):
         self.error = None
         self.levels = []
+        self.asked = []
 
-    async def prepare(self, source, work, level):
+    async def prepare(self, source, work, level, mode, shapes, profile_s, device):
         self.levels.append(level)
+        self.asked.append((level, mode, shapes["batch"], profile_s, device))
         if self.error is not None:
             raise self.error
         return json.dumps({"costs": PROFILE, "profile": ""})
@@ -52,7 +55,7 @@ async def test_only_the_last_few_prepared_models_are_kept(cache, model, tmp_path
     for number in range(3):
         (tmp_path / "model" / "m.onnx").write_bytes(b"model %d" % number)
         again = pack(tmp_path / "model", cache.blobs)
-        names.append((await preparations.prepare(again, [], "all"))[0])
+        names.append((await preparations.prepare(again, [], PreparationWish("all"))).name)
         (cache.workplace / names[-1]).mkdir(exist_ok=True)
         assert not cache.blobs.has(again.files[0].sha256)
     assert {path.name for path in cache.workplace.iterdir()} == set(names[1:])
@@ -66,12 +69,47 @@ async def test_a_model_is_prepared_once_for_each_level(cache, model, tmp_path):
     """The same content again, to be cut elsewhere, is found as it is."""
     workshop = PretendedWorkshop()
     preparations = Preparations(cache, workshop)
-    first, _ = await preparations.prepare(model, [], "all")
-    assert await preparations.prepare(model, [], "all") == (first, GraphCosts.from_json(PROFILE))
+    first = await preparations.prepare(model, [], PreparationWish("all"))
+    assert await preparations.prepare(model, [], PreparationWish("all")) is first
     pack(tmp_path / "model", cache.blobs)
-    other, _ = await preparations.prepare(model, [], "basic")
-    assert other != first
+    other = await preparations.prepare(model, [], PreparationWish("basic"))
+    assert other.name != first.name
     assert workshop.levels == ["all", "basic"]
+
+
+async def test_a_wish_that_is_another_is_prepared_apart(cache, model, tmp_path):
+    """Another mode or shape is; measuring what was only estimated replaces it, and what was measured is cut as it is."""
+    workshop = PretendedWorkshop()
+    preparations = Preparations(cache, workshop, "cpu-x-1t")
+    wishes = [
+        PreparationWish("all"),
+        PreparationWish("all", mode="portable"),
+        PreparationWish("all", shapes=InputShapes(4)),
+        PreparationWish("all", profile_s=2.0),
+        PreparationWish("all"),
+        PreparationWish("all", profile_s=1.0),
+    ]
+    names = []
+    for wish in wishes:
+        pack(tmp_path / "model", cache.blobs)
+        names.append((await preparations.prepare(model, [], wish)).name)
+    assert len(set(names[:3])) == 3
+    assert set(names[3:]) == {names[0]}
+    assert workshop.asked == [
+        ("all", "exact", 1, 0.0, "cpu-x-1t"),
+        ("all", "portable", 1, 0.0, "cpu-x-1t"),
+        ("all", "exact", 4, 0.0, "cpu-x-1t"),
+        ("all", "exact", 1, 2.0, "cpu-x-1t"),
+    ]
+
+
+async def test_a_wish_must_make_sense(cache, model):
+    """Level and mode are those that are known."""
+    preparations = Preparations(cache, PretendedWorkshop())
+    with pytest.raises(InvalidRequest, match="an optimisation of none, basic, extended, all; got 'most'"):
+        await preparations.prepare(model, [], PreparationWish("most"))
+    with pytest.raises(InvalidRequest, match="a mode of exact, portable; got 'odd'"):
+        await preparations.prepare(model, [], PreparationWish("all", mode="odd"))
 
 
 async def test_a_model_that_cannot_be_prepared_leaves_nothing(cache, model):
@@ -79,7 +117,7 @@ async def test_a_model_that_cannot_be_prepared_leaves_nothing(cache, model):
     workshop = PretendedWorkshop()
     workshop.error = InvalidModel("no")
     with pytest.raises(InvalidModel):
-        await Preparations(cache, workshop).prepare(model, [], "all")
+        await Preparations(cache, workshop).prepare(model, [], PreparationWish("all"))
     assert list(cache.workplace.iterdir()) == []
     assert cache.blobs.digests() == set()
 
@@ -109,7 +147,7 @@ async def test_a_child_that_ends_without_an_answer_crashed(script, says):
     """How is in the message; even an orderly end is none."""
     workshop = Workshop((sys.executable, "-c", script))
     with pytest.raises(InvalidModel, match="ONNX Runtime crashed while cutting the model") as caught:
-        await workshop.cut("nowhere", [1])
+        await workshop.cut("nowhere", [1], [])
     assert says in caught.value.message
 
 
@@ -119,4 +157,4 @@ async def test_an_expected_failure_of_the_child_keeps_its_class_and_words():
         """import sys; sys.stdin.readline(); print('{"reason": "INVALID_PLAN", "message": "not there"}')"""
     )
     with pytest.raises(InvalidPlan, match="not there"):
-        await Workshop((sys.executable, "-c", script)).cut("nowhere", [1])
+        await Workshop((sys.executable, "-c", script)).cut("nowhere", [1], [])

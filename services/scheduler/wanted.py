@@ -1,0 +1,85 @@
+"""Which stages should be somewhere: deployments in, stages out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.model_pb2 import Partition
+
+ModelKey = tuple[ModelName, Version]
+"""One version of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A kind of worker that a plan means a stage for.
+
+    Attributes:
+        kind: Its name.
+        count: How many of its workers are to hold the stage.
+        workers: Who was of this kind when the plan was made.
+    """
+
+    kind: str
+    count: int
+    workers: frozenset[WorkerId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedStage:
+    """A stage that should be somewhere.
+
+    Attributes:
+        key: Its name on workers.
+        model: The model version that it belongs to.
+        digest: Of its partition.
+        replicas: On how many workers.
+        require: What each of them must satisfy.
+        cpu_class: The class of CPU it is tied to; empty: none.
+        weight_bytes: Its size.
+        peak_bytes: Memory that it takes.
+        homes: Where it is meant to be; empty: anywhere.
+        revision: Of the plan that it belongs to; stages of two plans of a model do not count together.
+    """
+
+    key: StageKey
+    model: ModelKey
+    digest: Digest
+    replicas: int = 1
+    require: tuple[str, ...] = ()
+    cpu_class: str = ""
+    weight_bytes: int = 0
+    peak_bytes: int = 0
+    homes: tuple[Home, ...] = ()
+    revision: int = 0
+
+
+def wanted_stages(deployment: Deployment) -> list[WantedStage]:
+    """Returns the stages of a deployment, in order."""
+    return [
+        WantedStage(
+            key=stage_key(deployment.name, deployment.version, partition.index, deployment.plan.revision),
+            model=(deployment.name, deployment.version),
+            digest=Digest(partition.artefact.digest),
+            replicas=num_replicas(deployment, partition),
+            require=tuple(deployment.spec.require),
+            cpu_class=deployment.plan.cpu_class,
+            weight_bytes=partition.weight_bytes,
+            peak_bytes=partition.peak_bytes or partition.weight_bytes,
+            homes=tuple(
+                Home(devices.kind, devices.count, frozenset(map(WorkerId, devices.workers)))
+                for devices in partition.devices
+            ),
+            revision=deployment.plan.revision,
+        )
+        for partition in deployment.plan.partitions
+    ]
+
+
+def num_replicas(deployment: Deployment, partition: Partition) -> int:
+    """Returns how many workers are to hold a partition: as many as asked for, or more where a plan may choose."""
+    if not deployment.spec.replicate:
+        return deployment.spec.replicas
+    return max(deployment.spec.replicas, sum(devices.count for devices in partition.devices))

@@ -1,0 +1,131 @@
+"""Real processes: a worker joins and leaves under traffic, and the model is planned anew each time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import subprocess
+import sys
+from time import monotonic
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tritonclient import grpc as triton
+
+from onnxmesh.client import MeshClient
+from onnxmesh.v1.model_pb2 import DeploymentSpec
+from tests.chaos.traffic import Traffic
+
+WIDTH = 1024
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Twelve dense layers, so large that they are worth spreading."""
+    rng = np.random.default_rng(5)
+    weights = [
+        numpy_helper.from_array((rng.standard_normal((WIDTH, WIDTH)) / 20).astype(np.float32), f"w{i}")
+        for i in range(12)
+    ]
+    nodes = list(
+        itertools.chain.from_iterable(
+            (
+                helper.make_node("MatMul", [f"t{i}" if i else "x", f"w{i}"], [f"h{i}"]),
+                helper.make_node("Tanh", [f"h{i}"], [f"t{i + 1}" if i < 11 else "y"]),
+            )
+            for i in range(12)
+        )
+    )
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", WIDTH]) for name in "xy"]
+    graph = helper.make_graph(nodes, "deep", values[:1], values[1:], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "deep.onnx"
+    onnx.save(made, path)
+    return path
+
+
+def inputs():
+    x = np.random.default_rng(1).standard_normal((64, WIDTH)).astype(np.float32)
+    return [triton.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)]
+
+
+@contextlib.contextmanager
+def service(role, *flags):
+    """One service as a process; yields its address and the process."""
+    command = [sys.executable, "-m", f"services.{role}", "--log-format=json", "--drain-s=5", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        words = process.stdout.readline().split()
+        assert words[:2] == ["ready", role]
+        yield words[2], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status(address):
+    async def ask():
+        async with MeshClient(address) as client:
+            return await client.status()
+
+    return asyncio.run(ask())
+
+
+def until(address, traffic, condition):
+    """Waits, while traffic goes on, until the model's status meets a condition."""
+    end = monotonic() + 60
+    while True:
+        found = status(address)
+        if condition(found.models[0]):
+            return found.models[0]
+        assert monotonic() < end, found.models[0]
+        traffic.wait_for(1)
+
+
+def workers(found):
+    """Who serves a model."""
+    return {replica.worker for replica in found.replicas if replica.state == "READY"}
+
+
+def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
+    """Two stages become three without a failed request; when a worker with the only replica of one goes, it is served on.
+
+    Every answer has the same bits, whichever plan gave it.
+    """
+    flags = ["--replan-after-s=0.5", "--linger-s=1", "--profile-s=0.5"]
+    with contextlib.ExitStack() as stack:
+        scheduler, _ = stack.enter_context(service("scheduler", f"--state={tmp_path / 'state'}", *flags))
+        gateway, _ = stack.enter_context(
+            service("gateway", "--listen=127.0.0.1:0", f"--scheduler={scheduler}")
+        )
+
+        def worker(name):
+            return service("worker", f"--id={name}", f"--scheduler={scheduler}", "--threads=1")
+
+        for name in ("a", "b"):
+            stack.enter_context(worker(name))
+        while len(status(gateway).workers) < 2:
+            pass
+
+        async def deploy():
+            async with MeshClient(gateway) as client:
+                spec = DeploymentSpec(name="deep", stages=0, shapes={"batch": 64})
+                return await client.deploy(model, spec)
+
+        first = asyncio.run(deploy())
+        assert len(first.plan.partitions) == 2
+        with Traffic(gateway, 2, "deep", inputs, "y") as traffic:
+            traffic.wait_for(50)
+            with worker("c") as (_, process):
+                second = until(gateway, traffic, lambda found: found.plan.revision == 1)
+                assert len(second.plan.partitions) == 3
+                traffic.wait_for(100)
+                assert traffic.failures == []
+                process.terminate()
+                until(gateway, traffic, lambda found: found.state == "READY" and workers(found) == {"a", "b"})
+            traffic.wait_for(50)
+        assert {code for code, _ in traffic.failures} <= {"StatusCode.UNAVAILABLE"}
+        assert len(traffic.different) == 1

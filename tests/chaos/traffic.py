@@ -1,0 +1,66 @@
+"""Clients that ask without pause."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from tritonclient import grpc as triton
+
+
+class Traffic:
+    """Every answer and every failure is counted, with how long it took.
+
+    Attributes:
+        answers: How many came.
+        failures: Status and message of each request that failed.
+        different: Every content that was answered, as bytes.
+        longest_s: The longest that one request took.
+    """
+
+    def __init__(self, address, num_clients, model, inputs, output):
+        self.answers = 0
+        self.failures = []
+        self.different = set()
+        self.longest_s = 0.0
+        self._address = address
+        self._model = model
+        self._inputs = inputs
+        self._output = output
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(num_clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _ask(self):
+        with triton.InferenceServerClient(self._address) as client:
+            while not self._stop.is_set():
+                began = monotonic()
+                try:
+                    answer = client.infer(self._model, self._inputs(), client_timeout=30)
+                    content, failure = answer.as_numpy(self._output).tobytes(), None
+                except triton.InferenceServerException as error:
+                    content, failure = None, (error.status(), error.message())
+                with self._lock:
+                    self.longest_s = max(self.longest_s, monotonic() - began)
+                    if failure:
+                        self.failures.append(failure)
+                    else:
+                        self.answers += 1
+                        self.different.add(content)
+
+    def wait_for(self, num_answers, timeout_s=60):
+        """Returns once so many more answers have come."""
+        goal, end = self.answers + num_answers, monotonic() + timeout_s
+        while self.answers < goal:
+            assert monotonic() < end, f"{self.answers} of {goal} answers; failures: {self.failures[-3:]}"
+            threading.Event().wait(0.02)

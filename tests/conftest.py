@@ -1,0 +1,11 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _brief_profiles(monkeypatch):
+    """Schedulers that a test starts as processes measure models for a moment, not for seconds."""
+    monkeypatch.setenv("ONNXMESH_PROFILE_S", "0.1")

@@ -1,0 +1,75 @@
+"""What a worker measures: the ways to others, and itself."""
+
+from __future__ import annotations
+
+import socket
+
+import grpc.aio
+import pytest
+
+from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
+from onnxmesh.v1.worker_pb2 import MeasureLinksRequest
+from services.worker.link_probe import LinkProbe
+from services.worker.speed import speed_attributes
+from tests.eventually import eventually
+
+
+async def test_the_way_to_another_worker_is_measured(bench):
+    """Latency and throughput, in the order of the addresses; who cannot be reached has no throughput."""
+    a, b = await bench.worker("a"), await bench.worker("b")
+    request = MeasureLinksRequest(addresses=["127.0.0.1:9", b.address])
+    nowhere, link = (await a.scheduler.stub.MeasureLinks(request)).links
+    assert nowhere.bytes_per_s == 0
+    assert 0 < link.latency_s < 1
+    assert link.bytes_per_s > 1e6
+
+
+async def test_too_many_addresses_are_refused(bench):
+    """The message says how many may be asked for."""
+    a = await bench.worker("a")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await a.scheduler.stub.MeasureLinks(MeasureLinksRequest(addresses=["h:1"] * 65))
+    assert "at most 64 links are measured at once; 65" in from_rpc_error(caught.value).message
+
+
+async def test_who_does_not_answer_ends_at_the_timeout():
+    """A listener that never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (link,) = await LinkProbe(timeout_s=0.1).measure([f"127.0.0.1:{silent.getsockname()[1]}"])
+    assert link.bytes_per_s == 0
+
+
+async def test_a_worker_says_how_fast_it_is(bench, monkeypatch):
+    """Its kind of device, threads and speed are in its registration, at once or soon after."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(bench.folder / "cache"))
+    server = grpc.aio.server()
+    registry = EmbeddedRegistry()
+    add_RegistryServicer_to_server(registry, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        await bench.worker("a", scheduler=address, measure=True)
+        await eventually(
+            lambda: "a" in registry.instances and "speed.flops_per_s" in registry.instances["a"].attributes
+        )
+        facts = registry.instances["a"].attributes
+        assert facts["device.kind"].startswith("cpu-")
+        assert facts["device.kind"].endswith("-1t")
+        assert facts["threads"] == "1"
+        figures = DeviceSpeed().to_plain()
+        assert all(float(facts[f"speed.{name}"]) > 0 for name in figures)
+    finally:
+        await server.stop(None)
+
+
+def test_speed_is_said_figure_by_figure():
+    """What is not known is not said."""
+    assert speed_attributes(None) == {}
+    assert speed_attributes(DeviceSpeed(1e9, 2e9, 0.5)) == {
+        "speed.flops_per_s": "1000000000.0",
+        "speed.bytes_per_s": "2000000000.0",
+        "speed.node_overhead_s": "0.5",
+    }

@@ -1,0 +1,145 @@
+"""`onnxmesh profile` as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from onnxmesh.cli.app import app
+from onnxmesh.cli.operator_times import OperatorTimes, operator_times
+from onnxmesh.cli.profile import profile_table
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.planning.profile import Profile
+from onnxmesh.planning.signature import Signature
+from tests.zoo import ZOO
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the command on files in a folder of its own, briefly, with a cache of its own."""
+
+    def invoke(*arguments):
+        return CliRunner().invoke(
+            app,
+            ["profile", *map(str, arguments), "--seconds", "0.02", "--device", "cpu"],
+            env={"COLUMNS": "200", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        )
+
+    return invoke
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A model and the profile that was made of it."""
+    folder = tmp_path_factory.mktemp("made")
+    source = ZOO["mlp"].build(folder)
+    arguments = ["profile", str(source), "--seconds", "0.02", "--device", "cpu"]
+    result = CliRunner().invoke(app, arguments, env={"XDG_CACHE_HOME": str(folder / "cache")})
+    assert result.exit_code == 0
+    return source, (folder / "mlp.profile.json").read_bytes()
+
+
+def known(path) -> Profile:
+    return Profile.from_json(path.read_text(encoding="utf-8"))
+
+
+def test_a_profile_is_written_beside_the_model(run, tmp_path):
+    """With a table for people; nothing else is left in the folder."""
+    source = ZOO["mlp"].build(tmp_path)
+    result = run(source)
+    assert result.exit_code == 0, result.stderr
+    assert "Gemm" in result.stdout
+    assert "GFLOP/s" in result.stdout
+    assert "at most while it runs" in result.stdout
+    assert len(known(tmp_path / "mlp.profile.json").devices) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mlp.onnx", "mlp.profile.json"]
+
+
+def test_a_file_grows_by_kinds_of_devices_and_replaces_its_own(run, tmp_path):
+    """Two numbers of threads are two kinds."""
+    source = ZOO["mlp"].build(tmp_path)
+    for threads in (1, 2, 1):
+        assert run(source, "--threads", threads, "--out", tmp_path / "p.json").exit_code == 0
+    assert [name.rpartition("-")[2] for name in sorted(known(tmp_path / "p.json").devices)] == ["1t", "2t"]
+
+
+def test_json_is_for_programs(run, tmp_path):
+    """One document, with figures by operator that add up to the whole."""
+    result = run(ZOO["branching_cnn"].build(tmp_path), "--shape", "image=2x3x8x8", "--json")
+    document = json.loads(result.stdout)
+    assert document["shapes"] == {"image": [2, 3, 8, 8]}
+    assert sum(part["seconds"] for part in document["operators"]) == pytest.approx(document["total_s"])
+    assert document["peak_bytes"] > document["weight_bytes"]
+    assert document["file"] == str(tmp_path / "branching_cnn.profile.json")
+
+
+def test_a_profile_of_another_model_is_left_alone(run, tmp_path):
+    """Exit code 2; both digests are named."""
+    target = tmp_path / "p.json"
+    assert run(ZOO["mlp"].build(tmp_path), "--out", target).exit_code == 0
+    before = target.read_bytes()
+    result = run(ZOO["tied_weights"].build(tmp_path), "--out", target)
+    assert result.exit_code == 2
+    assert known(target).source_digest in result.stderr
+    assert "this model is" in result.stderr
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "3"], "the profile is at x 1x32, wanted is x 3x32"),
+        (["--optimisation", "none"], "optimisation extended, wanted is none"),
+        (["--mode", "portable"], "mode exact, wanted is portable"),
+        (["--shape", "x=1x31"], "shape for 'x': expected"),
+        (["--shape", "z=1x31"], "the model's inputs are x"),
+        (["--shape", "x"], "--shape: expected NAME=1x3x224x224, got 'x'"),
+        (["--device", "tpu"], "--device: expected auto, cpu or cuda, got 'tpu'"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(made, tmp_path, options, words):
+    """What is there stays as it is."""
+    source, before = made
+    target = tmp_path / "p.json"
+    target.write_bytes(before)
+    arguments = ["profile", str(source), "--out", str(target), "--seconds", "0.02", *options]
+    result = CliRunner().invoke(app, arguments, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert target.read_bytes() == before
+
+
+def test_what_is_no_profile_is_not_written_over(run, tmp_path):
+    """A model's file given as --out, say."""
+    source = ZOO["mlp"].build(tmp_path)
+    result = run(source, "--out", source)
+    assert result.exit_code == 2
+    assert "is no profile to add to" in result.stderr
+    nowhere = run(source, "--out", tmp_path / "no" / "folder.json")
+    assert nowhere.exit_code == 2
+    assert "--out:" in nowhere.stderr
+
+
+def costs_of(*operators: str) -> GraphCosts:
+    nodes = tuple(NodeCost(f"n{at}", name, 10, 100, ()) for at, name in enumerate(operators))
+    return GraphCosts(nodes, (Boundary(4, 1),) * (len(nodes) - 1), (), (), Signature((), ()))
+
+
+def test_operators_are_added_up_slowest_first():
+    """Nodes, seconds, operations and bytes."""
+    found = operator_times(costs_of("Add", "Conv", "Add"), (1.0, 5.0, 2.0))
+    assert found == [OperatorTimes("Conv", 1, 5.0, 10, 100), OperatorTimes("Add", 2, 3.0, 20, 200)]
+    assert found[0].flops_per_s == 2.0
+    assert OperatorTimes("none", 0, 0.0, 0, 0).flops_per_s == 0.0
+
+
+def test_a_long_table_ends_with_the_others():
+    """The sum is of all of them."""
+    costs = costs_of(*(f"Op{at}" for at in range(6)))
+    operators = operator_times(costs, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0))
+    table = profile_table("m.onnx", "cpu", costs, operators, shown=3)
+    assert list(table.columns[0].cells) == ["Op0", "Op1", "Op2", "3 others", "all"]
+    assert list(table.columns[3].cells) == ["28.6%", "23.8%", "19.0%", "28.6%", "100.0%"]

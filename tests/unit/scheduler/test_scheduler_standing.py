@@ -1,0 +1,232 @@
+"""How a plan in force stands, and when another is worth the change; what a plan looks like on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.errors import CorruptData, InvalidPlan
+from onnxmesh.ids import ModelName, Version, WorkerId, stage_key
+from onnxmesh.planning.cluster import Cluster
+from onnxmesh.planning.cut_mode import CutMode
+from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.planning.link import Link
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.plan import Objective, StagePlan, WholeModel
+from onnxmesh.planning.plan import Plan as CutPlan
+from onnxmesh.planning.signature import Signature
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1 import model_pb2
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, PlannedDevices
+from onnxmesh.v1.worker_pb2 import CutResponse
+from services.scheduler.eligibility import Eligible
+from services.scheduler.kinds import kinds_of
+from services.scheduler.plan_message import (
+    check_agreement,
+    checked,
+    note_prospects,
+    plan_message,
+    witnesses,
+)
+from services.scheduler.standing import cuts_of, same_partitions, standing_of, worth_it
+from services.scheduler.survey import Survey
+from services.scheduler.wanted import wanted_stages
+
+LINK = Link(bytes_per_s=1e6, latency_s=0.0)
+
+
+def worker(id_, kind="cpu-a-1t", flops=1e9, **facts):
+    """One that computes a node of 1e9 operations in 1e9 / flops seconds."""
+    speed = DeviceSpeed(flops, 1e12, 0.0).to_plain()
+    said = {"device.kind": kind, "device": kind.partition("-")[0]} | {
+        f"speed.{name}": str(v) for name, v in speed.items()
+    }
+    return Instance(id_, "worker", f"{id_}:1", 1, (), said | facts)
+
+
+def survey(*workers):
+    kinds = kinds_of(workers, {})
+    return Survey(kinds, Cluster(tuple(kind.device for kind in kinds), {}, LINK))
+
+
+def costs(boundary_bytes=0, inputs=()):
+    """Four nodes of a second each on a worker of 1e9 operations a second."""
+    nodes = tuple(NodeCost(f"n{i}", "Add", 10**9, 0, ()) for i in range(4))
+    return GraphCosts(nodes, (Boundary(boundary_bytes, 1),) * 3, (), inputs, Signature((), ()))
+
+
+def plan(*num_nodes, kinds=None, direct=None):
+    partitions = [
+        Partition(
+            index=index,
+            num_nodes=count,
+            artefact=Artefact(digest=f"d{index}"),
+            devices=[PlannedDevices(kind=kinds[index], count=1)] if kinds else [],
+            direct_inputs=(direct or {}).get(index, []),
+        )
+        for index, count in enumerate(num_nodes)
+    ]
+    return Plan(partitions=partitions)
+
+
+def standing(made, holders, seen, known=None):
+    stages = wanted_stages(Deployment(DeploymentSpec(name="m", version=1, replicas=1), made, Artefact()))
+    by_key = {stage_key(ModelName("m"), Version(1), i): ids for i, ids in enumerate(holders)}
+    return standing_of(made, stages, by_key, seen, known or costs(), None)
+
+
+def new_plan(period_s, latency_s=1.0, objective=Objective.THROUGHPUT):
+    stage = StagePlan(0, 4, (("k", 1),), latency_s, 0.0, period_s, 0, 0, 0)
+    return CutPlan(objective, (stage,), WholeModel("k", 1.0, 0, fits=True), "why")
+
+
+def test_cuts_are_told_from_the_partitions():
+    """A stage begins where the one before ends."""
+    assert cuts_of(plan(1, 2, 3)) == (1, 3)
+    assert cuts_of(plan(4)) == ()
+
+
+STANDINGS = {
+    "one stage for each of two workers": (plan(3, 1), [["a"], ["b"]], 3.0, 4.0),
+    "both on one": (plan(3, 1), [["a"], ["a"]], 4.0, 4.0),
+    "replicas share the requests": (plan(4), [["a", "b"]], 2.0, 4.0),
+    "a worker that is not planned with does not count": (plan(4), [["a", "z"]], 4.0, 4.0),
+}
+
+
+@pytest.mark.parametrize(("made", "holders", "period_s", "latency_s"), STANDINGS.values(), ids=STANDINGS)
+def test_a_plan_is_as_good_as_where_its_stages_are(made, holders, period_s, latency_s):
+    """Workers are busy for all that they hold."""
+    found = standing(made, holders, survey(worker("a"), worker("b")))
+    assert (found.gaps, found.period_s, found.latency_s) == ((), period_s, latency_s)
+
+
+def test_each_worker_counts_with_its_own_speed():
+    """The slower one is the bottleneck with the smaller part."""
+    seen = survey(worker("a"), worker("b", "cpu-b-1t", flops=1e8))
+    found = standing(plan(3, 1), [["a"], ["b"]], seen)
+    assert (found.period_s, found.latency_s) == (10.0, 13.0)
+
+
+def test_sending_counts_with_what_is_carried_but_not_what_goes_straight():
+    """A megabyte a second: 0.5 s of tensors and 0.25 s of an input that a later stage reads."""
+    inputs = (InputUse("late", 250_000, (3,)), InputUse("early", 10**6, (0,)))
+    known = costs(boundary_bytes=500_000, inputs=inputs)
+    seen = survey(worker("a"), worker("b"))
+    assert standing(plan(2, 2), [["a"], ["b"]], seen, known).period_s == 2.75
+    straight = plan(2, 2, direct={1: ["late"]})
+    assert standing(straight, [["a"], ["b"]], seen, known).period_s == 2.5
+
+
+def test_what_no_longer_fits_is_named():
+    """A stage that is nowhere, or meant for a kind that is gone; a worker of an equal kind stands in for another."""
+    seen = survey(worker("a"))
+    nowhere = standing(plan(2, 2), [["a"], []], seen)
+    assert nowhere.gaps == ("stage 1 is held by no worker",)
+    assert nowhere.period_s == float("inf")
+    gone = standing(plan(2, 2, kinds=["cpu-a-1t", "cpu-b-1t"]), [["a"], ["a"]], seen)
+    assert gone.gaps == ("stage 1 was meant for 'cpu-b-1t', which is gone",)
+    assert standing(plan(4, kinds=["cpu-a-1t #2"]), [["a"]], seen).gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("period_s", "worth"), [(0.79, True), (0.8, True), (0.81, False), (1.0, False), (2.0, False)]
+)
+def test_a_new_plan_must_be_a_fifth_better(period_s, worth):
+    """Whichever figure its objective counts."""
+    now = standing(plan(4), [["a"]], survey(worker("a", flops=4e9)))
+    assert (now.period_s, now.latency_s) == (1.0, 1.0)
+    assert (worth_it(now, new_plan(period_s)) is not None) == worth
+    assert (worth_it(now, new_plan(9.0, period_s, Objective.LATENCY)) is not None) == worth
+
+
+def test_a_plan_that_no_longer_fits_gives_way_to_any():
+    """Even to one that is slower; the reason is what does not fit."""
+    now = replace(standing(plan(4), [["a"]], survey(worker("a"))), gaps=("stage 0 is held by no worker",))
+    assert worth_it(now, new_plan(100.0)) == "stage 0 is held by no worker"
+
+
+def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
+    stages = tuple(
+        StagePlan(start, end, ((kinds[i % len(kinds)], 1),), 1.0 + i, 0.5, 1.5 + i, 10, 20, 30 + i, direct)
+        for i, (start, end) in enumerate(pairwise(edges))
+    )
+    return CutPlan(Objective.THROUGHPUT, stages, WholeModel("k", 1.0, 0, fits=True), "because")
+
+
+def test_same_cuts_and_same_ways_of_inputs_need_no_new_partitions():
+    """Other positions, or an input that goes another way, do."""
+    assert same_partitions(plan(1, 3), cut_plan(0, 1, 4))
+    assert not same_partitions(plan(1, 3), cut_plan(0, 2, 4))
+    assert not same_partitions(plan(1, 3), cut_plan(0, 1, 4, direct=("x",)))
+
+
+def test_a_plan_says_what_is_expected_of_whom():
+    """Devices with the workers of each kind; portable partitions are optimised where they are loaded."""
+    seen = survey(worker("a"), worker("b"), worker("c", "cpu-b-1t"))
+    cut = cut_plan(0, 1, 4, kinds=("cpu-a-1t", "cpu-b-1t"))
+    eligible = Eligible((), CutMode.PORTABLE, OptimisationLevel.NONE)
+    partitions = [Partition(index=i, artefact=Artefact(digest=str(i))) for i in range(2)]
+    made = plan_message(
+        Artefact(digest="source"), eligible, seen, cut, model_pb2.Signature(), partitions, 1e-6
+    )
+    assert (made.mode, made.optimisation, made.why, made.source_digest) == (
+        "portable",
+        "none",
+        "because",
+        "source",
+    )
+    assert (made.predicted_period_s, made.predicted_latency_s) == (2.5, 4.0)
+    first, second = made.partitions
+    assert [(d.kind, d.count, list(d.workers)) for d in first.devices] == [("cpu-a-1t", 1, ["a", "b"])]
+    assert [list(d.workers) for d in second.devices] == [["c"]]
+    assert (second.estimated_cost, second.peak_bytes, second.load_optimisation) == (2.5, 31, "all")
+    note_prospects(made, cut_plan(0, 1, 4), survey(worker("z")))
+    assert [list(d.workers) for part in made.partitions for d in part.devices] == [["z"], ["z"]]
+
+
+def test_partitions_must_be_those_that_were_planned():
+    """Their number, and where their inputs come from."""
+    digest = "0" * 64
+    parts = [Partition(index=i, artefact=Artefact(digest=digest)) for i in range(2)]
+    with pytest.raises(InvalidPlan, match=r"1 stages were planned, the worker cut \[0, 1\]"):
+        checked(parts, cut_plan(0, 4))
+
+
+def test_one_worker_of_every_other_class_of_device_is_a_witness():
+    """Threads make no other class; who is not planned with is not asked."""
+    cpu, wide = worker("a", **{"cpu.class": "x86"}), worker("b", "cpu-a-2t", **{"cpu.class": "x86"})
+    arm = worker("c", "cpu-arm-1t", **{"cpu.class": "arm"})
+    gpus = [worker(id_, "cuda-L4", device="cuda", **{"gpu.model": "L4"}) for id_ in "de"]
+    seen = survey(cpu, wide, arm, *gpus)
+    planned = cut_plan(0, 1, 2, 4, kinds=("cpu-a-1t", "cpu-a-2t", "cuda-L4"))
+    found = witnesses(cpu, seen, planned)
+    assert [[each.id for each in candidates] for candidates in found] == [["d", "e"]]
+
+
+def test_workers_must_cut_alike():
+    """The largest difference of all counts, or that it could not be measured."""
+
+    def cut(difference, digest="d"):
+        return CutResponse(
+            partitions=[Partition(artefact=Artefact(digest=digest))], largest_difference=difference
+        )
+
+    assert check_agreement("a", cut(1.0), "b", cut(3.0), 1.0) == 3.0
+    assert check_agreement("a", cut(1.0), "b", cut(0.5), 2.0) == 2.0
+    assert check_agreement("a", cut(1.0), "b", cut(-1.0), 1.0) == -1.0
+    assert check_agreement("a", cut(-1.0), "b", cut(1.0), -1.0) == -1.0
+    with pytest.raises(CorruptData, match=r"'a' and 'b' cut the model differently: \['d'\] and \['e'\]"):
+        check_agreement("a", cut(1.0), "b", cut(1.0, "e"), 1.0)
+
+
+def test_a_survey_knows_who_is_of_a_kind():
+    """Of a name that is none, nobody."""
+    seen = survey(worker("a"), worker("b"), worker("c", "cpu-b-1t"))
+    assert seen.workers_of("cpu-a-1t") == ("a", "b")
+    assert seen.workers_of("other") == ()
+    assert WorkerId("c") in seen.workers_of("cpu-b-1t")
