@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +16,8 @@ from onnxmesh.cli.console import output
 from onnxmesh.cli.deployments import AUTO, num_stages
 from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import FAILED, reported
-from onnxmesh.errors import InvalidRequest, Unsatisfiable
+from onnxmesh.cli.worker_extra import require_model, worker_extra
+from onnxmesh.errors import InvalidRequest
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from onnxmesh.graph.verify import VerifyReport
     from onnxmesh.planning.plan import Plan
     from onnxmesh.planning.tensor_spec import TensorSpec
-
-_EXTRA = frozenset({"onnx", "onnx_ir", "onnxruntime"})
 
 
 def split(
@@ -54,10 +51,10 @@ def split(
         onnxmesh split resnet50.onnx --stages 3 --out cut
         onnxmesh verify cut resnet50.onnx
     """
-    with reported(), _worker_extra():
+    with reported(), worker_extra():
         from onnxmesh.graph.split import split as split_model  # noqa: PLC0415 - not in the base install
 
-        _require_model(model)
+        require_model(model)
         try:
             plan, estimates = split_model(model, out, num_stages(stages) or None, level=optimisation)
         except OSError as error:
@@ -88,11 +85,11 @@ def verify(
         onnxmesh verify cut resnet50.onnx
         onnxmesh verify cut resnet50.onnx --tolerance 1e-6 --inputs 10 --free 4
     """
-    with reported(), _worker_extra():
+    with reported(), worker_extra():
         from onnxmesh.graph.plan_file import PLAN_FILE  # noqa: PLC0415 - not in the base install
         from onnxmesh.graph.verify import verify as verify_chain  # noqa: PLC0415 - not in the base install
 
-        _require_model(model)
+        require_model(model)
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: `onnxmesh split` writes such folders")
         report = verify_chain(folder, model, range(inputs), free)
@@ -153,20 +150,3 @@ def _sentence(report: VerifyReport, tolerance: float) -> str:
 def _described(spec: TensorSpec) -> str:
     shape = "?" if spec.shape is None else "x".join("?" if size < 0 else str(size) for size in spec.shape)
     return escape(f"{spec.name} {spec.datatype} {shape}")
-
-
-def _require_model(model: Path) -> None:
-    if not model.is_file():
-        raise InvalidRequest(f"no model at '{model}': there is no such file")
-
-
-@contextmanager
-def _worker_extra() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise Unsatisfiable(
-            "this command needs the `worker` extra: pip install 'onnxmesh[worker]'"
-        ) from error
