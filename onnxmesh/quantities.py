@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+TIMES = "\u00d7"
+"""The sign between a number and what there is that often."""
+
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -26,8 +29,8 @@ def bytes_text(num_bytes: float) -> str:
 
 
 def ratio_text(ratio: float) -> str:
-    """Returns how many times one figure is another: `1.25 ×`."""
-    return f"{_three(ratio)} ×"
+    """Returns how many times one figure is another, with the sign for times."""
+    return f"{_three(ratio)} {TIMES}"
 
 
 def rate_text(per_second: float) -> str:

@@ -98,7 +98,7 @@ class _Walk:
     def _value(self, node: yaml.Node, place: Place) -> Any:
         if isinstance(node, yaml.ScalarNode):
             try:
-                return self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+                return self._loader.construct_object(node)
             except ValueError as error:
                 raise self._wrong(node, f"not YAML: {error}") from error
         if id(node) in self._above:

@@ -52,7 +52,8 @@ def mistaken_names(devices: DevicesFields) -> Iterator[Mistake]:
     for position, kind in enumerate(devices.kinds):
         if kind.name in names:
             yield Mistake(
-                ("kinds", position, "name"), f"'{kind.name}' is the name of kinds[{names.index(kind.name)}] already"
+                ("kinds", position, "name"),
+                f"'{kind.name}' is the name of kinds[{names.index(kind.name)}] already",
             )
         names.append(kind.name)
     pairs: list[frozenset[str]] = []
@@ -66,7 +67,8 @@ def mistaken_names(devices: DevicesFields) -> Iterator[Mistake]:
         if pair in pairs:
             both = " and ".join(f"'{name}'" for name in link.between)
             yield Mistake(
-                ("links", position, "between"), f"the link between {both} is links[{pairs.index(pair)}] already"
+                ("links", position, "between"),
+                f"the link between {both} is links[{pairs.index(pair)}] already",
             )
         pairs.append(pair)
 
@@ -122,10 +124,12 @@ def _wrong_length(kind: str, limits: dict[str, Any], got: str) -> str:
 
 
 def _known_fields(place: Sequence[str | int]) -> list[str]:
-    model: type[BaseModel] = DevicesFields
-    for step in place[:-1]:
-        if step in {"kinds", "links", "default_link"}:
-            model = {"kinds": KindFields, "links": LinkFields}.get(str(step), SpeedOfLink)
+    models: dict[str | int, type[BaseModel]] = {
+        "kinds": KindFields,
+        "links": LinkFields,
+        "default_link": SpeedOfLink,
+    }
+    model = models.get(place[0], DevicesFields) if len(place) > 1 else DevicesFields
     # `between` first: a link is told by its ends.
     return sorted(model.model_fields, key=lambda name: name != "between")
 

@@ -63,6 +63,8 @@ def cluster_of(text: str, name: str) -> Cluster:
 def _complaint(name: str, marked: MarkedYaml, mistakes: Iterable[Mistake]) -> InvalidRequest:
     """One line for all mistakes, in the order of the file."""
     found = sorted((marked.line(mistake.place), path_of(mistake.place), mistake.text) for mistake in mistakes)
-    told = [f"line {line}: {field}: {text}" if field else f"line {line}: {text}" for line, field, text in found]
+    told = [
+        f"line {line}: {field}: {text}" if field else f"line {line}: {text}" for line, field, text in found
+    ]
     more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
     return InvalidRequest(f"{name}, " + "; ".join(told[:_MOST_TOLD]) + more)

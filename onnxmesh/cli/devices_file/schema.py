@@ -50,7 +50,9 @@ class KindFields(_Fields):
         return DeviceKind(
             name=self.name,
             count=self.count,
-            speed=DeviceSpeed(self.gflops_per_s * 1e9, self.memory_gb_per_s * 1e9, self.node_overhead_us * 1e-6),
+            speed=DeviceSpeed(
+                self.gflops_per_s * 1e9, self.memory_gb_per_s * 1e9, self.node_overhead_us * 1e-6
+            ),
             memory_bytes=None if self.memory_gb is None else round(self.memory_gb * 1e9),
             profile=self.profile or "",
         )
@@ -65,11 +67,14 @@ class SpeedOfLink(_Fields):
 
     @model_validator(mode="after")
     def _one_bandwidth(self) -> SpeedOfLink:
-        given = [figure for figure in (self.bandwidth_gbit_per_s, self.bandwidth_mbit_per_s) if figure is not None]
+        given = [
+            figure for figure in (self.bandwidth_gbit_per_s, self.bandwidth_mbit_per_s) if figure is not None
+        ]
         if len(given) != 1:
-            raise ValueError("expected one of bandwidth_gbit_per_s and bandwidth_mbit_per_s, got " + (
-                "both" if given else "neither"
-            ))
+            raise ValueError(
+                "expected one of bandwidth_gbit_per_s and bandwidth_mbit_per_s, got "
+                + ("both" if given else "neither")
+            )
         return self
 
     def to_link(self) -> Link:
