@@ -32,7 +32,7 @@ bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check lint type imports stubs protos format lock clean
+.PHONY: setup test check lint type imports stubs protos pictures format lock clean
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
@@ -55,6 +55,9 @@ stubs: $(READY) ## the committed stubs are those of protos/
 
 protos: $(READY) ## write the stubs of protos/
 	@$(BIN)/python tools/generate_stubs.py
+
+pictures: $(READY) ## draw the pictures of docs/images
+	@$(BIN)/python -m tools.make_pictures
 
 format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix $(CODE)

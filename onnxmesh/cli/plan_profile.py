@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxmesh.cli.shapes import shapes_text
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cluster import Cluster
@@ -53,8 +52,8 @@ class FoundProfile:
         """
         if dict(self.profile.shapes) != dict(shapes):
             raise InvalidRequest(
-                f"profile '{self.path}' was measured at {shapes_text(self.profile.shapes)}, not at "
-                f"{shapes_text(shapes)}: plan with those shapes, or run `onnxmesh profile` again"
+                f"profile '{self.path}' was measured at {_typed(self.profile.shapes)}, not at "
+                f"{_typed(shapes)}: plan with those shapes, or run `onnxmesh profile` again"
             )
 
 
@@ -111,3 +110,9 @@ def times_text(sources: Mapping[str, tuple[str, str]]) -> str:
         return f"scaled from those measured on '{next(device for _, device in sources.values())}'"
     scaled = ", ".join(f"'{kind}'" for kind, (source, _) in sources.items() if source == "scaled")
     return f"measured, and scaled from those for {scaled}"
+
+
+def _typed(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Shapes as they are typed: `image=1x3x224x224, threshold=scalar`."""
+    typed = (f"{name}={'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())
+    return ", ".join(typed) or "no inputs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.planning.input_shapes import InputShapes
@@ -30,9 +30,3 @@ def parse_shapes(batch: int, shapes: Sequence[str]) -> InputShapes:
             raise InvalidRequest(f"--shape: '{name}' is given twice")
         inputs[name] = () if dims == "scalar" else tuple(map(int, dims.split("x")))
     return InputShapes(batch, inputs)
-
-
-def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
-    """Returns shapes as they are typed: `image=1x3x224x224, threshold=scalar`."""
-    typed = (f"{name}={'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())
-    return ", ".join(typed) or "no inputs"
