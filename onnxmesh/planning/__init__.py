@@ -1,1 +1,1 @@
-"""Where to cut: costs of a graph, and the stages that follow from them. Pure: no onnx, no numpy, no I/O."""
+"""Where to cut: costs of a graph, and the stages that follow from them. Pure: no onnx, no I/O; numpy for the search."""

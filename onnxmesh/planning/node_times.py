@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxmesh.errors import InvalidPlan
 from onnxmesh.planning.cluster import DeviceKind
 from onnxmesh.planning.device_speed import PICOSECONDS
 from onnxmesh.planning.graph_costs import GraphCosts
@@ -21,7 +22,7 @@ def node_times(costs: GraphCosts, kind: DeviceKind, profile: Profile | None = No
         profile: Of the same model at the same level; None: there is none.
 
     Raises:
-        ValueError: The profile is of another graph: it has another number of nodes.
+        InvalidPlan: The profile is of another graph: it has another number of nodes (INVALID_ARGUMENT).
     """
     estimates = [kind.speed.node_ps(node.flops, node.bytes_moved) for node in costs.nodes]
     if profile is None or not profile.devices:
@@ -29,8 +30,8 @@ def node_times(costs: GraphCosts, kind: DeviceKind, profile: Profile | None = No
     own = profile.devices.get(kind.profile or kind.name)
     measured = own or next(iter(profile.devices.values()))
     if len(measured.node_s) != len(costs.nodes):
-        msg = f"the profile has {len(measured.node_s)} nodes, the graph {len(costs.nodes)}"
-        raise ValueError(msg)
+        msg = f"the profile is of another graph: it has times of {len(measured.node_s)} nodes, the graph has {len(costs.nodes)}"
+        raise InvalidPlan(msg)
     if own is not None:
         return [round(seconds * PICOSECONDS) for seconds in own.node_s]
     return [

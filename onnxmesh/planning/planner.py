@@ -2,50 +2,144 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.chain_problem import ChainProblem
+from onnxmesh.planning.assignment import Assignment
+from onnxmesh.planning.candidates import Candidates, find_candidates, score
+from onnxmesh.planning.chain import Chain
 from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.device_speed import PICOSECONDS
+from onnxmesh.planning.finished_plan import finished_plan
 from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.node_times import node_times
-from onnxmesh.planning.plan import Demand, Plan, StagePlan, WholeModel
+from onnxmesh.planning.infeasibility import check_counts, explain, in_bytes, plural
+from onnxmesh.planning.narrowing import BUDGET
+from onnxmesh.planning.plan import Demand, Objective, Plan
 from onnxmesh.planning.profile import Profile
+from onnxmesh.planning.thin_cuts import with_thin_cuts
+from onnxmesh.planning.uniform import uniform_assignment
+
+_WORTHWHILE_PERCENT = 10
+"""By how much more stages must beat fewer: each adds a message and a wait to every request."""
 
 
-def make_plan(costs: GraphCosts, cluster: Cluster, demand: Demand, profile: Profile | None = None) -> Plan:
-    """PLACEHOLDER of the contract: first kind only, one replica, fewest stages."""
-    kind = cluster.kinds[0]
-    link = cluster.link(kind.name, kind.name)
-    times = node_times(costs, kind, profile)
-    positions = (0, *costs.legal_cuts, len(costs.nodes))
-    crossing = [costs.boundaries[p - 1].num_bytes for p in positions[1:-1]]
-    problem = ChainProblem(
-        cost=[sum(times[a:b]) for a, b in pairwise(positions)],
-        transfer=[0, *(link.transfer_ps(size) for size in crossing), 0],
-        num_bytes=[0, *crossing, 0],
+def make_plan(
+    costs: GraphCosts,
+    cluster: Cluster,
+    demand: Demand,
+    profile: Profile | None = None,
+    *,
+    budget: int = BUDGET,
+) -> Plan:
+    """Cuts a graph into stages and gives them devices, as the objective asks.
+
+    A device is busy with a request while it runs its stage and while it sends what crosses the cut after it; a
+    stage of several replicas takes requests at the sum of their rates. For throughput the slowest stage counts, for latency
+    the sum of all. A stage fits a device if its weights, each once, and the largest working memory of its nodes do.
+
+    First the best assignment for each number of stages: exactly, if the search is within the budget
+    (see `stage_search` for the method and the bound on its cost), otherwise by the heuristic of
+    `candidates`, which is never worse than the best uniform cut. "Exact" is among assignments whose stages are each held by
+    devices of one kind; mixed stages come of spare devices and of replicas that no kind has enough devices for.
+
+    Then the number of stages, if it is not given: for throughput the fewest whose period is within 10 % of the
+    best that any number reaches, because every stage adds latency; for latency the best. Last, for
+    throughput, of all cuts within 2 % of the best, one that sends the fewest bytes (see `thin_cuts`).
+
+    With `demand.share`, where stages and replicas are more than devices, each device counts as several slots of equal
+    parts of its time and memory. The same arguments give the same plan.
+
+    Args:
+        costs: The graph.
+        cluster: The devices and links.
+        demand: What is asked.
+        profile: Measured times of the same graph, or None.
+        budget: Figures that the search may compare.
+
+    Raises:
+        InvalidPlan: The demand cannot be met; the message says which limit binds and by how much. Or the
+            profile is of another graph (INVALID_ARGUMENT).
+    """
+    check_counts(costs, cluster, demand)
+    wanted = (demand.num_stages or 1) * (demand.replicas or 1)
+    slots = -(-wanted // cluster.num_devices) if demand.share else 1
+    chain = Chain.of(costs, cluster, profile, slots)
+    candidates = find_candidates(chain, demand, budget)
+    if not candidates.best:
+        raise InvalidPlan(explain(costs, cluster, chain, demand))
+    latency = demand.objective is Objective.LATENCY
+    if latency:
+        chosen = min(candidates.best.values(), key=lambda one: score(chain, one, latency=True))
+    else:
+        periods = {k: one.period(chain) for k, one in candidates.best.items()}
+        uniform = min((one.period(chain) for one in candidates.uniform.values()), default=None)
+        best = min(periods.values())
+        limit = best * (100 + _WORTHWHILE_PERCENT) // 100
+        if uniform is not None:
+            limit = min(limit, max(best, uniform))
+        number = min(k for k, period in periods.items() if period <= limit)
+        chosen = candidates.best[number]
+        at_most = 2 * periods[number] if uniform is None else uniform
+        chosen = with_thin_cuts(costs, chain, chosen, at_most)
+    plan = finished_plan(costs, cluster, chain, chosen, demand.objective, "")
+    return finished_plan(
+        costs, cluster, chain, chosen, demand.objective, _why(demand, candidates, chain, chosen, plan)
     )
-    num_stages = demand.num_stages or 1
-    if num_stages > costs.max_stages:
-        raise InvalidPlan(
-            f"model can be cut into at most {costs.max_stages} stages; {num_stages} were asked for"
+
+
+def uniform_plan(
+    costs: GraphCosts, cluster: Cluster, num_stages: int, profile: Profile | None = None
+) -> Plan:
+    """Returns what cutting by equal numbers of nodes gives, on the best devices: a plan to compare with.
+
+    Args:
+        costs: The graph.
+        cluster: The devices and links.
+        num_stages: How many stages, of one device each.
+        profile: Measured times of the same graph, or None.
+
+    Raises:
+        InvalidPlan: The graph has not so many parts, there are not so many devices, or a part does not fit
+            (INVALID_ARGUMENT).
+    """
+    check_counts(costs, cluster, Demand(num_stages=num_stages))
+    chain = Chain.of(costs, cluster, profile)
+    found = uniform_assignment(chain, num_stages)
+    if found is None:
+        raise InvalidPlan(f"the uniform cut into {plural(num_stages, 'stage')} does not fit the devices")
+    why = f"{plural(num_stages, 'stage')} of about equal numbers of nodes"
+    return finished_plan(costs, cluster, chain, found, Objective.THROUGHPUT, why)
+
+
+def _why(demand: Demand, candidates: Candidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:
+    """Returns how the number of stages came about and what it costs."""
+    number = chosen.num_stages
+    count = plural(number, "stage")
+    fewest = min(candidates.best)
+    if demand.num_stages is not None:
+        text = f"{count} as asked"
+    else:
+        text = f"{count} chosen: "
+        if fewest > 1:
+            text += f"{fewest} are needed to fit in memory, "
+        if len(candidates.best) == 1:
+            text += "no more are possible" if number > 1 else "one is all there can be"
+        elif demand.objective is Objective.LATENCY:
+            text += "no other number answers one request sooner"
+        elif number == max(candidates.best):
+            text += "no more are possible"
+        else:
+            text += f"more would take less than {_WORTHWHILE_PERCENT} % off the slowest"
+    whole = plan.whole
+    text += f"; predicted: {whole.compute_s * 1e3:.3g} ms whole on '{whole.kind}'"
+    if not whole.fits:
+        text += " (which it does not fit)"
+    if number == 1:
+        replicas = plan.stages[0].num_replicas
+        return text + (
+            f", a request every {plan.period_s * 1e3:.3g} ms from {replicas} replicas" if replicas > 1 else ""
         )
-    cuts: tuple[int, ...] = ()
-    if costs.nodes:
-        best = problem.minimal_bound(num_stages)
-        assert best is not None
-        found = problem.fewest_bytes(num_stages, best)
-        assert found is not None
-        cuts = tuple(positions[block] for block in found[1])
-    stages = []
-    for start, end in pairwise((0, *cuts, len(costs.nodes))):
-        size = 0 if end == len(costs.nodes) else costs.boundaries[end - 1].num_bytes
-        compute = sum(times[start:end]) / PICOSECONDS
-        transfer = link.transfer_ps(size) / PICOSECONDS if size else 0.0
-        stages.append(
-            StagePlan(start, end, ((kind.name, 1),), compute, transfer, compute + transfer, size,
-                      costs.weight_bytes(start, end), costs.peak_bytes(start, end))
-        )  # fmt: skip
-    whole = WholeModel(kind.name, sum(times) / PICOSECONDS, costs.peak_bytes(0, len(costs.nodes)), fits=True)
-    return Plan(demand.objective, tuple(stages), whole, f"{num_stages} stages")
+    crossing = sum(stage.boundary_bytes for stage in plan.stages)
+    text += (
+        f", {plan.period_s * 1e3:.3g} ms in the slowest stage with its sending; {in_bytes(crossing)} cross"
+    )
+    if not candidates.exact:
+        text += "; found by the heuristic for large problems"
+    return text

@@ -1,0 +1,148 @@
+"""The best assignment for each number of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from onnxmesh.planning.assignment import Assignment
+from onnxmesh.planning.chain import Chain
+from onnxmesh.planning.chain_problem import ChainProblem
+from onnxmesh.planning.narrowing import BUDGET, Narrowing, narrowed
+from onnxmesh.planning.packing import packed
+from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.planning.spares import with_spares
+from onnxmesh.planning.stage_search import StageSearch
+from onnxmesh.planning.uniform import uniform_assignment
+
+_MOST_SINGLY = 32
+"""Up to here every number of stages is tried; beyond, each is an eighth more than the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the search for a plan found.
+
+    Attributes:
+        best: For each number of stages that can be had, the best assignment found.
+        uniform: The uniform cuts that these were compared with, by number of stages.
+        exact: Whether nothing better exists among assignments whose stages are each held by one kind.
+    """
+
+    best: dict[int, Assignment]
+    uniform: dict[int, Assignment]
+    exact: bool
+
+
+def find_candidates(chain: Chain, demand: Demand, budget: int = BUDGET) -> Candidates:
+    """Searches the best assignment for each number of stages that the demand allows.
+
+    Within the budget, `StageSearch` is exact over all cut points, kinds and replicas; so is `ChainProblem`, at any size,
+    where there is one kind of device and the replicas are given. Beyond, the heuristic is:
+
+    1. `narrowed` pools kinds, bundles devices and leaves out cut points, until a search is affordable.
+    2. The search settles the sequence of kinds and replicas. Devices of a pool go to its stages, the
+       fastest to the heaviest.
+    3. For that sequence the cuts are found anew, exactly, over all points.
+    4. The uniform cut and, where memory is tight, one that merely fits are compared: the outcome is never worse.
+
+    Where replicas are free, what the search left over goes to the slowest stages, and the cuts follow.
+
+    Args:
+        chain: The blocks and devices.
+        demand: What is asked.
+        budget: Figures that the search may compare.
+    """
+    latency = demand.objective is Objective.LATENCY
+    numbers = _numbers(chain, demand)
+    replicas = demand.replicas or 1
+    plain = {k: uniform_assignment(chain, k, replicas) for k in numbers}
+    uniform = {k: found for k, found in plain.items() if found is not None}
+    best = dict(uniform)
+    narrowing = narrowed(chain, demand, budget)
+    exact = narrowing is not None and narrowing.exact
+    found = [] if narrowing is None else list(_searched(chain, narrowing, numbers, latency=latency))
+    if not exact:
+        fitting = packed(chain, demand.num_stages, replicas)
+        found += [] if fitting is None else [fitting]
+    for candidate in found:
+        finished = candidate if exact else recut(chain, candidate, latency=latency)
+        _keep(chain, best, finished, latency=latency)
+    if demand.replicas is None and chain.slots == 1:
+        for candidate in list(best.values()):
+            filled = with_spares(chain, candidate, latency=latency)
+            if filled != candidate:
+                _keep(chain, best, recut(chain, filled, latency=latency), latency=latency)
+    return Candidates(best, uniform, exact)
+
+
+def recut(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
+    """Returns the assignment with the best cuts for its devices; as it is if those are no better.
+
+    Args:
+        chain: The blocks and devices.
+        assignment: One that fits, or whose cuts are empty because they are yet to be found.
+        latency: Whether the sum counts, not the slowest.
+    """
+    problem = ChainProblem(chain.stages(assignment.holders))
+    found = problem.soonest() if latency else problem.fastest()
+    if found is None:
+        return assignment
+    candidate = replace(assignment, cuts=found[1])
+    if len(assignment.cuts) + 1 < assignment.num_stages:
+        return candidate
+    if not assignment.fits(chain):
+        return candidate
+    return min(assignment, candidate, key=lambda one: score(chain, one, latency=latency))
+
+
+def score(chain: Chain, assignment: Assignment, *, latency: bool) -> tuple[int, int]:
+    """Returns what is to be small: what counts, then the other of period and latency."""
+    alone, period = assignment.latency(chain), assignment.period(chain)
+    return (alone, period) if latency else (period, alone)
+
+
+def _keep(chain: Chain, best: dict[int, Assignment], found: Assignment, *, latency: bool) -> None:
+    """Puts an assignment among the best if it fits and none is as good."""
+    if len(found.cuts) + 1 < found.num_stages or not found.fits(chain):
+        return
+    known = best.get(found.num_stages)
+    if known is None or score(chain, found, latency=latency) < score(chain, known, latency=latency):
+        best[found.num_stages] = found
+
+
+def _numbers(chain: Chain, demand: Demand) -> list[int]:
+    """Returns the numbers of stages to try."""
+    if demand.num_stages is not None:
+        return [demand.num_stages]
+    most = min(chain.num_blocks, sum(chain.counts) // (demand.replicas or 1))
+    numbers = list(range(1, min(most, _MOST_SINGLY) + 1))
+    while numbers and numbers[-1] < most:
+        numbers.append(min(most, numbers[-1] * 9 // 8))
+    return numbers
+
+
+def _searched(
+    chain: Chain, narrowing: Narrowing, numbers: list[int], *, latency: bool
+) -> Iterator[Assignment]:
+    """Yields an assignment for each of those numbers of stages, as good as the narrowing shows."""
+    pools, pooled, points = narrowing.pools, narrowing.pooled, narrowing.points
+    numbers = [k for k in numbers if k <= narrowing.num_layers]
+    if narrowing.single:
+        alike = [Assignment((), (((0, pools.unit),),) * k) for k in numbers]
+        found = [recut(pooled, assignment, latency=latency) for assignment in alike]
+        found = [one for one in found if len(one.cuts) + 1 == one.num_stages]
+    else:
+        search = StageSearch(
+            pooled if len(points) > chain.num_blocks else pooled.at(points),
+            narrowing.num_layers,
+            unit=pools.unit,
+            replicate=narrowing.replicate,
+            latency=latency,
+        )
+        solutions = [search.solution(k) for k in numbers]
+        found = [
+            replace(one, cuts=tuple(points[cut] for cut in one.cuts)) for one in solutions if one is not None
+        ]
+    for one in found:
+        yield pools.handed_out(chain, pooled, one)
