@@ -12,34 +12,48 @@ from onnxmesh.graph.crossing import Crossing
 from onnxmesh.graph.node_cost import CostModel, weight_bytes
 from onnxmesh.graph.row import Row, RowNode, load_graph, name_of, put_in_row
 from onnxmesh.graph.value_types import ValueType, infer_shapes_at, infer_types
+from onnxmesh.graph.working_memory import working_bytes
 from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.signature import Signature
 from onnxmesh.planning.tensor_spec import TensorSpec
 
 
 def analyse(
-    optimised: Path, dims: Mapping[str, int] | None = None, types: Mapping[str, ValueType] | None = None
+    optimised: Path,
+    shapes: InputShapes | None = None,
+    types: Mapping[str, ValueType] | None = None,
+    seen: Mapping[str, tuple[int, ...]] | None = None,
 ) -> GraphCosts:
     """Measures a graph on paper: costs of its nodes, what crosses each possible cut, and its signature.
 
     Args:
-        optimised: A model as `optimise` saved it.
-        dims: Figures for symbolic dimensions; those without count as one.
+        optimised: A model as `optimise` saved it, or as it is cut otherwise.
+        shapes: What free dimensions are taken to be; None: 1.
         types: What `types_of` returned for the same file, to spare a second look.
+        seen: Shapes that values had in a run at these shapes, by name: what data decide is known from there alone.
 
     Raises:
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+        InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
     row = put_in_row(load_graph(optimised))
     types = types_of(optimised) if types is None else types
-    costs = CostModel(types, dims, infer_shapes_at(optimised, _names(row), dims or {}))
+    signature = signature_of(row, types)
+    at, figures = input_shapes(signature, types, shapes or InputShapes())
+    costs = CostModel(
+        types, figures, infer_shapes_at(optimised, _names(row) + _constants(row), at) | at | dict(seen or {})
+    )
     numbers = {
         weight: number
         for number, weight in enumerate(
             dict.fromkeys(weight for node in row.nodes for weight in node.weights)
         )
     }
-    nodes = tuple(_node_cost(node, costs, numbers) for node in row.nodes)
+    nodes = tuple(
+        _node_cost(node, working, costs, numbers)
+        for node, working in zip(row.nodes, working_bytes(row, costs), strict=True)
+    )
     crossing = Crossing(row, types)
     boundaries = tuple(
         _boundary(crossing.at(position, -1, alive), row, costs, types)
@@ -50,8 +64,20 @@ def analyse(
         boundaries,
         tuple(weight_bytes(weight) for weight in numbers),
         _input_uses(row, costs),
-        signature_of(row, types),
+        signature,
     )
+
+
+def input_shapes(
+    signature: Signature, types: Mapping[str, ValueType], shapes: InputShapes
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Returns the shape of each input and the figure of each symbol.
+
+    Raises:
+        InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
+    """
+    symbols = {spec.name: types[spec.name].dims or () for spec in signature.inputs}
+    return shapes.of(signature.inputs, symbols), shapes.figures(signature.inputs, symbols)
 
 
 def types_of(optimised: Path) -> dict[str, ValueType]:
@@ -66,6 +92,12 @@ def types_of(optimised: Path) -> dict[str, ValueType]:
 def _names(row: Row) -> list[str]:
     """Returns the names of all values that may cross a cut, but for the model's inputs."""
     return [name_of(value) for value in [*row.born, *row.outputs] if value not in row.inputs]
+
+
+def _constants(row: Row) -> list[str]:
+    """Returns the names of what constant nodes compute for others: weights that are dequantised, mostly."""
+    read = dict.fromkeys(value for node in row.nodes for value in node.node.inputs if value is not None)
+    return [name_of(value) for value in read if value in row.constants and not value.is_initializer()]
 
 
 def spec_of(value: ir.Value, types: Mapping[str, ValueType]) -> TensorSpec:
@@ -94,7 +126,7 @@ def signature_of(row: Row, types: Mapping[str, ValueType]) -> Signature:
     )
 
 
-def _node_cost(node: RowNode, costs: CostModel, numbers: Mapping[ir.Value, int]) -> NodeCost:
+def _node_cost(node: RowNode, working: int, costs: CostModel, numbers: Mapping[ir.Value, int]) -> NodeCost:
     domain = node.node.domain
     operator = node.node.op_type if domain in {"", "ai.onnx"} else f"{domain}.{node.node.op_type}"
     return NodeCost(
@@ -103,6 +135,7 @@ def _node_cost(node: RowNode, costs: CostModel, numbers: Mapping[ir.Value, int])
         flops=costs.flops(node),
         bytes_moved=costs.bytes_moved(node),
         weights=tuple(numbers[weight] for weight in node.weights),
+        working_bytes=working,
     )
 
 

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import onnx_ir as ir
 
-from onnxmesh.graph.row import RowNode, name_of
+from onnxmesh.graph.attributes import integer, integers, operand, subgraphs
+from onnxmesh.graph.kernel_scratch import scratch_bytes
+from onnxmesh.graph.operator_flops import flops_of
+from onnxmesh.graph.operator_traffic import bytes_moved
+from onnxmesh.graph.row import RowNode
+from onnxmesh.graph.value_sizes import ValueSizes, weight_bytes
 from onnxmesh.graph.value_types import ValueType
 
-Shape = tuple[int, ...] | None
-"""Dimensions with a figure for every symbol, or None where even the rank is unknown."""
+__all__ = ["CostModel", "weight_bytes"]
 
-_STRING_BYTES = 16
-"""What a string is taken to occupy on the wire: its length field and a word."""
+_PACKS = frozenset(
+    {
+        "MatMul",
+        "FusedMatMul",
+        "Gemm",
+        "FusedGemm",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "QLinearMatMul",
+        "QGemm",
+        "MatMulNBits",
+        "Conv",
+        "FusedConv",
+        "QLinearConv",
+        "ConvTranspose",
+        "Attention",
+        "QAttention",
+        "LSTM",
+        "GRU",
+    }
+)
+"""Operators whose kernels bring their weights into an order of their own when they are loaded."""
 
 
-class CostModel:
-    """Estimates operations and bytes of the nodes of one graph.
+class CostModel(ValueSizes):
+    """Estimates operations, bytes and memory of the nodes of one graph.
 
-    Convolutions, matrix products, recurrent cells and attention are counted from their shapes, ONNX
-    Runtime's fused variants as what they were fused from; anything else as one operation for each
-    element that it reads or writes. Dimensions without a figure count as one.
+    The bodies of Loop and Scan count as often as they run, where that is constant, else once; of the branches of
+    an If the dearest counts.
 
     Args:
         types: Types of the values of the graph.
@@ -36,176 +60,83 @@ class CostModel:
         dims: Mapping[str, int] | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        self._types = types
-        self._shapes = shapes or {}
-        self._dims = dict(dims or {})
-
-    def shape(self, value: ir.Value | None) -> Shape:
-        """Returns the shape of a value, with symbols replaced."""
-        if value is None:
-            return None
-        if value.is_initializer() and value.const_value is not None:
-            return tuple(int(dim) for dim in value.const_value.shape.numpy())
-        if (shape := self._shapes.get(name_of(value))) is not None:
-            return shape
-        known = self._types.get(name_of(value))
-        if known is None or known.dims is None:
-            return None
-        return tuple(
-            dim if isinstance(dim, int) else self._dims.get(dim, 1) if isinstance(dim, str) else 1
-            for dim in known.dims
-        )
-
-    def num_elements(self, value: ir.Value | None) -> int:
-        """Returns the number of elements of a value; 1 if its rank is unknown."""
-        return math.prod(self.shape(value) or ())
-
-    def num_bytes(self, value: ir.Value) -> int:
-        """Returns the size of a value; 4 bytes an element where its type is unknown."""
-        if value.is_initializer() and value.const_value is not None:
-            return weight_bytes(value)
-        known = self._types.get(name_of(value))
-        datatype = None if known is None else known.datatype
-        if datatype is None:
-            return 4 * self.num_elements(value)
-        size = datatype.byte_size(self.num_elements(value))
-        return _STRING_BYTES * self.num_elements(value) if size is None else size
+        super().__init__(types, dims, shapes)
 
     def flops(self, node: RowNode) -> int:
         """Returns the estimated operations of a node, a multiply-add counted as two."""
-        return self._flops(node.node) or 1
+        return self._total(node.node, flops_of)
 
     def bytes_moved(self, node: RowNode) -> int:
         """Returns the bytes that a node reads and writes, weights included."""
-        return sum(self.num_bytes(value) for value in (*node.reads, *node.writes, *node.weights))
+        # Weights that come through constant nodes are computed in each run, from what is stored.
+        behind = set(node.weights).difference(value for value in node.node.inputs if value is not None)
+        return self._total(node.node, bytes_moved) + sum(map(self.num_bytes, behind))
 
-    def _flops(self, node: ir.Node) -> int:
-        counted = _COUNTERS.get(node.op_type)
-        if counted is not None:
-            found = counted(self, node)
-            if found is not None:
-                return found
-        inner = sum(
-            self._flops(child)
-            for attribute in node.attributes.values()
-            for graph in _graphs(attribute)
-            for child in graph
-        )
-        elements = sum(
-            self.num_elements(value) for value in [*node.inputs, *node.outputs] if value is not None
-        )
-        return elements + inner
+    def scratch_bytes(self, node: RowNode) -> int:
+        """Returns the memory that a node's kernel takes besides its inputs and outputs, its bodies' values included."""
+        return self._scratch(node.node)
+
+    def packed_bytes(self, node: RowNode) -> int:
+        """Returns the size of the largest weight that is there twice while the node's kernel is loaded."""
+        if node.node.op_type not in _PACKS:
+            return 0
+        return max((self.num_bytes(value) for value in node.weights), default=0)
+
+    def _total(self, node: ir.Node, count: Callable[[ValueSizes, ir.Node], int]) -> int:
+        bodies = [sum(self._total(child, count) for child in body) for body in subgraphs(node)]
+        if not bodies:
+            return count(self, node)
+        if node.op_type == "If":
+            return max(bodies)
+        return count(self, node) + self._num_runs(node) * sum(bodies)
+
+    def _num_runs(self, node: ir.Node) -> int:
+        """Returns how often the body of a Loop or Scan runs, 1 where only the data tell."""
+        if node.op_type == "Loop":
+            count = _constant(operand(node, 0))
+            # What counts on a condition has the largest number there is.
+            return 1 if count is None or not 0 < count < 1 << 31 else count
+        if node.op_type == "Scan":
+            num_scanned = integer(node, "num_scan_inputs", 1)
+            first = len(node.inputs) - num_scanned
+            axes = integers(node, "scan_input_axes") or (0,)
+            shape = self.shape(operand(node, first))
+            return max(1, shape[axes[0]]) if shape and -len(shape) <= axes[0] < len(shape) else 1
+        return 1
+
+    def _scratch(self, node: ir.Node) -> int:
+        return scratch_bytes(self, node) + max(map(self._peak, subgraphs(node)), default=0)
+
+    def _peak(self, body: ir.Graph) -> int:
+        """Returns the most memory that the values of a body take at once while it runs once."""
+        nodes = list(body)
+        last_use = {value: at for at, node in enumerate(nodes) for value in node.inputs if value is not None}
+        ends = len(nodes)
+        last_use |= dict.fromkeys(body.outputs, ends)
+        alive = sum(self.num_bytes(value) for value in body.inputs)
+        peak = alive
+        leaving: dict[int, int] = {}
+        for at, node in enumerate(nodes):
+            for value in node.outputs:
+                size = self.num_bytes(value)
+                alive += size
+                end = last_use.get(value, at)
+                leaving[end] = leaving.get(end, 0) + size
+            peak = max(peak, alive + self._scratch(node))
+            alive -= leaving.pop(at, 0)
+        return peak
 
 
-def weight_bytes(value: ir.Value) -> int:
-    """Returns the size of an initialiser as stored; strings count what they hold."""
-    tensor = value.const_value
-    if tensor is None:
-        return 0
-    if tensor.dtype == ir.DataType.STRING:
-        return sum(4 + len(element) for element in tensor.numpy().reshape(-1).tolist())
-    return int(tensor.nbytes)
-
-
-def _graphs(attribute: ir.Attr) -> list[ir.Graph]:
-    if attribute.type == ir.AttributeType.GRAPH:
-        return [attribute.as_graph()]
-    if attribute.type == ir.AttributeType.GRAPHS:
-        return list(attribute.as_graphs())
-    return []
-
-
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
-def _integer(node: ir.Node, name: str, default: int) -> int:
-    attribute = node.attributes.get(name)
-    return default if attribute is None or attribute.type != ir.AttributeType.INT else attribute.as_int()
-
-
-def _convolution(weight_at: int) -> Callable[[CostModel, ir.Node], int | None]:
-    def count(model: CostModel, node: ir.Node) -> int | None:
-        weight = model.shape(_input(node, weight_at))
-        if not weight or not weight[0]:
-            return None
-        return 2 * model.num_elements(node.outputs[0]) * (math.prod(weight) // weight[0])
-
-    return count
-
-
-def _transposed_convolution(model: CostModel, node: ir.Node) -> int | None:
-    weight = model.shape(_input(node, 1))
-    if not weight or not weight[0]:
+def _constant(value: ir.Value | None) -> int | None:
+    """Returns the integer that a value always is; None if it is none or may vary."""
+    tensor = None if value is None else value.const_value
+    producer = None if value is None else value.producer()
+    if tensor is None and producer is not None and producer.op_type == "Constant":
+        attribute = producer.attributes.get("value")
+        if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+            tensor = attribute.as_tensor()
+        elif "value_int" in producer.attributes:
+            return integer(producer, "value_int", 1)
+    if tensor is None or tensor.size != 1 or not np.issubdtype(tensor.dtype.numpy(), np.integer):
         return None
-    return 2 * model.num_elements(_input(node, 0)) * (math.prod(weight) // weight[0])
-
-
-def _product(node: ir.Node, left: Shape, outputs: int) -> int | None:
-    if not left:
-        return None
-    axis = -2 if _integer(node, "transA", 0) and len(left) > 1 else -1
-    return 2 * outputs * left[axis]
-
-
-def _matrix_product(model: CostModel, node: ir.Node) -> int | None:
-    return _product(node, model.shape(_input(node, 0)), model.num_elements(node.outputs[0]))
-
-
-def _packed_product(model: CostModel, node: ir.Node) -> int | None:
-    return 2 * model.num_elements(node.outputs[0]) * _integer(node, "K", 1)
-
-
-def _recurrent(model: CostModel, node: ir.Node) -> int | None:
-    sequence = model.shape(_input(node, 0))
-    if not sequence or len(sequence) < 3:
-        return None
-    weights = model.num_elements(_input(node, 1)) + model.num_elements(_input(node, 2))
-    return 2 * sequence[0] * sequence[1] * weights
-
-
-def _attention(model: CostModel, node: ir.Node) -> int | None:
-    """Both products of query, key and value; com.microsoft.Attention also projects its input."""
-    query = model.shape(_input(node, 0))
-    if not query or len(query) < 3:
-        return None
-    batch, length, hidden = query[0], query[-2], math.prod(query[1:]) // query[-2] if query[-2] else 0
-    keys = model.shape(_input(node, 1))
-    projected = 0
-    key_length = length
-    if node.op_type in {"Attention", "QAttention"} and node.domain == "com.microsoft":
-        projected = 2 * batch * length * model.num_elements(_input(node, 1))
-    elif keys and len(keys) >= 3:
-        key_length = keys[-2]
-    return projected + 4 * batch * length * key_length * hidden
-
-
-_COUNTERS: dict[str, Callable[[CostModel, ir.Node], int | None]] = {
-    "Conv": _convolution(1),
-    "FusedConv": _convolution(1),
-    "NhwcConv": _convolution(1),
-    "NhwcFusedConv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed_convolution,
-    "MatMul": _matrix_product,
-    "FusedMatMul": _matrix_product,
-    "TransposeMatMul": _matrix_product,
-    "MatMulInteger": _matrix_product,
-    "MatMulIntegerToFloat": _matrix_product,
-    "DynamicQuantizeMatMul": _matrix_product,
-    "QLinearMatMul": _matrix_product,
-    "Gemm": _matrix_product,
-    "FusedGemm": _matrix_product,
-    "QGemm": _matrix_product,
-    "MatMulNBits": _packed_product,
-    "MatMulBnb4": _packed_product,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-    "Attention": _attention,
-    "QAttention": _attention,
-    "MultiHeadAttention": _attention,
-    "GroupQueryAttention": _attention,
-    "DecoderMaskedMultiHeadAttention": _attention,
-}
+    return int(tensor.numpy().reshape(-1)[0])

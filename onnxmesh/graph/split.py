@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def split(
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside `out`, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        profile = GraphCosts.from_json(prepare(str(model), work, level.value))
+        profile = GraphCosts.from_json(json.loads(prepare(str(model), work, level.value))["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(profile, cluster, Demand(num_stages=num_stages, share=True))
         cut_prepared(work, plan.cuts)

@@ -15,11 +15,19 @@ from onnxmesh.graph.element_types import datatype_of_runtime_type
 from onnxmesh.graph.runtime_errors import readable
 from onnxmesh.graph.session import CPU, session_options
 from onnxmesh.graph.source import load_structure
+from onnxmesh.planning.input_shapes import Dim
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.tensors.datatype import Datatype
 
-Dim = int | str | None
-"""A dimension: a figure, a symbol that means the same figure wherever it stands, or unknown."""
+__all__ = [
+    "Dim",
+    "ValueType",
+    "declared_dims",
+    "infer_shapes_at",
+    "infer_types",
+    "types_from_json",
+    "types_to_json",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def infer_types(model_path: Path, names: Iterable[str]) -> dict[str, ValueType]:
 
 
 def infer_shapes_at(
-    model_path: Path, names: Iterable[str], dims: Mapping[str, int]
+    model_path: Path, names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of those values whose shape follows from one shape of the inputs.
 
@@ -92,27 +100,56 @@ def infer_shapes_at(
     Args:
         model_path: As `infer_types`.
         names: As `infer_types`.
-        dims: Figures for symbolic dimensions; those without are taken as 1.
+        shapes: A shape for each input.
 
     Returns:
-        Shapes by name; empty if the model does not take these dimensions.
+        Shapes by name, those of values in subgraphs too as far as ONNX's own inference knows them; empty if the
+        model does not take these shapes.
     """
     model = load_structure(model_path)
     defaults = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        if value.name not in defaults:
-            for dim in value.type.tensor_type.shape.dim:
-                if not dim.HasField("dim_value") or dim.dim_value < 0:
-                    dim.dim_value = dims.get(dim.dim_param, 1)
+        if value.name not in defaults and value.name in shapes:
+            _fix(value, shapes[value.name])
+    inner = _inner_shapes(model)
     try:
         session = _probe(model, model_path, names, OptimisationLevel.BASIC)
     except InvalidModel:
-        return {}
-    return {
+        return inner
+    return inner | {
         argument.name: tuple(argument.shape)
         for argument in [*session.get_inputs(), *session.get_outputs()]
         if argument.shape and all(isinstance(dim, int) and dim >= 0 for dim in argument.shape)
     }
+
+
+def _fix(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    declared = value.type.tensor_type.shape
+    del declared.dim[:]
+    for size in shape:
+        declared.dim.add().dim_value = size
+
+
+def _inner_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes within subgraphs, which ONNX Runtime does not tell."""
+    if not any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return {}
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # noqa: BLE001 # estimates only: without it those shapes stay unknown
+        return {}
+    found: dict[str, tuple[int, ...]] = {}
+    graphs = [inferred.graph]
+    while graphs:
+        graph = graphs.pop()
+        graphs += [
+            attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")
+        ]
+        for value in [*graph.value_info, *graph.input, *graph.output]:
+            dims = declared_dims(value)
+            if dims is not None and all(isinstance(dim, int) and dim >= 0 for dim in dims):
+                found[value.name] = tuple(dim for dim in dims if isinstance(dim, int))
+    return found
 
 
 def _probe(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 PICOSECONDS = 1_000_000_000_000
 """In a second. Planners add whole picoseconds, so that sums are exact whatever their order."""
@@ -37,3 +39,20 @@ class DeviceSpeed:
         """Returns the estimated time of one node, in whole picoseconds."""
         seconds = max(flops / self.flops_per_s, bytes_moved / self.bytes_per_s) + self.node_overhead_s
         return round(seconds * PICOSECONDS)
+
+    def to_plain(self) -> dict[str, float]:
+        """Returns the figures as plain values for JSON."""
+        return {
+            "flops_per_s": self.flops_per_s,
+            "bytes_per_s": self.bytes_per_s,
+            "node_overhead_s": self.node_overhead_s,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> DeviceSpeed:
+        """Reads what `to_plain` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: The value has another form.
+        """
+        return cls(float(plain["flops_per_s"]), float(plain["bytes_per_s"]), float(plain["node_overhead_s"]))

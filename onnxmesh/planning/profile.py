@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnxmesh.errors import CorruptData
+from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.ids import Digest
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.device_speed import DeviceSpeed
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 
@@ -37,12 +38,39 @@ class Profile:
         level: What ONNX Runtime did to the graph before its nodes were put in a row.
         shapes: Shape of each input.
         devices: By kind of device.
+        mode: How the graph is cut. In portable mode times are those of the fused graph, told as the row's.
     """
 
     source_digest: Digest
     level: OptimisationLevel
     shapes: Mapping[str, tuple[int, ...]]
     devices: Mapping[str, DeviceTimes]
+    mode: CutMode = CutMode.EXACT
+
+    def check(
+        self,
+        digest: Digest,
+        level: OptimisationLevel,
+        shapes: Mapping[str, tuple[int, ...]],
+        mode: CutMode = CutMode.EXACT,
+    ) -> None:
+        """Checks that the profile is of that model, cut in that way, at those shapes.
+
+        Raises:
+            InvalidRequest: It is not; the message names both (INVALID_ARGUMENT).
+        """
+        if self.source_digest != digest:
+            raise InvalidRequest(
+                f"the profile is of another model: it is of {self.source_digest}, this model is {digest}"
+            )
+        if self.mode is not mode:
+            raise InvalidRequest(f"the profile is of mode {self.mode.value}, wanted is {mode.value}")
+        if self.level is not level:
+            raise InvalidRequest(
+                f"the profile is of optimisation {self.level.value}, wanted is {level.value}"
+            )
+        if dict(self.shapes) != dict(shapes):
+            raise InvalidRequest(f"the profile is at {_shown(self.shapes)}, wanted is {_shown(shapes)}")
 
     def to_json(self) -> str:
         """Returns the profile as JSON."""
@@ -50,14 +78,10 @@ class Profile:
             "format": _FORMAT,
             "source_digest": self.source_digest,
             "optimisation": self.level.value,
+            "mode": self.mode.value,
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "devices": {
-                name: {
-                    "flops_per_s": times.speed.flops_per_s,
-                    "bytes_per_s": times.speed.bytes_per_s,
-                    "node_overhead_s": times.speed.node_overhead_s,
-                    "node_s": list(times.node_s),
-                }
+                name: times.speed.to_plain() | {"node_s": list(times.node_s)}
                 for name, times in self.devices.items()
             },
         }
@@ -89,12 +113,13 @@ class Profile:
             devices={
                 str(name): DeviceTimes(
                     tuple(map(float, times["node_s"])),
-                    DeviceSpeed(
-                        float(times["flops_per_s"]),
-                        float(times["bytes_per_s"]),
-                        float(times["node_overhead_s"]),
-                    ),
+                    DeviceSpeed.from_plain(times),
                 )
                 for name, times in plain["devices"].items()
             },
+            mode=CutMode(plain["mode"]),
         )
+
+
+def _shown(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnxruntime
 
+from onnxmesh.device.gpu import CUDA, Gpu, find_gpu
+from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.resources import cores, memory_bytes
 from onnxmesh.graph.session import CPU
-from services.worker.cpu_class import cpu_class, cpu_flags
-from services.worker.gpu import CUDA, Gpu, find_gpu
-from services.worker.resources import cores, memory_bytes
-
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +67,8 @@ def find_hardware(device: str) -> Hardware:
     Raises:
         Unsatisfiable: `cuda` is wanted and cannot be had (FAILED_PRECONDITION).
     """
-    try:
-        flags = cpu_flags(_CPUINFO.read_text())
-    except OSError:
-        flags = frozenset()
     return Hardware(
-        cpu_class=cpu_class(platform.machine(), flags),
+        cpu_class=this_cpu_class(),
         cores=cores(),
         memory_bytes=memory_bytes(),
         gpu=find_gpu(device),

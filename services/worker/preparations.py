@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -106,7 +107,7 @@ class Preparations:
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
             text = await self._workshop.prepare(str(source / file.path), str(folder / "work"), optimisation)
             await in_thread(shutil.rmtree, source, ignore_errors=True)
-            profile = GraphCosts.from_json(text)
+            profile = GraphCosts.from_json(json.loads(text)["costs"])
         except BaseException:
             await in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise

@@ -11,6 +11,7 @@ from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.optimise import optimise
 from onnxmesh.ids import Digest
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.tensor_spec import TensorSpec
 from tests.zoo import ZOO
@@ -43,7 +44,7 @@ def test_a_dense_layer_is_two_operations_for_each_weight(tmp_path):
     assert product.weights == (0,)
     assert negation.flops == 8
     assert one.boundaries[0].num_bytes == 16
-    ten = profile_of(tmp_path, made, dims={"N": 10})
+    ten = profile_of(tmp_path, made, shapes=InputShapes(10))
     assert ten.nodes[0].flops == 10 * product.flops
     assert ten.boundaries[0].num_bytes == 160
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,8 @@ def child():
 def test_a_child_prepares_and_cuts(child, tmp_path):
     """Strings in, strings out; the partitions lie under the work folder with their plan."""
     source, work = ZOO["branching_cnn"].build(tmp_path), tmp_path / "work"
-    profile = GraphCosts.from_json(child.submit(prepare, str(source), str(work), "extended").result())
+    answer = json.loads(child.submit(prepare, str(source), str(work), "extended").result())
+    profile = GraphCosts.from_json(answer["costs"])
     cuts = list(profile.legal_cuts[:2])
     partitions = partitions_from_json(child.submit(cut_prepared, str(work), cuts).result())
     assert [partition.end for partition in partitions[:-1]] == cuts

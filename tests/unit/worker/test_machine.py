@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from onnxmesh.device import resources
+from onnxmesh.device.cpu_class import cpu_class, cpu_flags
+from onnxmesh.device.gpu import Gpu, parse_gpu
 from onnxmesh.errors import Conflict
-from services.worker import resources
 from services.worker.cache_folder import cache_folder
-from services.worker.cpu_class import cpu_class, cpu_flags
-from services.worker.gpu import Gpu, parse_gpu
 
 AVX512 = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"
 

@@ -1,0 +1,41 @@
+"""What a node's attributes say, with the default where one is missing."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+
+def integer(node: ir.Node, name: str, default: int) -> int:
+    """Returns an integer attribute."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None or attribute.type != ir.AttributeType.INT else attribute.as_int()
+
+
+def integers(node: ir.Node, name: str) -> tuple[int, ...]:
+    """Returns a list of integers; empty where it is missing."""
+    attribute = node.attributes.get(name)
+    return () if attribute is None or attribute.type != ir.AttributeType.INTS else tuple(attribute.as_ints())
+
+
+def text(node: ir.Node, name: str) -> str:
+    """Returns a string attribute; empty where it is missing."""
+    attribute = node.attributes.get(name)
+    return (
+        "" if attribute is None or attribute.type != ir.AttributeType.STRING else str(attribute.as_string())
+    )
+
+
+def subgraphs(node: ir.Node) -> list[ir.Graph]:
+    """Returns the bodies of a control flow operator; none for others."""
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            found.extend(attribute.as_graphs())
+    return found
+
+
+def operand(node: ir.Node, index: int) -> ir.Value | None:
+    """Returns an input by its position; None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
