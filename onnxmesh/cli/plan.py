@@ -131,17 +131,15 @@ def plan(
 
 
 def _report(wish: _Wish) -> PlanReport:
-    from onnxmesh.cli.planned_model import costs_of  # noqa: PLC0415 - not in the base install
+    from onnxmesh.cli.planned_model import costs_of, shapes_of  # noqa: PLC0415 - not in the base install
     from onnxmesh.graph.source import source_digest  # noqa: PLC0415 - not in the base install
 
     cluster = _cluster(wish)
     found = find_profile(wish.model, wish.profile)
-    if found is not None:
-        found.check_model(source_digest(wish.model), wish.level)
     costs = costs_of(wish.model, wish.level, wish.mode, wish.shapes)
-    shapes = wish.shapes.of(costs.signature.inputs)
     if found is not None:
-        found.check_shapes(shapes)
+        at = shapes_of(wish.model, costs, wish.shapes)
+        found.check(source_digest(wish.model), wish.level, at, wish.mode)
     profile = None if found is None else found.profile
     made = make_plan(costs, cluster, wish.demand, profile)
     return PlanReport(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cluster import Cluster
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.profile import Profile
-
-_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,34 +26,22 @@ class FoundProfile:
     path: Path
     profile: Profile
 
-    def check_model(self, digest: Digest, level: OptimisationLevel) -> None:
-        """Checks that it is of this model at this level.
+    def check(
+        self, digest: Digest, level: OptimisationLevel, shapes: Mapping[str, tuple[int, ...]], mode: CutMode
+    ) -> None:
+        """Checks that it is of this model, cut in this way, at these shapes.
 
         Raises:
-            InvalidRequest: It is of another; the message names both (INVALID_ARGUMENT).
+            InvalidRequest: It is of something else; the message names both (INVALID_ARGUMENT).
         """
-        if self.profile.source_digest != digest:
+        # Portable mode has no level: nothing is optimised before the cut.
+        wanted = OptimisationLevel.NONE if mode is CutMode.PORTABLE else level
+        try:
+            self.profile.check(digest, wanted, shapes, mode)
+        except InvalidRequest as error:
             raise InvalidRequest(
-                f"profile '{self.path}' is of a model with digest {self.profile.source_digest[:_SHOWN]}…, "
-                f"not of this one with digest {digest[:_SHOWN]}…: run `onnxmesh profile` again"
-            )
-        if self.profile.level is not level:
-            raise InvalidRequest(
-                f"profile '{self.path}' was measured at optimisation {self.profile.level.value}, not at {level.value}: "
-                f"plan with --optimisation {self.profile.level.value}, or run `onnxmesh profile` again"
-            )
-
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Checks that it was measured at these shapes.
-
-        Raises:
-            InvalidRequest: It was at others; the message names both (INVALID_ARGUMENT).
-        """
-        if dict(self.profile.shapes) != dict(shapes):
-            raise InvalidRequest(
-                f"profile '{self.path}' was measured at {_typed(self.profile.shapes)}, not at "
-                f"{_typed(shapes)}: plan with those shapes, or run `onnxmesh profile` again"
-            )
+                f"'{self.path}': {error.message}: measure again with `onnxmesh profile`, or plan with the same options"
+            ) from error
 
 
 def profile_beside(model: Path) -> Path:
@@ -110,9 +97,3 @@ def times_text(sources: Mapping[str, tuple[str, str]]) -> str:
         return f"scaled from those measured on '{next(device for _, device in sources.values())}'"
     scaled = ", ".join(f"'{kind}'" for kind, (source, _) in sources.items() if source == "scaled")
     return f"measured, and scaled from those for {scaled}"
-
-
-def _typed(shapes: Mapping[str, Sequence[int]]) -> str:
-    """Shapes as they are typed: `image=1x3x224x224, threshold=scalar`."""
-    typed = (f"{name}={'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())
-    return ", ".join(typed) or "no inputs"

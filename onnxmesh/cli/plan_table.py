@@ -18,9 +18,9 @@ def plan_table(report: PlanReport) -> Table:
     """One row for each stage; the slowest is marked."""
     plan = report.plan
     title = f"{escape(report.model)} planned for {plan.objective.value}, {report.mode.value} mode"
-    table = Table("stage", title=title, caption=escape(plan.why))
+    table = Table("stage", title=title)
     table.add_column("devices", overflow="fold")
-    for column in ("nodes", "weights", "peak memory", "computes", "sends", "for", "period", "share"):
+    for column in ("nodes", "weights", "peak memory", "computes", "sends", "period", "share"):
         table.add_column(column, justify="right", no_wrap=column != "peak memory")
     total_s = sum(stage.compute_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
@@ -32,8 +32,9 @@ def plan_table(report: PlanReport) -> Table:
             bytes_text(stage.weight_bytes),
             _memory(report, stage),
             time_text(stage.compute_s),
-            bytes_text(stage.boundary_bytes) if stage.boundary_bytes else "",
-            time_text(stage.transfer_s) if stage.transfer_s else "",
+            f"{bytes_text(stage.boundary_bytes)} in {time_text(stage.transfer_s)}"
+            if stage.transfer_s
+            else "",
             time_text(stage.period_s),
             f"{stage.compute_s / total_s:.0%}",
             style="bold" if slowest else "",
@@ -44,6 +45,7 @@ def plan_table(report: PlanReport) -> Table:
 def plan_sentences(report: PlanReport) -> Iterator[str]:
     """Says what the plan promises, what limits it and where the figures come from."""
     plan, whole = report.plan, report.plan.whole
+    yield plan.why
     on_one = f"the whole model on one '{whole.kind}'"
     if not whole.fits:
         on_one += f" (which has not the {bytes_text(whole.peak_bytes)} for it)"

@@ -120,8 +120,8 @@ def _stage_box(facts: PlanFacts, index: int, rect: Rect) -> StageBox:
     colours = [kind_colour(kinds.index(name)) for name, _ in stage.devices]
     slowest = index == facts.plan.bottleneck and len(facts.plan.stages) > 1
     shapes: list[Shape] = [
-        Panel(rect, PAPER, radius=5),
-        Panel(rect, colours[0], opacity=0.13, radius=5),
+        Panel(rect, PAPER, radius=3),
+        Panel(rect, colours[0], opacity=0.13, radius=3),
     ]
     x = rect.x
     for (_, count), colour in zip(stage.devices, colours, strict=True):
@@ -130,7 +130,7 @@ def _stage_box(facts: PlanFacts, index: int, rect: Rect) -> StageBox:
         x += part
     shapes.append(
         Panel(
-            rect, stroke=BOTTLENECK if slowest else colours[0], stroke_width=2.6 if slowest else 1.3, radius=5
+            rect, stroke=BOTTLENECK if slowest else colours[0], stroke_width=2.6 if slowest else 1.3, radius=3
         )
     )
     inner = rect.width - 2 * _PAD
