@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxmesh import __version__
-from onnxmesh.cli import cut, deployments, infer, plan, status, up
+from onnxmesh.cli import cut, deployments, infer, plan, profile, status, up
 
 _HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
 
@@ -37,6 +37,7 @@ app.command()(deployments.undeploy)
 app.command()(status.status)
 app.command()(infer.infer)
 app.command()(plan.plan)
+app.command()(profile.profile)
 app.command()(cut.split)
 app.command()(cut.verify)
 

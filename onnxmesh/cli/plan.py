@@ -42,6 +42,7 @@ class _Wish:
     demand: Demand
     shapes: InputShapes
     profile: Path | None
+    estimate: bool
     level: OptimisationLevel
     mode: CutMode
 
@@ -79,6 +80,9 @@ def plan(
             help="Measured times; default: MODEL.profile.json beside the model, where it is there.",
         ),
     ] = None,
+    no_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Estimate all times, whatever was measured.")
+    ] = False,
     optimisation: Annotated[
         str,
         typer.Option(
@@ -114,7 +118,11 @@ def plan(
             choice("--optimisation", optimisation, OptimisationLevel),
             choice("--mode", mode, CutMode),
         )
-        wish = _Wish(model, devices, demand, parse_shapes(batch, shape or []), profile, level, how)
+        if no_profile and profile is not None:
+            raise InvalidRequest("--no-profile and --profile exclude each other")
+        wish = _Wish(
+            model, devices, demand, parse_shapes(batch, shape or []), profile, no_profile, level, how
+        )
         require_model(model)
         if svg is not None:
             require_writable("--svg", svg)
@@ -135,7 +143,7 @@ def _report(wish: _Wish) -> PlanReport:
     from onnxmesh.graph.source import source_digest  # noqa: PLC0415 - not in the base install
 
     cluster = _cluster(wish)
-    found = find_profile(wish.model, wish.profile)
+    found = None if wish.estimate else find_profile(wish.model, wish.profile)
     costs = costs_of(wish.model, wish.level, wish.mode, wish.shapes)
     if found is not None:
         at = shapes_of(wish.model, costs, wish.shapes)

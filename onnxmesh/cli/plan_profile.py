@@ -40,7 +40,7 @@ class FoundProfile:
             self.profile.check(digest, wanted, shapes, mode)
         except InvalidRequest as error:
             raise InvalidRequest(
-                f"'{self.path}': {error.message}: measure again with `onnxmesh profile`, or plan with the same options"
+                f"'{self.path}': {error.message}: measure again with `onnxmesh profile`, or plan with --no-profile"
             ) from error
 
 

@@ -50,8 +50,13 @@ def scratch_bytes(sizes: ValueSizes, node: ir.Node) -> int:
     return 0
 
 
-def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
-    """A picture with a column for each output element, so that the convolution is a matrix product."""
+def unfolded_bytes(sizes: ValueSizes, node: ir.Node) -> int:
+    """Returns the size of a convolution's picture with a column for each output element, all groups together.
+
+    So unfolded, the convolution is a matrix product. 0 for one that needs no unfolding, and for other operators.
+    """
+    if node.op_type not in _CONVOLUTIONS or node.domain == "com.microsoft.nchwc":
+        return 0
     at, element_bytes = _CONVOLUTIONS[node.op_type]
     weight, output = sizes.shape(operand(node, at)), sizes.shape(node.outputs[0])
     if not weight or not output or len(output) < 3 or len(weight) < 3:
@@ -59,9 +64,22 @@ def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
     strides = integers(node, "strides")
     if math.prod(weight[2:]) == 1 and set(strides) <= {1} and not any(integers(node, "pads")):
         return 0
-    filters, pixels = weight[0] // integer(node, "group", 1), math.prod(output[2:])
-    whole = element_bytes * math.prod(weight[1:]) * pixels
-    return whole if filters > pixels or element_bytes == 1 else min(whole, _SEGMENT_BYTES)
+    columns = output[0] * math.prod(output[2:])
+    return element_bytes * integer(node, "group", 1) * math.prod(weight[1:]) * columns
+
+
+def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
+    """What is unfolded at a time: one picture and group, and of that a segment where it is large."""
+    whole, output = unfolded_bytes(sizes, node), sizes.shape(node.outputs[0])
+    if not whole or not output:
+        return 0
+    at, element_bytes = _CONVOLUTIONS[node.op_type]
+    weight = sizes.shape(operand(node, at)) or (1,)
+    groups = integer(node, "group", 1)
+    one = whole // (max(1, output[0]) * groups)
+    return (
+        one if weight[0] // groups > math.prod(output[2:]) or element_bytes == 1 else min(one, _SEGMENT_BYTES)
+    )
 
 
 def _folded(sizes: ValueSizes, node: ir.Node) -> int:

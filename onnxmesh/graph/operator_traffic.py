@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxmesh.graph.kernel_scratch import unfolded_bytes
 from onnxmesh.graph.value_sizes import ValueSizes
 
 _ALIASES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
@@ -33,4 +34,5 @@ def bytes_moved(sizes: ValueSizes, node: ir.Node) -> int:
     if node.op_type in _PICK:
         where = [value for value in node.inputs[1:] if value is not None and not value.is_initializer()]
         return min(read, written + sum(map(sizes.num_bytes, where))) + written
-    return read + written
+    # What is unfolded is written and read once more.
+    return read + written + 2 * unfolded_bytes(sizes, node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnxmesh.errors import CorruptData, InvalidRequest
@@ -71,6 +71,16 @@ class Profile:
             )
         if dict(self.shapes) != dict(shapes):
             raise InvalidRequest(f"the profile is at {_shown(self.shapes)}, wanted is {_shown(shapes)}")
+
+    def joined(self, other: Profile) -> Profile:
+        """Returns the profile with another's devices added; of a device in both, the other's times are taken.
+
+        Raises:
+            InvalidRequest: The other is not of the same model, cut in the same way, at the same shapes
+                (INVALID_ARGUMENT).
+        """
+        self.check(other.source_digest, other.level, other.shapes, other.mode)
+        return replace(self, devices={**self.devices, **other.devices})
 
     def to_json(self) -> str:
         """Returns the profile as JSON."""

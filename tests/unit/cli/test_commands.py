@@ -15,7 +15,7 @@ from onnxmesh.client import RouteTrace
 from onnxmesh.errors import CorruptData
 from tests.zoo import ZOO
 
-COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "plan", "split", "verify"]
+COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "plan", "profile", "split", "verify"]
 
 
 def run(*arguments):

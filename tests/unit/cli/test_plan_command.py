@@ -156,6 +156,7 @@ def test_examples_plan_a_model(model, name, objective):
         (["--devices", "none.yaml"], "--devices: cannot read 'none.yaml'"),
         (["--devices", "."], "--devices: cannot read '.'"),
         (["--profile", "none.json"], "--profile: cannot read 'none.json'"),
+        (["--profile", "x.json", "--no-profile"], "--no-profile and --profile exclude each other"),
         (["--svg", "nowhere/plan.svg"], "--svg: there is no folder 'nowhere'"),
         (["--svg", "."], "--svg: '.' is a folder"),
     ],
@@ -212,6 +213,9 @@ def test_a_profile_of_something_else_is_refused(model, tmp_path, changes, words)
     done = run(model, "--profile", path)
     assert (done.exit_code, done.stdout) == (2, ""), done.stderr
     assert words in done.stderr
+    profile_beside(model).write_text(path.read_text())
+    assert run(model).exit_code == 2
+    assert "times are estimated" in run(model, "--no-profile").stdout
 
 
 def test_what_is_no_profile_is_named(model, tmp_path):
