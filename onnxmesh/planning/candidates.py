@@ -69,7 +69,8 @@ def find_candidates(chain: Chain, demand: Demand, budget: int = BUDGET) -> Candi
         finished = candidate if exact else recut(chain, candidate, latency=latency)
         _keep(chain, best, finished, latency=latency)
     if demand.replicas is None and chain.slots == 1:
-        for candidate in list(best.values()):
+        searched = 0 if narrowing is None else narrowing.num_layers
+        for candidate in [one for k, one in best.items() if k <= searched]:
             filled = with_spares(chain, candidate, latency=latency)
             if filled != candidate:
                 _keep(chain, best, recut(chain, filled, latency=latency), latency=latency)

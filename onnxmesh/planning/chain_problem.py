@@ -62,7 +62,8 @@ class ChainProblem:
         """
         high = known
         if high is None:
-            high = max(int(stage.prefix[:, -1].max() + stage.transfer.max()) for stage in self.stages)
+            # Mixed devices take at least one unit, however little there is to do.
+            high = 1 + max(int(stage.prefix[:, -1].max() + stage.transfer.max()) for stage in self.stages)
         best = self.cut_within(high)
         if best is None:
             return None

@@ -49,10 +49,11 @@ def check_counts(costs: GraphCosts, cluster: Cluster, demand: Demand) -> None:
         )
     least = (replicas or 1) if demand.share else (replicas or 1) * (stages or 1)
     if least > devices:
-        what = "each stage" if demand.share or stages is None else plural(stages, "stage")
+        several = not demand.share and stages is not None and stages > 1
+        what = f"{stages} stages" if several else "each stage"
         each = f" in {plural(replicas, 'replica')}" if replicas is not None and replicas > 1 else ""
         raise InvalidPlan(
-            f"{what}{each} needs {plural(least, 'device')}; there {_are(devices)}: "
+            f"{what}{each} need{'' if several else 's'} {plural(least, 'device')}; there {_are(devices)}: "
             f"{_few(least - devices)} more would do"
         )
 

@@ -41,7 +41,8 @@ def make_plan(
 
     Then the number of stages, if it is not given: for throughput the fewest whose period is within 10 % of the
     best that any number reaches, because every stage adds latency; for latency the best. Last, for
-    throughput, of all cuts within 2 % of the best, one that sends the fewest bytes (see `thin_cuts`).
+    throughput, of all cuts within 2 % of the best, one that sends the fewest bytes (see `thin_cuts`). Where the
+    search was not exact, neither is taken so far that the best uniform cut would be faster.
 
     With `demand.share`, where stages and replicas are more than devices, each device counts as several slots of equal
     parts of its time and memory. The same arguments give the same plan.
@@ -69,15 +70,15 @@ def make_plan(
         chosen = min(candidates.best.values(), key=lambda one: score(chain, one, latency=True))
     else:
         periods = {k: one.period(chain) for k, one in candidates.best.items()}
-        uniform = min((one.period(chain) for one in candidates.uniform.values()), default=None)
+        # Where the best is known, being a little slower is a choice; where it is not, it must not be a mistake.
+        known = [] if candidates.exact else candidates.uniform.values()
+        uniform = min((one.period(chain) for one in known), default=None)
         best = min(periods.values())
         limit = best * (100 + _WORTHWHILE_PERCENT) // 100
         if uniform is not None:
             limit = min(limit, max(best, uniform))
         number = min(k for k, period in periods.items() if period <= limit)
-        chosen = candidates.best[number]
-        at_most = 2 * periods[number] if uniform is None else uniform
-        chosen = with_thin_cuts(costs, chain, chosen, at_most)
+        chosen = with_thin_cuts(costs, chain, candidates.best[number], at_most=uniform)
     plan = finished_plan(costs, cluster, chain, chosen, demand.objective, "")
     return finished_plan(
         costs, cluster, chain, chosen, demand.objective, _why(demand, candidates, chain, chosen, plan)

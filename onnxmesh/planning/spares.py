@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onnxmesh.planning.assignment import Assignment
-from onnxmesh.planning.chain import Chain
+from onnxmesh.planning.chain import Chain, Holder
 
 _STEPS = 64
 """A kind is given out in at most about so many steps, however many devices it has."""
@@ -23,35 +23,44 @@ def with_spares(chain: Chain, assignment: Assignment, *, latency: bool) -> Assig
         assignment: What is to be relieved.
         latency: Whether one request alone must not become slower.
     """
-    step = [max(1, count // _STEPS) for count in assignment.spare(chain.counts)]
-    while (relieved := _step(chain, assignment, step, latency=latency)) is not None:
-        assignment = relieved
-    return assignment
-
-
-def _step(chain: Chain, assignment: Assignment, step: list[int], *, latency: bool) -> Assignment | None:
     spare = assignment.spare(chain.counts)
-    if not any(spare):
-        return None
-    periods = assignment.periods(chain)
-    now = sorted(periods, reverse=True)
-    alone = assignment.latency(chain)
+    step = [max(1, count // _STEPS) for count in spare]
     ranges = assignment.ranges(chain)
-    for stage in sorted(range(len(periods)), key=lambda stage: -periods[stage]):
+    holders = list(assignment.holders)
+    periods = assignment.periods(chain)
+
+    def offer(stage: int, kind: int) -> tuple[list[int], list[Holder], list[int]] | None:
+        """Returns the outcome of a step: periods from the slowest, holders, periods; None if it is no good."""
         start, end = ranges[stage]
-        best = None
-        for kind in range(chain.num_kinds):
-            count = min(spare[kind], step[kind])
-            if count == 0 or start < chain.first_start[kind, end]:
-                continue
-            devices = dict(assignment.holders[stage])
-            devices[kind] = devices.get(kind, 0) + count
-            holders = list(assignment.holders)
-            holders[stage] = tuple(sorted(devices.items()))
-            candidate = replace(assignment, holders=tuple(holders))
-            then = sorted(candidate.periods(chain), reverse=True)
-            if then < now and not (latency and candidate.latency(chain) > alone):
-                best = min(best or (then, kind, candidate), (then, kind, candidate), key=lambda one: one[:2])
-        if best is not None:
-            return best[2]
-    return None
+        if spare[kind] == 0 or start < chain.first_start[kind, end]:
+            return None
+        devices = dict(holders[stage])
+        devices[kind] = devices.get(kind, 0) + min(spare[kind], step[kind])
+        changed = list(holders)
+        changed[stage] = tuple(sorted(devices.items()))
+        then = list(periods)
+        for near in range(max(0, stage - 1), stage + 1):
+            following = changed[near + 1] if near + 1 < len(changed) else None
+            then[near] = int(chain.stage(changed[near], following).period(*ranges[near]))
+        order = sorted(then, reverse=True)
+        if order >= sorted(periods, reverse=True):
+            return None
+        if latency and _latency(chain, assignment, changed) > _latency(chain, assignment, holders):
+            return None
+        return order, changed, then
+
+    while any(spare):
+        offers = (
+            min((made for kind in range(chain.num_kinds) if (made := offer(stage, kind))), default=None)
+            for stage in sorted(range(len(periods)), key=lambda stage: -periods[stage])
+        )
+        best = next((made for made in offers if made is not None), None)
+        if best is None:
+            break
+        _, holders, periods = best
+        spare = replace(assignment, holders=tuple(holders)).spare(chain.counts)
+    return replace(assignment, holders=tuple(holders))
+
+
+def _latency(chain: Chain, assignment: Assignment, holders: list[Holder]) -> int:
+    return replace(assignment, holders=tuple(holders)).latency(chain)

@@ -18,7 +18,7 @@ _STEPS = 64
 """To how fine a part of the slack the fastest of the thinnest cuts is found."""
 
 
-def with_thin_cuts(costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int) -> Assignment:
+def with_thin_cuts(costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int | None) -> Assignment:
     """Returns the assignment with the cheapest cuts within 2 % of its period, and the fastest of those.
 
     Cheap is what sends the fewest bytes, a copied byte of a weight that several stages read counted as a
@@ -28,7 +28,7 @@ def with_thin_cuts(costs: GraphCosts, chain: Chain, assignment: Assignment, at_m
         costs: The graph.
         chain: What it is in numbers.
         assignment: The fastest known.
-        at_most: A period that must not be exceeded if the assignment keeps it.
+        at_most: A period that must not be exceeded if the assignment keeps it; None: there is none.
     """
     if assignment.num_stages == 1:
         return assignment
@@ -36,7 +36,9 @@ def with_thin_cuts(costs: GraphCosts, chain: Chain, assignment: Assignment, at_m
     shared = SharedWeights(blocks_memory(costs, positions)[0], costs.weights)
     problem = ChainProblem(chain.stages(assignment.holders))
     fastest = assignment.period(chain)
-    slack = min(fastest * _SLACK_PERCENT // 100, max(0, at_most - fastest))
+    slack = fastest * _SLACK_PERCENT // 100
+    if at_most is not None:
+        slack = min(slack, max(0, at_most - fastest))
 
     def cheapest(step: int) -> tuple[int, tuple[int, ...]]:
         found = problem.fewest_bytes(fastest + slack * step // _STEPS, chain.crossing * _AMORTISATION, shared)

@@ -1,79 +1,124 @@
-"""The solver against brute force."""
+"""The solver for known holders against brute force."""
 
 from __future__ import annotations
 
 from itertools import combinations, pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.planning.chain_problem import ChainProblem
+from onnxmesh.planning.int_array import NEVER
+from onnxmesh.planning.range_minimum import RangeMinimum
+from onnxmesh.planning.shared_weights import SharedWeights
+from onnxmesh.planning.stage_costs import StageCosts
+
+
+def rows(draw, num_rows, length, most=30):
+    row = st.lists(st.integers(0, most), min_size=length, max_size=length)
+    return np.array([draw(row) for _ in range(num_rows)], np.int64).reshape(num_rows, length)
 
 
 @st.composite
-def problems(draw):
-    m = draw(st.integers(1, 8))
-    figures = st.integers(0, 30)
-    num_weights = draw(st.integers(0, 5))
-    weights = st.lists(st.integers(0, num_weights - 1), max_size=3) if num_weights else st.just([])
-    return ChainProblem(
-        cost=draw(st.lists(figures, min_size=m, max_size=m)),
-        transfer=[0, *draw(st.lists(figures, min_size=m - 1, max_size=m - 1)), 0],
-        num_bytes=[0, *draw(st.lists(figures, min_size=m - 1, max_size=m - 1)), 0],
-        weights=draw(st.lists(weights, min_size=m, max_size=m)),
-        weight_bytes=draw(st.lists(st.integers(0, 10), min_size=num_weights, max_size=num_weights)),
-        memory_bytes=draw(st.one_of(st.none(), st.integers(0, 40))),
+def stages(draw, num_blocks, mixed):
+    num_kinds = draw(st.integers(1, 3)) if mixed else 1
+    prefix = np.concatenate((np.zeros((num_kinds, 1), np.int64), rows(draw, num_kinds, num_blocks)), axis=1)
+    transfer = rows(draw, num_kinds, num_blocks + 1)
+    transfer[:, [0, -1]] = 0
+    starts = sorted(draw(st.lists(st.integers(0, 3), min_size=num_blocks + 1, max_size=num_blocks + 1)))
+    return StageCosts(
+        prefix=prefix.cumsum(axis=1),
+        transfer=transfer,
+        counts=tuple(draw(st.lists(st.integers(1, 3), min_size=num_kinds, max_size=num_kinds))),
+        first_start=np.minimum(starts, np.arange(num_blocks + 1)),
     )
 
 
-def fits(problem, cuts):
-    def held(start, end):
-        used = {weight for block in problem.weights[start:end] for weight in block}
-        return sum(problem.weight_bytes[weight] for weight in used)
-
-    stages = pairwise([0, *cuts, problem.num_blocks])
-    return problem.memory_bytes is None or all(held(*stage) <= problem.memory_bytes for stage in stages)
+@st.composite
+def problems(draw, mixed=True):
+    num_blocks = draw(st.integers(1, 7))
+    num_stages = draw(st.integers(1, num_blocks))
+    return ChainProblem([draw(stages(num_blocks, mixed)) for _ in range(num_stages)])
 
 
-def slowest(problem, cuts):
-    return max(problem.stage_cost(*stage) for stage in pairwise([0, *cuts, problem.num_blocks]))
+def all_cuts(problem):
+    """Every cut that fits."""
+    for cuts in combinations(range(1, problem.num_blocks), len(problem.stages) - 1):
+        ranges = list(pairwise((0, *cuts, problem.num_blocks)))
+        if all(a >= stage.first_start[b] for stage, (a, b) in zip(problem.stages, ranges, strict=True)):
+            yield cuts, ranges
 
 
-def all_cuts(problem, num_stages):
-    every = combinations(range(1, problem.num_blocks), num_stages - 1)
-    return [cuts for cuts in every if fits(problem, cuts)]
+def slowest(problem, ranges):
+    return max(int(stage.period(*where)) for stage, where in zip(problem.stages, ranges, strict=True))
 
 
-@given(problems(), st.data())
-def test_the_least_bound_is_brute_forces(problem, data):
-    """The slowest stage is as fast as the best of all cuts; None exactly if memory forbids every cut."""
-    num_stages = data.draw(st.integers(1, problem.num_blocks))
-    candidates = all_cuts(problem, num_stages)
-    expected = min((slowest(problem, cuts) for cuts in candidates), default=None)
-    assert problem.minimal_bound(num_stages) == expected
+@given(problems())
+def test_the_fastest_is_brute_forces(problem):
+    """The slowest stage is as fast as in the best of all cuts; None exactly if memory forbids every cut."""
+    expected = min((slowest(problem, ranges) for _, ranges in all_cuts(problem)), default=None)
+    found = problem.fastest()
+    assert (None if found is None else found[0]) == expected
+    if found is not None:
+        assert slowest(problem, dict(all_cuts(problem))[found[1]]) == expected
 
 
-@given(problems(), st.data())
-def test_the_fewest_bytes_are_brute_forces(problem, data):
-    """Under any bound, the bytes are the fewest of all cuts that keep it, and the cut given has them."""
-    num_stages = data.draw(st.integers(1, problem.num_blocks))
-    bound = data.draw(st.integers(0, 100))
-    candidates = [cuts for cuts in all_cuts(problem, num_stages) if slowest(problem, cuts) <= bound]
-    found = problem.fewest_bytes(num_stages, bound)
-    if not candidates:
-        assert found is None
-        return
-    assert found is not None
-    num_bytes, cuts = found
-    assert num_bytes == min(sum(problem.num_bytes[p] for p in cuts) for cuts in candidates)
-    assert num_bytes == sum(problem.num_bytes[p] for p in cuts)
-    assert cuts in candidates
+@given(problems(), st.integers(0, 100))
+def test_a_cut_within_a_bound_is_found_exactly_if_there_is_one(problem, bound):
+    """And the one that is found is within it."""
+    candidates = {cuts for cuts, ranges in all_cuts(problem) if slowest(problem, ranges) <= bound}
+    found = problem.cut_within(bound)
+    assert found in candidates if candidates else found is None
 
 
-@given(problems(), st.data())
-def test_feasible_is_what_the_bound_says(problem, data):
-    """A bound is feasible exactly from the least one upwards."""
-    num_stages = data.draw(st.integers(1, problem.num_blocks))
-    bound = data.draw(st.integers(0, 300))
-    least = problem.minimal_bound(num_stages)
-    assert problem.feasible(num_stages, bound) == (least is not None and least <= bound)
+@given(problems())
+def test_the_soonest_is_brute_forces(problem):
+    """The sum of delays is the least of all cuts."""
+    sums = {
+        cuts: sum(int(stage.delay(*where)) for stage, where in zip(problem.stages, ranges, strict=True))
+        for cuts, ranges in all_cuts(problem)
+    }
+    found = problem.soonest()
+    assert (None if found is None else found[0]) == min(sums.values(), default=None)
+    assert found is None or sums[found[1]] == found[0]
+
+
+@given(problems(), st.integers(0, 60), st.data())
+def test_the_fewest_bytes_are_brute_forces(problem, bound, data):
+    """Under any bound, bytes and copies of weights together are the fewest of all cuts, and the cut given has them."""
+    blocks = problem.num_blocks
+    num_bytes = np.array([0, *data.draw(st.lists(st.integers(0, 9), min_size=blocks, max_size=blocks))])
+    num_bytes[-1] = 0
+    uses = data.draw(st.lists(st.sets(st.integers(0, 2)), min_size=blocks, max_size=blocks))
+    sizes = [5, 1, 3]
+
+    def weight(cuts, ranges):
+        held = sum(sizes[w] for a, b in ranges for w in set().union(*uses[a:b]))
+        return sum(int(num_bytes[cut]) for cut in cuts) + held - sum(sizes[w] for w in set().union(*uses))
+
+    weights = {
+        cuts: weight(cuts, ranges)
+        for cuts, ranges in all_cuts(problem)
+        if slowest(problem, ranges) <= bound
+    }
+    found = problem.fewest_bytes(bound, num_bytes, SharedWeights([sorted(use) for use in uses], sizes))
+    assert (None if found is None else found[0]) == min(weights.values(), default=None)
+    assert found is None or weights[found[1]] == found[0]
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40), st.data())
+def test_the_minimum_of_a_range_is_the_minimum(values, data):
+    """Of every interval, empty ones too."""
+    place = st.integers(0, len(values))
+    pairs = data.draw(st.lists(st.tuples(place, place), min_size=1, max_size=9))
+    starts, ends = np.array(pairs, np.int64).T
+    expected = [min(values[start:end], default=NEVER) for start, end in pairs]
+    assert RangeMinimum(np.array(values, np.int64)).of(starts, ends).tolist() == expected
+
+
+def test_the_rates_of_mixed_devices_add_up():
+    """One device takes 2 units, the other 4: together 3 requests in 4 units, so 4/3, rounded up."""
+    costs = StageCosts(np.array([[0, 2000], [0, 4000]]), np.zeros((2, 2), np.int64), (1, 1), np.array([0, 0]))
+    assert int(costs.period(0, 1)) == 1334
+    assert int(costs.delay(0, 1)) == 4000

@@ -1,0 +1,139 @@
+"""What cannot be planned is refused with the limit that binds and by how much."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.errors import InvalidPlan
+from onnxmesh.ids import Digest
+from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.planning.plan import Demand
+from onnxmesh.planning.planner import make_plan, uniform_plan
+from onnxmesh.planning.profile import DeviceTimes, Profile
+from tests.fakes.planned_graphs import cluster, graph, kind
+
+GB = 10**9
+
+
+def refusal(costs, devices, demand=Demand(), profile=None):
+    with pytest.raises(InvalidPlan) as caught:
+        make_plan(costs, devices, demand, profile)
+    return str(caught.value)
+
+
+def heavy(*gigabytes):
+    """A row of nodes with a weight each."""
+    count = len(gigabytes)
+    return graph(
+        [1] * count,
+        weights=[(i,) for i in range(count)],
+        weight_bytes=tuple(round(size * GB) for size in gigabytes),
+    )
+
+
+def test_too_many_stages_say_how_many_are_possible():
+    """The message has both figures."""
+    two = cluster(kind(count=9))
+    assert (
+        refusal(graph([1] * 4, illegal={2}), two, Demand(num_stages=5))
+        == "model can be cut into at most 3 stages; 5 were asked for"
+    )
+    assert (
+        refusal(graph([1]), two, Demand(num_stages=2))
+        == "model can be cut into at most 1 stage; 2 were asked for"
+    )
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_stage_and_no_replica_are_no_plan(number):
+    """Zero and less are refused."""
+    assert "at least 1 stage" in refusal(graph([1, 1]), cluster(kind()), Demand(num_stages=number))
+    assert "at least 1 device" in refusal(graph([1, 1]), cluster(kind()), Demand(replicas=number))
+
+
+def test_too_few_devices_are_counted():
+    """Stages times replicas; with sharing, only the replicas of one stage need devices of their own."""
+    costs, three = graph([1] * 4), cluster(kind(count=3))
+    assert (
+        refusal(costs, three, Demand(num_stages=2, replicas=2))
+        == "2 stages in 2 replicas need 4 devices; there are 3: one more would do"
+    )
+    assert (
+        refusal(costs, cluster(kind()), Demand(num_stages=4))
+        == "4 stages need 4 devices; there is 1: three more would do"
+    )
+    assert (
+        refusal(costs, three, Demand(replicas=5))
+        == "each stage in 5 replicas needs 5 devices; there are 3: two more would do"
+    )
+    assert make_plan(costs, three, Demand(num_stages=2, replicas=2, share=True)).cuts == (2,)
+    assert "each stage in 4 replicas needs 4 devices" in refusal(
+        costs, three, Demand(num_stages=2, replicas=4, share=True)
+    )
+
+
+def test_a_part_that_fits_nowhere_is_named():
+    """With its size, the largest device, and where it is."""
+    boxes = cluster(kind("edge", memory=8 * GB), kind("phone", memory=2 * GB))
+    assert refusal(heavy(1, 9.1, 1), boxes) == (
+        "stage of 9.1 GB fits no device; the largest ('edge') has 8.0 GB: "
+        "nodes 1 to 1, from 'n1' on, cannot be cut apart"
+    )
+
+
+def test_too_little_memory_in_all_says_what_would_do():
+    """Twenty gigabytes need five devices of four; there are three."""
+    boxes = cluster(kind("edge", count=3, memory=4 * GB))
+    message = refusal(heavy(*[4] * 5), boxes)
+    assert "20.0 GB of weights" in message
+    assert "3 devices with 12.0 GB together" in message
+    assert message.endswith("two more devices of kind 'edge' would do")
+
+
+def test_the_cheapest_way_out_is_named():
+    """One large device rather than several small ones."""
+    boxes = cluster(kind("edge", memory=4 * GB), kind("server", memory=12 * GB))
+    assert refusal(heavy(*[4] * 6), boxes).endswith("one more device of kind 'server' would do")
+
+
+def test_more_stages_may_be_what_is_missing():
+    """Asked for two stages where three would fit."""
+    boxes = cluster(kind("edge", count=4, memory=4 * GB))
+    message = refusal(heavy(3, 3, 3), boxes, Demand(num_stages=2))
+    assert message.startswith("2 stages with 9.0 GB of weights")
+    assert message.endswith("do not fit 4 devices with 16.0 GB together; 3 stages would fit")
+
+
+def test_a_shared_device_has_a_part_of_its_memory():
+    """Two stages on one device of 8 GB have 4 GB each."""
+    message = refusal(heavy(5, 5), cluster(kind("edge", memory=8 * GB)), Demand(num_stages=2, share=True))
+    assert message.startswith("stage of 5.0 GB fits no device; the largest ('edge') has 4.0 GB")
+    assert "is to hold 2 stages" in message
+
+
+def test_working_memory_counts():
+    """Weights fit, the scratch of one node does not."""
+    costs = graph([1, 1], weights=[(0,), ()], weight_bytes=(GB,), working=[0, 9 * GB])
+    assert "stage of 9.0 GB fits no device" in refusal(costs, cluster(kind(memory=8 * GB)))
+
+
+def test_a_profile_of_another_graph_is_refused():
+    """Both numbers of nodes are in the message."""
+    other = Profile(
+        Digest("0" * 64),
+        OptimisationLevel.ALL,
+        {},
+        {"box": DeviceTimes((1.0, 2.0, 3.0), DeviceSpeed())},
+    )
+    message = refusal(graph([1, 1]), cluster(kind()), profile=other)
+    assert "3 nodes" in message
+    assert "2" in message
+
+
+def test_a_uniform_cut_that_does_not_fit_is_refused():
+    """Nine of ten gigabytes are in the first half."""
+    costs = heavy(3, 6, 0.5, 0.5)
+    with pytest.raises(InvalidPlan, match="uniform cut into 2 stages does not fit"):
+        uniform_plan(costs, cluster(kind(count=2, memory=8 * GB)), 2)
+    assert make_plan(costs, cluster(kind(count=2, memory=8 * GB)), Demand(num_stages=2)).cuts == (1,)
