@@ -16,7 +16,6 @@ from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.plan_document import plan_document
 from onnxmesh.cli.plan_profile import find_profile, times_sources, times_text
-from onnxmesh.cli.plan_relief import relief_sentence
 from onnxmesh.cli.plan_report import PlanReport
 from onnxmesh.cli.plan_table import plan_sentences, plan_table
 from onnxmesh.cli.shapes import parse_shapes
@@ -29,6 +28,7 @@ from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.planning.planner import make_plan
+from onnxmesh.planning.relief import relief
 
 _FEWEST_DEVICES = 2
 
@@ -150,6 +150,7 @@ def _report(wish: _Wish) -> PlanReport:
         found.check(source_digest(wish.model), wish.level, at, wish.mode)
     profile = None if found is None else found.profile
     made = make_plan(costs, cluster, wish.demand, profile)
+    help_for_slowest = relief(costs, cluster, wish.demand, made, profile)
     return PlanReport(
         model=wish.model.stem,
         mode=wish.mode,
@@ -161,7 +162,7 @@ def _report(wish: _Wish) -> PlanReport:
         profile_path="" if found is None else str(found.path),
         sources=times_sources(cluster, profile),
         plan=made,
-        relief=relief_sentence(costs, cluster, wish.demand, made, profile),
+        relief="" if help_for_slowest is None else help_for_slowest.sentence,
     )
 
 

@@ -53,12 +53,12 @@ def relief(
             then = make_plan(costs, larger, wish, profile, budget=BUDGET // len(options))
         except InvalidPlan:
             continue
-        now_s, then_s = (
-            (plan.latency_s, then.latency_s) if latency else (plan.period_s, then.period_s)
-        )
+        now_s, then_s = (plan.latency_s, then.latency_s) if latency else (plan.period_s, then.period_s)
         gain = now_s / then_s if then_s > 0 else 1.0
         if gain >= _WORTH_SAYING and (best is None or gain > best.gain):
-            result = f"answer one request {gain:.2g} x as fast" if latency else f"give {gain:.2g} x the throughput"
+            result = (
+                f"answer one request {gain:.2g} x as fast" if latency else f"give {gain:.2g} x the throughput"
+            )
             best = Relief(f"{what} would {result}", gain)
     if best is not None:
         return best

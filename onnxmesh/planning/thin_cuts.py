@@ -18,7 +18,9 @@ _STEPS = 64
 """To how fine a part of the slack the fastest of the thinnest cuts is found."""
 
 
-def with_thin_cuts(costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int | None) -> Assignment:
+def with_thin_cuts(
+    costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int | None
+) -> Assignment:
     """Returns the assignment with the cheapest cuts within 2 % of its period, and the fastest of those.
 
     Cheap is what sends the fewest bytes, a copied byte of a weight that several stages read counted as a
