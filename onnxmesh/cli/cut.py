@@ -16,8 +16,10 @@ from onnxmesh.cli.console import output
 from onnxmesh.cli.deployments import AUTO, num_stages
 from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import FAILED, reported
+from onnxmesh.cli.shapes import parse_shapes
 from onnxmesh.cli.worker_extra import require_model, worker_extra
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 
 if TYPE_CHECKING:
@@ -35,20 +37,33 @@ def split(
     stages: Annotated[
         str, typer.Option(metavar="K|auto", help="Number of stages; auto chooses by estimated cost.")
     ] = AUTO,
+    mode: Annotated[
+        CutMode, typer.Option(help="exact: optimise, then cut. portable: cut, then optimise where it runs.")
+    ] = CutMode.EXACT,
     optimisation: Annotated[
-        OptimisationLevel, typer.Option(help="What ONNX Runtime does to the whole model before the cut.")
+        OptimisationLevel,
+        typer.Option(help="What ONNX Runtime does to the whole model before an exact cut."),
     ] = OptimisationLevel.EXTENDED,
+    batch: Annotated[int, typer.Option(help="Batch size to plan for.")] = 1,
+    shape: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Shape of an input to plan for.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Cut a model into partitions, each a model of its own, without a mesh.
 
-    The whole model is optimised once and then cut: run with optimisation off, one after the other, the
-    partitions answer as the whole does at that level, bit for bit. `plan.json` beside them says how they came
-    about. Level all belongs to one class of CPU.
+    In exact mode the whole model is optimised once and then cut: run with optimisation off, one after the other, the
+    partitions answer as the whole does at that level, bit for bit. Level all belongs to one class of CPU.
+
+    In portable mode the model is cut as it is, and each partition is meant to be optimised, at level all, by the
+    machine that loads it. The largest difference from the whole is measured here.
+
+    `plan.json` beside the partitions says how they came about.
 
     **Examples**
 
         onnxmesh split resnet50.onnx --stages 3 --out cut
+        onnxmesh split resnet50.onnx --stages 3 --out cut --mode portable
         onnxmesh verify cut resnet50.onnx
     """
     with reported(), worker_extra():
@@ -56,7 +71,14 @@ def split(
 
         require_model(model)
         try:
-            plan, estimates = split_model(model, out, num_stages(stages) or None, level=optimisation)
+            plan, estimates = split_model(
+                model,
+                out,
+                num_stages(stages) or None,
+                level=optimisation,
+                mode=mode,
+                shapes=parse_shapes(batch, shape or []),
+            )
         except OSError as error:
             raise InvalidRequest(f"--out: {error}") from error
     if as_json:
@@ -69,8 +91,14 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `onnxmesh split` wrote.")],
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model that was split.")],
     tolerance: Annotated[
-        float, typer.Option(min=0.0, help="Largest relative difference to accept; 0 means bit for bit.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Largest difference to accept, relative to the largest magnitude in its output; 0: bit for bit. "
+            "Without it what the plan accepts: 0 for exact; portable 1e-4, or 2e-2 where half precision or "
+            "8-bit integers are computed, 0.25 with still fewer bits.",
+        ),
+    ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Number of random inputs to try.")] = 3,
     free: Annotated[int, typer.Option(min=1, help="Figure for dimensions that may vary.")] = 2,
     as_json: Json = False,
@@ -93,20 +121,21 @@ def verify(
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: `onnxmesh split` writes such folders")
         report = verify_chain(folder, model, range(inputs), free)
-    good = report.equal or report.largest_relative <= tolerance
+    bound = report.accepted_difference if tolerance is None else tolerance
+    good = report.equal or report.largest_relative <= bound
     if as_json:
-        document = {"equal": report.equal, "accepted": good, "tolerance": tolerance, **asdict(report)}
+        document = {"equal": report.equal, "accepted": good, "tolerance": bound, **asdict(report)}
         typer.echo(json.dumps(document))
     else:
         output().print(report_table(report))
-        typer.echo(_sentence(report, tolerance))
+        typer.echo(_sentence(report, bound))
     if not good:
         raise typer.Exit(FAILED)
 
 
 def partitions_table(plan: PlanFile, estimates: Plan, out: Path) -> Table:
     """One row for each partition, with what its computing and its boundary are estimated at."""
-    title = f"{plan.model} in {out}, optimisation {plan.level.value}"
+    title = f"{plan.model} in {out}, {_described_mode(plan)}"
     table = Table("stage", title=title, caption=estimates.why)
     table.add_column("takes", overflow="fold")
     table.add_column("gives", overflow="fold")
@@ -145,6 +174,14 @@ def _sentence(report: VerifyReport, tolerance: float) -> str:
     return (
         f"different on {inputs}: {report.largest_relative:.3g} relative, {within} the bound of {tolerance:g}"
     )
+
+
+def _described_mode(plan: PlanFile) -> str:
+    if plan.mode is CutMode.EXACT:
+        return f"exact at optimisation {plan.level.value}"
+    if plan.largest_difference is None:
+        return "portable; it refuses random inputs, so that its difference from the whole is unknown"
+    return f"portable, within {plan.largest_difference:.2g} of the whole"
 
 
 def _described(spec: TensorSpec) -> str:

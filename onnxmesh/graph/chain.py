@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxmesh.errors import Internal, InvalidRequest
 from onnxmesh.graph.session import CPU, StageSession
+from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import Partition
 from onnxmesh.tensors.tensor import Tensor
 
@@ -19,6 +20,7 @@ class Chain:
         partitions: What `cut` returned, in order.
         threads: Threads within an operator, for each stage.
         providers: ONNX Runtime execution providers, best first.
+        level: Optimisation at load: `CutMode.load_level` of the mode in which the model was cut.
 
     Raises:
         InvalidModel: ONNX Runtime cannot load a partition (INVALID_ARGUMENT).
@@ -31,9 +33,10 @@ class Chain:
         partitions: Sequence[Partition],
         threads: int = 1,
         providers: Sequence[str] = (CPU,),
+        level: OptimisationLevel = OptimisationLevel.NONE,
     ) -> None:
         self._stages = [
-            (partition, StageSession(folder / f"stage-{partition.index}", threads, providers))
+            (partition, StageSession(folder / f"stage-{partition.index}", threads, providers, level))
             for partition in partitions
         ]
 
@@ -49,8 +52,25 @@ class Chain:
         """
         alive: dict[str, Tensor] = dict(feeds)
         for partition, session in self._stages:
-            alive = carry(partition, alive, session.run(alive))
+            before = alive | direct(partition, feeds)
+            alive = carry(partition, before, session.run(before))
         return alive
+
+
+def direct(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns what a gateway sends straight to a stage.
+
+    Args:
+        partition: The stage.
+        feeds: The model's inputs by name.
+
+    Raises:
+        InvalidRequest: One of them is missing (INVALID_ARGUMENT).
+    """
+    missing = [name for name in partition.direct_inputs if name not in feeds]
+    if missing:
+        raise InvalidRequest(f"input '{missing[0]}' is missing")
+    return {name: feeds[name] for name in partition.direct_inputs}
 
 
 def carry(
@@ -60,7 +80,7 @@ def carry(
 
     Args:
         partition: The stage.
-        before: What was alive before it.
+        before: What was alive before it, and its direct inputs.
         computed: What its session answered.
 
     Raises:

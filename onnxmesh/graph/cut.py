@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,26 +15,25 @@ from onnxmesh.errors import InvalidModel, InvalidPlan
 from onnxmesh.graph.analyse import spec_of, types_of
 from onnxmesh.graph.crossing import Crossing
 from onnxmesh.graph.digest import describe_file, listing_digest
+from onnxmesh.graph.direct_inputs import direct_inputs
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF
 from onnxmesh.graph.node_cost import weight_bytes
 from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES
 from onnxmesh.graph.row import Row, load_graph, name_of, put_in_row
 from onnxmesh.graph.staging import written_aside
 from onnxmesh.graph.value_types import ValueType
+from onnxmesh.graph.weights_file import in_memory, move_out, write_weights
 from onnxmesh.ids import Digest
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.partition import Partition
 from onnxmesh.planning.tensor_spec import TensorSpec
 from onnxmesh.tensors.datatype import Datatype
 
 _NEWEST_IR = 13
 """The newest IR version that every ONNX Runtime in use reads (`onnxruntime-gpu` lags behind)."""
+_WEIGHTS = "model.weights"
 _OLDEST_IR = 4
 """Before it, every initialiser had to be an input as well."""
-_ALIGNMENT = 4096
-"""Weights are mapped from the file: what starts at a page can be used in place, with the same alignment
-and hence the same order of additions on every machine."""
-_MIN_EXTERNAL_BYTES = 512
-"""Less than in the optimised model, so that no tensor goes on referring to that model's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,23 @@ class Provenance:
         source_digest: Digest of the model that was cut.
         level: Optimisation level before the cut.
         tool: Name and version of what cut it.
+        mode: Whether it is to be run as it is, or to be optimised for its device.
     """
 
     source_digest: Digest
     level: str
     tool: str = "onnxmesh"
+    mode: CutMode = CutMode.EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A partition before it is written."""
+
+    stage: ir.Model
+    nodes: tuple[int, int]
+    live_out: tuple[str, ...]
+    direct_inputs: tuple[str, ...]
 
 
 def cut(
@@ -56,6 +69,7 @@ def cut(
     out: Path,
     provenance: Provenance,
     types: Mapping[str, ValueType] | None = None,
+    direct: Sequence[Sequence[str]] = (),
 ) -> list[Partition]:
     """Cuts a model and writes a folder `stage-<i>` for each partition.
 
@@ -64,46 +78,51 @@ def cut(
     `model.onnx` where they are large.
 
     Args:
-        optimised: A model as `optimise` saved it.
+        optimised: A model as `optimise` or `as_written` saved it.
         cuts: Positions in its row of nodes, ascending; none for a single stage.
         out: Folder to write; appears whole or not at all, replacing what was there.
         provenance: What the partitions say of themselves.
         types: What `types_of` returned for the same file, to spare a second look.
+        direct: For each stage the inputs of the model that it gets from the gateway; none: all are carried.
 
     Returns:
         The partitions in the order of the chain.
 
     Raises:
         InvalidPlan: A position is out of range, out of order, or something crosses it that cannot be
-            sent (INVALID_ARGUMENT).
+            sent; a direct input is none or is not direct everywhere (INVALID_ARGUMENT).
         InvalidModel: The model cannot be read (INVALID_ARGUMENT).
     """
     model = load_graph(optimised)
     row = put_in_row(model)
     _check_cuts(cuts, len(row.nodes))
-    types = types_of(optimised) if types is None else types
-    crossings = _crossings(row, cuts, types)
     bounds = [0, *cuts, len(row.nodes)]
+    routes = direct_inputs(row, bounds, direct)
+    types = types_of(optimised) if types is None else types
+    crossings = _crossings(row, cuts, types, frozenset(name for names in routes for name in names))
     # Weights that a caller may replace are no constants to ONNX Runtime: it computes with them by other
     # kernels, whose last bits differ. They stay what they are. Before IR 4 all weights were listed so.
     defaults = [v for v in row.graph.inputs if v.is_initializer()] if model.ir_version >= _OLDEST_IR else []
-    written: list[Partition] = []
-    with written_aside(out) as fresh:
-        for index, (start, end) in enumerate(pairwise(bounds)):
-            piece = _extract(row, crossings[index], crossings[index + 1], defaults)
-            stage = _stage_model(model, piece, types)
-            stage.metadata_props.update(
-                {
-                    "onnxmesh.source": provenance.source_digest,
-                    "onnxmesh.optimisation": provenance.level,
-                    "onnxmesh.nodes": f"[{start}, {end})",
-                    "onnxmesh.stage": f"{index} of {len(bounds) - 1}",
-                    "onnxmesh.tool": provenance.tool,
-                }
-            )
-            live_out = tuple(name_of(value) for value in crossings[index + 1])
-            written.append(_write(stage, fresh, index, (start, end), live_out, types))
-    return written
+    pieces: list[_Piece] = []
+    for index, (start, end) in enumerate(pairwise(bounds)):
+        given = [value for value in row.inputs if name_of(value) in routes[index]]
+        before = list(dict.fromkeys([*crossings[index], *given]))
+        stage = _stage_model(model, _extract(row, before, crossings[index + 1], defaults), types)
+        stage.metadata_props.update(
+            {
+                "onnxmesh.source": provenance.source_digest,
+                "onnxmesh.mode": provenance.mode.value,
+                "onnxmesh.optimisation": provenance.level,
+                "onnxmesh.nodes": f"[{start}, {end})",
+                "onnxmesh.stage": f"{index} of {len(bounds) - 1}",
+                "onnxmesh.tool": provenance.tool,
+            }
+        )
+        live_out = tuple(name_of(value) for value in crossings[index + 1])
+        pieces.append(_Piece(stage, (start, end), live_out, routes[index]))
+    with written_aside(out) as fresh, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        written = [pool.submit(_write, piece, fresh, index, types) for index, piece in enumerate(pieces)]
+        return [future.result() for future in written]
 
 
 def _check_cuts(cuts: Sequence[int], num_nodes: int) -> None:
@@ -114,10 +133,15 @@ def _check_cuts(cuts: Sequence[int], num_nodes: int) -> None:
         raise InvalidPlan(f"cut at {cuts[-1]} is beyond the last of {num_nodes} nodes")
 
 
-def _crossings(row: Row, cuts: Sequence[int], types: Mapping[str, ValueType]) -> list[list[ir.Value]]:
+def _crossings(
+    row: Row, cuts: Sequence[int], types: Mapping[str, ValueType], direct: Set[str]
+) -> list[list[ir.Value]]:
     """Returns what is alive before the first stage, over each cut, and after the last stage."""
     crossing = Crossing(row, types)
-    over_cuts = [crossing.at(position, start) for start, position in pairwise([0, *cuts])]
+    over_cuts = []
+    for start, position in pairwise([0, *cuts]):
+        alive = [value for value in row.alive(position) if value.name not in direct or row.born[value]]
+        over_cuts.append(crossing.at(position, start, alive))
     for position, values in zip(cuts, over_cuts, strict=True):
         for value in values:
             try:
@@ -182,43 +206,33 @@ def _declared_shape(known: ValueType, symbols: Set[str]) -> ir.Shape | None:
     return ir.Shape([dim if isinstance(dim, int) or dim in symbols else None for dim in known.dims])
 
 
-def _write(
-    stage: ir.Model,
-    folder: Path,
-    index: int,
-    nodes: tuple[int, int],
-    live_out: tuple[str, ...],
-    types: Mapping[str, ValueType],
-) -> Partition:
+def _write(piece: _Piece, folder: Path, index: int, types: Mapping[str, ValueType]) -> Partition:
     home = folder / f"stage-{index}"
     home.mkdir()
+    stage = piece.stage
     initializers = [value for graph in stage.graphs() for value in graph.initializers.values()]
     weights = sum(weight_bytes(value) for value in initializers)
-    names = ["model.onnx"]
+    files = []
     if weights > LARGE_WEIGHT_BYTES:
-        names.append("model.weights")
-        ir.save(
-            stage,
-            home / "model.onnx",
-            format="protobuf",
-            external_data="model.weights",
-            size_threshold_bytes=_MIN_EXTERNAL_BYTES,
-            alignment=_ALIGNMENT,
-            align_threshold=0,
-        )
+        segments = move_out(initializers, home, _WEIGHTS)
+        files.append(write_weights(home / _WEIGHTS, segments))
     else:
-        ir.save(ir.external_data.load_to_model(stage), home / "model.onnx", format="protobuf")
-    files = tuple(describe_file(home, name) for name in names)
+        for value in initializers:
+            if value.const_value is not None:
+                value.const_value = in_memory(value.const_value)
+    ir.save(stage, home / "model.onnx", format="protobuf")
+    files.insert(0, describe_file(home, "model.onnx"))
     return Partition(
         index=index,
-        start=nodes[0],
-        end=nodes[1],
-        files=files,
+        start=piece.nodes[0],
+        end=piece.nodes[1],
+        files=tuple(files),
         digest=listing_digest(files),
         inputs=_specs(_asked(stage.graph), types),
         outputs=_specs(stage.graph.outputs, types),
-        live_out=live_out,
+        live_out=piece.live_out,
         weight_bytes=weights,
+        direct_inputs=piece.direct_inputs,
     )
 
 

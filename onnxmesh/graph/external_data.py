@@ -9,6 +9,10 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.file_ranges import link_or_copy
+
+_OURS = "optimised"
+"""How the names of all files begin that are made of a model before it is cut, after any dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +111,28 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
         raise InvalidModel(
             f"tensor '{tensor.name}': external data file '{tensor.location}' has {size} bytes, {needed} are needed"
         )
+
+
+def locations_to_share(model: onnx.ModelProto) -> list[str]:
+    """Returns the files that a model keeps tensors in, if a model made from it can refer to the same; else none.
+
+    Not if a name could be taken for one of ours: what is written there would change the owner's file.
+    """
+    locations = sorted({tensor.location for tensor in external_tensors(model)})
+    names = [PurePosixPath(location.replace("\\", "/")).parts[0].lower() for location in locations]
+    return [] if any(name.lstrip(".").startswith(_OURS) for name in names) else locations
+
+
+def share_files(source: Path, locations: Iterable[str], target: Path) -> None:
+    """Makes files of one folder appear in another: as hard links, or as copies where that cannot be.
+
+    ONNX Runtime refuses external data through symbolic links and paths that leave the model's folder.
+
+    Raises:
+        OSError: A file cannot be linked or copied.
+    """
+    for location in locations:
+        path = target / location
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        link_or_copy(source / location, path)

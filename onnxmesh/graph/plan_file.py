@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,15 @@ from onnxmesh import __version__
 from onnxmesh.errors import CorruptData
 from onnxmesh.graph.digest import describe_file, listing_digest
 from onnxmesh.ids import Digest
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import Partition
 from onnxmesh.planning.signature import Signature
 
 PLAN_FILE = "plan.json"
-_FORMAT = 1
+_INFINITE = "infinite"
+"""JSON has no such number: shapes differ, or what is no number."""
+_FORMAT = 2
 
 
 def tool_versions() -> dict[str, str]:
@@ -44,6 +48,10 @@ class PlanFile:
         level: How the whole was optimised before the cut.
         signature: What the whole takes and gives.
         partitions: The chain, in order.
+        mode: Whether the whole was optimised before the cut, or each partition is where it is loaded.
+        largest_difference: Portable mode: the largest relative difference from the whole that was measured when it
+            was cut; None where it could not be: the model refused random inputs.
+        accepted_difference: Largest relative difference from the whole that `verify` accepts; 0: bit for bit.
         versions: Versions of the tools, by name.
     """
 
@@ -52,6 +60,9 @@ class PlanFile:
     level: OptimisationLevel
     signature: Signature
     partitions: tuple[Partition, ...]
+    mode: CutMode = CutMode.EXACT
+    largest_difference: float | None = 0.0
+    accepted_difference: float = 0.0
     versions: Mapping[str, str] = field(default_factory=tool_versions)
 
     def save(self, folder: Path) -> Path:
@@ -64,7 +75,13 @@ class PlanFile:
             "format": _FORMAT,
             "model": self.model,
             "source_digest": self.source_digest,
+            "mode": self.mode.value,
             "optimisation": self.level.value,
+            "load_optimisation": self.mode.load_level.value,
+            "largest_difference": _INFINITE
+            if self.largest_difference == math.inf
+            else self.largest_difference,
+            "accepted_difference": self.accepted_difference,
             "signature": self.signature.to_plain(),
             "partitions": [partition.to_plain() for partition in self.partitions],
             "versions": dict(self.versions),
@@ -110,6 +127,9 @@ class PlanFile:
             level=OptimisationLevel(plain["optimisation"]),
             signature=Signature.from_plain(plain["signature"]),
             partitions=partitions,
+            mode=CutMode(plain["mode"]),
+            largest_difference=_figure(plain["largest_difference"]),
+            accepted_difference=float(plain["accepted_difference"]),
             versions={str(name): str(number) for name, number in plain["versions"].items()},
         )
 
@@ -135,3 +155,9 @@ class PlanFile:
                     )
             if listing_digest(partition.files) != partition.digest:
                 raise CorruptData(f"stage {partition.index}: its digest does not match its files")
+
+
+def _figure(plain: Any) -> float | None:
+    if plain is None:
+        return None
+    return math.inf if plain == _INFINITE else float(plain)

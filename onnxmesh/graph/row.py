@@ -100,7 +100,7 @@ def load_graph(path: Path) -> ir.Model:
         InvalidModel: The file cannot be read as a model (INVALID_ARGUMENT).
     """
     proto = load_structure(path)
-    make_dense(proto.graph)
+    make_dense(proto.graph, path.parent)
     try:
         model = ir.from_proto(proto)
     except Exception as error:

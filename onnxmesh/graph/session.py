@@ -29,7 +29,7 @@ _LEVELS = {
 
 
 def session_options(
-    threads: int = 1, level: OptimisationLevel = OptimisationLevel.NONE
+    threads: int = 1, level: OptimisationLevel = OptimisationLevel.NONE, *, prepack: bool = True
 ) -> onnxruntime.SessionOptions:
     """Returns the options that every session of a mesh is made with.
 
@@ -39,6 +39,7 @@ def session_options(
     Args:
         threads: Threads within an operator; operators run one after another.
         level: Optimisation at load. Stages take none: their graph was optimised before it was cut.
+        prepack: Whether kernels keep their own copies of weights. Without, weights in files are only mapped.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = _LEVELS[level]
@@ -51,6 +52,8 @@ def session_options(
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     return options
 
 
@@ -60,6 +63,7 @@ def make_session(
     threads: int = 1,
     providers: Sequence[str] = (CPU,),
     level: OptimisationLevel = OptimisationLevel.NONE,
+    prepack: bool = True,
 ) -> onnxruntime.InferenceSession:
     """Loads a model.
 
@@ -69,6 +73,7 @@ def make_session(
         providers: ONNX Runtime execution providers, best first. All but the CPU's are meant: a session that
             silently fell back to the CPU is an error.
         level: Optimisation at load; see `session_options`.
+        prepack: See `session_options`.
 
     Raises:
         Unsatisfiable: A provider is not built in or found no device (FAILED_PRECONDITION).
@@ -79,7 +84,7 @@ def make_session(
         raise Unsatisfiable(f"this ONNX Runtime has no {', '.join(sorted(missing))}")
     try:
         session = onnxruntime.InferenceSession(
-            str(model), session_options(threads, level), providers=list(providers)
+            str(model), session_options(threads, level, prepack=prepack), providers=list(providers)
         )
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
@@ -100,7 +105,8 @@ class StageSession:
         model: A partition's folder, or a model file.
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
-        level: Optimisation at load; none for partitions.
+        level: Optimisation at load; none for partitions of a model that was cut in exact mode.
+        prepack: See `session_options`.
 
     Raises:
         Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
@@ -113,9 +119,11 @@ class StageSession:
         threads: int = 1,
         providers: Sequence[str] = (CPU,),
         level: OptimisationLevel = OptimisationLevel.NONE,
+        *,
+        prepack: bool = True,
     ) -> None:
         path = model / "model.onnx" if model.is_dir() else model
-        self._session = make_session(path, threads=threads, providers=providers, level=level)
+        self._session = make_session(path, threads=threads, providers=providers, level=level, prepack=prepack)
         self.inputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_inputs()))
         self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
         self._input_names = frozenset(spec.name for spec in self.inputs)

@@ -8,10 +8,14 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.digest import describe_file, listing_digest
+from onnxmesh.graph.digest import describe_file, describe_files, listing_digest
 from onnxmesh.graph.element_types import DATATYPE_OF, element_type_name
-from onnxmesh.graph.external_data import check_external, external_tensors
+from onnxmesh.graph.external_data import check_external, external_tensors, tensors_of
 from onnxmesh.ids import Digest
+
+_OF_RUNTIME = frozenset({"SimplifiedLayerNormalization"})
+"""Operators that ONNX Runtime knows as if they were ONNX's."""
+_RUNTIME_DOMAIN = "com.microsoft"
 
 
 def load_structure(path: Path) -> onnx.ModelProto:
@@ -46,8 +50,7 @@ def check_source(path: Path) -> None:
     for tensor in external_tensors(model):
         check_external(tensor, path.parent)
     try:
-        # By path: a model in memory may not be over 2 GiB, and external data is looked for beside it.
-        onnx.checker.check_model(str(path))
+        onnx.checker.check_model(checkable(model, path))
     except onnx.checker.ValidationError as error:
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
@@ -60,6 +63,38 @@ def check_source(path: Path) -> None:
         raise InvalidModel(f"'{path.name}' has no outputs")
     for value in model.graph.output:
         _check_carried(value, "output")
+
+
+def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
+    """Returns what ONNX's checker is given: the file, or its structure where that needs to be another.
+
+    The checker refuses external data with several hard links, which cut models and stores of content have: what it
+    would look at in those files was checked before. And it does not know the operators that ONNX Runtime has
+    put beside ONNX's own, which tools write.
+    """
+    sparse = [half for tensor in model.graph.sparse_initializer for half in (tensor.values, tensor.indices)]
+    beside = bool(external_tensors(model)) and not any(map(_is_external, sparse))
+    foreign = any(node.op_type in _OF_RUNTIME and not node.domain for node in model.graph.node)
+    if not beside and not foreign:
+        return str(path)
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for node in bare.graph.node:
+        if node.op_type in _OF_RUNTIME and not node.domain:
+            node.domain = _RUNTIME_DOMAIN
+    if foreign and all(opset.domain != _RUNTIME_DOMAIN for opset in bare.opset_import):
+        bare.opset_import.add(domain=_RUNTIME_DOMAIN, version=1)
+    for tensor in tensors_of(bare):
+        if _is_external(tensor):
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+            # A tensor without elements needs no data.
+            tensor.dims[:] = [0]
+    return bare.SerializeToString()
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
 def source_digest(path: Path) -> Digest:
@@ -76,7 +111,7 @@ def source_digest(path: Path) -> Digest:
         check_external(tensor, path.parent)
     own = describe_file(path.parent, path.name)
     files = [type(own)("model.onnx", own.sha256, own.num_bytes)]
-    files += [describe_file(path.parent, location) for location in sorted({t.location for t in tensors})]
+    files += describe_files(path.parent, sorted({tensor.location for tensor in tensors}))
     return listing_digest(files)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -9,32 +12,50 @@ from onnx import numpy_helper
 from onnxmesh.errors import InvalidModel
 
 
-def make_dense(graph: onnx.GraphProto) -> None:
-    """Replaces the sparse initialisers of a graph and its subgraphs by dense ones of the same name, in place.
+def make_dense(graph: onnx.GraphProto, folder: Path) -> None:
+    """Replaces the sparse initialisers and constants of a graph and its subgraphs by dense ones, in place.
 
-    onnx-ir does not know sparse initialisers and would lose them.
+    onnx-ir does not know sparse tensors and would lose them.
+
+    Args:
+        graph: The graph.
+        folder: The model's, for values that lie in a file beside it.
 
     Raises:
         InvalidModel: A sparse initialiser is malformed (INVALID_ARGUMENT).
     """
     for sparse in graph.sparse_initializer:
-        graph.initializer.append(_dense(sparse))
+        graph.initializer.append(_dense(sparse, folder))
     del graph.sparse_initializer[:]
-    for node in graph.node:
+    make_constants_dense(graph.node, folder)
+
+
+def make_constants_dense(nodes: Iterable[onnx.NodeProto], folder: Path) -> None:
+    """Does what `make_dense` does to the nodes of a graph or function.
+
+    Raises:
+        InvalidModel: A sparse tensor is malformed (INVALID_ARGUMENT).
+    """
+    for node in nodes:
         for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
+                dense = _dense(attribute.sparse_tensor, folder)
+                attribute.CopyFrom(
+                    onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=dense)
+                )
             if attribute.HasField("g"):
-                make_dense(attribute.g)
+                make_dense(attribute.g, folder)
             for subgraph in attribute.graphs:
-                make_dense(subgraph)
+                make_dense(subgraph, folder)
 
 
-def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+def _dense(sparse: onnx.SparseTensorProto, folder: Path) -> onnx.TensorProto:
     """Returns the dense tensor; indices count elements of the flattened tensor, or have a row for each."""
     name = sparse.values.name
     shape = tuple(sparse.dims)
     try:
-        values = numpy_helper.to_array(sparse.values)
-        indices = numpy_helper.to_array(sparse.indices).astype(np.int64)
+        values = numpy_helper.to_array(sparse.values, str(folder))
+        indices = numpy_helper.to_array(sparse.indices, str(folder)).astype(np.int64)
         flat = np.ravel_multi_index(tuple(indices.T), shape) if indices.ndim == 2 else indices
         dense = np.zeros(shape, dtype=values.dtype)
         dense.reshape(-1)[flat] = values

@@ -9,7 +9,9 @@ from pathlib import Path
 from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.workshop import cut_prepared, prepare
 from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.partition import PARTITIONS
 from onnxmesh.planning.plan import Demand, Plan
@@ -22,6 +24,8 @@ def split(
     num_stages: int | None = None,
     *,
     level: OptimisationLevel = OptimisationLevel.EXTENDED,
+    mode: CutMode = CutMode.EXACT,
+    shapes: InputShapes | None = None,
     max_stages: int = 8,
     memory_bytes_per_device: int | None = None,
 ) -> tuple[PlanFile, Plan]:
@@ -31,7 +35,9 @@ def split(
         model: The model.
         out: Folder to write; it appears whole or not at all. It must not exist, or be empty.
         num_stages: How many stages, or None to choose by estimated cost.
-        level: How far ONNX Runtime optimises the whole before the cut.
+        level: How far ONNX Runtime optimises the whole before the cut, in exact mode.
+        mode: Whether the whole is optimised before the cut, or each partition where it is loaded.
+        shapes: What to plan for; None: every free dimension is 1.
         max_stages: The most stages to choose.
         memory_bytes_per_device: Bound on the weights of a stage, or None.
 
@@ -41,6 +47,7 @@ def split(
     Raises:
         FileExistsError: `out` is a file or a folder with something in it.
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
+        InvalidRequest: A shape is for no input, or contradicts the model (INVALID_ARGUMENT).
         InvalidPlan: The model cannot be cut as asked (INVALID_ARGUMENT).
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -48,10 +55,12 @@ def split(
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside `out`, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        profile = GraphCosts.from_json(json.loads(prepare(str(model), work, level.value))["costs"])
+        plain_shapes = None if shapes is None else shapes.to_plain()
+        prepared = json.loads(prepare(str(model), work, level.value, mode.value, plain_shapes))
+        costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
-        plan = make_plan(profile, cluster, Demand(num_stages=num_stages, share=True))
-        cut_prepared(work, plan.cuts)
+        plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))
+        cut_prepared(work, plan.cuts, [stage.direct_inputs for stage in plan.stages])
         if out.exists():
             out.rmdir()
         (Path(work) / PARTITIONS).rename(out)

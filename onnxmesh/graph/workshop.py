@@ -14,24 +14,33 @@ from typing import Any
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
 from onnxmesh.graph.analyse import analyse, types_of
+from onnxmesh.graph.as_written import as_written
 from onnxmesh.graph.costing import measured_costs
 from onnxmesh.graph.cut import Provenance, cut
-from onnxmesh.graph.optimise import optimise
+from onnxmesh.graph.difference import accepted_difference
+from onnxmesh.graph.measure import differences
+from onnxmesh.graph.optimise import OPTIMISED, optimise
 from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.profiler import Progress
+from onnxmesh.graph.random_inputs import random_inputs
 from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
+from onnxmesh.graph.verify import input_symbols
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS, partitions_to_json
+from onnxmesh.planning.partition import PARTITIONS, Partition
+from onnxmesh.planning.signature import Signature
 
 _OPTIMISED = "optimised"
 _NOTES = "source.json"
 _TYPES = "types.json"
 _COSTS = "costs.json"
+_NUM_INPUTS = 3
+_FREE_DIMS = (2, 1)
+"""Figures to try for dimensions that may vary when a difference is measured."""
 
 
 def prepare(
@@ -45,12 +54,12 @@ def prepare(
     *,
     progress: Progress | None = None,
 ) -> str:
-    """Checks, optimises and analyses a model, and measures it where that is wanted.
+    """Checks a model, brings it into the form that is cut, analyses it, and measures it where that is wanted.
 
     Args:
         source: Path of the model.
         work: Folder for what comes out; made if it is not there.
-        level: An `OptimisationLevel`.
+        level: An `OptimisationLevel`: what ONNX Runtime does to the whole. Only exact mode asks.
         mode: A `CutMode`.
         shapes: `InputShapes.to_plain()`: what to plan for; none: every free dimension is 1.
         profile_s: Seconds that measuring nodes may take; 0: they are not measured.
@@ -65,11 +74,16 @@ def prepare(
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
         InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
-    model, folder, wanted, way = Path(source), Path(work), OptimisationLevel(level), CutMode(mode)
+    model, folder, way = Path(source), Path(work), CutMode(mode)
     planned = InputShapes() if shapes is None else InputShapes.from_plain(shapes)
     check_source(model)
     digest = source_digest(model)
-    to_cut = optimise(model, folder / _OPTIMISED, wanted)
+    if way is CutMode.PORTABLE:
+        wanted = OptimisationLevel.NONE
+        to_cut = as_written(model, folder / _OPTIMISED)
+    else:
+        wanted = OptimisationLevel(level)
+        to_cut = optimise(model, folder / _OPTIMISED, wanted)
     types = types_of(to_cut)
     costs = analyse(to_cut, planned, types)
     profile, unprofiled = "", ""
@@ -82,7 +96,7 @@ def prepare(
             profile = measured.to_json()
         except ModelRunFailed as error:
             unprofiled = error.message
-    notes = {"model": model.name, "source_digest": digest, "level": wanted.value}
+    notes = {"model": model.name, "source_digest": digest, "level": wanted.value, "mode": way.value}
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: with it the folder is ready to be cut.
@@ -90,11 +104,18 @@ def prepare(
     return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
 
 
-def cut_prepared(work: str, cuts: Sequence[int]) -> str:
+def cut_prepared(work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = ()) -> str:
     """Cuts what `prepare` left in `work` and writes the partitions under `work/partitions`.
 
+    Args:
+        work: The folder.
+        cuts: Positions in the row of nodes, ascending.
+        direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
+            carried.
+
     Returns:
-        The list of `Partition`s as JSON (`planning.partition.partitions_from_json` reads it).
+        JSON: `partitions` is a list of `Partition`s as plain values, `largest_difference` what
+        `PlanFile.largest_difference` is, -1 where it could not be measured.
 
     Raises:
         CorruptData: `prepare` did not finish in this folder (DATA_LOSS).
@@ -106,10 +127,41 @@ def cut_prepared(work: str, cuts: Sequence[int]) -> str:
         types = types_from_json((folder / _TYPES).read_text(encoding="utf-8"))
         costs = GraphCosts.from_json((folder / _COSTS).read_text(encoding="utf-8"))
         digest, level = Digest(notes["source_digest"]), OptimisationLevel(notes["level"])
+        mode = CutMode(notes["mode"])
     except (OSError, KeyError, ValueError) as error:
         raise CorruptData(f"folder '{folder.name}' holds no prepared model: {error}") from error
-    provenance = Provenance(digest, level.value, f"onnxmesh {__version__}")
+    provenance = Provenance(digest, level.value, f"onnxmesh {__version__}", mode)
     out = folder / PARTITIONS
-    partitions = cut(folder / _OPTIMISED / "optimised.onnx", cuts, out, provenance, types)
-    PlanFile(notes["model"], digest, level, costs.signature, tuple(partitions)).save(out)
-    return partitions_to_json(partitions)
+    to_cut = folder / _OPTIMISED / OPTIMISED
+    partitions = cut(to_cut, cuts, out, provenance, types, direct)
+    largest: float | None = 0.0
+    accepted = 0.0
+    if mode is CutMode.PORTABLE:
+        largest = _largest_difference(to_cut, out, partitions, costs.signature)
+        inputs = {spec.name for spec in costs.signature.inputs}
+        accepted = accepted_difference(known for name, known in types.items() if name not in inputs)
+    plan = PlanFile(
+        notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
+    )
+    plan.save(out)
+    plain = [partition.to_plain() for partition in partitions]
+    return json.dumps({"partitions": plain, "largest_difference": -1.0 if largest is None else largest})
+
+
+def _largest_difference(
+    whole: Path, out: Path, partitions: Sequence[Partition], signature: Signature
+) -> float | None:
+    """Returns the largest relative difference of a portable chain from the whole; None if the model refuses inputs."""
+    symbols = input_symbols(whole)
+    level = CutMode.PORTABLE.load_level
+    for free_dim in _FREE_DIMS:
+        inputs = [
+            random_inputs(signature.inputs, seed, dims=symbols, free_dim=free_dim)
+            for seed in range(_NUM_INPUTS)
+        ]
+        try:
+            found = differences(whole, level, out, partitions, CutMode.PORTABLE, inputs)
+        except ModelRunFailed:
+            continue
+        return max(output.largest_relative for output in found)
+    return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
+from onnxmesh.planning.partition import PARTITIONS, Partition
 from onnxmesh.store.artefact import check_artefact, model_file
 from onnxmesh.store.folder import materialise, pack
 from onnxmesh.store.threads import in_thread
@@ -129,7 +129,8 @@ class Preparations:
         if list(cuts) != sorted(set(cuts)):
             raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
         work = prepared.folder / "work"
-        partitions = partitions_from_json(await self._workshop.cut(str(work), cuts))
+        answer = json.loads(await self._workshop.cut(str(work), cuts))
+        partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
         made = []
         for partition in partitions:
             artefact = await in_thread(

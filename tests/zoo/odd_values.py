@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from tests.zoo.zoo_model import OPSET, ZooModel, floats, integers, model, node, normal, random_floats, value
 
@@ -100,6 +100,46 @@ def sequence_inside() -> onnx.ModelProto:
     return model(nodes, [floats("x", "N", 4)], [floats("z", None, None), integers("length")])
 
 
+def optional_inside() -> onnx.ModelProto:
+    """An optional value in the middle: the cut moves to where there is a tensor."""
+    nodes = [
+        node("Tanh", ["x"], ["a"]),
+        node("Optional", ["a"], ["maybe"]),
+        node("OptionalHasElement", ["maybe"], ["there"]),
+        node("OptionalGetElement", ["maybe"], ["b"]),
+        node("Neg", ["b"], ["c"]),
+        node("Sigmoid", ["c"], ["y"]),
+    ]
+    return model(nodes, [floats("x", "N", 4)], [floats("y", "N", 4), value("there", TensorProto.BOOL, [])])
+
+
+def sequence_loop() -> onnx.ModelProto:
+    """A loop that collects tensors in a sequence, one of them from outside, which is joined behind it."""
+    sequence = helper.make_tensor_sequence_value_info("before", TensorProto.FLOAT, None)
+    after = helper.make_tensor_sequence_value_info("after", TensorProto.FLOAT, None)
+    body = helper.make_graph(
+        [
+            node("Cast", ["step"], ["number"], to=TensorProto.FLOAT),
+            node("Mul", ["a", "number"], ["part"]),
+            node("SequenceInsert", ["before", "part"], ["after"]),
+            node("Identity", ["keep"], ["keep_on"]),
+        ],
+        "body",
+        [value("step", TensorProto.INT64, []), value("keep", TensorProto.BOOL, []), sequence],
+        [value("keep_on", TensorProto.BOOL, []), after],
+    )
+    nodes = [
+        node("Tanh", ["x"], ["a"]),
+        node("SequenceConstruct", ["a"], ["first"]),
+        node("Loop", ["trips", "go", "first"], ["parts"], body=body),
+        node("ConcatFromSequence", ["parts"], ["joined"], axis=0),
+        node("Neg", ["joined"], ["b"]),
+        node("Abs", ["b"], ["y"]),
+    ]
+    weights = {"trips": np.array(3), "go": np.array(True)}
+    return model(nodes, [floats("x", "N", 4)], [floats("y", "M", 4)], weights)
+
+
 def shapes() -> onnx.ModelProto:
     """Shape computations as exporters write them."""
     rng = np.random.default_rng(6)
@@ -138,8 +178,10 @@ def _halves(seed: int, batch: int) -> dict[str, np.ndarray]:
 ODD_VALUES = (
     ZooModel("strings", strings, _words),
     ZooModel("half_precision", half_precision, _halves),
-    ZooModel("strings_and_bfloat", strings_and_bfloat, _numerals, max_stages=2),
+    ZooModel("strings_and_bfloat", strings_and_bfloat, _numerals, max_stages=2, random=False),
     ZooModel("scalars_and_empties", scalars_and_empties, random_floats("x", 3)),
     ZooModel("sequence_inside", sequence_inside, random_floats("x", 4), max_stages=3),
+    ZooModel("optional_inside", optional_inside, random_floats("x", 4), max_stages=3),
+    ZooModel("sequence_loop", sequence_loop, random_floats("x", 4), max_stages=3),
     ZooModel("shapes", shapes, random_floats("x", 3, 4)),
 )

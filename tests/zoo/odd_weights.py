@@ -92,7 +92,41 @@ def default_inputs() -> onnx.ModelProto:
     return model(nodes, inputs, [floats("y", "N", 4)], weights)
 
 
+def shared_layers() -> onnx.ModelProto:
+    """The same layer six times over, as in ALBERT: each stage needs all of it."""
+    rng = np.random.default_rng(13)
+    weights = {"w": normal(rng, 16, 16), "b": normal(rng, 16), "gamma": np.ones(16, np.float32)}
+    nodes, last = [], "x"
+    for layer in range(6):
+        nodes += [
+            node("MatMul", [last, "w"], [f"m{layer}"]),
+            node("Add", [f"m{layer}", "b"], [f"a{layer}"]),
+            node("LayerNormalization", [f"a{layer}", "gamma"], [f"n{layer}"]),
+        ]
+        last = f"n{layer}"
+    nodes.append(node("Tanh", [last], ["y"]))
+    return model(nodes, [floats("x", "N", 16)], [floats("y", "N", 16)], weights)
+
+
+def weights_beside() -> onnx.ModelProto:
+    """Weights in two files, one of them in a folder, at odd offsets; a small one and one that is listed as an input."""
+    rng = np.random.default_rng(14)
+    weights = {f"w{layer}": normal(rng, 24, 24) for layer in range(4)} | {"half": np.array(0.5, np.float32)}
+    nodes, last = [], "x"
+    for layer in range(4):
+        nodes += [
+            node("MatMul", [last, f"w{layer}"], [f"m{layer}"]),
+            node("Mul", [f"m{layer}", "half"], [f"h{layer}"]),
+            node("Tanh", [f"h{layer}"], [f"t{layer}"]),
+        ]
+        last = f"t{layer}"
+    nodes.append(node("Neg", [last], ["y"]))
+    return model(nodes, [floats("x", "N", 24), floats("w2", 24, 24)], [floats("y", "N", 24)], weights)
+
+
 ODD_WEIGHTS = (
+    ZooModel("shared_layers", shared_layers, random_floats("x", 16)),
+    ZooModel("weights_beside", weights_beside, random_floats("x", 24), beside=("a.bin", "more/b.bin")),
     ZooModel("sparse_weights", sparse_weights, random_floats("x", 4)),
     ZooModel("quantised", quantised, random_floats("x", 32)),
     ZooModel("default_inputs", default_inputs, random_floats("x", 4)),

@@ -63,9 +63,35 @@ def constant_cones() -> onnx.ModelProto:
     return model(nodes, [floats("x", "N", 5)], [floats("y", "N", 5), floats("w_scaled", 5, 5)], weights)
 
 
+def agreeing_dims() -> onnx.ModelProto:
+    """Three inputs whose free dimensions must agree, each read by a later stage than the one before."""
+    rng = np.random.default_rng(12)
+    nodes = [
+        node("Tanh", ["left"], ["a"]),
+        node("MatMul", ["a", "right"], ["product"]),
+        node("Sigmoid", ["product"], ["b"]),
+        node("Add", ["b", "added"], ["sum"]),
+        node("ReduceMax", ["sum"], ["largest"], keepdims=0),
+        node("Sub", ["sum", "largest"], ["c"]),
+        node("Exp", ["c"], ["d"]),
+        node("MatMul", ["d", "right_again"], ["y"]),
+        node("Transpose", ["right"], ["turned"], perm=[1, 0]),
+        node("Mul", ["turned", "scale"], ["right_again"]),
+    ]
+    nodes = [*nodes[:7], *nodes[8:], nodes[7]]
+    inputs = [floats("left", "N", "T"), floats("right", "T", "M"), floats("added", "N", "M")]
+    return model(nodes, inputs, [floats("y", "N", "T")], {"scale": normal(rng, 1)})
+
+
 def _three(seed: int, batch: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     shapes = {"x": (batch, 6), "late": (batch, 6), "always": (6,)}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _agreeing(seed: int, batch: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = {"left": (batch, 4), "right": (4, 5), "added": (batch, 5)}
     return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -78,5 +104,6 @@ ODD_WIRING = (
     ZooModel("only_passes", only_passes, random_floats("x", 8), max_stages=1),
     ZooModel("pass_through", pass_through, _with_unused),
     ZooModel("late_input", late_input, _three),
+    ZooModel("agreeing_dims", agreeing_dims, _agreeing),
     ZooModel("constant_cones", constant_cones, random_floats("x", 5)),
 )

@@ -31,6 +31,8 @@ class ZooModel:
         inputs: Inputs for a seed and a batch size (ignored where the batch is fixed).
         max_stages: Into how many stages tests cut it, at most; less than 4 where there is too little to cut.
         everywhere: Whether it is small enough to be cut at every legal position in tests.
+        random: Whether it takes any random inputs that fit its signature.
+        beside: Files beside the model that its weights are spread over.
     """
 
     name: str
@@ -38,6 +40,8 @@ class ZooModel:
     inputs: Callable[[int, int], dict[str, np.ndarray]]
     max_stages: int = 4
     everywhere: bool = True
+    random: bool = True
+    beside: tuple[str, ...] = ()
 
     def tensors(self, seed: int, batch: int = 2) -> dict[str, Tensor]:
         """Returns the inputs as they travel."""
@@ -46,8 +50,28 @@ class ZooModel:
     def build(self, folder: Path) -> Path:
         """Writes the model into `folder` and returns its path."""
         path = folder / f"{self.name}.onnx"
-        onnx.save(self.make(), path)
+        made = self.make()
+        if self.beside:
+            _move_out(made, folder, self.beside)
+        onnx.save(made, path)
         return path
+
+
+def _move_out(made: onnx.ModelProto, folder: Path, names: Sequence[str]) -> None:
+    """Spreads initialisers over files in turn, each after some bytes that belong to none."""
+    for number, tensor in enumerate(made.graph.initializer):
+        file = folder / names[number % len(names)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        raw = numpy_helper.to_array(tensor).tobytes()
+        with file.open("ab") as content:
+            content.write(b"\xff" * 52)
+            offset = content.tell()
+            content.write(raw)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        entries = {"location": names[number % len(names)], "offset": offset, "length": len(raw)}
+        for key, entry in entries.items():
+            tensor.external_data.add(key=key, value=str(entry))
 
 
 def model(

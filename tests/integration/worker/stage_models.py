@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def cut_model(source: Path, cuts: list[int], work: Path, blobs: BlobFolder) -> l
     prepare(str(source), str(work), "none")
     return [
         _proto(each, pack(work / PARTITIONS / f"stage-{each.index}", blobs))
-        for each in planning.partitions_from_json(cut_prepared(str(work), cuts))
+        for each in map(
+            planning.Partition.from_plain, json.loads(cut_prepared(str(work), cuts))["partitions"]
+        )
     ]
 
 

@@ -40,6 +40,7 @@ def test_a_partition_says_where_it_comes_from(optimised, tmp_path):
     model = onnx.load(tmp_path / "out" / "stage-1" / "model.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props} == {
         "onnxmesh.source": "ab" * 32,
+        "onnxmesh.mode": "exact",
         "onnxmesh.optimisation": "extended",
         "onnxmesh.nodes": "[2, 4)",
         "onnxmesh.stage": "1 of 3",

@@ -10,10 +10,11 @@ import pytest
 
 from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan, InvalidRequest
 from onnxmesh.graph.chain import Chain
+from onnxmesh.graph.difference import compare
 from onnxmesh.graph.plan_file import PLAN_FILE, PlanFile
 from onnxmesh.graph.random_inputs import random_inputs
 from onnxmesh.graph.split import split
-from onnxmesh.graph.verify import compare, verify
+from onnxmesh.graph.verify import verify
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import from_array, to_array
@@ -22,7 +23,7 @@ from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
 
 # A vocabulary of 50 and the like: random indices are small.
-VERIFIED = sorted(name for name, model in ZOO.items() if model.everywhere and name != "strings_and_bfloat")
+VERIFIED = sorted(name for name, model in ZOO.items() if model.everywhere and model.random)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_number_of_stages_is_chosen(tmp_path):
     """`None` chooses by cost: a small MLP stays whole."""
     plan, estimates = split(ZOO["mlp"].build(tmp_path), tmp_path / "out")
     assert len(plan.partitions) == 1
-    assert estimates.why.startswith("1 stage chosen")
+    assert estimates.why.startswith("1 stage")
 
 
 def test_a_chain_that_differs_is_found(mlp):
@@ -123,7 +124,7 @@ def test_a_folder_without_plan_is_named(tmp_path):
     ("change", "message"),
     [
         (lambda plan: plan.pop("signature"), "lacks 'signature'"),
-        (lambda plan: plan.update(format=9), "format 1 expected, 9 found"),
+        (lambda plan: plan.update(format=9), "format 2 expected, 9 found"),
         (lambda plan: plan.update(optimisation="most"), "'most' is not a valid OptimisationLevel"),
         (lambda plan: plan.update(partitions=[]), "has no partitions"),
         (lambda plan: plan["partitions"].reverse(), "not numbered from 0 upwards"),
@@ -182,10 +183,10 @@ def test_a_chain_asks_for_what_it_passes_on(tmp_path):
 
 
 def test_differences_are_measured():
-    """Largest absolute and relative distance; NaN equals NaN, and nothing else."""
+    """Largest absolute distance, and the same beside the largest magnitude; NaN equals NaN, and nothing else."""
     expected = from_array("y", np.array([1.0, 100.0, np.nan, np.inf], np.float32))
     close = compare(expected, from_array("y", np.array([1.5, 101.0, np.nan, np.inf], np.float32)))
-    assert (close.equal, close.largest_absolute, close.largest_relative) == (False, 1.0, 0.5)
+    assert (close.equal, close.largest_absolute, close.largest_relative) == (False, 1.0, 0.01)
     assert compare(expected, expected).equal
     lost = compare(expected, from_array("y", np.array([1.0, 100.0, 0.0, np.inf], np.float32)))
     assert lost.largest_absolute == np.inf

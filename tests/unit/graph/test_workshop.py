@@ -14,7 +14,7 @@ from onnxmesh.graph.chain import Chain
 from onnxmesh.graph.plan_file import PlanFile
 from onnxmesh.graph.workshop import cut_prepared, prepare
 from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.partition import PARTITIONS, partitions_from_json
+from onnxmesh.planning.partition import PARTITIONS, Partition
 from tests.zoo import ZOO
 
 
@@ -24,13 +24,20 @@ def child():
         yield pool
 
 
+def costs_of(answer: str) -> GraphCosts:
+    return GraphCosts.from_json(json.loads(answer)["costs"])
+
+
+def partitions_of(answer: str) -> list[Partition]:
+    return [Partition.from_plain(plain) for plain in json.loads(answer)["partitions"]]
+
+
 def test_a_child_prepares_and_cuts(child, tmp_path):
     """Strings in, strings out; the partitions lie under the work folder with their plan."""
     source, work = ZOO["branching_cnn"].build(tmp_path), tmp_path / "work"
-    answer = json.loads(child.submit(prepare, str(source), str(work), "extended").result())
-    profile = GraphCosts.from_json(answer["costs"])
+    profile = costs_of(child.submit(prepare, str(source), str(work), "extended").result())
     cuts = list(profile.legal_cuts[:2])
-    partitions = partitions_from_json(child.submit(cut_prepared, str(work), cuts).result())
+    partitions = partitions_of(child.submit(cut_prepared, str(work), cuts).result())
     assert [partition.end for partition in partitions[:-1]] == cuts
     plan = PlanFile.load(work / PARTITIONS)
     assert plan.partitions == tuple(partitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,7 @@ from onnxmesh.graph.chain import Chain
 from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.optimise import optimise
 from onnxmesh.graph.session import StageSession
-from onnxmesh.graph.source import check_source
+from onnxmesh.graph.source import check_source, checkable
 from onnxmesh.graph.value_types import ValueType
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cluster import Cluster, DeviceKind
@@ -60,8 +61,10 @@ def prepare(tmp_path_factory):
     return get
 
 
-def assert_chain_equals_whole(prepared: Prepared, cuts: tuple[int, ...], out: Path) -> None:
-    partitions = cut(prepared.optimised, cuts, out, PROVENANCE, prepared.types)
+def assert_chain_equals_whole(
+    prepared: Prepared, cuts: tuple[int, ...], out: Path, direct: list[list[str]] | None = None
+) -> None:
+    partitions = cut(prepared.optimised, cuts, out, PROVENANCE, prepared.types, direct or ())
     assert len(partitions) == len(cuts) + 1
     chain = Chain(out, partitions)
     for feeds, expected in zip(prepared.feeds, prepared.answers, strict=True):
@@ -95,6 +98,34 @@ def test_no_legal_cut_changes_a_bit(prepare, tmp_path, name, level):
         assert_chain_equals_whole(prepared, cuts, tmp_path / "out")
 
 
+def late_inputs(profile: GraphCosts, cuts: tuple[int, ...]) -> list[list[str]]:
+    """For each stage the inputs that it reads, the first apart."""
+    bounds = [0, *cuts, len(profile.nodes) + 1]
+    return [
+        [use.name for use in profile.inputs if start and any(start <= reader < end for reader in use.readers)]
+        for start, end in pairwise(bounds)
+    ]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_inputs_can_go_straight_to_late_stages(prepare, tmp_path, name):
+    """With every late input direct, no stage carries one, and no bit changes."""
+    prepared = prepare(name, OptimisationLevel.EXTENDED)
+    legal = prepared.profile.legal_cuts
+    outputs = {spec.name for spec in prepared.profile.signature.outputs}
+    for cuts in [*((position,) for position in legal), legal]:
+        direct = late_inputs(prepared.profile, cuts)
+        if not any(direct):
+            continue
+        assert_chain_equals_whole(prepared, cuts, tmp_path / "out", direct)
+        partitions = cut(prepared.optimised, cuts, tmp_path / "out", PROVENANCE, prepared.types, direct)
+        assert [list(partition.direct_inputs) for partition in partitions] == direct
+        sent = {name for names in direct for name in names}
+        assert all(sent.isdisjoint(partition.live_out) for partition in partitions[:-1])
+        for partition in partitions:
+            assert set(partition.direct_inputs) <= {spec.name for spec in partition.inputs} | outputs
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_every_partition_is_valid_onnx(prepare, tmp_path, name):
     """Each partition passes ONNX's checker, with a type on all that enters or leaves it."""
@@ -108,7 +139,7 @@ def test_every_partition_is_valid_onnx(prepare, tmp_path, name):
         assert all(value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output])
         assert 4 <= model.ir_version <= 13
         if ranked:  # ONNX Runtime takes a partition of unknown rank, the checker does not
-            onnx.checker.check_model(path)
+            onnx.checker.check_model(checkable(model, path))
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -28,7 +29,7 @@ class PretendedWorkshop:
         self.levels.append(level)
         if self.error is not None:
             raise self.error
-        return PROFILE
+        return json.dumps({"costs": PROFILE, "profile": ""})
 
 
 @pytest.fixture
