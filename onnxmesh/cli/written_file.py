@@ -12,10 +12,13 @@ def require_writable(option: str, path: Path) -> None:
     """Checks early that a file can be written, before long work is done for it.
 
     Raises:
-        InvalidRequest: There is a folder of that name, or none to put it in (INVALID_ARGUMENT).
+        InvalidRequest: There is something else of that name, or no folder to put it in (INVALID_ARGUMENT).
     """
     if path.is_dir():
         raise InvalidRequest(f"{option}: '{path}' is a folder; the name of a file is expected")
+    if path.exists() and not path.is_file():
+        # It would be replaced: a device or a pipe is not ours to replace.
+        raise InvalidRequest(f"{option}: '{path}' is no ordinary file")
     if not path.parent.is_dir():
         raise InvalidRequest(f"{option}: there is no folder '{path.parent}'")
 

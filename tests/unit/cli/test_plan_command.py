@@ -159,6 +159,8 @@ def test_examples_plan_a_model(model, name, objective):
         (["--profile", "x.json", "--no-profile"], "--no-profile and --profile exclude each other"),
         (["--svg", "nowhere/plan.svg"], "--svg: there is no folder 'nowhere'"),
         (["--svg", "."], "--svg: '.' is a folder"),
+        (["--svg", "/dev/null"], "--svg: '/dev/null' is no ordinary file"),
+        (["--stages", "9" * 30, "--replicas", "9" * 30], "at most"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, monkeypatch, arguments, words):
