@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onnxmesh.planning.assignment import Assignment
-from onnxmesh.planning.chain import Chain
+from onnxmesh.planning.chain import Chain, Holder
 from onnxmesh.planning.chain_problem import ChainProblem
+from onnxmesh.planning.coarsening import cut_points
 from onnxmesh.planning.narrowing import BUDGET, Narrowing, narrowed
 from onnxmesh.planning.packing import packed
 from onnxmesh.planning.plan import Demand, Objective
@@ -43,7 +44,8 @@ def find_candidates(chain: Chain, demand: Demand, budget: int = BUDGET) -> Candi
     1. `narrowed` pools kinds, bundles devices and leaves out cut points, until a search is affordable.
     2. The search settles the sequence of kinds and replicas. Devices of a pool go to its stages, the
        fastest to the heaviest.
-    3. For that sequence the cuts are found anew, exactly, over all points.
+    3. For that sequence the cuts are found anew, exactly, over all points. They are among the points of a second
+       search, which may settle on another sequence.
     4. The uniform cut and, where memory is tight, one that merely fits are compared: the outcome is never worse.
 
     Where replicas are free, what the search left over goes to the slowest stages, and the cuts follow.
@@ -58,23 +60,26 @@ def find_candidates(chain: Chain, demand: Demand, budget: int = BUDGET) -> Candi
     replicas = demand.replicas or 1
     plain = {k: uniform_assignment(chain, k, replicas) for k in numbers}
     uniform = {k: found for k, found in plain.items() if found is not None}
-    best = dict(uniform)
+    contest = _Contest(chain, dict(uniform), latency)
     narrowing = narrowed(chain, demand, budget)
-    exact = narrowing is not None and narrowing.exact
-    found = [] if narrowing is None else list(_searched(chain, narrowing, numbers, latency=latency))
-    if not exact:
+    if narrowing is not None and narrowing.exact:
+        for found in _searched(chain, narrowing, numbers, latency=latency):
+            contest.enter(found)
+    else:
+        # Two searches share the budget.
+        narrowing = narrowed(chain, demand, budget // 2)
         fitting = packed(chain, demand.num_stages, replicas)
-        found += [] if fitting is None else [fitting]
-    for candidate in found:
-        finished = candidate if exact else recut(chain, candidate, latency=latency)
-        _keep(chain, best, finished, latency=latency)
+        if fitting is not None:
+            contest.enter_recut(fitting)
+        if narrowing is not None:
+            _search_twice(chain, narrowing, numbers, contest)
     if demand.replicas is None and chain.slots == 1:
         searched = 0 if narrowing is None else narrowing.num_layers
-        for candidate in [one for k, one in best.items() if k <= searched]:
-            filled = with_spares(chain, candidate, latency=latency)
-            if filled != candidate:
-                _keep(chain, best, recut(chain, filled, latency=latency), latency=latency)
-    return Candidates(best, uniform, exact)
+        for known in [one for k, one in contest.best.items() if k <= searched]:
+            filled = with_spares(chain, known, latency=latency)
+            if filled != known:
+                contest.enter_recut(filled)
+    return Candidates(contest.best, uniform, narrowing is not None and narrowing.exact)
 
 
 def recut(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
@@ -103,13 +108,51 @@ def score(chain: Chain, assignment: Assignment, *, latency: bool) -> tuple[int, 
     return (alone, period) if latency else (period, alone)
 
 
-def _keep(chain: Chain, best: dict[int, Assignment], found: Assignment, *, latency: bool) -> None:
-    """Puts an assignment among the best if it fits and none is as good."""
-    if len(found.cuts) + 1 < found.num_stages or not found.fits(chain):
+@dataclass(slots=True)
+class _Contest:
+    """Keeps the best assignment for each number of stages.
+
+    Attributes:
+        chain: The blocks and devices.
+        best: By number of stages.
+        latency: Whether the sum counts, not the slowest.
+        recut: Sequences of holders whose best cuts are known.
+    """
+
+    chain: Chain
+    best: dict[int, Assignment]
+    latency: bool
+    recut: set[tuple[Holder, ...]] = field(default_factory=set)
+
+    def enter(self, found: Assignment) -> None:
+        """Puts an assignment among the best if it fits and none is as good."""
+        if len(found.cuts) + 1 < found.num_stages or not found.fits(self.chain):
+            return
+        known = self.best.get(found.num_stages)
+        if known is None or self.score(found) < self.score(known):
+            self.best[found.num_stages] = found
+
+    def enter_recut(self, found: Assignment) -> None:
+        """Does so with the best cuts for the holders of an assignment."""
+        if found.holders not in self.recut:
+            self.recut.add(found.holders)
+            self.enter(recut(self.chain, found, latency=self.latency))
+
+    def score(self, assignment: Assignment) -> tuple[int, int]:
+        """Returns what is to be small."""
+        return score(self.chain, assignment, latency=self.latency)
+
+
+def _search_twice(chain: Chain, narrowing: Narrowing, numbers: list[int], contest: _Contest) -> None:
+    """Searches over a first choice of points, and over a second that has the cuts which came of it."""
+    for found in _searched(chain, narrowing, numbers, latency=contest.latency):
+        contest.enter_recut(found)
+    if len(narrowing.points) > chain.num_blocks:
         return
-    known = best.get(found.num_stages)
-    if known is None or score(chain, found, latency=latency) < score(chain, known, latency=latency):
-        best[found.num_stages] = found
+    ranked = sorted(contest.best.values(), key=contest.score)
+    points = cut_points(chain, len(narrowing.points) - 1, [cut for one in ranked for cut in one.cuts])
+    for found in _searched(chain, replace(narrowing, points=points), numbers, latency=contest.latency):
+        contest.enter_recut(found)
 
 
 def _numbers(chain: Chain, demand: Demand) -> list[int]:

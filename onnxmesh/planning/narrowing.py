@@ -11,7 +11,7 @@ from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.planning.pools import Pools
 from onnxmesh.planning.stage_search import operations
 
-BUDGET = 400_000_000
+BUDGET = 300_000_000
 """Figures that a search may compare: about a second's work. Up to here a plan is exact."""
 _MOST_ENTRIES = 30_000_000
 """Figures that a search may keep."""

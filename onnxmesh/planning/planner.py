@@ -132,15 +132,10 @@ def _why(demand: Demand, candidates: Candidates, chain: Chain, chosen: Assignmen
     text += f"; predicted: {whole.compute_s * 1e3:.3g} ms whole on '{whole.kind}'"
     if not whole.fits:
         text += " (which it does not fit)"
-    if number == 1:
-        replicas = plan.stages[0].num_replicas
-        return text + (
-            f", a request every {plan.period_s * 1e3:.3g} ms from {replicas} replicas" if replicas > 1 else ""
-        )
-    crossing = sum(stage.boundary_bytes for stage in plan.stages)
-    text += (
-        f", {plan.period_s * 1e3:.3g} ms in the slowest stage with its sending; {in_bytes(crossing)} cross"
-    )
-    if not candidates.exact:
-        text += "; found by the heuristic for large problems"
-    return text
+    if number > 1:
+        crossing = sum(stage.boundary_bytes for stage in plan.stages)
+        text += f", {plan.period_s * 1e3:.3g} ms in the slowest stage with its sending"
+        text += f"; {in_bytes(crossing)} cross"
+    elif (replicas := plan.stages[0].num_replicas) > 1:
+        text += f", a request every {plan.period_s * 1e3:.3g} ms from {replicas} replicas"
+    return text if candidates.exact else text + "; found by the heuristic for large problems"

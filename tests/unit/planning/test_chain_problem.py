@@ -98,9 +98,7 @@ def test_the_fewest_bytes_are_brute_forces(problem, bound, data):
         return sum(int(num_bytes[cut]) for cut in cuts) + held - sum(sizes[w] for w in set().union(*uses))
 
     weights = {
-        cuts: weight(cuts, ranges)
-        for cuts, ranges in all_cuts(problem)
-        if slowest(problem, ranges) <= bound
+        cuts: weight(cuts, ranges) for cuts, ranges in all_cuts(problem) if slowest(problem, ranges) <= bound
     }
     found = problem.fewest_bytes(bound, num_bytes, SharedWeights([sorted(use) for use in uses], sizes))
     assert (None if found is None else found[0]) == min(weights.values(), default=None)

@@ -16,9 +16,9 @@ from tests.fakes.planned_graphs import cluster, graph, kind
 GB = 10**9
 
 
-def refusal(costs, devices, demand=Demand(), profile=None):
+def refusal(costs, devices, demand=None, profile=None):
     with pytest.raises(InvalidPlan) as caught:
-        make_plan(costs, devices, demand, profile)
+        make_plan(costs, devices, demand or Demand(), profile)
     return str(caught.value)
 
 

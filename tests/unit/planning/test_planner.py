@@ -297,7 +297,9 @@ def test_five_thousand_nodes_for_sixteen_devices_of_four_kinds():
     costs, devices = random_costs(5000, 1), mixed_cluster()
     plan = make_plan(costs, devices, Demand(replicas=None))
     assert plan == make_plan(GraphCosts.from_json(costs.to_json()), devices, Demand(replicas=None))
-    rates = [kind.count / make_plan(costs, Cluster((kind,)), Demand()).whole.compute_s for kind in devices.kinds]
+    rates = [
+        kind.count / make_plan(costs, Cluster((kind,)), Demand()).whole.compute_s for kind in devices.kinds
+    ]
     assert plan.period_s < 1.05 / sum(rates)
 
 
