@@ -35,7 +35,7 @@ bench-plan: $(READY) ## the planner's promises against what is measured (ARGS="-
 	@$(BIN)/python -m benchmarks.plan $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check lint type imports stubs protos format lock clean
+.PHONY: setup test check lint type imports stubs protos pictures format lock clean
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
@@ -58,6 +58,9 @@ stubs: $(READY) ## the committed stubs are those of protos/
 
 protos: $(READY) ## write the stubs of protos/
 	@$(BIN)/python tools/generate_stubs.py
+
+pictures: $(READY) ## draw the pictures of docs/images
+	@$(BIN)/python -m tools.make_pictures
 
 format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix $(CODE)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxmesh import __version__
-from onnxmesh.cli import cut, deployments, infer, profile, status, up
+from onnxmesh.cli import cut, deployments, infer, plan, profile, status, up
 
 _HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
 
@@ -36,9 +36,10 @@ app.command()(deployments.deploy)
 app.command()(deployments.undeploy)
 app.command()(status.status)
 app.command()(infer.infer)
+app.command()(plan.plan)
+app.command()(profile.profile)
 app.command()(cut.split)
 app.command()(cut.verify)
-app.command()(profile.profile)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +17,8 @@ from onnxmesh.cli.deployments import AUTO, num_stages
 from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import FAILED, reported
 from onnxmesh.cli.shapes import parse_shapes
-from onnxmesh.errors import InvalidRequest, Unsatisfiable
+from onnxmesh.cli.worker_extra import require_model, worker_extra
+from onnxmesh.errors import InvalidRequest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from onnxmesh.graph.verify import VerifyReport
     from onnxmesh.planning.plan import Plan
     from onnxmesh.planning.tensor_spec import TensorSpec
-
-_EXTRA = frozenset({"onnx", "onnx_ir", "onnxruntime"})
 
 
 def split(
@@ -193,30 +190,3 @@ def _described_mode(plan: PlanFile) -> str:
 def _described(spec: TensorSpec) -> str:
     shape = "?" if spec.shape is None else "x".join("?" if size < 0 else str(size) for size in spec.shape)
     return escape(f"{spec.name} {spec.datatype} {shape}")
-
-
-def require_model(model: Path) -> None:
-    """Checks that the model's file is there.
-
-    Raises:
-        InvalidRequest: It is not (INVALID_ARGUMENT).
-    """
-    if not model.is_file():
-        raise InvalidRequest(f"no model at '{model}': there is no such file")
-
-
-@contextmanager
-def worker_extra() -> Iterator[None]:
-    """Says which extra to install where ONNX or ONNX Runtime is missing.
-
-    Raises:
-        Unsatisfiable: It is (FAILED_PRECONDITION).
-    """
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise Unsatisfiable(
-            "this command needs the `worker` extra: pip install 'onnxmesh[worker]'"
-        ) from error

@@ -17,11 +17,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from onnxmesh.cli.console import output
-from onnxmesh.cli.cut import require_model, worker_extra
 from onnxmesh.cli.operator_times import OperatorTimes, operator_times
 from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.shapes import parse_shapes
+from onnxmesh.cli.worker_extra import require_model, worker_extra
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts

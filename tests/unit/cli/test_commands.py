@@ -16,7 +16,7 @@ from onnxmesh.errors import CorruptData
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
 
-COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "split", "verify", "profile"]
+COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "plan", "profile", "split", "verify"]
 
 
 def run(*arguments):

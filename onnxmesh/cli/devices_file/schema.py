@@ -1,0 +1,105 @@
+"""The fields of `devices.yaml`, and the cluster that they describe."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from onnxmesh.planning.cluster import Cluster, DeviceKind
+from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.link import Link
+
+_BITS = 8
+_SPEED = DeviceSpeed()
+_LINK = Link()
+
+_LEAST, _MOST = 1e-6, 1e9
+
+
+def _not_tiny(figure: float) -> float:
+    """Keeps predicted times within what a planner can add up."""
+    if figure < _LEAST:
+        raise ValueError(f"expected a figure of at least {_LEAST:g}, got {figure:g}")
+    return figure
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[float, Field(gt=0, le=_MOST), AfterValidator(_not_tiny)]
+NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
+
+
+class _Fields(BaseModel):
+    # Strict: `count: yes` and `memory_gb: "8"` are mistakes to name, not to guess at.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class KindFields(_Fields):
+    """Devices that are alike. GB are 10^9 bytes; defaults of speeds are one core of a server CPU."""
+
+    name: Name
+    count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    memory_gb: Positive | None = None
+    gflops_per_s: Positive = _SPEED.flops_per_s / 1e9
+    memory_gb_per_s: Positive = _SPEED.bytes_per_s / 1e9
+    node_overhead_us: NotNegative = _SPEED.node_overhead_s * 1e6
+    profile: Name | None = None
+
+    def to_kind(self) -> DeviceKind:
+        """Returns the kind in the units of the planner."""
+        return DeviceKind(
+            name=self.name,
+            count=self.count,
+            speed=DeviceSpeed(
+                self.gflops_per_s * 1e9, self.memory_gb_per_s * 1e9, self.node_overhead_us * 1e-6
+            ),
+            memory_bytes=None if self.memory_gb is None else round(self.memory_gb * 1e9),
+            profile=self.profile or "",
+        )
+
+
+class SpeedOfLink(_Fields):
+    """Bandwidth, in one of two units, and latency of a link."""
+
+    bandwidth_gbit_per_s: Positive | None = None
+    bandwidth_mbit_per_s: Positive | None = None
+    latency_ms: NotNegative = _LINK.latency_s * 1e3
+
+    @model_validator(mode="after")
+    def _one_bandwidth(self) -> SpeedOfLink:
+        given = [
+            figure for figure in (self.bandwidth_gbit_per_s, self.bandwidth_mbit_per_s) if figure is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                "expected one of bandwidth_gbit_per_s and bandwidth_mbit_per_s, got "
+                + ("both" if given else "neither")
+            )
+        return self
+
+    def to_link(self) -> Link:
+        """Returns the link in the units of the planner."""
+        megabits = self.bandwidth_mbit_per_s or (self.bandwidth_gbit_per_s or 0.0) * 1e3
+        return Link(bytes_per_s=megabits * 1e6 / _BITS, latency_s=self.latency_ms * 1e-3)
+
+
+class LinkFields(SpeedOfLink):
+    """A link between two kinds, or among the devices of one kind; the same in both directions."""
+
+    between: Annotated[list[Name], Field(min_length=2, max_length=2)]
+
+
+class DevicesFields(_Fields):
+    """A whole file."""
+
+    kinds: Annotated[list[KindFields], Field(min_length=1)]
+    links: list[LinkFields] = []
+    default_link: SpeedOfLink | None = None
+
+    def to_cluster(self) -> Cluster:
+        """Returns what a planner plans for; names were checked to be unique and known before."""
+        return Cluster(
+            kinds=tuple(kind.to_kind() for kind in self.kinds),
+            links={(link.between[0], link.between[1]): link.to_link() for link in self.links},
+            default_link=_LINK if self.default_link is None else self.default_link.to_link(),
+        )

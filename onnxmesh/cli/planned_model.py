@@ -1,0 +1,48 @@
+"""A model's file as what a planner must know of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from onnxmesh.graph.source import load_structure
+from onnxmesh.graph.value_types import declared_dims
+from onnxmesh.graph.workshop import prepare
+from onnxmesh.planning.cut_mode import CutMode
+from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.input_shapes import InputShapes
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+
+
+def costs_of(model: Path, level: OptimisationLevel, mode: CutMode, shapes: InputShapes) -> GraphCosts:
+    """Prepares a model as a worker does at a deployment, in a folder that goes at once.
+
+    Args:
+        model: The model's file.
+        level: What ONNX Runtime does to the whole before the cut.
+        mode: Whether it is cut after or before it is optimised.
+        shapes: To plan with.
+
+    Raises:
+        InvalidModel: The model cannot be served (INVALID_ARGUMENT).
+        InvalidRequest: The shapes do not fit it (INVALID_ARGUMENT).
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxmesh-plan-") as work:
+        prepared = json.loads(prepare(str(model), work, level.value, mode.value, shapes.to_plain()))
+    return GraphCosts.from_json(prepared["costs"])
+
+
+def shapes_of(model: Path, costs: GraphCosts, shapes: InputShapes) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each input that a model is planned with.
+
+    Args:
+        model: The model's file.
+        costs: Of it.
+        shapes: What was asked for.
+
+    Raises:
+        InvalidRequest: They do not fit it (INVALID_ARGUMENT).
+    """
+    declared = {value.name: declared_dims(value) or () for value in load_structure(model).graph.input}
+    return shapes.of(costs.signature.inputs, declared)

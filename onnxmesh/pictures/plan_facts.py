@@ -1,0 +1,90 @@
+"""What a picture of a plan shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxmesh.planning.cluster import Cluster
+from onnxmesh.planning.device_speed import PICOSECONDS
+from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.planning.node_times import node_times
+from onnxmesh.planning.plan import Plan, StagePlan
+from onnxmesh.planning.profile import Profile
+from onnxmesh.quantities import TIMES
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """A plan, and what it was made from.
+
+    Attributes:
+        model: What people call it.
+        plan: The plan.
+        costs: Of the graph that it cuts.
+        cluster: That it was made for.
+        node_s: Predicted time of each node on the slowest device of its stage.
+        times_from: Where the times come from, in a few words.
+    """
+
+    model: str
+    plan: Plan
+    costs: GraphCosts
+    cluster: Cluster
+    node_s: tuple[float, ...]
+    times_from: str
+
+    def alive_bytes(self, position: int) -> int:
+        """Returns what a cut at a position from 1 to n - 1 sends: computed tensors, and carried inputs."""
+        direct = {name for stage in self.plan.stages for name in stage.direct_inputs}
+        carried = sum(
+            use.num_bytes
+            for use in self.costs.inputs
+            if use.name not in direct and use.readers and use.readers[-1] >= position
+        )
+        return self.costs.boundaries[position - 1].num_bytes + carried
+
+    @property
+    def input_bytes(self) -> int:
+        """What the gateway sends to stage 0."""
+        direct = {name for stage in self.plan.stages for name in stage.direct_inputs}
+        end = self.plan.stages[0].end
+        return sum(
+            use.num_bytes
+            for use in self.costs.inputs
+            if use.name not in direct or (use.readers and use.readers[0] < end)
+        )
+
+    def bytes_of_input(self, name: str) -> int:
+        """Returns the size of one of the model's inputs."""
+        return next(use.num_bytes for use in self.costs.inputs if use.name == name)
+
+
+def plan_facts(
+    model: str, plan: Plan, costs: GraphCosts, cluster: Cluster, profile: Profile | None, times_from: str
+) -> PlanFacts:
+    """Puts together what a picture shows.
+
+    Args:
+        model: What people call it.
+        plan: The plan.
+        costs: Of the graph that it cuts.
+        cluster: That it was made for.
+        profile: With which it was made, if any.
+        times_from: Where the times come from, in a few words.
+    """
+    times = {
+        name: node_times(costs, cluster.kind(name), profile)
+        for name in sorted({name for stage in plan.stages for name, _ in stage.devices})
+    }
+    node_s: list[float] = []
+    for stage in plan.stages:
+        slowest = max((times[name][stage.start : stage.end] for name, _ in stage.devices), key=sum)
+        node_s += [picoseconds / PICOSECONDS for picoseconds in slowest]
+    return PlanFacts(model, plan, costs, cluster, tuple(node_s), times_from)
+
+
+def devices_text(stage: StagePlan) -> str:
+    """Returns who holds a stage, with numbers of devices where it is more than one."""
+    if stage.num_replicas == 1:
+        return stage.devices[0][0]
+    return " + ".join(f"{count} {TIMES} {name}" for name, count in stage.devices)
