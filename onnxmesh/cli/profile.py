@@ -62,7 +62,9 @@ def profile(
             help="How the model will be cut. Portable takes no --optimisation: partitions are optimised."
         ),
     ] = CutMode.EXACT,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Bound on the time for runs.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="About how long to run; twice as long at most where runs are few.")
+    ] = 3.0,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the times go; default: MODEL.profile.json.")
     ] = None,

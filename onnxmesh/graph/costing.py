@@ -55,7 +55,7 @@ def measured_costs(
         types: Of its values.
         costs: What `analyse` says of it.
         shapes: What to plan for.
-        seconds: Bound on the time for runs.
+        seconds: About how long to run; see `profile_model`.
         device: Kind of this device, as `device_kind_name` names it: it says on how many threads to run, and where.
             Empty: one thread of the CPU.
         speed: Tells what the device was measured at; None: `cached_device_speed`.

@@ -29,6 +29,8 @@ _MAX_EVENTS = 200_000
 """Of a profile; each takes about a kilobyte of disk, and ONNX Runtime stops at a million."""
 _MAX_SHIFT_S = 5e-6
 """By how much the profiler's own work at each node, or what a run does between nodes, can move a node's time."""
+_FEW = 6
+"""Runs below which the best may still be one that others disturbed."""
 _KERNEL = "_kernel_time"
 
 
@@ -89,7 +91,7 @@ def profile_model(
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
         level: What ONNX Runtime does to the graph when it is loaded. Nodes that it changes are not found again.
-        seconds: Bound on the time for runs. At least three are made, however long they take.
+        seconds: About how long to run; twice as long at most, but for the run under way, where runs are few.
         progress: Told how far it is.
 
     Raises:
@@ -106,14 +108,12 @@ def profile_model(
         outputs = [output.name for output in session.get_outputs()]
         values = {name: to_runtime(feeds[name]) for name in (spec.name for spec in session.get_inputs())}
         try:
-            first_s = _run(session, outputs, values)
+            _run(session, outputs, values)
         except ModelRunFailed as error:
             raise _with_own_names(error, names, described) from error
         report(0.05)
         most = max(2, _MAX_EVENTS // max(1, len(described)))
-        num_runs = len(
-            _repeat(session, outputs, values, seconds / 2 - first_s, most, lambda s: report(s / 2))
-        )
+        num_runs = len(_repeat(session, outputs, values, seconds / 2, most, lambda s: report(s / 2)))
         events = Path(session.end_profiling())
         times, shapes = _read(events, {name: out for name, (_, out) in zip(names, described, strict=True)})
     clock = run_clock(threads, providers)
@@ -201,10 +201,13 @@ def _repeat(
     report: Progress,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Runs again and again until the time is over or `most` runs are made, at least once; returns their times."""
+    """Runs again and again until the time is over or `most` runs are made; returns their times.
+
+    Of one or two runs none may be undisturbed: so few are made only where they take twice the time.
+    """
     found: list[float] = []
     start, spent = time.perf_counter(), 0.0
-    while not found or (len(found) < most and spent + found[-1] < seconds):
+    while not found or (len(found) < most and spent < (seconds if len(found) >= _FEW else 2 * seconds)):
         found.append(_run(session, outputs, values, clock))
         spent = time.perf_counter() - start
         report(min(1.0, spent / seconds) if seconds > 0 else 1.0)
