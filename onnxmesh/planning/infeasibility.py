@@ -75,22 +75,27 @@ def explain(costs: GraphCosts, cluster: Cluster, chain: Chain, demand: Demand) -
     peak = costs.peak_bytes(*part)
     shared = f" (a device is to hold {chain.slots} stages)" if chain.slots > 1 else ""
     if room is not None and peak > room // chain.slots:
+        name = costs.nodes[part[0]].name
+        several = part[1] - part[0] > 1
+        nodes = (
+            f"nodes {part[0]} to {part[1] - 1}, from '{name}' on" if several else f"node {part[0]}, '{name}'"
+        )
         return (
             f"stage of {in_bytes(peak)} fits no device; the largest ('{roomiest.name}') has "
-            f"{in_bytes(room // chain.slots)}{shared}: nodes {part[0]} to {part[1] - 1}, from "
-            f"'{costs.nodes[part[0]].name}' on, cannot be cut apart"
+            f"{in_bytes(room // chain.slots)}{shared}: {nodes}, cannot be cut apart"
         )
     replicas = demand.replicas or 1
     wanted = demand.num_stages
     stages = "the model" if wanted is None else plural(wanted, "stage")
     each = f" in {replicas} replicas" if replicas > 1 else ""
-    total = sum((kind.memory_bytes or 0) * kind.count for kind in cluster.kinds)
+    rooms = [kind.memory_bytes and kind.memory_bytes * kind.count for kind in cluster.kinds]
+    together = "" if None in rooms else f" with {in_bytes(sum(room or 0 for room in rooms))} together"
     weights = costs.weight_bytes(0, len(costs.nodes))
     message = (
         f"{stages}{each} with {in_bytes(weights)} of weights and up to "
         f"{in_bytes(max(node.working_bytes for node in costs.nodes))} of working memory "
         f"{'does' if wanted is None else 'do' if wanted > 1 else 'does'} not fit "
-        f"{plural(cluster.num_devices, 'device')} with {in_bytes(total)} together{shared}"
+        f"{plural(cluster.num_devices, 'device')}{together}{shared}"
     )
     if wanted is not None:
         most = min(costs.max_stages, sum(chain.counts) // replicas)

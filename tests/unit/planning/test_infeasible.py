@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.ids import Digest
 from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.planning.graph_costs import Boundary
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.plan import Demand
 from onnxmesh.planning.planner import make_plan, uniform_plan
@@ -77,9 +80,18 @@ def test_a_part_that_fits_nowhere_is_named():
     """With its size, the largest device, and where it is."""
     boxes = cluster(kind("edge", memory=8 * GB), kind("phone", memory=2 * GB))
     assert refusal(heavy(1, 9.1, 1), boxes) == (
-        "stage of 9.1 GB fits no device; the largest ('edge') has 8.0 GB: "
-        "nodes 1 to 1, from 'n1' on, cannot be cut apart"
+        "stage of 9.1 GB fits no device; the largest ('edge') has 8.0 GB: node 1, 'n1', cannot be cut apart"
     )
+    whole = replace(heavy(5, 5), boundaries=(Boundary(1, 1, "a sequence"),))
+    assert refusal(whole, boxes).endswith("nodes 0 to 1, from 'n0' on, cannot be cut apart")
+
+
+def test_a_device_without_a_bound_does_not_help_one_with():
+    """One stage each was asked for, and even the smaller part is too big for the small device."""
+    devices = cluster(kind("edge", memory=2 * GB), kind("server"))
+    message = refusal(heavy(3, 3), devices, Demand(num_stages=2))
+    assert "do not fit 2 devices;" in message
+    assert message.endswith("one more device of kind 'server' would do")
 
 
 def test_too_little_memory_in_all_says_what_would_do():
