@@ -30,6 +30,15 @@ def result_file(what: str) -> Path:
     return RESULTS / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{what}.json"
 
 
+def peak_bytes(pid: int) -> int:
+    """Returns the most memory that a process ever held; 0 if it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

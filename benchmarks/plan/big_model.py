@@ -7,11 +7,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from benchmarks.machine import peak_bytes
 
 WIDTH = 4096
 NUM_LAYERS = 64
@@ -69,11 +71,12 @@ def cut(model: Path, out: Path, mode: str) -> BigCut:
     command += [f"--stages={NUM_STAGES}", f"--mode={mode}", "--json"]
     began = perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    # Not `wait`: only this call tells what one child used.
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    most = 0
+    while process.poll() is None:
+        most = max(most, peak_bytes(process.pid))
+        sleep(0.05)
     seconds = perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     weight_bytes = (model.parent / "big.data").stat().st_size
-    return BigCut(mode, weight_bytes, seconds, usage.ru_maxrss * 1024)
+    return BigCut(mode, weight_bytes, seconds, most)

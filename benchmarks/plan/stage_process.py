@@ -7,13 +7,14 @@ Lines of JSON in, lines of JSON out: `{"folder", "feeds"}` loads a partition and
 from __future__ import annotations
 
 import json
+import os
 import pickle
-import resource
 import statistics
 import sys
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks.machine import peak_bytes
 from onnxmesh.graph.session import StageSession
 
 WARM_UPS = 2
@@ -44,7 +45,8 @@ def main() -> None:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Returns the most memory that this process held; `getrusage` would count its parent's at the fork."""
+    return peak_bytes(os.getpid())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class PlaceStage(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """model/version/stage"""
+    """model/version/stage, or model/version.revision/stage"""
     @_builtins.property
     def partition(self) -> _model_pb2.Partition: ...
     @_builtins.property

@@ -172,13 +172,11 @@ class Catalogue:
         return True
 
     async def swap(self, deployment: Deployment) -> bool:
-        """Puts the plan beside in force and the other beside it, and writes it down; False if it is out."""
+        """Writes the plan beside down, puts it in force and the other beside it; False if it is out."""
         key = (deployment.name, deployment.version)
-        current = self.current(deployment)
-        if current is None:
+        if not await self._saved(self._beside.get(key, deployment)):
             return False
-        self._deployments[key], self._beside[key] = self._beside[key], current
-        await self._store.save(self._deployments[key])
+        self._deployments[key], self._beside[key] = self._beside[key], self._deployments[key]
         return True
 
     def end_beside(self, key: ModelKey) -> None:
@@ -188,12 +186,21 @@ class Catalogue:
             self._release(deployment)
 
     async def renew(self, deployment: Deployment) -> bool:
-        """Takes up, and writes down, that the same partitions are meant for other workers; False if it is out."""
-        if self.current(deployment) is None:
+        """Writes down, and takes up, that the same partitions are meant for other workers; False if it is out."""
+        if not await self._saved(deployment):
             return False
         self._deployments[deployment.name, deployment.version] = deployment
-        await self._store.save(deployment)
         return True
+
+    async def _saved(self, deployment: Deployment) -> bool:
+        """Writes a deployment down under another plan; False if it is out.
+
+        The store works in order: whoever ends the deployment meanwhile deletes it after this.
+        """
+        if self.current(deployment) is None:
+            return False
+        await self._store.save(deployment)
+        return self.current(deployment) is not None
 
     def _hold(self, deployment: Deployment) -> None:
         self._retention.hold(deployment.source)

@@ -100,7 +100,8 @@ class Replanner:
             self._take_note(crew)
             if crew != seen:
                 seen, changed_s = crew, self._clock()
-            due = [key for key, planned_for in self._planned_for.items() if planned_for != crew]
+            # With nobody there, there is nothing to plan with: stages wait for whoever comes.
+            due = [key for key, planned_for in self._planned_for.items() if crew and planned_for != crew]
             idle_s = max(0.0, changed_s + self._after_s - self._clock()) if due else None
             if idle_s == 0.0:
                 for key in sorted(due):

@@ -92,7 +92,7 @@ class FakeWorker(WorkerControlServicer):
         self.link = MeasuredLink(latency_s=1e-4, bytes_per_s=1e9)
         self.generation = next(_generations)
         self._prepared = {}
-        self._managing = []
+        self.managing = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self):
@@ -119,7 +119,7 @@ class FakeWorker(WorkerControlServicer):
 
     async def drain(self):
         """Says that it takes nothing new."""
-        for context in self._managing:
+        for context in self.managing:
             await context.write(WorkerEvent(draining=Draining()))
 
     async def Prepare(self, request, context):  # noqa: N802 - the protocol's name
@@ -175,7 +175,7 @@ class FakeWorker(WorkerControlServicer):
     async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
         loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]
         await context.write(WorkerEvent(holding=Holding(stages=loaded)))
-        self._managing.append(context)
+        self.managing.append(context)
         async for command in request_iterator:
             if command.WhichOneof("kind") == "place_stage":
                 event = await self._load(command.place_stage)

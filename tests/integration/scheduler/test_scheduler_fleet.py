@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -202,3 +203,17 @@ async def test_a_new_watcher_gets_the_table_at_once_and_an_epoch_counts_changes_
             await eventually(lambda: other.routes == client.routes)
         assert (await client.status()).epoch == epoch == client.tables[-1].epoch
         assert [t.epoch for t in client.tables] == sorted({t.epoch for t in client.tables})
+
+
+async def test_a_worker_that_describes_itself_anew_keeps_its_stages_and_its_stream(mesh):
+    """What it learned of itself later is known; nothing is placed, evicted or connected again."""
+    async with mesh("a", "b") as (client, a, b):
+        await client.deploy(stages=2)
+        await eventually(lambda: client.routes == {"m/1": [{"a"}, {"b"}]})
+        commands, streams, num_tables = [*a.commands, *b.commands], len(a.managing), len(client.tables)
+        known = a.registration.instance
+        a.registration.update(replace(known, attributes={**known.attributes, "speed.flops_per_s": "5.0"}))
+        while "speed.flops_per_s" not in (await client.status()).workers[0].attributes:
+            pass
+        assert ([*a.commands, *b.commands], len(a.managing)) == (commands, streams)
+        assert len(client.tables) == num_tables

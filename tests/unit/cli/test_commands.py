@@ -11,8 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
+from onnxmesh.cli.status import plan_sentence
+from onnxmesh.cli.status_document import model_document
 from onnxmesh.client import RouteTrace
 from onnxmesh.errors import CorruptData
+from onnxmesh.v1.mesh_pb2 import ModelStatus
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
 
@@ -174,3 +178,49 @@ def test_a_trace_is_read_or_refused():
     for broken in ["", "[]", "{}", text.replace('"worker"', '"other"'), "null"]:
         with pytest.raises(CorruptData):
             RouteTrace.from_json(broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--replicas", "none"], "--replicas: expected a positive number or 'auto', got 'none'"),
+        (["--replicas", "0"], "--replicas: expected a positive number or 'auto', got '0'"),
+        (["--shape", "x=1,3"], "--shape: expected NAME=1x3x224x224, got 'x=1,3'"),
+        (["--batch", "0"], "--batch: expected a positive number, got 0"),
+    ],
+)
+def test_what_a_plan_cannot_be_made_for_is_bad_input(arguments, words):
+    """Told before anything is sent."""
+    result = run("deploy", "none.onnx", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_status_says_how_a_model_is_cut_and_why():
+    """Mode, difference, what is predicted, and how often it was planned."""
+    plan = Plan(
+        mode="portable",
+        largest_difference=2e-6,
+        predicted_period_s=0.01,
+        predicted_latency_s=0.03,
+        revision=2,
+        why="3 stages as asked.",
+        partitions=[Partition(devices=[PlannedDevices(kind="cpu-x", count=2)])],
+    )
+    model = ModelStatus(name="m", version=4, plan=plan, spec=DeploymentSpec(objective="latency"))
+    assert plan_sentence(model) == (
+        "m version 4: mode portable, its largest difference from the whole model is 2e-06; "
+        "100 answers a second predicted, 30 ms each; planned anew 2 times; 3 stages as asked"
+    )
+    document = model_document(model)
+    assert (document["mode"], document["largest_difference"], document["objective"]) == (
+        "portable",
+        2e-6,
+        "latency",
+    )
+    assert document["stages"][0]["devices"] == [{"kind": "cpu-x", "count": 2}]
+    plan.largest_difference = -1
+    assert "was not measured" in plan_sentence(ModelStatus(plan=plan))
+    assert model_document(ModelStatus(plan=plan))["largest_difference"] is None
+    exact = ModelStatus(name="m", version=1, plan=Plan(optimisation="all"))
+    assert plan_sentence(exact) == "m version 1: mode exact, optimisation all"

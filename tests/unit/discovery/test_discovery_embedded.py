@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import grpc
 import grpc.aio
@@ -131,3 +132,22 @@ async def test_a_stream_that_does_not_say_who_it_is_is_refused():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_process_may_describe_itself_anew_but_not_as_another():
+    """Attributes change with a heartbeat; address and generation do not."""
+    registry = EmbeddedRegistry()
+    async with (
+        served(registry) as address,
+        EmbeddedRegistrar(address, heartbeat_s=0.02).register(instance()) as registration,
+    ):
+        await registration.wait()
+        better = replace(instance(), attributes={"cores": "2", "speed": "9"})
+        registration.update(better)
+        await eventually(lambda: registry.instances["a"] == better)
+        registration.update(replace(better, address="127.0.0.1:2", attributes={}))
+        revision, _ = await registry.after(0)
+        registration.update(replace(better, attributes={"cores": "4"}))
+        await eventually(lambda: registry.instances["a"].attributes == {"cores": "4"})
+        assert registry.instances["a"].address == better.address
+        assert (await registry.after(revision))[0] == revision + 1

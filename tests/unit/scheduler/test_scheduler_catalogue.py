@@ -1,0 +1,141 @@
+"""One deployment under two plans, and whoever ends it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from onnxmesh.errors import Overloaded
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import Deployment
+from onnxmesh.store.blobs import BlobFolder
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File, Partition, Plan
+from services.scheduler.catalogue import Catalogue
+from services.scheduler.retention import Retention
+
+KEY = (ModelName("m"), Version(1))
+
+
+class Store:
+    """Works in order, as the real one; waits, or fails, when told to."""
+
+    def __init__(self):
+        self.rows = {}
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.error = None
+        self._turn = asyncio.Lock()
+
+    async def save(self, deployment):
+        async with self._turn:
+            await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
+            self.rows[deployment.name, deployment.version] = deployment
+
+    async def delete(self, name, version):
+        async with self._turn:
+            self.rows.pop((name, version), None)
+
+    async def all(self):
+        return list(self.rows.values())
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    return BlobFolder(tmp_path)
+
+
+@pytest.fixture
+async def catalogue(store, blobs):
+    """A deployment in force, with one beside it; a blob each, named by the plan's revision."""
+    made = Catalogue(store, Retention(blobs))
+    await made.add(deployment(blobs))
+    made.accept(KEY)
+    made.put_beside(under(made.deployments[KEY], blobs, 1))
+    return made
+
+
+def partition(blobs, revision):
+    with blobs.writer() as writer:
+        writer.write(b"partition of revision %d" % revision)
+        sha256, size = writer.commit()
+    return Partition(artefact=Artefact(digest="d", files=[File(path="m", sha256=sha256, byte_size=size)]))
+
+
+def deployment(blobs):
+    plan = Plan(partitions=[partition(blobs, 0)])
+    return Deployment(DeploymentSpec(name="m", version=1), plan, Artefact(digest="s"))
+
+
+def under(current, blobs, revision):
+    return replace(current, plan=Plan(revision=revision, partitions=[partition(blobs, revision)]))
+
+
+def num_blobs(blobs):
+    return len(blobs.digests())
+
+
+async def test_plans_change_places_and_the_one_beside_is_let_go(catalogue, store, blobs):
+    """Both are held while both are loaded; what is written down is what is in force."""
+    assert num_blobs(blobs) == 2
+    assert await catalogue.swap(catalogue.beside[KEY])
+    assert (catalogue.deployments[KEY].plan.revision, catalogue.beside[KEY].plan.revision) == (1, 0)
+    assert store.rows[KEY].plan.revision == 1
+    catalogue.end_beside(KEY)
+    assert (num_blobs(blobs), dict(catalogue.beside)) == (1, {})
+
+
+async def test_a_store_that_fails_leaves_the_plan_in_force(catalogue, store):
+    """In memory as in the store."""
+    store.error = Overloaded("the disk is full")
+    with pytest.raises(Overloaded):
+        await catalogue.swap(catalogue.beside[KEY])
+    assert catalogue.deployments[KEY].plan.revision == 0
+    assert store.rows[KEY].plan.revision == 0
+
+
+async def test_who_ends_a_deployment_while_its_plan_changes_ends_both(catalogue, store, blobs):
+    """Whichever is written last: no row, no blob, no plan stays."""
+    current = catalogue.deployments[KEY]
+    store.go_on.clear()
+    swapping = asyncio.ensure_future(catalogue.swap(catalogue.beside[KEY]))
+    await asyncio.sleep(0)
+    forgetting = asyncio.ensure_future(catalogue.forget(current))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    assert not await swapping
+    await forgetting
+    assert catalogue.drop(current)
+    assert (store.rows, num_blobs(blobs), dict(catalogue.beside)) == ({}, 0, {})
+    assert not await catalogue.renew(current)
+    assert not catalogue.put_beside(current)
+    assert store.rows == {}
+
+
+async def test_a_deployment_is_dropped_under_whichever_plan_it_is_served(catalogue, blobs):
+    """One that was deployed anew under the same name and version is another."""
+    first = catalogue.deployments[KEY]
+    await catalogue.swap(catalogue.beside[KEY])
+    other = deployment(blobs)
+    assert not catalogue.drop(other)
+    assert catalogue.current(first) is catalogue.deployments[KEY]
+    assert catalogue.drop(first)
+    assert not catalogue.drop(first)
+
+
+async def test_other_workers_for_the_same_partitions_are_written_down(catalogue, store):
+    """The plan keeps its revision."""
+    current = catalogue.deployments[KEY]
+    plan = Plan()
+    plan.CopyFrom(current.plan)
+    plan.why = "others"
+    assert await catalogue.renew(replace(current, plan=plan))
+    assert (catalogue.deployments[KEY].plan.why, store.rows[KEY].plan.why) == ("others", "others")
