@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnxmesh.device.kind import device_kind_name
 from onnxmesh.graph.device_benchmark import measure_device
 from onnxmesh.graph.workshop import cut_prepared, prepare
 from onnxmesh.planning.cluster import Cluster, DeviceKind
@@ -21,7 +22,8 @@ from tests.zoo import ZOO
 
 LEVEL = OptimisationLevel.ALL
 PROFILE_S = 6.0
-SUBJECTS = ("resnet50", "transformer")
+DEVICE = device_kind_name(threads=1)
+SUBJECTS = ("resnet50", "encoder")
 """Names in the zoo."""
 
 
@@ -50,7 +52,7 @@ class Subject:
     def cluster(self, num_devices: int) -> Cluster:
         """Returns that many one-thread devices of this machine."""
         kind = self.kind
-        return Cluster((DeviceKind(kind.name, num_devices, kind.speed, profile=kind.profile),))
+        return Cluster((DeviceKind(kind.name, num_devices, kind.speed),))
 
     def plan(self, num_stages: int, *, measured: bool) -> Plan:
         """Returns the planner's cut, from the profile or from estimates alone."""
@@ -68,11 +70,10 @@ def prepared(name: str, folder: Path) -> Subject:
     model = ZOO[name]
     source = model.build(folder)
     work = folder / f"{name}-work"
-    speed = measure_device()
     feeds = model.tensors(seed=0, batch=1)
     shapes = {"batch": 1, "inputs": {name: list(tensor.shape) for name, tensor in feeds.items()}}
     answer = json.loads(
-        prepare(str(source), str(work), LEVEL.value, shapes=shapes, profile_s=PROFILE_S, device="this")
+        prepare(str(source), str(work), LEVEL.value, shapes=shapes, profile_s=PROFILE_S, device=DEVICE)
     )
     return Subject(
         name,
@@ -81,5 +82,5 @@ def prepared(name: str, folder: Path) -> Subject:
         feeds,
         GraphCosts.from_json(answer["costs"]),
         Profile.from_json(answer["profile"]),
-        DeviceKind("this", 2, speed, profile="this"),
+        DeviceKind(DEVICE, 2, measure_device()),
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.planner_speed import mixed_cluster, random_costs
+from benchmarks.plan.planner_speed import mixed_cluster, random_costs
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.planning.cluster import Cluster
 from onnxmesh.planning.graph_costs import GraphCosts

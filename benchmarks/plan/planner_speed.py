@@ -81,12 +81,3 @@ def seconds(
     began = perf_counter()
     plan = make_plan(costs, cluster, demand or Demand(replicas=None))
     return perf_counter() - began, plan
-
-
-if __name__ == "__main__":
-    for size in ((5_000, 4, 4), (300, 2, 4), (60, 8, 1)):
-        for replicas in (None, 1):
-            taken, made = seconds(*size, Demand(replicas=replicas))
-            print(
-                f"{size[0]} nodes, {size[1]} kinds of {size[2]}, replicas {replicas}: {taken:.2f} s; {made.why}"
-            )
