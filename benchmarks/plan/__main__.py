@@ -83,14 +83,14 @@ def _measure_model(
 
 
 def _cut_big_model(folder: Path, num_layers: int, progress: Progress) -> list[big_model.BigCut]:
-    task = progress.add_task("a big model: building", total=3)
+    task = progress.add_task("a big model: building", total=1 + len(big_model.WAYS))
     model = big_model.build(folder, num_layers)
     progress.advance(task)
     cuts = []
-    for mode in ("exact", "portable"):
-        progress.update(task, description=f"a big model: {mode}")
-        cuts.append(big_model.cut(model, folder / mode, mode))
-        shutil.rmtree(folder / mode)
+    for what in big_model.WAYS:
+        progress.update(task, description=f"a big model: {what}")
+        cuts.append(big_model.cut(model, folder / "cut", what))
+        shutil.rmtree(folder / "cut")
         progress.advance(task)
     progress.remove_task(task)
     return cuts

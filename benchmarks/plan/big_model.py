@@ -19,6 +19,12 @@ WIDTH = 4096
 NUM_LAYERS = 64
 """Of 64 MiB each: 4 GiB."""
 NUM_STAGES = 4
+WAYS = {
+    "exact": ["--mode=exact"],
+    "portable": ["--mode=portable", "--no-measure"],
+    "portable, run beside the whole": ["--mode=portable"],
+}
+"""What is measured, as options of the command. Running a model touches all its weights, which are mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +32,13 @@ class BigCut:
     """One run of `onnxmesh split`.
 
     Attributes:
-        mode: `exact` or `portable`.
+        what: The mode, and whether the cut was run beside the whole model.
         weight_bytes: Of the model.
         seconds: From start to end of the command.
         peak_bytes: Largest resident memory of its process.
     """
 
-    mode: str
+    what: str
     weight_bytes: int
     seconds: float
     peak_bytes: int
@@ -64,11 +70,17 @@ def build(folder: Path, num_layers: int = NUM_LAYERS) -> Path:
     return path
 
 
-def cut(model: Path, out: Path, mode: str) -> BigCut:
-    """Runs the command and watches it."""
+def cut(model: Path, out: Path, what: str) -> BigCut:
+    """Runs the command and watches it.
+
+    Args:
+        model: What `build` wrote.
+        out: Folder to write.
+        what: A key of `WAYS`.
+    """
     os.sync()  # what building the model left to the disk is not the command's
     command = [sys.executable, "-m", "onnxmesh.cli", "split", str(model), f"--out={out}"]
-    command += [f"--stages={NUM_STAGES}", f"--mode={mode}", "--json"]
+    command += [f"--stages={NUM_STAGES}", "--json", *WAYS[what]]
     began = perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     most = 0
@@ -79,4 +91,4 @@ def cut(model: Path, out: Path, mode: str) -> BigCut:
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     weight_bytes = (model.parent / "big.data").stat().st_size
-    return BigCut(mode, weight_bytes, seconds, most)
+    return BigCut(what, weight_bytes, seconds, most)

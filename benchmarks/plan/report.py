@@ -39,7 +39,7 @@ def predictions_table(found: list[Prediction]) -> Table:
         table.add_column(column, justify="right")
     for each in found:
         table.add_row(
-            each.model,
+            each.whatl,
             f"{each.stage} of {each.num_stages}",
             f"{each.measured_s * 1e3:.2f}",
             f"{each.from_profile_s * 1e3:.2f}",
@@ -55,7 +55,7 @@ def predictions_table(found: list[Prediction]) -> Table:
 
 def big_table(cuts: list[BigCut]) -> Table:
     """One row for each mode."""
-    table = Table("mode", title=f"onnxmesh split --stages {NUM_STAGES}")
+    table = Table("cut", title=f"onnxmesh split --stages {NUM_STAGES}")
     for column in ("weights MB", "seconds", "peak memory MB"):
         table.add_column(column, justify="right")
     for each in cuts:

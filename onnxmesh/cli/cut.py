@@ -48,6 +48,13 @@ def split(
     shape: Annotated[
         list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Shape of an input to plan for.")
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Run a portable cut beside the whole model; a large one takes a while.",
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Cut a model into partitions, each a model of its own, without a mesh.
@@ -56,7 +63,7 @@ def split(
     partitions answer as the whole does at that level, bit for bit. Level all belongs to one class of CPU.
 
     In portable mode the model is cut as it is, and each partition is meant to be optimised, at level all, by the
-    machine that loads it. The largest difference from the whole is measured here.
+    machine that loads it. The largest difference from the whole is measured here, unless `--no-measure` says not to.
 
     `plan.json` beside the partitions says how they came about.
 
@@ -78,6 +85,7 @@ def split(
                 level=optimisation,
                 mode=mode,
                 shapes=parse_shapes(batch, shape or []),
+                measure=measure,
             )
         except OSError as error:
             raise InvalidRequest(f"--out: {error}") from error
@@ -183,7 +191,7 @@ def _described_mode(plan: PlanFile) -> str:
     if plan.mode is CutMode.EXACT:
         return f"exact at optimisation {plan.level.value}"
     if plan.largest_difference is None:
-        return "portable; it refuses random inputs, so that its difference from the whole is unknown"
+        return "portable; its difference from the whole was not measured"
     return f"portable, within {plan.largest_difference:.2g} of the whole"
 
 

@@ -28,6 +28,7 @@ def split(
     shapes: InputShapes | None = None,
     max_stages: int = 8,
     memory_bytes_per_device: int | None = None,
+    measure: bool = True,
 ) -> tuple[PlanFile, Plan]:
     """Cuts a model and writes `out` with `plan.json` and a folder for each partition.
 
@@ -40,6 +41,7 @@ def split(
         shapes: What to plan for; None: every free dimension is 1.
         max_stages: The most stages to choose.
         memory_bytes_per_device: Bound on the weights of a stage, or None.
+        measure: Whether a portable cut is run beside the whole model to measure its difference.
 
     Returns:
         What was written, and the estimates behind it.
@@ -60,7 +62,7 @@ def split(
         costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))
-        cut_prepared(work, plan.cuts, [stage.direct_inputs for stage in plan.stages])
+        cut_prepared(work, plan.cuts, [stage.direct_inputs for stage in plan.stages], measure=measure)
         if out.exists():
             out.rmdir()
         (Path(work) / PARTITIONS).rename(out)

@@ -104,7 +104,9 @@ def prepare(
     return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
 
 
-def cut_prepared(work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = ()) -> str:
+def cut_prepared(
+    work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = (), *, measure: bool = True
+) -> str:
     """Cuts what `prepare` left in `work` and writes the partitions under `work/partitions`.
 
     Args:
@@ -112,10 +114,11 @@ def cut_prepared(work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]]
         cuts: Positions in the row of nodes, ascending.
         direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
             carried.
+        measure: Whether a portable chain is run beside the whole model, which touches all its weights.
 
     Returns:
         JSON: `partitions` is a list of `Partition`s as plain values, `largest_difference` what
-        `PlanFile.largest_difference` is, -1 where it could not be measured.
+        `PlanFile.largest_difference` is, -1 where it was not measured.
 
     Raises:
         CorruptData: `prepare` did not finish in this folder (DATA_LOSS).
@@ -137,7 +140,7 @@ def cut_prepared(work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]]
     largest: float | None = 0.0
     accepted = 0.0
     if mode is CutMode.PORTABLE:
-        largest = _largest_difference(to_cut, out, partitions, costs.signature)
+        largest = _largest_difference(to_cut, out, partitions, costs.signature) if measure else None
         inputs = {spec.name for spec in costs.signature.inputs}
         accepted = accepted_difference(known for name, known in types.items() if name not in inputs)
     plan = PlanFile(

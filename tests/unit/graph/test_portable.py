@@ -125,6 +125,16 @@ def test_a_model_that_refuses_random_inputs_is_cut_all_the_same(tmp_path):
     assert PlanFile.load(tmp_path / "work" / PARTITIONS).largest_difference is None
 
 
+def test_the_difference_need_not_be_measured(tmp_path):
+    """Running a large model takes a while; the partitions are the same, and `verify` can tell later."""
+    path = ZOO["mlp"].build(tmp_path)
+    measured, _ = split(path, tmp_path / "a", 2, mode=CutMode.PORTABLE)
+    unmeasured, _ = split(path, tmp_path / "b", 2, mode=CutMode.PORTABLE, measure=False)
+    assert unmeasured.largest_difference is None
+    assert unmeasured.partitions == measured.partitions
+    assert verify(tmp_path / "b", path).largest_relative <= unmeasured.accepted_difference
+
+
 @pytest.mark.parametrize("figure", [None, 0.0, 1e-7, float("inf")])
 def test_plans_keep_the_difference(tmp_path, figure):
     """Unknown, none, some, and one that is no number; all of it JSON that any reader takes."""
