@@ -148,7 +148,10 @@ def partitions_table(plan: PlanFile, estimates: Plan, out: Path) -> Table:
     for partition, estimate in zip(plan.partitions, estimates.stages, strict=True):
         table.add_row(
             f"stage-{partition.index}",
-            "\n".join(_described(spec) for spec in partition.inputs),
+            "\n".join(
+                _described(spec) + (" direct" if spec.name in partition.direct_inputs else "")
+                for spec in partition.inputs
+            ),
             "\n".join(_described(spec) for spec in partition.outputs),
             str(partition.num_nodes),
             decimal(partition.weight_bytes),

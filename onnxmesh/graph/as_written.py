@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx.inliner import inline_local_functions
 from onnx_ir.passes import common as passes
 
 from onnxmesh.errors import InvalidModel
@@ -70,17 +69,16 @@ def as_written(source: Path, out_folder: Path) -> Path:
 def _inlined(proto: onnx.ModelProto, source: Path) -> ir.Model:
     """Returns the model with dense tensors and without functions; weights in other files stay there."""
     make_dense(proto.graph, source.parent)
+    versions = {opset.domain: opset.version for opset in proto.opset_import}
     for function in proto.functions:
         make_constants_dense(function.node, source.parent)
+        for opset in function.opset_import:
+            # Valid models import another version here only if what the function uses is the same in both.
+            opset.version = versions.get(opset.domain, opset.version)
     try:
         model = ir.from_proto(proto)
-        if model.functions:
-            try:
-                passes.InlinePass()(model)
-            except ValueError:
-                # Functions of another opset than the model's.
-                model = ir.from_proto(inline_local_functions(proto, convert_version=True))
-    except Exception as error:  # both libraries raise what comes
+        passes.InlinePass()(model)
+    except Exception as error:  # onnx-ir raises what comes
         reason = f"{type(error).__name__}: {error}"
         raise InvalidModel(f"'{source.name}' cannot be brought into a form to cut: {reason}") from error
     ir.external_data.set_base_dir(model.graph, source.parent)

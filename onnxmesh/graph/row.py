@@ -29,7 +29,7 @@ class RowNode:
         node: The node of the graph.
         reads: What it needs of other nodes and of the model's inputs, for its subgraphs too, in order.
         writes: Its outputs that something needs.
-        weights: The initialisers that it reads, itself or through constant nodes.
+        weights: The initialisers that it reads, itself or through constant nodes, and those of its subgraphs.
     """
 
     node: ir.Node
@@ -80,6 +80,8 @@ class Row:
 
         Together they are twice as many as there are values, however many are alive at a time.
         """
+        if not self.nodes:
+            return
         born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         for value, first in self.born.items():
@@ -139,7 +141,8 @@ def put_in_row(model: ir.Model) -> Row:
             continue
         everything = _unique([value for value in node.inputs if value is not None] + captured.get(node, []))
         reads = tuple(value for value in everything if value not in weights_of)
-        weights = tuple(_unique([w for value in everything for w in weights_of.get(value, ())]))
+        read = [weight for value in everything for weight in weights_of.get(value, ())]
+        weights = tuple(_unique(read + _weights_inside(node)))
         if not reads and not _is_random(node):
             weights_of.update(dict.fromkeys(node.outputs, weights))
             continue
@@ -169,6 +172,16 @@ def _subgraphs(node: ir.Node) -> list[ir.Graph]:
         elif attribute.type == ir.AttributeType.GRAPHS:
             graphs.extend(attribute.as_graphs())
     return graphs
+
+
+def _weights_inside(node: ir.Node) -> list[ir.Value]:
+    """Returns the initialisers that the node's subgraphs bring, at any depth."""
+    found: list[ir.Value] = []
+    for graph in _subgraphs(node):
+        found += graph.initializers.values()
+        for inner in graph:
+            found += _weights_inside(inner)
+    return found
 
 
 def _captured(node: ir.Node, graph: ir.Graph) -> list[ir.Value]:

@@ -11,7 +11,11 @@ from tritonclient.utils import np_to_triton_dtype
 from tests.e2e.mesh_process import running_mesh
 from tests.zoo import ZOO
 
-MODELS = ["mlp", "branching_cnn", "if_loop", "tied_weights", "strings", "resnet50", "magika"]
+MODELS = [
+    *("mlp", "branching_cnn", "if_loop", "tied_weights", "strings", "resnet50", "magika"),
+    *("decoder", "qdq_cnn", "optional_inside", "weights_beside"),
+]
+CASES = [(name, stages) for name in MODELS for stages in range(1, ZOO[name].max_stages + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,7 @@ def bits(array):
     return array.tobytes()
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "stages"), CASES)
 def test_the_cut_model_answers_as_the_whole(mesh, folder, name, stages):
     """Cut in 1 to 4 stages over as many worker processes, the answer is that of plain ONNX Runtime, bit for bit."""
     model = ZOO[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,19 @@ class ZooModel:
     def build(self, folder: Path) -> Path:
         """Writes the model into `folder` and returns its path."""
         path = folder / f"{self.name}.onnx"
-        made = self.make()
         if self.beside:
+            made = self.make()
             _move_out(made, folder, self.beside)
-        onnx.save(made, path)
+            onnx.save(made, path)
+        else:
+            path.write_bytes(_stored(self.make))
         return path
+
+
+@cache
+def _stored(make: Callable[[], onnx.ModelProto]) -> bytes:
+    """Returns a model as its file: making a large one takes longer than most that is done with it."""
+    return make().SerializeToString(deterministic=True)
 
 
 def _move_out(made: onnx.ModelProto, folder: Path, names: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from onnxmesh.cli.app import app
 from onnxmesh.client import RouteTrace
 from onnxmesh.errors import CorruptData
-from tests.zoo import ZOO
+from tests.zoo import ZOO, zoo_model
+from tests.zoo.zoo_model import node
 
 COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "split", "verify", "profile"]
 
@@ -81,6 +82,35 @@ def test_split_and_verify(tmp_path, stages):
     report = json.loads(run("verify", tmp_path / "cut", model, "--json").stdout)
     assert report["equal"]
     assert report["num_stages"] == stages
+
+
+def test_a_portable_split_is_measured_and_verified_within_its_bound(tmp_path):
+    """The table and plan.json say how far it is from the whole; verify accepts that much, and no less if told so."""
+    model = ZOO["encoder"].build(tmp_path)
+    done = run("split", model, "--stages", 2, "--mode", "portable", "--out", tmp_path / "cut")
+    assert done.exit_code == 0, done.stderr
+    assert "portable, within" in done.stdout
+    plan = json.loads((tmp_path / "cut" / "plan.json").read_text())
+    assert 0 < plan["largest_difference"] < plan["accepted_difference"] == 1e-4
+    verified = run("verify", tmp_path / "cut", model, "--inputs", 1)
+    assert (verified.exit_code, "within the bound of 0.0001" in verified.stdout) == (0, True)
+    strict = run("verify", tmp_path / "cut", model, "--inputs", 1, "--tolerance", 0)
+    assert (strict.exit_code, "beyond the bound of 0" in strict.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("mode", ["exact", "portable"])
+def test_split_names_what_is_wrong_with_a_graph(tmp_path, mode):
+    """A cycle, an operator that nobody has: exit code 2, one line that names a node, no output left."""
+    cycle = [node("Add", ["x", "b"], ["a"], name="first"), node("Neg", ["a"], ["b"], name="second")]
+    unknown = [node("Tanh", ["x"], ["a"]), node("Odd", ["a"], ["b"], domain="com.example", name="odd_one")]
+    opsets = {"": 20, "com.example": 1}
+    for nodes, words in [(cycle, "node 'second' (Neg)"), (unknown, "node 'odd_one' (com.example.Odd)")]:
+        made = zoo_model.model(nodes, [zoo_model.floats("x", 1)], [zoo_model.floats("b", 1)], opsets=opsets)
+        (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+        result = run("split", tmp_path / "m.onnx", "--stages", 2, "--out", tmp_path / "cut", "--mode", mode)
+        assert (result.exit_code, words in result.stderr) == (2, True), result.stderr
+        assert result.stderr.count("\n") == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
 def test_verify_says_when_a_partition_was_tampered_with(tmp_path):

@@ -100,6 +100,13 @@ def test_tied_weights_are_one_weight(tmp_path):
     assert profile.weight_bytes(0, len(profile.nodes)) == sum(profile.weights)
 
 
+def test_weights_of_subgraphs_are_weights(tmp_path):
+    """A branch's own initialiser counts for its If, beside what the branches read of the outer graph."""
+    profile = zoo_profile(tmp_path, "default_inputs")
+    choice = next(node for node in profile.nodes if node.op_type == "If")
+    assert sorted(profile.weights[weight] for weight in choice.weights) == [16, 64]
+
+
 def test_shape_computations_are_not_sent_where_they_can_be_repeated(tmp_path):
     """The shape of what crosses anyway is not sent; where its source is gone, the smallest seed of the rest is."""
     path = ZOO["shapes"].build(tmp_path)

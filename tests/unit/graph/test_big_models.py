@@ -58,22 +58,24 @@ def big(tmp_path) -> Path:
 
 
 SPLIT = """
-import json, resource, sys
+import sys
 from pathlib import Path
 from onnxmesh.graph.split import split
 from onnxmesh.planning.cut_mode import CutMode
 plan, _ = split(Path(sys.argv[1]), Path(sys.argv[2]), 2, mode=CutMode(sys.argv[3]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(status["VmHWM"].split()[0])
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read where Linux has it")
 @pytest.mark.parametrize("mode", list(CutMode))
 def test_a_model_over_two_gigabytes_is_cut_in_little_memory(big, tmp_path, mode):
     """Less than 500 MB are resident, holes stay holes, the chain answers as the whole; the owner's file is left alone."""
     out = tmp_path / "out"
     command = [sys.executable, "-c", SPLIT, str(big), str(out), mode]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
-    assert int(done.stdout) < 500_000_000
+    assert int(done.stdout) * 1024 < 500_000_000
     source = big.with_name("tables.bin").stat()
     assert source.st_nlink == 1
     assert sorted(path.name for path in big.parent.iterdir()) == ["big.onnx", "tables.bin"]

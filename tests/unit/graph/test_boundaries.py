@@ -1,0 +1,40 @@
+"""What crosses where, beside the knife's own answer."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from onnxmesh.graph.analyse import analyse, types_of
+from onnxmesh.graph.crossing import Crossing
+from onnxmesh.graph.optimise import optimise
+from onnxmesh.graph.row import load_graph, put_in_row
+from onnxmesh.planning.optimisation_level import OptimisationLevel
+from tests.zoo import ZOO
+from tests.zoo.zoo_model import floats, model, node
+
+SMALL = sorted(name for name, made in ZOO.items() if made.everywhere)
+
+
+@pytest.mark.parametrize("level", [OptimisationLevel.NONE, OptimisationLevel.EXTENDED])
+@pytest.mark.parametrize("name", SMALL)
+def test_boundaries_are_what_the_knife_sends(tmp_path, name, level):
+    """Carried from one position to the next or looked at for one position alone, the same values cross."""
+    optimised = optimise(ZOO[name].build(tmp_path), tmp_path / "work", level)
+    types = types_of(optimised)
+    row = put_in_row(load_graph(optimised))
+    crossing = Crossing(row, types)
+    boundaries = analyse(optimised, types=types).boundaries
+    for position, boundary in enumerate(boundaries, start=1):
+        computed = [value for value in crossing.at(position, -1) if value not in row.inputs]
+        assert boundary.num_tensors == len(computed)
+
+
+def test_thousands_of_values_alive_at_once_are_counted(tmp_path):
+    """Every node's result is kept to the end: the n-th boundary has n tensors."""
+    nodes = [node("Tanh", [f"t{number - 1}" if number else "x"], [f"t{number}"]) for number in range(3000)]
+    nodes.append(node("Sum", [f"t{number}" for number in range(3000)], ["y"]))
+    onnx.save(model(nodes, [floats("x", 2)], [floats("y", 2)]), tmp_path / "m.onnx")
+    costs = analyse(optimise(tmp_path / "m.onnx", tmp_path / "work", OptimisationLevel.NONE))
+    assert [boundary.num_tensors for boundary in costs.boundaries] == list(range(1, 3001))
+    assert [boundary.num_bytes for boundary in costs.boundaries] == [8 * count for count in range(1, 3001)]
