@@ -68,6 +68,8 @@ class CostModel(ValueSizes):
 
     def bytes_moved(self, node: RowNode) -> int:
         """Returns the bytes that a node reads and writes, weights included."""
+        if subgraphs(node.node):
+            return self._total(node.node, bytes_moved)
         # Weights that come through constant nodes are computed in each run, from what is stored.
         behind = set(node.weights).difference(value for value in node.node.inputs if value is not None)
         return self._total(node.node, bytes_moved) + sum(map(self.num_bytes, behind))
