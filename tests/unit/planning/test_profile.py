@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from onnxmesh.errors import CorruptData, InvalidRequest
+from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest
 from onnxmesh.ids import Digest
 from onnxmesh.planning.cluster import DeviceKind
 from onnxmesh.planning.cut_mode import CutMode
@@ -92,7 +92,7 @@ def test_without_a_profile_computing_and_moving_add_up():
 
 def test_a_profile_of_another_graph_is_refused():
     """It has another number of nodes."""
-    with pytest.raises(ValueError, match="3 nodes, the graph 2"):
+    with pytest.raises(InvalidPlan, match="times of 3 nodes, the graph has 2"):
         node_times(costs(), DeviceKind("cpu"), profile(node_s=(1.0, 1.0, 1.0)))
 
 
