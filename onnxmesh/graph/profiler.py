@@ -29,6 +29,8 @@ _MAX_EVENTS = 200_000
 """Of a profile; each takes about a kilobyte of disk, and ONNX Runtime stops at a million."""
 _MAX_SHIFT_S = 5e-6
 """By how much the profiler's own work at each node, or what a run does between nodes, can move a node's time."""
+_ENOUGH = 200
+"""Runs among which there is an undisturbed one; more of a small model would only take time."""
 _FEW = 6
 """Runs below which the best may still be one that others disturbed."""
 _KERNEL = "_kernel_time"
@@ -91,7 +93,8 @@ def profile_model(
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
         level: What ONNX Runtime does to the graph when it is loaded. Nodes that it changes are not found again.
-        seconds: About how long to run; twice as long at most, but for the run under way, where runs are few.
+        seconds: About how long to run; less where runs are many, twice as long at most where they are few, but for
+            the run under way.
         progress: Told how far it is.
 
     Raises:
@@ -112,7 +115,7 @@ def profile_model(
         except ModelRunFailed as error:
             raise _with_own_names(error, names, described) from error
         report(0.05)
-        most = max(2, _MAX_EVENTS // max(1, len(described)))
+        most = max(2, min(_ENOUGH, _MAX_EVENTS // max(1, len(described))))
         num_runs = len(_repeat(session, outputs, values, seconds / 2, most, lambda s: report(s / 2)))
         events = Path(session.end_profiling())
         times, shapes = _read(events, {name: out for name, (_, out) in zip(names, described, strict=True)})
