@@ -1,0 +1,265 @@
+"""Which replica serves one stage of one request: filter, score, pick.
+
+*Filter*: a replica must be usable, and meet what the request requires in time. *Score*: the time at which it is expected
+to be done, transfer, waiting and computing together, less what preferences are worth. *Pick*: in the tier of zones whose
+turn it is, the better of two drawn at random from the best. Gateways run it for each request, schedulers to weigh
+workers, the simulator in virtual time; the explanation reads what it left behind.
+
+Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 2001. Two of *all* leave many
+idle workers unseen; two of the *best*, as far as one knows, keep choosers with equally old figures from all
+running after the same worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxmesh.ids import WorkerId
+from onnxmesh.routing.network import Network
+from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.preference import Preference
+from onnxmesh.routing.selector import EVERYBODY, Selector
+from onnxmesh.routing.slow_start import ramp
+from onnxmesh.routing.spill import shares
+from onnxmesh.routing.stage_board import Origin, StageBoard, View
+from onnxmesh.routing.worker_board import WorkerBoard
+
+ALL_TIERS = -1
+"""The tier of a decision that was open to every zone."""
+
+
+class RandomSource(Protocol):
+    """What draws the choices: a `random.Random`."""
+
+    def random(self) -> float:
+        """Returns a figure in [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request wants of the replica.
+
+    Attributes:
+        excluded: Workers that failed it already.
+        require: What the worker must meet.
+        prefer: What it should meet.
+        remaining_s: Time until its deadline.
+        num_bytes: What must be sent to the replica.
+    """
+
+    excluded: Collection[WorkerId] = ()
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
+    remaining_s: float = inf
+    num_bytes: float = 0.0
+
+
+ANY = Ask()
+"""Nothing in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, and what it was decided by; columns are in the order of the stage's replicas.
+
+    Attributes:
+        stage: The replicas.
+        ask: What was wanted of them.
+        view: How they are seen from where the request comes from.
+        up: Live and not draining.
+        passed: Passed every filter.
+        wait_s: Work ahead of the request.
+        transfer_s: Time to get there.
+        completion_s: Transfer, wait and computing.
+        score_s: Completion less bonus; less is better.
+        pool: Those of the tier and past their slow start.
+        tier: Whose turn it was.
+        shares: For each tier, the share of requests that it keeps.
+        index: The pick; None: there is none.
+        late: Whether nobody was picked because nobody can be done in time.
+        probe: Whether somebody was picked although nobody can be done in time, as far as is known.
+        explored: Whether the pick was any candidate rather than one of the best.
+    """
+
+    stage: StageBoard
+    ask: Ask
+    view: View
+    up: NDArray[np.bool_]
+    passed: NDArray[np.bool_]
+    wait_s: NDArray[np.float64]
+    transfer_s: NDArray[np.float64]
+    completion_s: NDArray[np.float64]
+    score_s: NDArray[np.float64]
+    pool: NDArray[np.bool_]
+    tier: int
+    shares: tuple[float, ...]
+    index: int | None
+    late: bool = False
+    probe: bool = False
+    explored: bool = False
+
+    @property
+    def soonest_s(self) -> float:
+        """When the first of those who passed is expected to be done."""
+        return float(self.completion_s[self.passed].min())
+
+
+def decide(
+    stage: StageBoard,
+    workers: WorkerBoard,
+    network: Network,
+    origin: Origin,
+    ask: Ask,
+    settings: PolicySettings,
+    rng: RandomSource,
+    now_s: float,
+) -> Decision:
+    """Chooses a replica.
+
+    Args:
+        stage: Its replicas; the use of their zones is taken note of there.
+        workers: Who is up, and who has how much work.
+        network: What is known of the ways between processes.
+        origin: Where the request comes from.
+        ask: What it wants.
+        settings: The figures to go by.
+        rng: Draws.
+        now_s: The time, on the clock of the boards.
+    """
+    view = stage.view(origin, network)
+    up = workers.up[stage.slots]
+    passed = _filtered(stage, up, ask, now_s)
+    wait_s = workers.work_s(stage.slots, now_s)
+    transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
+    before = stage.index(origin.node)
+    if before is not None:
+        transfer_s = transfer_s.copy()
+        transfer_s[before] = 0.0
+    completion_s = transfer_s + wait_s
+    completion_s += stage.compute_s
+    score_s = completion_s - stage.bonus_s(ask.prefer) if ask.prefer else completion_s
+    in_time, late, probe = _in_time(stage, passed, completion_s, ask, settings, now_s)
+    pool, tier, kept = in_time, ALL_TIERS, ()
+    index: int | None = None
+    explored = False
+    if not late and in_time.any():
+        if rng.random() < settings.explore:
+            explored = True
+        else:
+            pool, tier, kept = _near(stage, view, in_time, wait_s, settings, rng.random())
+        pool = _started(stage, pool, settings, rng.random(), now_s)
+        index = _pick(score_s, pool, stage.typical_s * settings.slack, explored, rng)
+        if before is not None and pool[before] and score_s[before] <= score_s[index]:
+            index = before
+    return Decision(
+        stage, ask, view, up, passed, wait_s, transfer_s, completion_s, score_s, pool, tier, kept, index, late, probe, explored
+    )
+
+
+def _filtered(stage: StageBoard, up: NDArray[np.bool_], ask: Ask, now_s: float) -> NDArray[np.bool_]:
+    passed = up
+    if stage.ejecting_until_s > now_s:
+        passed = passed & (stage.ejected_until_s <= now_s)
+    if ask.require:
+        passed = passed & stage.selected(ask.require)
+    if ask.excluded:
+        passed = passed.copy()
+        for worker in ask.excluded:
+            if (index := stage.index(worker)) is not None:
+                passed[index] = False
+    return passed
+
+
+def _in_time(
+    stage: StageBoard,
+    passed: NDArray[np.bool_],
+    completion_s: NDArray[np.float64],
+    ask: Ask,
+    settings: PolicySettings,
+    now_s: float,
+) -> tuple[NDArray[np.bool_], bool, bool]:
+    """Returns who can be done in time; whether nobody can; and whether the request may try its luck all the same."""
+    if ask.remaining_s == inf:
+        return passed, False, False
+    in_time = passed & (completion_s <= ask.remaining_s)
+    if in_time.any() or not passed.any():
+        return in_time, False, False
+    # Figures may be wrong, and only requests that run correct them.
+    if now_s - stage.probed_s >= settings.probe_s:
+        stage.probed_s = now_s
+        return passed, False, True
+    return in_time, True, False
+
+
+def _near(
+    stage: StageBoard,
+    view: View,
+    candidates: NDArray[np.bool_],
+    wait_s: NDArray[np.float64],
+    settings: PolicySettings,
+    draw: float,
+) -> tuple[NDArray[np.bool_], int, tuple[float, ...]]:
+    """Returns the candidates of the tier whose turn it is."""
+    if view.num_tiers == 1:
+        return candidates, 0, (1.0,)
+    capacity = stage.per_s * candidates
+    # A replica with a request's worth of work or more is in use whole.
+    use = np.minimum(wait_s, stage.compute_s)
+    use *= stage.per_s
+    use *= capacity
+    capacities = np.bincount(view.tiers, capacity, view.num_tiers).tolist()
+    uses = np.bincount(view.tiers, use, view.num_tiers).tolist()
+    pressure = view.pressure
+    for tier, of_tier in enumerate(capacities):
+        if of_tier:
+            pressure.observe(tier, uses[tier] / of_tier)
+    kept = shares(pressure.used, [bool(each) for each in capacities], settings.spill_at)
+    for tier, share in enumerate(kept):
+        draw -= share
+        if draw < 0.0:
+            return candidates & (view.tiers == tier), tier, tuple(kept)
+    return candidates, ALL_TIERS, tuple(kept)
+
+
+def _started(
+    stage: StageBoard, pool: NDArray[np.bool_], settings: PolicySettings, draw: float, now_s: float
+) -> NDArray[np.bool_]:
+    """Returns the pool without those whose slow start has not come so far yet."""
+    if stage.starting_until_s <= now_s:
+        return pool
+    started = pool & (ramp(now_s - stage.begun_s, settings.slow_start_s, settings.slow_start_floor) > draw)
+    return started if started.any() else pool
+
+
+def _pick(
+    score_s: NDArray[np.float64], pool: NDArray[np.bool_], slack_s: float, explored: bool, rng: RandomSource
+) -> int:
+    """Returns the better of two that are drawn from the best of the pool, which has somebody."""
+    indices = pool.nonzero()[0]
+    num = len(indices)
+    if num == 1:
+        return int(indices[0])
+    if explored:
+        return int(indices[int(rng.random() * num)])
+    scores = score_s[indices]
+    if num > 2:
+        # The best: as many as the root of all, and everyone who is about as good.
+        nth = max(2, int(num**0.5))
+        ordered = np.partition(scores, nth - 1)
+        limit = max(ordered[nth - 1], ordered[:nth].min() + slack_s)
+        best = (scores <= limit).nonzero()[0]
+        num = len(best)
+    else:
+        best = None
+    first = int(rng.random() * num)
+    second = int(rng.random() * (num - 1))
+    second += second >= first
+    if best is not None:
+        first, second = int(best[first]), int(best[second])
+    return int(indices[first if scores[first] <= scores[second] else second])

@@ -1,0 +1,225 @@
+"""What one chooser knows of the replicas of one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxmesh.routing.labels import Labels, labels_of
+from onnxmesh.routing.locality import Locality
+from onnxmesh.routing.network import Network
+from onnxmesh.routing.outliers import Outliers
+from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.preference import MAX_WEIGHT, Preference
+from onnxmesh.routing.selector import Selector
+from onnxmesh.routing.spill import Pressure
+from onnxmesh.routing.table import Replica, RoutedStage
+from onnxmesh.routing.worker_board import WorkerBoard
+
+_MAX_CACHED = 256
+"""Views, and selectors, that are kept for one stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from when a stage is chosen for it.
+
+    Attributes:
+        node: The worker of the hop before, or the gateway.
+        locality: Where that is.
+    """
+
+    node: str = ""
+    locality: Locality = Locality()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The replicas of a stage as seen from one place.
+
+    Attributes:
+        tiers: For each replica its tier: 0 is the nearest that any replica is in, and so on.
+        num_tiers: How many there are.
+        half_trip_s: Half of the round trip to each.
+        s_per_byte: What each byte adds.
+        pressure: Of the tiers; shared by all views from one zone.
+    """
+
+    tiers: NDArray[np.intp]
+    num_tiers: int
+    half_trip_s: NDArray[np.float64]
+    s_per_byte: NDArray[np.float64]
+    pressure: Pressure
+
+
+class StageBoard:
+    """Replicas in columns, in the order of the route table. Pure: the time is given.
+
+    Attributes:
+        stage: The stage and its replicas.
+        slots: Each replica's place in the columns of its worker.
+        compute_s: What a request takes to compute there; a replica that nobody has measured has the typical figure.
+        per_s: Its inverse: the replica's capacity.
+        begun_s: When it was first heard of; -inf: it was there from the start.
+        ejected_until_s: When its ejection ends.
+        typical_s: Smoothed over the answers of all replicas.
+        ejecting_until_s: When the last ejection ends.
+        starting_until_s: When the last slow start ends.
+        probed_s: When a request last was let pass that would have been refused for its deadline.
+        outliers: Judges the replicas.
+    """
+
+    def __init__(
+        self,
+        stage: RoutedStage,
+        workers: WorkerBoard,
+        settings: PolicySettings,
+        now_s: float,
+        previous: StageBoard | None = None,
+    ) -> None:
+        num = len(stage.replicas)
+        self.stage = stage
+        self._settings = settings
+        self._index = {replica.worker: index for index, replica in enumerate(stage.replicas)}
+        self.slots: NDArray[np.intp] = np.array([workers.slot(each.worker) for each in stage.replicas], np.intp)
+        self.typical_s = settings.nominal_s if previous is None else previous.typical_s
+        self.compute_s: NDArray[np.float64] = np.full(num, self.typical_s)
+        self._num_measured = np.zeros(num, np.int64)
+        self.begun_s: NDArray[np.float64] = np.full(num, -np.inf if previous is None else now_s)
+        self.ejected_until_s: NDArray[np.float64] = np.zeros(num)
+        self.ejecting_until_s = 0.0
+        self.starting_until_s = -np.inf
+        self.probed_s = -np.inf
+        self.outliers = Outliers(((each.worker, each.kind) for each in stage.replicas), settings)
+        self._labels: tuple[Labels, ...] | None = None
+        self._views: dict[tuple[str, Locality], tuple[int, View]] = {}
+        self._pressures: dict[tuple[str, str], Pressure] = {}
+        self._selected: dict[Selector, NDArray[np.bool_]] = {}
+        self._hosts = {each.locality.host for each in stage.replicas} - {""}
+        if previous is not None:
+            self._take_over(previous, now_s)
+        self.per_s: NDArray[np.float64] = 1.0 / self.compute_s
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """The replicas, in the order of the columns."""
+        return self.stage.replicas
+
+    @property
+    def labels(self) -> tuple[Labels, ...]:
+        """The labels of each replica's worker."""
+        if self._labels is None:
+            self._labels = tuple(labels_of(each.tags, each.attributes) for each in self.replicas)
+        return self._labels
+
+    def index(self, worker: str) -> int | None:
+        """Returns the place of the replica on that worker, None if it has none."""
+        return self._index.get(worker)  # type: ignore[call-overload, no-any-return]
+
+    def selected(self, selector: Selector) -> NDArray[np.bool_]:
+        """Returns whether each replica meets a selector."""
+        found = self._selected.get(selector)
+        if found is None:
+            if len(self._selected) >= _MAX_CACHED:
+                self._selected.clear()
+            found = np.array([selector.selects(labels) for labels in self.labels], np.bool_)
+            self._selected[selector] = found
+        return found
+
+    def bonus_s(self, prefer: Sequence[Preference]) -> NDArray[np.float64]:
+        """Returns what the preferences are worth for each replica, in seconds."""
+        bonus = np.zeros(len(self.replicas))
+        for preference in prefer:
+            worth_s = self.typical_s * preference.weight / MAX_WEIGHT
+            bonus += self.selected(preference.selector) * worth_s
+        return bonus
+
+    def view(self, origin: Origin, network: Network) -> View:
+        """Returns the replicas as seen from a place."""
+        place = origin.locality
+        # Thousands of workers may be the hop before: they share a view unless something tells them apart.
+        host = place.host if place.host in self._hosts else ""
+        node = origin.node if network.knows(origin.node) else ""
+        key = (node, Locality(place.region, place.zone, host))
+        cached = self._views.get(key)
+        if cached is not None and (not node or cached[0] == network.revision):
+            return cached[1]
+        if len(self._views) >= _MAX_CACHED:
+            self._views.clear()
+        view = self._seen(Origin(node, key[1]), network)
+        self._views[key] = (network.revision, view)
+        return view
+
+    def measured(self, index: int, compute_s: float, weight: float | None = None) -> None:
+        """Takes how long a replica computed for a request, or on average as it says itself."""
+        num = self._num_measured[index]
+        if weight is None:
+            weight = max(self._settings.smoothing, 1.0 / (num + 1))
+        compute_s = max(compute_s, 1e-6)
+        self._num_measured[index] = num + 1
+        is_first = not num and self._num_measured.sum() == 1
+        if num:
+            compute_s = self.compute_s[index] + weight * (compute_s - self.compute_s[index])
+        self.compute_s[index] = compute_s
+        self.per_s[index] = 1.0 / compute_s
+        step = 1.0 if is_first else self._settings.smoothing / max(1.0, len(self.slots) ** 0.5)
+        self.typical_s += step * (compute_s - self.typical_s)
+        if not num or is_first:
+            unmeasured = self._num_measured == 0
+            self.compute_s[unmeasured] = self.typical_s
+            self.per_s[unmeasured] = 1.0 / self.typical_s
+
+    def is_measured(self, index: int) -> bool:
+        """Whether anybody has measured that replica."""
+        return bool(self._num_measured[index])
+
+    def eject(self, index: int, until_s: float) -> None:
+        """Takes that a replica is ejected for a while."""
+        self.ejected_until_s[index] = until_s
+        self.ejecting_until_s = max(self.ejecting_until_s, until_s)
+
+    def release(self) -> None:
+        """Ends every ejection."""
+        self.outliers.release()
+        self.ejected_until_s[:] = 0.0
+        self.ejecting_until_s = 0.0
+
+    def _take_over(self, previous: StageBoard, now_s: float) -> None:
+        kept = [
+            (index, old)
+            for index, each in enumerate(self.replicas)
+            if (old := previous.index(each.worker)) is not None
+            and previous.replicas[old].generation == each.generation
+        ]
+        for index, old in kept:
+            self.compute_s[index] = previous.compute_s[old]
+            self._num_measured[index] = previous._num_measured[old]
+            self.begun_s[index] = previous.begun_s[old]
+        self.outliers.take_over(previous.outliers, (self.replicas[index].worker for index, _ in kept), now_s)
+        for index, each in enumerate(self.replicas):
+            until_s = self.outliers[each.worker].ejected_until_s
+            if until_s > now_s:
+                self.eject(index, until_s)
+        if len(self.begun_s):
+            self.starting_until_s = float(self.begun_s.max()) + self._settings.slow_start_s
+
+    def _seen(self, origin: Origin, network: Network) -> View:
+        place = origin.locality
+        nearness = np.array([max(1, place.nearness(each.locality)) for each in self.replicas], np.intp)
+        levels, tiers = np.unique(nearness, return_inverse=True)
+        ways = [network.way(origin.node, place, each.worker, each.locality) for each in self.replicas]
+        zone = (place.region, place.zone)
+        pressure = self._pressures.get(zone)
+        if pressure is None:
+            pressure = Pressure(len(levels), self._settings.pressure_decisions)
+            self._pressures[zone] = pressure
+        return View(
+            tiers=tiers.astype(np.intp),
+            num_tiers=len(levels),
+            half_trip_s=np.array([way.round_trip_s / 2 for way in ways]),
+            s_per_byte=np.array([1.0 / way.bytes_per_s for way in ways]),
+            pressure=pressure,
+        )

@@ -1,0 +1,116 @@
+"""What one chooser knows of workers: who is up, and how much work each has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxmesh.ids import WorkerId
+
+
+class WorkerBoard:
+    """Workers in columns; a worker's slot is its place in each. Pure: the time is given.
+
+    Work is told in seconds of computing. A worker's own report has the work of everyone; this chooser knows its own
+    part of that at once and to the point, so a report is taken as the work of *others*, which is done as time passes.
+
+    Attributes:
+        live: Whether frames can be sent to it.
+        draining: Whether it takes nothing new.
+        up: Live and not draining.
+        others_s: Work of others there, as of `heard_s`.
+        heard_s: When it was last heard of.
+        own_s: Work that this chooser has in flight there.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[WorkerId, int] = {}
+        self._free: list[int] = []
+        self._num_own: list[int] = []
+        self.live: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.draining: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.up: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.others_s: NDArray[np.float64] = np.zeros(0)
+        self.heard_s: NDArray[np.float64] = np.zeros(0)
+        self.own_s: NDArray[np.float64] = np.zeros(0)
+
+    def __contains__(self, worker: WorkerId) -> bool:
+        return worker in self._slots
+
+    def slot(self, worker: WorkerId) -> int:
+        """Returns a worker's slot; one that is new starts live and without work."""
+        slot = self._slots.get(worker)
+        if slot is None:
+            if not self._free:
+                self._grow()
+            slot = self._slots[worker] = self._free.pop()
+            self._num_own[slot] = 0
+            self.live[slot] = self.up[slot] = True
+            self.draining[slot] = False
+            self.others_s[slot] = self.heard_s[slot] = self.own_s[slot] = 0.0
+        return slot
+
+    def keep(self, workers: Iterable[WorkerId]) -> list[WorkerId]:
+        """Drops all workers but these; returns who was dropped. What they had in flight must be ended before or never."""
+        dropped = list(self._slots.keys() - set(workers))
+        for worker in dropped:
+            self._free.append(self._slots.pop(worker))
+        return dropped
+
+    def set_live(self, slot: int, live: bool) -> None:
+        """Takes whether frames can be sent to a worker; one that is gone has no work."""
+        self.live[slot] = live
+        self.up[slot] = live and not self.draining[slot]
+        if not live:
+            self.others_s[slot] = 0.0
+
+    def set_draining(self, slot: int, draining: bool) -> None:
+        """Takes whether a worker finishes what it has and takes nothing new."""
+        self.draining[slot] = draining
+        self.up[slot] = self.live[slot] and not draining
+
+    def report(self, worker: WorkerId, work_s: float, now_s: float) -> None:
+        """Takes a worker's report of all the work that it has."""
+        slot = self._slots.get(worker)
+        if slot is not None:
+            self.others_s[slot] = max(0.0, work_s - self.own_s[slot])
+            self.heard_s[slot] = now_s
+
+    def begin(self, slot: int, work_s: float) -> None:
+        """Takes that this chooser sends so much work to a worker."""
+        self._num_own[slot] += 1
+        self.own_s[slot] += work_s
+
+    def end(self, slot: int, work_s: float) -> None:
+        """Takes that this chooser's work there is over, done or not."""
+        self._num_own[slot] -= 1
+        # Sums of floats drift; what nobody has in flight is nothing.
+        self.own_s[slot] = max(0.0, self.own_s[slot] - work_s) if self._num_own[slot] > 0 else 0.0
+
+    def num_own(self, worker: WorkerId) -> int:
+        """Requests of this chooser that are in flight on a worker."""
+        slot = self._slots.get(worker)
+        return 0 if slot is None else self._num_own[slot]
+
+    def work_s(self, slots: NDArray[np.intp], now_s: float) -> NDArray[np.float64]:
+        """Returns the work that waits on each of these workers."""
+        others_s = self.others_s[slots]
+        others_s += self.heard_s[slots]
+        others_s -= now_s
+        np.maximum(others_s, 0.0, out=others_s)
+        others_s += self.own_s[slots]
+        return others_s
+
+    def _grow(self) -> None:
+        size = len(self._num_own)
+        more = max(16, size)
+        self._free.extend(range(size + more - 1, size - 1, -1))
+        self._num_own.extend([0] * more)
+        self.live, self.draining, self.up = (
+            np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.live, self.draining, self.up)
+        )
+        self.others_s, self.heard_s, self.own_s = (
+            np.concatenate([column, np.zeros(more)]) for column in (self.others_s, self.heard_s, self.own_s)
+        )
