@@ -148,7 +148,7 @@ def decide(
     pool, tier, kept = in_time, ALL_TIERS, ()
     index: int | None = None
     explored = False
-    if not late and in_time.any():
+    if not late and np.count_nonzero(in_time):
         if rng.random() < settings.explore:
             explored = True
         else:
@@ -188,7 +188,7 @@ def _in_time(
     if ask.remaining_s == inf:
         return passed, False, False
     in_time = passed & (completion_s <= ask.remaining_s)
-    if in_time.any() or not passed.any():
+    if np.count_nonzero(in_time) or not np.count_nonzero(passed):
         return in_time, False, False
     # Figures may be wrong, and only requests that run correct them.
     if now_s - stage.probed_s >= settings.probe_s:
@@ -234,7 +234,7 @@ def _started(
     if stage.starting_until_s <= now_s:
         return pool
     started = pool & (ramp(now_s - stage.begun_s, settings.slow_start_s, settings.slow_start_floor) > draw)
-    return started if started.any() else pool
+    return started if np.count_nonzero(started) else pool
 
 
 def _pick(
@@ -251,8 +251,9 @@ def _pick(
     if num > 2:
         # The best: as many as the root of all, and everyone who is about as good.
         nth = max(2, int(num**0.5))
-        ordered = np.partition(scores, nth - 1)
-        limit = max(ordered[nth - 1], ordered[:nth].min() + slack_s)
+        ordered = scores.copy()
+        ordered.partition((0, nth - 1))
+        limit = max(ordered.item(nth - 1), ordered.item(0) + slack_s)
         best = (scores <= limit).nonzero()[0]
         num = len(best)
     else:

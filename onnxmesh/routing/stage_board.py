@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.labels import Labels, labels_of
 from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.outliers import Outliers
@@ -60,6 +59,7 @@ class StageBoard:
 
     Attributes:
         stage: The stage and its replicas.
+        places: Each replica's slot and worker.
         slots: Each replica's place in the columns of its worker.
         compute_s: What a request takes to compute there; a replica that nobody has measured has the typical figure.
         per_s: Its inverse: the replica's capacity.
@@ -83,8 +83,9 @@ class StageBoard:
         num = len(stage.replicas)
         self.stage = stage
         self._settings = settings
-        self._index = {replica.worker: index for index, replica in enumerate(stage.replicas)}
-        self.slots: NDArray[np.intp] = np.array([workers.slot(each.worker) for each in stage.replicas], np.intp)
+        self._index: dict[str, int] = {replica.worker: index for index, replica in enumerate(stage.replicas)}
+        self.places = [(workers.slot(each.worker), each.worker) for each in stage.replicas]
+        self.slots: NDArray[np.intp] = np.array([slot for slot, _ in self.places], np.intp)
         self.typical_s = settings.nominal_s if previous is None else previous.typical_s
         self.compute_s: NDArray[np.float64] = np.full(num, self.typical_s)
         self._num_measured = np.zeros(num, np.int64)
@@ -93,12 +94,11 @@ class StageBoard:
         self.ejecting_until_s = 0.0
         self.starting_until_s = -np.inf
         self.probed_s = -np.inf
-        self.outliers = Outliers(((each.worker, each.kind) for each in stage.replicas), settings)
-        self._labels: tuple[Labels, ...] | None = None
-        self._views: dict[tuple[str, Locality], tuple[int, View]] = {}
+        self.outliers = Outliers(((each.worker, each.facts.kind) for each in stage.replicas), settings)
+        self._views: dict[tuple[str, str, str, str], tuple[int, View]] = {}
         self._pressures: dict[tuple[str, str], Pressure] = {}
         self._selected: dict[Selector, NDArray[np.bool_]] = {}
-        self._hosts = {each.locality.host for each in stage.replicas} - {""}
+        self._hosts = {each.facts.locality.host for each in stage.replicas} - {""}
         if previous is not None:
             self._take_over(previous, now_s)
         self.per_s: NDArray[np.float64] = 1.0 / self.compute_s
@@ -108,16 +108,9 @@ class StageBoard:
         """The replicas, in the order of the columns."""
         return self.stage.replicas
 
-    @property
-    def labels(self) -> tuple[Labels, ...]:
-        """The labels of each replica's worker."""
-        if self._labels is None:
-            self._labels = tuple(labels_of(each.tags, each.attributes) for each in self.replicas)
-        return self._labels
-
     def index(self, worker: str) -> int | None:
         """Returns the place of the replica on that worker, None if it has none."""
-        return self._index.get(worker)  # type: ignore[call-overload, no-any-return]
+        return self._index.get(worker)
 
     def selected(self, selector: Selector) -> NDArray[np.bool_]:
         """Returns whether each replica meets a selector."""
@@ -125,7 +118,7 @@ class StageBoard:
         if found is None:
             if len(self._selected) >= _MAX_CACHED:
                 self._selected.clear()
-            found = np.array([selector.selects(labels) for labels in self.labels], np.bool_)
+            found = np.array([selector.selects(each.facts.labels) for each in self.replicas], np.bool_)
             self._selected[selector] = found
         return found
 
@@ -143,13 +136,13 @@ class StageBoard:
         # Thousands of workers may be the hop before: they share a view unless something tells them apart.
         host = place.host if place.host in self._hosts else ""
         node = origin.node if network.knows(origin.node) else ""
-        key = (node, Locality(place.region, place.zone, host))
+        key = (node, place.region, place.zone, host)
         cached = self._views.get(key)
         if cached is not None and (not node or cached[0] == network.revision):
             return cached[1]
         if len(self._views) >= _MAX_CACHED:
             self._views.clear()
-        view = self._seen(Origin(node, key[1]), network)
+        view = self._seen(Origin(node, Locality(place.region, place.zone, host)), network)
         self._views[key] = (network.revision, view)
         return view
 
@@ -208,9 +201,9 @@ class StageBoard:
 
     def _seen(self, origin: Origin, network: Network) -> View:
         place = origin.locality
-        nearness = np.array([max(1, place.nearness(each.locality)) for each in self.replicas], np.intp)
+        nearness = np.array([max(1, place.nearness(each.facts.locality)) for each in self.replicas], np.intp)
         levels, tiers = np.unique(nearness, return_inverse=True)
-        ways = [network.way(origin.node, place, each.worker, each.locality) for each in self.replicas]
+        ways = [network.way(origin.node, place, each.worker, each.facts.locality) for each in self.replicas]
         zone = (place.region, place.zone)
         pressure = self._pressures.get(zone)
         if pressure is None:

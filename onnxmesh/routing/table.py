@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
+from onnxmesh.routing.worker_facts import NO_FACTS, WorkerFacts
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1 import mesh_pb2, model_pb2
 
@@ -19,11 +20,13 @@ class Replica:
         worker: The worker that holds it.
         address: HOST:PORT at which that worker is reached.
         generation: Which start of that worker it is.
+        facts: What that worker says of itself.
     """
 
     worker: WorkerId
     address: str
     generation: int
+    facts: WorkerFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class WorkerBoard:
         self._slots: dict[WorkerId, int] = {}
         self._free: list[int] = []
         self._num_own: list[int] = []
-        self.live: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.live: list[bool] = []
         self.draining: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.up: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.others_s: NDArray[np.float64] = np.zeros(0)
@@ -108,8 +108,9 @@ class WorkerBoard:
         more = max(16, size)
         self._free.extend(range(size + more - 1, size - 1, -1))
         self._num_own.extend([0] * more)
-        self.live, self.draining, self.up = (
-            np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.live, self.draining, self.up)
+        self.live.extend([False] * more)
+        self.draining, self.up = (
+            np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.draining, self.up)
         )
         self.others_s, self.heard_s, self.own_s = (
             np.concatenate([column, np.zeros(more)]) for column in (self.others_s, self.heard_s, self.own_s)
