@@ -1,7 +1,8 @@
 """Which replica serves one stage of one request: filter, score, pick.
 
 *Filter*: a replica must be usable, and meet what the request requires in time. *Score*: the time at which it is expected
-to be done, transfer, waiting and computing together, less what preferences are worth. *Pick*: in the tier of zones whose
+to be done, transfer, waiting and computing together; workers that others use too count for later, for their work is known
+only from time to time; what is preferred counts for sooner. *Pick*: in the tier of zones whose
 turn it is, the better of two drawn at random from the best. Gateways run it for each request, schedulers to weigh
 workers, the simulator in virtual time; the explanation reads what it left behind.
 
@@ -77,7 +78,7 @@ class Decision:
         wait_s: Work ahead of the request.
         transfer_s: Time to get there.
         completion_s: Transfer, wait and computing.
-        score_s: Completion less bonus; less is better.
+        score_s: Completion, and for caution something for what others usually have there, less bonus; less is better.
         pool: Those of the tier and past their slow start.
         tier: Whose turn it was.
         shares: For each tier, the share of requests that it keeps.
@@ -135,7 +136,7 @@ def decide(
     view = stage.view(origin, network)
     up = workers.up[stage.slots]
     passed = _filtered(stage, up, ask, now_s)
-    wait_s = workers.work_s(stage.slots, now_s)
+    wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
     transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
     if before is not None:
@@ -143,7 +144,11 @@ def decide(
         transfer_s[before] = 0.0
     completion_s = transfer_s + wait_s
     completion_s += stage.compute_s
-    score_s = completion_s - stage.bonus_s(ask.prefer) if ask.prefer else completion_s
+    score_s = workers.usual_s[stage.slots]
+    score_s *= settings.caution
+    score_s += completion_s
+    if ask.prefer:
+        score_s -= stage.bonus_s(ask.prefer)
     in_time, late, probe = _in_time(stage, passed, completion_s, ask, settings, now_s)
     pool, tier, kept = in_time, ALL_TIERS, ()
     index: int | None = None

@@ -12,6 +12,8 @@ class PolicySettings:
     Attributes:
         nominal_s: What a request is taken to compute while nobody has measured one.
         smoothing: Weight of a measured compute time against those before.
+        fade: A worker's report counts half against what it usually reports after so many compute times.
+        caution: The work that others usually have on a worker counts so many times more than what is known of it.
         slack: Candidates within this share of a typical compute time of the best count as equally good.
         explore: Share of requests that go to any candidate, so that each is measured now and then.
         slow_start_s: A newly loaded replica reaches its full share after so long.
@@ -30,6 +32,8 @@ class PolicySettings:
 
     nominal_s: float = 0.001
     smoothing: float = 0.1
+    fade: float = 2.0
+    caution: float = 6.0
     slack: float = 0.05
     explore: float = 1 / 512
     slow_start_s: float = 10.0

@@ -10,17 +10,24 @@ from numpy.typing import NDArray
 from onnxmesh.ids import WorkerId
 
 
+USUAL_SMOOTHING = 0.1
+"""Weight of a report against those before."""
+
+
 class WorkerBoard:
     """Workers in columns; a worker's slot is its place in each. Pure: the time is given.
 
     Work is told in seconds of computing. A worker's own report has the work of everyone; this chooser knows its own
-    part of that at once and to the point, so a report is taken as the work of *others*, which is done as time passes.
+    part of that at once and to the point, so a report is taken as the work of *others*. As it grows old, the worker is
+    expected to have what it usually has: a worker that just said it is idle is a better choice than one that said so
+    a while ago.
 
     Attributes:
         live: Whether frames can be sent to it.
         draining: Whether it takes nothing new.
         up: Live and not draining.
         others_s: Work of others there, as of `heard_s`.
+        usual_s: The same, smoothed over its reports.
         heard_s: When it was last heard of.
         own_s: Work that this chooser has in flight there.
     """
@@ -33,6 +40,7 @@ class WorkerBoard:
         self.draining: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.up: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.others_s: NDArray[np.float64] = np.zeros(0)
+        self.usual_s: NDArray[np.float64] = np.zeros(0)
         self.heard_s: NDArray[np.float64] = np.zeros(0)
         self.own_s: NDArray[np.float64] = np.zeros(0)
 
@@ -49,7 +57,7 @@ class WorkerBoard:
             self._num_own[slot] = 0
             self.live[slot] = self.up[slot] = True
             self.draining[slot] = False
-            self.others_s[slot] = self.heard_s[slot] = self.own_s[slot] = 0.0
+            self.others_s[slot] = self.usual_s[slot] = self.heard_s[slot] = self.own_s[slot] = 0.0
         return slot
 
     def keep(self, workers: Iterable[WorkerId]) -> list[WorkerId]:
@@ -64,7 +72,7 @@ class WorkerBoard:
         self.live[slot] = live
         self.up[slot] = live and not self.draining[slot]
         if not live:
-            self.others_s[slot] = 0.0
+            self.others_s[slot] = self.usual_s[slot] = 0.0
 
     def set_draining(self, slot: int, draining: bool) -> None:
         """Takes whether a worker finishes what it has and takes nothing new."""
@@ -75,7 +83,9 @@ class WorkerBoard:
         """Takes a worker's report of all the work that it has."""
         slot = self._slots.get(worker)
         if slot is not None:
-            self.others_s[slot] = max(0.0, work_s - self.own_s[slot])
+            others_s = max(0.0, work_s - self.own_s.item(slot))
+            self.others_s[slot] = others_s
+            self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
             self.heard_s[slot] = now_s
 
     def begin(self, slot: int, work_s: float) -> None:
@@ -94,14 +104,26 @@ class WorkerBoard:
         slot = self._slots.get(worker)
         return 0 if slot is None else self._num_own[slot]
 
-    def work_s(self, slots: NDArray[np.intp], now_s: float) -> NDArray[np.float64]:
-        """Returns the work that waits on each of these workers."""
-        others_s = self.others_s[slots]
-        others_s += self.heard_s[slots]
-        others_s -= now_s
-        np.maximum(others_s, 0.0, out=others_s)
-        others_s += self.own_s[slots]
-        return others_s
+    def work_s(
+        self, slots: NDArray[np.intp], fades_s: NDArray[np.float64], now_s: float
+    ) -> NDArray[np.float64]:
+        """Returns the work that is expected to wait on each of these workers.
+
+        Args:
+            slots: The workers.
+            fades_s: For each, the age at which its last report is worth as much as what it reports usually.
+            now_s: The time.
+        """
+        usual_s = self.usual_s[slots]
+        age_s = now_s - self.heard_s[slots]
+        age_s += fades_s
+        work_s = self.others_s[slots]
+        work_s -= usual_s
+        work_s *= fades_s
+        work_s /= age_s
+        work_s += usual_s
+        work_s += self.own_s[slots]
+        return work_s
 
     def _grow(self) -> None:
         size = len(self._num_own)
@@ -112,6 +134,7 @@ class WorkerBoard:
         self.draining, self.up = (
             np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.draining, self.up)
         )
-        self.others_s, self.heard_s, self.own_s = (
-            np.concatenate([column, np.zeros(more)]) for column in (self.others_s, self.heard_s, self.own_s)
+        self.others_s, self.usual_s, self.heard_s, self.own_s = (
+            np.concatenate([column, np.zeros(more)])
+            for column in (self.others_s, self.usual_s, self.heard_s, self.own_s)
         )

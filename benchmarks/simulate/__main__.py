@@ -1,0 +1,125 @@
+"""`make bench-scheduler`: the routing policy in virtual time, and what it costs in real time; tables, JSON and an SVG."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks.simulate.choosers import CHOOSERS, Mesh, Oracle, RoundRobin
+from benchmarks.simulate.costs import Cost, decision_costs, table_costs
+from benchmarks.simulate.drawing import draw
+from benchmarks.simulate.scenario import SCENARIOS, SLO_S, Scenario
+from benchmarks.simulate.world import WARM_UP, Outcome, World
+
+RESULTS = Path(__file__).parent.parent / "results"
+QUICK = 10
+"""A quick run has so many times fewer requests."""
+
+
+def simulate(scenarios: list[Scenario], seed: int, console: Console) -> dict[str, list[Outcome]]:
+    """Runs every scenario under every chooser."""
+    outcomes: dict[str, list[Outcome]] = {}
+    columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        total = sum(int(each.num_requests * (1 + WARM_UP)) for each in scenarios) * len(CHOOSERS)
+        task = progress.add_task("starting", total=total)
+        for scenario in scenarios:
+            for chooser in CHOOSERS:
+                progress.update(task, description=f"{scenario.name}: {chooser.name}")
+                world = World(scenario, chooser, seed, lambda num: progress.advance(task, num))
+                outcomes.setdefault(scenario.name, []).append(world.run())
+    return outcomes
+
+
+def table_of(scenario: Scenario, outcomes: list[Outcome]) -> Table:
+    """Returns the figures of one scenario."""
+    title = (
+        f"{scenario.name}: {scenario.num_workers} workers, load {scenario.load:.0%}, cv {scenario.cv:g}, "
+        f"{scenario.num_gateways} gateways a zone"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("chosen by")
+    columns = ("p50 ms", "p99 ms", "of the oracle's", f"within {SLO_S * 1e3:.0f} ms", "not answered", "bytes across zones")
+    for column in columns:
+        table.add_column(column, justify="right")
+    best_s = next(each.p99_s for each in outcomes if each.chooser == Oracle.name)
+    for each in outcomes:
+        table.add_row(
+            each.chooser,
+            f"{each.p50_s * 1e3:.1f}",
+            f"{each.p99_s * 1e3:.1f}",
+            f"{each.p99_s / best_s:.2f}",
+            f"{each.goodput:.2%}",
+            f"{each.failed:.2%}",
+            f"{each.cross_zone:.1%}",
+        )
+    return table
+
+
+def goals(outcomes: list[Outcome]) -> Table:
+    """Returns how the first scenario compares with what is aimed for."""
+    by_name = {each.chooser: each for each in outcomes}
+    ours, oracle, robin = (by_name[each.name] for each in (Mesh, Oracle, RoundRobin))
+    table = Table("goal", "aim", "found", title="goals", title_justify="left")
+    rows = (
+        ("p99 against the oracle's", "at most 1.3", ours.p99_s / oracle.p99_s, 1.3),
+        ("p99 against round robin's", "at most 0.5", ours.p99_s / robin.p99_s, 0.5),
+        ("bytes across zones", "under 0.1", ours.cross_zone, 0.1),
+    )
+    for name, aim, found, limit in rows:
+        colour = "green" if found <= limit else "red"
+        table.add_row(name, aim, f"[{colour}]{found:.3f}[/{colour}]")
+    return table
+
+
+def cost_table(costs: list[Cost]) -> Table:
+    """Returns what things cost."""
+    table = Table("cost", "aim ms", "found ms", title="costs", title_justify="left")
+    for cost in costs:
+        colour = "green" if cost.seconds <= cost.goal_s else "red"
+        table.add_row(cost.what, f"{cost.goal_s * 1e3:g}", f"[{colour}]{cost.seconds * 1e3:.3f}[/{colour}]")
+    return table
+
+
+def main() -> None:
+    """Reads the command line, measures, prints, writes."""
+    parser = argparse.ArgumentParser(prog="make bench-scheduler", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} times fewer requests")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help="a scenario; may be repeated")
+    parser.add_argument("--no-costs", action="store_true", help="virtual time only")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON and the SVG")
+    given = parser.parse_args()
+    scenarios = [each for each in SCENARIOS if not given.only or each.name in given.only]
+    if not scenarios:
+        sys.exit(f"expected one of {', '.join(each.name for each in SCENARIOS)}")
+    if given.quick:
+        scenarios = [replace(each, num_requests=each.num_requests // QUICK) for each in scenarios]
+    console = Console()
+    outcomes = simulate(scenarios, given.seed, Console(stderr=True))
+    for scenario in scenarios:
+        console.print(table_of(scenario, outcomes[scenario.name]))
+    console.print(goals(outcomes[scenarios[0].name]))
+    costs = [] if given.no_costs else [*decision_costs(), *table_costs()]
+    if costs:
+        console.print(cost_table(costs))
+    given.results.mkdir(parents=True, exist_ok=True)
+    document = {
+        "seed": given.seed,
+        "scenarios": [asdict(scenario) | {"outcomes": [asdict(each) for each in outcomes[scenario.name]]} for scenario in scenarios],
+        "costs": [asdict(cost) for cost in costs],
+    }
+    (given.results / "scheduler.json").write_text(json.dumps(document, indent=1).replace("Infinity", "null") + "\n")
+    draw(outcomes, given.results / "scheduler.svg")
+    console.print(f"written to {given.results / 'scheduler.json'} and scheduler.svg", markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Routes for requests, and what becomes of them: the policy with its memory.
+
+Each gateway has one of its own, and feeds it what its workers report and how its requests end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.network import Network
+from onnxmesh.routing.policy import ANY, Ask, Decision, RandomSource, decide
+from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
+from onnxmesh.routing.stage_board import Origin, StageBoard
+from onnxmesh.routing.table import Replica, RoutedStage
+from onnxmesh.routing.worker_board import WorkerBoard
+
+Route = tuple[Replica, ...]
+"""One replica for each stage, in the order of the pipeline."""
+
+IsLive = Callable[[WorkerId], bool]
+"""Whether frames can be sent to a worker."""
+
+_ALWAYS_ASKED = 64
+"""Of a stage with no more replicas each worker's liveness is looked up at every decision."""
+
+_ASK_AGAIN_S = 0.05
+"""Of a larger one it is looked up this often, and when a pick turns out dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request's place on the boards.
+
+    Attributes:
+        hops: For each stage the slot of its worker and the work that it was expected to be.
+    """
+
+    hops: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    """There is no route.
+
+    Attributes:
+        stage: The first stage that has no replica for the request.
+        decision: Why.
+    """
+
+    stage: int
+    decision: Decision
+
+    @property
+    def is_late(self) -> bool:
+        """Whether replicas there could serve it, but none in time."""
+        return self.decision.late
+
+    @property
+    def is_unsatisfiable(self) -> bool:
+        """Whether no replica there, usable or not, meets what the request requires."""
+        require = self.decision.ask.require
+        return bool(require) and not self.decision.stage.selected(require).any()
+
+    @property
+    def retry_after_s(self) -> float:
+        """When the work ahead of the request will have become little enough, if nothing comes in between."""
+        return max(0.0, self.decision.soonest_s - self.decision.ask.remaining_s)
+
+
+class Balancer:
+    """Chooses routes. Belongs to one event loop. Pure: clock and random are given.
+
+    Args:
+        home: The gateway and where it is.
+        rng: Draws.
+        settings: The figures to go by.
+    """
+
+    def __init__(
+        self, home: Origin, rng: RandomSource, settings: PolicySettings = DEFAULT_SETTINGS
+    ) -> None:
+        self._home = home
+        self._rng = rng
+        self._settings = settings
+        self._stages: dict[StageKey, StageBoard] = {}
+        self._asked_s: dict[StageKey, float] = {}
+        self._keys: frozenset[StageKey] = frozenset()
+        self.workers = WorkerBoard()
+        self.network = Network()
+
+    def keep(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
+        """Forgets every other stage and worker; what is in flight on them must be ended, or is never."""
+        kept = frozenset(stages)
+        for key in self._stages.keys() - kept:
+            del self._stages[key]
+            self._asked_s.pop(key, None)
+        for worker in self.workers.keep(workers):
+            self.network.forget(worker)
+
+    def board(self, stage: RoutedStage, now_s: float) -> StageBoard:
+        """Returns what is known of a stage's replicas, which may have changed since."""
+        board = self._stages.get(stage.key)
+        if board is None or (board.stage is not stage and board.stage.replicas != stage.replicas):
+            board = StageBoard(stage, self.workers, self._settings, now_s, board)
+            self._stages[stage.key] = board
+            self._asked_s[stage.key] = -inf
+        return board
+
+    def pick_route(
+        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask = ANY
+    ) -> Route | NoRoute:
+        """Returns a route over live workers, or the stage that has none for the request.
+
+        Args:
+            stages: The model's stages.
+            is_live: Tells whether a worker can be sent to.
+            now_s: The time.
+            ask: What the request wants; `num_bytes` is what is sent to the first stage.
+        """
+        route: list[Replica] = []
+        for index, decision in enumerate(self._decisions(stages, is_live, now_s, ask)):
+            if decision.index is None:
+                return NoRoute(index, decision)
+            route.append(decision.stage.replicas[decision.index])
+        return tuple(route)
+
+    def explain(
+        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask = ANY
+    ) -> list[Decision]:
+        """Returns the decisions that `pick_route` comes by, up to the first without a pick."""
+        return list(self._decisions(stages, is_live, now_s, ask))
+
+    def begin(self, stages: Sequence[RoutedStage], route: Route, now_s: float) -> Ticket:
+        """Takes that a request sets out on a route; end its ticket whatever becomes of it."""
+        hops = []
+        for stage, replica in zip(stages, route, strict=True):
+            board = self.board(stage, now_s)
+            index = board.index(replica.worker)
+            if index is not None:
+                hops.append((int(board.slots[index]), float(board.compute_s[index])))
+        for slot, work_s in hops:
+            self.workers.begin(slot, work_s)
+        return Ticket(tuple(hops))
+
+    def end(self, ticket: Ticket) -> None:
+        """Takes that a request is over."""
+        for slot, work_s in ticket.hops:
+            self.workers.end(slot, work_s)
+
+    def answered(
+        self, stage: StageKey, worker: WorkerId, compute_s: float, wire_s: float, now_s: float
+    ) -> float | None:
+        """Takes what one hop of an answered request measured; returns until when this ejects the replica, if it does."""
+        board = self._stages.get(stage)
+        index = None if board is None else board.index(worker)
+        if board is None or index is None:
+            return None
+        board.measured(index, compute_s)
+        until_s = board.outliers.answered(worker, compute_s + wire_s, now_s)
+        if until_s is not None:
+            board.eject(index, until_s)
+        return until_s
+
+    def failed(self, worker: WorkerId, stages: Iterable[StageKey], now_s: float) -> dict[StageKey, float]:
+        """Takes a failure that is a worker's fault, of a request over these stages; returns which are ejected there."""
+        ejected = {}
+        for key in stages:
+            board = self._stages.get(key)
+            index = None if board is None else board.index(worker)
+            if board is None or index is None:
+                continue
+            until_s = board.outliers.failed(worker, now_s)
+            if until_s is not None:
+                board.eject(index, until_s)
+                ejected[key] = until_s
+        return ejected
+
+    def report(
+        self, worker: WorkerId, work_s: float, compute_s: Mapping[StageKey, float], now_s: float
+    ) -> None:
+        """Takes a worker's report: all its work, and what a request computes there on average, by stage."""
+        self.workers.report(worker, work_s, now_s)
+        for key, mean_s in compute_s.items():
+            board = self._stages.get(key)
+            index = None if board is None else board.index(worker)
+            if board is not None and index is not None and mean_s > 0.0:
+                board.measured(index, mean_s)
+
+    def release(self, stage: StageKey) -> bool:
+        """Ends every ejection of a stage whose other replicas are gone; returns whether there was one."""
+        board = self._stages.get(stage)
+        if board is None or not board.ejected_until_s.any():
+            return False
+        board.release()
+        return True
+
+    def _decisions(
+        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask
+    ) -> Iterable[Decision]:
+        origin = self._home
+        last = len(stages) - 1
+        for hop, stage in enumerate(stages):
+            decision = self._decide(self.board(stage, now_s), is_live, now_s, origin, ask)
+            yield decision
+            if decision.index is None or hop == last:
+                return
+            replica = stage.replicas[decision.index]
+            origin = Origin(replica.worker, replica.facts.locality)
+            remaining_s = ask.remaining_s
+            if remaining_s != inf:
+                remaining_s = inf if decision.probe else remaining_s - float(decision.completion_s[decision.index])
+            if remaining_s != ask.remaining_s or ask.num_bytes:
+                ask = replace(ask, remaining_s=remaining_s, num_bytes=0.0)
+
+    def _decide(self, board: StageBoard, is_live: IsLive, now_s: float, origin: Origin, ask: Ask) -> Decision:
+        asked_s = self._asked_s[board.stage.key]
+        if len(board.replicas) <= _ALWAYS_ASKED or now_s - asked_s >= _ASK_AGAIN_S:
+            self._look_up(board, is_live, now_s)
+        decision = self._decided(board, now_s, origin, ask)
+        if decision.index is not None and not is_live(board.replicas[decision.index].worker):
+            self._look_up(board, is_live, now_s)
+            decision = self._decided(board, now_s, origin, ask)
+        return decision
+
+    def _decided(self, board: StageBoard, now_s: float, origin: Origin, ask: Ask) -> Decision:
+        return decide(
+            board, self.workers, self.network, origin, ask, self._settings, self._rng, now_s
+        )
+
+    def _look_up(self, board: StageBoard, is_live: IsLive, now_s: float) -> None:
+        self._asked_s[board.stage.key] = now_s
+        live = self.workers.live
+        for slot, worker in board.places:
+            if live[slot] is not (now_live := is_live(worker)):
+                self.workers.set_live(slot, now_live)
