@@ -56,8 +56,7 @@ def table_costs() -> list[Cost]:
     changed.models[0].stages[0].replicas.pop()
 
     def keep() -> None:
-        stages = [stage.key for model in table.models for stage in model.stages]
-        balancer.keep(stages, table.workers)
+        balancer.keep(table.stage_keys, table.workers)
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers"
     return [

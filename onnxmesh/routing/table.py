@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from onnxmesh.errors import InvalidRequest, NotFound
@@ -135,12 +135,20 @@ class RoutingTable:
         Raises:
             ValueError: It names a datatype that this release does not know.
         """
-        return cls(table.epoch, [_model(model) for model in table.models])
+        facts = {
+            worker.worker: WorkerFacts(tuple(worker.tags), dict(worker.attributes)) for worker in table.workers
+        }
+        return cls(table.epoch, [_model(model, facts) for model in table.models])
 
     @property
     def names(self) -> tuple[ModelName, ...]:
         """Every model's name, in alphabetical order."""
         return tuple(ModelName(name) for name in sorted(self._versions))
+
+    @property
+    def stage_keys(self) -> Iterator[StageKey]:
+        """The key of every stage of every version of every model."""
+        return (stage.key for model in self._models.values() for stage in model.stages)
 
     @property
     def is_complete(self) -> bool:
@@ -201,13 +209,13 @@ def _inputs_by_hop(stages: tuple[RoutedStage, ...]) -> dict[int, frozenset[str]]
     }
 
 
-def _model(model: mesh_pb2.RoutedModel) -> RoutedModel:
+def _model(model: mesh_pb2.RoutedModel, facts: Mapping[str, WorkerFacts]) -> RoutedModel:
     return RoutedModel(
         name=ModelName(model.name),
         version=Version(model.version),
         inputs=_tensors(model.signature.inputs),
         outputs=_tensors(model.signature.outputs),
-        stages=tuple(_stage(stage) for stage in model.stages),
+        stages=tuple(_stage(stage, facts) for stage in model.stages),
     )
 
 
@@ -218,11 +226,16 @@ def _tensors(specs: Iterable[model_pb2.TensorSpec]) -> tuple[RoutedTensor, ...]:
     )
 
 
-def _stage(stage: mesh_pb2.RoutedStage) -> RoutedStage:
+def _stage(stage: mesh_pb2.RoutedStage, facts: Mapping[str, WorkerFacts]) -> RoutedStage:
     return RoutedStage(
         key=StageKey(stage.stage),
         replicas=tuple(
-            Replica(WorkerId(replica.worker), replica.address, replica.generation)
+            Replica(
+                WorkerId(replica.worker),
+                replica.address,
+                replica.generation,
+                facts.get(replica.worker, NO_FACTS),
+            )
             for replica in stage.replicas
         ),
         direct_inputs=tuple(stage.direct_inputs),

@@ -519,6 +519,8 @@ class Load(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
     running: _builtins.int
     in_flight_bytes: _builtins.int
@@ -526,6 +528,12 @@ class Load(_message.Message):
     completed: _builtins.int
     dropped: _builtins.int
     failed: _builtins.int
+    expected_wait_us: _builtins.int
+    """What a request that comes now waits before it runs: all that is queued and running, at the mean times below.
+    Absent: not measured.
+    """
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLoad]: ...
     def __init__(
         self,
         *,
@@ -536,11 +544,46 @@ class Load(_message.Message):
         completed: _builtins.int = ...,
         dropped: _builtins.int = ...,
         failed: _builtins.int = ...,
+        expected_wait_us: _builtins.int | None = ...,
+        stages: _abc.Iterable[Global___StageLoad] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
+    _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_wait_us) -> _WhichOneofReturnType__expected_wait_us | None: ...
+
+Global___Load: _TypeAlias = Load  # noqa: Y015
+
+@_typing.final
+class StageLoad(_message.Message):
+    """The part of one stage in a worker's load."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    MEAN_COMPUTE_US_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    queued: _builtins.int
+    running: _builtins.int
+    mean_compute_us: _builtins.int
+    """Smoothed over the last requests; 0: none has run yet."""
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        queued: _builtins.int = ...,
+        running: _builtins.int = ...,
+        mean_compute_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "dropped", b"dropped", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean_compute_us", b"mean_compute_us", "queued", b"queued", "running", b"running", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Load: _TypeAlias = Load  # noqa: Y015
+Global___StageLoad: _TypeAlias = StageLoad  # noqa: Y015

@@ -1,0 +1,371 @@
+"""Filter, score, pick: what the policy never does, and what it does in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxmesh.ids import StageKey
+from onnxmesh.routing.balancer import Balancer, NoRoute
+from onnxmesh.routing.explanation import explain
+from onnxmesh.routing.locality import Locality, Nearness
+from onnxmesh.routing.network import Network, Way
+from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.preference import parse_preferences
+from onnxmesh.routing.selector_text import parse_selector
+from onnxmesh.routing.slow_start import ramp
+from onnxmesh.routing.spill import shares
+from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table import Replica, RoutedStage
+from onnxmesh.routing.worker_facts import WorkerFacts
+
+KEY = StageKey("m/1/0")
+HOME = Origin("g", Locality("r", "near"))
+NO_LUCK = PolicySettings(explore=0.0)
+
+
+def alive(_):
+    return True
+
+
+class Bench:
+    """A balancer over one stage whose workers are given as `name: zone`."""
+
+    def __init__(self, zones, settings=NO_LUCK, seed=0, attributes=None):
+        self.now_s = 0.0
+        self.balancer = Balancer(HOME, Random(seed), settings)
+        self.stage = self.staged(zones, attributes or {})
+        self.board = self.balancer.board(self.stage, self.now_s)
+
+    def staged(self, zones, attributes):
+        return RoutedStage(
+            KEY,
+            tuple(
+                Replica(name, f"{name}:1", 1, WorkerFacts((), {"region": "r", "zone": zone, **attributes.get(name, {})}))
+                for name, zone in zones.items()
+            ),
+        )
+
+    def measure(self, compute_s):
+        for worker, each_s in compute_s.items():
+            self.balancer.answered(KEY, worker, each_s, 0.0, self.now_s)
+
+    def load(self, work_s):
+        for worker, each_s in work_s.items():
+            self.balancer.report(worker, each_s, {}, self.now_s)
+
+    def route(self, ask=None, is_live=alive):
+        return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or Ask())
+
+    def pick(self, ask=None, is_live=alive):
+        route = self.route(ask, is_live)
+        return None if isinstance(route, NoRoute) else route[0].worker
+
+    def picks(self, num, ask=None):
+        return Counter(self.pick(ask) for _ in range(num))
+
+    def explained(self, ask=None, is_live=alive):
+        (decision,) = self.balancer.explain([self.stage], is_live, self.now_s, ask or Ask())
+        return explain(decision, self.balancer.workers, self.now_s)
+
+
+def in_zone(*names):
+    return dict.fromkeys(names, "near")
+
+
+def test_a_slower_worker_needs_to_be_emptier():
+    """Not the count of requests but the time until this one is done is compared."""
+    bench = Bench(in_zone("fast", "slow"))
+    bench.measure({"fast": 0.01, "slow": 0.1})
+    assert bench.pick() == "fast"
+    bench.load({"fast": 0.05})
+    assert bench.pick() == "fast"
+    bench.load({"fast": 0.5})
+    assert bench.pick() == "slow"
+
+
+def test_what_is_in_flight_from_here_counts_at_once():
+    """No report has to come first; when it is over it counts no more."""
+    bench = Bench(in_zone("a", "b"))
+    bench.measure({"a": 0.01, "b": 0.015})
+    ticket = bench.balancer.begin([bench.stage], bench.route(), 0.0)
+    assert bench.pick() == "b"
+    bench.balancer.end(ticket)
+    assert bench.pick() == "a"
+
+
+def test_a_report_counts_ones_own_work_once():
+    """A worker's report has this gateway's requests in it; only the rest is the work of others."""
+    bench = Bench(in_zone("a"))
+    bench.measure({"a": 0.01})
+    bench.balancer.begin([bench.stage], bench.route(), 0.0)
+    bench.load({"a": 0.03})
+    (verdict,) = bench.explained().verdicts
+    assert verdict.wait_s == pytest.approx(0.03)
+
+
+def test_an_old_report_gives_way_to_what_is_usual():
+    """A worker that was idle a while ago is expected to be as busy as it mostly is."""
+    bench = Bench(in_zone("a"))
+    bench.measure({"a": 0.01})
+    for _ in range(100):
+        bench.load({"a": 0.1})
+    bench.load({"a": 0.0})
+    waits = []
+    for _ in range(5):
+        waits.append(bench.explained().verdicts[0].wait_s)
+        bench.now_s += 0.02
+    assert waits[0] == pytest.approx(0.0)
+    assert waits == sorted(waits)
+    assert waits[-1] < 0.1
+
+
+def test_a_replica_that_nobody_measured_is_taken_for_a_typical_one():
+    """Were it taken for a fast one, everyone would run there."""
+    bench = Bench(in_zone("a", "b"))
+    bench.measure({"a": 0.5})
+    assert bench.explained().verdicts[1].compute_s == pytest.approx(0.5)
+
+
+def test_requirements_filter_and_preferences_weigh():
+    """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
+    bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
+    bench.measure({"a": 0.01, "b": 0.01})
+    assert bench.picks(50, Ask(require=parse_selector("gpu"))) == {"a": 50}
+    assert bench.picks(50, Ask(require=parse_selector("!gpu"))) == {"b": 50}
+    prefer = Ask(prefer=parse_preferences(["gpu:100"]))
+    assert bench.picks(50, prefer) == {"a": 50}
+    bench.balancer = Balancer(HOME, Random(0), replace(NO_LUCK, caution=0.0))
+    bench.board = bench.balancer.board(bench.stage, 0.0)
+    bench.measure({"a": 0.01, "b": 0.01})
+    bench.load({"a": 0.009})
+    assert bench.pick(prefer) == "a"
+    bench.load({"a": 0.011})
+    assert bench.pick(prefer) == "b"
+
+
+def test_a_requirement_that_nobody_meets():
+    """It is told apart from workers that are not there at the moment."""
+    bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
+    assert bench.route(Ask(require=parse_selector("tpu"))).is_unsatisfiable
+    assert not bench.route(Ask(require=parse_selector("gpu")), lambda worker: worker != "a").is_unsatisfiable
+
+
+def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
+    """Once a second one is let pass: figures may be wrong, and only requests correct them."""
+    bench = Bench(in_zone("a", "b"))
+    bench.measure({"a": 0.01, "b": 0.01})
+    bench.load({"a": 0.5, "b": 0.3})
+    ask = Ask(remaining_s=0.1)
+    assert bench.pick(ask) == "b"
+    for _ in range(20):
+        refused = bench.route(ask)
+        assert refused.is_late
+        assert refused.retry_after_s == pytest.approx(0.3 + 0.01 + 0.00025 - 0.1)
+    bench.now_s += 1.0
+    bench.load({"a": 0.5, "b": 0.3})
+    assert bench.pick(ask) == "b"
+    assert bench.route(ask).is_late
+    assert bench.pick(Ask(remaining_s=0.4)) == "b"
+
+
+def test_later_stages_have_what_earlier_ones_leave():
+    """Two stages of 60 ms each are not done in 100 ms."""
+    balancer = Balancer(HOME, Random(0), NO_LUCK)
+    stages = [RoutedStage(StageKey(f"m/1/{i}"), (Replica(f"w{i}", "w:1", 1),)) for i in range(2)]
+    for i, stage in enumerate(stages):
+        balancer.board(stage, 0.0)
+        balancer.answered(stage.key, f"w{i}", 0.06, 0.0, 0.0)
+    assert not isinstance(balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.2)), NoRoute)
+    balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))  # the one that is let pass
+    refused = balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))
+    assert (refused.stage, refused.is_late) == (1, True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["near", "far", "other"]), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=9),
+    st.lists(st.tuples(st.integers(0, 8), st.floats(0, 1), st.floats(1e-4, 1)), max_size=20),
+    st.floats(0, 1),
+    st.integers(0, 1000),
+)
+@settings(deadline=None)
+def test_a_pick_passes_every_filter(workers, figures, explore, seed):
+    """Dead, draining, excluded and ejected workers are never picked; where anybody else is, somebody is."""
+    names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
+    bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
+    for index, work_s, compute_s in figures:
+        bench.measure({f"w{index}": compute_s})
+        bench.load({f"w{index}": work_s})
+    dead, excluded, failing = ({f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3))
+    for worker in failing:
+        for _ in range(NO_LUCK.max_errors):
+            bench.balancer.failed(worker, [KEY], 0.0)
+    ejected = {f"w{i}" for i in bench.board.ejected_until_s.nonzero()[0]}
+    assert ejected <= failing
+    assert len(ejected) <= bench.board.outliers.cap < len(workers)
+    usable = names.keys() - dead - excluded - ejected
+    for _ in range(10):
+        picked = bench.pick(Ask(excluded=excluded), lambda worker: worker not in dead)
+        assert picked in usable if usable else picked is None
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(0, 100))
+def test_every_live_replica_is_picked_in_the_end(num, seed):
+    """However bad its figures, and in whatever zone: figures are only corrected by requests."""
+    names = {f"w{i}": ("near", "far")[i % 2] for i in range(num)}
+    bench = Bench(names, replace(NO_LUCK, explore=0.25), seed)
+    bench.measure({worker: 0.001 * (1 + index) ** 2 for index, worker in enumerate(names)})
+    bench.load({worker: 0.1 * index for index, worker in enumerate(names)})
+    assert bench.picks(num * 60).keys() == names.keys()
+
+
+def test_a_near_zone_takes_all_while_it_has_room():
+    """Zones by name: nothing crosses while workers at home are idle."""
+    bench = Bench({"a": "near", "b": "near", "c": "far"})
+    assert bench.picks(200).keys() == {"a", "b"}
+
+
+def test_a_zone_that_fills_up_spills_in_proportion():
+    """From 90 % of its capacity in use on it gives up ever more; a full one gives up everything."""
+    found = []
+    for num_busy in (17, 19, 20):
+        near = {f"n{i}": "near" for i in range(20)}
+        bench = Bench(near | {f"f{i}": "far" for i in range(20)})
+        bench.measure(dict.fromkeys(near, 0.01) | {f"f{i}": 0.01 for i in range(20)})
+        bench.load({f"n{i}": 0.05 for i in range(num_busy)})
+        bench.picks(300)
+        picks = bench.picks(600)
+        found.append(sum(count for worker, count in picks.items() if worker.startswith("f")) / 600)
+    assert found[0] == 0.0
+    assert 0.35 < found[1] < 0.65
+    assert found[2] == 1.0
+
+
+def test_a_zone_that_is_gone_fails_over_whole():
+    """The next nearest takes everything, at once."""
+    bench = Bench({"a": "near", "b": "far", "c": "far"})
+    assert Counter(bench.pick(is_live=lambda worker: worker != "a") for _ in range(100)).keys() == {"b", "c"}
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=4), st.floats(0.5, 0.99))
+def test_shares_are_shares(tiers, spill_at):
+    """None is negative, all together are 1 at the most, and a tier with room leaves nothing to farther ones."""
+    found = shares([used for used, _ in tiers], [is_alive for _, is_alive in tiers], spill_at)
+    assert all(share >= 0 for share in found)
+    assert sum(found) <= 1 + 1e-9
+    for index, (used, is_alive) in enumerate(tiers):
+        if is_alive and used <= spill_at:
+            assert sum(found[: index + 1]) == pytest.approx(1)
+            assert not any(found[index + 1 :])
+
+
+def test_measured_ways_outdo_names():
+    """A zone that claims to be near and is not is not preferred."""
+    network = Network()
+    near, far = Locality("r", "near"), Locality("q", "far")
+    assert near.nearness(far) is Nearness.FAR
+    assert network.way("g", near, "w", far).transfer_s(0) == 0.025
+    network.measured("g", "w", Way(0.001, 1e9))
+    assert network.way("g", near, "w", far).transfer_s(1e6) == pytest.approx(0.0015)
+    network.measured("g", "w", Way(0.002, 1e9))
+    assert network.way("g", near, "w", far).round_trip_s == pytest.approx(0.0012)
+    network.forget("w")
+    assert network.way("g", near, "w", far).round_trip_s == 0.05
+
+
+def test_large_inputs_go_where_the_way_is_wide():
+    """Bandwidth counts once there is something to send."""
+    bench = Bench(in_zone("narrow", "wide"))
+    bench.balancer.network.measured("g", "narrow", Way(0.0001, 1e6))
+    bench.balancer.network.measured("g", "wide", Way(0.0004, 1e9))
+    assert bench.picks(20) .keys() <= {"narrow", "wide"}
+    assert bench.picks(20, Ask(num_bytes=1e6)) == {"wide": 20}
+
+
+@given(st.floats(0.1, 100), st.floats(0, 1), st.lists(st.floats(0, 200), min_size=2, max_size=2))
+def test_slow_start_only_grows(window_s, floor, ages):
+    """An older replica never gets less than a younger one; nobody gets less than the floor or more than all."""
+    younger, older = sorted(ages)
+    assert floor <= ramp(younger, window_s, floor) <= ramp(older, window_s, floor) + 1e-12
+    assert ramp(older, window_s, floor) <= 1
+    assert ramp(window_s, window_s, floor) == pytest.approx(1)
+
+
+def test_a_new_replica_comes_in_slowly():
+    """Its share grows from a tenth of an equal one to all of it in ten seconds; the first ones start whole."""
+    bench = Bench(in_zone("a", "b"))
+    assert bench.picks(1000)["b"] > 400
+    bench.now_s = 100.0
+    bench.stage = bench.staged(in_zone("a", "b", "c"), {})
+    found = []
+    for _ in range(5):
+        found.append(bench.picks(3000)["c"] / 1000)
+        bench.now_s += 2.5
+    assert found == pytest.approx([0.1, 0.325, 0.55, 0.775, 1.0], abs=0.1)
+
+
+def test_what_is_known_outlives_a_change_of_the_table():
+    """Compute times and ejections stay; a worker that was started anew is a new one."""
+    bench = Bench(in_zone(*"abc"))
+    bench.measure({"a": 0.01, "b": 0.5})
+    for _ in range(NO_LUCK.max_errors):
+        bench.balancer.failed("b", [KEY], 0.0)
+    bench.stage = bench.staged(in_zone(*"abcd"), {})
+    verdicts = {verdict.worker: verdict for verdict in bench.explained().verdicts}
+    assert verdicts["a"].compute_s == pytest.approx(0.01)
+    assert verdicts["b"].rule == "ejected"
+    bench.stage = replace(bench.stage, replicas=tuple(replace(each, generation=2) for each in bench.stage.replicas))
+    assert {verdict.rule for verdict in bench.explained().verdicts} == {""}
+
+
+def test_an_explanation_is_the_decision():
+    """Each worker with its rule or its figures; with equal draws the pick is the one that a request would get."""
+    names = {"dead": "near", "failed": "near", "lame": "near", "late": "near", "ok": "near", "away": "far"}
+    bench = Bench(names, attributes={name: {"gpu": "yes"} for name in names if name != "lame"})
+    bench.measure(dict.fromkeys(names, 0.01))
+    bench.load({"late": 2.0, "ok": 0.001})
+    ask = Ask(excluded={"failed"}, require=parse_selector("gpu"), prefer=parse_preferences(["zone=near:50"]), remaining_s=1.0)
+    found = bench.explained(ask, lambda worker: worker != "dead")
+    verdicts = {verdict.worker: verdict for verdict in found.verdicts}
+    assert {name: verdict.rule for name, verdict in verdicts.items()} == {
+        "dead": "not live",
+        "failed": "excluded",
+        "lame": "requirement",
+        "late": "deadline",
+        "ok": "",
+        "away": "",
+    }
+    assert verdicts["lame"].why == "lacks 'gpu'"
+    assert verdicts["late"].why == "done in 2.01e+03 ms, expected within 1e+03 ms"
+    assert verdicts["away"].why == "tier 1 had no turn"
+    ok = verdicts["ok"]
+    assert (ok.is_picked, found.picked) == (True, "ok")
+    assert found.outcome == "'ok': the better of two of the best of tier 0, which keeps 100% of requests"
+    assert ok.bonus_s == pytest.approx(0.005)
+    assert ok.score_s == pytest.approx(ok.transfer_s + ok.wait_s + ok.compute_s + ok.caution_s - ok.bonus_s)
+    assert bench.pick(ask, lambda worker: worker != "dead") == "ok"
+
+
+def test_liveness_of_many_is_looked_up_when_it_matters():
+    """Of a thousand workers not each is asked at each decision; a dead one is still never picked."""
+    bench = Bench({f"w{i}": "near" for i in range(200)})
+    dead = set()
+    asked = Counter()
+
+    def is_live(worker):
+        asked[worker] += 1
+        return worker not in dead
+
+    for _ in range(100):
+        bench.pick(is_live=is_live)
+    assert asked.total() < 400
+    dead = {f"w{i}" for i in range(150)}
+    for _ in range(100):
+        assert bench.pick(is_live=is_live) not in dead
