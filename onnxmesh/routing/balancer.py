@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import ANY, Ask, Decision, RandomSource, decide
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
@@ -128,10 +129,26 @@ class Balancer:
         return tuple(route)
 
     def explain(
-        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask = ANY
-    ) -> list[Decision]:
-        """Returns the decisions that `pick_route` comes by, up to the first without a pick."""
-        return list(self._decisions(stages, is_live, now_s, ask))
+        self,
+        stages: Sequence[RoutedStage],
+        is_live: IsLive,
+        now_s: float,
+        ask: Ask = ANY,
+        origin: Origin | None = None,
+    ) -> list[Explanation]:
+        """Makes the decisions that `pick_route` would, and says why; up to the first without a pick.
+
+        Args:
+            stages: The model's stages.
+            is_live: Tells whether a worker can be sent to.
+            now_s: The time.
+            ask: What a request would want.
+            origin: Where it would come from; None: from home.
+        """
+        return [
+            explain(decision, self.workers, now_s)
+            for decision in self._decisions(stages, is_live, now_s, ask, origin)
+        ]
 
     def begin(self, stages: Sequence[RoutedStage], route: Route, now_s: float) -> Ticket:
         """Takes that a request sets out on a route; end its ticket whatever becomes of it."""
@@ -189,18 +206,26 @@ class Balancer:
             if board is not None and index is not None and mean_s > 0.0:
                 board.measured(index, mean_s)
 
-    def release(self, stage: StageKey) -> bool:
-        """Ends every ejection of a stage whose other replicas are gone; returns whether there was one."""
-        board = self._stages.get(stage)
-        if board is None or not board.ejected_until_s.any():
-            return False
-        board.release()
-        return True
+    def release(self, found: NoRoute, now_s: float) -> bool:
+        """Ends every ejection of a stage where a request found nobody else; returns whether that helps the request."""
+        board, ask = found.decision.stage, found.decision.ask
+        ejected = found.decision.up & (board.ejected_until_s > now_s)
+        if ask.require:
+            ejected &= board.selected(ask.require)
+        helps = any(board.replicas[index].worker not in ask.excluded for index in ejected.nonzero()[0])
+        if helps:
+            board.release()
+        return helps
 
     def _decisions(
-        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask
+        self,
+        stages: Sequence[RoutedStage],
+        is_live: IsLive,
+        now_s: float,
+        ask: Ask,
+        origin: Origin | None = None,
     ) -> Iterable[Decision]:
-        origin = self._home
+        origin = origin or self._home
         last = len(stages) - 1
         for hop, stage in enumerate(stages):
             decision = self._decide(self.board(stage, now_s), is_live, now_s, origin, ask)
@@ -209,11 +234,13 @@ class Balancer:
                 return
             replica = stage.replicas[decision.index]
             origin = Origin(replica.worker, replica.facts.locality)
-            remaining_s = ask.remaining_s
-            if remaining_s != inf:
-                remaining_s = inf if decision.probe else remaining_s - float(decision.completion_s[decision.index])
-            if remaining_s != ask.remaining_s or ask.num_bytes:
-                ask = replace(ask, remaining_s=remaining_s, num_bytes=0.0)
+            # Requests that are ahead here are ahead at later stages too: one waits for them once.
+            ask = replace(
+                ask,
+                remaining_s=inf if decision.probe else ask.remaining_s - decision.ready_s.item(decision.index),
+                waited_s=ask.waited_s + decision.wait_s.item(decision.index),
+                num_bytes=0.0,
+            )
 
     def _decide(self, board: StageBoard, is_live: IsLive, now_s: float, origin: Origin, ask: Ask) -> Decision:
         asked_s = self._asked_s[board.stage.key]

@@ -106,10 +106,10 @@ def _filtered(decision: Decision, index: int, workers: WorkerBoard, now_s: float
         return "ejected", f"{health.why}; for {stage.ejected_until_s[index] - now_s:.1f} s more"
     if ask.require and (lacking := ask.require.lacking(replica.facts.labels)):
         return "requirement", "lacks " + ", ".join(f"'{each}'" for each in lacking)
-    if not decision.probe and decision.completion_s[index] > ask.remaining_s:
+    if not decision.probe and decision.ready_s[index] > ask.remaining_s:
         return (
             "deadline",
-            f"done in {decision.completion_s[index] * 1e3:.3g} ms, expected within {ask.remaining_s * 1e3:.3g} ms",
+            f"done in {decision.ready_s[index] * 1e3:.3g} ms, expected within {ask.remaining_s * 1e3:.3g} ms",
         )
     if decision.index is None or decision.pool[index]:
         return "", ""

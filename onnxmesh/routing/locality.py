@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+
+from onnxmesh.routing.labels import Labels
 
 
 class Nearness(IntEnum):
@@ -31,16 +32,16 @@ class Locality:
     host: str = ""
 
     @classmethod
-    def of(cls, attributes: Mapping[str, str]) -> Locality:
-        """Returns what the attributes `region`, `zone` and `host` say."""
-        return cls(attributes.get("region", ""), attributes.get("zone", ""), attributes.get("host", ""))
+    def of(cls, labels: Labels) -> Locality:
+        """Returns what the labels `region`, `zone` and `host` say: attributes or tags such as `zone=eu`."""
+        return cls(*(labels.get(key, ("",))[0] for key in ("region", "zone", "host")))
 
     def nearness(self, other: Locality) -> Nearness:
         """Returns how near another process is; where nothing says otherwise, it is in the same zone."""
         if self.region and other.region and self.region != other.region:
             return Nearness.FAR
         if self.zone and other.zone and self.zone != other.zone:
-            return Nearness.REGION if self.region and self.region == other.region else Nearness.FAR
+            return Nearness.REGION
         if self.host and self.host == other.host:
             return Nearness.HOST
         return Nearness.ZONE

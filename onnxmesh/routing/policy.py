@@ -51,6 +51,7 @@ class Ask:
         require: What the worker must meet.
         prefer: What it should meet.
         remaining_s: Time until its deadline.
+        waited_s: How long it will have waited before: what is ahead of it there gets on meanwhile.
         num_bytes: What must be sent to the replica.
     """
 
@@ -58,6 +59,7 @@ class Ask:
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
     remaining_s: float = inf
+    waited_s: float = 0.0
     num_bytes: float = 0.0
 
 
@@ -77,7 +79,8 @@ class Decision:
         passed: Passed every filter.
         wait_s: Work ahead of the request.
         transfer_s: Time to get there.
-        completion_s: Transfer, wait and computing.
+        ready_s: Wait and computing.
+        completion_s: Transfer as well.
         score_s: Completion, and for caution something for what others usually have there, less bonus; less is better.
         pool: Those of the tier and past their slow start.
         tier: Whose turn it was.
@@ -95,6 +98,7 @@ class Decision:
     passed: NDArray[np.bool_]
     wait_s: NDArray[np.float64]
     transfer_s: NDArray[np.float64]
+    ready_s: NDArray[np.float64]
     completion_s: NDArray[np.float64]
     score_s: NDArray[np.float64]
     pool: NDArray[np.bool_]
@@ -107,8 +111,8 @@ class Decision:
 
     @property
     def soonest_s(self) -> float:
-        """When the first of those who passed is expected to be done."""
-        return float(self.completion_s[self.passed].min())
+        """When the first of those who passed is expected to be done, the way there apart."""
+        return float(self.ready_s[self.passed].min())
 
 
 def decide(
@@ -137,19 +141,21 @@ def decide(
     up = workers.up[stage.slots]
     passed = _filtered(stage, up, ask, now_s)
     wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
+    if ask.waited_s:
+        wait_s = np.maximum(wait_s - ask.waited_s, 0.0)
     transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
     if before is not None:
         transfer_s = transfer_s.copy()
         transfer_s[before] = 0.0
-    completion_s = transfer_s + wait_s
-    completion_s += stage.compute_s
+    ready_s = wait_s + stage.compute_s
+    completion_s = transfer_s + ready_s
     score_s = workers.usual_s[stage.slots]
     score_s *= settings.caution
     score_s += completion_s
     if ask.prefer:
         score_s -= stage.bonus_s(ask.prefer)
-    in_time, late, probe = _in_time(stage, passed, completion_s, ask, settings, now_s)
+    in_time, late, probe = _in_time(stage, passed, ready_s, ask, settings, now_s)
     pool, tier, kept = in_time, ALL_TIERS, ()
     index: int | None = None
     explored = False
@@ -163,7 +169,7 @@ def decide(
         if before is not None and pool[before] and score_s[before] <= score_s[index]:
             index = before
     return Decision(
-        stage, ask, view, up, passed, wait_s, transfer_s, completion_s, score_s, pool, tier, kept, index, late, probe, explored
+        stage, ask, view, up, passed, wait_s, transfer_s, ready_s, completion_s, score_s, pool, tier, kept, index, late, probe, explored
     )
 
 
@@ -184,15 +190,18 @@ def _filtered(stage: StageBoard, up: NDArray[np.bool_], ask: Ask, now_s: float) 
 def _in_time(
     stage: StageBoard,
     passed: NDArray[np.bool_],
-    completion_s: NDArray[np.float64],
+    ready_s: NDArray[np.float64],
     ask: Ask,
     settings: PolicySettings,
     now_s: float,
 ) -> tuple[NDArray[np.bool_], bool, bool]:
-    """Returns who can be done in time; whether nobody can; and whether the request may try its luck all the same."""
+    """Returns who can be done in time; whether nobody can; and whether the request may try its luck all the same.
+
+    Only work counts: it is measured, where ways may be guessed.
+    """
     if ask.remaining_s == inf:
         return passed, False, False
-    in_time = passed & (completion_s <= ask.remaining_s)
+    in_time = passed & (ready_s <= ask.remaining_s)
     if np.count_nonzero(in_time) or not np.count_nonzero(passed):
         return in_time, False, False
     # Figures may be wrong, and only requests that run correct them.

@@ -29,12 +29,14 @@ class WorkerBoard:
         others_s: Work of others there, as of `heard_s`.
         usual_s: The same, smoothed over its reports.
         heard_s: When it was last heard of.
-        own_s: Work that this chooser has in flight there.
+        own_s: Work that this chooser has in flight there, at whatever hop of its route it is.
+        own_there_s: The most of it that can be there: what was at the last report, and what set out since.
     """
 
     def __init__(self) -> None:
         self._slots: dict[WorkerId, int] = {}
         self._free: list[int] = []
+        self._leaving: set[int] = set()
         self._num_own: list[int] = []
         self.live: list[bool] = []
         self.draining: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -43,6 +45,7 @@ class WorkerBoard:
         self.usual_s: NDArray[np.float64] = np.zeros(0)
         self.heard_s: NDArray[np.float64] = np.zeros(0)
         self.own_s: NDArray[np.float64] = np.zeros(0)
+        self.own_there_s: NDArray[np.float64] = np.zeros(0)
 
     def __contains__(self, worker: WorkerId) -> bool:
         return worker in self._slots
@@ -57,14 +60,19 @@ class WorkerBoard:
             self._num_own[slot] = 0
             self.live[slot] = self.up[slot] = True
             self.draining[slot] = False
-            self.others_s[slot] = self.usual_s[slot] = self.heard_s[slot] = self.own_s[slot] = 0.0
+            self.others_s[slot] = self.usual_s[slot] = self.heard_s[slot] = 0.0
+            self.own_s[slot] = self.own_there_s[slot] = 0.0
         return slot
 
     def keep(self, workers: Iterable[WorkerId]) -> list[WorkerId]:
-        """Drops all workers but these; returns who was dropped. What they had in flight must be ended before or never."""
+        """Drops all workers but these; returns who was dropped. A slot is free once nothing is in flight there."""
         dropped = list(self._slots.keys() - set(workers))
         for worker in dropped:
-            self._free.append(self._slots.pop(worker))
+            slot = self._slots.pop(worker)
+            if self._num_own[slot]:
+                self._leaving.add(slot)
+            else:
+                self._free.append(slot)
         return dropped
 
     def set_live(self, slot: int, live: bool) -> None:
@@ -81,23 +89,28 @@ class WorkerBoard:
 
     def report(self, worker: WorkerId, work_s: float, now_s: float) -> None:
         """Takes a worker's report of all the work that it has."""
-        slot = self._slots.get(worker)
-        if slot is not None:
-            others_s = max(0.0, work_s - self.own_s.item(slot))
-            self.others_s[slot] = others_s
-            self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
-            self.heard_s[slot] = now_s
+        slot = self.slot(worker)
+        own_s = self.own_s.item(slot)
+        others_s = max(0.0, work_s - own_s)
+        self.others_s[slot] = others_s
+        self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
+        self.own_there_s[slot] = min(own_s, work_s)
+        self.heard_s[slot] = now_s
 
     def begin(self, slot: int, work_s: float) -> None:
         """Takes that this chooser sends so much work to a worker."""
         self._num_own[slot] += 1
         self.own_s[slot] += work_s
+        self.own_there_s[slot] += work_s
 
     def end(self, slot: int, work_s: float) -> None:
         """Takes that this chooser's work there is over, done or not."""
         self._num_own[slot] -= 1
         # Sums of floats drift; what nobody has in flight is nothing.
-        self.own_s[slot] = max(0.0, self.own_s[slot] - work_s) if self._num_own[slot] > 0 else 0.0
+        self.own_s[slot] = max(0.0, self.own_s[slot] - work_s) if self._num_own[slot] else 0.0
+        if not self._num_own[slot] and slot in self._leaving:
+            self._leaving.remove(slot)
+            self._free.append(slot)
 
     def num_own(self, worker: WorkerId) -> int:
         """Requests of this chooser that are in flight on a worker."""
@@ -122,7 +135,7 @@ class WorkerBoard:
         work_s *= fades_s
         work_s /= age_s
         work_s += usual_s
-        work_s += self.own_s[slots]
+        work_s += np.minimum(self.own_s[slots], self.own_there_s[slots])
         return work_s
 
     def _grow(self) -> None:
@@ -134,7 +147,7 @@ class WorkerBoard:
         self.draining, self.up = (
             np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.draining, self.up)
         )
-        self.others_s, self.usual_s, self.heard_s, self.own_s = (
+        self.others_s, self.usual_s, self.heard_s, self.own_s, self.own_there_s = (
             np.concatenate([column, np.zeros(more)])
-            for column in (self.others_s, self.usual_s, self.heard_s, self.own_s)
+            for column in (self.others_s, self.usual_s, self.heard_s, self.own_s, self.own_there_s)
         )

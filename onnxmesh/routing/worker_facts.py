@@ -31,7 +31,7 @@ class WorkerFacts:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", labels_of(self.tags, self.attributes))
-        object.__setattr__(self, "locality", Locality.of(self.attributes))
+        object.__setattr__(self, "locality", Locality.of(self.labels))
         object.__setattr__(self, "kind", "/".join(self.attributes.get(key, "") for key in _KIND))
 
 
