@@ -46,7 +46,14 @@ def table_of(scenario: Scenario, outcomes: list[Outcome]) -> Table:
     )
     table = Table(title=title, title_justify="left")
     table.add_column("chosen by")
-    columns = ("p50 ms", "p99 ms", "of the oracle's", f"within {SLO_S * 1e3:.0f} ms", "not answered", "bytes across zones")
+    columns = (
+        "p50 ms",
+        "p99 ms",
+        "of the oracle's",
+        f"within {SLO_S * 1e3:.0f} ms",
+        "not answered",
+        "bytes across zones",
+    )
     for column in columns:
         table.add_column(column, justify="right")
     best_s = next(each.p99_s for each in outcomes if each.chooser == Oracle.name)
@@ -113,10 +120,15 @@ def main() -> None:
     given.results.mkdir(parents=True, exist_ok=True)
     document = {
         "seed": given.seed,
-        "scenarios": [asdict(scenario) | {"outcomes": [asdict(each) for each in outcomes[scenario.name]]} for scenario in scenarios],
+        "scenarios": [
+            asdict(scenario) | {"outcomes": [asdict(each) for each in outcomes[scenario.name]]}
+            for scenario in scenarios
+        ],
         "costs": [asdict(cost) for cost in costs],
     }
-    (given.results / "scheduler.json").write_text(json.dumps(document, indent=1).replace("Infinity", "null") + "\n")
+    (given.results / "scheduler.json").write_text(
+        json.dumps(document, indent=1).replace("Infinity", "null") + "\n"
+    )
     draw(outcomes, given.results / "scheduler.svg")
     console.print(f"written to {given.results / 'scheduler.json'} and scheduler.svg", markup=False)
 

@@ -42,10 +42,12 @@ class Chooser(ABC):
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
         """Returns whom the request is sent to; None: it is refused."""
 
-    def ended(self, worker: Worker, compute_s: float | None, now_s: float) -> None:
+    def ended(self, worker: Worker, compute_s: float | None, now_s: float) -> None:  # noqa: B027 - most do not care
         """Hears that a request is over; without a compute time it failed."""
 
-    def heard(self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float) -> None:
+    def heard(  # noqa: B027 - most do not care
+        self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float
+    ) -> None:
         """Hears a worker's report."""
 
     def lost(self, worker: Worker) -> None:
@@ -150,7 +152,11 @@ class LeastRequest(_Counting):
         usable = self.usable(excluded)
         if not usable:
             return None
-        load = (self.reported + self.own)[[each.index for each in usable]] if self.dead else self.reported + self.own
+        load = (
+            (self.reported + self.own)[[each.index for each in usable]]
+            if self.dead
+            else self.reported + self.own
+        )
         if excluded and not self.dead:
             load = load[[each.index for each in usable]]
         least = (load == load.min()).nonzero()[0]

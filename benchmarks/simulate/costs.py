@@ -61,7 +61,11 @@ def table_costs() -> list[Cost]:
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers"
     return [
         Cost(f"a table read, {size}", _least_s(lambda: RoutingTable.from_proto(message), 3), 2.0),
-        Cost("the same with one replica less, read whole", _least_s(lambda: RoutingTable.from_proto(changed), 3), 0.02),
+        Cost(
+            "the same with one replica less, read whole",
+            _least_s(lambda: RoutingTable.from_proto(changed), 3),
+            0.02,
+        ),
         Cost("the policy told of a table", _least_s(keep, 3), 0.02),
     ]
 
@@ -103,7 +107,9 @@ def _table() -> mesh_pb2.RouteTable:
             stage.replicas.add(worker=f"w{worker}", address=f"w{worker}.example:50051", generation=1)
     for worker in range(NUM_WORKERS):
         table.workers.add(
-            worker=f"w{worker}", tags=["edge"], attributes={"region": "r", "zone": f"z{worker % 3}", "cores": "8"}
+            worker=f"w{worker}",
+            tags=["edge"],
+            attributes={"region": "r", "zone": f"z{worker % 3}", "cores": "8"},
         )
     return table
 

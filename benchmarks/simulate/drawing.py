@@ -42,7 +42,9 @@ def draw(outcomes: Mapping[str, Sequence[Outcome]], path: Path) -> None:
                 y = top + _HEAD + index * _BAR
                 length = (_WIDTH - 70) * min(1.0, value / limit)
                 drawing.append(
-                    drawsvg.Rectangle(left, y + 2, max(1.0, length), _BAR - 4, fill=_COLOURS[index % len(_COLOURS)])
+                    drawsvg.Rectangle(
+                        left, y + 2, max(1.0, length), _BAR - 4, fill=_COLOURS[index % len(_COLOURS)]
+                    )
                 )
                 beyond = " →" if value > limit else ""
                 drawing.append(drawsvg.Text(text_of(value) + beyond, 10, left + length + 4, y + 11))

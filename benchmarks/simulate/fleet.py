@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import simpy
 from numpy.random import Generator
@@ -141,7 +142,7 @@ class Fleet:
         worker.queue.clear()
         worker.running, worker.waiting_s = None, 0.0
         for request in lost:
-            self._later(DEAD_TOLD_S, lambda request=request: request.done(request, False))  # type: ignore[misc]
+            self._later(DEAD_TOLD_S, partial(request.done, request, False))
 
     def left_s(self, worker: Worker) -> float:
         """Returns all the work that a worker has and will have from requests on their way; nobody else can know."""
@@ -157,7 +158,7 @@ class Fleet:
                 continue
             worker.running = request
             worker.ends_s = self._env.now + request.compute_s
-            self._later(request.compute_s, lambda: self._ended(worker, request))
+            self._later(request.compute_s, partial(self._ended, worker, request))
             return
         worker.waiting_s = 0.0
 

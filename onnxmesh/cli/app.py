@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxmesh import __version__
-from onnxmesh.cli import cut, deployments, infer, plan, profile, status, up
+from onnxmesh.cli import cut, deployments, explain, infer, plan, profile, status, up
 
 _HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
 
@@ -36,6 +36,7 @@ app.command()(deployments.deploy)
 app.command()(deployments.undeploy)
 app.command()(status.status)
 app.command()(infer.infer)
+app.command()(explain.explain)
 app.command()(plan.plan)
 app.command()(profile.profile)
 app.command()(cut.split)

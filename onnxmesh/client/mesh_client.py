@@ -24,12 +24,14 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
+    ExplainRequest,
+    ExplainResponse,
     ModelStatus,
     StatusRequest,
     StatusResponse,
     UndeployRequest,
 )
-from onnxmesh.v1.mesh_pb2_grpc import MeshStub
+from onnxmesh.v1.mesh_pb2_grpc import MeshStub, RoutingStub
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 
 _SERVICE = "/inference.GRPCInferenceService/"
@@ -53,6 +55,7 @@ class MeshClient:
         self.address = address
         self._channel = open_channel(address)
         self._mesh = MeshStub(self._channel)
+        self._routing = RoutingStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +103,11 @@ class MeshClient:
         """Returns every model, worker and gateway of the mesh."""
         with self._mesh_errors():
             return await self._mesh.Status(StatusRequest(), timeout=timeout)
+
+    async def explain(self, request: ExplainRequest) -> ExplainResponse:
+        """Returns how the gateway would route a request now, and why."""
+        with self._mesh_errors():
+            return await self._routing.Explain(request)
 
     async def server_ready(self, timeout: float | None = None) -> bool:
         """Whether the gateway can answer for every deployed model."""

@@ -74,18 +74,21 @@ class NoRoute:
 class Balancer:
     """Chooses routes. Belongs to one event loop. Pure: clock and random are given.
 
+    Attributes:
+        settings: The figures that it goes by.
+        workers: What is known of workers.
+        network: What is known of the ways between processes.
+
     Args:
         home: The gateway and where it is.
         rng: Draws.
         settings: The figures to go by.
     """
 
-    def __init__(
-        self, home: Origin, rng: RandomSource, settings: PolicySettings = DEFAULT_SETTINGS
-    ) -> None:
+    def __init__(self, home: Origin, rng: RandomSource, settings: PolicySettings = DEFAULT_SETTINGS) -> None:
         self._home = home
         self._rng = rng
-        self._settings = settings
+        self.settings = settings
         self._stages: dict[StageKey, StageBoard] = {}
         self._asked_s: dict[StageKey, float] = {}
         self._keys: frozenset[StageKey] = frozenset()
@@ -105,7 +108,7 @@ class Balancer:
         """Returns what is known of a stage's replicas, which may have changed since."""
         board = self._stages.get(stage.key)
         if board is None or (board.stage is not stage and board.stage.replicas != stage.replicas):
-            board = StageBoard(stage, self.workers, self._settings, now_s, board)
+            board = StageBoard(stage, self.workers, self.settings, now_s, board)
             self._stages[stage.key] = board
             self._asked_s[stage.key] = -inf
         return board
@@ -206,13 +209,19 @@ class Balancer:
             if board is not None and index is not None and mean_s > 0.0:
                 board.measured(index, mean_s)
 
+    def lost(self, worker: WorkerId) -> None:
+        """Takes that the stream to a worker broke; what it reported is void."""
+        self.workers.set_live(self.workers.slot(worker), False)
+
     def release(self, found: NoRoute, now_s: float) -> bool:
         """Ends every ejection of a stage where a request found nobody else; returns whether that helps the request."""
         board, ask = found.decision.stage, found.decision.ask
         ejected = found.decision.up & (board.ejected_until_s > now_s)
         if ask.require:
             ejected &= board.selected(ask.require)
-        helps = any(board.replicas[index].worker not in ask.excluded for index in ejected.nonzero()[0])
+        helps = any(
+            board.replicas[index].worker not in ask.excluded for index in ejected.nonzero()[0].tolist()
+        )
         if helps:
             board.release()
         return helps
@@ -237,7 +246,9 @@ class Balancer:
             # Requests that are ahead here are ahead at later stages too: one waits for them once.
             ask = replace(
                 ask,
-                remaining_s=inf if decision.probe else ask.remaining_s - decision.ready_s.item(decision.index),
+                remaining_s=inf
+                if decision.probe
+                else ask.remaining_s - decision.ready_s.item(decision.index),
                 waited_s=ask.waited_s + decision.wait_s.item(decision.index),
                 num_bytes=0.0,
             )
@@ -253,9 +264,7 @@ class Balancer:
         return decision
 
     def _decided(self, board: StageBoard, now_s: float, origin: Origin, ask: Ask) -> Decision:
-        return decide(
-            board, self.workers, self.network, origin, ask, self._settings, self._rng, now_s
-        )
+        return decide(board, self.workers, self.network, origin, ask, self.settings, self._rng, now_s)
 
     def _look_up(self, board: StageBoard, is_live: IsLive, now_s: float) -> None:
         self._asked_s[board.stage.key] = now_s

@@ -91,7 +91,9 @@ def explain(decision: Decision, workers: WorkerBoard, now_s: float) -> Explanati
     return Explanation(stage.stage.key, tuple(verdicts), _outcome(decision))
 
 
-def _filtered(decision: Decision, index: int, workers: WorkerBoard, now_s: float) -> tuple[str, str]:
+def _filtered(  # noqa: PLR0911 - a rule each
+    decision: Decision, index: int, workers: WorkerBoard, now_s: float
+) -> tuple[str, str]:
     """Returns the rule that ended a replica's chances, and its reason; without a rule, why it had no turn."""
     stage, ask = decision.stage, decision.ask
     replica, slot = stage.replicas[index], stage.places[index][0]
@@ -130,5 +132,7 @@ def _outcome(decision: Decision) -> str:
         return f"'{worker}': drawn from all, so that figures of everyone stay fresh"
     if decision.tier == ALL_TIERS:
         return f"'{worker}': the better of two of the best of all tiers, for all are full"
-    kept = f", which keeps {decision.shares[decision.tier]:.0%} of requests" if len(decision.shares) > 1 else ""
+    kept = (
+        f", which keeps {decision.shares[decision.tier]:.0%} of requests" if len(decision.shares) > 1 else ""
+    )
     return f"'{worker}': the better of two of the best of tier {decision.tier}{kept}"

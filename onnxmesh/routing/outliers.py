@@ -85,7 +85,9 @@ class Outliers:
         peers = [
             other.latency_s
             for other in self._health.values()
-            if other is not health and other.kind == health.kind and other.num_samples >= self._settings.min_samples
+            if other is not health
+            and other.kind == health.kind
+            and other.num_samples >= self._settings.min_samples
         ]
         if len(peers) < self._settings.min_peers:
             return None

@@ -156,7 +156,8 @@ def decide(
     if ask.prefer:
         score_s -= stage.bonus_s(ask.prefer)
     in_time, late, probe = _in_time(stage, passed, ready_s, ask, settings, now_s)
-    pool, tier, kept = in_time, ALL_TIERS, ()
+    pool, tier = in_time, ALL_TIERS
+    kept: tuple[float, ...] = ()
     index: int | None = None
     explored = False
     if not late and np.count_nonzero(in_time):
@@ -169,7 +170,23 @@ def decide(
         if before is not None and pool[before] and score_s[before] <= score_s[index]:
             index = before
     return Decision(
-        stage, ask, view, up, passed, wait_s, transfer_s, ready_s, completion_s, score_s, pool, tier, kept, index, late, probe, explored
+        stage,
+        ask,
+        view,
+        up,
+        passed,
+        wait_s,
+        transfer_s,
+        ready_s,
+        completion_s,
+        score_s,
+        pool,
+        tier,
+        kept,
+        index,
+        late,
+        probe,
+        explored,
     )
 
 

@@ -45,7 +45,9 @@ def parse_preference(text: str) -> Preference:
         return Preference(parse_selector(text))
     weight = int(weighted[2])
     if not 1 <= weight <= MAX_WEIGHT:
-        raise InvalidRequest(f"preference {text[:80]!r}: expected a weight from 1 to {MAX_WEIGHT}, got {weight}")
+        raise InvalidRequest(
+            f"preference {text[:80]!r}: expected a weight from 1 to {MAX_WEIGHT}, got {weight}"
+        )
     return Preference(parse_selector(weighted[1]), weight)
 
 

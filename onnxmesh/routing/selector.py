@@ -60,7 +60,9 @@ class Requirement:
             case Operator.NOT_IN:
                 return self.values.isdisjoint(values)
             case _:
-                return any(self._compares(number) for value in values if (number := read_quantity(value)) is not None)
+                return any(
+                    self._compares(number) for value in values if (number := read_quantity(value)) is not None
+                )
 
     def __str__(self) -> str:
         return self.text

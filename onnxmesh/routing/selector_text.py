@@ -13,10 +13,11 @@ Source: Kubernetes, `labels.Parse`; the comparisons `<=`, `>=` and units are add
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.routing.labels import labels_of
 from onnxmesh.routing.quantity import read_quantity
 from onnxmesh.routing.selector import Operator, Requirement, Selector
 
@@ -59,6 +60,15 @@ def all_of(texts: Iterable[str]) -> Selector:
         InvalidRequest: One is none (INVALID_ARGUMENT).
     """
     return Selector(tuple(each for text in texts for each in parse_selector(text).requirements))
+
+
+def lacking(require: Iterable[str], tags: Collection[str], attributes: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what a worker does not meet of some selectors, as it was written, in order.
+
+    Raises:
+        InvalidRequest: One is none (INVALID_ARGUMENT).
+    """
+    return tuple(map(str, all_of(require).lacking(labels_of(tags, attributes))))
 
 
 class _Reader:
@@ -177,4 +187,6 @@ class _Reader:
         at = self._at if at is None else at
         rest = self._text[at:]
         got = f"{rest[:20]!r}" if rest else "the end"
-        return InvalidRequest(f"selector {self._text[:80]!r}, character {at + 1}: expected {expected}, got {got}")
+        return InvalidRequest(
+            f"selector {self._text[:80]!r}, character {at + 1}: expected {expected}, got {got}"
+        )

@@ -5,15 +5,11 @@ Source: Envoy, "Slow start mode", with aggression 1.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-Seconds = TypeVar("Seconds", float, NDArray[np.float64])
-"""One age, or many."""
 
-
-def ramp(age_s: Seconds, window_s: float, floor: float) -> Seconds:
-    """Returns which part of its share a replica of that age gets: from `floor` evenly up to 1 after `window_s`."""
-    return np.minimum(1.0, np.maximum(floor, floor + (1.0 - floor) * age_s / window_s))  # type: ignore[return-value]
+def ramp(age_s: NDArray[np.float64], window_s: float, floor: float) -> NDArray[np.float64]:
+    """Returns which part of its share a replica of each age gets: from `floor` evenly up to 1 after `window_s`."""
+    grown: NDArray[np.float64] = floor + (1.0 - floor) * age_s / window_s
+    return np.clip(grown, floor, 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.locality import Locality
+from onnxmesh.routing.locality import NOWHERE, Locality
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.outliers import Outliers
 from onnxmesh.routing.policy_settings import PolicySettings
@@ -32,7 +32,7 @@ class Origin:
     """
 
     node: str = ""
-    locality: Locality = Locality()
+    locality: Locality = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class StageBoard:
         self._index: dict[str, int] = {replica.worker: index for index, replica in enumerate(stage.replicas)}
         self.places = [(workers.slot(each.worker), each.worker) for each in stage.replicas]
         self.slots: NDArray[np.intp] = np.array([slot for slot, _ in self.places], np.intp)
-        self.typical_s = settings.nominal_s if previous is None else previous.typical_s
+        self.typical_s: float = settings.nominal_s if previous is None else previous.typical_s
         self.compute_s: NDArray[np.float64] = np.full(num, self.typical_s)
         self._num_measured = np.zeros(num, np.int64)
         self.begun_s: NDArray[np.float64] = np.full(num, -np.inf if previous is None else now_s)

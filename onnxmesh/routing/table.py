@@ -136,7 +136,8 @@ class RoutingTable:
             ValueError: It names a datatype that this release does not know.
         """
         facts = {
-            worker.worker: WorkerFacts(tuple(worker.tags), dict(worker.attributes)) for worker in table.workers
+            worker.worker: WorkerFacts(tuple(worker.tags), dict(worker.attributes))
+            for worker in table.workers
         }
         return cls(table.epoch, [_model(model, facts) for model in table.models])
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from onnxmesh.ids import WorkerId
 
-
 USUAL_SMOOTHING = 0.1
 """Weight of a report against those before."""
 

@@ -570,3 +570,164 @@ class RoutedReplica(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoutedReplica: _TypeAlias = RoutedReplica  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REQUIRE_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    FROM_ZONE_FIELD_NUMBER: _builtins.int
+    FROM_REGION_FIELD_NUMBER: _builtins.int
+    REMAINING_US_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    """Empty: the newest with a complete route."""
+    from_zone: _builtins.str
+    """Where the request comes from; absent: from the gateway itself."""
+    from_region: _builtins.str
+    remaining_us: _builtins.int
+    """Time until its deadline; absent: it has none."""
+    @_builtins.property
+    def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Selectors that each worker must meet."""
+
+    @_builtins.property
+    def prefer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SELECTOR or SELECTOR:WEIGHT."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        require: _abc.Iterable[_builtins.str] | None = ...,
+        prefer: _abc.Iterable[_builtins.str] | None = ...,
+        from_zone: _builtins.str | None = ...,
+        from_region: _builtins.str = ...,
+        remaining_us: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone", "_remaining_us", b"_remaining_us", "from_zone", b"from_zone", "remaining_us", b"remaining_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone", "_remaining_us", b"_remaining_us", "from_region", b"from_region", "from_zone", b"from_zone", "name", b"name", "prefer", b"prefer", "remaining_us", b"remaining_us", "require", b"require", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from_zone: _TypeAlias = _typing.Literal["from_zone"]  # noqa: Y015
+    _WhichOneofArgType__from_zone: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
+    _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_zone) -> _WhichOneofReturnType__from_zone | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_us) -> _WhichOneofReturnType__remaining_us | None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    gateway: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageExplanation]:
+        """Up to the first stage without a pick."""
+
+    def __init__(
+        self,
+        *,
+        gateway: _builtins.str = ...,
+        version: _builtins.int = ...,
+        stages: _abc.Iterable[Global___StageExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "stages", b"stages", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class StageExplanation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    outcome: _builtins.str
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaVerdict]: ...
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        replicas: _abc.Iterable[Global___ReplicaVerdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "replicas", b"replicas", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageExplanation: _TypeAlias = StageExplanation  # noqa: Y015
+
+@_typing.final
+class ReplicaVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    TRANSFER_US_FIELD_NUMBER: _builtins.int
+    WAIT_US_FIELD_NUMBER: _builtins.int
+    COMPUTE_US_FIELD_NUMBER: _builtins.int
+    CAUTION_US_FIELD_NUMBER: _builtins.int
+    BONUS_US_FIELD_NUMBER: _builtins.int
+    SCORE_US_FIELD_NUMBER: _builtins.int
+    PICKED_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    rule: _builtins.str
+    """The rule that filtered it out: excluded, not live, draining, ejected, requirement or deadline; empty: none."""
+    why: _builtins.str
+    tier: _builtins.int
+    """0 is the nearest tier of zones."""
+    transfer_us: _builtins.int
+    wait_us: _builtins.int
+    compute_us: _builtins.int
+    caution_us: _builtins.int
+    """Added for the work that others usually have there."""
+    bonus_us: _builtins.int
+    """Taken off for preferences."""
+    score_us: _builtins.int
+    """Less is better."""
+    picked: _builtins.bool
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        why: _builtins.str = ...,
+        tier: _builtins.int = ...,
+        transfer_us: _builtins.int = ...,
+        wait_us: _builtins.int = ...,
+        compute_us: _builtins.int = ...,
+        caution_us: _builtins.int = ...,
+        bonus_us: _builtins.int = ...,
+        score_us: _builtins.int = ...,
+        picked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bonus_us", b"bonus_us", "caution_us", b"caution_us", "compute_us", b"compute_us", "picked", b"picked", "rule", b"rule", "score_us", b"score_us", "tier", b"tier", "transfer_us", b"transfer_us", "wait_us", b"wait_us", "why", b"why", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaVerdict: _TypeAlias = ReplicaVerdict  # noqa: Y015

@@ -228,3 +228,79 @@ class Mesh:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RoutingStub:
+    """What a gateway answers itself, from what it knows of workers.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Explain = channel.unary_unary(
+                '/onnxmesh.v1.Routing/Explain',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+
+
+class RoutingServicer:
+    """What a gateway answers itself, from what it knows of workers.
+    """
+
+    def Explain(self, request, context):
+        """How a request would be routed now, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RoutingServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'onnxmesh.v1.Routing', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('onnxmesh.v1.Routing', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Routing:
+    """What a gateway answers itself, from what it knows of workers.
+    """
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.Routing/Explain',
+            onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -59,3 +59,23 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
         """The route table: the whole of it at once, and again whenever it changes."""
 
 def add_MeshServicer_to_server(servicer: MeshServicer, server: _aio.Server) -> None: ...
+
+class RoutingStub:
+    """What a gateway answers itself, from what it knows of workers."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Explain: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ExplainRequest, _mesh_pb2.ExplainResponse]
+    """How a request would be routed now, and why."""
+
+class RoutingServicer(metaclass=_abc_1.ABCMeta):
+    """What a gateway answers itself, from what it knows of workers."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _mesh_pb2.ExplainRequest,
+        context: _aio.ServicerContext[_mesh_pb2.ExplainRequest, _abc.Awaitable[_mesh_pb2.ExplainResponse]],
+    ) -> _abc.Awaitable[_mesh_pb2.ExplainResponse]:
+        """How a request would be routed now, and why."""
+
+def add_RoutingServicer_to_server(servicer: RoutingServicer, server: _aio.Server) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnxmesh.routing.pick import Route
+from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table import RoutedModel
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor

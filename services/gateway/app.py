@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from socket import gethostname
 from time import time_ns
 
 import structlog
@@ -13,14 +14,17 @@ import structlog
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.ids import WorkerId
+from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
 from onnxmesh.service import Serving
+from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.explain import ExplainServicer
 from services.gateway.mesh_proxy import MeshProxy
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
@@ -57,7 +61,13 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         await health.update(table)
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
-    dispatcher = Dispatcher(settings.id, links, max_attempts=settings.max_attempts, rng=Random())
+    dispatcher = Dispatcher(
+        settings.id,
+        links,
+        max_attempts=settings.max_attempts,
+        rng=Random(),
+        locality=Locality(settings.region, settings.zone, gethostname()),
+    )
     watch = RouteWatch(settings.id, settings.scheduler, on_table)
     servicer = InferenceServicer(
         lambda: watch.table,
@@ -69,6 +79,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     instance = Instance(settings.id, "gateway", serving.address, generation)
     async with open_channel(settings.scheduler) as channel, links, asyncio.TaskGroup() as tasks:
         serving.server.add_generic_rpc_handlers((servicer.handler(), MeshProxy(channel, settings.scheduler)))
+        explaining = ExplainServicer(settings.id, lambda: watch.table, dispatcher)
+        add_RoutingServicer_to_server(explaining, serving.server)
         enable_reflection(serving.server)
         await serving.start()
         await health.begin()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.pick import Route
+from onnxmesh.routing.balancer import Route
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1.frame_pb2 import RequestKey
 from services.gateway.peers import Peer
@@ -31,11 +31,13 @@ class Setback:
         error: What happened.
         worker: Who is at fault.
         retriable: Whether another route may succeed.
+        speaks_against: Whether it speaks against that replica: a stream that broke says nothing of the next one.
     """
 
     error: MeshError
     worker: WorkerId
     retriable: bool
+    speaks_against: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

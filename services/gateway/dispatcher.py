@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from time import monotonic, time_ns
 
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import DeadlineExceeded, Unavailable, from_reason
+from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.pick import NoCandidate, Route, pick_route
-from onnxmesh.routing.table import EMPTY_TABLE, RoutedModel, RoutedStage, RoutingTable
+from onnxmesh.routing.balancer import Balancer, NoRoute, Route
+from onnxmesh.routing.explanation import Explanation
+from onnxmesh.routing.locality import NOWHERE, Locality
+from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.selector import Selector
+from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table import EMPTY_TABLE, Replica, RoutedModel, RoutedStage, RoutingTable
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -24,9 +29,9 @@ from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.dialling import dial_any
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
-from services.gateway.setbacks import gave_up
+from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
-from services.gateway.worker_loads import WorkerLoads
+from services.gateway.worker_loads import report_load, report_timings
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +44,7 @@ class Dispatcher:
         peers: Streams to workers; they must hand what happens on them to `on_frame` and `on_lost`.
         max_attempts: Routes that are tried for one request.
         rng: Draws the choices among replicas.
+        locality: Where this gateway is.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
     """
@@ -50,18 +56,18 @@ class Dispatcher:
         *,
         max_attempts: int,
         rng: Random,
+        locality: Locality = NOWHERE,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
     ) -> None:
         self._peers = peers
         self._max_attempts = max_attempts
-        self._rng = rng
         self._clock = clock
         self._unix_ns = unix_ns
         self._table = EMPTY_TABLE
         self._numbers = itertools.count(1)
         self._attempts = Attempts(gateway)
-        self._loads = WorkerLoads(peers, self._attempts)
+        self._balancer = Balancer(Origin(gateway, locality), rng)
 
     @property
     def num_in_flight(self) -> int:
@@ -73,7 +79,8 @@ class Dispatcher:
 
         Raises:
             Unavailable: A stage has no live replica, or none is left that did not fail (UNAVAILABLE).
-            Overloaded: Every replica refused for want of room (RESOURCE_EXHAUSTED).
+            Unsatisfiable: No worker of a stage meets what the request requires (FAILED_PRECONDITION).
+            Overloaded: Every replica refused for want of room, or none would be done in time (RESOURCE_EXHAUSTED).
             DeadlineExceeded: The deadline passed first (DEADLINE_EXCEEDED).
             MeshError: What a worker said, where another route would say the same.
         """
@@ -89,6 +96,17 @@ class Dispatcher:
             tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
             raise DeadlineExceeded(f"{order.model}: the deadline passed before the answer{tried}") from None
 
+    def explain(self, model: RoutedModel, ask: Ask, locality: Locality | None = None) -> list[Explanation]:
+        """Says how a request would be routed now, and why.
+
+        Args:
+            model: What it would run.
+            ask: What it would want.
+            locality: Where it would come from; None: from this gateway.
+        """
+        origin = None if locality is None else Origin("", locality)
+        return self._balancer.explain(model.stages, self._is_live, self._clock(), ask, origin)
+
     def update(self, table: RoutingTable) -> None:
         """Takes a new route table; attempts on workers that it no longer names fail at once."""
         self._table = table
@@ -100,6 +118,7 @@ class Dispatcher:
             if link is not None and link.generation < replica.generation:
                 self._fail(worker, f"worker '{worker}' was started anew")
                 link.leave()
+        self._balancer.keep(table.stage_keys, table.workers)
         self._peers.keep({worker: replica.address for worker, replica in table.workers.items()})
 
     def on_frame(self, worker: WorkerId, frame: Frame) -> None:
@@ -112,7 +131,8 @@ class Dispatcher:
         elif kind == "failure":
             known = self._attempts.settle(header.failure.key, _setback(header.failure, worker))
         elif kind == "load":
-            self._loads.report(worker, header.load)
+            if worker in self._table.workers:
+                report_load(self._balancer, worker, header.load, self._clock())
         else:
             _log.warning("unexpected_frame", worker=worker, kind=kind)
         if not known:
@@ -123,7 +143,8 @@ class Dispatcher:
         num_failed = self._attempts.fail_link(
             worker, link, Unavailable(f"the stream to worker '{worker}' was lost")
         )
-        self._loads.forget(worker)
+        if worker in self._table.workers:
+            self._balancer.lost(worker)
         if num_failed:
             _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
 
@@ -133,6 +154,7 @@ class Dispatcher:
         for index in range(self._max_attempts):
             model, route = await self._route(order, excluded, setbacks)
             outcome = await self._attempt(order, number, index, model, route)
+            self._learn(outcome, route, model)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
@@ -160,16 +182,52 @@ class Dispatcher:
                 raise gave_up(f"{order.model} is no longer deployed", setbacks)
             if model.gap is not None:
                 raise gave_up(f"{model}: stage {model.gap} has no live replica", setbacks)
-            picked = pick_route(model.stages, self._loads, excluded, self._rng)
-            if not isinstance(picked, NoCandidate):
+            now_s = self._clock()
+            ask = Ask(
+                excluded=excluded,
+                require=order.require,
+                prefer=order.prefer,
+                remaining_s=order.deadline.remaining_s(self._clock),
+                num_bytes=order.num_bytes,
+            )
+            picked = self._balancer.pick_route(model.stages, self._is_live, now_s, ask)
+            if not isinstance(picked, NoRoute):
                 return model, picked
-            await self._reach(model.stages[picked.stage], excluded, setbacks)
-            if all(replica.worker in excluded for replica in model.stages[picked.stage].replicas):
+            if picked.is_unsatisfiable:
+                raise unsatisfiable(model, picked)
+            if picked.is_late:
+                raise too_late(model, picked, setbacks)
+            if self._balancer.release(picked, now_s):
+                continue
+            candidates = _left(model.stages[picked.stage], order.require, excluded)
+            await self._reach(candidates, excluded, setbacks)
+            if all(replica.worker in excluded for replica in candidates):
                 raise gave_up(f"{model}: stage {picked.stage} has no live replica left", setbacks)
 
-    async def _reach(self, stage: RoutedStage, excluded: set[WorkerId], setbacks: list[Setback]) -> None:
+    def _learn(self, outcome: Arrival | Setback, route: Route, model: RoutedModel) -> None:
+        """Tells the policy how an attempt ended."""
+        now_s = self._clock()
+        if isinstance(outcome, Arrival):
+            for worker, stage in report_timings(
+                self._balancer, outcome.frame.header.result.timings, now_s
+            ).items():
+                _log.warning("replica_ejected", worker=worker, stage=stage, why="far slower than its peers")
+        elif outcome.speaks_against:
+            held = [
+                stage.key
+                for stage, replica in zip(model.stages, route, strict=True)
+                if replica.worker == outcome.worker
+            ]
+            for key in self._balancer.failed(outcome.worker, held, now_s):
+                _log.warning("replica_ejected", worker=outcome.worker, stage=key, why=outcome.error.message)
+
+    def _is_live(self, worker: WorkerId) -> bool:
+        return self._peers.get(worker) is not None
+
+    async def _reach(
+        self, candidates: Sequence[Replica], excluded: set[WorkerId], setbacks: list[Setback]
+    ) -> None:
         """Returns once a replica's worker is linked; those that cannot be are excluded."""
-        candidates = [replica for replica in stage.replicas if replica.worker not in excluded]
         for worker, error in (await dial_any(self._peers, candidates)).items():
             setbacks.append(Setback(error, worker, retriable=True))
             excluded.add(worker)
@@ -180,6 +238,7 @@ class Dispatcher:
         # Nothing was awaited since the workers were picked as live.
         links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
         attempt = self._attempts.open(number, index, route, links)
+        ticket = self._balancer.begin(model.stages, route, self._clock())
         over = False
         try:
             remaining_s = order.deadline.remaining_s(self._clock)
@@ -199,6 +258,7 @@ class Dispatcher:
             return outcome
         finally:
             self._attempts.close(attempt)
+            self._balancer.end(ticket)
             if not over:
                 self._cancel(attempt)
 
@@ -225,4 +285,16 @@ class Dispatcher:
 def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     retry_after_s = failure.retry_after_ms / 1e3 or None
     error = from_reason(failure.reason, failure.message, retry_after_s)
-    return Setback(error, WorkerId(failure.worker) if failure.worker else speaker, failure.retriable)
+    at_fault = WorkerId(failure.worker) if failure.worker else speaker
+    # A full queue is no fault, and what the request itself brought about is none of the worker's.
+    speaks_against = isinstance(error, Unavailable | CorruptData | Internal)
+    return Setback(error, at_fault, failure.retriable, speaks_against)
+
+
+def _left(stage: RoutedStage, require: Selector, excluded: set[WorkerId]) -> list[Replica]:
+    """Returns the replicas that the request may use and has not failed on."""
+    return [
+        replica
+        for replica in stage.replicas
+        if replica.worker not in excluded and require.selects(replica.facts.labels)
+    ]

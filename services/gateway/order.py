@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.deadline import Deadline
+from onnxmesh.routing.preference import Preference
+from onnxmesh.routing.selector import EVERYBODY, Selector
 from onnxmesh.routing.table import RoutedModel
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.trace import Trace
@@ -21,6 +23,8 @@ class Order:
         deadline: When the client stops to care.
         request_id: For the logs of every process that the request passes.
         traceparent: W3C trace context; may be empty.
+        require: What each worker must meet.
+        prefer: What it should meet.
     """
 
     model: RoutedModel
@@ -29,6 +33,13 @@ class Order:
     deadline: Deadline
     request_id: str = ""
     traceparent: str = ""
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """What its tensors hold."""
+        return sum(tensor.byte_size for tensor in self.tensors)
 
 
 @dataclass(frozen=True, slots=True)

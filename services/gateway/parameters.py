@@ -10,9 +10,18 @@ from dataclasses import dataclass
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import InferParameter
+from onnxmesh.routing.preference import Preference, parse_preferences
+from onnxmesh.routing.selector import EVERYBODY, Selector
+from onnxmesh.routing.selector_text import parse_selector
 
 TRACE = "mesh.trace"
 """Asks for the way that the request took; the answer has it as JSON under the same name."""
+
+REQUIRE = "mesh.require"
+"""A selector that every worker of the route must meet."""
+
+PREFER = "mesh.prefer"
+"""Preferences, with semicolons between: selectors that workers should meet, each with `:WEIGHT` or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +31,14 @@ class RequestOptions:
     Attributes:
         timeout_s: Seconds that lower the deadline, or None.
         trace: Whether the answer tells the route.
+        require: What each worker must meet.
+        prefer: What it should meet.
     """
 
     timeout_s: float | None = None
     trace: bool = False
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
 
 
 DEFAULT_OPTIONS = RequestOptions()
@@ -48,6 +61,8 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
         return DEFAULT_OPTIONS
     timeout_s: float | None = None
     trace = False
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
     for name, parameter in parameters.items():
         kind = parameter.WhichOneof("parameter_choice")
         value = getattr(parameter, kind) if kind is not None else None
@@ -57,6 +72,10 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _count(name, value)
         elif name == TRACE:
             trace = _flag(name, value)
+        elif name == REQUIRE:
+            require = parse_selector(text) if (text := _text(name, value)) else EVERYBODY
+        elif name == PREFER:
+            prefer = parse_preferences(each.strip() for each in _text(name, value).split(";") if each.strip())
         elif name in _SEQUENCE:
             if value not in (0, "", False, None):
                 raise InvalidRequest(
@@ -66,7 +85,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _flag(name, value)
         elif name.startswith(("triton_", "mesh.")):
             raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
-    return RequestOptions(timeout_s, trace)
+    return RequestOptions(timeout_s, trace, require, prefer)
 
 
 def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:
@@ -89,6 +108,12 @@ def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidRequest(f"parameter '{name}': expected a whole number of at least 0, got {value!r}")
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"parameter '{name}': expected a string, got {value!r}")
     return value
 
 

@@ -133,6 +133,8 @@ class InferenceServicer:
                     deadline=deadline,
                     request_id=request.id,
                     traceparent=_traceparent(context),
+                    require=options.require,
+                    prefer=options.prefer,
                 )
             )
             wanted = outputs or tuple(model.output_by_name)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnxmesh.errors import MeshError, Overloaded, Unavailable
+from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
+from onnxmesh.routing.balancer import NoRoute
+from onnxmesh.routing.table import RoutedModel
 from services.gateway.attempts import Setback
+
+MIN_RETRY_AFTER_S = 0.001
+"""Coming back at once is of no use."""
+
+MAX_TOLD = 20
+"""Workers whose gaps are told."""
 
 
 def gave_up(what: str, setbacks: Sequence[Setback]) -> MeshError:
@@ -20,3 +28,24 @@ def gave_up(what: str, setbacks: Sequence[Setback]) -> MeshError:
         delays = [setback.error.retry_after_s for setback in setbacks if setback.error.retry_after_s]
         return Overloaded(message, retry_after_s=max(delays, default=None))
     return Unavailable(message)
+
+
+def too_late(model: RoutedModel, found: NoRoute, setbacks: Sequence[Setback]) -> Overloaded:
+    """Returns the error that says that no replica can be done in time, with the delay after which one could."""
+    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.ask.remaining_s * 1e3
+    tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
+    return Overloaded(
+        f"{model}: no replica of stage {found.stage} can be done in time{tried}: "
+        f"the first would take {soonest_ms:.3g} ms, {max(0.0, remaining_ms):.3g} ms are left",
+        retry_after_s=max(found.retry_after_s, MIN_RETRY_AFTER_S),
+    )
+
+
+def unsatisfiable(model: RoutedModel, found: NoRoute) -> Unsatisfiable:
+    """Returns the error that says who lacks what of a request's requirements."""
+    require = found.decision.ask.require
+    gaps = "; ".join(
+        f"{replica.worker} lacks {', '.join(map(str, require.lacking(replica.facts.labels)))}"
+        for replica in found.decision.stage.replicas[:MAX_TOLD]
+    )
+    return Unsatisfiable(f"{model}: no worker of stage {found.stage} satisfies '{require}': {gaps}")

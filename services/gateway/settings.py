@@ -31,6 +31,8 @@ class GatewaySettings(ServiceSettings):
     max_in_flight: int = Field(
         1024, ge=1, description="requests that may run at once; one more is refused as RESOURCE_EXHAUSTED"
     )
+    region: str = Field("", description="where this gateway is: workers of its own region are near")
+    zone: str = Field("", description="where this gateway is: workers of its own zone take all they can")
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
 
     @field_validator("scheduler")

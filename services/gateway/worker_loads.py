@@ -1,38 +1,33 @@
-"""What the gateway knows of workers' load, for the picker."""
+"""What workers report of their load, told to the policy."""
 
 from __future__ import annotations
 
-from onnxmesh.ids import WorkerId
-from onnxmesh.v1.frame_pb2 import Load
-from services.gateway.attempts import Attempts
-from services.gateway.peers import Peers
+from collections.abc import Iterable
+
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.balancer import Balancer
+from onnxmesh.v1.frame_pb2 import HopTiming, Load
 
 
-class WorkerLoads:
-    """A `WorkerView`: workers' own reports and what this gateway has in flight on them.
+def report_load(balancer: Balancer, worker: WorkerId, load: Load, now_s: float) -> None:
+    """Takes a worker's report."""
+    compute_s = {StageKey(stage.stage): stage.mean_compute_us / 1e6 for stage in load.stages}
+    if load.HasField("expected_wait_us"):
+        work_s = load.expected_wait_us / 1e6
+    else:
+        # Nothing has run there yet: all one knows is how many wait.
+        work_s = (load.queued + load.running) * balancer.settings.nominal_s
+    balancer.report(worker, work_s, compute_s, now_s)
 
-    Args:
-        peers: A worker is live while the stream to it is open.
-        attempts: What is in flight.
-    """
 
-    def __init__(self, peers: Peers, attempts: Attempts) -> None:
-        self._peers = peers
-        self._attempts = attempts
-        self._reported: dict[WorkerId, int] = {}
-
-    def is_live(self, worker: WorkerId) -> bool:
-        """Whether frames can be sent to it."""
-        return self._peers.get(worker) is not None
-
-    def load(self, worker: WorkerId) -> float:
-        """Requests queued and running there as last reported, and those of ours that pass through."""
-        return self._reported.get(worker, 0) + self._attempts.count_on(worker)
-
-    def report(self, worker: WorkerId, load: Load) -> None:
-        """Takes a worker's report."""
-        self._reported[worker] = load.queued + load.running
-
-    def forget(self, worker: WorkerId) -> None:
-        """Drops the last report of a worker that is gone."""
-        self._reported.pop(worker, None)
+def report_timings(
+    balancer: Balancer, timings: Iterable[HopTiming], now_s: float
+) -> dict[WorkerId, StageKey]:
+    """Takes what the hops of an answered request measured; returns the replicas that this ejects."""
+    ejected = {}
+    for timing in timings:
+        worker, stage = WorkerId(timing.worker), StageKey(timing.stage)
+        # Time on the wire is told by two clocks, which may differ by more than it is.
+        if balancer.answered(stage, worker, timing.compute_ns / 1e9, 0.0, now_s) is not None:
+            ejected[worker] = stage
+    return ejected

@@ -10,7 +10,7 @@ from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import Unsatisfiable
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.routing.constraints import lacking
+from onnxmesh.routing.selector_text import lacking
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
 from services.scheduler.spec import AUTO
 

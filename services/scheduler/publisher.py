@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from onnxmesh.latest import Latest
-from onnxmesh.v1.mesh_pb2 import RoutedModel, RouteTable
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteTable
 
 
 class Publisher:
@@ -26,11 +26,20 @@ class Publisher:
         """The table in force; do not change it."""
         return self._latest.value
 
-    def publish(self, models: Sequence[RoutedModel]) -> None:
-        """Puts a table in force, under the next epoch; the same models as before change nothing."""
+    def publish(self, models: Sequence[RoutedModel], workers: Sequence[RoutedWorker] = ()) -> None:
+        """Puts a table in force, under the next epoch; the same as before changes nothing.
+
+        Args:
+            models: What can be routed to, and where.
+            workers: What the workers that it names say of themselves.
+        """
         now = self._latest.value
-        if self._latest.revision == 1 or list(now.models) != list(models):
-            self._latest.set(RouteTable(epoch=now.epoch + 1, models=models))
+        if (
+            self._latest.revision == 1
+            or list(now.models) != list(models)
+            or list(now.workers) != list(workers)
+        ):
+            self._latest.set(RouteTable(epoch=now.epoch + 1, models=models, workers=workers))
 
     async def watch(self) -> AsyncIterator[RouteTable]:
         """Yields the table in force and each newer one; who is slow gets the newest alone."""

@@ -123,7 +123,7 @@ class Reconciler:
         workers = {id_: link.instance for id_, link in self._fleet.links.items()}
         appeared = self._routes.appeared
         self._routes = build_routes(served, placement.routed, workers, appeared)
-        self._publisher.publish(self._routes.models)
+        self._publisher.publish(self._routes.models, self._routes.workers)
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
         partitions = _partitions(loaded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnxmesh.discovery.base import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
-from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage, RoutedWorker
 from onnxmesh.v1.model_pb2 import Plan
 from services.scheduler.wanted import ModelKey
 
@@ -20,10 +20,12 @@ class Routes:
     Attributes:
         models: In order of name and version.
         appeared: Which they are: once complete, a model stays for as long as it is deployed.
+        workers: What the workers that they name say of themselves, in order of id.
     """
 
     models: tuple[RoutedModel, ...] = ()
     appeared: frozenset[ModelKey] = frozenset()
+    workers: tuple[RoutedWorker, ...] = ()
 
 
 def build_routes(
@@ -59,7 +61,14 @@ def build_routes(
                     stages=stages,
                 )
             )
-    return Routes(tuple(models), frozenset(shown))
+    named = {replica.worker for model in models for stage in model.stages for replica in stage.replicas}
+    described = [
+        RoutedWorker(
+            worker=id_, tags=workers[WorkerId(id_)].tags, attributes=workers[WorkerId(id_)].attributes
+        )
+        for id_ in sorted(named)
+    ]
+    return Routes(tuple(models), frozenset(shown), tuple(described))
 
 
 def inputs_by_stage(plan: Plan) -> list[list[str]]:

@@ -9,7 +9,7 @@ from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.plan import Demand, Objective
-from onnxmesh.routing.constraints import check_requirement
+from onnxmesh.routing.selector_text import parse_selector
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Shape, Shapes
 
 MAX_STAGES = 64
@@ -46,7 +46,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
     if spec.replicas > MAX_REPLICAS:
         raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas; {spec.replicas} were asked for")
     for requirement in spec.require:
-        check_requirement(requirement)
+        parse_selector(requirement)
     optimisation = _one_of("optimisation", spec.optimisation or AUTO, _LEVELS)
     mode = _one_of("mode", spec.mode or AUTO, _MODES)
     if mode == CutMode.PORTABLE and optimisation != AUTO:

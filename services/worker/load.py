@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 
-from onnxmesh.v1.frame_pb2 import Load
+from onnxmesh.v1.frame_pb2 import Load, StageLoad
 from services.worker.stage_runner import StageRunner
 from services.worker.tally import Tally
 
@@ -25,6 +25,15 @@ def load_now(runners: Iterable[StageRunner], tally: Tally, resident_bytes: int) 
         resident_bytes: Memory of this process.
     """
     held = list(runners)
+    stages = [
+        StageLoad(
+            stage=runner.part.stage,
+            queued=runner.num_queued,
+            running=runner.num_running,
+            mean_compute_us=round(runner.mean_compute_s * 1e6),
+        )
+        for runner in held
+    ]
     return Load(
         queued=sum(runner.num_queued for runner in held),
         running=sum(runner.num_running for runner in held),
@@ -33,7 +42,18 @@ def load_now(runners: Iterable[StageRunner], tally: Tally, resident_bytes: int) 
         completed=tally.completed,
         dropped=tally.dropped,
         failed=tally.failed,
+        expected_wait_us=_expected_wait_us(stages),
+        stages=stages,
     )
+
+
+def _expected_wait_us(stages: Iterable[StageLoad]) -> int | None:
+    """Returns how long all that waits and runs takes, None where a stage at work has not run anything yet."""
+    busy = [stage for stage in stages if stage.queued or stage.running]
+    if not all(stage.mean_compute_us for stage in busy):
+        return None
+    # Stages run side by side, but on the same cores.
+    return sum((stage.queued + stage.running) * stage.mean_compute_us for stage in busy)
 
 
 def resident_bytes() -> int:

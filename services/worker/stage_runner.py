@@ -29,6 +29,9 @@ from services.worker.waiting_parts import WaitingParts
 MAX_LEAVING = 16
 """Requests that are done here and wait for their next link; beyond, the stage stands still."""
 
+MEAN_WEIGHT = 0.1
+"""Weight of a run against those before, in the mean that gateways plan with."""
+
 RETRY_AFTER_S = 0.1
 """A full queue has room again after about this."""
 
@@ -92,6 +95,7 @@ class StageRunner:
         self._num_pending = 0
         self._num_bytes = 0
         self.num_running = 0
+        self.mean_compute_s = 0.0
 
     @property
     def num_queued(self) -> int:
@@ -192,6 +196,7 @@ class StageRunner:
             if isinstance(computed, MeshError):
                 self._origins.refuse(request.key, computed)
                 return
+            self._measured(compute_ns / 1e9)
             if not self._goes_on(request):
                 return
             timing = HopTiming(
@@ -248,6 +253,10 @@ class StageRunner:
         except Exception as error:  # noqa: BLE001 - whatever it is, its origin is told
             outcome = told_to_origin(error, self.part.stage)
         return outcome, perf_counter_ns() - started_ns
+
+    def _measured(self, compute_s: float) -> None:
+        weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
+        self.mean_compute_s += weight * (compute_s - self.mean_compute_s)
 
     def _frame(self, request: StageRequest, computed: Mapping[str, Tensor], timing: HopTiming) -> Frame:
         tensors = request_flow.outgoing(request, self.part, computed)

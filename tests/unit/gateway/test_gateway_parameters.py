@@ -66,8 +66,8 @@ def test_what_does_not_change_the_answer_is_accepted(harmless):
         ),
         ({"triton_magic": ("bool_param", True)}, "unknown parameter 'triton_magic': its prefix is reserved"),
         (
-            {"mesh__require": ("string_param", "gpu")},
-            "unknown parameter 'mesh.require': its prefix is reserved",
+            {"mesh__affinity": ("string_param", "gpu")},
+            "unknown parameter 'mesh.affinity': its prefix is reserved",
         ),
         (
             {"timeout": ("string_param", "1s")},
@@ -80,6 +80,15 @@ def test_what_does_not_change_the_answer_is_accepted(harmless):
         (
             {"timeout": ("bool_param", True)},
             "parameter 'timeout': expected a whole number of at least 0, got True",
+        ),
+        ({"mesh__require": ("bool_param", True)}, "parameter 'mesh.require': expected a string, got True"),
+        (
+            {"mesh__require": ("string_param", "gpu >")},
+            "selector 'gpu >', character 6: expected a number such as 24, 7.5 or 80Gi, got the end",
+        ),
+        (
+            {"mesh__prefer": ("string_param", "gpu; zone=eu:500")},
+            "preference 'zone=eu:500': expected a weight from 1 to 100, got 500",
         ),
         ({"mesh__trace": ("int64_param", 1)}, "parameter 'mesh.trace': expected true or false, got 1"),
     ],

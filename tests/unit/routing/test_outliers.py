@@ -86,7 +86,10 @@ def test_fewer_replicas_keep_the_cap():
 
 @given(
     st.integers(1, 25),
-    st.lists(st.tuples(st.integers(0, 24), st.sampled_from(["fail", "slow", "fast", "wait", "release"])), max_size=300),
+    st.lists(
+        st.tuples(st.integers(0, 24), st.sampled_from(["fail", "slow", "fast", "wait", "release"])),
+        max_size=300,
+    ),
 )
 def test_never_more_than_the_cap(num, events):
     """Whatever happens, and in whatever order."""

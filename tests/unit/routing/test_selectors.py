@@ -17,7 +17,13 @@ from onnxmesh.routing.selector_text import all_of, parse_selector
 
 WORKER = labels_of(
     ("gpu", "spot", "rack=7", "zone=tagged"),
-    {"zone": "eu", "cores": "16", "gpu.memory": str(80 * 2**30), "gpu.memory_gb": "80", "model": "A 100, PCIe"},
+    {
+        "zone": "eu",
+        "cores": "16",
+        "gpu.memory": str(80 * 2**30),
+        "gpu.memory_gb": "80",
+        "model": "A 100, PCIe",
+    },
 )
 
 SELECTED = [
@@ -127,7 +133,12 @@ def test_what_is_lacking_is_named_as_it_was_written():
 
 @pytest.mark.parametrize(
     ("text", "selector", "weight"),
-    [("zone=eu", "zone=eu", 1), ("zone=eu:50", "zone=eu", 50), ("gpu, cores > 8:100", "gpu, cores > 8", 100), ('x="a:5"', 'x="a:5"', 1)],
+    [
+        ("zone=eu", "zone=eu", 1),
+        ("zone=eu:50", "zone=eu", 50),
+        ("gpu, cores > 8:100", "gpu, cores > 8", 100),
+        ('x="a:5"', 'x="a:5"', 1),
+    ],
 )
 def test_a_preference_has_a_weight(text, selector, weight):
     """One if nothing else is said."""
@@ -144,8 +155,24 @@ def test_what_is_no_preference(text):
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("24", 24), ("7.5", 7.5), ("-1", -1), ("2e3", 2000), ("80Gi", 80 * 2**30), ("3k", 3000), ("1.5M", 1.5e6), (".5", 0.5),
-     ("", None), ("Gi", None), ("1 Gi", None), ("nan", None), ("inf", None), ("0x10", None), ("1e999", None), ("٣", None)],
+    [
+        ("24", 24),
+        ("7.5", 7.5),
+        ("-1", -1),
+        ("2e3", 2000),
+        ("80Gi", 80 * 2**30),
+        ("3k", 3000),
+        ("1.5M", 1.5e6),
+        (".5", 0.5),
+        ("", None),
+        ("Gi", None),
+        ("1 Gi", None),
+        ("nan", None),
+        ("inf", None),
+        ("0x10", None),
+        ("1e999", None),
+        ("٣", None),
+    ],
 )
 def test_quantities(text, number):
     """Kubernetes' suffixes; what is no finite number is none."""
@@ -157,27 +184,26 @@ keys, values = st.sampled_from(KEYS), st.sampled_from(VALUES)
 labels = st.dictionaries(keys, values)
 
 
+def is_met(value, operator, operand):
+    """Kubernetes' rules, one line each; `value` is None where the key is absent."""
+    number = float(value) if value is not None and re.fullmatch(r"[\d.]+", value) else None
+    return {
+        "exists": lambda: value is not None,
+        "!": lambda: value is None,
+        "=": lambda: value == operand,
+        "==": lambda: value == operand,
+        "!=": lambda: value != operand,
+        "in": lambda: value in operand,
+        "notin": lambda: value not in operand,
+        "<": lambda: number is not None and number < operand,
+        "<=": lambda: number is not None and number <= operand,
+        ">": lambda: number is not None and number > operand,
+        ">=": lambda: number is not None and number >= operand,
+    }[operator]()
+
+
 def reference(terms, found):
-    """Kubernetes' rules, one line each; `found` has at most one value for a key."""
-    for key, operator, operand in terms:
-        value = found.get(key)
-        numeric = value is not None and re.fullmatch(r"[\d.]+", value)
-        met = {
-            "exists": lambda: value is not None,
-            "!": lambda: value is None,
-            "=": lambda: value == operand,
-            "==": lambda: value == operand,
-            "!=": lambda: value != operand,
-            "in": lambda: value in operand,
-            "notin": lambda: value not in operand,
-            "<": lambda: numeric and float(value) < operand,
-            "<=": lambda: numeric and float(value) <= operand,
-            ">": lambda: numeric and float(value) > operand,
-            ">=": lambda: numeric and float(value) >= operand,
-        }[operator]()
-        if not met:
-            return False
-    return True
+    return all(is_met(found.get(key), operator, operand) for key, operator, operand in terms)
 
 
 terms = st.one_of(
@@ -212,7 +238,7 @@ def test_selectors_mean_what_kubernetes_means(terms, found, blank, quoted):
     assert parse_selector(text).selects(labels_of(as_tags, {})) == reference(terms, found)
 
 
-@given(st.text(alphabet="ab=!<>,() \"in1", max_size=12))
+@given(st.text(alphabet='ab=!<>,() "in1', max_size=12))
 def test_any_text_is_a_selector_or_a_told_mistake(text):
     """Nothing else leaves the parser; what it reads it reads again from its own words."""
     try:

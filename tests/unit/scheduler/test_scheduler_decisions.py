@@ -11,7 +11,7 @@ from onnxmesh.errors import InvalidRequest, Unsatisfiable
 from onnxmesh.ids import Digest, StageKey
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.plan import Demand, Objective
-from onnxmesh.routing.constraints import check_requirement, lacking
+from onnxmesh.routing.selector_text import lacking, parse_selector
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel
 from onnxmesh.v1.model_pb2 import (
@@ -60,7 +60,8 @@ def view(id_, **stages):
         ([], ()),
         (["gpu"], ()),
         (["zone=x", "cores=4"], ()),
-        (["edge", "gpu", "zone=y", "cores"], ("edge", "zone=y", "cores")),
+        (["edge", "gpu", "zone=y", "cores=8"], ("edge", "zone=y", "cores=8")),
+        (["cores", "!gpu", "cores >= 4", "zone notin (x, y)"], ("!gpu", "zone notin (x, y)")),
     ],
 )
 def test_lacking_names_what_a_worker_does_not_meet(require, missing):
@@ -70,7 +71,7 @@ def test_lacking_names_what_a_worker_does_not_meet(require, missing):
 @pytest.mark.parametrize("requirement", ["", "a b", "=x", "a=b c", " a", "x" * 300, "a\n"])
 def test_a_requirement_of_another_form_is_refused(requirement):
     with pytest.raises(InvalidRequest):
-        check_requirement(requirement)
+        parse_selector(requirement)
 
 
 X86 = {"cpu_class": "x86", "device": "cpu"}

@@ -1,0 +1,86 @@
+"""How a request would be routed, told to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from onnxmesh.errors import Unavailable
+from onnxmesh.routing.explanation import Verdict
+from onnxmesh.routing.locality import Locality
+from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.preference import parse_preferences
+from onnxmesh.routing.selector_text import all_of
+from onnxmesh.routing.table import RoutingTable
+from onnxmesh.rpc.interceptor import Context
+from onnxmesh.v1 import mesh_pb2
+from onnxmesh.v1.mesh_pb2_grpc import RoutingServicer
+from services.gateway.dispatcher import Dispatcher
+
+
+class ExplainServicer(RoutingServicer):
+    """Answers `Explain` from this gateway's own view, by the code that routes its requests.
+
+    Args:
+        gateway: This gateway's id.
+        table: Returns the route table in force, or None before the first one came.
+        dispatcher: Knows the workers.
+    """
+
+    def __init__(
+        self, gateway: str, table: Callable[[], RoutingTable | None], dispatcher: Dispatcher
+    ) -> None:
+        self._gateway = gateway
+        self._table = table
+        self._dispatcher = dispatcher
+
+    async def Explain(  # noqa: N802 - the protocol's name
+        self, request: mesh_pb2.ExplainRequest, context: Context
+    ) -> mesh_pb2.ExplainResponse:
+        """Explains.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            InvalidRequest: A selector or the version is none (INVALID_ARGUMENT).
+            Unavailable: No route table has come yet (UNAVAILABLE).
+        """
+        table = self._table()
+        if table is None:
+            raise Unavailable(f"model '{request.name}': the gateway has not heard from a scheduler yet")
+        model = table.find(request.name, request.version)
+        ask = Ask(
+            require=all_of(request.require),
+            prefer=parse_preferences(request.prefer),
+            remaining_s=request.remaining_us / 1e6 if request.HasField("remaining_us") else inf,
+        )
+        elsewhere = (
+            Locality(request.from_region, request.from_zone) if request.HasField("from_zone") else None
+        )
+        return mesh_pb2.ExplainResponse(
+            gateway=self._gateway,
+            version=model.version,
+            stages=[
+                mesh_pb2.StageExplanation(
+                    stage=found.stage,
+                    outcome=found.outcome,
+                    replicas=[_verdict(verdict) for verdict in found.verdicts],
+                )
+                for found in self._dispatcher.explain(model, ask, elsewhere)
+            ],
+        )
+
+
+def _verdict(verdict: Verdict) -> mesh_pb2.ReplicaVerdict:
+    return mesh_pb2.ReplicaVerdict(
+        worker=verdict.worker,
+        rule=verdict.rule,
+        why=verdict.why,
+        tier=verdict.tier,
+        transfer_us=round(verdict.transfer_s * 1e6),
+        wait_us=round(verdict.wait_s * 1e6),
+        compute_us=round(verdict.compute_s * 1e6),
+        caution_us=max(0, round(verdict.caution_s * 1e6)),
+        bonus_us=round(verdict.bonus_s * 1e6),
+        score_us=round(verdict.score_s * 1e6),
+        picked=verdict.is_picked,
+    )
