@@ -12,7 +12,7 @@ READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
 
 ##@ Use it
-.PHONY: help demo up down bench bench-plan
+.PHONY: help demo up down bench bench-plan bench-scheduler
 help: ## what you can do here
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
@@ -30,6 +30,9 @@ down: ## stop the containers that `docker compose up` started
 
 bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime in process (ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scheduler: $(READY) ## the routing policy in virtual time, and what a decision costs (ARGS="--quick", "--only bursty")
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
 bench-plan: $(READY) ## the planner's promises against what is measured (ARGS="--quick", "--only cuts")
 	@$(BIN)/python -m benchmarks.plan $(ARGS)

@@ -56,7 +56,10 @@ def deploy(
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG", help="A tag that every worker of this model must have; may be repeated."),
+        typer.Option(
+            metavar="SELECTOR",
+            help="What every worker of this model must meet, such as 'gpu.memory >= 24Gi, !spot'; may be repeated.",
+        ),
     ] = None,
     version: Annotated[
         int, typer.Option(min=0, help="Version to serve it as; 0 takes the next free one.")

@@ -58,10 +58,17 @@ class Hardware:
         }
         if self.memory_bytes is not None:
             facts["memory.bytes"] = str(self.memory_bytes)
+            facts["memory_gb"] = _gibibytes(self.memory_bytes)
         if self.gpu is not None:
             facts["gpu.model"] = self.gpu.model
             facts["gpu.memory"] = str(self.gpu.memory_bytes)
+            facts["gpu.memory_gb"] = _gibibytes(self.gpu.memory_bytes)
         return facts
+
+
+def _gibibytes(num_bytes: int) -> str:
+    """Returns what people write in a requirement."""
+    return f"{num_bytes / 2**30:.1f}"
 
 
 def find_hardware(device: str) -> Hardware:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -51,10 +51,10 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         finally:
             await server.stop(None)
 
-    def publish(self, *models: mesh_pb2.RoutedModel) -> None:
+    def publish(self, *models: mesh_pb2.RoutedModel, workers: Sequence[mesh_pb2.RoutedWorker] = ()) -> None:
         """Puts a table in force."""
         self._epoch += 1
-        self._tables.set(mesh_pb2.RouteTable(epoch=self._epoch, models=models))
+        self._tables.set(mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers))
 
     async def WatchRoutes(self, request, context):  # noqa: N802 - the protocol's name
         revision = 0

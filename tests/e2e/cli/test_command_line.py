@@ -205,3 +205,20 @@ def test_a_mesh_by_hand(model, tmp_path):
             process.wait(20)
             process.stdout.close()
     assert not any(psutil.pid_exists(process.pid) for process in started)
+
+
+def test_explain_shows_the_pick_and_who_is_passed_over(mesh, model):
+    """From the gateway's own view: measured times, the rule that filtered a worker out, as a table and as JSON."""
+    mesh.run("deploy", str(model), "--name=explained", "--replicas=2")
+    for _ in range(5):
+        mesh.run("infer", "explained", "--input=x=random")
+    found = json.loads(mesh.run("explain", "explained", "--require=cores >= 1", "--json").stdout)
+    (stage,) = found["stages"]
+    assert {replica["worker"] for replica in stage["replicas"]} == {"worker-0", "worker-1"}
+    assert [replica["rule"] for replica in stage["replicas"]] == ["", ""]
+    assert sum(replica["picked"] for replica in stage["replicas"]) == 1
+    assert all(int(replica["compute_us"]) > 0 for replica in stage["replicas"])
+    shown = mesh.run("explain", "explained", "--require=tpu, cores >= 1").stdout
+    assert "nobody is left" in shown
+    assert "requirement: lacks 'tpu'" in " ".join(shown.split())
+    mesh.run("undeploy", "explained")

@@ -61,9 +61,9 @@ class RunningGateway:
             [[(worker, self.workers[worker].address) for worker in workers] for workers in stages], **changes
         )
 
-    async def publish(self, *models: Any) -> None:
+    async def publish(self, *models: Any, workers: Sequence[Any] = ()) -> None:
         """Puts a table in force and waits until the gateway has it."""
-        self.scheduler.publish(*models)
+        self.scheduler.publish(*models, workers=workers)
         for model in models:
             ready = all(stage.replicas for stage in model.stages)
             await self.until_ready(model.name, str(model.version), ready)

@@ -177,6 +177,7 @@ async def test_a_client_without_stubs_uses_reflection():
         assert {service.name for service in services} == {
             "inference.GRPCInferenceService",
             "onnxmesh.v1.Mesh",
+            "onnxmesh.v1.Routing",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

@@ -1,0 +1,147 @@
+"""What requests teach the policy, and what it refuses: without sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.deadline import Deadline
+from onnxmesh.errors import Overloaded, Unavailable
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.v1 import frame_pb2
+from tests.unit.gateway.test_dispatcher import Bench
+
+
+def told(bench, worker, queued=0, mean_s=0.0, wait_s=None):
+    """A worker's report about stage 0 of model m."""
+    stage = frame_pb2.StageLoad(stage="m/1/0", queued=queued, mean_compute_us=round(mean_s * 1e6))
+    wait_us = None if wait_s is None else round(wait_s * 1e6)
+    load = frame_pb2.Load(queued=queued, stages=[stage], expected_wait_us=wait_us)
+    bench.dispatcher.on_frame(worker, Frame(frame_pb2.FrameHeader(load=load)))
+
+
+def timed(stage, worker, compute_s):
+    return frame_pb2.HopTiming(stage=stage, worker=worker, compute_ns=round(compute_s * 1e9))
+
+
+async def answered(bench, compute_s=0.01):
+    """One request, answered by whoever got it; returns who that was."""
+    async with bench.asking() as request:
+        (worker, sent) = [
+            (name, stream.sent[-1].header.activation)
+            for name, stream in bench.peers.streams.items()
+            if stream.sent and stream.sent[-1].header.activation.key.number == bench.number
+        ][0]
+        bench.answer(worker, sent, [timed("m/1/0", worker, compute_s)])
+        await request
+    return worker
+
+
+class Counting(Bench):
+    """A bench that knows the number of the next request."""
+
+    @property
+    def number(self):
+        return max(
+            frame.header.activation.key.number
+            for stream in self.peers.streams.values()
+            for frame in stream.sent
+        )
+
+
+async def test_a_hopeless_deadline_is_refused_at_once():
+    """With the delay after which it would not be; one a second is let pass, to see whether that is still so."""
+    bench = Counting("a")
+    bench.routes("a")
+    await answered(bench, 0.2)
+    told(bench, "a", queued=5, mean_s=0.2, wait_s=1.0)
+    order = bench.order(deadline=Deadline.after(0.5, bench.clock))
+    async with bench.asking(deadline=order.deadline) as request:
+        bench.answer("a", bench.peers.streams["a"].sent[-1].header.activation)
+        await request
+    with pytest.raises(Overloaded) as caught:
+        await bench.dispatcher.infer(order)
+    assert caught.value.message == (
+        "model 'm' version 1: no replica of stage 0 can be done in time: the first would take 1.2e+03 ms, 500 ms are left"
+    )
+    assert caught.value.retry_after_s == pytest.approx(0.7)
+    assert len(bench.peers.streams["a"].sent) == 2
+
+
+async def test_a_replica_that_fails_again_and_again_is_left_alone():
+    """Five failures in a row that are its own eject it for five seconds."""
+    bench = Counting("a", "b")
+    bench.routes("a")
+    for _ in range(5):
+        async with bench.asking() as request:
+            bench.refuse(
+                "a", bench.peers.streams["a"].sent[-1].header.activation, "UNAVAILABLE", retriable=True
+            )
+            with pytest.raises(Unavailable):
+                await request
+    bench.routes("ab")
+    # The only replica that there was could not be ejected.
+    assert "a" in {await answered(bench) for _ in range(50)}
+    for _ in range(5):
+        bench.dispatcher._balancer.failed("a", ["m/1/0"], bench.clock())
+    assert {await answered(bench) for _ in range(20)} == {"b"}
+    bench.clock.now_s += 5
+    assert "a" in {await answered(bench) for _ in range(50)}
+
+
+async def test_full_queues_and_bad_inputs_eject_nobody():
+    """Neither is the replica's fault."""
+    bench = Counting("a", "b")
+    bench.routes("ab")
+    for reason, retriable in (
+        ("OVERLOADED", True),
+        ("MODEL_RUN_FAILED", False),
+        ("DEADLINE_EXCEEDED", False),
+    ):
+        for _ in range(6):
+            async with bench.asking() as request:
+                for name in "ab":
+                    for frame in bench.peers.streams[name].sent:
+                        bench.refuse(name, frame.header.activation, reason, retriable=retriable)
+                request.cancel()
+    board = bench.dispatcher._balancer.board(bench.dispatcher._table.find("m", "").stages[0], bench.clock())
+    assert not board.ejected_until_s.any()
+
+
+async def test_an_ejected_replica_serves_where_nobody_else_is_left():
+    """A bad one is better than none."""
+    bench = Counting("a", "b")
+    bench.routes("ab")
+    await answered(bench)
+    for _ in range(5):
+        bench.dispatcher._balancer.failed("a", ["m/1/0"], bench.clock())
+    bench.lose("b")
+    assert await answered(bench) == "a"
+
+
+async def test_measured_times_decide_between_replicas():
+    """What answers tell of each worker, not how many requests it has."""
+    bench = Counting("a", "b")
+    bench.routes("ab")
+    for _ in range(20):
+        told(bench, "a", mean_s=0.5, wait_s=0.0)
+        told(bench, "b", mean_s=0.01, wait_s=0.0)
+        await answered(bench, 0.01)
+    told(bench, "b", queued=3, mean_s=0.01, wait_s=0.03)
+    picks = [await answered(bench) for _ in range(50)]
+    assert picks.count("b") >= 45
+
+
+async def test_a_worker_that_leaves_with_requests_in_flight():
+    """What was in flight there ends on no other worker's account."""
+    bench = Counting("a", "b", "c")
+    bench.routes("a")
+    async with bench.asking() as request:
+        await bench.activation("a")
+        bench.routes("b")
+        told(bench, "b", queued=1, mean_s=0.01, wait_s=0.01)
+        bench.answer("b", await bench.activation("b"))
+        await request
+    bench.routes("abc")
+    board = bench.dispatcher._balancer.workers
+    assert [board.num_own(worker) for worker in "abc"] == [0, 0, 0]
+    assert not board.own_s.any()
