@@ -26,11 +26,11 @@ def timed(stage, worker, compute_s):
 async def answered(bench, compute_s=0.01):
     """One request, answered by whoever got it; returns who that was."""
     async with bench.asking() as request:
-        (worker, sent) = [
+        (worker, sent) = next(
             (name, stream.sent[-1].header.activation)
             for name, stream in bench.peers.streams.items()
             if stream.sent and stream.sent[-1].header.activation.key.number == bench.number
-        ][0]
+        )
         bench.answer(worker, sent, [timed("m/1/0", worker, compute_s)])
         await request
     return worker
