@@ -107,7 +107,9 @@ class Balancer:
     def board(self, stage: RoutedStage, now_s: float) -> StageBoard:
         """Returns what is known of a stage's replicas, which may have changed since."""
         board = self._stages.get(stage.key)
-        if board is None or (board.stage is not stage and board.stage.replicas != stage.replicas):
+        if board is not None and board.stage is not stage and board.stage.replicas == stage.replicas:
+            board.stage = stage  # so that the next look is short
+        elif board is None or board.stage is not stage:
             board = StageBoard(stage, self.workers, self.settings, now_s, board)
             self._stages[stage.key] = board
             self._asked_s[stage.key] = -inf
