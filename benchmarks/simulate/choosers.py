@@ -42,7 +42,7 @@ class Chooser(ABC):
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
         """Returns whom the request is sent to; None: it is refused."""
 
-    def ended(self, worker: Worker, compute_s: float | None, now_s: float) -> None:  # noqa: B027 - most do not care
+    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:  # noqa: B027 - most do not care
         """Hears that a request is over; without a compute time it failed."""
 
     def heard(  # noqa: B027 - most do not care
@@ -82,12 +82,14 @@ class Mesh(Chooser):
         self._tickets.setdefault(route[0].worker, []).append(ticket)
         return self._by_id[route[0].worker]
 
-    def ended(self, worker: Worker, compute_s: float | None, now_s: float) -> None:
-        self._balancer.end(self._tickets[worker.id].pop(0))
+    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:
+        ticket = self._tickets[worker.id].pop(0)
+        self._balancer.end(ticket)
         if compute_s is None:
             self._balancer.failed(worker.id, (STAGE,), now_s)
         else:
-            self._balancer.answered(STAGE, worker.id, compute_s, 0.0, now_s)
+            self._balancer.waited(ticket, STAGE, waited_s)
+            self._balancer.answered(STAGE, worker.id, compute_s, now_s)
 
     def heard(self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float) -> None:
         self._balancer.report(worker.id, work_s, {STAGE: said_s}, now_s)
@@ -136,7 +138,7 @@ class _Counting(Chooser):
         self.own[worker.index] += 1
         return worker
 
-    def ended(self, worker: Worker, compute_s: float | None, now_s: float) -> None:
+    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:
         self.own[worker.index] -= 1
 
     def heard(self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float) -> None:

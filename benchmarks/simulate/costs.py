@@ -83,7 +83,7 @@ def _decision_s(num: int) -> float:
         route = balancer.pick_route((stage,), live.__contains__, now_s)
         assert not isinstance(route, NoRoute)
         ticket = balancer.begin((stage,), route, now_s)
-        balancer.answered(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, 0.001, now_s)
+        balancer.answered(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, now_s)
         balancer.report(route[0].worker, rng.random() * 0.05, {}, now_s)
         if step % 2:
             balancer.end(ticket)

@@ -31,6 +31,7 @@ class Request:
         deadline_s: When nobody wants the answer any more.
         compute_s: What its run takes on the worker that it is on; drawn when it is sent there.
         reached_s: When it came to that worker.
+        waited_s: How long it waited there.
         done: Told how it ended there: True if it was computed.
     """
 
@@ -39,6 +40,7 @@ class Request:
     deadline_s: float
     compute_s: float = 0.0
     reached_s: float = 0.0
+    waited_s: float = 0.0
     done: Callable[[Request, bool], None] = lambda *_: None
 
 
@@ -157,6 +159,7 @@ class Fleet:
                 request.done(request, False)
                 continue
             worker.running = request
+            request.waited_s = self._env.now - request.reached_s
             worker.ends_s = self._env.now + request.compute_s
             self._later(request.compute_s, partial(self._ended, worker, request))
             return

@@ -45,7 +45,7 @@ class Scenario:
     num_workers: int = 1000
     load: float = 0.8
     cv: float = 4.0
-    num_requests: int = 100_000
+    num_requests: int = 60_000
     skew: float = 1 / 3
     report_s: float = 0.05
     deaths: float = 0.0
@@ -56,12 +56,12 @@ class Scenario:
 
 SCENARIOS = (
     Scenario("bursty"),
-    Scenario("Poisson", cv=1.0, num_requests=60_000),
-    Scenario("one gateway a zone", num_requests=60_000, num_gateways=1),
-    Scenario("stale figures", num_workers=240, num_requests=40_000, report_s=1.0, num_gateways=4),
-    Scenario("deaths", num_workers=240, num_requests=40_000, load=0.7, deaths=0.1),
-    Scenario("slow workers", num_workers=240, num_requests=40_000, load=0.6, slow=0.1),
-    Scenario("lopsided", num_workers=240, num_requests=40_000, load=0.7, skew=0.6),
-    Scenario("overload", num_workers=240, num_requests=40_000, load=1.2, deadline_s=SLO_S),
+    Scenario("Poisson", cv=1.0, num_requests=40_000),
+    Scenario("one gateway a zone", num_requests=40_000, num_gateways=1),
+    Scenario("stale figures", num_workers=240, num_requests=30_000, report_s=1.0, num_gateways=4),
+    Scenario("deaths", num_workers=240, num_requests=30_000, load=0.7, deaths=0.1),
+    Scenario("slow workers", num_workers=240, num_requests=30_000, load=0.6, slow=0.1),
+    Scenario("lopsided", num_workers=240, num_requests=30_000, load=0.7, skew=0.6),
+    Scenario("overload", num_workers=240, num_requests=30_000, load=1.2, deadline_s=SLO_S),
 )
 """The first is the one that the goals are stated for."""

@@ -151,7 +151,7 @@ class World:
             self._after(way_s, lambda: back(computed, report))
 
         def back(computed: bool, report: tuple[int, float, float] | None) -> None:
-            gateway.ended(worker, request.compute_s if computed else None, env.now)
+            gateway.ended(worker, request.compute_s if computed else None, request.waited_s, env.now)
             if report is not None:
                 gateway.heard(worker, *report, env.now)
             if computed:

@@ -32,14 +32,24 @@ _ASK_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """A request's place on the boards.
+class Booking:
+    """A request's place on the board of one worker.
 
     Attributes:
-        hops: For each stage the slot of its worker and the work that it was expected to be.
+        stage: What it runs there.
+        slot: The worker's place on the board.
+        work_s: What it was expected to be.
+        ahead_s: Work of the same chooser that was there before it.
     """
 
-    hops: tuple[tuple[int, float], ...]
+    stage: StageKey
+    slot: int
+    work_s: float
+    ahead_s: float
+
+
+Ticket = tuple[Booking, ...]
+"""A request's bookings, one for each stage of its route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +172,45 @@ class Balancer:
             board = self.board(stage, now_s)
             index = board.index(replica.worker)
             if index is not None:
-                hops.append((int(board.slots[index]), float(board.compute_s[index])))
-        for slot, work_s in hops:
-            self.workers.begin(slot, work_s)
-        return Ticket(tuple(hops))
+                slot = board.places[index][0]
+                ahead_s = min(self.workers.own_s.item(slot), self.workers.own_there_s.item(slot))
+                hops.append(Booking(stage.key, slot, board.compute_s.item(index), ahead_s))
+        for booking in hops:
+            self.workers.begin(booking.slot, booking.work_s)
+        return tuple(hops)
 
     def end(self, ticket: Ticket) -> None:
         """Takes that a request is over."""
-        for slot, work_s in ticket.hops:
-            self.workers.end(slot, work_s)
+        for booking in ticket:
+            self.workers.end(booking.slot, booking.work_s)
+
+    def waited(self, ticket: Ticket, stage: StageKey, wait_s: float) -> None:
+        """Takes how long an answered request waited at one hop, before its ticket ends."""
+        for booking in ticket:
+            if booking.stage == stage:
+                self.workers.waited(booking.slot, wait_s, booking.ahead_s)
 
     def answered(
-        self, stage: StageKey, worker: WorkerId, compute_s: float, wire_s: float, now_s: float
+        self,
+        stage: StageKey,
+        worker: WorkerId,
+        compute_s: float,
+        now_s: float,
+        *,
+        wire_s: float = 0.0,
     ) -> float | None:
-        """Takes what one hop of an answered request measured; returns until when this ejects the replica, if it does."""
+        """Takes what one hop of an answered request measured.
+
+        Args:
+            stage: What ran.
+            worker: Where.
+            compute_s: How long it ran.
+            now_s: The time.
+            wire_s: How long it was under way to there, where that is known.
+
+        Returns:
+            Until when this ejects the replica, None if it does not.
+        """
         board = self._stages.get(stage)
         index = None if board is None else board.index(worker)
         if board is None or index is None:

@@ -33,7 +33,7 @@ class PolicySettings:
     nominal_s: float = 0.001
     smoothing: float = 0.1
     fade: float = 2.0
-    caution: float = 6.0
+    caution: float = 0.5
     slack: float = 0.05
     explore: float = 1 / 512
     slow_start_s: float = 10.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxmesh.ids import WorkerId
 
 USUAL_SMOOTHING = 0.1
-"""Weight of a report against those before."""
+"""Weight of what was seen last against what was seen before."""
 
 
 class WorkerBoard:
@@ -26,7 +26,7 @@ class WorkerBoard:
         draining: Whether it takes nothing new.
         up: Live and not draining.
         others_s: Work of others there, as of `heard_s`.
-        usual_s: The same, smoothed over its reports.
+        usual_s: The same, smoothed over reports and what requests waited there.
         heard_s: When it was last heard of.
         own_s: Work that this chooser has in flight there, at whatever hop of its route it is.
         own_there_s: The most of it that can be there: what was at the last report, and what set out since.
@@ -92,9 +92,16 @@ class WorkerBoard:
         own_s = self.own_s.item(slot)
         others_s = max(0.0, work_s - own_s)
         self.others_s[slot] = others_s
-        self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
+        self._saw(slot, others_s)
         self.own_there_s[slot] = min(own_s, work_s)
         self.heard_s[slot] = now_s
+
+    def waited(self, slot: int, wait_s: float, own_s: float) -> None:
+        """Takes how long a request waited there, and how much of this chooser's own work was ahead of it.
+
+        The rest was the work of others.
+        """
+        self._saw(slot, max(0.0, wait_s - own_s))
 
     def begin(self, slot: int, work_s: float) -> None:
         """Takes that this chooser sends so much work to a worker."""
@@ -136,6 +143,9 @@ class WorkerBoard:
         work_s += usual_s
         work_s += np.minimum(self.own_s[slots], self.own_there_s[slots])
         return work_s
+
+    def _saw(self, slot: int, others_s: float) -> None:
+        self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
 
     def _grow(self) -> None:
         size = len(self._num_own)

@@ -13,7 +13,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.balancer import Balancer, NoRoute, Route
+from onnxmesh.routing.balancer import Balancer, NoRoute, Route, Ticket
 from onnxmesh.routing.explanation import Explanation
 from onnxmesh.routing.locality import NOWHERE, Locality
 from onnxmesh.routing.policy import Ask
@@ -154,7 +154,6 @@ class Dispatcher:
         for index in range(self._max_attempts):
             model, route = await self._route(order, excluded, setbacks)
             outcome = await self._attempt(order, number, index, model, route)
-            self._learn(outcome, route, model)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
@@ -204,12 +203,12 @@ class Dispatcher:
             if all(replica.worker in excluded for replica in candidates):
                 raise gave_up(f"{model}: stage {picked.stage} has no live replica left", setbacks)
 
-    def _learn(self, outcome: Arrival | Setback, route: Route, model: RoutedModel) -> None:
+    def _learn(self, outcome: Arrival | Setback, route: Route, model: RoutedModel, ticket: Ticket) -> None:
         """Tells the policy how an attempt ended."""
         now_s = self._clock()
         if isinstance(outcome, Arrival):
             for worker, stage in report_timings(
-                self._balancer, outcome.frame.header.result.timings, now_s
+                self._balancer, outcome.frame.header.result.timings, ticket, now_s
             ).items():
                 _log.warning("replica_ejected", worker=worker, stage=stage, why="far slower than its peers")
         elif outcome.speaks_against:
@@ -252,6 +251,7 @@ class Dispatcher:
                 except Unavailable as error:
                     return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
+            self._learn(outcome, route, model, ticket)
             # A worker that refused for good has told everyone whom it concerns, but not the later hops where
             # inputs wait for what will not come.
             over = isinstance(outcome, Arrival) or not (outcome.retriable or model.inputs_by_hop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.balancer import Balancer
+from onnxmesh.routing.balancer import Balancer, Ticket
 from onnxmesh.v1.frame_pb2 import HopTiming, Load
 
 
@@ -21,13 +21,14 @@ def report_load(balancer: Balancer, worker: WorkerId, load: Load, now_s: float) 
 
 
 def report_timings(
-    balancer: Balancer, timings: Iterable[HopTiming], now_s: float
+    balancer: Balancer, timings: Iterable[HopTiming], ticket: Ticket, now_s: float
 ) -> dict[WorkerId, StageKey]:
     """Takes what the hops of an answered request measured; returns the replicas that this ejects."""
     ejected = {}
     for timing in timings:
         worker, stage = WorkerId(timing.worker), StageKey(timing.stage)
         # Time on the wire is told by two clocks, which may differ by more than it is.
-        if balancer.answered(stage, worker, timing.compute_ns / 1e9, 0.0, now_s) is not None:
+        balancer.waited(ticket, stage, timing.queue_ns / 1e9)
+        if balancer.answered(stage, worker, timing.compute_ns / 1e9, now_s) is not None:
             ejected[worker] = stage
     return ejected

@@ -59,7 +59,7 @@ class Bench:
 
     def measure(self, compute_s):
         for worker, each_s in compute_s.items():
-            self.balancer.answered(KEY, worker, each_s, 0.0, self.now_s)
+            self.balancer.answered(KEY, worker, each_s, self.now_s)
 
     def load(self, work_s):
         for worker, each_s in work_s.items():
@@ -86,7 +86,7 @@ def in_zone(*names):
 
 def test_a_slower_worker_needs_to_be_emptier():
     """Not the count of requests but the time until this one is done is compared."""
-    bench = Bench(in_zone("fast", "slow"))
+    bench = Bench(in_zone("fast", "slow"), replace(NO_LUCK, caution=0.0))
     bench.measure({"fast": 0.01, "slow": 0.1})
     assert bench.pick() == "fast"
     bench.load({"fast": 0.05})
@@ -129,6 +129,21 @@ def test_an_old_report_gives_way_to_what_is_usual():
     assert waits[0] == pytest.approx(0.0)
     assert waits == sorted(waits)
     assert waits[-1] < 0.1
+
+
+def test_what_requests_waited_tells_of_others():
+    """Without any report: a worker where one waits for others is left for one where one does not."""
+    bench = Bench(in_zone("a", "b"))
+    for _ in range(100):
+        for replica, compute_s, wait_s in zip(bench.stage.replicas, (0.01, 0.012), (0.05, 0.0), strict=True):
+            ticket = bench.balancer.begin([bench.stage], (replica,), 0.0)
+            bench.balancer.waited(ticket, KEY, wait_s)
+            bench.balancer.answered(KEY, replica.worker, compute_s, 0.0)
+            bench.balancer.end(ticket)
+    assert bench.picks(20) == {"b": 20}
+    assert bench.explained().verdicts[0].wait_s == pytest.approx(0.0)
+    bench.now_s = 10.0
+    assert bench.explained().verdicts[0].wait_s == pytest.approx(0.05, rel=0.01)
 
 
 def test_a_replica_that_nobody_measured_is_taken_for_a_typical_one():
@@ -186,7 +201,7 @@ def test_later_stages_have_what_earlier_ones_leave():
     stages = [RoutedStage(StageKey(f"m/1/{i}"), (Replica(f"w{i}", "w:1", 1),)) for i in range(2)]
     for i, stage in enumerate(stages):
         balancer.board(stage, 0.0)
-        balancer.answered(stage.key, f"w{i}", 0.06, 0.0, 0.0)
+        balancer.answered(stage.key, f"w{i}", 0.06, 0.0)
     assert not isinstance(balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.2)), NoRoute)
     balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))  # the one that is let pass
     refused = balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))
@@ -326,6 +341,7 @@ def test_what_is_known_outlives_a_change_of_the_table():
     bench.measure({"a": 0.01, "b": 0.5})
     for _ in range(NO_LUCK.max_errors):
         bench.balancer.failed("b", [KEY], 0.0)
+    assert bench.balancer.board(bench.staged(in_zone(*"abc"), {}), 0.0) is bench.board
     bench.stage = bench.staged(in_zone(*"abcd"), {})
     verdicts = {verdict.worker: verdict for verdict in bench.explained().verdicts}
     assert verdicts["a"].compute_s == pytest.approx(0.01)
