@@ -286,7 +286,7 @@ class Balancer:
                 remaining_s=inf
                 if decision.probe
                 else ask.remaining_s - decision.ready_s.item(decision.index),
-                waited_s=ask.waited_s + decision.wait_s.item(decision.index),
+                waited_s=max(ask.waited_s, decision.wait_s.item(decision.index)),
                 num_bytes=0.0,
             )
 

@@ -79,8 +79,8 @@ class Decision:
         passed: Passed every filter.
         wait_s: Work ahead of the request.
         transfer_s: Time to get there.
-        ready_s: Wait and computing.
-        completion_s: Transfer as well.
+        ready_s: Computing, and the wait that is left when the request comes there.
+        completion_s: Transfer, all the wait and computing.
         score_s: Completion, and for caution something for what others usually have there, less bonus; less is better.
         pool: Those of the tier and past their slow start.
         tier: Whose turn it was.
@@ -141,8 +141,6 @@ def decide(
     up = workers.up[stage.slots]
     passed = _filtered(stage, up, ask, now_s)
     wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
-    if ask.waited_s:
-        wait_s = np.maximum(wait_s - ask.waited_s, 0.0)
     transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
     if before is not None:
@@ -150,6 +148,8 @@ def decide(
         transfer_s[before] = 0.0
     ready_s = wait_s + stage.compute_s
     completion_s = transfer_s + ready_s
+    if ask.waited_s:
+        ready_s = np.maximum(wait_s - ask.waited_s, 0.0) + stage.compute_s
     score_s = workers.usual_s[stage.slots]
     score_s *= settings.caution
     score_s += completion_s
