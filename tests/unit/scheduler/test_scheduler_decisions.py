@@ -13,7 +13,7 @@ from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.selector_text import lacking, parse_selector
 from onnxmesh.state.base import Deployment
-from onnxmesh.v1.mesh_pb2 import RoutedModel
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker
 from onnxmesh.v1.model_pb2 import (
     Artefact,
     DeploymentSpec,
@@ -266,6 +266,22 @@ def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
     assert [list(stage.direct_inputs) for stage in routes.models[0].stages] == [["b", "d"], ["a"], ["b", "c"]]
     plain = Plan(signature=Signature(inputs=inputs), partitions=[first, Partition(index=1)])
     assert inputs_by_stage(plain) == [[], []]
+
+
+def test_gateways_are_told_what_workers_say_of_themselves():
+    """Once for each worker that the models name, however many stages it serves."""
+    workers = {"a": worker("a", "edge", zone="eu"), "b": worker("b"), "idle": worker("idle")}
+    routes = build_routes([deployment(2)], {"m/1/0": ("a", "b"), "m/1/1": ("a",)}, workers, frozenset())
+    assert [(each.worker, list(each.tags), dict(each.attributes)) for each in routes.workers] == [
+        ("a", ["edge"], {"zone": "eu"}),
+        ("b", [], {}),
+    ]
+    publisher = Publisher(1)
+    publisher.publish(routes.models, routes.workers)
+    publisher.publish(routes.models, routes.workers)
+    assert publisher.table.epoch == 2
+    publisher.publish(routes.models, [RoutedWorker(worker="a", tags=["edge", "spot"])])
+    assert publisher.table.epoch == 3
 
 
 async def test_an_epoch_counts_changes_and_slow_watchers_skip():
