@@ -190,23 +190,8 @@ class Balancer:
             if booking.stage == stage:
                 self.workers.waited(booking.slot, wait_s, booking.ahead_s)
 
-    def answered(
-        self,
-        stage: StageKey,
-        worker: WorkerId,
-        compute_s: float,
-        now_s: float,
-        *,
-        wire_s: float = 0.0,
-    ) -> float | None:
-        """Takes what one hop of an answered request measured.
-
-        Args:
-            stage: What ran.
-            worker: Where.
-            compute_s: How long it ran.
-            now_s: The time.
-            wire_s: How long it was under way to there, where that is known.
+    def answered(self, stage: StageKey, worker: WorkerId, compute_s: float, now_s: float) -> float | None:
+        """Takes how long one hop of an answered request ran.
 
         Returns:
             Until when this ejects the replica, None if it does not.
@@ -216,7 +201,7 @@ class Balancer:
         if board is None or index is None:
             return None
         board.measured(index, compute_s)
-        until_s = board.outliers.answered(worker, compute_s + wire_s, now_s)
+        until_s = board.outliers.answered(worker, compute_s, now_s)
         if until_s is not None:
             board.eject(index, until_s)
         return until_s

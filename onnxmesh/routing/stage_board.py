@@ -165,10 +165,6 @@ class StageBoard:
             self.compute_s[unmeasured] = self.typical_s
             self.per_s[unmeasured] = 1.0 / self.typical_s
 
-    def is_measured(self, index: int) -> bool:
-        """Whether anybody has measured that replica."""
-        return bool(self._num_measured[index])
-
     def eject(self, index: int, until_s: float) -> None:
         """Takes that a replica is ejected for a while."""
         self.ejected_until_s[index] = until_s

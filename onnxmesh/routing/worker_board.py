@@ -46,9 +46,6 @@ class WorkerBoard:
         self.own_s: NDArray[np.float64] = np.zeros(0)
         self.own_there_s: NDArray[np.float64] = np.zeros(0)
 
-    def __contains__(self, worker: WorkerId) -> bool:
-        return worker in self._slots
-
     def slot(self, worker: WorkerId) -> int:
         """Returns a worker's slot; one that is new starts live and without work."""
         slot = self._slots.get(worker)

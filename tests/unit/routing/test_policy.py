@@ -153,6 +153,17 @@ def test_a_replica_that_nobody_measured_is_taken_for_a_typical_one():
     assert bench.explained().verdicts[1].compute_s == pytest.approx(0.5)
 
 
+def test_a_draining_worker_gets_nothing_new():
+    """Until it says that it drains no more."""
+    bench = Bench(in_zone("a", "b"))
+    board = bench.balancer.workers
+    board.set_draining(board.slot("a"), True)
+    assert bench.picks(20) == {"b": 20}
+    assert [verdict.rule for verdict in bench.explained().verdicts] == ["draining", ""]
+    board.set_draining(board.slot("a"), False)
+    assert bench.picks(40).keys() == {"a", "b"}
+
+
 def test_requirements_filter_and_preferences_weigh():
     """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
@@ -220,7 +231,7 @@ def test_later_stages_have_what_earlier_ones_leave():
 )
 @settings(deadline=None)
 def test_a_pick_passes_every_filter(workers, figures, explore, seed):
-    """Dead, draining, excluded and ejected workers are never picked; where anybody else is, somebody is."""
+    """Dead, excluded and ejected workers are never picked; where anybody else is, somebody is."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
     bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
     for index, work_s, compute_s in figures:
