@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from dataclasses import asdict, replace
@@ -71,7 +72,7 @@ def table_of(scenario: Scenario, outcomes: list[Outcome]) -> Table:
 
 
 def goals(outcomes: list[Outcome]) -> Table:
-    """Returns how the first scenario compares with what is aimed for."""
+    """Returns how the scenario that the goals are stated for compares with them."""
     by_name = {each.chooser: each for each in outcomes}
     ours, oracle, robin = (by_name[each.name] for each in (Mesh, Oracle, RoundRobin))
     table = Table("goal", "aim", "found", title="goals", title_justify="left")
@@ -113,7 +114,8 @@ def main() -> None:
     outcomes = simulate(scenarios, given.seed, Console(stderr=True))
     for scenario in scenarios:
         console.print(table_of(scenario, outcomes[scenario.name]))
-    console.print(goals(outcomes[scenarios[0].name]))
+    if SCENARIOS[0].name in outcomes:
+        console.print(goals(outcomes[SCENARIOS[0].name]))
     costs = [] if given.no_costs else [*decision_costs(), *table_costs()]
     if costs:
         console.print(cost_table(costs))
@@ -126,11 +128,12 @@ def main() -> None:
         ],
         "costs": [asdict(cost) for cost in costs],
     }
-    (given.results / "scheduler.json").write_text(
+    name = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-scheduler"
+    (given.results / f"{name}.json").write_text(
         json.dumps(document, indent=1).replace("Infinity", "null") + "\n"
     )
-    draw(outcomes, given.results / "scheduler.svg")
-    console.print(f"written to {given.results / 'scheduler.json'} and scheduler.svg", markup=False)
+    draw(outcomes, given.results / f"{name}.svg")
+    console.print(f"written to {given.results / name}.json and .svg", markup=False)
 
 
 if __name__ == "__main__":
