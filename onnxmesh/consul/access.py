@@ -56,7 +56,7 @@ def split_address(address: str) -> tuple[str, str, int]:
     """
     parts = urlsplit(address if "//" in address else f"http://{address}")
     try:
-        port = parts.port or DEFAULT_PORT
+        port = DEFAULT_PORT if parts.port is None else parts.port
     except ValueError:
         port = 0
     rest = parts.path.strip("/") or parts.query or parts.fragment or parts.username

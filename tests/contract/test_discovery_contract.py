@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_directory import ConsulDirectory
@@ -18,6 +16,7 @@ from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
+from tests.contract.running import healthy_server, running
 from tests.eventually import eventually
 
 ODD_ATTRIBUTES = {
@@ -29,31 +28,6 @@ ODD_ATTRIBUTES = {
     "empty": "",
     "k" * 200: "v",
 }
-
-
-@asynccontextmanager
-async def running(work):
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-@asynccontextmanager
-async def healthy_server():
-    """A process of the mesh, as far as its health goes."""
-    server = grpc.aio.server()
-    health = health_aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    await health.set("", health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 @asynccontextmanager
