@@ -61,7 +61,10 @@ ADAPTERS = {
 
 
 @pytest.fixture(
-    params=["embedded", *(pytest.param(name, marks=pytest.mark.services) for name in ("consul", "consul-ttl"))]
+    params=[
+        "embedded",
+        *(pytest.param(name, marks=pytest.mark.services) for name in ("consul", "consul-ttl")),
+    ]
 )
 async def mesh(request):
     """A way to make registrars, and the directory that they are seen in."""
@@ -87,9 +90,7 @@ async def test_every_role_is_seen_and_followers_are_woken(mesh):
     async with AsyncExitStack() as stack:
         for role in ("worker", "gateway", "scheduler"):
             address = await stack.enter_async_context(healthy_server())
-            await stack.enter_async_context(
-                registrar().register(Instance(f"the-{role}", role, address, 1))
-            )
+            await stack.enter_async_context(registrar().register(Instance(f"the-{role}", role, address, 1)))
         revision = 0
         async with asyncio.timeout(5):
             while len(directory.instances) < 3:
