@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -60,10 +60,10 @@ class ConsulRegistrar:
         Raises:
             InvalidRequest: Its attributes do not fit into a service's meta (INVALID_ARGUMENT).
         """
-        meta = to_meta(instance)
-        registration = Registration()
+        to_meta(instance)  # raises what nobody else could be told of
+        registration = Registration(instance)
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(self._keep(instance, meta, registration))
+            keeping = group.create_task(self._keep(registration))
             try:
                 yield registration
             finally:
@@ -71,15 +71,15 @@ class ConsulRegistrar:
                 await asyncio.wait([keeping])
                 await self._leave(instance)
 
-    async def _keep(self, instance: Instance, meta: dict[str, str], registration: Registration) -> None:
+    async def _keep(self, registration: Registration) -> None:
         period_s = CHECK_EVERY_S if self._check == "grpc" else _HEARTBEAT_S
         last = ""
         while True:
             try:
-                await self._renew(instance, meta)
+                await self._renew(registration.instance)
             except MeshError as error:
                 if error.message != last:
-                    _log.warning("registration_lost", id=instance.id, error=error.message)
+                    _log.warning("registration_lost", id=registration.instance.id, error=error.message)
                 last = error.message
                 registration.lost()
             else:
@@ -87,8 +87,8 @@ class ConsulRegistrar:
                 registration.gained()
             await asyncio.sleep(period_s)
 
-    async def _renew(self, instance: Instance, meta: dict[str, str]) -> None:
-        """Registers if Consul does not have this generation, and tells it that the process lives.
+    async def _renew(self, instance: Instance) -> None:
+        """Registers if Consul does not have this generation as it is, and tells it that the process lives.
 
         Raises:
             Conflict: A newer generation has the id (ALREADY_EXISTS).
@@ -102,7 +102,8 @@ class ConsulRegistrar:
                 f"{instance.role} '{instance.id}' of generation {instance.generation} is out of date: "
                 f"generation {generation} is registered"
             )
-        if generation < instance.generation:
+        meta = to_meta(instance)
+        if held is None or generation < instance.generation or not _says(held, instance, meta):
             await self._register(id_, instance, meta)
             _log.info("registered", id=instance.id, role=instance.role, address=instance.address)
         elif self._check == "ttl":
@@ -148,3 +149,8 @@ class ConsulRegistrar:
         except (MeshError, TimeoutError) as error:
             # Its check will fail from now on, which takes it out as well.
             _log.warning("deregistration_failed", id=instance.id, error=str(error))
+
+
+def _says(held: Mapping[str, Any], instance: Instance, meta: dict[str, str]) -> bool:
+    """Whether a service that is registered already says what the instance says of itself now."""
+    return dict(held.get("Meta") or {}) == meta and tuple(held.get("Tags") or ()) == instance.tags

@@ -84,6 +84,20 @@ async def test_who_registers_is_seen_whole_and_who_leaves_is_gone(mesh):
         await eventually(lambda: not directory.instances, timeout=1.0)
 
 
+async def test_who_describes_itself_anew_is_seen_so(mesh):
+    """A process that has learnt something about itself, such as its speed, stays and is seen as it is."""
+    registrar, directory = mesh
+    async with healthy_server() as address:
+        before = Instance("a", "worker", address, 1, ("t",), {"device": "cpu"})
+        async with registrar().register(before) as registration:
+            await eventually(lambda: directory.instances.get("a") == before)
+            after = Instance("a", "worker", address, 1, ("t", "fast"), {"device": "cpu", "speed": "9"})
+            registration.update(after)
+            await eventually(lambda: directory.instances["a"] != before)
+            assert directory.instances["a"] == after
+            assert registration.held
+
+
 async def test_every_role_is_seen_and_followers_are_woken(mesh):
     """Workers, gateways and schedulers are all followed, by id."""
     registrar, directory = mesh
