@@ -57,10 +57,17 @@ class ConsulAgent:
             # Some calls of py-consul leave the token out.
             session.headers["X-Consul-Token"] = access.token
         self._session = session
+        self._lock = threading.Lock()
+        self._num_asking = 0
+        self._closed = False
 
     def close(self) -> None:
-        """Lets the idle connections go."""
-        self._session.close()
+        """Ends the connections, as soon as no query that nobody waits for any more is under way."""
+        with self._lock:
+            self._closed = True
+            idle = not self._num_asking
+        if idle:
+            self._session.close()
 
     async def ask(self, question: Callable[[Any], T]) -> T:
         """Returns what `question` gets from the py-consul client that it is called with.
@@ -71,8 +78,23 @@ class ConsulAgent:
             Conflict: A transaction was rolled back (ALREADY_EXISTS).
             InvalidRequest: The agent does not understand (INVALID_ARGUMENT).
         """
+
+        def asked() -> T:
+            try:
+                return question(self._client)
+            finally:
+                with self._lock:
+                    self._num_asking -= 1
+                    last = self._closed and not self._num_asking
+                if last:
+                    self._session.close()
+
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the connection to Consul is closed")
+            self._num_asking += 1
         try:
-            return await _in_daemon_thread(lambda: question(self._client))
+            return await _in_daemon_thread(asked)
         except (requests.RequestException, ConsulException) as error:
             raise self._mesh_error(error) from error
 
