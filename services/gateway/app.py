@@ -11,17 +11,17 @@ from time import time_ns
 import structlog
 
 from onnxmesh.discovery.base import Instance
-from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.joining import joining
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.table import RoutingTable
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.channels import Channels
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.mesh_proxy import MeshProxy
 from onnxmesh.service import Serving
 from services.gateway.admission import Admission
 from services.gateway.dispatcher import Dispatcher
-from services.gateway.mesh_proxy import MeshProxy
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
@@ -58,23 +58,29 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
     dispatcher = Dispatcher(settings.id, links, max_attempts=settings.max_attempts, rng=Random())
-    watch = RouteWatch(settings.id, settings.scheduler, on_table)
-    servicer = InferenceServicer(
-        lambda: watch.table,
-        dispatcher,
-        admission,
-        default_timeout_s=settings.default_timeout_s,
-        max_message_bytes=settings.max_message_bytes,
-    )
     instance = Instance(settings.id, "gateway", serving.address, generation)
-    async with open_channel(settings.scheduler) as channel, links, asyncio.TaskGroup() as tasks:
-        serving.server.add_generic_rpc_handlers((servicer.handler(), MeshProxy(channel, settings.scheduler)))
+    async with (
+        joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
+        Channels() as channels,
+        links,
+        asyncio.TaskGroup() as tasks,
+    ):
+        watch = RouteWatch(settings.id, mesh.schedulers, on_table)
+        servicer = InferenceServicer(
+            lambda: watch.table,
+            dispatcher,
+            admission,
+            default_timeout_s=settings.default_timeout_s,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        proxy = MeshProxy(channels, lambda: watch.scheduler)
+        serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
         enable_reflection(serving.server)
         await serving.start()
         await health.begin()
         watching = tasks.create_task(watch.run())
         try:
-            async with EmbeddedRegistrar(settings.scheduler).register(instance):
+            async with mesh.registrar.register(instance):
                 yield serving
                 await serving.announce_end()
                 draining = tasks.create_task(admission.drain(settings.drain_s))
