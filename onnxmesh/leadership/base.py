@@ -92,7 +92,9 @@ class Candidacy:
 class Leadership(Protocol):
     """Chooses one of the candidates."""
 
-    def campaign(self, id_: str, address: str) -> AbstractAsyncContextManager[Candidacy]:
+    def campaign(
+        self, id_: str, address: str, candidacy: Candidacy | None = None
+    ) -> AbstractAsyncContextManager[Candidacy]:
         """Stands for election for the time of the context; whoever leads resigns at its end.
 
         Entering does not wait for an outcome.
@@ -100,6 +102,7 @@ class Leadership(Protocol):
         Args:
             id_: The candidate's name.
             address: Where it is reached.
+            candidacy: Is told who leads, and yielded; None for a new one.
         """
         ...
 

@@ -52,12 +52,14 @@ class ConsulLeadership:
         self._term_key = f"{agent.access.prefix}/leader-term"
 
     @asynccontextmanager
-    async def campaign(self, id_: str, address: str) -> AsyncIterator[Candidacy]:
+    async def campaign(
+        self, id_: str, address: str, candidacy: Candidacy | None = None
+    ) -> AsyncIterator[Candidacy]:
         """Stands for election for the time of the context; whoever leads resigns at its end.
 
         Entering does not wait for an outcome.
         """
-        candidacy = Candidacy()
+        candidacy = candidacy or Candidacy()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(self._run(id_, address, candidacy))
             try:
@@ -94,6 +96,7 @@ class ConsulLeadership:
                 session = ""
             except MeshError as error:
                 _log.warning("campaign_interrupted", id=id_, error=error.message)
+                wait_s = _RETRY_S
                 await asyncio.sleep(_RETRY_S)
 
     async def _session(self, id_: str) -> str:

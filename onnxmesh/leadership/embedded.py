@@ -32,12 +32,14 @@ class FileLeadership:
         self._clock = clock
 
     @asynccontextmanager
-    async def campaign(self, id_: str, address: str) -> AsyncIterator[Candidacy]:
+    async def campaign(
+        self, id_: str, address: str, candidacy: Candidacy | None = None
+    ) -> AsyncIterator[Candidacy]:
         """Stands for election for the time of the context; whoever leads resigns at its end.
 
         Entering does not wait for an outcome, but a candidate without a rival leads by then.
         """
-        candidacy = Candidacy()
+        candidacy = candidacy or Candidacy()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if self._tried(descriptor, id_, address, candidacy):
