@@ -13,6 +13,8 @@ import structlog
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.ids import WorkerId
+from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.rpc.channels import Channels
 from onnxmesh.rpc.frames import Frame
@@ -27,6 +29,7 @@ from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
 from services.gateway.servicer import InferenceServicer
 from services.gateway.settings import GatewaySettings
+from services.gateway.shared_loads import SharedLoads
 
 STOP_GRACE_S = 0.2
 """What answers that are done get to leave; calls that stream on are cut off."""
@@ -47,6 +50,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     health = ModelHealth(serving.health)
 
     def on_frame(link: Link, frame: Frame) -> None:
+        if frame.header.WhichOneof("kind") == "load":
+            loads.said(WorkerId(link.peer), frame.header.load)
         dispatcher.on_frame(WorkerId(link.peer), frame)
 
     def on_lost(link: Link) -> None:
@@ -58,6 +63,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
     dispatcher = Dispatcher(settings.id, links, max_attempts=settings.max_attempts, rng=Random())
+    live = live_state(settings)
+    loads = SharedLoads(settings.id, live, dispatcher.hear_load)
     instance = Instance(settings.id, "gateway", serving.address, generation)
     async with (
         joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
@@ -78,7 +85,9 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         enable_reflection(serving.server)
         await serving.start()
         await health.begin()
-        watching = tasks.create_task(watch.run())
+        background = [tasks.create_task(watch.run())]
+        if isinstance(live, RedisLiveState):
+            background += [tasks.create_task(each.run()) for each in (live, loads)]
         try:
             async with mesh.registrar.register(instance):
                 yield serving
@@ -87,5 +96,18 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             if not await draining:
                 _log.warning("drain_too_short", num_in_flight=dispatcher.num_in_flight)
         finally:
-            watching.cancel()
+            for task in background:
+                task.cancel()
             await serving.server.stop(STOP_GRACE_S)
+
+
+def live_state(settings: GatewaySettings) -> OwnLiveState | RedisLiveState:
+    """Returns where this gateway shares what it knows right now.
+
+    Raises:
+        InvalidRequest: The setting is no URL of a Redis (INVALID_ARGUMENT).
+    """
+    own = OwnLiveState(settings.id)
+    if settings.redis is None:
+        return own
+    return RedisLiveState(settings.redis.get_secret_value(), own, prefix=settings.consul_prefix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from onnxmesh.consul.settings import ConsulSettings, address_list
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
@@ -26,6 +26,11 @@ class GatewaySettings(ConsulSettings):
         None,
         description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
         "with Consul they are found there",
+    )
+    redis: SecretStr | None = Field(
+        None,
+        description="URL of a Redis, by which gateways tell each other what workers say of their load: redis://, "
+        "rediss://, unix://, redis+cluster:// or redis+sentinel://; better given as ONNXMESH_REDIS",
     )
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, le=MAX_MESSAGE_BYTES, description="largest request or answer"
