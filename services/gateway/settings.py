@@ -8,6 +8,8 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from onnxmesh.consul.settings import ConsulSettings, address_list
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.live.redis_url import open_redis
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
 
 
@@ -49,6 +51,16 @@ class GatewaySettings(ConsulSettings):
         if addresses is not None:
             address_list(addresses)
         return addresses
+
+    @field_validator("redis")
+    @classmethod
+    def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            try:
+                open_redis(url.get_secret_value(), 1.0)  # connects when it is used, which this one never is
+            except InvalidRequest as error:
+                raise ValueError(error.message) from error
+        return url
 
     @model_validator(mode="after")
     def _some_scheduler(self) -> Self:

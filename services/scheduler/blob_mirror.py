@@ -29,6 +29,7 @@ class BlobMirror:
         blobs: Where the files go.
         retention: Keeps them.
         sources: Returns who may have them now, `HOST:PORT` of each, the likeliest first.
+        retry_s: Time between two attempts to get what nobody could give.
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class BlobMirror:
         blobs: BlobFolder,
         retention: Retention,
         sources: Callable[[], Sequence[str]],
+        *,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._retention = retention
         self._sources = sources
+        self._retry_s = retry_s
         self._held: list[Artefact] = []
 
     async def run(self) -> None:
@@ -49,7 +53,7 @@ class BlobMirror:
         revision, complete, swept = 0, True, False
         while True:
             try:
-                async with asyncio.timeout(None if complete else RETRY_S):
+                async with asyncio.timeout(None if complete else self._retry_s):
                     revision, deployments = await self._store.after(revision)
             except TimeoutError:
                 pass
