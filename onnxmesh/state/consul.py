@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -55,6 +56,9 @@ class ConsulDeployments:
     appears, is replaced and goes in one step, whatever its size. Changes are made one after the other, in the
     order of the calls, also when a caller is cancelled, and only under the leader's lock.
 
+    A Consul that has lost its state is told from one that nothing is deployed in by a mark, which the first change
+    makes: while it is missing, those who have seen it go on with what they know, and the next leader writes it down.
+
     Args:
         agent: The Consul agent to ask.
         fence: Returns the session that holds the leader's lock, empty if this scheduler does not lead; None
@@ -66,6 +70,7 @@ class ConsulDeployments:
         self._fence = fence
         self._lock_key = lock_key(agent.access.prefix)
         self._heads = f"{agent.access.prefix}/deployments/"
+        self._mark = ""
         self._records = f"{agent.access.prefix}/records/"
         self._changes: asyncio.Queue[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = (
             asyncio.Queue()
@@ -161,6 +166,7 @@ class ConsulDeployments:
         for number, piece in enumerate(pieces):
             chunk = self._chunk_key(digest, number)
             await self._agent.ask(lambda client, chunk=chunk, piece=piece: client.kv.put(chunk, piece))  # type: ignore[misc]
+        await self._make_mark()
         value = base64.b64encode(json.dumps(asdict(head)).encode()).decode()
         await self._transact({"Verb": "cas", "Key": key, "Value": value, "Index": index})
         if before is not None:
@@ -201,7 +207,11 @@ class ConsulDeployments:
         _, held = await self._agent.ask(
             lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
         )
-        heads = [_Head.from_json(each["Value"] or b"") for each in held or ()]
+        if self._is_lost(held):
+            if self._fence is None or self._fence():
+                await self._write_again()
+            return self._latest.value
+        heads = [_Head.from_json(each["Value"] or b"") for each in held or () if each["Key"] != self._heads]
         return _in_order([await self._deployment(head) for head in heads])
 
     async def _follow(self) -> None:
@@ -213,7 +223,13 @@ class ConsulDeployments:
         async def next_list() -> list[Deployment]:
             found = []
             before = {self._head_key(each.name, each.version): each for each in self._latest.value}
-            for each in await follower.next() or ():
+            held = await follower.next()
+            if self._is_lost(held):
+                return self._latest.value
+            for each in held or ():
+                if each["Key"] == self._heads:
+                    self._mark = (each["Value"] or b"").decode(errors="replace")
+                    continue
                 try:
                     found.append(await self._deployment(_Head.from_json(each["Value"] or b"")))
                 except (CorruptData, NotFound) as error:
@@ -227,6 +243,31 @@ class ConsulDeployments:
             deployments = await patiently(next_list)
             if self._latest.revision == 1 or deployments != self._latest.value:
                 self._latest.set(deployments)
+
+    def _is_lost(self, held: list[dict[str, Any]] | None) -> bool:
+        """Whether Consul has lost the state that it had."""
+        lost = bool(self._mark) and not any(each["Key"] == self._heads for each in held or ())
+        if lost:
+            _log.error("consul_state_lost", num_deployments=len(self._latest.value))
+        return lost
+
+    async def _write_again(self) -> None:
+        """Has everything that this scheduler knows of written down again, after what waits to be changed."""
+        for deployment in self._latest.value:
+            key = self._head_key(deployment.name, deployment.version)
+            record = to_record(deployment)
+            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            never.cancel()  # nobody waits for it
+            self._changes.put_nowait(
+                (lambda key=key, record=record: patiently(lambda: self._save(key, record), PATIENCE_S), never)  # type: ignore[misc]
+            )
+
+    async def _make_mark(self) -> None:
+        """Marks that something has been deployed here, if that is not marked."""
+        mark = self._mark or uuid.uuid4().hex
+        await self._agent.ask(lambda client: client.kv.put(self._heads, mark, cas=0))
+        _, held = await self._agent.ask(lambda client: client.kv.get(self._heads, consistency="consistent"))
+        self._mark = "" if held is None else (held["Value"] or b"").decode(errors="replace")
 
     async def _deployment(self, head: _Head) -> Deployment:
         """Returns the deployment of a head; one that was read before is the same object.
@@ -256,7 +297,9 @@ class ConsulDeployments:
         _, heads = await self._agent.ask(
             lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
         )
-        wanted = {_Head.from_json(each["Value"] or b"").digest for each in heads or ()}
+        wanted = {
+            _Head.from_json(each["Value"] or b"").digest for each in heads or () if each["Key"] != self._heads
+        }
         _, found = await self._agent.ask(
             lambda client: client.kv.get(self._records, keys=True, separator="/")
         )

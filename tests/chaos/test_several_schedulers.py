@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from contextlib import contextmanager
 
@@ -132,6 +133,23 @@ def test_consul_is_killed_and_comes_back(model, tmp_path):
             until(lambda: ask(address, lambda client: client.model_ready("another", timeout=1)))
         assert traffic.failures == []
         assert len(traffic.different) == 1
+
+
+def test_consul_comes_back_without_its_memory(model, tmp_path):
+    """Everyone registers again, a leader is elected anew, and what is deployed is served all the time."""
+    with running(tmp_path, model) as (consul, mesh, address):
+        with Traffic(address, 4, "mlp", request, "probabilities") as traffic:
+            traffic.wait_for(200)
+            consul.kill()
+            shutil.rmtree(tmp_path / "consul" / "data")
+            consul.start()
+            until(lambda: sum(mesh.log(name).count('"in_office"') for name in SCHEDULERS[:2]) >= 2)
+            until(lambda: all_served(address), timeout_s=60)
+            traffic.wait_for(200)
+        assert traffic.failures == []
+        deploy(address, model, name="another", stages=2, replicas=2)
+        mesh.stop(leader_of(mesh))
+        until(lambda: all_served(address) and len(status(address).models) == 2)
 
 
 def test_consul_stands_still(model, tmp_path):

@@ -53,7 +53,7 @@ async def test_an_outage_changes_nothing_and_is_reconciled_after(fault, tmp_path
         await leaving.aclose()  # whom Consul cannot be told of
         assert directory.instances == everyone
         if fault == "wiped":
-            subprocess_remove(tmp_path / "consul" / "data")
+            remove(tmp_path / "consul" / "data")
         if fault == "frozen":
             consul.thaw()
         else:
@@ -71,7 +71,7 @@ async def test_an_outage_changes_nothing_and_is_reconciled_after(fault, tmp_path
             assert "a" in directory.instances
 
 
-def subprocess_remove(folder):
+def remove(folder):
     subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
@@ -93,6 +93,40 @@ async def test_a_leader_leads_on_through_an_outage_and_its_writes_wait_for_the_e
                 assert await store.all() == [DEPLOYMENT]
                 await eventually(lambda: candidacy.standing.leads)
                 assert candidacy.standing.term >= term
+        agent.close()
+
+
+async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
+    """What schedulers know survives Consul's memory: nothing is taken for undeployed, and a leader writes it down."""
+    with ConsulProgram(tmp_path / "consul") as consul:
+        agent = agent_of(consul.port)
+        fences = [""]
+        async with (
+            open_consul_deployments(agent, lambda: fences[-1]) as follower,
+            ConsulLeadership(agent).campaign("a", "host:1") as candidacy,
+        ):
+            await eventually(lambda: candidacy.standing.leads)
+            async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as leader:
+                await leader.save(DEPLOYMENT)
+            revision = 0
+            while not (await follower.after(revision))[1]:
+                revision, _ = await follower.after(revision)
+            before = candidacy.standing.fence
+            consul.kill()
+            remove(tmp_path / "consul" / "data")
+            await asyncio.to_thread(consul.start)
+            assert await follower.all() == [DEPLOYMENT]
+            assert (await follower.after(0))[1] == [DEPLOYMENT]
+            await eventually(lambda: candidacy.standing.leads and candidacy.standing.fence != before, 30)
+            fences.append(candidacy.standing.fence)
+            assert await follower.all() == [DEPLOYMENT]
+            async with open_consul_deployments(agent) as stranger:
+                seen = 0
+                async with asyncio.timeout(10):
+                    while (await stranger.after(seen))[1] != [DEPLOYMENT]:
+                        seen, _ = await stranger.after(seen)
+            await follower.delete("m", 1)
+            assert await follower.all() == []
         agent.close()
 
 
