@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -22,31 +20,13 @@ from onnxmesh.ids import ModelName, Version
 from onnxmesh.latest import Latest
 from onnxmesh.leadership.consul import lock_key
 from onnxmesh.state.base import Deployment
-from onnxmesh.state.record import from_record, to_record
-
-CHUNK_BYTES = 256 * 1024
-"""Most of a record that one key holds; Consul takes 512 KiB."""
+from onnxmesh.state.consul_records import ConsulRecords, Head
+from onnxmesh.state.record import to_record
 
 PATIENCE_S = 15.0
 """How long a change waits for Consul to come back."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """What a deployment's own key says: where its record is."""
-
-    digest: str
-    num_chunks: int
-
-    @classmethod
-    def from_json(cls, value: bytes) -> _Head:
-        try:
-            document = json.loads(value)
-            return cls(str(document["digest"]), int(document["num_chunks"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptData(f"a deployment's key holds {value[:80]!r}") from error
 
 
 class ConsulDeployments:
@@ -71,11 +51,10 @@ class ConsulDeployments:
         self._lock_key = lock_key(agent.access.prefix)
         self._heads = f"{agent.access.prefix}/deployments/"
         self._mark = ""
-        self._records = f"{agent.access.prefix}/records/"
+        self._records = ConsulRecords(agent)
         self._changes: asyncio.Queue[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = (
             asyncio.Queue()
         )
-        self._read: dict[str, Deployment] = {}
         self._latest: Latest[list[Deployment]] = Latest([])
 
     async def save(self, deployment: Deployment) -> None:
@@ -157,27 +136,26 @@ class ConsulDeployments:
                     done.set_exception(Unavailable("the scheduler stops: the change was not made"))
 
     async def _save(self, key: str, record: bytes) -> None:
-        digest = hashlib.sha256(record).hexdigest()
-        pieces = [record[start : start + CHUNK_BYTES] for start in range(0, len(record), CHUNK_BYTES)]
+        await self._make_mark()
+        await self._put(key, record)
+
+    async def _put(self, key: str, record: bytes) -> None:
         index, before = await self._head(key)
-        head = _Head(digest, len(pieces))
+        head = Head.of(record)
         if before == head:  # also what an attempt before this one did without being told so
             return
-        for number, piece in enumerate(pieces):
-            chunk = self._chunk_key(digest, number)
-            await self._agent.ask(lambda client, chunk=chunk, piece=piece: client.kv.put(chunk, piece))  # type: ignore[misc]
-        await self._make_mark()
-        value = base64.b64encode(json.dumps(asdict(head)).encode()).decode()
+        await self._records.write(head, record)
+        value = base64.b64encode(head.to_json()).decode()
         await self._transact({"Verb": "cas", "Key": key, "Value": value, "Index": index})
         if before is not None:
-            await self._remove_record(before.digest)
+            await self._records.remove(before.digest)
 
     async def _delete(self, key: str) -> None:
         index, before = await self._head(key)
         if before is None:
             return
         await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
-        await self._remove_record(before.digest)
+        await self._records.remove(before.digest)
 
     async def _transact(self, change: dict[str, Any]) -> None:
         """Makes a change in one step with seeing that this scheduler holds the leader's lock."""
@@ -193,26 +171,29 @@ class ConsulDeployments:
             lambda client: client.http.put(_done, "/v1/txn", params=params, data=json.dumps(operations))
         )
 
-    async def _remove_record(self, digest: str) -> None:
-        await self._agent.ask(lambda client: client.kv.delete(f"{self._records}{digest}/", recurse=True))
-
-    async def _head(self, key: str) -> tuple[int, _Head | None]:
+    async def _head(self, key: str) -> tuple[int, Head | None]:
         """Returns a deployment's head and the index to replace it by; 0 and None if there is none."""
         _, held = await self._agent.ask(lambda client: client.kv.get(key, consistency="consistent"))
         if held is None:
             return 0, None
-        return held["ModifyIndex"], _Head.from_json(held["Value"] or b"")
+        return held["ModifyIndex"], Head.from_json(held["Value"])
 
     async def _all(self) -> list[Deployment]:
-        _, held = await self._agent.ask(
-            lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
-        )
+        held = await self._everything()
         if self._is_lost(held):
             if self._fence is None or self._fence():
-                await self._write_again()
+                self._write_again()
             return self._latest.value
-        heads = [_Head.from_json(each["Value"] or b"") for each in held or () if each["Key"] != self._heads]
-        return _in_order([await self._deployment(head) for head in heads])
+        heads = [Head.from_json(value) for key, value in held.items() if key != self._heads]
+        return _in_order([await self._records.read(head) for head in heads])
+
+    async def _everything(self) -> dict[str, bytes | None]:
+        """Returns every key under which there is a deployment, and the mark, with what it holds."""
+        return _values(
+            await self._agent.ask(
+                lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
+            )
+        )
 
     async def _follow(self) -> None:
         follower = Follower(
@@ -221,22 +202,25 @@ class ConsulDeployments:
         )
 
         async def next_list() -> list[Deployment]:
-            found = []
-            before = {self._head_key(each.name, each.version): each for each in self._latest.value}
-            held = await follower.next()
+            held = _values((0, await follower.next()))
             if self._is_lost(held):
                 return self._latest.value
-            for each in held or ():
-                if each["Key"] == self._heads:
-                    self._mark = (each["Value"] or b"").decode(errors="replace")
+            found, digests = [], set()
+            before = {self._head_key(each.name, each.version): each for each in self._latest.value}
+            for key, value in held.items():
+                if key == self._heads:
+                    self._mark = (value or b"").decode(errors="replace")
                     continue
                 try:
-                    found.append(await self._deployment(_Head.from_json(each["Value"] or b"")))
+                    head = Head.from_json(value)
+                    digests.add(head.digest)
+                    found.append(await self._records.read(head))
                 except (CorruptData, NotFound) as error:
                     # Replaced a moment ago, which the next answer tells of, or damaged.
-                    _log.error("deployment_unreadable", key=each["Key"], error=error.message)
-                    if each["Key"] in before:
-                        found.append(before[each["Key"]])
+                    _log.error("deployment_unreadable", key=key, error=error.message)
+                    if key in before:
+                        found.append(before[key])
+            self._records.forget_others(digests)
             return _in_order(found)
 
         while True:
@@ -244,23 +228,26 @@ class ConsulDeployments:
             if self._latest.revision == 1 or deployments != self._latest.value:
                 self._latest.set(deployments)
 
-    def _is_lost(self, held: list[dict[str, Any]] | None) -> bool:
+    def _is_lost(self, held: Collection[str]) -> bool:
         """Whether Consul has lost the state that it had."""
-        lost = bool(self._mark) and not any(each["Key"] == self._heads for each in held or ())
+        lost = bool(self._mark) and self._heads not in held
         if lost:
             _log.error("consul_state_lost", num_deployments=len(self._latest.value))
         return lost
 
-    async def _write_again(self) -> None:
-        """Has everything that this scheduler knows of written down again, after what waits to be changed."""
-        for deployment in self._latest.value:
-            key = self._head_key(deployment.name, deployment.version)
-            record = to_record(deployment)
-            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            never.cancel()  # nobody waits for it
-            self._changes.put_nowait(
-                (lambda key=key, record=record: patiently(lambda: self._save(key, record), PATIENCE_S), never)  # type: ignore[misc]
-            )
+    def _write_again(self) -> None:
+        """Has everything that this scheduler knows of written down again, before any other change."""
+        records = {self._head_key(each.name, each.version): to_record(each) for each in self._latest.value}
+
+        async def put_all() -> None:
+            for key, record in records.items():
+                await self._put(key, record)
+            # Last: until it is there, nobody takes what is missing for undeployed.
+            await self._make_mark()
+
+        nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nobody.cancel()
+        self._changes.put_nowait((lambda: patiently(put_all, PATIENCE_S), nobody))
 
     async def _make_mark(self) -> None:
         """Marks that something has been deployed here, if that is not marked."""
@@ -269,51 +256,14 @@ class ConsulDeployments:
         _, held = await self._agent.ask(lambda client: client.kv.get(self._heads, consistency="consistent"))
         self._mark = "" if held is None else (held["Value"] or b"").decode(errors="replace")
 
-    async def _deployment(self, head: _Head) -> Deployment:
-        """Returns the deployment of a head; one that was read before is the same object.
-
-        Raises:
-            NotFound: Its record is not there (NOT_FOUND): it was replaced a moment ago.
-            CorruptData: Its record is damaged (DATA_LOSS).
-        """
-        known = self._read.get(head.digest)
-        if known is not None:
-            return known
-        pieces = []
-        for number in range(head.num_chunks):
-            key = self._chunk_key(head.digest, number)
-            _, held = await self._agent.ask(lambda client, key=key: client.kv.get(key))  # type: ignore[misc]
-            if held is None:
-                raise NotFound(f"piece {number} of record {head.digest} is not in Consul")
-            pieces.append(held["Value"] or b"")
-        record = b"".join(pieces)
-        if hashlib.sha256(record).hexdigest() != head.digest:
-            raise CorruptData(f"record {head.digest} in Consul has another content")
-        deployment = from_record(record)
-        self._read[head.digest] = deployment
-        return deployment
-
     async def _sweep(self) -> None:
-        _, heads = await self._agent.ask(
-            lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
+        held = await self._everything()
+        await self._records.remove_others(
+            {Head.from_json(value).digest for key, value in held.items() if key != self._heads}
         )
-        wanted = {
-            _Head.from_json(each["Value"] or b"").digest for each in heads or () if each["Key"] != self._heads
-        }
-        _, found = await self._agent.ask(
-            lambda client: client.kv.get(self._records, keys=True, separator="/")
-        )
-        for key in found or ():
-            digest = key.removeprefix(self._records).rstrip("/")
-            if digest not in wanted:
-                await self._remove_record(digest)
-        self._read = {digest: each for digest, each in self._read.items() if digest in wanted}
 
     def _head_key(self, name: ModelName, version: Version) -> str:
         return f"{self._heads}{quote(name, safe='')}/{version}"
-
-    def _chunk_key(self, digest: str, number: int) -> str:
-        return f"{self._records}{digest}/{number:04}"
 
 
 @asynccontextmanager
@@ -333,6 +283,10 @@ async def open_consul_deployments(
             yield store
         finally:
             running.cancel()
+
+
+def _values(answer: tuple[Any, list[dict[str, Any]] | None]) -> dict[str, bytes | None]:
+    return {each["Key"]: each["Value"] for each in answer[1] or ()}
 
 
 def _in_order(deployments: list[Deployment]) -> list[Deployment]:

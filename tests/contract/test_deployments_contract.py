@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from onnxmesh.errors import Conflict, CorruptData
 from onnxmesh.leadership.consul import ConsulLeadership
 from onnxmesh.state.base import Deployment
-from onnxmesh.state.consul import CHUNK_BYTES, open_consul_deployments
+from onnxmesh.state.consul import open_consul_deployments
+from onnxmesh.state.consul_records import CHUNK_BYTES
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.state.record import from_record, to_record
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan

@@ -52,7 +52,11 @@ class ServiceProgram:
         self._process = None
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -89,9 +93,16 @@ class ServiceProgram:
 
 
 class ConsulProgram(ServiceProgram):
-    """One Consul server that keeps its state in `folder`."""
+    """One Consul server that keeps its state in `folder`.
 
-    def __init__(self, folder, *, config=""):
+    Args:
+        folder: Where it works.
+        config: More of its configuration.
+        token: One that may read the catalogue, where not everybody may.
+    """
+
+    def __init__(self, folder, *, config="", token=""):
+        self._token = token
         http, rpc, lan = free_ports(3)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.hcl").write_text(f"performance {{ raft_multiplier = 1 }}\n{config}")
@@ -108,7 +119,11 @@ class ConsulProgram(ServiceProgram):
     def serves(self):
         """Whether it has a leader, and its node is in the catalogue."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}/v1/catalog/node/one", timeout=1) as answer:
+            where = f"http://{self.address}/v1/catalog/node/one"
+            asked = urllib.request.Request(
+                where, headers={"X-Consul-Token": self._token} if self._token else {}
+            )
+            with urllib.request.urlopen(asked, timeout=1) as answer:
                 return b'"Node"' in answer.read()
         except OSError:
             return False
