@@ -258,6 +258,8 @@ class ConsulDeployments:
 
     async def _sweep(self) -> None:
         held = await self._everything()
+        if self._is_lost(held):
+            return
         await self._records.remove_others(
             {Head.from_json(value).digest for key, value in held.items() if key != self._heads}
         )

@@ -7,18 +7,21 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
+
 from onnxmesh.consul.access import ConsulAccess
 from onnxmesh.consul.agent import ConsulAgent
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_directory import ConsulDirectory
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
+from onnxmesh.errors import MeshError
 from onnxmesh.leadership.base import Candidacy
 from onnxmesh.leadership.consul import ConsulLeadership
 from onnxmesh.rpc.channels import Channels
 from onnxmesh.rpc.mesh_proxy import MeshProxy
 from onnxmesh.service import Serving
-from onnxmesh.state.consul import open_consul_deployments
+from onnxmesh.state.consul import ConsulDeployments, open_consul_deployments
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.store.threads import in_thread
@@ -34,6 +37,8 @@ from services.scheduler.tenure import Tenure
 
 STOP_GRACE_S = 0.5
 """Its streams never end by themselves, and nothing on them is lost: peers open them again elsewhere."""
+
+_log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -76,6 +81,7 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
         mirror = BlobMirror(store, blobs, grounds.retention, sources)
         background = await stack.enter_async_context(asyncio.TaskGroup())
         running = [background.create_task(each.run()) for each in (directory, mirror)]
+        running.append(background.create_task(_sweep(store, candidacy)))
         tenure = Tenure(grounds, candidacy, relay, channels)
         switch = MeshSwitch(relay, tenure.leading, MeshProxy(channels, tenure.leader, [PASSED_ON]))
         serving.server.add_generic_rpc_handlers((switch,))
@@ -97,3 +103,15 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
                 acting.cancel()
                 for task in running:
                     task.cancel()
+
+
+async def _sweep(store: ConsulDeployments, candidacy: Candidacy) -> None:
+    """Removes what an earlier leader left half done, each time that this scheduler is elected."""
+    revision = 0
+    while True:
+        revision, standing = await candidacy.after(revision)
+        if standing.leads:
+            try:
+                await store.sweep()
+            except MeshError as error:
+                _log.warning("records_not_swept", error=error.message)

@@ -83,3 +83,4 @@ class Tenure:
                     self._relay.take(table)
             finally:
                 self._office = None
+                self._relay.left_alone()
