@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.v1 import registry_pb2
@@ -14,7 +14,10 @@ from onnxmesh.v1 import registry_pb2
 if TYPE_CHECKING:
     from onnxmesh.discovery.registration import Registration
 
-Role = Literal["worker", "gateway"]
+Role = Literal["worker", "gateway", "scheduler"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+"""Every role."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
@@ -25,7 +28,7 @@ class Instance:
     """One process of the mesh, as it describes itself.
 
     Attributes:
-        id: Worker id or gateway id.
+        id: Name of the worker, gateway or scheduler.
         role: What it does.
         address: `HOST:PORT` at which others reach it.
         generation: Grows with every start of that id.
@@ -64,16 +67,13 @@ class Instance:
             )
         if not _ADDRESS.fullmatch(message.address):
             raise InvalidRequest(f"{message.id}: expected an address HOST:PORT, got {message.address[:80]!r}")
-        role: Role
-        if message.role == "worker":
-            role = "worker"
-        elif message.role == "gateway":
-            role = "gateway"
-        else:
-            raise InvalidRequest(f"{message.id}: a role is 'worker' or 'gateway', got {message.role[:80]!r}")
+        if message.role not in ROLES:
+            raise InvalidRequest(
+                f"{message.id}: a role is 'worker', 'gateway' or 'scheduler', got {message.role[:80]!r}"
+            )
         return cls(
             id=message.id,
-            role=role,
+            role=message.role,
             address=message.address,
             generation=message.generation,
             tags=tuple(message.tags),

@@ -12,6 +12,7 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.ghosts import without_ghosts
 from onnxmesh.discovery.membership import Membership
 from onnxmesh.errors import InvalidRequest, MeshError, Unavailable
 from onnxmesh.latest import Latest
@@ -100,7 +101,7 @@ class EmbeddedRegistry(RegistryServicer):
             raise _silent(2 * self._silence_s) from None
 
     def _publish(self) -> None:
-        instances = self._membership.instances
+        instances = without_ghosts(self._membership.instances.values())
         if instances != self._latest.value:
             self._latest.set(instances)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
 import structlog
@@ -31,15 +32,19 @@ class EmbeddedRegistrar:
     """The `Registrar` of a mesh whose scheduler has the registry.
 
     Args:
-        address: `HOST:PORT` of the scheduler.
+        addresses: `HOST:PORT` of the scheduler; of several, one after the other is tried.
         heartbeat_s: Time between heartbeats.
         silence_s: A registry that does not answer a heartbeat for so long is given up and dialled again.
     """
 
     def __init__(
-        self, address: str, *, heartbeat_s: float = HEARTBEAT_S, silence_s: float = SILENCE_S
+        self,
+        addresses: str | Sequence[str],
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        silence_s: float = SILENCE_S,
     ) -> None:
-        self._address = address
+        self._addresses = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         self._heartbeat_s = heartbeat_s
         self._silence_s = silence_s
 
@@ -58,17 +63,20 @@ class EmbeddedRegistrar:
                 keeping.cancel()
 
     async def _keep(self, registration: Registration) -> None:
-        async with open_channel(self._address) as channel:
-            while True:
+        async with AsyncExitStack() as stack:
+            channels = [await stack.enter_async_context(open_channel(each)) for each in self._addresses]
+            for number in itertools.count():
+                channel = channels[number % len(channels)]
                 error = await self._hold(RegistryStub(channel), registration)
                 if registration.held or isinstance(error, Conflict):
-                    _log.warning("registration_lost", registry=self._address, error=error.message)
+                    address = self._addresses[number % len(channels)]
+                    _log.warning("registration_lost", registry=address, error=error.message)
                 registration.lost()
                 await asyncio.sleep(_CONFLICT_RETRY_S if isinstance(error, Conflict) else _RETRY_S)
 
     async def _hold(self, stub: RegistryStub, registration: Registration) -> MeshError:
         """Holds one stream until it ends; returns why it ended."""
-        call = stub.Register(wait_for_ready=True)
+        call = stub.Register(wait_for_ready=len(self._addresses) == 1)
         told = registration.instance
         try:
             await call.write(RegisterRequest(instance=told.to_proto()))

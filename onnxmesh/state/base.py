@@ -52,3 +52,11 @@ class DeploymentStore(Protocol):
     async def all(self) -> list[Deployment]:
         """Returns every deployment, by name and version."""
         ...
+
+    async def after(self, revision: int) -> tuple[int, list[Deployment]]:
+        """Waits for a revision greater than `revision` (0: for none that was seen).
+
+        Returns:
+            That revision, and every deployment then, by name and version.
+        """
+        ...

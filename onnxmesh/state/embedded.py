@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import ModelName, Version
+from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
@@ -51,6 +52,7 @@ class SqliteDeployments:
     def __init__(self, database: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
         self._database = database
         self._thread = thread
+        self._changes = Latest(0)
 
     async def save(self, deployment: Deployment) -> None:
         """Writes a deployment down, in place of one of the same name and version."""
@@ -70,6 +72,7 @@ class SqliteDeployments:
                 row,
             )
         )
+        self._changes.set(self._changes.value + 1)
 
     async def delete(self, name: ModelName, version: Version) -> None:
         """Forgets a deployment; one that is not there is no error."""
@@ -78,6 +81,7 @@ class SqliteDeployments:
                 "DELETE FROM deployments WHERE name = ? AND version = ?", (name, version)
             )
         )
+        self._changes.set(self._changes.value + 1)
 
     async def all(self) -> list[Deployment]:
         """Returns every deployment, by name and version.
@@ -91,6 +95,18 @@ class SqliteDeployments:
             ).fetchall()
         )
         return [_read(*row) for row in rows]
+
+    async def after(self, revision: int) -> tuple[int, list[Deployment]]:
+        """Waits for a revision greater than `revision` (0: for none that was seen).
+
+        Returns:
+            That revision, and every deployment then, by name and version.
+
+        Raises:
+            CorruptData: A row cannot be read (DATA_LOSS).
+        """
+        revision, _ = await self._changes.after(revision)
+        return revision, await self.all()
 
     async def _do(self, statement: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, statement)

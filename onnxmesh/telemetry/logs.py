@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import Literal
 
+import stamina
 import structlog
 
 LogFormat = Literal["auto", "json", "console"]
@@ -40,5 +41,7 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # What is away and back again is said once, by those who know what it means.
+    stamina.instrumentation.set_on_retry_hooks(())
     structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")

@@ -131,12 +131,16 @@ class Dispatcher:
         elif kind == "failure":
             known = self._attempts.settle(header.failure.key, _setback(header.failure, worker))
         elif kind == "load":
-            if worker in self._table.workers:
-                report_load(self._balancer, worker, header.load, self._clock())
+            self.hear_load(worker, header.load)
         else:
             _log.warning("unexpected_frame", worker=worker, kind=kind)
         if not known:
             _log.debug("stale_answer", worker=worker, kind=kind)
+
+    def hear_load(self, worker: WorkerId, load: frame_pb2.Load) -> None:
+        """Takes a worker's report of its load, said to this gateway or to another."""
+        if worker in self._table.workers:
+            report_load(self._balancer, worker, load, self._clock())
 
     def on_lost(self, worker: WorkerId, link: Peer) -> None:
         """Takes the end of a stream: attempts that rely on it fail at once."""

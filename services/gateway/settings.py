@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from onnxmesh.consul.settings import ConsulSettings, address_list
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.live.redis_url import open_redis
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
-from onnxmesh.service import ServiceSettings
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ConsulSettings):
     """Settings of a gateway: flags, or environment variables ONNXMESH_<NAME>."""
 
     listen: str = Field(
@@ -21,7 +24,16 @@ class GatewaySettings(ServiceSettings):
         min_length=1,
         description="name of this gateway in the mesh; default: gateway- and eight random digits",
     )
-    scheduler: str = Field(description="HOST:PORT of the scheduler; need not be up yet")
+    scheduler: str | None = Field(
+        None,
+        description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
+        "with Consul they are found there",
+    )
+    redis: SecretStr | None = Field(
+        None,
+        description="URL of a Redis, by which gateways tell each other what workers say of their load: redis://, "
+        "rediss://, unix://, redis+cluster:// or redis+sentinel://; better given as ONNXMESH_REDIS",
+    )
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, le=MAX_MESSAGE_BYTES, description="largest request or answer"
     )
@@ -37,8 +49,28 @@ class GatewaySettings(ServiceSettings):
 
     @field_validator("scheduler")
     @classmethod
-    def _scheduler_address(cls, address: str) -> str:
-        host, colon, port = address.rpartition(":")
-        if not host or not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"expected HOST:PORT, got '{address}'")
-        return address
+    def _scheduler_addresses(cls, addresses: str | None) -> str | None:
+        if addresses is not None:
+            address_list(addresses)
+        return addresses
+
+    @field_validator("redis")
+    @classmethod
+    def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            try:
+                open_redis(url.get_secret_value(), 1.0)  # connects when it is used, which this one never is
+            except InvalidRequest as error:
+                raise ValueError(error.message) from error
+        return url
+
+    @model_validator(mode="after")
+    def _some_scheduler(self) -> Self:
+        if self.scheduler is None and self.consul is None:
+            raise ValueError("a scheduler, or Consul to find one, is needed: --scheduler or --consul")
+        return self
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """The schedulers that were named."""
+        return () if self.scheduler is None else address_list(self.scheduler)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from onnxmesh.errors import Conflict, NotFound
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
-from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
 from services.scheduler.retention import Retention
 from services.scheduler.spec import same_wish
 from services.scheduler.wanted import ModelKey
@@ -56,6 +56,12 @@ class Catalogue:
         for deployment in await self._store.all():
             self._deployments[deployment.name, deployment.version] = deployment
             self._hold(deployment)
+
+    def close(self) -> None:
+        """Ends the holds on everything that is deployed, which stays where it is; nobody uses this again."""
+        for deployment in (*self._deployments.values(), *self._beside.values()):
+            for artefact in artefacts_of(deployment):
+                self._retention.forgo(artefact)
 
     @asynccontextmanager
     async def turn(self, name: ModelName) -> AsyncIterator[None]:
@@ -203,14 +209,17 @@ class Catalogue:
         return self.current(deployment) is not None
 
     def _hold(self, deployment: Deployment) -> None:
-        self._retention.hold(deployment.source)
-        for partition in deployment.plan.partitions:
-            self._retention.hold(partition.artefact)
+        for artefact in artefacts_of(deployment):
+            self._retention.hold(artefact)
 
     def _release(self, deployment: Deployment) -> None:
-        self._retention.release(deployment.source)
-        for partition in deployment.plan.partitions:
-            self._retention.release(partition.artefact)
+        for artefact in artefacts_of(deployment):
+            self._retention.release(artefact)
+
+
+def artefacts_of(deployment: Deployment) -> list[Artefact]:
+    """Returns what must be kept for a deployment: the model as it came, and its partitions."""
+    return [deployment.source, *(partition.artefact for partition in deployment.plan.partitions)]
 
 
 def _is_same(left: Deployment | None, right: Deployment) -> bool:

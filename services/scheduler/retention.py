@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from onnxmesh.ids import Digest
 from onnxmesh.store.blobs import BlobFolder
+from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.model_pb2 import Artefact
 
 
@@ -36,6 +37,13 @@ class Retention:
                 del self._holds[file.sha256]
                 self._blobs.remove(file.sha256)
 
+    def forgo(self, artefact: Artefact) -> None:
+        """Ends one `hold`, and leaves blobs that nobody holds any more where they are."""
+        self._holds.subtract(file.sha256 for file in artefact.files)
+        for file in artefact.files:
+            if self._holds[file.sha256] <= 0:
+                del self._holds[file.sha256]
+
     @contextmanager
     def scope(self) -> Iterator[Scope]:
         """Yields a scope whose holds end with the context."""
@@ -44,6 +52,10 @@ class Retention:
             yield scope
         finally:
             scope.release()
+
+    def holds(self, digest: Digest) -> bool:
+        """Whether anyone holds a blob."""
+        return digest in self._holds
 
     def unheld(self) -> set[Digest]:
         """Returns the blobs that are there without anyone holding them."""
@@ -66,3 +78,10 @@ class Scope:
         """Ends every hold of the scope."""
         while self._held:
             self._retention.release(self._held.pop())
+
+
+async def remove_unheld(blobs: BlobFolder, retention: Retention) -> None:
+    """Removes the blobs that are there without anyone holding them."""
+    for digest in await in_thread(retention.unheld):
+        if not retention.holds(digest):
+            blobs.remove(digest)

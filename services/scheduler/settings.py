@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from pydantic import Field
 
-from onnxmesh.service import ServiceSettings
+from onnxmesh.consul.settings import ConsulSettings
 
 
-class SchedulerSettings(ServiceSettings):
+class SchedulerSettings(ConsulSettings):
     """Settings of a scheduler: flags, or environment variables ONNXMESH_<NAME>."""
 
+    id: str = Field(
+        default_factory=lambda: f"scheduler-{uuid.uuid4().hex[:8]}",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
+        description="name of this scheduler among several; default: scheduler- and eight random digits",
+    )
     state: Path = Field(
         Path("onnxmesh-state"), description="folder with what must outlive the scheduler; one scheduler each"
     )

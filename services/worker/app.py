@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from onnxmesh.discovery.base import Instance
-from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.joining import joining
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
 from onnxmesh.planning.device_speed import DeviceSpeed
@@ -73,10 +73,13 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
             await serving.start()
             registered = AsyncExitStack()
             async with registered:
-                if settings.scheduler is not None:
-                    registrar = EmbeddedRegistrar(settings.scheduler)
+                access = settings.consul_access()
+                if settings.schedulers or access is not None:
+                    mesh = await registered.enter_async_context(
+                        joining(settings.schedulers, access, settings.consul_check)
+                    )
                     instance = await worker.instance(serving.address)
-                    registration = await registered.enter_async_context(registrar.register(instance))
+                    registration = await registered.enter_async_context(mesh.registrar.register(instance))
                     worker.tell_speed(registration)
                 try:
                     yield serving

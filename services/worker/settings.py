@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from onnxmesh.service import ServiceSettings
+from onnxmesh.consul.settings import ConsulSettings, address_list
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -21,13 +21,14 @@ def _default_id() -> str:
     return f"worker-{host[:80]}-{uuid.uuid4().hex[:8]}"
 
 
-class WorkerSettings(ServiceSettings):
+class WorkerSettings(ConsulSettings):
     """Settings of a worker: flags, or environment variables ONNXMESH_<NAME>."""
 
     id: str = Field(default_factory=_default_id, description="name of this worker, unique in the mesh")
     scheduler: str | None = Field(
         None,
-        description="HOST:PORT of the scheduler to register with; without it the worker waits to be found",
+        description="HOST:PORT of the scheduler to register with, or of several, separated by commas; "
+        "without it, and without Consul, the worker waits to be found",
     )
     tags: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="words by which deployments choose workers, separated by commas"
@@ -62,8 +63,15 @@ class WorkerSettings(ServiceSettings):
 
     @field_validator("scheduler")
     @classmethod
-    def _scheduler_address(cls, address: str | None) -> str | None:
-        return cls._host_and_port(address)
+    def _scheduler_addresses(cls, addresses: str | None) -> str | None:
+        if addresses is not None:
+            address_list(addresses)
+        return addresses
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """The schedulers that were named."""
+        return () if self.scheduler is None else address_list(self.scheduler)
 
     @field_validator("tags", mode="before")
     @classmethod

@@ -22,6 +22,9 @@ def test_help_lists_every_setting():
         "--advertise",
         "--id",
         "--scheduler",
+        "--consul",
+        "--consul-token",
+        "--redis",
         "--max-message-bytes",
         "--default-timeout-s",
         "--max-in-flight",
@@ -37,7 +40,11 @@ def test_help_lists_every_setting():
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ([], "scheduler"),
+        ([], "--scheduler or --consul"),
+        (["--scheduler=h:1,nowhere"], "expected HOST:PORT, got 'nowhere'"),
+        (["--consul=ftp://here"], "expected a Consul agent as [http[s]://]HOST[:PORT], got 'ftp://here'"),
+        (["--consul=here", "--consul-prefix=A/B"], "consul_prefix"),
+        (["--scheduler=h:1", "--redis=http://secret@here"], "not a Redis URL"),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--scheduler=h:1", "--max-attempts=0"], "max_attempts"),
         (["--scheduler=h:1", "--max-message-bytes=3000000000"], "max_message_bytes"),

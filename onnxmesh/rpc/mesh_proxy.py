@@ -1,15 +1,16 @@
-"""Control calls of clients, passed on to the scheduler as bytes."""
+"""Control calls of clients, passed on to a scheduler as bytes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from onnxmesh.errors import Unavailable
+from onnxmesh.rpc.channels import Channels
 from onnxmesh.rpc.interceptor import Context
 
 PREFIX = "/onnxmesh.v1.Mesh/"
@@ -30,13 +31,23 @@ class MeshProxy(grpc.GenericRpcHandler):
     Deadline, cancellation and metadata go to the scheduler; status, details and trailing metadata come back.
 
     Args:
-        channel: To the scheduler; stays open for as long as the server runs.
-        scheduler: Its address, for errors.
+        channels: To the schedulers; stay open for as long as the server runs.
+        scheduler: Returns the address of the one to ask now.
+        passed_on: Metadata that is added to each call.
+
+    Raises:
+        MeshError: As `scheduler` does where there is none to ask.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, scheduler: str) -> None:
-        self._channel = channel
+    def __init__(
+        self,
+        channels: Channels,
+        scheduler: Callable[[], str],
+        passed_on: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._channels = channels
         self._scheduler = scheduler
+        self._passed_on = tuple(passed_on)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -54,8 +65,10 @@ class MeshProxy(grpc.GenericRpcHandler):
         return handler
 
     async def _pass_on(self, method: str, requests: AsyncIterator[bytes], context: Context) -> None:
-        call: Any = self._channel.stream_stream(method)(
-            timeout=context.time_remaining(), metadata=_end_to_end(context.invocation_metadata())
+        scheduler = self._scheduler()
+        call: Any = self._channels.to(scheduler).stream_stream(method)(
+            timeout=context.time_remaining(),
+            metadata=(*_end_to_end(context.invocation_metadata()), *self._passed_on),
         )
         error: grpc.aio.AioRpcError | None = None
         try:
@@ -73,9 +86,7 @@ class MeshProxy(grpc.GenericRpcHandler):
             return
         trailing = tuple(error.trailing_metadata())
         if error.code() is grpc.StatusCode.UNAVAILABLE and not any(key == _DETAILS for key, _ in trailing):
-            raise Unavailable(
-                f"the scheduler at {self._scheduler} cannot be reached: {error.details()}"
-            ) from error
+            raise Unavailable(f"the scheduler at {scheduler} cannot be reached: {error.details()}") from error
         await context.abort(error.code(), error.details() or "", trailing)
 
 

@@ -1,0 +1,1 @@
+"""Talking to a Consul agent: what discovery and state build on."""

@@ -1,0 +1,131 @@
+"""The registry in Consul, followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from onnxmesh.consul.agent import ConsulAgent, patiently
+from onnxmesh.consul.follow import Follower
+from onnxmesh.deadline import Clock
+from onnxmesh.discovery.base import ROLES, Instance, Role
+from onnxmesh.discovery.consul_service import from_service, service_name
+from onnxmesh.discovery.ghosts import without_ghosts
+from onnxmesh.discovery.settled_view import SettledView
+from onnxmesh.errors import InvalidRequest, MeshError, Unavailable
+from onnxmesh.latest import Latest
+
+_UNSETTLED_WAIT_S = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+class ConsulDirectory:
+    """The `Directory` of a mesh that registers in Consul; `run` must run beside it.
+
+    While Consul is away the last view stands, marked stale.
+
+    Args:
+        agent: The Consul agent to ask.
+        roles: Whom to follow.
+        clock: Seconds, monotonic.
+        view: Makes what decides whom to believe in; one for each role.
+    """
+
+    def __init__(
+        self,
+        agent: ConsulAgent,
+        roles: Sequence[Role] = ROLES,
+        *,
+        clock: Clock = monotonic,
+        view: Callable[[], SettledView] = SettledView,
+    ) -> None:
+        self._agent = agent
+        self._clock = clock
+        self._views: dict[Role, SettledView] = {role: view() for role in roles}
+        self._unread = set(roles)
+        self._latest: Latest[Mapping[str, Instance]] = Latest({})
+        self._known = asyncio.Event()
+
+    @property
+    def instances(self) -> Mapping[str, Instance]:
+        """Everyone registered now, by id."""
+        return self._latest.value
+
+    @property
+    def stale(self) -> bool:
+        """Whether Consul is away, so that this is its last word."""
+        return any(view.stale for view in self._views.values())
+
+    async def after(self, revision: int) -> tuple[int, Mapping[str, Instance]]:
+        """Waits for a revision greater than `revision` (0: for none) and returns it with everyone then."""
+        return await self._latest.after(revision)
+
+    async def known(self) -> None:
+        """Returns once Consul has answered for every role."""
+        await self._known.wait()
+
+    async def run(self) -> None:
+        """Follows Consul until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for role in self._views:
+                group.create_task(self._follow(role))
+
+    async def _follow(self, role: Role) -> None:
+        name = service_name(self._agent.access.prefix, role)
+        view = self._views[role]
+        follower = Follower(
+            self._agent, lambda client, index, wait: client.health.service(name, index=index, wait=wait)
+        )
+
+        async def next_answer() -> list[dict[str, Any]]:
+            try:
+                entries: list[dict[str, Any]] = await follower.next(
+                    _UNSETTLED_WAIT_S if view.unsettled else None
+                )
+            except MeshError as error:
+                if not view.stale:
+                    _log.warning("consul_lost", role=role, error=error.message)
+                view.lost()
+                if isinstance(error, Unavailable):
+                    raise
+                raise Unavailable(error.message) from error  # it is all that there is to ask: ask again
+            if view.stale:
+                _log.info("consul_found", role=role)
+            return entries
+
+        while True:
+            entries = await patiently(next_answer)
+            view.answered(
+                _instances(entries, role, passing=True),
+                _instances(entries, role, passing=False),
+                self._clock(),
+            )
+            self._publish()
+            self._unread.discard(role)
+            if not self._unread:
+                self._known.set()
+
+    def _publish(self) -> None:
+        everyone = without_ghosts(
+            instance for view in self._views.values() for instance in view.instances.values()
+        )
+        if everyone != self._latest.value:
+            self._latest.set(everyone)
+
+
+def _instances(entries: Sequence[Mapping[str, Any]], role: Role, *, passing: bool) -> dict[str, Instance]:
+    found = []
+    for entry in entries:
+        healthy = all(check["Status"] == "passing" for check in entry["Checks"])
+        if healthy is not passing:
+            continue
+        try:
+            found.append(from_service(entry["Service"], role))
+        except InvalidRequest as error:
+            _log.warning("service_ignored", service=entry["Service"].get("ID"), error=error.message)
+    return without_ghosts(found)

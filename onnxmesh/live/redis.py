@@ -1,0 +1,308 @@
+"""Live state in Redis, shared by all gateways and schedulers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any, NamedTuple
+
+import stamina
+import structlog
+from redis.exceptions import RedisError
+
+from onnxmesh.deadline import Clock
+from onnxmesh.live.base import RECALL_S, Figure, Topic, Values
+from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.redis_url import open_redis
+
+PERIOD_S = 0.5
+"""Time between two exchanges with Redis: how much older than they could be others' figures are at the most."""
+
+TIMEOUT_S = 0.5
+"""The longest for one answer of Redis; one that is slower is as good as away."""
+
+MAX_PENDING = 10_000
+"""Sessions whose place is still to be written; beyond, the oldest is not written."""
+
+MAX_QUESTIONS = 1000
+"""Sessions that may be looked up at a time; beyond, a request goes by this process's own view."""
+
+_CLOSE_S = 0.2
+
+_FAILURES = (RedisError, OSError, TimeoutError)
+
+_log = structlog.get_logger(__name__)
+
+
+class _Heard(NamedTuple):
+    """What another process has said; times are of this process's clock."""
+
+    writer: str
+    key: str
+    values: Values
+    said_s: float
+    expires_s: float
+
+
+class RedisLiveState:
+    """The `LiveState` of a mesh with a Redis; `run` must run beside it.
+
+    Each process keeps what it says in its own memory, and `run` exchanges it with Redis in the background: one
+    document for each topic and process, which expires with the last figure in it. No clock but each process's
+    own is relied on: ages are measured by how much of a document's time to live has passed.
+
+    Args:
+        url: See `open_redis`.
+        own: What this process says, and all there is while Redis is away.
+        prefix: Begins every key, so that several meshes can share a Redis.
+        period_s: Time between two exchanges.
+        timeout_s: The longest for one answer of Redis.
+        clock: Seconds, monotonic; the one of `own`.
+
+    Raises:
+        InvalidRequest: It is no URL of a Redis (INVALID_ARGUMENT).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        own: OwnLiveState,
+        *,
+        prefix: str = "onnxmesh",
+        period_s: float = PERIOD_S,
+        timeout_s: float = TIMEOUT_S,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._connection = open_redis(url, timeout_s)
+        self._client = self._connection.client
+        self._own = own
+        self._prefix = prefix
+        self._period_s = period_s
+        self._questions: asyncio.Queue[tuple[str, asyncio.Future[str | None]]] = asyncio.Queue(MAX_QUESTIONS)
+        self._clock = clock
+        self._changed: set[Topic] = set()
+        self._pending: dict[str, tuple[str | None, float]] = {}
+        self._heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
+        self._shared = False
+        self._reported = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether others' figures are being seen; False: this is this process's own view."""
+        return self._shared
+
+    def publish(self, topic: Topic, key: str, values: Values, ttl_s: float) -> None:
+        """Says something, in place of what this process said about it before; it is forgotten after `ttl_s`."""
+        self._own.publish(topic, key, values, ttl_s)
+        self._changed.add(topic)
+
+    def withdraw(self, topic: Topic, key: str) -> None:
+        """Takes back what this process said about something."""
+        self._own.withdraw(topic, key)
+        self._changed.add(topic)
+
+    def figures(self, topic: Topic) -> Mapping[str, tuple[Figure, ...]]:
+        """Returns what has not expired, by key; what was said last comes first."""
+        now_s = self._clock()
+        found = {key: list(figures) for key, figures in self._own.figures(topic).items()}
+        for each in self._heard[topic]:
+            if each.expires_s > now_s:
+                figure = Figure(each.writer, each.key, now_s - each.said_s, each.values)
+                found.setdefault(each.key, []).append(figure)
+        return {key: tuple(sorted(figures, key=lambda each: each.age_s)) for key, figures in found.items()}
+
+    def remember(self, session: str, place: str, ttl_s: float) -> None:
+        """Says where a session's state is; it is forgotten after `ttl_s`, also if this process is gone by then."""
+        self._own.remember(session, place, ttl_s)
+        self._write_later(session, place, ttl_s)
+
+    def forget(self, session: str) -> None:
+        """Says that a session has ended."""
+        self._own.forget(session)
+        self._write_later(session, None, 0.0)
+
+    async def recall(self, session: str) -> str | None:
+        """Returns where a session's state is, as far as can be known in `RECALL_S`."""
+        if self._shared and session not in self._pending and not self._questions.full():
+            answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            self._questions.put_nowait((session, answer))
+            try:
+                async with asyncio.timeout(RECALL_S):
+                    return await answer
+            except _FAILURES:
+                self._shared = False  # until an exchange has worked again, no request waits
+        return self._own.known(session)
+
+    async def run(self) -> None:
+        """Exchanges with Redis until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_exchanging())
+                group.create_task(self._answer())
+        finally:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._connection.aclose()
+
+    async def _keep_exchanging(self) -> None:
+        while True:
+            async for attempt in stamina.retry_context(
+                on=_FAILURES,
+                attempts=None,
+                timeout=None,
+                wait_initial=self._period_s,
+                wait_max=4 * self._period_s,
+                wait_jitter=self._period_s / 5,
+            ):
+                with attempt:
+                    await self._try()
+            await asyncio.sleep(self._period_s)
+
+    async def _answer(self) -> None:
+        """Looks sessions up, those that were asked for at the same time together.
+
+        Requests wait for it, and not for Redis: one that waits no longer leaves nothing half done behind.
+        """
+        while True:
+            asked = [await self._questions.get()]
+            while not self._questions.empty():
+                asked.append(self._questions.get_nowait())
+            commands = self._client.pipeline(transaction=False)
+            for session, _ in asked:
+                commands.get(self._session_key(session))
+            places: list[Any] = []
+            error: Exception | None = None
+            try:
+                places = await commands.execute()
+            except _FAILURES as raised:
+                error = raised
+            for index, (_, answer) in enumerate(asked):
+                if answer.done():
+                    continue
+                if error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(None if places[index] is None else places[index].decode())
+
+    async def _try(self) -> None:
+        try:
+            await self._exchange()
+        except _FAILURES as error:
+            self._lost(error)
+            raise
+        if not self._shared:
+            _log.info("redis_found")
+        self._shared = True
+        self._reported = False
+
+    def _lost(self, error: Exception) -> None:
+        if not self._reported:
+            _log.warning("redis_lost", error=repr(error))
+        self._shared = False
+        self._reported = True
+        # What was written under a Redis that has lost it since is to be written again.
+        self._changed.update(Topic)
+
+    async def _exchange(self) -> None:
+        changed, self._changed = self._changed, set()
+        sessions = dict(self._pending)
+        commands = self._client.pipeline(transaction=False)
+        for topic in sorted(changed, key=lambda each: each.value):
+            self._write(commands, topic)
+        now_s = self._clock()
+        for session, (place, expires_s) in sessions.items():
+            left_ms = round(1000 * (expires_s - now_s))
+            if place is not None and left_ms > 0:
+                commands.set(self._session_key(session), place, px=left_ms)
+            else:
+                commands.delete(self._session_key(session))
+        topics = list(Topic)
+        for topic in topics:
+            if self._own.says(topic):
+                # Again each time: a reader that saw nothing a moment ago may have struck this process off.
+                commands.sadd(self._writers_key(topic), self._own.writer)
+            commands.smembers(self._writers_key(topic))
+        answers = await commands.execute()
+        for session, written in sessions.items():
+            if self._pending.get(session) == written:
+                del self._pending[session]
+        await self._read(dict(zip(topics, answers[-len(topics) :], strict=True)))
+
+    def _write(self, commands: Any, topic: Topic) -> None:
+        now_s = self._clock()
+        said = [
+            (key, round(1000 * (now_s - entry.set_s)), round(1000 * (entry.expires_s - now_s)), entry.value)
+            for key, entry in self._own.entries(topic)
+        ]
+        key = self._document_key(topic, self._own.writer)
+        left_ms = max((each[2] for each in said), default=0)
+        if left_ms <= 0:
+            commands.delete(key)
+            commands.srem(self._writers_key(topic), self._own.writer)
+            return
+        commands.set(key, json.dumps({"left_ms": left_ms, "said": said}), px=left_ms)
+
+    async def _read(self, writers: Mapping[Topic, set[bytes]]) -> None:
+        others = [
+            (topic, name)
+            for topic, names in writers.items()
+            for name in sorted(each.decode() for each in names)
+            if name != self._own.writer
+        ]
+        heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
+        if others:
+            commands = self._client.pipeline(transaction=False)
+            for topic, writer in others:
+                commands.get(self._document_key(topic, writer))
+                commands.pttl(self._document_key(topic, writer))
+            answers = await commands.execute()
+            gone = []
+            for (topic, writer), document, left_ms in zip(others, answers[::2], answers[1::2], strict=True):
+                if document is None or left_ms < 0:
+                    gone.append((self._writers_key(topic), writer))
+                else:
+                    heard[topic] += _heard(writer, document, left_ms, self._clock())
+            if gone:
+                commands = self._client.pipeline(transaction=False)
+                for key, writer in gone:
+                    commands.srem(key, writer)
+                await commands.execute()
+        self._heard = heard
+
+    def _write_later(self, session: str, place: str | None, ttl_s: float) -> None:
+        self._pending.pop(session, None)
+        self._pending[session] = (place, self._clock() + ttl_s)
+        if len(self._pending) > MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+
+    def _document_key(self, topic: Topic, writer: str) -> str:
+        return f"{self._prefix}:{topic.value}:by:{writer}"
+
+    def _writers_key(self, topic: Topic) -> str:
+        return f"{self._prefix}:{topic.value}:writers"
+
+    def _session_key(self, session: str) -> str:
+        return f"{self._prefix}:session:{session}"
+
+
+def _heard(writer: str, document: bytes, left_ms: int, now_s: float) -> list[_Heard]:
+    """Reads a document of another process, which has `left_ms` to live of what it says it had."""
+    try:
+        content = json.loads(document)
+        elapsed_s = max(0, content["left_ms"] - left_ms) / 1000
+        return [
+            _Heard(
+                writer,
+                key,
+                values,
+                now_s - elapsed_s - age_ms / 1000,
+                now_s - elapsed_s + expires_ms / 1000,
+            )
+            for key, age_ms, expires_ms, values in content["said"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        _log.error("live_document_unreadable", writer=writer, error=repr(error))
+        return []

@@ -1,0 +1,315 @@
+"""Deployments in Consul's key-value store, for several schedulers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+
+from onnxmesh.consul.agent import ConsulAgent, patiently
+from onnxmesh.consul.follow import Follower
+from onnxmesh.errors import Conflict, CorruptData, MeshError, NotFound, Unavailable
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.latest import Latest
+from onnxmesh.leadership.consul import lock_key
+from onnxmesh.state.base import Deployment
+from onnxmesh.state.consul_records import ConsulRecords, Head
+from onnxmesh.state.record import to_record
+
+PATIENCE_S = 15.0
+"""How long a change waits for Consul to come back."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ConsulDeployments:
+    """The `DeploymentStore` of schedulers that share a Consul; made by `open_consul_deployments`.
+
+    A deployment's key holds the digest of its record, which is kept in pieces under that digest: a record
+    appears, is replaced and goes in one step, whatever its size. Changes are made one after the other, in the
+    order of the calls, also when a caller is cancelled, and only under the leader's lock.
+
+    A Consul that has lost its state is told from one that nothing is deployed in by a mark, which the first change
+    makes: while it is missing, those who have seen it go on with what they know, and the next leader writes it down.
+
+    Args:
+        agent: The Consul agent to ask.
+        fence: Returns the session that holds the leader's lock, empty if this scheduler does not lead; None
+            for a store that nobody else writes to.
+    """
+
+    def __init__(self, agent: ConsulAgent, fence: Callable[[], str] | None = None) -> None:
+        self._agent = agent
+        self._fence = fence
+        self._lock_key = lock_key(agent.access.prefix)
+        self._heads = f"{agent.access.prefix}/deployments/"
+        self._mark = ""
+        self._records = ConsulRecords(agent)
+        self._changes: asyncio.Queue[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = (
+            asyncio.Queue()
+        )
+        self._latest: Latest[list[Deployment]] = Latest([])
+
+    async def save(self, deployment: Deployment) -> None:
+        """Writes a deployment down, in place of one of the same name and version.
+
+        Raises:
+            Conflict: Another scheduler leads, or wrote it at the same time (ALREADY_EXISTS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        record = to_record(deployment)
+        key = self._head_key(deployment.name, deployment.version)
+        await self._do(lambda: patiently(lambda: self._save(key, record), PATIENCE_S))
+
+    async def delete(self, name: ModelName, version: Version) -> None:
+        """Forgets a deployment; one that is not there is no error.
+
+        Raises:
+            Conflict: Another scheduler leads, or wrote it at the same time (ALREADY_EXISTS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        key = self._head_key(name, version)
+        await self._do(lambda: patiently(lambda: self._delete(key), PATIENCE_S))
+
+    async def all(self) -> list[Deployment]:
+        """Returns every deployment, by name and version.
+
+        Raises:
+            CorruptData: One cannot be read (DATA_LOSS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        return await patiently(self._all, PATIENCE_S)
+
+    async def after(self, revision: int) -> tuple[int, list[Deployment]]:
+        """Waits for a revision greater than `revision` (0: for none that was seen).
+
+        Returns:
+            That revision, and every deployment then, by name and version. One that cannot be read is as it
+            was before; one that never could be is left out.
+        """
+        return await self._latest.after(max(1, revision))
+
+    async def sweep(self) -> None:
+        """Removes records that no deployment refers to, as a scheduler leaves that dies over a change.
+
+        Raises:
+            MeshError: Consul is away, or another scheduler leads.
+        """
+        await self._do(self._sweep)
+
+    async def run(self) -> None:
+        """Makes changes and follows those of others, until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._change())
+            group.create_task(self._follow())
+
+    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.put_nowait((work, done))
+        await done
+
+    async def _change(self) -> None:
+        try:
+            while True:
+                work, done = await self._changes.get()
+                try:
+                    await work()
+                except MeshError as error:
+                    if done.done():  # its caller was cancelled
+                        _log.warning("change_failed", error=error.message)
+                    else:
+                        done.set_exception(error)
+                else:
+                    if not done.done():
+                        done.set_result(None)
+        finally:
+            while not self._changes.empty():
+                _, done = self._changes.get_nowait()
+                if not done.done():
+                    done.set_exception(Unavailable("the scheduler stops: the change was not made"))
+
+    async def _save(self, key: str, record: bytes) -> None:
+        await self._make_mark()
+        await self._put(key, record)
+
+    async def _put(self, key: str, record: bytes) -> None:
+        index, before = await self._head(key)
+        head = Head.of(record)
+        if before == head:  # also what an attempt before this one did without being told so
+            return
+        await self._records.write(head, record)
+        value = base64.b64encode(head.to_json()).decode()
+        await self._transact({"Verb": "cas", "Key": key, "Value": value, "Index": index})
+        if before is not None:
+            await self._records.remove(before.digest)
+
+    async def _delete(self, key: str) -> None:
+        index, before = await self._head(key)
+        if before is None:
+            return
+        await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
+        await self._records.remove(before.digest)
+
+    async def _transact(self, change: dict[str, Any]) -> None:
+        """Makes a change in one step with seeing that this scheduler holds the leader's lock."""
+        operations = [{"KV": change}]
+        if self._fence is not None:
+            session = self._fence()
+            if not session:
+                raise Conflict("this scheduler does not lead: another one makes changes")
+            operations.insert(0, {"KV": {"Verb": "check-session", "Key": self._lock_key, "Session": session}})
+        datacenter = self._agent.access.datacenter
+        params = [("dc", datacenter)] if datacenter else []
+        await self._agent.ask(
+            lambda client: client.http.put(_done, "/v1/txn", params=params, data=json.dumps(operations))
+        )
+
+    async def _head(self, key: str) -> tuple[int, Head | None]:
+        """Returns a deployment's head and the index to replace it by; 0 and None if there is none."""
+        _, held = await self._agent.ask(lambda client: client.kv.get(key, consistency="consistent"))
+        if held is None:
+            return 0, None
+        return held["ModifyIndex"], Head.from_json(held["Value"])
+
+    async def _all(self) -> list[Deployment]:
+        held = await self._everything()
+        if self._is_lost(held):
+            if self._fence is None or self._fence():
+                self._write_again()
+            return self._latest.value
+        heads = [Head.from_json(value) for key, value in held.items() if key != self._heads]
+        return _in_order([await self._records.read(head) for head in heads])
+
+    async def _everything(self) -> dict[str, bytes | None]:
+        """Returns every key under which there is a deployment, and the mark, with what it holds."""
+        return _values(
+            await self._agent.ask(
+                lambda client: client.kv.get(self._heads, recurse=True, consistency="consistent")
+            )
+        )
+
+    async def _follow(self) -> None:
+        follower = Follower(
+            self._agent,
+            lambda client, index, wait: client.kv.get(self._heads, recurse=True, index=index, wait=wait),
+        )
+
+        async def next_list() -> list[Deployment]:
+            held = _values((0, await follower.next()))
+            if self._is_lost(held):
+                return self._latest.value
+            found, digests = [], set()
+            before = {self._head_key(each.name, each.version): each for each in self._latest.value}
+            for key, value in held.items():
+                if key == self._heads:
+                    self._mark = (value or b"").decode(errors="replace")
+                    continue
+                try:
+                    head = Head.from_json(value)
+                    digests.add(head.digest)
+                    found.append(await self._records.read(head))
+                except (CorruptData, NotFound) as error:
+                    # Replaced a moment ago, which the next answer tells of, or damaged.
+                    _log.error("deployment_unreadable", key=key, error=error.message)
+                    if key in before:
+                        found.append(before[key])
+            self._records.forget_others(digests)
+            return _in_order(found)
+
+        while True:
+            deployments = await patiently(next_list)
+            if self._latest.revision == 1 or deployments != self._latest.value:
+                self._latest.set(deployments)
+
+    def _is_lost(self, held: Collection[str]) -> bool:
+        """Whether Consul has lost the state that it had."""
+        lost = bool(self._mark) and self._heads not in held
+        if lost:
+            _log.error("consul_state_lost", num_deployments=len(self._latest.value))
+        return lost
+
+    def _write_again(self) -> None:
+        """Has everything that this scheduler knows of written down again, before any other change."""
+        records = {self._head_key(each.name, each.version): to_record(each) for each in self._latest.value}
+
+        async def put_all() -> None:
+            for key, record in records.items():
+                await self._put(key, record)
+            # Last: until it is there, nobody takes what is missing for undeployed.
+            await self._make_mark()
+
+        nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nobody.cancel()
+        self._changes.put_nowait((lambda: patiently(put_all, PATIENCE_S), nobody))
+
+    async def _make_mark(self) -> None:
+        """Marks that something has been deployed here, if that is not marked."""
+        mark = self._mark or uuid.uuid4().hex
+        await self._agent.ask(lambda client: client.kv.put(self._heads, mark, cas=0))
+        _, held = await self._agent.ask(lambda client: client.kv.get(self._heads, consistency="consistent"))
+        self._mark = "" if held is None else (held["Value"] or b"").decode(errors="replace")
+
+    async def _sweep(self) -> None:
+        held = await self._everything()
+        if self._is_lost(held):
+            return
+        await self._records.remove_others(
+            {Head.from_json(value).digest for key, value in held.items() if key != self._heads}
+        )
+
+    def _head_key(self, name: ModelName, version: Version) -> str:
+        return f"{self._heads}{quote(name, safe='')}/{version}"
+
+
+@asynccontextmanager
+async def open_consul_deployments(
+    agent: ConsulAgent, fence: Callable[[], str] | None = None
+) -> AsyncIterator[ConsulDeployments]:
+    """Runs a `ConsulDeployments` for the time of the context; what waits at its end is not done.
+
+    Args:
+        agent: The Consul agent to ask.
+        fence: See `ConsulDeployments`.
+    """
+    store = ConsulDeployments(agent, fence)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(store.run())
+        try:
+            yield store
+        finally:
+            running.cancel()
+
+
+def _values(answer: tuple[Any, list[dict[str, Any]] | None]) -> dict[str, bytes | None]:
+    return {each["Key"]: each["Value"] for each in answer[1] or ()}
+
+
+def _in_order(deployments: list[Deployment]) -> list[Deployment]:
+    return sorted(deployments, key=lambda each: (each.name, each.version))
+
+
+def _done(response: Any) -> None:
+    """Reads a transaction's answer.
+
+    Raises:
+        Conflict: It was rolled back (ALREADY_EXISTS).
+        Unavailable: Consul could not carry it out (UNAVAILABLE).
+    """
+    if response.code == 409:
+        raise Conflict(f"Consul refused the change: {_reasons(response.body)}")
+    if response.code != 200:
+        raise Unavailable(f"Consul could not make the change: {response.code} {response.body}")
+
+
+def _reasons(body: str) -> str:
+    try:
+        return "; ".join(each["What"] for each in json.loads(body)["Errors"])
+    except (ValueError, KeyError, TypeError):
+        return body

@@ -1,0 +1,115 @@
+"""What a scheduler has while it leads: one term of office."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from onnxmesh.discovery.base import Directory
+from onnxmesh.state.base import DeploymentStore
+from onnxmesh.store.blobs import BlobFolder
+from services.scheduler.catalogue import Catalogue
+from services.scheduler.deployer import Deployer
+from services.scheduler.fleet import Fleet
+from services.scheduler.link_table import LinkTable
+from services.scheduler.preparation import Preparation
+from services.scheduler.publisher import Publisher
+from services.scheduler.reconciler import Reconciler
+from services.scheduler.replanner import Replanner
+from services.scheduler.retention import Retention
+from services.scheduler.servicer import SchedulerServicer
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.survey import Surveyor
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What outlives a term of office.
+
+    Attributes:
+        settings: What an operator has set.
+        store: What is to be served.
+        directory: Who is in the mesh.
+        blobs: Files of models.
+        retention: Keeps them.
+        address: Where this scheduler is reached.
+    """
+
+    settings: SchedulerSettings
+    store: DeploymentStore
+    directory: Directory
+    blobs: BlobFolder
+    retention: Retention
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A term of office under way.
+
+    Attributes:
+        servicer: Serves `Mesh`.
+        publisher: Has the route table.
+    """
+
+    servicer: SchedulerServicer
+    publisher: Publisher
+
+
+@asynccontextmanager
+async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncIterator[Office]:
+    """Decides for the mesh for the time of the context.
+
+    Args:
+        grounds: What it builds on.
+        term: Goes with every command; greater than that of any leader before.
+        first_epoch: Epochs of route tables begin here; greater than those of any leader before.
+
+    Raises:
+        CorruptData: What is deployed cannot be read (DATA_LOSS).
+        Unavailable: It cannot be had (UNAVAILABLE).
+    """
+    settings, retention = grounds.settings, grounds.retention
+    catalogue = Catalogue(grounds.store, retention)
+    await catalogue.restore()
+    try:
+        fleet = Fleet(grounds.directory, term)
+        publisher = Publisher(first_epoch)
+        reconciler = Reconciler(catalogue, fleet, publisher, grounds.address, settle_s=settings.settle_s)
+        surveyor = Surveyor(fleet, catalogue, LinkTable())
+        preparation = Preparation(fleet, surveyor, grounds.blobs, grounds.address, settings.profile_s)
+        replanner = Replanner(
+            catalogue,
+            fleet,
+            surveyor,
+            preparation,
+            reconciler,
+            retention,
+            after_s=settings.replan_after_s,
+            linger_s=settings.linger_s,
+            timeout_s=settings.deploy_timeout_s,
+        )
+        deployer = Deployer(catalogue, retention, preparation, reconciler, settings.deploy_timeout_s)
+        servicer = SchedulerServicer(
+            deployer,
+            catalogue,
+            fleet,
+            grounds.directory,
+            reconciler,
+            replanner,
+            publisher,
+            grounds.blobs,
+            settings.max_upload_bytes,
+        )
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(each.run()) for each in (fleet, reconciler, replanner, deployer)]
+            try:
+                yield Office(servicer, publisher)
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.wait(running)
+    finally:
+        catalogue.close()

@@ -1,0 +1,86 @@
+"""One scheduler of several: it leads, or it follows the one that does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from onnxmesh.errors import MeshError, Unavailable
+from onnxmesh.leadership.base import Candidacy, Standing
+from onnxmesh.rpc.channels import Channels
+from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, MeshStub
+from services.scheduler.office import Grounds, Office, in_office
+from services.scheduler.route_relay import RouteRelay
+
+EPOCHS_OF_A_TERM = 2**20
+"""Route tables that one leader can publish before its epochs reach those of the next."""
+
+_RETRY_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Tenure:
+    """Takes office when this scheduler is elected, and follows the leader when it is not.
+
+    Args:
+        grounds: What an office builds on.
+        candidacy: Who leads.
+        relay: Is given the route tables of whoever leads.
+        channels: To the other schedulers.
+    """
+
+    def __init__(self, grounds: Grounds, candidacy: Candidacy, relay: RouteRelay, channels: Channels) -> None:
+        self._grounds = grounds
+        self._candidacy = candidacy
+        self._relay = relay
+        self._channels = channels
+        self._office: Office | None = None
+
+    def leading(self) -> MeshServicer | None:
+        """Returns what serves while this scheduler leads; None while it does not."""
+        return None if self._office is None else self._office.servicer
+
+    def leader(self) -> str:
+        """Returns the address of the scheduler that leads.
+
+        Raises:
+            Unavailable: Nobody does, or this one is only taking office (UNAVAILABLE).
+        """
+        leader = self._candidacy.standing.leader
+        if leader is None or leader.address == self._grounds.address:
+            raise Unavailable("no scheduler leads right now: try again", retry_after_s=1.0)
+        return leader.address
+
+    async def run(self) -> None:
+        """Leads and follows until it is cancelled."""
+        revision, standing = await self._candidacy.after(0)
+        while True:
+            async with asyncio.TaskGroup() as group:
+                acting = group.create_task(self._act(standing))
+                revision, standing = await self._candidacy.after(revision)
+                acting.cancel()
+
+    async def _act(self, standing: Standing) -> None:
+        if standing.leads:
+            while True:
+                try:
+                    await self._lead(standing.term)
+                except MeshError as error:
+                    _log.error("office_lost", term=standing.term, error=error.message)
+                    await asyncio.sleep(_RETRY_S)
+        elif standing.leader is not None:
+            _log.info("following", leader=standing.leader.id, term=standing.term)
+            await self._relay.follow(MeshStub(self._channels.to(standing.leader.address)))
+
+    async def _lead(self, term: int) -> None:
+        async with in_office(self._grounds, term, term * EPOCHS_OF_A_TERM) as office:
+            self._office = office
+            _log.info("in_office", term=term)
+            try:
+                async for table in office.publisher.watch():
+                    self._relay.take(table)
+            finally:
+                self._office = None
+                self._relay.left_alone()

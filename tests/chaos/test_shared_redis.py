@@ -1,0 +1,77 @@
+"""Gateways that share what they know through a real Redis, on real processes, under traffic."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+import redis as redis_client
+from tritonclient import grpc as triton
+
+from tests.chaos.traffic import Traffic
+from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
+from tests.fakes.service_program import RedisProgram
+from tests.zoo import ZOO
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+
+OUTAGE_S = 10.0
+
+
+def request():
+    return [
+        triton.InferInput(name, list(array.shape), "FP32").set_data_from_numpy(array)
+        for name, array in ZOO["mlp"].inputs(1, 1).items()
+    ]
+
+
+def writers(redis):
+    """Returns which gateways' figures of workers' load are in Redis, and of which workers."""
+    client = redis_client.Redis.from_url(redis.url)
+    try:
+        found = {}
+        for key in client.keys("onnxmesh:load:by:*"):
+            document = client.get(key)
+            if document is not None:
+                found[key.decode().rpartition(":")[2]] = {said[0] for said in json.loads(document)["said"]}
+        return found
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_a_redis_that_is_away_fails_no_request(fault, tmp_path):
+    """Gateways share through Redis, go on without it, and share again when it is back."""
+    model = ZOO["mlp"].build(tmp_path)
+    with RedisProgram(tmp_path / "redis") as redis, ServiceProcesses(tmp_path) as mesh:
+        scheduler = mesh.start("scheduler-1")
+        for name in ("worker-1", "worker-2"):
+            mesh.start(name, "--threads=1", "--no-measure", f"--scheduler={scheduler}")
+        gateways = [
+            mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", f"--redis={redis.url}")
+            for name in ("gateway-1", "gateway-2")
+        ]
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=2)).workers) == 2)
+        deploy(gateways[0], model, name="mlp", stages=2, replicas=2)
+        for address in gateways:
+            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+        both = {"gateway-1": {"worker-1", "worker-2"}, "gateway-2": {"worker-1", "worker-2"}}
+        with (
+            Traffic(gateways[0], 2, "mlp", request, "probabilities") as one,
+            Traffic(gateways[1], 2, "mlp", request, "probabilities") as two,
+        ):
+            until(lambda: writers(redis) == both)
+            redis.freeze() if fault == "frozen" else redis.kill()
+            threading.Event().wait(OUTAGE_S)
+            one.wait_for(100)
+            two.wait_for(100)
+            redis.thaw() if fault == "frozen" else redis.start()
+            until(lambda: writers(redis) == both)
+            one.wait_for(100)
+            two.wait_for(100)
+        assert one.failures == two.failures == []
+        assert one.longest_s < 5
+        for name in both:
+            lost, found = (mesh.log(name).count(event) for event in ("redis_lost", "redis_found"))
+            assert 1 <= lost < found

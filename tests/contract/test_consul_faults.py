@@ -1,0 +1,195 @@
+"""Consul that is away, comes back, has forgotten everything, or asks who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from contextlib import AsyncExitStack
+
+import pytest
+
+from onnxmesh.consul.access import ConsulAccess
+from onnxmesh.consul.agent import ConsulAgent
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.consul_directory import ConsulDirectory
+from onnxmesh.discovery.consul_registrar import ConsulRegistrar
+from onnxmesh.errors import Unavailable
+from onnxmesh.leadership.consul import ConsulLeadership
+from onnxmesh.state.base import Deployment
+from onnxmesh.state.consul import open_consul_deployments
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
+from tests.contract.running import healthy_server, running
+from tests.eventually import eventually
+from tests.fakes.service_program import ConsulProgram, free_ports
+
+pytestmark = pytest.mark.services
+
+DEPLOYMENT = Deployment(DeploymentSpec(name="m", version=1), Plan(), Artefact(digest="d"))
+
+
+def agent_of(port, **access):
+    return ConsulAgent(ConsulAccess("127.0.0.1", port, wait_s=1.0, timeout_s=1.0, **access))
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen", "wiped"])
+async def test_an_outage_changes_nothing_and_is_reconciled_after(fault, tmp_path):
+    """The last view stands while Consul is away, also when it comes back knowing nothing; then it is exact again."""
+    async with AsyncExitStack() as stack:
+        consul = stack.enter_context(ConsulProgram(tmp_path / "consul"))
+        agent = agent_of(consul.port)
+        stack.callback(agent.close)
+        directory = ConsulDirectory(agent)
+        await stack.enter_async_context(running(directory.run()))
+        stays, leaves = [await stack.enter_async_context(healthy_server()) for _ in range(2)]
+        first, second = Instance("a", "worker", stays, 1), Instance("b", "worker", leaves, 1)
+        await stack.enter_async_context(ConsulRegistrar(agent).register(first))
+        leaving = AsyncExitStack()
+        await leaving.enter_async_context(ConsulRegistrar(agent).register(second))
+        await eventually(lambda: len(directory.instances) == 2)
+        revision, everyone = await directory.after(0)
+
+        consul.freeze() if fault == "frozen" else consul.kill()
+        await eventually(lambda: directory.stale)
+        await leaving.aclose()  # whom Consul cannot be told of
+        assert directory.instances == everyone
+        if fault == "wiped":
+            remove(tmp_path / "consul" / "data")
+        if fault == "frozen":
+            consul.thaw()
+        else:
+            await asyncio.to_thread(consul.start)
+        watched = asyncio.ensure_future(directory.after(revision))
+        await eventually(lambda: not directory.stale, timeout=30)
+        late = await stack.enter_async_context(healthy_server())
+        await stack.enter_async_context(ConsulRegistrar(agent).register(Instance("c", "worker", late, 1)))
+        await eventually(lambda: "c" in directory.instances, timeout=30)
+        _, seen = await watched
+        assert "a" in seen
+        if fault == "wiped":  # nobody serves at the address of b, but only Consul's memory spoke of it
+            await eventually(lambda: set(directory.instances) == {"a", "c"}, timeout=30)
+        else:
+            assert "a" in directory.instances
+
+
+def remove(folder):
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+async def test_a_leader_leads_on_through_an_outage_and_its_writes_wait_for_the_end_of_it(tmp_path):
+    """Silence deposes nobody: a leader that still has its session after the outage has led all the time."""
+    with ConsulProgram(tmp_path / "consul") as consul:
+        agent = agent_of(consul.port)
+        async with ConsulLeadership(agent).campaign("a", "host:1") as candidacy:
+            await eventually(lambda: candidacy.standing.leads)
+            term = candidacy.standing.term
+            async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as store:
+                consul.kill()
+                saving = asyncio.ensure_future(store.save(DEPLOYMENT))
+                with pytest.raises(Unavailable):
+                    await agent.ask(lambda client: client.kv.get("x"))
+                assert candidacy.standing.leads
+                await asyncio.to_thread(consul.start)
+                await saving
+                assert await store.all() == [DEPLOYMENT]
+                await eventually(lambda: candidacy.standing.leads)
+                assert candidacy.standing.term >= term
+        agent.close()
+
+
+async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
+    """What schedulers know survives Consul's memory: nothing is taken for undeployed, and a leader writes it down."""
+    with ConsulProgram(tmp_path / "consul") as consul:
+        agent = agent_of(consul.port)
+        fences = [""]
+        async with (
+            open_consul_deployments(agent, lambda: fences[-1]) as follower,
+            ConsulLeadership(agent).campaign("a", "host:1") as candidacy,
+        ):
+            await eventually(lambda: candidacy.standing.leads)
+            async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as leader:
+                await leader.save(DEPLOYMENT)
+            revision = 0
+            while not (await follower.after(revision))[1]:
+                revision, _ = await follower.after(revision)
+            before = candidacy.standing.fence
+            consul.kill()
+            remove(tmp_path / "consul" / "data")
+            await asyncio.to_thread(consul.start)
+            assert await follower.all() == [DEPLOYMENT]
+            assert (await follower.after(0))[1] == [DEPLOYMENT]
+            await eventually(lambda: candidacy.standing.leads and candidacy.standing.fence != before, 30)
+            fences.append(candidacy.standing.fence)
+            assert await follower.all() == [DEPLOYMENT]
+            async with open_consul_deployments(agent) as stranger:
+                seen = 0
+                async with asyncio.timeout(10):
+                    while (await stranger.after(seen))[1] != [DEPLOYMENT]:
+                        seen, _ = await stranger.after(seen)
+            await follower.delete("m", 1)
+            assert await follower.all() == []
+        agent.close()
+
+
+async def test_only_who_has_the_token_gets_in(tmp_path):
+    """Everything that is asked of Consul carries the token; one that is wrong is said to be."""
+    master = "11111111-2222-3333-4444-555555555555"
+    acl = f'acl {{ enabled = true, default_policy = "deny", tokens {{ master = "{master}", agent = "{master}" }} }}'
+    with ConsulProgram(tmp_path / "consul", config=acl, token=master) as consul:
+        agent, stranger = agent_of(consul.port, token=master), agent_of(consul.port, token="wrong")
+        await _all_of_it(agent)
+        with pytest.raises(Unavailable, match="refuses this token"):
+            await stranger.ask(lambda client: client.kv.put("x", "y"))
+        assert master not in repr(agent.access)
+        agent.close()
+        stranger.close()
+
+
+async def test_tls_and_a_datacenter_are_used(tmp_path):
+    """The agent is only trusted under the authority that is named."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=consul",
+    ]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    (https,) = free_ports(1)
+    config = f'datacenter = "edge"\nports {{ https = {https} }}\ncert_file = "{cert}"\nkey_file = "{key}"\n'
+    with ConsulProgram(tmp_path / "consul", config=config):
+        agent = agent_of(https, scheme="https", ca=cert, datacenter="edge")
+        await _all_of_it(agent)
+        agent.close()
+        for access in (
+            {"scheme": "https", "datacenter": "edge"},
+            {"scheme": "https", "ca": cert, "datacenter": "x"},
+        ):
+            stranger = agent_of(https, **access)
+            with pytest.raises(Unavailable):
+                await stranger.ask(lambda client: client.kv.get("x"))
+            stranger.close()
+
+
+async def _all_of_it(agent):
+    """Registers, follows, leads and writes through `agent`."""
+    directory = ConsulDirectory(agent)
+    async with healthy_server() as address, running(directory.run()):
+        instance = Instance("a", "scheduler", address, 1, ("t",), {"k": "v"})
+        async with ConsulRegistrar(agent).register(instance) as registration:
+            await registration.wait()
+            await eventually(lambda: dict(directory.instances) == {"a": instance}, timeout=20)
+            async with ConsulLeadership(agent).campaign("a", address) as candidacy:
+                await eventually(lambda: candidacy.standing.leads)
+                async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as store:
+                    await store.save(DEPLOYMENT)
+                    assert await store.all() == [DEPLOYMENT]
+                    await store.delete("m", 1)
+                    await store.sweep()
+        await eventually(lambda: not directory.instances)

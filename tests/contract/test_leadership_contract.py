@@ -1,0 +1,139 @@
+"""Leadership keeps what it promises, whatever stands behind it."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.consul.agent import ConsulAgent
+from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.consul_registrar import ConsulRegistrar
+from onnxmesh.discovery.consul_service import service_id
+from onnxmesh.leadership.base import Leader, Standing
+from onnxmesh.leadership.consul import ConsulLeadership, lock_key
+from onnxmesh.leadership.embedded import FILE_NAME, FileLeadership
+from tests.contract.running import healthy_server
+from tests.eventually import eventually
+
+
+@pytest.fixture(params=["embedded", pytest.param("consul", marks=pytest.mark.services)])
+def leadership(request, tmp_path):
+    """`leadership(now_s=None)`: what a candidate of one mesh campaigns with."""
+    if request.param == "embedded":
+        return lambda **clock: FileLeadership(tmp_path, **clock)
+    open_agent, program = request.getfixturevalue("open_agent"), request.getfixturevalue("consul_program")
+    return lambda **clock: ConsulLeadership(open_agent(program), **clock)
+
+
+async def test_a_candidate_without_a_rival_leads_and_says_who_it_is(leadership):
+    async with leadership().campaign("a", "host:1") as candidacy:
+        await eventually(lambda: candidacy.standing.leads)
+        leader = candidacy.standing.leader
+        assert (leader.id, leader.address) == ("a", "host:1")
+        assert leader.term > 0
+    assert candidacy.standing == Standing()
+
+
+async def test_there_is_one_leader_and_the_others_know_it(leadership):
+    async with leadership().campaign("a", "host:1") as first:
+        await eventually(lambda: first.standing.leads)
+        async with leadership().campaign("b", "host:2") as second:
+            await eventually(lambda: second.standing.leader)
+            assert second.standing.leader == first.standing.leader
+            assert not second.standing.leads
+            assert first.standing.leads
+
+
+async def test_when_the_leader_resigns_another_takes_over_in_a_later_term(leadership):
+    async with leadership().campaign("b", "host:2") as second:
+        await eventually(lambda: second.standing.leads)
+        campaign = leadership().campaign("c", "host:3")
+        third = await campaign.__aenter__()
+        await eventually(lambda: third.standing.leader)
+        term = second.standing.term
+        revision = third.revision
+    while not third.standing.leads:
+        revision, _ = await third.after(revision)
+    assert third.standing.leader.id == "c"
+    assert third.standing.term > term
+    await campaign.__aexit__(None, None, None)
+
+
+async def test_terms_grow_though_clocks_go_back(leadership):
+    """A leader whose clock is behind still gets a term after the one before."""
+    terms = []
+    for now_s in (2_000_000_000.0, 1_000_000_000.0, 1_000_000_000.0):
+        async with leadership(clock=lambda now_s=now_s: now_s).campaign("a", "host:1") as candidacy:
+            await eventually(lambda: candidacy.standing.leads)
+            terms.append(candidacy.standing.term)
+    assert terms == [2_000_000_000_000, 2_000_000_000_001, 2_000_000_000_002]
+
+
+def test_a_leader_survives_its_text_and_other_text_is_refused():
+    leader = Leader("a", "[::1]:1", 2**60)
+    assert Leader.from_json(leader.to_json()) == leader
+    for text in ("", "[]", "{}", '{"id": "a"}', "null", '{"id": "a", "address": "b", "term": "x"}'):
+        with pytest.raises(ValueError):
+            Leader.from_json(text)
+
+
+async def test_a_leader_that_died_while_it_wrote_keeps_nobody_out(tmp_path):
+    (tmp_path / FILE_NAME).write_text('{"id": "a", "addr')
+    async with FileLeadership(tmp_path).campaign("b", "host:2") as candidacy:
+        assert candidacy.standing.leads
+
+
+@pytest.mark.services
+async def test_a_leader_that_fails_its_health_check_is_replaced_long_before_its_session_times_out(
+    open_agent, consul_program
+):
+    """What a killed scheduler leaves is a failing check, and its session hangs on it."""
+    agent = open_agent(consul_program)
+    registered = Instance("a", "scheduler", "", 1)
+    check = f"service:{service_id(agent.access.prefix, registered)}"
+    async with ConsulLeadership(open_agent(consul_program)).campaign("b", "host:2") as second:
+        await eventually(lambda: second.standing.leads)
+    async with healthy_server() as address:
+        instance = Instance("a", "scheduler", address, 1)
+        async with ConsulRegistrar(agent).register(instance) as registration:
+            await registration.wait()
+            async with ConsulLeadership(agent, [check]).campaign("a", address) as first:
+                await eventually(lambda: first.standing.leads)
+                async with ConsulLeadership(open_agent(consul_program)).campaign("b", "host:2") as second:
+                    await eventually(lambda: second.standing.leader == first.standing.leader)
+                    term = first.standing.term
+                    await _kill_health(instance, agent)
+                    await eventually(lambda: second.standing.leads, timeout=8.0)
+                    assert second.standing.term > term
+                    await eventually(lambda: not first.standing.leads)
+
+
+async def _kill_health(instance, agent: ConsulAgent):
+    """Has Consul find nobody at the instance's address any more."""
+    dead = Instance(instance.id, instance.role, "127.0.0.1:9", instance.generation)
+    registrar = ConsulRegistrar(agent)
+    await registrar._register(service_id(agent.access.prefix, dead), dead, {})
+
+
+@pytest.mark.services
+async def test_a_leader_whose_session_is_ended_from_outside_stands_again(open_agent, consul_program):
+    agent = open_agent(consul_program)
+    async with ConsulLeadership(agent).campaign("a", "host:1") as candidacy:
+        await eventually(lambda: candidacy.standing.leads)
+        before = candidacy.standing
+        await agent.ask(lambda client: client.session.destroy(before.fence))
+        await eventually(lambda: candidacy.standing.leads and candidacy.standing != before, timeout=15)
+        assert candidacy.standing.term > before.term
+        assert candidacy.standing.fence != before.fence
+
+
+@pytest.mark.services
+async def test_a_key_that_holds_no_leader_is_no_leader(open_agent, consul_program):
+    """A holder that has not said its name, or something else's lock, is waited for."""
+    agent = open_agent(consul_program)
+    session = await agent.ask(lambda client: client.session.create("x", lock_delay=0))
+    assert await agent.ask(lambda client: client.kv.put(lock_key(agent.access.prefix), "?", acquire=session))
+    async with ConsulLeadership(agent).campaign("a", "host:1") as candidacy:
+        await agent.ask(lambda client: client.session.info(session))
+        assert candidacy.standing.leader is None
+        await agent.ask(lambda client: client.session.destroy(session))
+        await eventually(lambda: candidacy.standing.leads)

@@ -1,0 +1,262 @@
+"""LiveState keeps what it promises, whatever stands behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
+
+import pytest
+
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.live.base import Topic
+from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.redis import RedisLiveState
+from onnxmesh.live.redis_url import open_redis
+from tests.contract.running import running
+from tests.eventually import eventually
+from tests.fakes.service_program import RedisProgram, free_ports, program
+
+FAST = {"period_s": 0.05, "timeout_s": 0.5}
+
+
+def done(command):
+    subprocess.run(command, check=True, capture_output=True)
+
+
+class VirtualClock:
+    def __init__(self):
+        self.ahead_s = 0.0
+
+    def __call__(self):
+        return monotonic() + self.ahead_s
+
+
+@asynccontextmanager
+async def sharing(url, writer, prefix, clock=monotonic, **options):
+    own = OwnLiveState(writer, clock=clock)
+    live = RedisLiveState(url, own, prefix=prefix, clock=clock, **{**FAST, **options})
+    async with running(live.run()):
+        yield live
+
+
+@pytest.fixture(params=["embedded", pytest.param("redis", marks=pytest.mark.services)])
+async def live(request, prefix):
+    """One process's live state, with a clock that can be set ahead."""
+    clock = VirtualClock()
+    if request.param == "embedded":
+        yield OwnLiveState("me", clock=clock), clock
+        return
+    url = request.getfixturevalue("redis_program").url
+    async with sharing(url, "me", prefix, clock) as shared:
+        await eventually(lambda: shared.shared)
+        yield shared, clock
+
+
+async def test_what_was_said_last_is_seen_at_once_and_can_be_taken_back(live):
+    state, _ = live
+    state.publish(Topic.LOAD, "w1", {"queue_s": 1.0}, 60)
+    state.publish(Topic.LOAD, "w1", {"queue_s": 2.5, "in_flight_bytes": 7}, 60)
+    state.publish(Topic.ROUND_TRIP, "w1>w2", {"round_trip_s": 0.001}, 60)
+    (figure,) = state.figures(Topic.LOAD)["w1"]
+    assert (figure.writer, figure.key) == ("me", "w1")
+    assert figure.values == {"queue_s": 2.5, "in_flight_bytes": 7}
+    assert 0 <= figure.age_s < 5
+    assert set(state.figures(Topic.ROUND_TRIP)) == {"w1>w2"}
+    state.withdraw(Topic.LOAD, "w1")
+    state.withdraw(Topic.LOAD, "w1")
+    assert not state.figures(Topic.LOAD)
+
+
+async def test_what_was_said_expires(live):
+    state, clock = live
+    state.publish(Topic.EJECTION, "w1", {"until_s": 1.0}, 10)
+    state.publish(Topic.EJECTION, "w2", {"until_s": 1.0}, 30)
+    state.remember("s1", "w1", 10)
+    state.remember("s2", "w2", 1000)
+    clock.ahead_s += 20
+    assert set(state.figures(Topic.EJECTION)) == {"w2"}
+    assert state.figures(Topic.EJECTION)["w2"][0].age_s >= 20
+    assert await state.recall("s2") == "w2"
+    clock.ahead_s += 20
+    assert not state.figures(Topic.EJECTION)
+
+
+async def test_a_session_is_found_where_it_was_last_said_to_be(live):
+    state, _ = live
+    assert await state.recall("s") is None
+    state.remember("s", "w1", 60)
+    state.remember("s", "w2", 60)
+    assert await state.recall("s") == "w2"
+    state.forget("s")
+    state.forget("s")
+    assert await state.recall("s") is None
+
+
+def test_the_oldest_gives_way_when_too_much_was_said():
+    state = OwnLiveState("me", max_figures=2, max_sessions=2)
+    for name in ("a", "b", "a", "c"):
+        state.publish(Topic.LOAD, name, {}, 60)
+        state.remember(name, name, 60)
+    assert set(state.figures(Topic.LOAD)) == {"a", "c"}
+    assert [state.known(name) for name in "abc"] == ["a", None, "c"]
+
+
+@pytest.mark.services
+async def test_processes_see_each_other_freshest_first(redis_program, prefix):
+    """Each sees what all have said, with its age, and what one takes back goes for all."""
+    async with (
+        sharing(redis_program.url, "g1", prefix) as one,
+        sharing(redis_program.url, "g2", prefix) as two,
+        sharing(redis_program.url, "g3", f"{prefix}-other") as other_mesh,
+    ):
+        one.publish(Topic.LOAD, "w", {"queue_s": 1.0}, 60)
+        await eventually(lambda: "w" in two.figures(Topic.LOAD))
+        two.publish(Topic.LOAD, "w", {"queue_s": 2.0}, 60)
+        await eventually(lambda: len(one.figures(Topic.LOAD)["w"]) == 2)
+        assert [each.writer for each in one.figures(Topic.LOAD)["w"]] == ["g2", "g1"]
+        assert [each.values["queue_s"] for each in two.figures(Topic.LOAD)["w"]] == [2.0, 1.0]
+        one.withdraw(Topic.LOAD, "w")
+        await eventually(lambda: len(two.figures(Topic.LOAD)["w"]) == 1)
+        assert other_mesh.shared
+        assert not other_mesh.figures(Topic.LOAD)
+
+
+@pytest.mark.services
+async def test_what_a_dead_process_said_expires_for_the_others(redis_program, prefix):
+    """Figures go with their time to live, sessions stay for theirs."""
+    async with sharing(redis_program.url, "g1", prefix) as one:
+        async with sharing(redis_program.url, "g2", prefix) as two:
+            two.publish(Topic.LOAD, "short", {}, 0.4)
+            two.publish(Topic.LOAD, "long", {}, 60)
+            two.remember("s", "w7", 60)
+            await eventually(lambda: {"short", "long"} <= set(one.figures(Topic.LOAD)))
+            await eventually(lambda: not two._pending)
+        await eventually(lambda: set(one.figures(Topic.LOAD)) == {"long"})
+        assert one.figures(Topic.LOAD)["long"][0].age_s >= 0.35
+        await _found(one, "s", "w7")
+
+
+async def _figures_and_sessions_stay_own(live):
+    """What a request does with live state, while nothing is shared; returns the longest that it took."""
+    longest_s = 0.0
+    for number in range(20):
+        began = monotonic()
+        live.publish(Topic.LOAD, f"w{number}", {"queue_s": 1.0}, 60)
+        live.remember(f"s{number}", "w1", 60)
+        assert f"w{number}" in live.figures(Topic.LOAD)
+        assert await live.recall(f"s{number}") == "w1"
+        assert await live.recall("unknown") is None
+        longest_s = max(longest_s, monotonic() - began)
+    return longest_s
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("fault", ["frozen", "killed"])
+async def test_a_redis_that_is_away_leaves_each_its_own_view_and_is_caught_up_with(fault, tmp_path, prefix):
+    """A request is held up once at the most, by a twentieth of a second; what was said meanwhile arrives later."""
+    with RedisProgram(tmp_path / "redis") as redis:
+        async with sharing(redis.url, "g1", prefix) as one, sharing(redis.url, "g2", prefix) as two:
+            two.publish(Topic.LOAD, "theirs", {}, 60)
+            await eventually(lambda: "theirs" in one.figures(Topic.LOAD))
+            if fault == "frozen":
+                redis.freeze()
+            else:
+                redis.kill()
+            held_up_s = await _figures_and_sessions_stay_own(one)
+            assert held_up_s < 0.5
+            await eventually(lambda: not one.shared)
+            assert "theirs" in one.figures(Topic.LOAD)
+            await _figures_and_sessions_stay_own(one)
+            if fault == "frozen":
+                redis.thaw()
+            else:
+                redis.start()
+            await eventually(lambda: one.shared and two.shared and "w19" in two.figures(Topic.LOAD))
+            await eventually(lambda: not one._pending)
+            await _found(two, "s19", "w1")
+
+
+@pytest.mark.services
+async def test_a_redis_cluster_serves(tmp_path, prefix):
+    """Keys of live state lie anywhere in a cluster."""
+    client, bus = free_ports(2)
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+    with RedisProgram(tmp_path / "redis", *options, port=client):
+        command = [program("redis-cli"), "-p", str(client), "cluster", "addslotsrange", "0", "16383"]
+        done(command)
+        await _served(f"redis+cluster://127.0.0.1:{client}", prefix)
+
+
+@pytest.mark.services
+async def test_the_master_that_sentinels_name_serves(tmp_path, prefix):
+    (sentinel,) = free_ports(1)
+    with RedisProgram(tmp_path / "redis") as redis:
+        folder = tmp_path / "sentinel"
+        folder.mkdir()
+        config = folder / "sentinel.conf"
+        config.write_text(f"port {sentinel}\nsentinel monitor live 127.0.0.1 {redis.port} 1\n")
+        watching = RedisProgram(folder, port=sentinel)
+        watching.command = [program("redis-server"), str(config), "--sentinel"]
+        with watching:
+            await _served(f"redis+sentinel://127.0.0.1:{sentinel}/live/0", prefix)
+
+
+@pytest.mark.services
+async def test_tls_and_a_user_of_the_access_list_are_used(tmp_path, prefix):
+    """The URL carries the authority, the user and the password; without them nothing is shared."""
+    (encrypted,) = free_ports(1)
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=redis"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    done(command)
+    tls = ("--tls-port", str(encrypted), "--tls-cert-file", str(cert), "--tls-key-file", str(key))
+    user = ("--user", "mesh", "on", ">secret@1", "~mesh*", "+@all", "--user", "default", "off")
+    with RedisProgram(tmp_path / "redis", *tls, "--tls-auth-clients", "no", *user):
+        where = f"127.0.0.1:{encrypted}/0?ssl_ca_certs={cert}"
+        await _served(f"rediss://mesh:secret%401@{where}", prefix)
+        async with sharing(f"rediss://mesh:wrong@{where}", "g3", prefix) as refused:
+            await eventually(lambda: refused._reported)
+            assert not refused.shared
+
+
+async def _found(live, session, place):
+    """Returns once another process's session is found: an answer that takes too long is none."""
+    async with asyncio.timeout(10):
+        while True:
+            if await live.recall(session) == place:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def _served(url, prefix):
+    """Two processes share figures and sessions through the Redis at `url`."""
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(sharing(url, "g1", prefix, timeout_s=2.0))
+        two = await stack.enter_async_context(sharing(url, "g2", prefix, timeout_s=2.0))
+        for topic in Topic:
+            one.publish(topic, "w", {"x": 1.0}, 60)
+        for number in range(20):
+            one.remember(f"s{number}", f"w{number}", 60)
+        await eventually(lambda: two.shared and all("w" in two.figures(topic) for topic in Topic))
+        await eventually(lambda: not one._pending)
+        for number in range(20):
+            await _found(two, f"s{number}", f"w{number}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "redis",
+        "http://a",
+        "redis+x://a",
+        "redis+sentinel://a:1",
+        "redis+sentinel://a:b/live",
+        "redis+sentinel:///x",
+    ],
+)
+def test_what_is_no_url_of_a_redis(url):
+    with pytest.raises(InvalidRequest, match="not a Redis URL"):
+        open_redis(url, 1.0)

@@ -1,0 +1,153 @@
+"""Real Consul agents and Redis servers for tests, each in a folder of its own, on free ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+def program(name):
+    """Returns the path of a program; without it the test is skipped, or fails where services are required."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("ONNXMESH_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"'{name}' is required here and is not on the path")
+        pytest.skip(f"'{name}' is not on the path")
+    return path
+
+
+def free_ports(count):
+    """Returns ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class ServiceProgram:
+    """A program that serves at 127.0.0.1:`port`, and can be stopped, killed and started again.
+
+    Args:
+        command: How it is started.
+        folder: Where it works and logs.
+        port: Where it answers.
+    """
+
+    def __init__(self, command, folder, port):
+        self.command = command
+        self.folder = Path(folder)
+        self.port = port
+        self._process = None
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def start(self):
+        """Starts it and returns when it is of use."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
+        end = time.monotonic() + 60
+        while not self.serves():
+            assert self._process.poll() is None, (self.folder / "log").read_text()[-3000:]
+            assert time.monotonic() < end, (self.folder / "log").read_text()[-3000:]
+            time.sleep(0.02)
+
+    def serves(self):
+        """Whether it is of use by now."""
+        raise NotImplementedError
+
+    def kill(self):
+        """Ends it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self):
+        """Has it stand still: connections stay, nothing is answered."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """Lets it go on."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
+
+class ConsulProgram(ServiceProgram):
+    """One Consul server that keeps its state in `folder`.
+
+    Args:
+        folder: Where it works.
+        config: More of its configuration.
+        token: One that may read the catalogue, where not everybody may.
+    """
+
+    def __init__(self, folder, *, config="", token=""):
+        self._token = token
+        http, rpc, lan = free_ports(3)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.hcl").write_text(f"performance {{ raft_multiplier = 1 }}\n{config}")
+        command = [program("consul"), "agent", "-server", "-bootstrap-expect=1", "-node=one"]
+        command += ["-bind=127.0.0.1", "-client=127.0.0.1", f"-data-dir={folder}/data", "-log-level=warn"]
+        command += ["-dns-port=-1", "-grpc-port=-1", "-serf-wan-port=-1", f"-config-file={folder}/config.hcl"]
+        command += [f"-http-port={http}", f"-server-port={rpc}", f"-serf-lan-port={lan}"]
+        super().__init__(command, folder, http)
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def serves(self):
+        """Whether it has a leader, and its node is in the catalogue."""
+        try:
+            where = f"http://{self.address}/v1/catalog/node/one"
+            asked = urllib.request.Request(
+                where, headers={"X-Consul-Token": self._token} if self._token else {}
+            )
+            with urllib.request.urlopen(asked, timeout=1) as answer:
+                return b'"Node"' in answer.read()
+        except OSError:
+            return False
+
+
+class RedisProgram(ServiceProgram):
+    """One Redis server that keeps nothing on disk."""
+
+    def __init__(self, folder, *options, port=None):
+        port = port or free_ports(1)[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [program("redis-server"), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--port", str(port), "--dir", str(folder), *options]
+        super().__init__(command, folder, port)
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def serves(self):
+        """Whether it answers."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64) != b""
+        except OSError:
+            return False
