@@ -255,7 +255,7 @@ BROKEN = {
     "a bad name": (upload(name="../m"), "got '../m'"),
     "no name": (upload(name=""), "got ''"),
     "too many stages": (upload(stages=65), "at most 64 stages; 65"),
-    "a bad requirement": (upload(require=["a b"]), "'tag' or 'key=value'"),
+    "a bad requirement": (upload(require=["a b"]), "selector 'a b', character 3"),
     "an unknown level": (upload(optimisation="max"), "one of auto, none, basic, extended, all; got 'max'"),
 }
 
