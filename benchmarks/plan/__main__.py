@@ -52,10 +52,10 @@ def main() -> None:
                 str(replicas): planner_speed.seconds(demand=Demand(replicas=replicas))[0]
                 for replicas in (1, None)
             }
-    _print(results, console)
     out = arguments.out or result_file("plan")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1, default=asdict) + "\n")
+    _print(results, console)
     console.print(f"written: {out}", highlight=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 from benchmarks.plan.stage_processes import StageProcesses
@@ -10,7 +9,7 @@ from benchmarks.plan.subjects import Subject
 from onnxmesh.planning.device_speed import PICOSECONDS
 from onnxmesh.planning.node_times import node_times
 
-ROUNDS = 5
+ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Prediction:
         model: Its model.
         num_stages: In how many it was cut.
         stage: Which.
-        measured_s: Time of a run.
+        measured_s: Time of a run: median of each round, the least disturbed round.
         from_profile_s: As predicted from a profile of the whole.
         from_estimates_s: As predicted from operations, bytes and the device's speed.
         measured_bytes: By how much the memory of a process grew.
@@ -47,8 +46,7 @@ def predictions(subject: Subject, num_stages: int, seconds: float) -> list[Predi
     with StageProcesses(num_stages) as processes:
         memory = processes.load(folder, partitions, subject.feeds)
         measured = [
-            statistics.median(processes.run_alone(index, seconds) for _ in range(ROUNDS))
-            for index in range(num_stages)
+            min(processes.run_alone(index, seconds) for _ in range(ROUNDS)) for index in range(num_stages)
         ]
     return [
         Prediction(

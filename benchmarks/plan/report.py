@@ -39,7 +39,7 @@ def predictions_table(found: list[Prediction]) -> Table:
         table.add_column(column, justify="right")
     for each in found:
         table.add_row(
-            each.whatl,
+            each.model,
             f"{each.stage} of {each.num_stages}",
             f"{each.measured_s * 1e3:.2f}",
             f"{each.from_profile_s * 1e3:.2f}",
@@ -60,7 +60,7 @@ def big_table(cuts: list[BigCut]) -> Table:
         table.add_column(column, justify="right")
     for each in cuts:
         table.add_row(
-            each.mode,
+            each.what,
             f"{each.weight_bytes / 1e6:,.0f}",
             f"{each.seconds:.1f}",
             f"{each.peak_bytes / 1e6:.0f}",

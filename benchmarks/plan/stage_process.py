@@ -11,17 +11,23 @@ import os
 import pickle
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+import onnx
+
 from benchmarks.machine import peak_bytes
 from onnxmesh.graph.session import StageSession
+from onnxmesh.tensors.arrays import from_array
 
 WARM_UPS = 2
 
 
 def main() -> None:
     """Answers until standard input ends."""
+    _wake_runtime()
     session, feeds = None, {}
     for line in sys.stdin:
         asked = json.loads(line)
@@ -42,6 +48,17 @@ def main() -> None:
                 times.append(perf_counter() - began)
             answer = {"median_s": statistics.median(times), "num_runs": len(times)}
         print(json.dumps(answer), flush=True)
+
+
+def _wake_runtime() -> None:
+    """Has ONNX Runtime load what it needs for any model, which is no stage's own memory."""
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "tiny", [value], [output])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.onnx"
+        onnx.save(onnx.helper.make_model(graph, ir_version=10), path)
+        StageSession(path).run({"x": from_array("x", np.zeros(1, np.float32))})
 
 
 def _peak_bytes() -> int:
