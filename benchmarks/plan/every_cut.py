@@ -13,7 +13,7 @@ from onnxmesh.planning.device_speed import PICOSECONDS
 FINALISTS = 4
 """Best cuts of the first pass, measured again side by side with the planned ones: the least of many noisy figures
 is too low by itself."""
-ROUNDS = 7
+ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
