@@ -6,8 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from onnxmesh.graph.source import load_structure
-from onnxmesh.graph.value_types import declared_dims
+from onnxmesh.graph.verify import input_symbols
 from onnxmesh.graph.workshop import prepare
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
@@ -44,5 +43,4 @@ def shapes_of(model: Path, costs: GraphCosts, shapes: InputShapes) -> dict[str, 
     Raises:
         InvalidRequest: They do not fit it (INVALID_ARGUMENT).
     """
-    declared = {value.name: declared_dims(value) or () for value in load_structure(model).graph.input}
-    return shapes.of(costs.signature.inputs, declared)
+    return shapes.of(costs.signature.inputs, input_symbols(model))

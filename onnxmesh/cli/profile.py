@@ -22,6 +22,7 @@ from onnxmesh.cli.options import Json
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.shapes import parse_shapes
 from onnxmesh.cli.worker_extra import require_model, worker_extra
+from onnxmesh.cli.written_file import write_whole
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
@@ -91,7 +92,7 @@ def profile(
                 model, target.parent, level, mode, shapes, threads, device, seconds
             )
             joined = measured if known is None else known.joined(measured)
-            _write(target, joined)
+            write_whole("--out", target, joined.to_json() + "\n")
         except OSError as error:
             raise InvalidRequest(f"--out: {error}") from error
     times = measured.devices[kind]
@@ -191,21 +192,6 @@ def _progress(name: str) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"measuring {escape(name)}", total=1.0)
         yield lambda share: progress.update(task, completed=share)
-
-
-def _write(target: Path, profile: Profile) -> None:
-    """Writes aside and renames: what was there is there whole until the new one is."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=target.parent, prefix=f".{target.name}.", delete=False, encoding="utf-8"
-    ) as aside:
-        aside.write(profile.to_json() + "\n")
-    path = Path(aside.name)
-    try:
-        path.chmod(0o644)
-        path.replace(target)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _document(

@@ -15,9 +15,9 @@ from onnxmesh.planning.plan import Objective, Plan, StagePlan, WholeModel
 
 
 def finished_plan(
-    costs: GraphCosts, cluster: Cluster, chain: Chain, assignment: Assignment, objective: Objective, why: str
+    costs: GraphCosts, cluster: Cluster, chain: Chain, assignment: Assignment, objective: Objective
 ) -> Plan:
-    """Returns the plan that an assignment makes, inputs delivered the cheaper way.
+    """Returns the plan that an assignment makes, inputs delivered the cheaper way; why it is so is not said yet.
 
     Args:
         costs: The graph.
@@ -25,7 +25,6 @@ def finished_plan(
         chain: What both are in numbers.
         assignment: Its cuts are positions of the chain.
         objective: What the plan is good at.
-        why: How it came about.
     """
     cuts = [int(chain.positions[cut]) for cut in assignment.cuts]
     delivery = deliver(costs, cluster, cuts, assignment.holders)
@@ -62,7 +61,7 @@ def finished_plan(
                 direct_inputs=delivery.direct[stage],
             )
         )
-    return Plan(objective, tuple(stages), whole_model(costs, cluster, chain), why)
+    return Plan(objective, tuple(stages), whole_model(costs, cluster, chain), why="")
 
 
 def whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> WholeModel:

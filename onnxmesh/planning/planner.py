@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.planning.assignment import Assignment
 from onnxmesh.planning.candidates import Candidates, find_candidates, score
@@ -79,10 +81,8 @@ def make_plan(
             limit = min(limit, max(best, uniform))
         number = min(k for k, period in periods.items() if period <= limit)
         chosen = with_thin_cuts(costs, chain, candidates.best[number], at_most=uniform)
-    plan = finished_plan(costs, cluster, chain, chosen, demand.objective, "")
-    return finished_plan(
-        costs, cluster, chain, chosen, demand.objective, _why(demand, candidates, chain, chosen, plan)
-    )
+    plan = finished_plan(costs, cluster, chain, chosen, demand.objective)
+    return replace(plan, why=_why(demand, candidates, chain, chosen, plan))
 
 
 def uniform_plan(
@@ -106,7 +106,7 @@ def uniform_plan(
     if found is None:
         raise InvalidPlan(f"the uniform cut into {plural(num_stages, 'stage')} does not fit the devices")
     why = f"{plural(num_stages, 'stage')} of about equal numbers of nodes"
-    return finished_plan(costs, cluster, chain, found, Objective.THROUGHPUT, why)
+    return replace(finished_plan(costs, cluster, chain, found, Objective.THROUGHPUT), why=why)
 
 
 def _why(demand: Demand, candidates: Candidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def free_ports(count):
             each.close()
 
 
-class ServiceProgram:
+class ServiceProgram(ABC):
     """A program that serves at 127.0.0.1:`port`, and can be stopped, killed and started again.
 
     Args:
@@ -72,9 +73,9 @@ class ServiceProgram:
             assert time.monotonic() < end, (self.folder / "log").read_text()[-3000:]
             time.sleep(0.02)
 
+    @abstractmethod
     def serves(self):
         """Whether it is of use by now."""
-        raise NotImplementedError
 
     def kill(self):
         """Ends it as a power cut would."""
