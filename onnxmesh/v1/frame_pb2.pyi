@@ -90,6 +90,8 @@ class FrameHeader(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -106,6 +108,10 @@ class FrameHeader(_message.Message):
     def cancel(self) -> Global___Cancel: ...
     @_builtins.property
     def load(self) -> Global___Load: ...
+    @_builtins.property
+    def ping(self) -> Global___Ping: ...
+    @_builtins.property
+    def pong(self) -> Global___Pong: ...
     def __init__(
         self,
         *,
@@ -117,12 +123,14 @@ class FrameHeader(_message.Message):
         failure: Global___Failure | None = ...,
         cancel: Global___Cancel | None = ...,
         load: Global___Load | None = ...,
+        ping: Global___Ping | None = ...,
+        pong: Global___Pong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -166,6 +174,46 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Ping(_message.Message):
+    """Measures a stream: answered at once by a Pong of the same number. With a payload it measures bandwidth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ping: _TypeAlias = Ping  # noqa: Y015
+
+@_typing.final
+class Pong(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pong: _TypeAlias = Pong  # noqa: Y015
 
 @_typing.final
 class RequestKey(_message.Message):
@@ -521,6 +569,7 @@ class Load(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    WAYS_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
     running: _builtins.int
     in_flight_bytes: _builtins.int
@@ -534,6 +583,10 @@ class Load(_message.Message):
     """
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLoad]: ...
+    @_builtins.property
+    def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredWay]:
+        """The ways to the processes that this worker has streams to."""
+
     def __init__(
         self,
         *,
@@ -546,16 +599,45 @@ class Load(_message.Message):
         failed: _builtins.int = ...,
         expected_wait_us: _builtins.int | None = ...,
         stages: _abc.Iterable[Global___StageLoad] | None = ...,
+        ways: _abc.Iterable[Global___MeasuredWay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "stages", b"stages", "ways", b"ways"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_wait_us) -> _WhichOneofReturnType__expected_wait_us | None: ...
 
 Global___Load: _TypeAlias = Load  # noqa: Y015
+
+@_typing.final
+class MeasuredWay(_message.Message):
+    """Smoothed figures of one stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_US_FIELD_NUMBER: _builtins.int
+    BYTES_PER_S_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    round_trip_us: _builtins.int
+    bytes_per_s: _builtins.int
+    """0: not measured."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        round_trip_us: _builtins.int = ...,
+        bytes_per_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_s", b"bytes_per_s", "node", b"node", "round_trip_us", b"round_trip_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasuredWay: _TypeAlias = MeasuredWay  # noqa: Y015
 
 @_typing.final
 class StageLoad(_message.Message):

@@ -49,6 +49,26 @@ class MeshStub:
                 request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.StatusRequest.SerializeToString,
                 response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Drain = channel.unary_stream(
+                '/onnxmesh.v1.Mesh/Drain',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.DrainRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.DrainProgress.FromString,
+                _registered_method=True)
+        self.Scale = channel.unary_stream(
+                '/onnxmesh.v1.Mesh/Scale',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.ScaleRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.DeployProgress.FromString,
+                _registered_method=True)
+        self.Rebalance = channel.unary_unary(
+                '/onnxmesh.v1.Mesh/Rebalance',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RebalanceRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RebalanceResponse.FromString,
+                _registered_method=True)
+        self.Rollout = channel.unary_unary(
+                '/onnxmesh.v1.Mesh/Rollout',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RolloutRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RolloutResponse.FromString,
+                _registered_method=True)
         self.WatchRoutes = channel.unary_stream(
                 '/onnxmesh.v1.Mesh/WatchRoutes',
                 request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.WatchRoutesRequest.SerializeToString,
@@ -80,6 +100,34 @@ class MeshServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Drain(self, request, context):
+        """Moves everything off a worker, without a gap in service, and keeps it empty. Answers with progress until it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scale(self, request, context):
+        """Changes how many replicas each stage of a model has. Answers with progress until they are there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rebalance(self, request, context):
+        """Moves stages to where they would be placed today.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollout(self, request, context):
+        """Splits requests that name no version among the versions of a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRoutes(self, request, context):
         """The route table: the whole of it at once, and again whenever it changes.
         """
@@ -104,6 +152,26 @@ def add_MeshServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.StatusRequest.FromString,
                     response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.StatusResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_stream_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.DrainRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.DrainProgress.SerializeToString,
+            ),
+            'Scale': grpc.unary_stream_rpc_method_handler(
+                    servicer.Scale,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.ScaleRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.DeployProgress.SerializeToString,
+            ),
+            'Rebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rebalance,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RebalanceRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RebalanceResponse.SerializeToString,
+            ),
+            'Rollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollout,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RolloutRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RolloutResponse.SerializeToString,
             ),
             'WatchRoutes': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoutes,
@@ -192,6 +260,114 @@ class Mesh:
             '/onnxmesh.v1.Mesh/Status',
             onnxmesh_dot_v1_dot_mesh__pb2.StatusRequest.SerializeToString,
             onnxmesh_dot_v1_dot_mesh__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onnxmesh.v1.Mesh/Drain',
+            onnxmesh_dot_v1_dot_mesh__pb2.DrainRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.DrainProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onnxmesh.v1.Mesh/Scale',
+            onnxmesh_dot_v1_dot_mesh__pb2.ScaleRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.DeployProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.Mesh/Rebalance',
+            onnxmesh_dot_v1_dot_mesh__pb2.RebalanceRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.RebalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.Mesh/Rollout',
+            onnxmesh_dot_v1_dot_mesh__pb2.RolloutRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.RolloutResponse.FromString,
             options,
             channel_credentials,
             insecure,

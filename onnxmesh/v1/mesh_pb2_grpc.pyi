@@ -21,6 +21,14 @@ class MeshStub:
     """
     Undeploy: _aio.UnaryUnaryMultiCallable[_mesh_pb2.UndeployRequest, _mesh_pb2.UndeployResponse]
     Status: _aio.UnaryUnaryMultiCallable[_mesh_pb2.StatusRequest, _mesh_pb2.StatusResponse]
+    Drain: _aio.UnaryStreamMultiCallable[_mesh_pb2.DrainRequest, _mesh_pb2.DrainProgress]
+    """Moves everything off a worker, without a gap in service, and keeps it empty. Answers with progress until it is."""
+    Scale: _aio.UnaryStreamMultiCallable[_mesh_pb2.ScaleRequest, _mesh_pb2.DeployProgress]
+    """Changes how many replicas each stage of a model has. Answers with progress until they are there."""
+    Rebalance: _aio.UnaryUnaryMultiCallable[_mesh_pb2.RebalanceRequest, _mesh_pb2.RebalanceResponse]
+    """Moves stages to where they would be placed today."""
+    Rollout: _aio.UnaryUnaryMultiCallable[_mesh_pb2.RolloutRequest, _mesh_pb2.RolloutResponse]
+    """Splits requests that name no version among the versions of a model."""
     WatchRoutes: _aio.UnaryStreamMultiCallable[_mesh_pb2.WatchRoutesRequest, _mesh_pb2.RouteTable]
     """The route table: the whole of it at once, and again whenever it changes."""
 
@@ -49,6 +57,38 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
         request: _mesh_pb2.StatusRequest,
         context: _aio.ServicerContext[_mesh_pb2.StatusRequest, _abc.Awaitable[_mesh_pb2.StatusResponse]],
     ) -> _abc.Awaitable[_mesh_pb2.StatusResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Drain(
+        self,
+        request: _mesh_pb2.DrainRequest,
+        context: _aio.ServicerContext[_mesh_pb2.DrainRequest, _abc.AsyncIterator[_mesh_pb2.DrainProgress]],
+    ) -> _abc.AsyncIterator[_mesh_pb2.DrainProgress]:
+        """Moves everything off a worker, without a gap in service, and keeps it empty. Answers with progress until it is."""
+
+    @_abc_1.abstractmethod
+    def Scale(
+        self,
+        request: _mesh_pb2.ScaleRequest,
+        context: _aio.ServicerContext[_mesh_pb2.ScaleRequest, _abc.AsyncIterator[_mesh_pb2.DeployProgress]],
+    ) -> _abc.AsyncIterator[_mesh_pb2.DeployProgress]:
+        """Changes how many replicas each stage of a model has. Answers with progress until they are there."""
+
+    @_abc_1.abstractmethod
+    def Rebalance(
+        self,
+        request: _mesh_pb2.RebalanceRequest,
+        context: _aio.ServicerContext[_mesh_pb2.RebalanceRequest, _abc.Awaitable[_mesh_pb2.RebalanceResponse]],
+    ) -> _abc.Awaitable[_mesh_pb2.RebalanceResponse]:
+        """Moves stages to where they would be placed today."""
+
+    @_abc_1.abstractmethod
+    def Rollout(
+        self,
+        request: _mesh_pb2.RolloutRequest,
+        context: _aio.ServicerContext[_mesh_pb2.RolloutRequest, _abc.Awaitable[_mesh_pb2.RolloutResponse]],
+    ) -> _abc.Awaitable[_mesh_pb2.RolloutResponse]:
+        """Splits requests that name no version among the versions of a model."""
 
     @_abc_1.abstractmethod
     def WatchRoutes(

@@ -27,28 +27,75 @@ class WorkerCommand(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     PLACE_STAGE_FIELD_NUMBER: _builtins.int
     EVICT_STAGE_FIELD_NUMBER: _builtins.int
+    DRAIN_FIELD_NUMBER: _builtins.int
+    DEPART_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The scheduler's term of office. A worker refuses commands of an older one."""
     @_builtins.property
     def place_stage(self) -> Global___PlaceStage: ...
     @_builtins.property
     def evict_stage(self) -> Global___EvictStage: ...
+    @_builtins.property
+    def drain(self) -> Global___Drain: ...
+    @_builtins.property
+    def depart(self) -> Global___Depart: ...
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         place_stage: Global___PlaceStage | None = ...,
         evict_stage: Global___EvictStage | None = ...,
+        drain: Global___Drain | None = ...,
+        depart: Global___Depart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evict_stage", b"evict_stage", "kind", b"kind", "place_stage", b"place_stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["depart", b"depart", "drain", b"drain", "evict_stage", b"evict_stage", "kind", b"kind", "place_stage", b"place_stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "evict_stage", b"evict_stage", "kind", b"kind", "place_stage", b"place_stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depart", b"depart", "drain", b"drain", "epoch", b"epoch", "evict_stage", b"evict_stage", "kind", b"kind", "place_stage", b"place_stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["place_stage", "evict_stage"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["place_stage", "evict_stage", "drain", "depart"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___WorkerCommand: _TypeAlias = WorkerCommand  # noqa: Y015
+
+@_typing.final
+class Drain(_message.Message):
+    """The worker is to be emptied, and says Leaving to every scheduler; it serves what it holds until it is evicted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNDO_FIELD_NUMBER: _builtins.int
+    undo: _builtins.bool
+    """True: it is not, any more."""
+    def __init__(
+        self,
+        *,
+        undo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["undo", b"undo"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drain: _TypeAlias = Drain  # noqa: Y015
+
+@_typing.final
+class Depart(_message.Message):
+    """Nothing more will be moved off this worker: one that is about to stop need not wait any longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Depart: _TypeAlias = Depart  # noqa: Y015
 
 @_typing.final
 class PlaceStage(_message.Message):
@@ -109,6 +156,7 @@ class WorkerEvent(_message.Message):
     STAGE_EVICTED_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def holding(self) -> Global___Holding: ...
     @_builtins.property
@@ -121,6 +169,8 @@ class WorkerEvent(_message.Message):
     def load(self) -> _frame_pb2.Load: ...
     @_builtins.property
     def draining(self) -> Global___Draining: ...
+    @_builtins.property
+    def leaving(self) -> Global___Leaving: ...
     def __init__(
         self,
         *,
@@ -130,12 +180,13 @@ class WorkerEvent(_message.Message):
         stage_evicted: Global___StageEvicted | None = ...,
         load: _frame_pb2.Load | None = ...,
         draining: Global___Draining | None = ...,
+        leaving: Global___Leaving | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "holding", b"holding", "kind", b"kind", "load", b"load", "stage_evicted", b"stage_evicted", "stage_failed", b"stage_failed", "stage_loaded", b"stage_loaded"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "holding", b"holding", "kind", b"kind", "leaving", b"leaving", "load", b"load", "stage_evicted", b"stage_evicted", "stage_failed", b"stage_failed", "stage_loaded", b"stage_loaded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "holding", b"holding", "kind", b"kind", "load", b"load", "stage_evicted", b"stage_evicted", "stage_failed", b"stage_failed", "stage_loaded", b"stage_loaded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "holding", b"holding", "kind", b"kind", "leaving", b"leaving", "load", b"load", "stage_evicted", b"stage_evicted", "stage_failed", b"stage_failed", "stage_loaded", b"stage_loaded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["holding", "stage_loaded", "stage_failed", "stage_evicted", "load", "draining"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["holding", "stage_loaded", "stage_failed", "stage_evicted", "load", "draining", "leaving"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -146,16 +197,19 @@ class Holding(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGES_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    leaving: _builtins.bool
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLoaded]: ...
     def __init__(
         self,
         *,
         stages: _abc.Iterable[Global___StageLoaded] | None = ...,
+        leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaving", b"leaving", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -246,6 +300,30 @@ class Draining(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Draining: _TypeAlias = Draining  # noqa: Y015
+
+@_typing.final
+class Leaving(_message.Message):
+    """The worker is to be emptied, by an operator's wish or because it is about to stop; it serves on until its stages
+    are evicted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNDONE_FIELD_NUMBER: _builtins.int
+    undone: _builtins.bool
+    """True: it is not, any more."""
+    def __init__(
+        self,
+        *,
+        undone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["undone", b"undone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
 
 @_typing.final
 class PrepareRequest(_message.Message):

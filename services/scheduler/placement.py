@@ -23,12 +23,14 @@ class WorkerView:
         tags: Its tags.
         attributes: Facts about it.
         stages: What it holds.
+        leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
     """
 
     id: WorkerId
     tags: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[StageKey, Held] = field(default_factory=dict)
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
