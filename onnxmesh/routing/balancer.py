@@ -101,18 +101,22 @@ class Balancer:
         self.settings = settings
         self._stages: dict[StageKey, StageBoard] = {}
         self._asked_s: dict[StageKey, float] = {}
-        self._keys: frozenset[StageKey] = frozenset()
         self.workers = WorkerBoard()
         self.network = Network()
 
-    def keep(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
-        """Forgets every other stage and worker; what is in flight on them must be ended, or is never."""
-        kept = frozenset(stages)
-        for key in self._stages.keys() - kept:
-            del self._stages[key]
+    def forget(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
+        """Forgets stages and workers that are gone; what is in flight on them must be ended, or is never."""
+        for key in stages:
+            self._stages.pop(key, None)
             self._asked_s.pop(key, None)
-        for worker in self.workers.keep(workers):
+        for worker in workers:
+            self.workers.drop(worker)
             self.network.forget(worker)
+
+    def num_ejected(self, now_s: float) -> int:
+        """Replicas that are ejected now. May be asked from any thread."""
+        boards = list(self._stages.values())
+        return sum(int((board.ejected_until_s > now_s).sum()) for board in boards)
 
     def board(self, stage: RoutedStage, now_s: float) -> StageBoard:
         """Returns what is known of a stage's replicas, which may have changed since."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
+from onnxmesh.routing.member import NOBODY, Member, ModelKey, described, members_of, moved
 from onnxmesh.routing.worker_facts import NO_FACTS, WorkerFacts
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1 import mesh_pb2, model_pb2
@@ -110,23 +112,23 @@ class RoutingTable:
     Args:
         epoch: Grows with every change.
         models: Every deployed version of every model.
+        versions: The same by name, the newest first.
+        workers: Everyone that the table lists or that a model names. One that no model names is only let finish.
     """
 
     __slots__ = ("_models", "_versions", "epoch", "workers")
 
-    def __init__(self, epoch: int, models: Iterable[RoutedModel]) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        models: Mapping[ModelKey, RoutedModel],
+        versions: Mapping[str, tuple[RoutedModel, ...]],
+        workers: Mapping[WorkerId, Member],
+    ) -> None:
         self.epoch = epoch
-        self._models: dict[tuple[str, int], RoutedModel] = {}
-        self._versions: dict[str, tuple[RoutedModel, ...]] = {}
-        self.workers: Mapping[WorkerId, Replica] = {}
-        """Every worker that holds a replica; which of its replicas it is does not matter."""
-        workers: dict[WorkerId, Replica] = {}
-        for model in sorted(models, key=lambda model: -model.version):
-            self._models[model.name, model.version] = model
-            self._versions[model.name] = (*self._versions.get(model.name, ()), model)
-            for stage in model.stages:
-                workers.update((replica.worker, replica) for replica in stage.replicas)
         self.workers = workers
+        self._models = models
+        self._versions = versions
 
     @classmethod
     def from_proto(cls, table: mesh_pb2.RouteTable) -> RoutingTable:
@@ -135,11 +137,47 @@ class RoutingTable:
         Raises:
             ValueError: It names a datatype that this release does not know.
         """
-        facts = {
-            worker.worker: WorkerFacts(tuple(worker.tags), dict(worker.attributes))
-            for worker in table.workers
+        facts = {WorkerId(worker.worker): _facts(worker) for worker in table.workers}
+        models = {
+            (model.name, model.version): model for model in (_model(each, facts) for each in table.models)
         }
-        return cls(table.epoch, [_model(model, facts) for model in table.models])
+        return cls(table.epoch, models, _by_name(models.values()), members_of(models, facts))
+
+    def apply(self, change: mesh_pb2.RouteChange) -> RoutingTable:
+        """Returns the table that a change makes of this one; what it does not touch is shared.
+
+        Takes as long as the change is large.
+
+        Raises:
+            ValueError: It names a datatype that this release does not know.
+        """
+        workers = dict(self.workers)
+        facts: dict[WorkerId, WorkerFacts | None] = {WorkerId(id_): None for id_ in change.gone_workers}
+        facts.update((WorkerId(worker.worker), _facts(worker)) for worker in change.workers)
+        changed: dict[ModelKey, RoutedModel | None] = {}
+        for worker, each in facts.items():
+            for key in workers.get(worker, NOBODY).models:
+                changed[key] = _described_anew(
+                    changed.get(key) or self._models[key], worker, each or NO_FACTS
+                )
+            described(workers, worker, each)
+        changed.update(((ModelName(gone.name), Version(gone.version)), None) for gone in change.gone_models)
+        for message in change.models:
+            named = {WorkerId(replica.worker) for stage in message.stages for replica in stage.replicas}
+            known = {id_: workers.get(id_, NOBODY).facts or NO_FACTS for id_ in named}
+            model = _model(message, known)
+            changed[model.name, model.version] = model
+        models = dict(self._models)
+        for key, now in changed.items():
+            moved(workers, key, models.pop(key, None), now)
+            if now is not None:
+                models[key] = now
+        versions = dict(self._versions)
+        fresh = _by_name(each for each in changed.values() if each is not None)
+        for name in {name for name, _ in changed}:
+            kept = (each for each in versions.pop(name, ()) if (each.name, each.version) not in changed)
+            versions.update(_by_name((*kept, *fresh.get(name, ()))))
+        return RoutingTable(change.epoch, models, versions, workers)
 
     @property
     def names(self) -> tuple[ModelName, ...]:
@@ -147,9 +185,9 @@ class RoutingTable:
         return tuple(ModelName(name) for name in sorted(self._versions))
 
     @property
-    def stage_keys(self) -> Iterator[StageKey]:
-        """The key of every stage of every version of every model."""
-        return (stage.key for model in self._models.values() for stage in model.stages)
+    def models(self) -> Mapping[ModelKey, RoutedModel]:
+        """Every version of every model."""
+        return self._models
 
     @property
     def is_complete(self) -> bool:
@@ -189,14 +227,14 @@ class RoutingTable:
             return next((model for model in versions if model.is_complete), versions[0])
         if not (version.isascii() and version.isdecimal() and len(version) < 20):
             raise InvalidRequest(f"model '{name}': expected a whole number as version, got '{version}'")
-        model = self._models.get((name, int(version)))
+        model = self._models.get((ModelName(name), Version(int(version))))
         if model is None:
             known = ", ".join(str(model.version) for model in reversed(versions))
             raise NotFound(f"model '{name}' has no version {int(version)}: deployed versions are {known}")
         return model
 
 
-EMPTY_TABLE = RoutingTable(0, ())
+EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 """What a gateway knows before it has heard of a scheduler."""
 
 
@@ -210,7 +248,34 @@ def _inputs_by_hop(stages: tuple[RoutedStage, ...]) -> dict[int, frozenset[str]]
     }
 
 
-def _model(model: mesh_pb2.RoutedModel, facts: Mapping[str, WorkerFacts]) -> RoutedModel:
+def _by_name(models: Iterable[RoutedModel]) -> dict[str, tuple[RoutedModel, ...]]:
+    by_name: defaultdict[str, list[RoutedModel]] = defaultdict(list)
+    for model in models:
+        by_name[model.name].append(model)
+    return {name: tuple(sorted(each, key=lambda model: -model.version)) for name, each in by_name.items()}
+
+
+def _facts(worker: mesh_pb2.RoutedWorker) -> WorkerFacts:
+    return WorkerFacts(tuple(worker.tags), dict(worker.attributes))
+
+
+def _described_anew(model: RoutedModel, worker: WorkerId, facts: WorkerFacts) -> RoutedModel:
+    """Returns a model with other facts of one of its workers; stages that it is not in are shared."""
+    stages = tuple(
+        replace(
+            stage,
+            replicas=tuple(
+                replace(each, facts=facts) if each.worker == worker else each for each in stage.replicas
+            ),
+        )
+        if any(each.worker == worker for each in stage.replicas)
+        else stage
+        for stage in model.stages
+    )
+    return replace(model, stages=stages)
+
+
+def _model(model: mesh_pb2.RoutedModel, facts: Mapping[WorkerId, WorkerFacts]) -> RoutedModel:
     return RoutedModel(
         name=ModelName(model.name),
         version=Version(model.version),
@@ -227,7 +292,7 @@ def _tensors(specs: Iterable[model_pb2.TensorSpec]) -> tuple[RoutedTensor, ...]:
     )
 
 
-def _stage(stage: mesh_pb2.RoutedStage, facts: Mapping[str, WorkerFacts]) -> RoutedStage:
+def _stage(stage: mesh_pb2.RoutedStage, facts: Mapping[WorkerId, WorkerFacts]) -> RoutedStage:
     return RoutedStage(
         key=StageKey(stage.stage),
         replicas=tuple(
@@ -235,7 +300,7 @@ def _stage(stage: mesh_pb2.RoutedStage, facts: Mapping[str, WorkerFacts]) -> Rou
                 WorkerId(replica.worker),
                 replica.address,
                 replica.generation,
-                facts.get(replica.worker, NO_FACTS),
+                facts.get(WorkerId(replica.worker), NO_FACTS),
             )
             for replica in stage.replicas
         ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,16 +58,15 @@ class WorkerBoard:
             self.own_s[slot] = self.own_there_s[slot] = 0.0
         return slot
 
-    def keep(self, workers: Iterable[WorkerId]) -> list[WorkerId]:
-        """Drops all workers but these; returns who was dropped. A slot is free once nothing is in flight there."""
-        dropped = list(self._slots.keys() - set(workers))
-        for worker in dropped:
-            slot = self._slots.pop(worker)
-            if self._num_own[slot]:
-                self._leaving.add(slot)
-            else:
-                self._free.append(slot)
-        return dropped
+    def drop(self, worker: WorkerId) -> None:
+        """Drops a worker, if it is there. Its slot is free once nothing is in flight there."""
+        slot = self._slots.pop(worker, None)
+        if slot is None:
+            return
+        if self._num_own[slot]:
+            self._leaving.add(slot)
+        else:
+            self._free.append(slot)
 
     def set_live(self, slot: int, live: bool) -> None:
         """Takes whether frames can be sent to a worker; one that is gone has no work."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -120,13 +120,16 @@ class Links:
             raise outcome
         return outcome
 
-    def keep(self, peers: Mapping[str, str]) -> None:
-        """Holds links to exactly these peers (id to address): dials, and dials again when one is lost.
+    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        """Holds links to these peers, too: dials, and dials again when one is lost.
 
-        Links that peers opened stay as they are.
+        Args:
+            peers: Id to address; one that was kept at another address is left there.
+            gone: Peers that are kept no longer. Links that peers opened stay as they are.
         """
-        for peer, (address, task) in list(self._kept.items()):
-            if peers.get(peer) != address:
+        for peer in (*gone, *peers):
+            address, task = self._kept.get(peer, ("", None))
+            if task is not None and peers.get(peer) != address:
                 task.cancel()
                 del self._kept[peer]
                 if (link := self.get(peer)) is not None:

@@ -906,6 +906,63 @@ class RoutedReplica(_message.Message):
 Global___RoutedReplica: _TypeAlias = RoutedReplica  # noqa: Y015
 
 @_typing.final
+class TableRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableRequest: _TypeAlias = TableRequest  # noqa: Y015
+
+@_typing.final
+class TableResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    NUM_MODELS_FIELD_NUMBER: _builtins.int
+    NUM_WORKERS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    ALONE_MS_FIELD_NUMBER: _builtins.int
+    SCHEDULER_FIELD_NUMBER: _builtins.int
+    gateway: _builtins.str
+    epoch: _builtins.int
+    """Of the table in force; 0: none has come yet."""
+    num_models: _builtins.int
+    """Versions of models."""
+    num_workers: _builtins.int
+    stale: _builtins.bool
+    """No scheduler has told it anything for longer than a moment: it goes on with the table that it has."""
+    alone_ms: _builtins.int
+    """Time without a scheduler; 0: one is followed."""
+    scheduler: _builtins.str
+    """The scheduler that is followed, or was last; empty: none is known."""
+    def __init__(
+        self,
+        *,
+        gateway: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        num_models: _builtins.int = ...,
+        num_workers: _builtins.int = ...,
+        stale: _builtins.bool = ...,
+        alone_ms: _builtins.int = ...,
+        scheduler: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_ms", b"alone_ms", "epoch", b"epoch", "gateway", b"gateway", "num_models", b"num_models", "num_workers", b"num_workers", "scheduler", b"scheduler", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableResponse: _TypeAlias = TableResponse  # noqa: Y015
+
+@_typing.final
 class ExplainRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -72,7 +72,7 @@ class MeshStub:
         self.WatchRoutes = channel.unary_stream(
                 '/onnxmesh.v1.Mesh/WatchRoutes',
                 request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.WatchRoutesRequest.SerializeToString,
-                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RouteTable.FromString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.RouteUpdate.FromString,
                 _registered_method=True)
 
 
@@ -129,7 +129,7 @@ class MeshServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRoutes(self, request, context):
-        """The route table: the whole of it at once, and again whenever it changes.
+        """The route table: the whole of it at once, then what changes; the whole again where a new leader made it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +176,7 @@ def add_MeshServicer_to_server(servicer, server):
             'WatchRoutes': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoutes,
                     request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.WatchRoutesRequest.FromString,
-                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RouteTable.SerializeToString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.RouteUpdate.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -394,7 +394,7 @@ class Mesh:
             target,
             '/onnxmesh.v1.Mesh/WatchRoutes',
             onnxmesh_dot_v1_dot_mesh__pb2.WatchRoutesRequest.SerializeToString,
-            onnxmesh_dot_v1_dot_mesh__pb2.RouteTable.FromString,
+            onnxmesh_dot_v1_dot_mesh__pb2.RouteUpdate.FromString,
             options,
             channel_credentials,
             insecure,
@@ -421,6 +421,11 @@ class RoutingStub:
                 request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Table = channel.unary_unary(
+                '/onnxmesh.v1.Routing/Table',
+                request_serializer=onnxmesh_dot_v1_dot_mesh__pb2.TableRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.TableResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServicer:
@@ -434,6 +439,13 @@ class RoutingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Table(self, request, context):
+        """What it routes by, and whether a scheduler still tells it of changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RoutingServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -441,6 +453,11 @@ def add_RoutingServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.FromString,
                     response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Table': grpc.unary_unary_rpc_method_handler(
+                    servicer.Table,
+                    request_deserializer=onnxmesh_dot_v1_dot_mesh__pb2.TableRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_mesh__pb2.TableResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -471,6 +488,33 @@ class Routing:
             '/onnxmesh.v1.Routing/Explain',
             onnxmesh_dot_v1_dot_mesh__pb2.ExplainRequest.SerializeToString,
             onnxmesh_dot_v1_dot_mesh__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Table(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.Routing/Table',
+            onnxmesh_dot_v1_dot_mesh__pb2.TableRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_mesh__pb2.TableResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,8 +29,8 @@ class MeshStub:
     """Moves stages to where they would be placed today."""
     Rollout: _aio.UnaryUnaryMultiCallable[_mesh_pb2.RolloutRequest, _mesh_pb2.RolloutResponse]
     """Splits requests that name no version among the versions of a model."""
-    WatchRoutes: _aio.UnaryStreamMultiCallable[_mesh_pb2.WatchRoutesRequest, _mesh_pb2.RouteTable]
-    """The route table: the whole of it at once, and again whenever it changes."""
+    WatchRoutes: _aio.UnaryStreamMultiCallable[_mesh_pb2.WatchRoutesRequest, _mesh_pb2.RouteUpdate]
+    """The route table: the whole of it at once, then what changes; the whole again where a new leader made it."""
 
 class MeshServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -94,9 +94,9 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
     def WatchRoutes(
         self,
         request: _mesh_pb2.WatchRoutesRequest,
-        context: _aio.ServicerContext[_mesh_pb2.WatchRoutesRequest, _abc.AsyncIterator[_mesh_pb2.RouteTable]],
-    ) -> _abc.AsyncIterator[_mesh_pb2.RouteTable]:
-        """The route table: the whole of it at once, and again whenever it changes."""
+        context: _aio.ServicerContext[_mesh_pb2.WatchRoutesRequest, _abc.AsyncIterator[_mesh_pb2.RouteUpdate]],
+    ) -> _abc.AsyncIterator[_mesh_pb2.RouteUpdate]:
+        """The route table: the whole of it at once, then what changes; the whole again where a new leader made it."""
 
 def add_MeshServicer_to_server(servicer: MeshServicer, server: _aio.Server) -> None: ...
 
@@ -106,6 +106,8 @@ class RoutingStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Explain: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ExplainRequest, _mesh_pb2.ExplainResponse]
     """How a request would be routed now, and why."""
+    Table: _aio.UnaryUnaryMultiCallable[_mesh_pb2.TableRequest, _mesh_pb2.TableResponse]
+    """What it routes by, and whether a scheduler still tells it of changes."""
 
 class RoutingServicer(metaclass=_abc_1.ABCMeta):
     """What a gateway answers itself, from what it knows of workers."""
@@ -117,5 +119,13 @@ class RoutingServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_mesh_pb2.ExplainRequest, _abc.Awaitable[_mesh_pb2.ExplainResponse]],
     ) -> _abc.Awaitable[_mesh_pb2.ExplainResponse]:
         """How a request would be routed now, and why."""
+
+    @_abc_1.abstractmethod
+    def Table(
+        self,
+        request: _mesh_pb2.TableRequest,
+        context: _aio.ServicerContext[_mesh_pb2.TableRequest, _abc.Awaitable[_mesh_pb2.TableResponse]],
+    ) -> _abc.Awaitable[_mesh_pb2.TableResponse]:
+        """What it routes by, and whether a scheduler still tells it of changes."""
 
 def add_RoutingServicer_to_server(servicer: RoutingServicer, server: _aio.Server) -> None: ...

@@ -18,6 +18,7 @@ from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.rpc.channels import Channels
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
@@ -26,11 +27,12 @@ from onnxmesh.rpc.mesh_proxy import MeshProxy
 from onnxmesh.service import Serving
 from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
+from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher
-from services.gateway.explain import ExplainServicer
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
+from services.gateway.routing_servicer import GatewayRoutingServicer
 from services.gateway.servicer import InferenceServicer
 from services.gateway.settings import GatewaySettings
 from services.gateway.shared_loads import SharedLoads
@@ -61,9 +63,16 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
 
-    async def on_table(table: RoutingTable) -> None:
-        dispatcher.update(table)
-        await health.update(table)
+    async def on_table(table: RoutingTable, news: TableDifference) -> None:
+        dispatcher.update(table, news)
+        await health.update(table, {name for name, _ in news.models})
+
+    async def on_contact(stale: bool) -> None:
+        if stale:
+            _log.warning("route_table_stale", epoch=watch.table.epoch if watch.table else 0)
+        else:
+            _log.info("route_table_followed")
+        await health.followed(not stale)
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
     dispatcher = Dispatcher(
@@ -82,7 +91,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         links,
         asyncio.TaskGroup() as tasks,
     ):
-        watch = RouteWatch(settings.id, mesh.schedulers, on_table)
+        contact = Contact(on_contact)
+        watch = RouteWatch(settings.id, mesh.schedulers, contact, on_table)
         servicer = InferenceServicer(
             lambda: watch.table,
             dispatcher,
@@ -92,12 +102,12 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         )
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
-        explaining = ExplainServicer(settings.id, lambda: watch.table, dispatcher)
-        add_RoutingServicer_to_server(explaining, serving.server)
+        routing = GatewayRoutingServicer(settings.id, watch, contact, dispatcher)
+        add_RoutingServicer_to_server(routing, serving.server)
         enable_reflection(serving.server)
         await serving.start()
         await health.begin()
-        background = [tasks.create_task(watch.run())]
+        background = [tasks.create_task(each.run()) for each in (watch, contact)]
         if isinstance(live, RedisLiveState):
             background += [tasks.create_task(each.run()) for each in (live, loads)]
         try:

@@ -115,11 +115,6 @@ class Attempts:
         """Attempts whose route includes `worker`."""
         return len(self._by_worker.get(worker, ()))
 
-    @property
-    def workers(self) -> Collection[WorkerId]:
-        """Every worker that an attempt depends on."""
-        return tuple(self._by_worker)
-
     def _on(self, worker: WorkerId) -> Collection[Attempt]:
         return self._by_worker.get(worker, {}).values()
 

@@ -20,6 +20,7 @@ from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.selector import Selector
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table import EMPTY_TABLE, Replica, RoutedModel, RoutedStage, RoutingTable
+from onnxmesh.routing.table_difference import TableDifference, difference
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -67,12 +68,23 @@ class Dispatcher:
         self._table = EMPTY_TABLE
         self._numbers = itertools.count(1)
         self._attempts = Attempts(gateway)
+        self._num_retried = 0
         self._balancer = Balancer(Origin(gateway, locality), rng)
 
     @property
     def num_in_flight(self) -> int:
         """Attempts that wait for an answer."""
         return len(self._attempts)
+
+    @property
+    def num_retried(self) -> int:
+        """Attempts since the start that followed another one of the same request."""
+        return self._num_retried
+
+    @property
+    def num_ejected(self) -> int:
+        """Replicas that are left alone now. May be asked from any thread."""
+        return self._balancer.num_ejected(self._clock())
 
     async def infer(self, order: Order) -> Answer:
         """Runs one request to its end; retries it on another route where that makes sense.
@@ -107,19 +119,27 @@ class Dispatcher:
         origin = None if locality is None else Origin("", locality)
         return self._balancer.explain(model.stages, self._is_live, self._clock(), ask, origin)
 
-    def update(self, table: RoutingTable) -> None:
-        """Takes a new route table; attempts on workers that it no longer names fail at once."""
+    def update(self, table: RoutingTable, news: TableDifference | None = None) -> None:
+        """Takes a new route table; attempts on workers that it no longer knows of fail at once.
+
+        Args:
+            table: Is in force from now on.
+            news: What is other in it than in the one before; None: that is found out.
+        """
+        if news is None:
+            news = difference(self._table, table)
         self._table = table
-        for worker in self._attempts.workers:
-            if worker not in table.workers:
-                self._fail(worker, f"worker '{worker}' left the mesh")
-        for worker, replica in table.workers.items():
+        for worker in news.gone_workers:
+            self._fail(worker, f"worker '{worker}' left the mesh")
+        for worker, member in news.workers.items():
             link = self._peers.get(worker)
-            if link is not None and link.generation < replica.generation:
+            if link is not None and link.generation < member.generation:
                 self._fail(worker, f"worker '{worker}' was started anew")
                 link.leave()
-        self._balancer.keep(table.stage_keys, table.workers)
-        self._peers.keep({worker: replica.address for worker, replica in table.workers.items()})
+        self._balancer.forget(news.gone_stages, news.gone_workers)
+        self._peers.keep(
+            {worker: member.address for worker, member in news.workers.items()}, news.gone_workers
+        )
 
     def on_frame(self, worker: WorkerId, frame: Frame) -> None:
         """Takes what a worker said. Never raises, never blocks."""
@@ -157,6 +177,7 @@ class Dispatcher:
         excluded: set[WorkerId] = set()
         for index in range(self._max_attempts):
             model, route = await self._route(order, excluded, setbacks)
+            self._num_retried += index > 0
             outcome = await self._attempt(order, number, index, model, route)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)

@@ -1,14 +1,20 @@
-"""gRPC health of the gateway and of every model."""
+"""gRPC health of the gateway, of every model and of the route table."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from grpc_health.v1.health import aio as health_aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from onnxmesh.errors import NotFound
 from onnxmesh.routing.table import RoutingTable
 
 PREFIX = "mesh.model/"
 """A model's health has its name after this; `""` is the gateway itself."""
+
+ROUTES = "mesh.routes"
+"""Health of the route table: NOT_SERVING while no scheduler tells of changes to it."""
 
 
 class ModelHealth:
@@ -27,20 +33,33 @@ class ModelHealth:
 
     async def begin(self) -> None:
         """Says that the gateway cannot answer yet."""
-        await self._health.set("", HealthCheckResponse.NOT_SERVING)
+        await self._say("", HealthCheckResponse.NOT_SERVING)
+        await self.followed(False)
 
-    async def update(self, table: RoutingTable) -> None:
-        """Takes a new route table."""
-        now = {
-            PREFIX + name: HealthCheckResponse.SERVING
-            if any(model.is_complete for model in table.versions(name))
-            else HealthCheckResponse.NOT_SERVING
-            for name in table.names
-        }
-        now[""] = HealthCheckResponse.SERVING
-        for service in self._known.keys() - now.keys():
-            await self._health.set(service, HealthCheckResponse.SERVICE_UNKNOWN)
-        for service, status in now.items():
-            if self._known.get(service) != status:
-                await self._health.set(service, status)
-        self._known = dict(now)
+    async def update(self, table: RoutingTable, names: Iterable[str]) -> None:
+        """Takes a new route table.
+
+        Args:
+            table: Is in force from now on.
+            names: The models that may be served otherwise than before.
+        """
+        for name in names:
+            await self._say(PREFIX + name, _status(table, name))
+        await self._say("", HealthCheckResponse.SERVING)
+
+    async def followed(self, followed: bool) -> None:
+        """Says whether a scheduler tells this gateway of changes to its route table."""
+        await self._say(ROUTES, HealthCheckResponse.SERVING if followed else HealthCheckResponse.NOT_SERVING)
+
+    async def _say(self, service: str, status: int) -> None:
+        if self._known.get(service) != status:
+            self._known[service] = status
+            await self._health.set(service, status)
+
+
+def _status(table: RoutingTable, name: str) -> int:
+    try:
+        complete = any(model.is_complete for model in table.versions(name))
+    except NotFound:
+        return int(HealthCheckResponse.SERVICE_UNKNOWN)
+    return int(HealthCheckResponse.SERVING if complete else HealthCheckResponse.NOT_SERVING)

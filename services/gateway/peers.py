@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from onnxmesh.rpc.frames import Frame
@@ -47,5 +47,5 @@ class Peers(Protocol):
             Unavailable: Nobody answers there, or somebody else does (UNAVAILABLE).
         """
 
-    def keep(self, peers: Mapping[str, str]) -> None:
-        """Holds streams to exactly these peers, id to address."""
+    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        """Holds streams to these peers, too, id to address, and no longer to those that are gone."""

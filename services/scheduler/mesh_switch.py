@@ -11,7 +11,7 @@ import grpc.aio
 from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.rpc.mesh_proxy import PREFIX, MeshProxy
-from onnxmesh.v1.mesh_pb2 import RouteTable, WatchRoutesRequest
+from onnxmesh.v1.mesh_pb2 import RouteUpdate, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
 from services.scheduler.route_relay import RouteRelay
 
@@ -46,7 +46,7 @@ class MeshSwitch(grpc.GenericRpcHandler):
             return grpc.unary_stream_rpc_method_handler(
                 self._watch,
                 request_deserializer=WatchRoutesRequest.FromString,
-                response_serializer=RouteTable.SerializeToString,
+                response_serializer=RouteUpdate.SerializeToString,
             )
         servicer = self._leading()
         if servicer is not None:
@@ -55,9 +55,9 @@ class MeshSwitch(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(_refuse)
         return self._proxy.service(handler_call_details)
 
-    async def _watch(self, request: WatchRoutesRequest, context: Context) -> AsyncIterator[RouteTable]:
-        async for table in self._relay.watch():
-            yield table
+    async def _watch(self, request: WatchRoutesRequest, context: Context) -> AsyncIterator[RouteUpdate]:
+        async for update in self._relay.watch():
+            yield update
 
 
 async def _refuse(requests: AsyncIterator[bytes], context: Context) -> None:

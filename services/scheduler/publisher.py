@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 
+from onnxmesh.ids import WorkerId
 from onnxmesh.latest import Latest
-from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteTable
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteUpdate
+from services.scheduler.published_table import PublishedTable, as_updates
+from services.scheduler.wanted import ModelKey
 
 
 class Publisher:
@@ -19,31 +22,33 @@ class Publisher:
     """
 
     def __init__(self, term: int) -> None:
-        self._latest = Latest(RouteTable(epoch=term))
+        self._latest = Latest(PublishedTable(term, {}, {}))
 
     @property
-    def table(self) -> RouteTable:
-        """The table in force; do not change it."""
+    def table(self) -> PublishedTable:
+        """The table in force."""
         return self._latest.value
 
-    def publish(self, models: Sequence[RoutedModel], workers: Sequence[RoutedWorker] = ()) -> None:
-        """Puts a table in force, under the next epoch; the same as before changes nothing.
+    def publish(
+        self, models: Mapping[ModelKey, RoutedModel], workers: Mapping[WorkerId, RoutedWorker]
+    ) -> None:
+        """Puts a table in force, under the next epoch; the same objects as before change nothing.
 
         Args:
-            models: What can be routed to, and where.
-            workers: What the workers that it names say of themselves.
+            models: What can be routed to, and where. Nobody changes them any more.
+            workers: What workers say of themselves. The same.
         """
         now = self._latest.value
-        if (
-            self._latest.revision == 1
-            or list(now.models) != list(models)
-            or list(now.workers) != list(workers)
-        ):
-            self._latest.set(RouteTable(epoch=now.epoch + 1, models=models, workers=workers))
+        if self._latest.revision == 1 or now.differs(models, workers):
+            self._latest.set(PublishedTable(now.epoch + 1, models, workers, now))
 
-    async def watch(self) -> AsyncIterator[RouteTable]:
+    async def tables(self) -> AsyncIterator[PublishedTable]:
         """Yields the table in force and each newer one; who is slow gets the newest alone."""
         revision = 1
         while True:
             revision, table = await self._latest.after(revision)
             yield table
+
+    def watch(self) -> AsyncIterator[RouteUpdate]:
+        """Yields the whole table, then what changes; who is slow gets several changes as one."""
+        return as_updates(self.tables())

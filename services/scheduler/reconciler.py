@@ -121,8 +121,7 @@ class Reconciler:
 
     def _publish(self, served: list[Deployment], placement: Placement) -> None:
         workers = {id_: link.instance for id_, link in self._fleet.links.items()}
-        appeared = self._routes.appeared
-        self._routes = build_routes(served, placement.routed, workers, appeared)
+        self._routes = build_routes(served, placement.routed, workers, self._routes)
         self._publisher.publish(self._routes.models, self._routes.workers)
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:

@@ -12,8 +12,10 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import Unavailable
 from onnxmesh.latest import Latest
-from onnxmesh.v1.mesh_pb2 import RouteTable, WatchRoutesRequest
+from onnxmesh.routing.route_step import Step, next_step
+from onnxmesh.v1.mesh_pb2 import RouteUpdate, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub
+from services.scheduler.published_table import PublishedTable, as_updates
 
 ORPHAN_S = 10.0
 """Watchers are sent elsewhere once no leader has been followed for so long."""
@@ -36,10 +38,16 @@ class RouteRelay:
         self._id = id_
         self._orphan_s = orphan_s
         self._clock = clock
-        self._latest: Latest[RouteTable | None] = Latest(None)
+        self._latest: Latest[PublishedTable | None] = Latest(None)
         self._alone_since_s: float | None = clock()
 
-    def take(self, table: RouteTable) -> None:
+    @property
+    def epoch(self) -> int:
+        """Of the table in force; 0: there is none."""
+        held = self._latest.value
+        return 0 if held is None else held.epoch
+
+    def take(self, table: PublishedTable) -> None:
         """Takes a leader's table up, unless a newer one is here."""
         self._alone_since_s = None
         held = self._latest.value
@@ -55,9 +63,20 @@ class RouteRelay:
         """Takes up what another scheduler publishes, until it is cancelled."""
         while True:
             call = stub.WatchRoutes(WatchRoutesRequest(gateway=self._id))
+            taken: int | None = None
             try:
-                async for table in call:
-                    self.take(table)
+                async for update in call:
+                    held = self._latest.value
+                    step = next_step(update, None if held is None else held.epoch, taken)
+                    if step is Step.WHOLE:
+                        self.take(PublishedTable.from_proto(update.whole))
+                        taken = update.whole.epoch
+                    elif step is Step.CHANGE and held is not None:
+                        self.take(held.apply(update.change))
+                        taken = update.change.epoch
+                    elif step is Step.GAP:
+                        _log.info("route_change_missed", epoch=update.change.from_epoch, held=taken)
+                        break
             except grpc.aio.AioRpcError as error:
                 _log.info("leader_not_followed", why=error.code().name)
             finally:
@@ -65,7 +84,15 @@ class RouteRelay:
                 call.cancel()
             await asyncio.sleep(_RETRY_S)
 
-    async def watch(self) -> AsyncIterator[RouteTable]:
+    def watch(self) -> AsyncIterator[RouteUpdate]:
+        """Yields the whole table, as soon as there is one, then what changes; the whole again of another leader.
+
+        Raises:
+            Unavailable: See `tables`.
+        """
+        return as_updates(self.tables())
+
+    async def tables(self) -> AsyncIterator[PublishedTable]:
         """Yields the table in force, as soon as there is one, and each newer one.
 
         Raises:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
@@ -14,25 +14,56 @@ from services.scheduler.wanted import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
-class Routes:
-    """The models of a route table.
+class Grounds:
+    """What a model's message was made from.
 
     Attributes:
-        models: In order of name and version.
-        appeared: Which they are: once complete, a model stays for as long as it is deployed.
-        workers: What the workers that they name say of themselves, in order of id.
+        deployment: The deployment.
+        stages: Its stages, in order.
+        replicas: For each of them the workers that serve it.
+        percent: Its part of the requests that name no version; None: it has none of its own.
     """
 
-    models: tuple[RoutedModel, ...] = ()
+    deployment: Deployment
+    stages: tuple[StageKey, ...]
+    replicas: tuple[tuple[WorkerId, ...], ...]
+    percent: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every stage has a replica."""
+        return all(self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The content of a route table. What did not change is, object by object, what it was in the one before.
+
+    Attributes:
+        models: The models that may be routed to. Nobody changes these messages.
+        workers: What the workers that they name say of themselves, and those that leave. The same.
+        appeared: The models' names: once complete, a model stays for as long as it is deployed.
+        grounds: What each of the models was made from.
+        instances: The workers that there were.
+        leaving: Which of them were leaving.
+    """
+
+    models: Mapping[ModelKey, RoutedModel] = field(default_factory=dict)
+    workers: Mapping[WorkerId, RoutedWorker] = field(default_factory=dict)
     appeared: frozenset[ModelKey] = frozenset()
-    workers: tuple[RoutedWorker, ...] = ()
+    grounds: Mapping[ModelKey, Grounds] = field(default_factory=dict)
+    instances: Mapping[WorkerId, Instance] = field(default_factory=dict)
+    leaving: frozenset[WorkerId] = frozenset()
 
 
 def build_routes(
     deployments: Iterable[Deployment],
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
     workers: Mapping[WorkerId, Instance],
-    appeared: frozenset[ModelKey],
+    previous: Routes,
+    *,
+    leaving: Collection[WorkerId] = (),
+    percents: Mapping[ModelKey, int] | None = None,
 ) -> Routes:
     """Returns the models that gateways may route to, and with whom.
 
@@ -40,35 +71,33 @@ def build_routes(
         deployments: Everything that is to be served.
         routed: For each stage the workers that serve it.
         workers: How to reach each of them.
-        appeared: Models that were complete before; they stay, if need be with stages that have no replica.
+        previous: What was returned before: models that were complete stay, if need be with stages that have no
+            replica, and what did not change is taken over.
+        leaving: Workers that are told of though no model names them, for what they were sent before.
+        percents: Parts of the requests that name no version, of models that have one of their own.
     """
-    models, shown = [], set()
-    for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
+    news = {id_ for id_, each in workers.items() if previous.instances.get(id_) is not each}
+    moved = {id_ for id_ in news if _where(previous.instances.get(id_)) != _where(workers[id_])}
+    models, grounds = {}, {}
+    for deployment in deployments:
         key = (deployment.name, deployment.version)
-        stages = [
-            _stage(stage_key(*key, partition.index, deployment.plan.revision), direct, routed, workers)
-            for partition, direct in zip(
-                deployment.plan.partitions, inputs_by_stage(deployment.plan), strict=True
+        held = previous.grounds.get(key)
+        now = _grounds(deployment, routed, held, (percents or {}).get(key))
+        if key in previous.appeared or now.is_complete:
+            grounds[key] = now
+            same = now is held and all(map(moved.isdisjoint, now.replicas))
+            models[key] = (
+                previous.models[key] if same else _kept(_model(now, workers), previous.models.get(key))
             )
-        ]
-        if key in appeared or all(stage.replicas for stage in stages):
-            shown.add(key)
-            models.append(
-                RoutedModel(
-                    name=deployment.name,
-                    version=deployment.version,
-                    signature=deployment.plan.signature,
-                    stages=stages,
-                )
-            )
-    named = {replica.worker for model in models for stage in model.stages for replica in stage.replicas}
-    described = [
-        RoutedWorker(
-            worker=id_, tags=workers[WorkerId(id_)].tags, attributes=workers[WorkerId(id_)].attributes
-        )
-        for id_ in sorted(named)
-    ]
-    return Routes(tuple(models), frozenset(shown), tuple(described))
+    named = frozenset().union(*(each for now in grounds.values() for each in now.replicas), leaving)
+    return Routes(
+        models=models,
+        workers=_described(named, frozenset(leaving), workers, news, previous),
+        appeared=frozenset(models),
+        grounds=grounds,
+        instances=workers,
+        leaving=frozenset(leaving),
+    )
 
 
 def inputs_by_stage(plan: Plan) -> list[list[str]]:
@@ -85,14 +114,85 @@ def inputs_by_stage(plan: Plan) -> list[list[str]]:
     return direct
 
 
-def _stage(
-    key: StageKey,
-    direct_inputs: Iterable[str],
+def _grounds(
+    deployment: Deployment,
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
+    held: Grounds | None,
+    percent: int | None,
+) -> Grounds:
+    """Returns what a model's message is to be made from; `held` itself where that is the same."""
+    if held is not None and held.deployment is deployment:
+        stages = held.stages
+    else:
+        plan = deployment.plan
+        stages = tuple(
+            stage_key(deployment.name, deployment.version, each.index, plan.revision)
+            for each in plan.partitions
+        )
+        held = None
+    replicas = tuple(routed.get(key, ()) for key in stages)
+    if held is not None and held.replicas == replicas and held.percent == percent:
+        return held
+    return Grounds(deployment, stages, replicas, percent)
+
+
+def _model(grounds: Grounds, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
+    plan = grounds.deployment.plan
+    return RoutedModel(
+        name=grounds.deployment.name,
+        version=grounds.deployment.version,
+        signature=plan.signature,
+        stages=[
+            RoutedStage(
+                stage=key,
+                replicas=[
+                    RoutedReplica(
+                        worker=id_, address=workers[id_].address, generation=workers[id_].generation
+                    )
+                    for id_ in replicas
+                ],
+                direct_inputs=direct,
+            )
+            for key, replicas, direct in zip(
+                grounds.stages, grounds.replicas, inputs_by_stage(plan), strict=True
+            )
+        ],
+        traffic_percent=grounds.percent,
+    )
+
+
+def _kept(model: RoutedModel, before: RoutedModel | None) -> RoutedModel:
+    """Returns the message of before where the new one says the same, so that gateways are not told for nothing."""
+    return before if before is not None and before == model else model
+
+
+def _described(
+    named: frozenset[WorkerId],
+    leaving: frozenset[WorkerId],
     workers: Mapping[WorkerId, Instance],
-) -> RoutedStage:
-    replicas = [
-        RoutedReplica(worker=id_, address=workers[id_].address, generation=workers[id_].generation)
-        for id_ in routed.get(key, ())
-    ]
-    return RoutedStage(stage=key, replicas=replicas, direct_inputs=direct_inputs)
+    news: Set[WorkerId],
+    previous: Routes,
+) -> Mapping[WorkerId, RoutedWorker]:
+    """Returns what the workers that are named say of themselves."""
+    told = previous.workers
+    gone = told.keys() - named
+    fresh = (named & news) | (named - told.keys()) | (named & (leaving ^ previous.leaving))
+    if not gone and not fresh:
+        return told
+    described = dict(told)
+    for id_ in gone:
+        del described[id_]
+    for id_ in fresh:
+        says = RoutedWorker(
+            worker=id_,
+            tags=workers[id_].tags,
+            attributes=workers[id_].attributes,
+            leaving=id_ in leaving,
+        )
+        if described.get(id_) != says:
+            described[id_] = says
+    return described
+
+
+def _where(instance: Instance | None) -> tuple[str, int] | None:
+    return None if instance is None else (instance.address, instance.generation)

@@ -16,7 +16,7 @@ from onnxmesh.v1.mesh_pb2 import (
     DeployRequest,
     GatewayStatus,
     ModelStatus,
-    RouteTable,
+    RouteUpdate,
     StatusRequest,
     StatusResponse,
     UndeployRequest,
@@ -135,10 +135,10 @@ class SchedulerServicer(MeshServicer):
 
     async def WatchRoutes(  # noqa: N802 - the protocol's name
         self, request: WatchRoutesRequest, context: Context
-    ) -> AsyncIterator[RouteTable]:
-        """Yields the route table at once, and again whenever it changes."""
-        async for table in self._publisher.watch():
-            yield table
+    ) -> AsyncIterator[RouteUpdate]:
+        """Yields the whole route table at once, then what changes."""
+        async for update in self._publisher.watch():
+            yield update
 
     def _model(self, deployment: Deployment) -> ModelStatus:
         outcome = self._reconciler.outcome.value

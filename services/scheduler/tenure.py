@@ -79,7 +79,7 @@ class Tenure:
             self._office = office
             _log.info("in_office", term=term)
             try:
-                async for table in office.publisher.watch():
+                async for table in office.publisher.tables():
                     self._relay.take(table)
             finally:
                 self._office = None

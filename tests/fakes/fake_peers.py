@@ -44,7 +44,7 @@ class FakePeers:
     Attributes:
         streams: By worker.
         reachable: Workers that answer when they are dialled.
-        kept: What `keep` was told last.
+        kept: Peers that are to be held, with their addresses.
     """
 
     def __init__(self, *workers):
@@ -63,5 +63,7 @@ class FakePeers:
             raise Unavailable(f"{peer} at {address} cannot be reached")
         return self.streams.setdefault(peer, FakePeer(peer))
 
-    def keep(self, peers):
-        self.kept = dict(peers)
+    def keep(self, peers, gone=()):
+        self.kept.update(peers)
+        for peer in gone:
+            self.kept.pop(peer, None)

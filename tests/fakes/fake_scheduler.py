@@ -14,6 +14,7 @@ from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.v1 import mesh_pb2, registry_pb2
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import RegistryServicer, add_RegistryServicer_to_server
+from tests.fakes.route_changes import change_between
 
 
 class FakeScheduler(MeshServicer, RegistryServicer):
@@ -26,6 +27,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         deadlines: Seconds that Status calls had left.
         metadata: Of the last Status call.
         refuse_uploads: Whether Deploy reads everything and ends with an error.
+        num_watches: How often a stream of route tables was opened.
     """
 
     def __init__(self) -> None:
@@ -35,7 +37,10 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         self.deadlines: list[float | None] = []
         self.metadata: dict[str, str | bytes] = {}
         self.refuse_uploads = False
-        self._tables: Latest[mesh_pb2.RouteTable | None] = Latest(None)
+        self.num_watches = 0
+        self._table: mesh_pb2.RouteTable | None = None
+        self._updates: list[mesh_pb2.RouteUpdate] = []
+        self._said = Latest(0)
         self._epoch = 0
 
     @asynccontextmanager
@@ -52,16 +57,31 @@ class FakeScheduler(MeshServicer, RegistryServicer):
             await server.stop(None)
 
     def publish(self, *models: mesh_pb2.RoutedModel, workers: Sequence[mesh_pb2.RoutedWorker] = ()) -> None:
-        """Puts a table in force."""
+        """Puts a table in force; who watches is told what changed."""
         self._epoch += 1
-        self._tables.set(mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers))
+        before = self._table
+        self._table = mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers)
+        if before is None:
+            self._said.set(0)
+        else:
+            self.say(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
+
+    def say(self, update: mesh_pb2.RouteUpdate) -> None:
+        """Sends a message to those who watch now, whatever it is."""
+        self._updates.append(update)
+        self._said.set(len(self._updates))
 
     async def WatchRoutes(self, request, context):  # noqa: N802 - the protocol's name
-        revision = 0
+        self.num_watches += 1
+        revision, num_seen = await self._said.after(0)
+        while self._table is None:
+            revision, num_seen = await self._said.after(revision)
+        yield mesh_pb2.RouteUpdate(whole=self._table)
         while True:
-            revision, table = await self._tables.after(revision)
-            if table is not None:
-                yield table
+            for update in self._updates[num_seen:]:
+                num_seen += 1
+                yield update
+            revision, _ = await self._said.after(revision)
 
     async def Register(self, request_iterator, context):  # noqa: N802 - the protocol's name
         id_ = ""

@@ -140,7 +140,7 @@ async def test_watching_routes_through_a_gateway():
     async with running_gateway() as gateway:
         gateway.scheduler.publish()
         call = MeshStub(gateway.channel).WatchRoutes(mesh_pb2.WatchRoutesRequest())
-        assert (await call.read()).epoch == 1
+        assert (await call.read()).whole.epoch == 1
         gateway.scheduler.publish()
-        assert (await call.read()).epoch == 2
+        assert (await call.read()).change.epoch == 2
         call.cancel()

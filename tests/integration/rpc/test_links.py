@@ -127,7 +127,7 @@ async def test_a_lost_peer_is_reported_and_dialled_again():
         assert a.links.get("b") is None
         await b.serve(port)
         await eventually(lambda: a.links.get("b"))
-        a.links.keep({})
+        a.links.keep({}, ["b"])
         await eventually(lambda: a.links.get("b") is None)
 
 

@@ -12,6 +12,7 @@ from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
     FileStart,
+    RouteTable,
     StatusRequest,
     UndeployRequest,
     Upload,
@@ -19,6 +20,7 @@ from onnxmesh.v1.mesh_pb2 import (
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub
 from onnxmesh.v1.model_pb2 import DeploymentSpec
+from tests.fakes.route_changes import changed
 
 
 def upload(content=b"weights", *, files=None, **spec):
@@ -51,10 +53,12 @@ class SchedulerClient:
 
     async def _follow(self):
         while True:
+            table = RouteTable()
             try:
-                async for table in self.stub.WatchRoutes(
+                async for update in self.stub.WatchRoutes(
                     WatchRoutesRequest(gateway="g"), wait_for_ready=True
                 ):
+                    table = changed(table, update)
                     self.tables.append(table)
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.02)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.v1.mesh_pb2 import RouteTable
+from services.scheduler.published_table import PublishedTable
 from services.scheduler.route_relay import RouteRelay
 
 
@@ -15,11 +15,11 @@ async def test_only_newer_tables_are_taken():
     """A leader that was deposed cannot turn the routes back."""
     relay = RouteRelay("s")
     for epoch in (5, 4, 5):
-        relay.take(RouteTable(epoch=epoch))
-    tables = relay.watch()
+        relay.take(PublishedTable(epoch, {}, {}))
+    tables = relay.tables()
     assert (await anext(tables)).epoch == 5
-    relay.take(RouteTable(epoch=3))
-    relay.take(RouteTable(epoch=6))
+    relay.take(PublishedTable(3, {}, {}))
+    relay.take(PublishedTable(6, {}, {}))
     assert (await anext(tables)).epoch == 6
 
 
@@ -28,9 +28,9 @@ async def test_watchers_are_sent_elsewhere_when_no_leader_is_followed_for_long(l
     """Not at once: another leader may be a moment away."""
     now_s = 100.0
     relay = RouteRelay("s", orphan_s=0.02, clock=lambda: now_s)
-    tables = relay.watch()
+    tables = relay.tables()
     if led_before:
-        relay.take(RouteTable(epoch=1))
+        relay.take(PublishedTable(1, {}, {}))
         assert (await anext(tables)).epoch == 1
         relay.left_alone()
     now_s = 100.5
@@ -42,8 +42,8 @@ async def test_watchers_of_a_quiet_leader_stay():
     """A table that does not change for hours is still the leader's."""
     now_s = 0.0
     relay = RouteRelay("s", orphan_s=0.02, clock=lambda: now_s)
-    relay.take(RouteTable(epoch=1))
-    tables = relay.watch()
+    relay.take(PublishedTable(1, {}, {}))
+    tables = relay.tables()
     await anext(tables)
     now_s = 10_000.0
     with pytest.raises(TimeoutError):

@@ -13,7 +13,6 @@ from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.selector_text import lacking, parse_selector
 from onnxmesh.state.base import Deployment
-from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker
 from onnxmesh.v1.model_pb2 import (
     Artefact,
     DeploymentSpec,
@@ -28,8 +27,7 @@ from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
 from services.scheduler.eligibility import eligible_again, eligible_workers
 from services.scheduler.holdings import Held, Holdings, StageState
 from services.scheduler.placement import Placement, WorkerView
-from services.scheduler.publisher import Publisher
-from services.scheduler.routes import build_routes, inputs_by_stage
+from services.scheduler.routes import Routes, build_routes, inputs_by_stage
 from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
 from services.scheduler.status import model_status
 
@@ -235,13 +233,13 @@ def test_events_about_unknown_stages_are_harmless():
 def test_a_model_appears_when_it_is_complete_and_stays_afterwards():
     workers = {"a": worker("a")}
     half = {"m/1/0": ("a",), "m/1/1": ()}
-    none = build_routes([deployment(2)], half, workers, frozenset())
-    assert none.models == ()
-    whole = build_routes([deployment(2)], half | {"m/1/1": ("a",)}, workers, none.appeared)
-    assert [len(stage.replicas) for stage in whole.models[0].stages] == [1, 1]
-    after = build_routes([deployment(2)], half, workers, whole.appeared)
-    assert [len(stage.replicas) for stage in after.models[0].stages] == [1, 0]
-    assert build_routes([], {}, workers, after.appeared).appeared == frozenset()
+    none = build_routes([deployment(2)], half, workers, Routes())
+    assert none.models == {}
+    whole = build_routes([deployment(2)], half | {"m/1/1": ("a",)}, workers, none)
+    assert [len(stage.replicas) for stage in whole.models["m", 1].stages] == [1, 1]
+    after = build_routes([deployment(2)], half, workers, whole)
+    assert [len(stage.replicas) for stage in after.models["m", 1].stages] == [1, 0]
+    assert build_routes([], {}, workers, after).appeared == frozenset()
 
 
 def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
@@ -261,9 +259,13 @@ def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
         [replace(deployment(3), plan=plan)],
         {f"m/1/{index}": ("w",) for index in range(3)},
         {"w": worker("w")},
-        frozenset(),
+        Routes(),
     )
-    assert [list(stage.direct_inputs) for stage in routes.models[0].stages] == [["b", "d"], ["a"], ["b", "c"]]
+    assert [list(stage.direct_inputs) for stage in routes.models["m", 1].stages] == [
+        ["b", "d"],
+        ["a"],
+        ["b", "c"],
+    ]
     plain = Plan(signature=Signature(inputs=inputs), partitions=[first, Partition(index=1)])
     assert inputs_by_stage(plain) == [[], []]
 
@@ -271,30 +273,9 @@ def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
 def test_gateways_are_told_what_workers_say_of_themselves():
     """Once for each worker that the models name, however many stages it serves."""
     workers = {"a": worker("a", "edge", zone="eu"), "b": worker("b"), "idle": worker("idle")}
-    routes = build_routes([deployment(2)], {"m/1/0": ("a", "b"), "m/1/1": ("a",)}, workers, frozenset())
-    assert [(each.worker, list(each.tags), dict(each.attributes)) for each in routes.workers] == [
-        ("a", ["edge"], {"zone": "eu"}),
-        ("b", [], {}),
-    ]
-    publisher = Publisher(1)
-    publisher.publish(routes.models, routes.workers)
-    publisher.publish(routes.models, routes.workers)
-    assert publisher.table.epoch == 2
-    publisher.publish(routes.models, [RoutedWorker(worker="a", tags=["edge", "spot"])])
-    assert publisher.table.epoch == 3
-
-
-async def test_an_epoch_counts_changes_and_slow_watchers_skip():
-    publisher = Publisher(100)
-    watching = publisher.watch()
-    publisher.publish([])
-    publisher.publish([])
-    assert (await anext(watching)).epoch == 101
-    publisher.publish([RoutedModel(name="m")])
-    publisher.publish([RoutedModel(name="n")])
-    assert (await anext(watching)).epoch == 103
-    assert (await anext(publisher.watch())).epoch == 103
-    await watching.aclose()
+    routes = build_routes([deployment(2)], {"m/1/0": ("a", "b"), "m/1/1": ("a",)}, workers, Routes())
+    told = {id_: (list(each.tags), dict(each.attributes)) for id_, each in routes.workers.items()}
+    assert told == {"a": (["edge"], {"zone": "eu"}), "b": ([], {})}
 
 
 READY = Held(StageState.READY, Digest("d0"))

@@ -1,8 +1,7 @@
-"""How a request would be routed, told to people."""
+"""What this gateway routes by, and how a request would be routed, told to people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from onnxmesh.errors import Unavailable
@@ -11,27 +10,29 @@ from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.preference import parse_preferences
 from onnxmesh.routing.selector_text import all_of
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table import EMPTY_TABLE
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.v1 import mesh_pb2
 from onnxmesh.v1.mesh_pb2_grpc import RoutingServicer
+from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.route_watch import RouteWatch
 
 
-class ExplainServicer(RoutingServicer):
-    """Answers `Explain` from this gateway's own view, by the code that routes its requests.
+class GatewayRoutingServicer(RoutingServicer):
+    """Answers from this gateway's own view, by the code that routes its requests.
 
     Args:
         gateway: This gateway's id.
-        table: Returns the route table in force, or None before the first one came.
+        watch: Has the route table.
+        contact: Knows whether it is told of changes to it.
         dispatcher: Knows the workers.
     """
 
-    def __init__(
-        self, gateway: str, table: Callable[[], RoutingTable | None], dispatcher: Dispatcher
-    ) -> None:
+    def __init__(self, gateway: str, watch: RouteWatch, contact: Contact, dispatcher: Dispatcher) -> None:
         self._gateway = gateway
-        self._table = table
+        self._watch = watch
+        self._contact = contact
         self._dispatcher = dispatcher
 
     async def Explain(  # noqa: N802 - the protocol's name
@@ -44,7 +45,7 @@ class ExplainServicer(RoutingServicer):
             InvalidRequest: A selector or the version is none (INVALID_ARGUMENT).
             Unavailable: No route table has come yet (UNAVAILABLE).
         """
-        table = self._table()
+        table = self._watch.table
         if table is None:
             raise Unavailable(f"model '{request.name}': the gateway has not heard from a scheduler yet")
         model = table.find(request.name, request.version)
@@ -67,6 +68,25 @@ class ExplainServicer(RoutingServicer):
                 )
                 for found in self._dispatcher.explain(model, ask, elsewhere)
             ],
+        )
+
+    async def Table(  # noqa: N802 - the protocol's name
+        self, request: mesh_pb2.TableRequest, context: Context
+    ) -> mesh_pb2.TableResponse:
+        """Says which table is in force, and whether a scheduler still tells of changes to it."""
+        table = self._watch.table or EMPTY_TABLE
+        try:
+            scheduler = self._watch.scheduler
+        except Unavailable:
+            scheduler = ""
+        return mesh_pb2.TableResponse(
+            gateway=self._gateway,
+            epoch=table.epoch,
+            num_models=len(table.models),
+            num_workers=len(table.workers),
+            stale=self._contact.is_stale,
+            alone_ms=round(self._contact.alone_s * 1e3),
+            scheduler=scheduler,
         )
 
 
