@@ -24,6 +24,7 @@ from onnxmesh.errors import MeshError
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.telemetry.logs import LogFormat, LogLevel, configure_logs
+from onnxmesh.telemetry.metrics import MetricsServer, process_registry
 
 _log = structlog.get_logger(__name__)
 
@@ -48,9 +49,14 @@ class ServiceSettings(BaseSettings):
     drain_s: float = Field(10.0, ge=0, description="seconds that running requests get when the service stops")
     log_format: LogFormat = Field("auto", description="auto: text on a terminal, JSON elsewhere")
     log_level: LogLevel = Field("info", description="least level that is logged")
+    metrics: str | None = Field(
+        None,
+        description="HOST:PORT to serve figures for Prometheus on, over HTTP; port 0 takes a free one; "
+        "default: they are not served",
+    )
     exit_with_parent: bool = Field(False, description="stop when standard input ends")
 
-    @field_validator("listen", "advertise")
+    @field_validator("listen", "advertise", "metrics")
     @classmethod
     def _host_and_port(cls, address: str | None) -> str | None:
         if address is None:
@@ -68,6 +74,8 @@ class Serving:
         server: The gRPC server; add handlers before `start`.
         health: Health by service name; `""` is the whole process.
         address: What peers dial; known from the beginning.
+        registry: Figures of this process; served where an operator asks for it.
+        metrics_address: HOST:PORT at which they are; None: they are not.
     """
 
     def __init__(self, settings: ServiceSettings, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -82,11 +90,21 @@ class Serving:
             raise SystemExit(f"cannot listen on {settings.listen}: is the address in use?") from error
         host = settings.listen.rpartition(":")[0]
         self.address = settings.advertise or f"{host}:{port}"
+        self.registry = process_registry()
+        self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
+        self.metrics_address = None if self._metrics is None else self._metrics.address
 
     async def start(self) -> None:
         """Begins to serve; health says SERVING for the process."""
         await self.server.start()
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends the server; what runs gets `grace_s`."""
+        async with asyncio.TaskGroup() as tasks:
+            if self._metrics is not None:
+                tasks.create_task(asyncio.to_thread(self._metrics.close))
+            await self.server.stop(grace_s)
 
     async def announce_end(self) -> None:
         """Health says NOT_SERVING for everything from now on."""
@@ -124,7 +142,7 @@ async def _serve(role: str, settings: S, app: Callable[[S], AbstractAsyncContext
     async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
         async with app(settings) as serving:
             print(f"ready {role} {serving.address}", flush=True)  # noqa: T201 - the supervisor reads it
-            _log.info("serving", address=serving.address)
+            _log.info("serving", address=serving.address, metrics=serving.metrics_address)
             await stop.wait()
             _log.info("stopping")
         _log.info("stopped")

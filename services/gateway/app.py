@@ -29,6 +29,7 @@ from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
 from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.metrics import GatewayMetrics, RequestMetrics
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
@@ -54,6 +55,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     serving = Serving(settings, settings.max_message_bytes)
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
+    requests = RequestMetrics(serving.registry)
 
     def on_frame(link: Link, frame: Frame) -> None:
         if frame.header.WhichOneof("kind") == "load":
@@ -66,13 +68,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     async def on_table(table: RoutingTable, news: TableDifference) -> None:
         dispatcher.update(table, news)
         await health.update(table, {name for name, _ in news.models})
-
-    async def on_contact(stale: bool) -> None:
-        if stale:
-            _log.warning("route_table_stale", epoch=watch.table.epoch if watch.table else 0)
-        else:
-            _log.info("route_table_followed")
-        await health.followed(not stale)
+        requests.forget(news.gone_models)
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
     dispatcher = Dispatcher(
@@ -91,15 +87,17 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         links,
         asyncio.TaskGroup() as tasks,
     ):
-        contact = Contact(on_contact)
+        contact = Contact(health.followed)
         watch = RouteWatch(settings.id, mesh.schedulers, contact, on_table)
         servicer = InferenceServicer(
             lambda: watch.table,
             dispatcher,
             admission,
+            requests,
             default_timeout_s=settings.default_timeout_s,
             max_message_bytes=settings.max_message_bytes,
         )
+        GatewayMetrics(serving.registry, admission, dispatcher, watch, contact)
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
         routing = GatewayRoutingServicer(settings.id, watch, contact, dispatcher)
@@ -120,7 +118,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         finally:
             for task in background:
                 task.cancel()
-            await serving.server.stop(STOP_GRACE_S)
+            await serving.stop(STOP_GRACE_S)
 
 
 def live_state(settings: GatewaySettings) -> OwnLiveState | RedisLiveState:

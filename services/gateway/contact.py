@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
+import structlog
+
 from onnxmesh.deadline import Clock
 from onnxmesh.latest import Latest
+
+_log = structlog.get_logger(__name__)
 
 GRACE_S = 1.0
 """So long may a stream be lost, and another one be sought, before the table counts as stale."""
@@ -17,7 +21,7 @@ class Contact:
     """Knows how long no scheduler has been followed. For one event loop; may be read from any thread.
 
     Args:
-        on_change: Awaited with whether the table is stale, whenever that changes. It is at first: there is none.
+        on_change: Awaited with whether a scheduler tells of changes, whenever that is no longer so or is so again.
         grace_s: Time without a scheduler after which it is.
         clock: Seconds, monotonic.
     """
@@ -75,6 +79,11 @@ class Contact:
                 pass
 
     async def _say(self, stale: bool) -> None:
-        if stale != self._stale:
-            self._stale = stale
-            await self._on_change(stale)
+        if stale == self._stale:
+            return
+        self._stale = stale
+        if stale:
+            _log.warning("route_table_stale", alone_s=round(self.alone_s, 3))
+        else:
+            _log.info("route_table_followed")
+        await self._on_change(not stale)

@@ -22,6 +22,7 @@ from onnxmesh.tensors.tensor import Tensor
 from services.gateway.admission import Admission
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.metadata import model_metadata
+from services.gateway.metrics import RequestMetrics
 from services.gateway.order import Order
 from services.gateway.parameters import TRACE, read_options
 from services.gateway.validation import read_inputs, read_outputs
@@ -41,6 +42,7 @@ class InferenceServicer:
         table: Returns the route table in force, or None before the first one came.
         dispatcher: Gets requests answered.
         admission: Lets them in.
+        metrics: Counts them.
         default_timeout_s: Deadline of requests that come without one.
         max_message_bytes: Largest answer.
         clock: Seconds, monotonic.
@@ -51,6 +53,7 @@ class InferenceServicer:
         table: Callable[[], RoutingTable | None],
         dispatcher: Dispatcher,
         admission: Admission,
+        metrics: RequestMetrics,
         *,
         default_timeout_s: float,
         max_message_bytes: int,
@@ -59,6 +62,7 @@ class InferenceServicer:
         self._table = table
         self._dispatcher = dispatcher
         self._admission = admission
+        self._metrics = metrics
         self._default_timeout_s = default_timeout_s
         self._max_message_bytes = max_message_bytes
         self._clock = clock
@@ -119,9 +123,9 @@ class InferenceServicer:
             TooLarge: The answer is larger than a message may be (RESOURCE_EXHAUSTED).
             MeshError: See `Admission.admitted` and `Dispatcher.infer`.
         """
-        with self._admission.admitted():
+        with self._metrics.request() as seen, self._admission.admitted():
             request, raw_inputs = decode_request(message)
-            model = self._find(request.model_name, request.model_version)
+            model = seen.model = self._find(request.model_name, request.model_version)
             options = read_options(request.parameters)
             outputs = read_outputs(request, model)
             deadline = self._deadline(context, options.timeout_s)

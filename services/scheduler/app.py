@@ -16,6 +16,7 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
+from services.scheduler.metrics import SchedulerMetrics
 from services.scheduler.office import Grounds, in_office
 from services.scheduler.retention import Retention, remove_unheld
 from services.scheduler.settings import SchedulerSettings
@@ -53,6 +54,12 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
                     registering = group.create_task(registry.run())
                     async with in_office(grounds, term, term) as office:
                         await remove_unheld(blobs, retention)
+                        SchedulerMetrics(
+                            serving.registry,
+                            lambda: candidacy.standing,
+                            lambda: office,
+                            lambda: office.publisher.table.epoch,
+                        )
                         add_MeshServicer_to_server(office.servicer, serving.server)
                         add_RegistryServicer_to_server(registry, serving.server)
                         add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
@@ -64,4 +71,4 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
                     # Decisions have ended first: registrations that end with this server are no news of
                     # workers, and no gateway may be told that they were.
                     registering.cancel()
-                    await serving.server.stop(min(STOP_GRACE_S, settings.drain_s))
+                    await serving.stop(min(STOP_GRACE_S, settings.drain_s))

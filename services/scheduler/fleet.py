@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from time import monotonic
 from typing import Any, TypeVar
@@ -35,12 +36,18 @@ class Fleet:
         self._term = term
         self._clock = clock
         self._links: dict[WorkerId, WorkerLink] = {}
+        self._num_commands: Counter[str] = Counter()
         self._on_change: Callable[[], None] = lambda: None
 
     @property
     def links(self) -> Mapping[WorkerId, WorkerLink]:
         """Every registered worker, by id."""
         return self._links
+
+    @property
+    def num_commands(self) -> Mapping[str, int]:
+        """Commands sent to workers, by kind. May be asked from any thread."""
+        return dict(self._num_commands)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Has `callback` called, in the same turn of the loop, when what workers hold or who they are changes."""
@@ -117,7 +124,9 @@ class Fleet:
                 _log.info("worker_left", worker=id_, generation=link.instance.generation)
         for id_, instance in workers.items():
             if id_ not in self._links:
-                self._links[id_] = WorkerLink(instance, self._term, self._changed, self._clock)
+                self._links[id_] = WorkerLink(
+                    instance, self._term, self._changed, self._clock, self._num_commands
+                )
                 changed.append(id_)
         if changed or described:
             self._changed()

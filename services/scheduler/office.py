@@ -52,10 +52,14 @@ class Office:
     Attributes:
         servicer: Serves `Mesh`.
         publisher: Has the route table.
+        catalogue: What is to be served.
+        fleet: The workers.
     """
 
     servicer: SchedulerServicer
     publisher: Publisher
+    catalogue: Catalogue
+    fleet: Fleet
 
 
 @asynccontextmanager
@@ -106,7 +110,7 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(each.run()) for each in (fleet, reconciler, replanner, deployer)]
             try:
-                yield Office(servicer, publisher)
+                yield Office(servicer, publisher, catalogue, fleet)
             finally:
                 for task in running:
                     task.cancel()

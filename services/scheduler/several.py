@@ -28,6 +28,7 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from services.scheduler.blob_mirror import BlobMirror
 from services.scheduler.mesh_switch import PASSED_ON, MeshSwitch
+from services.scheduler.metrics import SchedulerMetrics
 from services.scheduler.office import Grounds
 from services.scheduler.retention import Retention
 from services.scheduler.route_relay import RouteRelay
@@ -57,7 +58,7 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
         agent = ConsulAgent(access)
         stack.callback(agent.close)
         serving = Serving(settings)
-        stack.push_async_callback(serving.server.stop, min(STOP_GRACE_S, settings.drain_s))
+        stack.push_async_callback(serving.stop, min(STOP_GRACE_S, settings.drain_s))
         channels = await stack.enter_async_context(Channels())
         blobs = BlobFolder(folder / "blobs")
         await in_thread(blobs.remove_leftovers)
@@ -83,6 +84,9 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
         running = [background.create_task(each.run()) for each in (directory, mirror)]
         running.append(background.create_task(_sweep(store, candidacy)))
         tenure = Tenure(grounds, candidacy, relay, channels)
+        SchedulerMetrics(
+            serving.registry, lambda: candidacy.standing, lambda: tenure.office, lambda: relay.epoch
+        )
         switch = MeshSwitch(relay, tenure.leading, MeshProxy(channels, tenure.leader, [PASSED_ON]))
         serving.server.add_generic_rpc_handlers((switch,))
         add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)

@@ -38,6 +38,11 @@ class Tenure:
         self._channels = channels
         self._office: Office | None = None
 
+    @property
+    def office(self) -> Office | None:
+        """What this scheduler leads with; None while it does not."""
+        return self._office
+
     def leading(self) -> MeshServicer | None:
         """Returns what serves while this scheduler leads; None while it does not."""
         return None if self._office is None else self._office.servicer

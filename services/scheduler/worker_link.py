@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
@@ -36,10 +37,16 @@ class WorkerLink:
         term: Goes with every command.
         on_change: Called after each event that may change a decision; must not block.
         clock: Seconds, monotonic.
+        num_commands: Where commands are counted, by kind; None: nowhere.
     """
 
     def __init__(
-        self, instance: Instance, term: int, on_change: Callable[[], None], clock: Clock = monotonic
+        self,
+        instance: Instance,
+        term: int,
+        on_change: Callable[[], None],
+        clock: Clock = monotonic,
+        num_commands: Counter[str] | None = None,
     ) -> None:
         self.instance = instance
         self.holdings = Holdings()
@@ -50,6 +57,7 @@ class WorkerLink:
         self._term = term
         self._on_change = on_change
         self._clock = clock
+        self._num_commands = Counter() if num_commands is None else num_commands
         self._commands: asyncio.Queue[WorkerCommand] = asyncio.Queue(MAX_COMMANDS)
 
     @property
@@ -143,6 +151,7 @@ class WorkerLink:
         except asyncio.QueueFull:
             _log.warning("worker_commands_full", worker=self.id)
             return False
+        self._num_commands[command.WhichOneof("kind") or ""] += 1
         return True
 
     def _lost(self) -> None:

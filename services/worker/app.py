@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.joining import joining
@@ -32,6 +33,7 @@ from services.worker.hardware import Hardware, find_hardware
 from services.worker.intake import Intake
 from services.worker.link_probe import LinkProbe
 from services.worker.load import REPORT_S, load_now, resident_bytes
+from services.worker.metrics import WorkerMetrics
 from services.worker.model_cache import ModelCache
 from services.worker.origins import Origins
 from services.worker.preparations import Preparations
@@ -67,8 +69,10 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
         cache = ModelCache(folder)
         async with AsyncExitStack() as stack:
             serving = Serving(settings)
-            stack.push_async_callback(serving.server.stop, 1.0)
-            worker = await stack.enter_async_context(_Worker(settings, hardware, cache).running())
+            stack.push_async_callback(serving.stop, 1.0)
+            worker = await stack.enter_async_context(
+                _Worker(settings, hardware, cache, serving.registry).running()
+            )
             worker.serve(serving, cache)
             await serving.start()
             registered = AsyncExitStack()
@@ -92,7 +96,9 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
 class _Worker:
     """The parts of a worker, wired."""
 
-    def __init__(self, settings: WorkerSettings, hardware: Hardware, cache: ModelCache) -> None:
+    def __init__(
+        self, settings: WorkerSettings, hardware: Hardware, cache: ModelCache, registry: CollectorRegistry
+    ) -> None:
         self._settings = settings
         self._hardware = hardware
         self._id = WorkerId(settings.id)
@@ -100,6 +106,7 @@ class _Worker:
         self._tally = Tally()
         self._resident_bytes = resident_bytes()
         self._stages = StageTable()
+        self._metrics = WorkerMetrics(registry, self._stages, self._load)
         self._cancellations = Cancellations()
         self._schedulers = Schedulers()
         self._links = Links(
@@ -200,6 +207,7 @@ class _Worker:
             self._tally,
             queue_size=self._settings.queue_size,
             waiting_bytes=self._settings.waiting_bytes,
+            on_computed=self._metrics.computed(part.stage),
         )
 
     def _load(self) -> Load:

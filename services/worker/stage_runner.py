@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns, time_ns
 from typing import Protocol
@@ -59,6 +59,7 @@ class StageRunner:
         tally: Where it counts what becomes of requests.
         queue_size: How many requests may wait, and how many parts for their others.
         waiting_bytes: How many bytes of such parts may wait.
+        on_computed: Is told how long each run took, in seconds.
         clock: Seconds, monotonic.
     """
 
@@ -73,6 +74,7 @@ class StageRunner:
         *,
         queue_size: int,
         waiting_bytes: int = 1 << 30,
+        on_computed: Callable[[float], None] = lambda _: None,
         clock: Clock = monotonic,
     ) -> None:
         self.part = part
@@ -81,6 +83,7 @@ class StageRunner:
         self._origins = origins
         self._cancellations = cancellations
         self._tally = tally
+        self._on_computed = on_computed
         self._clock = clock
         self._queue = StageQueue(queue_size)
         self._parts = WaitingParts(
@@ -255,6 +258,7 @@ class StageRunner:
         return outcome, perf_counter_ns() - started_ns
 
     def _measured(self, compute_s: float) -> None:
+        self._on_computed(compute_s)
         weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
         self.mean_compute_s += weight * (compute_s - self.mean_compute_s)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxmesh.ids import Digest, StageKey
@@ -46,9 +45,9 @@ class StageTable:
         held = self._held.get(stage)
         return None if held is None else held.state
 
-    def runners(self) -> Iterator[StageRunner]:
-        """Yields what runs here, stages on their way out included."""
-        return (held.runner for held in self._held.values() if held.runner is not None)
+    def runners(self) -> list[StageRunner]:
+        """Returns what runs here, stages on their way out included. May be asked from any thread."""
+        return [held.runner for held in list(self._held.values()) if held.runner is not None]
 
     def loading(self, stage: StageKey, digest: Digest) -> None:
         """A stage begins to load."""
