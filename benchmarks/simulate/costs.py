@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from time import perf_counter
 
+from benchmarks.simulate.large_table import NUM_MODELS, NUM_WORKERS, LargeTable
+from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Balancer, NoRoute
 from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table import Replica, RoutedStage, RoutingTable
+from onnxmesh.routing.table_difference import difference
 from onnxmesh.routing.worker_facts import WorkerFacts
-from onnxmesh.v1 import mesh_pb2
-
-NUM_MODELS = 1000
-NUM_WORKERS = 10_000
-NUM_REPLICAS = 20
-"""Replicas of each model: every worker then holds two stages."""
+from onnxmesh.v1.mesh_pb2 import RouteUpdate
+from services.gateway.dispatcher import Dispatcher
+from services.gateway.peers import Peer
+from services.scheduler.published_table import PublishedTable
+from services.scheduler.routes import Routes, build_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +48,60 @@ def decision_costs() -> list[Cost]:
 
 
 def table_costs() -> list[Cost]:
-    """Returns what it costs to read a large route table, and to take one that differs in one model."""
-    message = _table()
-    table = RoutingTable.from_proto(message)
-    balancer = Balancer(Origin(), Random(1))
-    changed = mesh_pb2.RouteTable()
-    changed.CopyFrom(message)
-    changed.epoch += 1
-    changed.models[0].stages[0].replicas.pop()
+    """Returns what a large route table costs, whole and where the replicas of one model change, on either side."""
+    large = LargeTable()
+    routes = build_routes(large.deployments, large.routed, large.workers, Routes())
+    before = PublishedTable(1, routes.models, routes.workers)
+    whole = before.update(None).SerializeToString()
+    # As a placement makes it: all anew, and one stage has a replica less.
+    routed = {key: workers[:1] + workers[1:] for key, workers in large.routed.items()}
+    first = next(iter(routed))
+    routed[first] = routed[first][1:]
 
-    def keep() -> None:
-        balancer.keep(table.stage_keys, table.workers)
+    def first_table() -> bytes:
+        built = build_routes(large.deployments, large.routed, large.workers, Routes())
+        return PublishedTable(1, built.models, built.workers).update(None).SerializeToString()
 
-    size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers"
-    return [
-        Cost(f"a table read, {size}", _least_s(lambda: RoutingTable.from_proto(message), 3), 2.0),
-        Cost(
-            "the same with one replica less, read whole",
-            _least_s(lambda: RoutingTable.from_proto(changed), 3),
+    def next_table() -> PublishedTable:
+        built = build_routes(large.deployments, routed, dict(large.workers), routes)
+        if not before.differs(built.models, built.workers):
+            raise AssertionError("a replica went, and the table is the same")
+        return PublishedTable(2, built.models, built.workers, before)
+
+    after = next_table()
+    update = after.update(before)
+    delta = update.SerializeToString()
+    held = RoutingTable.from_proto(RouteUpdate.FromString(whole).whole)
+    applied = held.apply(update.change)
+    dispatcher = _dispatcher()
+    dispatcher.update(held)
+
+    def tell_change() -> None:
+        dispatcher.update(applied, difference(held, applied, update.change))
+
+    size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
+    costs: list[tuple[str, Callable[[], object], float]] = [
+        (f"whole table, scheduler: placement to bytes; {size}", first_table, 2.0),
+        (
+            "whole table, gateway: bytes to table",
+            lambda: RoutingTable.from_proto(RouteUpdate.FromString(whole).whole),
+            2.0,
+        ),
+        ("whole table, gateway: dispatcher and policy told", lambda: _dispatcher().update(held), 2.0),
+        ("change of a model, scheduler: placement to table", next_table, 0.02),
+        (
+            f"change of a model, scheduler: table to bytes; {len(delta):,} bytes",
+            lambda: PublishedTable(2, after.models, after.workers, before).update(before).SerializeToString(),
             0.02,
         ),
-        Cost("the policy told of a table", _least_s(keep, 3), 0.02),
+        (
+            "change of a model, gateway: bytes to table",
+            lambda: held.apply(RouteUpdate.FromString(delta).change),
+            0.02,
+        ),
+        ("change of a model, gateway: dispatcher and policy told", tell_change, 0.02),
     ]
+    return [Cost(what, _least_s(call, 3 if goal_s > 1 else 9), goal_s) for what, call, goal_s in costs]
 
 
 def _decision_s(num: int) -> float:
@@ -98,20 +132,21 @@ def _decision_s(num: int) -> float:
     return _least_s(twenty, 200) / 20
 
 
-def _table() -> mesh_pb2.RouteTable:
-    table = mesh_pb2.RouteTable(epoch=1)
-    for number in range(NUM_MODELS):
-        stage = table.models.add(name=f"model-{number}", version=1).stages.add(stage=f"model-{number}/1/0")
-        for replica in range(NUM_REPLICAS):
-            worker = (number * NUM_REPLICAS + replica) % NUM_WORKERS
-            stage.replicas.add(worker=f"w{worker}", address=f"w{worker}.example:50051", generation=1)
-    for worker in range(NUM_WORKERS):
-        table.workers.add(
-            worker=f"w{worker}",
-            tags=["edge"],
-            attributes={"region": "r", "zone": f"z{worker % 3}", "cores": "8"},
-        )
-    return table
+def _dispatcher() -> Dispatcher:
+    return Dispatcher("g", _NoStreams(), max_attempts=1, rng=Random(1))
+
+
+class _NoStreams:
+    """Peers that are never reached."""
+
+    def get(self, peer: str) -> None:
+        return None
+
+    async def connect(self, peer: str, address: str) -> Peer:
+        raise Unavailable(f"{peer} at {address} is never reached here")
+
+    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+        """Holds nothing."""
 
 
 def _least_s(call: Callable[[], object], num_runs: int) -> float:
