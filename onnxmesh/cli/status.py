@@ -13,10 +13,11 @@ from rich.table import Table
 from onnxmesh.cli.console import output
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
-from onnxmesh.cli.status_document import largest_difference, status_document
+from onnxmesh.cli.status_document import gateway_document, largest_difference, status_document
 from onnxmesh.client import MeshClient
+from onnxmesh.errors import Internal, MeshError
 from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse
 from onnxmesh.v1.model_pb2 import Partition
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
@@ -30,18 +31,27 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
         onnxmesh status
         onnxmesh status --json | python -m json.tool
     """
-    with reported():
-        found = asyncio.run(_status(mesh))
-    if as_json:
-        typer.echo(json.dumps(status_document(found)))
-        return
     console = output()
+    with reported():
+        table, found = asyncio.run(_status(mesh))
+        if isinstance(found, MeshError):
+            # What the gateway knows without a scheduler is worth telling, too.
+            if table is not None and as_json:
+                typer.echo(json.dumps({"gateway": gateway_document(table)}))
+            elif table is not None:
+                console.print(gateway_sentence(table), markup=False, highlight=False)
+            raise found
+    if as_json:
+        typer.echo(json.dumps(status_document(found, table)))
+        return
     console.print(models_table(found))
     for model in found.models:
         console.print(plan_sentence(model), markup=False, highlight=False)
     console.print(workers_table(found))
     gateways = ", ".join(gateway.address for gateway in found.gateways) or "none"
     console.print(f"gateways: {gateways}", markup=False)
+    if table is not None:
+        console.print(gateway_sentence(table), markup=False, highlight=False)
 
 
 def models_table(status: StatusResponse) -> Table:
@@ -108,6 +118,16 @@ def plan_sentence(model: ModelStatus) -> str:
     return f"{model.name} version {model.version}: {'; '.join(words)}"
 
 
+def gateway_sentence(table: TableResponse) -> str:
+    """Says what a gateway routes by, and whether a scheduler still tells it of changes."""
+    size = f"{table.num_models} model version(s) on {table.num_workers} worker(s)"
+    routes = f"by table {table.epoch}, {size}" if table.epoch else "by no table yet"
+    scheduler = f" {table.scheduler}" if table.scheduler else ""
+    if table.stale:
+        return f"gateway {table.gateway} routes {routes}: no scheduler{scheduler} since {table.alone_ms / 1e3:.1f} s"
+    return f"gateway {table.gateway} routes {routes}, as scheduler{scheduler} says"
+
+
 def _meant_for(partition: Partition) -> str:
     """Returns the kinds of workers that a plan means a stage for."""
     return "\n".join(
@@ -126,6 +146,13 @@ def _where(model: ModelStatus, stage: int) -> str:
     return "\n".join(lines) or "[red]nowhere[/red]"
 
 
-async def _status(mesh: str) -> StatusResponse:
+async def _status(mesh: str) -> tuple[TableResponse | None, StatusResponse | MeshError]:
     async with MeshClient(mesh) as client:
-        return await client.status()
+        try:
+            table = await client.route_table()
+        except Internal:
+            table = None  # a scheduler was asked itself
+        try:
+            return table, await client.status()
+        except MeshError as error:
+            return table, error

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, WorkerStatus
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Plan
 
 
-def status_document(status: StatusResponse) -> dict[str, Any]:
-    """Returns what `onnxmesh status --json` prints."""
+def status_document(status: StatusResponse, table: TableResponse | None = None) -> dict[str, Any]:
+    """Returns what `onnxmesh status --json` prints; `table` is what the gateway that was asked routes by."""
     return {
+        "gateway": gateway_document(table),
         "epoch": status.epoch,
         "models": [model_document(model) for model in status.models],
         "workers": [_worker(worker) for worker in status.workers],
         "gateways": [{"id": gateway.id, "address": gateway.address} for gateway in status.gateways],
+    }
+
+
+def gateway_document(table: TableResponse | None) -> dict[str, Any] | None:
+    """Returns what the gateway that was asked routes by; None where it was none."""
+    if table is None:
+        return None
+    return {
+        "id": table.gateway,
+        "epoch": table.epoch,
+        "num_models": table.num_models,
+        "num_workers": table.num_workers,
+        "stale": table.stale,
+        "alone_s": table.alone_ms / 1e3,
+        "scheduler": table.scheduler,
     }
 
 

@@ -29,6 +29,8 @@ from onnxmesh.v1.mesh_pb2 import (
     ModelStatus,
     StatusRequest,
     StatusResponse,
+    TableRequest,
+    TableResponse,
     UndeployRequest,
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub, RoutingStub
@@ -103,6 +105,15 @@ class MeshClient:
         """Returns every model, worker and gateway of the mesh."""
         with self._mesh_errors():
             return await self._mesh.Status(StatusRequest(), timeout=timeout)
+
+    async def route_table(self, timeout: float | None = None) -> TableResponse:
+        """Returns what the gateway routes by. It answers itself, whether a scheduler is there or not.
+
+        Raises:
+            Internal: What answers at the address is no gateway.
+        """
+        with self._mesh_errors():
+            return await self._routing.Table(TableRequest(), timeout=timeout)
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
         """Returns how the gateway would route a request now, and why."""

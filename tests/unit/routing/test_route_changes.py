@@ -1,0 +1,147 @@
+"""Tables that are made from the one before by a change."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+
+from onnxmesh.routing.route_step import Step, next_step
+from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.routing.table_difference import difference
+from onnxmesh.v1.mesh_pb2 import ModelVersion, RouteChange, RoutedWorker, RouteTable, RouteUpdate
+from tests.fakes.route_changes import change_between
+from tests.fakes.route_tables import tables
+from tests.fakes.routed_models import routed_model
+
+
+def content(table):
+    """Everything that can be asked of a table."""
+    return (
+        table.epoch,
+        dict(table.models),
+        {name: table.versions(name) for name in table.names},
+        dict(table.workers),
+    )
+
+
+@given(tables())
+def test_changes_lead_to_the_table_that_the_whole_would_be(sequence):
+    """After each of them: models, versions, workers, and what each worker says of itself at each replica."""
+    held = RoutingTable.from_proto(sequence[0])
+    for before, after in pairwise(sequence):
+        held = held.apply(change_between(before, after))
+        assert content(held) == content(RoutingTable.from_proto(after))
+
+
+@given(tables(max_size=2))
+def test_the_difference_is_that_of_the_whole_tables(sequence):
+    """Looking only at what a change names finds all there is; nothing is told that is as before."""
+    before, after = (RoutingTable.from_proto(each) for each in sequence)
+    change = change_between(*sequence)
+    applied = before.apply(change)
+    found = difference(before, applied, change)
+    stages = [
+        {stage.key for each in table.models.values() for stage in each.stages} for table in (before, after)
+    ]
+    assert found.gone_stages == stages[0] - stages[1]
+    assert found.gone_workers == before.workers.keys() - after.workers.keys()
+    assert found.gone_models == before.models.keys() - after.models.keys()
+    assert found.workers == {
+        worker: now
+        for worker, now in after.workers.items()
+        if now.address
+        and (
+            (was := before.workers.get(worker)) is None
+            or (was.address, was.generation) != (now.address, now.generation)
+        )
+    }
+    told = {key for key, each in after.models.items() if before.models.get(key) != each}
+    described_anew = {key for key in told if key not in found.models}
+    assert found.models == (told - described_anew) | found.gone_models
+    for key in described_anew:  # the same stages and replicas: only what their workers say is other
+        assert [stage.key for stage in before.models[key].stages] == [
+            stage.key for stage in after.models[key].stages
+        ]
+    whole = difference(before, after)
+    assert (whole.gone_stages, whole.gone_workers, whole.workers) == (
+        found.gone_stages,
+        found.gone_workers,
+        found.workers,
+    )
+    assert whole.models >= found.models
+
+
+def test_what_a_change_does_not_touch_is_shared():
+    """Models and workers are the same objects in both tables."""
+    models = [routed_model([[("a", "a:1")]], name=name) for name in ("m", "n")]
+    before = RoutingTable.from_proto(RouteTable(epoch=1, models=models, workers=[RoutedWorker(worker="b")]))
+    change = RouteChange(from_epoch=1, epoch=2, models=[routed_model([[("c", "c:1")]], name="m")])
+    after = before.apply(change)
+    assert after.models["n", 1] is before.models["n", 1]
+    assert after.workers["b"] is before.workers["b"]
+    assert before.models["m", 1].stages[0].replicas[0].worker == "a"
+
+
+def test_a_worker_that_is_listed_without_a_replica_is_let_finish():
+    """It is still there, is not dialled, and is gone when the table lists it no longer."""
+    listed = [RoutedWorker(worker="a")]
+    before = RoutingTable.from_proto(
+        RouteTable(epoch=1, models=[routed_model([[("a", "a:1")]])], workers=listed)
+    )
+    change = RouteChange(from_epoch=1, epoch=2, models=[routed_model([[("b", "b:1")]])])
+    after = before.apply(change)
+    assert after.workers["a"].address == ""
+    news = difference(before, after, change)
+    assert (set(news.workers), set(news.gone_workers)) == ({"b"}, set())
+    last = RouteChange(from_epoch=2, epoch=3, gone_workers=["a"])
+    assert difference(after, after.apply(last), last).gone_workers == {"a"}
+
+
+def test_a_change_with_a_datatype_of_a_later_release_is_refused():
+    """The table that it would have changed is as it was."""
+    held = RoutingTable.from_proto(RouteTable(epoch=1, models=[routed_model([[("a", "a:1")]])]))
+    change = RouteChange(
+        from_epoch=1, epoch=2, models=[routed_model([[("a", "a:1")]], inputs=(("x", "FP12", [1]),))]
+    )
+    with pytest.raises(ValueError, match="FP12"):
+        held.apply(change)
+    assert held.models["m", 1].inputs[0].datatype == "FP32"
+
+
+def test_models_that_are_not_there_can_go():
+    """A change may say more than is known."""
+    change = RouteChange(epoch=1, gone_models=[ModelVersion(name="m", version=1)], gone_workers=["a"])
+    assert content(EMPTY_TABLE.apply(change)) == (1, {}, {}, {})
+
+
+def whole(epoch):
+    return RouteUpdate(whole=RouteTable(epoch=epoch))
+
+
+def change(from_epoch, epoch):
+    return RouteUpdate(change=RouteChange(from_epoch=from_epoch, epoch=epoch))
+
+
+@pytest.mark.parametrize(
+    ("update", "held", "taken", "step"),
+    [
+        (whole(1), None, None, Step.WHOLE),
+        (whole(7), 7, None, Step.WHOLE),
+        (whole(9), 7, 7, Step.WHOLE),
+        (whole(6), 7, None, Step.PASS),
+        (change(7, 8), 7, 7, Step.CHANGE),
+        (change(7, 12), 7, 7, Step.CHANGE),
+        (change(6, 7), 7, None, Step.PASS),
+        (change(8, 9), 7, 7, Step.GAP),
+        (change(6, 8), 7, 7, Step.GAP),
+        (change(7, 8), 7, None, Step.GAP),
+        (change(7, 8), 7, 6, Step.GAP),
+        (change(0, 1), None, None, Step.GAP),
+        (RouteUpdate(), 7, 7, Step.PASS),
+    ],
+)
+def test_what_a_watcher_does_with_a_message(update, held, taken, step):
+    """A change is applied to the very table that it changes, on the stream that this came on; else there is a gap."""
+    assert next_step(update, held, taken) is step
