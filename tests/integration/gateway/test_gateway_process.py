@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -32,6 +33,7 @@ def test_help_lists_every_setting():
         "--drain-s",
         "--log-format",
         "--log-level",
+        "--metrics",
         "--exit-with-parent",
     ):
         assert flag in done.stdout
@@ -46,6 +48,7 @@ def test_help_lists_every_setting():
         (["--consul=here", "--consul-prefix=A/B"], "consul_prefix"),
         (["--scheduler=h:1", "--redis=http://secret@here"], "not a Redis URL"),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
+        (["--scheduler=h:1", "--metrics=9090"], "expected HOST:PORT, got '9090'"),
         (["--scheduler=h:1", "--max-attempts=0"], "max_attempts"),
         (["--scheduler=h:1", "--max-message-bytes=3000000000"], "max_message_bytes"),
         (["--scheduler=h:1", "--default-timeout-s=inf"], "default_timeout_s"),
@@ -59,6 +62,27 @@ def test_a_wrong_setting_is_named(arguments, names):
     assert done.returncode == 2
     assert names in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_address_for_metrics_that_cannot_be_had_is_named():
+    """At the start; the ready line never comes."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for refused in (address, "203.0.113.1:9090", "nowhere.invalid:9090"):
+            done = subprocess.run(
+                [*GATEWAY, "--scheduler=127.0.0.1:1", "--listen=127.0.0.1:0", f"--metrics={refused}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+                env=environment(),
+            )
+            assert done.returncode == 1
+            assert done.stdout == ""
+            assert f"cannot serve metrics on {refused}: " in done.stderr
+            assert "Traceback" not in done.stderr
 
 
 def environment():
