@@ -1,0 +1,48 @@
+"""What a worker tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from onnxmesh.ids import Digest, StageKey
+from onnxmesh.v1.frame_pb2 import Load, StageLoad
+from services.worker.metrics import WorkerMetrics
+from services.worker.stage_table import StageTable
+
+LOAD = Load(
+    completed=5, dropped=1, failed=2, resident_bytes=9, stages=[StageLoad(stage="m/1/0", queued=3, running=1)]
+)
+
+
+def test_figures_of_the_load_are_those_that_schedulers_get():
+    """By stage, and by what became of requests."""
+    registry = CollectorRegistry()
+    WorkerMetrics(registry, StageTable(), lambda: LOAD)
+    value = registry.get_sample_value
+    assert value("onnxmesh_worker_requests_queued", {"stage": "m/1/0"}) == 3
+    assert value("onnxmesh_worker_requests_running", {"stage": "m/1/0"}) == 1
+    outcomes = [
+        value("onnxmesh_worker_requests_total", {"outcome": each})
+        for each in ("completed", "dropped", "failed")
+    ]
+    assert outcomes == [5, 1, 2]
+    assert value("onnxmesh_worker_resident_bytes") == 9
+    assert value("onnxmesh_worker_stages") == 1
+
+
+def test_stages_that_are_gone_leave_no_series():
+    """Revisions come and go; their figures go when the next stage comes."""
+    registry, stages = CollectorRegistry(), StageTable()
+    metrics = WorkerMetrics(registry, stages, lambda: LOAD)
+
+    def count(stage):
+        return registry.get_sample_value("onnxmesh_worker_compute_seconds_count", {"stage": stage})
+
+    for stage in (StageKey("m/1/0"), StageKey("n/1/0")):
+        stages.loading(stage, Digest("d"))
+        metrics.computed(stage)(0.01)
+    assert (count("m/1/0"), count("n/1/0")) == (1, 1)
+    stages.gone(StageKey("m/1/0"))
+    stages.loading(StageKey("o/1/0"), Digest("d"))
+    metrics.computed(StageKey("o/1/0"))
+    assert (count("m/1/0"), count("n/1/0"), count("o/1/0")) == (None, 1, 0)
