@@ -12,13 +12,14 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Balancer, NoRoute
 from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.policy import ANY, Ask
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage, RoutingTable
-from onnxmesh.routing.table_difference import difference
+from onnxmesh.routing.table import EMPTY_TABLE, Replica, RoutedStage, RoutingTable
+from onnxmesh.routing.table_difference import TableDifference, difference
 from onnxmesh.routing.worker_facts import WorkerFacts
 from onnxmesh.v1.mesh_pb2 import RouteUpdate
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.model_health import ModelHealth
 from services.gateway.peers import Peer
 from services.scheduler.published_table import PublishedTable
 from services.scheduler.routes import Routes, build_routes
@@ -73,11 +74,12 @@ def table_costs() -> list[Cost]:
     delta = update.SerializeToString()
     held = RoutingTable.from_proto(RouteUpdate.FromString(whole).whole)
     applied = held.apply(update.change)
-    dispatcher = _dispatcher()
-    dispatcher.update(held)
-
-    def tell_change() -> None:
-        dispatcher.update(applied, difference(held, applied, update.change))
+    gateway = _Gateway()
+    gateway.take(held, difference(EMPTY_TABLE, held))
+    for model in held.models.values():
+        gateway.dispatcher.explain(
+            model, ANY
+        )  # so that the policy has a board for each stage, as after requests
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
     costs: list[tuple[str, Callable[[], object], float]] = [
@@ -87,7 +89,11 @@ def table_costs() -> list[Cost]:
             lambda: RoutingTable.from_proto(RouteUpdate.FromString(whole).whole),
             2.0,
         ),
-        ("whole table, gateway: dispatcher and policy told", lambda: _dispatcher().update(held), 2.0),
+        (
+            "whole table, gateway: dispatcher, policy and health told",
+            lambda: _Gateway().take(held, difference(EMPTY_TABLE, held)),
+            2.0,
+        ),
         ("change of a model, scheduler: placement to table", next_table, 0.02),
         (
             f"change of a model, scheduler: table to bytes; {len(delta):,} bytes",
@@ -99,7 +105,11 @@ def table_costs() -> list[Cost]:
             lambda: held.apply(RouteUpdate.FromString(delta).change),
             0.02,
         ),
-        ("change of a model, gateway: dispatcher and policy told", tell_change, 0.02),
+        (
+            "change of a model, gateway: dispatcher, policy and health told",
+            lambda: gateway.take(applied, difference(held, applied, update.change)),
+            0.02,
+        ),
     ]
     return [Cost(what, _least_s(call, 3 if goal_s > 1 else 9), goal_s) for what, call, goal_s in costs]
 
@@ -132,12 +142,28 @@ def _decision_s(num: int) -> float:
     return _least_s(twenty, 200) / 20
 
 
-def _dispatcher() -> Dispatcher:
-    return Dispatcher("g", _NoStreams(), max_attempts=1, rng=Random(1))
+class _Gateway:
+    """Those parts of a gateway that are told of each table; its streams lead nowhere."""
+
+    def __init__(self) -> None:
+        self.dispatcher = Dispatcher("g", _Nowhere(), max_attempts=1, rng=Random(1))
+        self._health = ModelHealth(_Nowhere())
+
+    def take(self, table: RoutingTable, news: TableDifference) -> None:
+        self.dispatcher.update(table, news)
+        telling = self._health.update(table, {name for name, _ in news.models})
+        try:
+            telling.send(None)  # nothing in it waits: no event loop is measured
+        except StopIteration:
+            return
+        raise AssertionError("the update of health waits for something")
 
 
-class _NoStreams:
-    """Peers that are never reached."""
+class _Nowhere:
+    """Streams that are never there, and a server's health that nobody asks about."""
+
+    async def set(self, service: str, status: int) -> None:
+        """Tells nobody."""
 
     def get(self, peer: str) -> None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
-from onnxmesh.cli.status import plan_sentence
-from onnxmesh.cli.status_document import model_document
+from onnxmesh.cli.status import gateway_sentence, plan_sentence
+from onnxmesh.cli.status_document import model_document, status_document
 from onnxmesh.client import RouteTrace
 from onnxmesh.errors import CorruptData
-from onnxmesh.v1.mesh_pb2 import ModelStatus
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices
+from tests.fakes.fake_scheduler import FakeScheduler
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
 
@@ -194,6 +196,37 @@ def test_what_a_plan_cannot_be_made_for_is_bad_input(arguments, words):
     result = run("deploy", "none.onnx", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+def test_status_says_what_the_gateway_routes_by():
+    """And for how long nobody has told it of changes; of a scheduler that was asked itself there is nothing to say."""
+    table = TableResponse(gateway="g", epoch=7, num_models=2, num_workers=3, scheduler="h:1")
+    assert gateway_sentence(table) == (
+        "gateway g routes by table 7, 2 model version(s) on 3 worker(s), as scheduler h:1 says"
+    )
+    document = status_document(StatusResponse(epoch=7), table)
+    assert document["gateway"] == {
+        "id": "g",
+        "epoch": 7,
+        "num_models": 2,
+        "num_workers": 3,
+        "stale": False,
+        "alone_s": 0.0,
+        "scheduler": "h:1",
+    }
+    table.stale, table.alone_ms = True, 12_340
+    assert gateway_sentence(table).endswith(": no scheduler h:1 since 12.3 s")
+    new = TableResponse(gateway="g", stale=True, alone_ms=500)
+    assert gateway_sentence(new) == "gateway g routes by no table yet: no scheduler since 0.5 s"
+    assert status_document(StatusResponse())["gateway"] is None
+
+
+async def test_status_of_a_scheduler_that_is_asked_itself():
+    """What no gateway answers is left out."""
+    async with FakeScheduler().running() as scheduler:
+        done = await asyncio.to_thread(run, "status", "--mesh", scheduler.address)
+    assert done.exit_code == 0
+    assert "routes by" not in done.stdout
 
 
 def test_status_says_how_a_model_is_cut_and_why():
