@@ -35,9 +35,10 @@ class Member:
 
     def entered(self, key: ModelKey, replica: Replica) -> Member:
         """Returns the same worker with a replica of a model."""
-        return replace(
-            self, address=replica.address, generation=replica.generation, models=self.models | {key}
-        )
+        where = (replica.address, replica.generation)
+        if key in self.models and where == (self.address, self.generation):
+            return self
+        return replace(self, address=where[0], generation=where[1], models=self.models | {key})
 
     def left(self, key: ModelKey) -> Member:
         """Returns the same worker without a replica of a model."""

@@ -14,7 +14,7 @@ from services.scheduler.wanted import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
-class Grounds:
+class Basis:
     """What a model's message was made from.
 
     Attributes:
@@ -43,7 +43,7 @@ class Routes:
         models: The models that may be routed to. Nobody changes these messages.
         workers: What the workers that they name say of themselves, and those that leave. The same.
         appeared: The models' names: once complete, a model stays for as long as it is deployed.
-        grounds: What each of the models was made from.
+        bases: What each of the models was made from.
         instances: The workers that there were.
         leaving: Which of them were leaving.
     """
@@ -51,7 +51,7 @@ class Routes:
     models: Mapping[ModelKey, RoutedModel] = field(default_factory=dict)
     workers: Mapping[WorkerId, RoutedWorker] = field(default_factory=dict)
     appeared: frozenset[ModelKey] = frozenset()
-    grounds: Mapping[ModelKey, Grounds] = field(default_factory=dict)
+    bases: Mapping[ModelKey, Basis] = field(default_factory=dict)
     instances: Mapping[WorkerId, Instance] = field(default_factory=dict)
     leaving: frozenset[WorkerId] = frozenset()
 
@@ -70,7 +70,7 @@ def build_routes(
     Args:
         deployments: Everything that is to be served.
         routed: For each stage the workers that serve it.
-        workers: How to reach each of them.
+        workers: How to reach each of them; a mapping that nobody changes any more.
         previous: What was returned before: models that were complete stay, if need be with stages that have no
             replica, and what did not change is taken over.
         leaving: Workers that are told of though no model names them, for what they were sent before.
@@ -78,23 +78,23 @@ def build_routes(
     """
     news = {id_ for id_, each in workers.items() if previous.instances.get(id_) is not each}
     moved = {id_ for id_ in news if _where(previous.instances.get(id_)) != _where(workers[id_])}
-    models, grounds = {}, {}
+    models, bases = {}, {}
     for deployment in deployments:
         key = (deployment.name, deployment.version)
-        held = previous.grounds.get(key)
-        now = _grounds(deployment, routed, held, (percents or {}).get(key))
+        held = previous.bases.get(key)
+        now = _basis(deployment, routed, held, (percents or {}).get(key))
         if key in previous.appeared or now.is_complete:
-            grounds[key] = now
+            bases[key] = now
             same = now is held and all(map(moved.isdisjoint, now.replicas))
             models[key] = (
                 previous.models[key] if same else _kept(_model(now, workers), previous.models.get(key))
             )
-    named = frozenset().union(*(each for now in grounds.values() for each in now.replicas), leaving)
+    named = frozenset().union(*(each for now in bases.values() for each in now.replicas), leaving)
     return Routes(
         models=models,
         workers=_described(named, frozenset(leaving), workers, news, previous),
         appeared=frozenset(models),
-        grounds=grounds,
+        bases=bases,
         instances=workers,
         leaving=frozenset(leaving),
     )
@@ -114,12 +114,12 @@ def inputs_by_stage(plan: Plan) -> list[list[str]]:
     return direct
 
 
-def _grounds(
+def _basis(
     deployment: Deployment,
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
-    held: Grounds | None,
+    held: Basis | None,
     percent: int | None,
-) -> Grounds:
+) -> Basis:
     """Returns what a model's message is to be made from; `held` itself where that is the same."""
     if held is not None and held.deployment is deployment:
         stages = held.stages
@@ -133,14 +133,14 @@ def _grounds(
     replicas = tuple(routed.get(key, ()) for key in stages)
     if held is not None and held.replicas == replicas and held.percent == percent:
         return held
-    return Grounds(deployment, stages, replicas, percent)
+    return Basis(deployment, stages, replicas, percent)
 
 
-def _model(grounds: Grounds, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
-    plan = grounds.deployment.plan
+def _model(basis: Basis, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
+    plan = basis.deployment.plan
     return RoutedModel(
-        name=grounds.deployment.name,
-        version=grounds.deployment.version,
+        name=basis.deployment.name,
+        version=basis.deployment.version,
         signature=plan.signature,
         stages=[
             RoutedStage(
@@ -153,11 +153,9 @@ def _model(grounds: Grounds, workers: Mapping[WorkerId, Instance]) -> RoutedMode
                 ],
                 direct_inputs=direct,
             )
-            for key, replicas, direct in zip(
-                grounds.stages, grounds.replicas, inputs_by_stage(plan), strict=True
-            )
+            for key, replicas, direct in zip(basis.stages, basis.replicas, inputs_by_stage(plan), strict=True)
         ],
-        traffic_percent=grounds.percent,
+        traffic_percent=basis.percent,
     )
 
 
