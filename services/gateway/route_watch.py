@@ -104,7 +104,8 @@ class RouteWatch:
                 return f"{error.code().name}: {error.details()}" if found else None
             finally:
                 call.cancel()
-            # The same scheduler tells the whole table at the beginning of a stream.
+            # The same scheduler tells the whole table at the beginning of a stream, if it is there by then.
+            self._contact.lost()
             await asyncio.sleep(RETRY_S)
 
     async def _take(self, update: RouteUpdate, step: Step) -> int | None:

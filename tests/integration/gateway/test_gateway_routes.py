@@ -70,6 +70,17 @@ async def test_a_change_to_another_table_makes_the_gateway_ask_for_the_whole():
         assert gateway.scheduler.num_watches == 2
 
 
+async def test_a_scheduler_that_dies_before_it_told_the_whole_again():
+    """The gateway waits for it, says that its table is stale, and serves on."""
+    async with running_gateway() as gateway:
+        await gateway.publish(gateway.routed("a"))
+        await until(gateway, lambda table: not table.stale)
+        gateway.scheduler.say(mesh_pb2.RouteUpdate(change=mesh_pb2.RouteChange(from_epoch=7, epoch=8)))
+        await gateway.stop_scheduler.aclose()
+        await until(gateway, lambda table: table.stale)
+        await gateway.infer(request_of())
+
+
 async def test_an_older_change_and_one_of_a_later_release_are_passed_over():
     """A message of a kind that is not known here costs a new stream, nothing else."""
     async with running_gateway() as gateway:
