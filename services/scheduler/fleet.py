@@ -13,8 +13,8 @@ from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory, Instance
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.placement import WorkerView
 from services.scheduler.worker_link import WorkerLink
+from services.scheduler.worker_view import WorkerView
 
 T = TypeVar("T")
 
