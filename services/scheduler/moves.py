@@ -63,6 +63,8 @@ def start_move(situation: Situation, candidates: Candidates, settle_s: float, *,
             continue
         for stage, source in _sources(situation, spread, gain):
             gains = spread.gains(stage, source)
+            if not (gains == gain).any():
+                continue
             bars = [
                 Bar("no gain", "the stage is as well where it is", gains != gain),
                 *_past(situation, stage),
@@ -116,7 +118,8 @@ def _sources(situation: Situation, spread: Spread, gain: Gain) -> Iterator[tuple
         holders = situation.holders[stage.key]
         match gain:
             case Gain.HOME:
-                found.extend((stage, worker) for worker in spread.strays(stage))
+                if (strays := spread.strays(stage)) and spread.vacant(stage).any():
+                    found.extend((stage, worker) for worker in strays)
             case Gain.ZONE:
                 if (
                     len(holders) > 1

@@ -18,6 +18,7 @@ from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.fleet import Fleet
 from services.scheduler.holdings import Held, StageState
+from services.scheduler.moves import SETTLE_S
 from services.scheduler.placement import Placement, decide, missing
 from services.scheduler.publisher import Publisher
 from services.scheduler.routes import Routes, build_routes
@@ -53,6 +54,7 @@ class Reconciler:
         publisher: Is given the route table.
         address: Where workers fetch blobs from this scheduler.
         settle_s: How long to wait at most for the workers that hold what was deployed before.
+        move_after_s: Nothing moves to a worker that has been there for less.
         clock: Seconds, monotonic.
     """
 
@@ -64,12 +66,14 @@ class Reconciler:
         address: str,
         *,
         settle_s: float = 3.0,
+        move_after_s: float = SETTLE_S,
         clock: Clock = monotonic,
     ) -> None:
         self._catalogue = catalogue
         self._fleet = fleet
         self._publisher = publisher
         self._sources = [address]
+        self._move_after_s = move_after_s
         self._clock = clock
         # What was deployed before has been in a table before: it stays there, complete or not.
         self._routes = Routes(appeared=frozenset(catalogue.deployments))
@@ -106,7 +110,7 @@ class Reconciler:
         loaded = [*served.values(), *beside]
         wanted = [stage for deployment in loaded for stage in wanted_stages(deployment)]
         self._fleet.forget_failures({stage.key for stage in wanted})
-        placement = decide(wanted, self._fleet.views(), self._clock())
+        placement = decide(wanted, self._fleet.views(), self._clock(), settle_s=self._move_after_s)
         if self._is_settled(wanted, placement):
             self._publish(list(served.values()), placement)
             self._command(placement, loaded)
@@ -126,9 +130,9 @@ class Reconciler:
         self._publisher.publish(self._routes.models, self._routes.workers)
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
-        partitions = _partitions(loaded)
         for order in placement.evict:
             self._fleet.links[order.worker].evict(order.stage)
+        partitions = _partitions(loaded) if placement.place else {}
         for order in placement.place:
             self._fleet.links[order.worker].place(order.stage, partitions[order.stage], self._sources)
 
