@@ -56,7 +56,8 @@ class Ask:
         num_bytes: What must be sent to the replica.
         bars: Rules of the asker's own.
         onward_s: For each replica the time from there to where the request goes next; None: not known, or equal.
-        draws: Whether one of the best is drawn, so that several askers do not all choose the same; else it is the best.
+        draws: Whether one of the best is drawn, so that several askers do not all choose the same. Else it is the best of
+            all zones, be it new or not, and of equals the first.
     """
 
     excluded: Collection[WorkerId] = ()
@@ -169,16 +170,17 @@ def decide(
     kept: tuple[float, ...] = ()
     index: int | None = None
     explored = False
-    if not late and np.count_nonzero(in_time):
+    if late or not np.count_nonzero(in_time):
+        pass
+    elif not ask.draws:
+        index = int(np.where(in_time, score_s, inf).argmin())
+    else:
         if rng.random() < settings.explore:
             explored = True
         else:
             pool, tier, kept = _near(stage, view, in_time, wait_s, settings, rng.random())
         pool = _started(stage, pool, settings, rng.random(), now_s)
-        if ask.draws:
-            index = _pick(score_s, pool, stage.typical_s * settings.slack, explored, rng)
-        else:
-            index = int(np.where(pool, score_s, inf).argmin())
+        index = _pick(score_s, pool, stage.typical_s * settings.slack, explored, rng)
         if before is not None and pool[before] and score_s[before] <= score_s[index]:
             index = before
     return Decision(

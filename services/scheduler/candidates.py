@@ -25,18 +25,18 @@ from services.scheduler.wanted import WantedStage
 MAX_FAILURES = 3
 """A stage that failed on a worker so often in a row is not expected to load there later."""
 
-# A stage is there for long: nothing is tried out, nothing is taken on trust, and the moment's use is all there is.
-_SETTINGS = PolicySettings(caution=0.0, explore=0.0, pressure_decisions=1.0)
+# What others have there is known, as of now.
+_SETTINGS = PolicySettings(caution=0.0)
 _MAX_RATIO = 16.0
 _ANY_STAGE = StageKey("")
 
 
-class _Undrawn:
-    """The draw that always takes the nearest tier that has capacity left."""
+class _NoDraws:
+    """Draws nothing: the best is taken."""
 
     def random(self) -> float:
-        """Returns 0."""
-        return 0.0
+        """Must not be called."""
+        raise AssertionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class Candidates:
             else:
                 origin, sent_bytes = self._place(following), stage.sent_bytes
         ask = Ask(num_bytes=sent_bytes, bars=tuple(bars), onward_s=onward_s, draws=False)
-        return decide(board, workers, self._network, origin, ask, _SETTINGS, _Undrawn(), situation.now_s)
+        return decide(board, workers, self._network, origin, ask, _SETTINGS, _NoDraws(), situation.now_s)
 
     def _compute_s(self, stage: WantedStage) -> NDArray[np.float64]:
         """Returns what a request takes on each: as planned, more on a slower device than it was planned for."""
