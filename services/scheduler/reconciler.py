@@ -22,7 +22,7 @@ from services.scheduler.moves import SETTLE_S
 from services.scheduler.placement import Placement, decide, missing
 from services.scheduler.publisher import Publisher
 from services.scheduler.routes import Routes, build_routes
-from services.scheduler.wanted import ModelKey, WantedStage, wanted_stages
+from services.scheduler.wanted import ModelKey, WantedStage, WantedStages, wanted_stages
 
 _log = structlog.get_logger(__name__)
 
@@ -74,6 +74,7 @@ class Reconciler:
         self._publisher = publisher
         self._sources = [address]
         self._move_after_s = move_after_s
+        self._wanted = WantedStages()
         self._clock = clock
         # What was deployed before has been in a table before: it stays there, complete or not.
         self._routes = Routes(appeared=frozenset(catalogue.deployments))
@@ -108,7 +109,7 @@ class Reconciler:
         }
         beside = [each for key, each in self._catalogue.beside.items() if key in served]
         loaded = [*served.values(), *beside]
-        wanted = [stage for deployment in loaded for stage in wanted_stages(deployment)]
+        wanted = self._wanted.of(loaded)
         self._fleet.forget_failures({stage.key for stage in wanted})
         placement = decide(wanted, self._fleet.views(), self._clock(), settle_s=self._move_after_s)
         if self._is_settled(wanted, placement):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -93,6 +94,21 @@ def wanted_stages(deployment: Deployment) -> list[WantedStage]:
         )
         for partition in deployment.plan.partitions
     ]
+
+
+class WantedStages:
+    """Finds the stages of deployments again and again, and works them out once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Deployment, list[WantedStage]]] = {}
+
+    def of(self, deployments: Iterable[Deployment]) -> list[WantedStage]:
+        """Returns the stages of all these deployments; what others had is forgotten."""
+        # Kept with its stages, a deployment keeps its identity; nobody changes one.
+        self._known = {
+            id(each): self._known.get(id(each)) or (each, wanted_stages(each)) for each in deployments
+        }
+        return [stage for _, stages in self._known.values() for stage in stages]
 
 
 def num_replicas(deployment: Deployment, partition: Partition) -> int:
