@@ -67,12 +67,12 @@ def done(views, placement):
 
 
 def at_rest(wanted, views, now_s=0.0, max_rounds=200, **options):
-    """Returns the workers once nothing is left to be done, and how many rounds with orders that took."""
+    """Returns the workers once nothing is left to be done, and how many rounds it took."""
     for num_rounds in range(max_rounds):
-        placement = decide(wanted, views, now_s, **options)
-        if not placement.place and not placement.evict:
+        after = done(views, decide(wanted, views, now_s, **options))
+        if after == views:
             return views, num_rounds
-        views = done(views, placement)
+        views = after
     raise AssertionError(f"not at rest after {max_rounds} rounds")
 
 
