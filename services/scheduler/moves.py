@@ -24,7 +24,6 @@ _WHY = {
     Gain.EVENNESS: "'{source}' has more stages",
     Gain.PIPELINE: "the zone of '{target}' has its neighbours",
     Gain.WORK: "'{source}' has more work",
-    Gain.NONE: "'{source}' is the better one to be without it",
 }
 
 
@@ -103,7 +102,9 @@ def _moves_of(situation: Situation, stage: WantedStage, key: StageKey) -> Iterab
         there.remove(source)
         with situation.without(target, stage):
             gain = Gain(int(spread.gains(stage, source)[target]))
-        yield Move(key, ids[source], ids[target], _WHY[gain].format(source=ids[source], target=ids[target]))
+        if gain is not Gain.NONE:  # else fewer are wanted than were when it was ordered
+            why = _WHY[gain].format(source=ids[source], target=ids[target])
+            yield Move(key, ids[source], ids[target], why)
 
 
 def _sources(situation: Situation, spread: Spread, gain: Gain) -> Iterator[tuple[WantedStage, int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.ghosts import without_ghosts
@@ -30,6 +30,7 @@ MAX_ROUNDS = 400
 IDS = st.sampled_from([WorkerId(name) for name in "abcde"])
 NAMES = st.sampled_from("mn")
 ZONES = st.sampled_from(["x", "y"])
+KINDS = st.sampled_from(["fast", "slow"])
 MEMORY = st.sampled_from([None, 3, 6])
 HOMES = st.sampled_from([(), ("x/fast",), ("x/fast", "y/slow 6 B")])
 
@@ -85,9 +86,20 @@ class MeshMachine(RuleBasedStateMachine):
         self.routes = Routes()
         self.reconcile()
 
+    @initialize(
+        workers=st.lists(st.tuples(ZONES, st.booleans(), KINDS, MEMORY), min_size=2, max_size=5),
+        num=st.integers(1, 3),
+        replicas=st.integers(1, 2),
+    )
+    def begin(self, workers, num, replicas):
+        """A mesh that serves something."""
+        for id_, facts in zip("abcde", workers, strict=False):
+            self.start(WorkerId(id_), *facts)
+        self.deploy("m", num, replicas, gpu=False, peak_bytes=1, homes=())
+
     # What happens to workers.
 
-    @rule(id_=IDS, zone=ZONES, tagged=st.booleans(), kind=st.sampled_from(["fast", "slow"]), memory=MEMORY)
+    @rule(id_=IDS, zone=ZONES, tagged=st.booleans(), kind=KINDS, memory=MEMORY)
     def start(self, id_, zone, tagged, kind, memory):
         """A worker comes, or comes back: under the same id and address, as another generation."""
         if any(each.lives and each.instance.id == id_ for each in self.processes):
@@ -103,20 +115,20 @@ class MeshMachine(RuleBasedStateMachine):
         self.look()
 
     @rule(data=st.data(), silently=st.booleans())
+    @precondition(lambda self: sum(each.lives for each in self.processes) > 1)
     def die(self, data, silently):
         """Its stream breaks and its lease ends; or neither, until it has been silent for too long."""
-        if (process := self.any_alive(data)) is None:
-            return
+        process = self.any_alive(data)
         process.lives = False
         if not silently:
             self.members.leave(process.instance.id, process.token)
             self.look()
 
     @rule(data=st.data(), undo=st.booleans())
+    @precondition(lambda self: any(each.lives for each in self.processes))
     def drain(self, data, undo):
-        if (process := self.any_alive(data)) is not None:
-            process.leaving = not undo
-            self.reconcile()
+        self.any_alive(data).leaving = not undo
+        self.reconcile()
 
     @rule(seconds=st.sampled_from([1.0, 5.0]))
     def wait(self, seconds):
@@ -261,6 +273,10 @@ class MeshMachine(RuleBasedStateMachine):
             link.seen.loaded(StageLoaded(stage=stage, digest=digest))
         self.reconcile()
 
+    def teardown(self):
+        """Every history ends at rest."""
+        self.settle()
+
     # What must hold.
 
     @invariant()
@@ -376,7 +392,7 @@ class MeshMachine(RuleBasedStateMachine):
 
     def any_alive(self, data):
         alive = [each for each in self.processes if each.lives]
-        return alive[data.draw(st.integers(0, len(alive) - 1))] if alive else None
+        return alive[data.draw(st.integers(0, len(alive) - 1))]
 
     def pass_time(self, seconds, num_steps=5):
         """Those who live are heard of; who is silent for too long is dropped."""
