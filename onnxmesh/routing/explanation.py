@@ -133,10 +133,9 @@ def _outcome(decision: Decision) -> str:
         return f"'{worker}': nobody can be done in time as far as is known, and this request finds out"
     if decision.explored:
         return f"'{worker}': drawn from all, so that figures of everyone stay fresh"
-    if not decision.ask.draws:
-        return f"'{worker}': the best"
     if decision.tier == ALL_TIERS:
-        return f"'{worker}': the better of two of the best of all tiers, for all are full"
+        drawn = "the better of two of the best of all tiers, for all are full"
+        return f"'{worker}': {drawn if decision.ask.draws else 'the best'}"
     kept = (
         f", which keeps {decision.shares[decision.tier]:.0%} of requests" if len(decision.shares) > 1 else ""
     )

@@ -45,7 +45,7 @@ class Move:
 
 
 def start_move(situation: Situation, candidates: Candidates, settle_s: float, *, rebalance: bool) -> bool:
-    """Starts the move that gains most, if one is worth its while; returns whether there is one.
+    """Starts one move if any is worth its while, for the weightiest gain that there is; returns whether there is one.
 
     The stage is loaded at its target; the replica that is one too many then is let go once that is ready.
 
@@ -55,8 +55,10 @@ def start_move(situation: Situation, candidates: Candidates, settle_s: float, *,
         settle_s: Nothing moves to a worker that has been there for less.
         rebalance: Whether new workers count as well, and a gain in work alone is worth a move.
     """
-    columns, spread = situation.columns, Spread(situation)
-    young = Bar("young", "it has not been there for long", columns.since_s + settle_s > situation.now_s)
+    spread = Spread(situation)
+    young = Bar(
+        "young", "it has not been there for long", situation.columns.since_s + settle_s > situation.now_s
+    )
     for gain in Gain:
         if gain is Gain.NONE or (gain is Gain.WORK and not rebalance):
             continue
@@ -66,7 +68,7 @@ def start_move(situation: Situation, candidates: Candidates, settle_s: float, *,
                 continue
             bars = [
                 Bar("no gain", "the stage is as well where it is", gains != gain),
-                *_past(situation, stage),
+                _past(situation, stage),
             ]
             if not rebalance:
                 bars.append(young)
@@ -153,12 +155,12 @@ def _sources(situation: Situation, spread: Spread, gain: Gain) -> Iterator[tuple
     yield from sorted(found, key=rank)
 
 
-def _past(situation: Situation, stage: WantedStage) -> list[Bar]:
+def _past(situation: Situation, stage: WantedStage) -> Bar:
     """Bars who has, or had, anything of a stage."""
     had = np.zeros(len(situation.columns), np.bool_)
     had[situation.holders[stage.key]] = True
     had[situation.remnants.get(stage.key, [])] = True
-    return [Bar("held", "it has, or had, the stage", had)]
+    return Bar("held", "it has, or had, the stage", had)
 
 
 def _target(

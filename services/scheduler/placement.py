@@ -56,7 +56,7 @@ def decide(
 
     What is held stays. Missing replicas go to whom `Candidates` choose, a first one of every stage before a second one
     of any; never two of one stage to one worker. A leaving worker is given nothing, and what it holds serves until it is
-    ready elsewhere. Where nothing else is to be done, the move that gains most by `Spread` is made, if there is one: the
+    ready elsewhere. Where nothing else is to be done, one move is made that `Spread` calls a gain, if there is one: the
     stage is loaded at its target first, and the surplus is let go once that is ready. Moves end.
 
     Args:

@@ -18,7 +18,7 @@ from services.scheduler.worker_columns import WorkerColumns
 from services.scheduler.worker_view import WorkerView
 
 LEAST_COST_S = 0.001
-"""What a stage counts as work at the least: beyond that, all are about as well on a worker of their own."""
+"""The least that a stage counts as work, so that no worker is crowded with small ones."""
 
 _READ_BYTES_PER_NS = 10.0
 
