@@ -108,6 +108,9 @@ def _filtered(  # noqa: PLR0911 - a rule each
         return "ejected", f"{health.why}; for {stage.ejected_until_s[index] - now_s:.1f} s more"
     if ask.require and (lacking := ask.require.lacking(replica.facts.labels)):
         return "requirement", "lacks " + ", ".join(f"'{each}'" for each in lacking)
+    for bar in ask.bars:
+        if bar.columns[index]:
+            return bar.rule, bar.why
     if not decision.probe and decision.ready_s[index] > ask.remaining_s:
         return (
             "deadline",
@@ -131,7 +134,8 @@ def _outcome(decision: Decision) -> str:
     if decision.explored:
         return f"'{worker}': drawn from all, so that figures of everyone stay fresh"
     if decision.tier == ALL_TIERS:
-        return f"'{worker}': the better of two of the best of all tiers, for all are full"
+        drawn = "the better of two of the best of all tiers, for all are full"
+        return f"'{worker}': {drawn if decision.ask.draws else 'the best'}"
     kept = (
         f", which keeps {decision.shares[decision.tier]:.0%} of requests" if len(decision.shares) > 1 else ""
     )

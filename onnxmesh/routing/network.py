@@ -71,6 +71,10 @@ class Network:
             ways.pop(node, None)
         self.revision += 1
 
+    def ways_from(self, origin: str) -> Mapping[str, Way]:
+        """Returns the measured ways from a process, by where they lead."""
+        return self._ways.get(origin, {})
+
     def way(self, origin: str, origin_locality: Locality, target: str, target_locality: Locality) -> Way:
         """Returns the measured way, else the guess for how near the two are."""
         way = self._ways.get(origin, {}).get(target)

@@ -14,7 +14,7 @@ running after the same worker.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.ids import WorkerId
+from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import Preference
@@ -53,6 +54,10 @@ class Ask:
         remaining_s: Time until its deadline.
         waited_s: How long it will have waited before: what is ahead of it there gets on meanwhile.
         num_bytes: What must be sent to the replica.
+        bars: Rules of the asker's own.
+        onward_s: For each replica the time from there to where the request goes next; None: not known, or equal.
+        draws: Whether one of the best is drawn, so that several askers do not all choose the same. Else it is the best of
+            all zones, be it new or not, and of equals the first.
     """
 
     excluded: Collection[WorkerId] = ()
@@ -61,6 +66,9 @@ class Ask:
     remaining_s: float = inf
     waited_s: float = 0.0
     num_bytes: float = 0.0
+    bars: tuple[Bar, ...] = ()
+    onward_s: NDArray[np.float64] | None = field(default=None, compare=False)
+    draws: bool = True
 
 
 ANY = Ask()
@@ -78,7 +86,7 @@ class Decision:
         up: Live and not draining.
         passed: Passed every filter.
         wait_s: Work ahead of the request.
-        transfer_s: Time to get there.
+        transfer_s: Time to get there, and on from there where the request says where to.
         ready_s: Computing, and the wait that is left when the request comes there.
         completion_s: Transfer, all the wait and computing.
         score_s: Completion, and for caution something for what others usually have there, less bonus; less is better.
@@ -146,6 +154,8 @@ def decide(
     if before is not None:
         transfer_s = transfer_s.copy()
         transfer_s[before] = 0.0
+    if ask.onward_s is not None:
+        transfer_s = transfer_s + ask.onward_s
     ready_s = wait_s + stage.compute_s
     completion_s = transfer_s + ready_s
     if ask.waited_s:
@@ -160,7 +170,11 @@ def decide(
     kept: tuple[float, ...] = ()
     index: int | None = None
     explored = False
-    if not late and np.count_nonzero(in_time):
+    if late or not np.count_nonzero(in_time):
+        pass
+    elif not ask.draws:
+        index = int(np.where(in_time, score_s, inf).argmin())
+    else:
         if rng.random() < settings.explore:
             explored = True
         else:
@@ -201,6 +215,8 @@ def _filtered(stage: StageBoard, up: NDArray[np.bool_], ask: Ask, now_s: float) 
         for worker in ask.excluded:
             if (index := stage.index(worker)) is not None:
                 passed[index] = False
+    for bar in ask.bars:
+        passed = passed & ~bar.columns
     return passed
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.locality import NOWHERE, Locality
-from onnxmesh.routing.network import Network
+from onnxmesh.routing.locality import NOWHERE, Locality, Nearness
+from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outliers import Outliers
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import MAX_WEIGHT, Preference
@@ -20,6 +20,9 @@ from onnxmesh.routing.worker_board import WorkerBoard
 
 _MAX_CACHED = 256
 """Views, and selectors, that are kept for one stage."""
+
+_HALF_TRIPS_S = np.array([GUESSES[each].round_trip_s / 2 for each in Nearness])
+_S_PER_BYTE = np.array([1.0 / GUESSES[each].bytes_per_s for each in Nearness])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class StageBoard:
         self._views: dict[tuple[str, str, str, str], tuple[int, View]] = {}
         self._pressures: dict[tuple[str, str], Pressure] = {}
         self._selected: dict[Selector, NDArray[np.bool_]] = {}
+        self._localities: tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]] | None = None
         self._hosts = {each.facts.locality.host for each in stage.replicas} - {""}
         if previous is not None:
             self._take_over(previous, now_s)
@@ -165,6 +169,12 @@ class StageBoard:
             self.compute_s[unmeasured] = self.typical_s
             self.per_s[unmeasured] = 1.0 / self.typical_s
 
+    def expect(self, compute_s: NDArray[np.float64]) -> None:
+        """Takes how long each replica is expected to compute for a request, before anyone has measured it."""
+        self.compute_s = compute_s
+        self.per_s = 1.0 / compute_s
+        self.typical_s = float(np.median(compute_s))
+
     def eject(self, index: int, until_s: float) -> None:
         """Takes that a replica is ejected for a while."""
         self.ejected_until_s[index] = until_s
@@ -197,18 +207,34 @@ class StageBoard:
 
     def _seen(self, origin: Origin, network: Network) -> View:
         place = origin.locality
-        nearness = np.array([max(1, place.nearness(each.facts.locality)) for each in self.replicas], np.intp)
-        levels, tiers = np.unique(nearness, return_inverse=True)
-        ways = [network.way(origin.node, place, each.worker, each.facts.locality) for each in self.replicas]
+        nearness = self._nearness(place)
+        levels, tiers = np.unique(np.maximum(nearness, Nearness.ZONE), return_inverse=True)
+        half_trip_s, s_per_byte = _HALF_TRIPS_S[nearness], _S_PER_BYTE[nearness]
+        for node, way in network.ways_from(origin.node).items():
+            if (index := self._index.get(node)) is not None:
+                half_trip_s[index], s_per_byte[index] = way.round_trip_s / 2, 1.0 / way.bytes_per_s
         zone = (place.region, place.zone)
         pressure = self._pressures.get(zone)
         if pressure is None:
             pressure = Pressure(len(levels), self._settings.pressure_decisions)
             self._pressures[zone] = pressure
-        return View(
-            tiers=tiers.astype(np.intp),
-            num_tiers=len(levels),
-            half_trip_s=np.array([way.round_trip_s / 2 for way in ways]),
-            s_per_byte=np.array([1.0 / way.bytes_per_s for way in ways]),
-            pressure=pressure,
-        )
+        return View(tiers.astype(np.intp), len(levels), half_trip_s, s_per_byte, pressure)
+
+    def _nearness(self, place: Locality) -> NDArray[np.intp]:
+        """Returns `place.nearness` of every replica; boards of thousands are seen from many places."""
+        if self._localities is None:
+            places = [each.facts.locality for each in self.replicas]
+            self._localities = (
+                np.array([each.region for each in places], np.str_),
+                np.array([each.zone for each in places], np.str_),
+                np.array([each.host for each in places], np.str_),
+            )
+        regions, zones, hosts = self._localities
+        nearness = np.full(len(self.replicas), Nearness.ZONE, np.intp)
+        if place.host:
+            nearness[hosts == place.host] = Nearness.HOST
+        if place.zone:
+            nearness[(zones != "") & (zones != place.zone)] = Nearness.REGION
+        if place.region:
+            nearness[(regions != "") & (regions != place.region)] = Nearness.FAR
+        return nearness

@@ -90,6 +90,11 @@ class WorkerBoard:
         self.own_there_s[slot] = min(own_s, work_s)
         self.heard_s[slot] = now_s
 
+    def expect(self, slots: NDArray[np.intp], work_s: NDArray[np.float64], now_s: float) -> None:
+        """Takes how much work of others is to be expected on each of these workers from now on."""
+        self.others_s[slots] = self.usual_s[slots] = work_s
+        self.heard_s[slots] = now_s
+
     def waited(self, slot: int, wait_s: float, own_s: float) -> None:
         """Takes how long a request waited there, and how much of this chooser's own work was ahead of it.
 

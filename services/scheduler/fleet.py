@@ -14,8 +14,9 @@ from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory, Instance
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.placement import WorkerView
+from onnxmesh.routing.network import Way
 from services.scheduler.worker_link import WorkerLink
+from services.scheduler.worker_view import WorkerView, coarse
 
 T = TypeVar("T")
 
@@ -59,11 +60,7 @@ class Fleet:
 
     def views(self) -> list[WorkerView]:
         """Returns the workers that take commands, with what they hold."""
-        return [
-            WorkerView(id_, frozenset(link.instance.tags), link.instance.attributes, link.holdings.stages)
-            for id_, link in self._links.items()
-            if link.connected and not link.draining
-        ]
+        return [_view(id_, link) for id_, link in self._links.items() if link.connected and not link.draining]
 
     def forget_failures(self, wanted: Collection[StageKey]) -> None:
         """Forgets failures of stages that nobody wants any more."""
@@ -138,3 +135,19 @@ class Fleet:
 
 def _same_process(left: Instance, right: Instance) -> bool:
     return (left.id, left.address, left.generation) == (right.id, right.address, right.generation)
+
+
+def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
+    return WorkerView(
+        id_,
+        frozenset(link.instance.tags),
+        link.instance.attributes,
+        link.holdings.stages,
+        since_s=link.since_s,
+        wait_s=coarse(link.load.expected_wait_us / 1e6),
+        ways={
+            way.node: Way(way.round_trip_us / 1e6, float(way.bytes_per_s))
+            for way in link.load.ways
+            if way.round_trip_us
+        },
+    )

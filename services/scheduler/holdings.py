@@ -47,6 +47,11 @@ class Held:
         """Whether it takes, or will take, room on the worker for good."""
         return self.state in {StageState.LOADING, StageState.READY}
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it is on the worker."""
+        return self.state is StageState.FAILED
+
 
 class Holdings:
     """The stages of one worker: a fold of its events and of the commands it was sent."""

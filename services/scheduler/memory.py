@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from onnxmesh.ids import WorkerId
 
@@ -15,6 +17,8 @@ GPU_MEMORY_BYTES = "gpu.memory"
 
 RESERVE_BYTES = 256 << 20
 """What a worker's process takes beside its stages."""
+
+_UNLIMITED = 1 << 62
 
 
 def stage_memory_bytes(attributes: Mapping[str, str]) -> int | None:
@@ -33,22 +37,28 @@ class MemoryBook:
     """Keeps account of the memory of workers while stages are given to them.
 
     Args:
-        workers: Their attributes, by id.
+        workers: Id and attributes of each; from then on a worker is told by its place among them.
     """
 
-    def __init__(self, workers: Mapping[WorkerId, Mapping[str, str]]) -> None:
-        self._memory = {id_: stage_memory_bytes(attributes) for id_, attributes in workers.items()}
-        self._pools = {id_: memory_pool(id_, attributes) for id_, attributes in workers.items()}
-        self._taken: Counter[str] = Counter()
+    def __init__(self, workers: Iterable[tuple[WorkerId, Mapping[str, str]]]) -> None:
+        memory, pools = [], []
+        numbers: dict[str, int] = {}
+        for id_, attributes in workers:
+            size = stage_memory_bytes(attributes)
+            memory.append(_UNLIMITED if size is None else size)
+            pools.append(numbers.setdefault(memory_pool(id_, attributes), len(numbers)))
+        self._memory = np.array(memory, np.int64)
+        self._pools = np.array(pools, np.intp)
+        self._taken = np.zeros(len(numbers), np.int64)
 
-    def take(self, worker: WorkerId, num_bytes: int) -> None:
+    def take(self, worker: int, num_bytes: int) -> None:
         """A stage takes memory of a worker."""
         self._taken[self._pools[worker]] += num_bytes
 
-    def lack(self, worker: WorkerId, num_bytes: int) -> int:
-        """Returns what a worker is short of for a stage; 0: it has room, as far as is known."""
-        memory = self._memory[worker]
-        return 0 if memory is None else max(0, self._taken[self._pools[worker]] + num_bytes - memory)
+    def lacks(self, num_bytes: int) -> NDArray[np.int64]:
+        """Returns what each worker is short of for a stage; 0: it has room, as far as is known."""
+        lacks: NDArray[np.int64] = self._taken[self._pools] - self._memory + num_bytes
+        return np.maximum(lacks, 0)
 
 
 def _on_gpu(attributes: Mapping[str, str]) -> bool:

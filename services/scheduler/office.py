@@ -81,7 +81,14 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
     try:
         fleet = Fleet(grounds.directory, term)
         publisher = Publisher(first_epoch)
-        reconciler = Reconciler(catalogue, fleet, publisher, grounds.address, settle_s=settings.settle_s)
+        reconciler = Reconciler(
+            catalogue,
+            fleet,
+            publisher,
+            grounds.address,
+            settle_s=settings.settle_s,
+            move_after_s=settings.move_after_s,
+        )
         surveyor = Surveyor(fleet, catalogue, LinkTable())
         preparation = Preparation(fleet, surveyor, grounds.blobs, grounds.address, settings.profile_s)
         replanner = Replanner(

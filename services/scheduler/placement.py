@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.eligibility import can_run
-from services.scheduler.holdings import Held, StageState
-from services.scheduler.kinds import kind_label, label_of_kind
-from services.scheduler.memory import MemoryBook
+from services.scheduler.candidates import Candidates
+from services.scheduler.departure import departing, release
+from services.scheduler.holdings import StageState
+from services.scheduler.moves import SETTLE_S, Move, moves_under_way, start_move
+from services.scheduler.situation import Order, Situation
+from services.scheduler.spread import Spread
 from services.scheduler.wanted import ModelKey, WantedStage
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A worker that takes commands.
-
-    Attributes:
-        id: Its name.
-        tags: Its tags.
-        attributes: Facts about it.
-        stages: What it holds.
-        leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
-    """
-
-    id: WorkerId
-    tags: frozenset[str] = frozenset()
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    stages: Mapping[StageKey, Held] = field(default_factory=dict)
-    leaving: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A stage to be loaded by, or to be let go by, a worker."""
-
-    worker: WorkerId
-    stage: StageKey
+from services.scheduler.worker_view import WorkerView
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +29,9 @@ class Placement:
         lacking_bytes: Stages that are missing a replica because no worker has the memory, and how much the best
             one lacks.
         freeing: Whether stages are on their way out, so that there may be more memory soon.
+        moves: Every move that is under way or was just started.
+        departing: Leaving workers off which nothing more will be moved, in order of id: what they still hold, if
+            anything, nobody else can take.
     """
 
     routed: Mapping[StageKey, tuple[WorkerId, ...]]
@@ -61,233 +40,119 @@ class Placement:
     retry_s: float | None = None
     lacking_bytes: Mapping[StageKey, int] = field(default_factory=dict)
     freeing: bool = False
+    moves: tuple[Move, ...] = ()
+    departing: tuple[WorkerId, ...] = ()
 
 
-def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> Placement:
+def decide(
+    wanted: Iterable[WantedStage],
+    workers: Iterable[WorkerView],
+    now_s: float,
+    *,
+    rebalance: bool = False,
+    settle_s: float = SETTLE_S,
+) -> Placement:
     """Decides what workers should load and let go.
 
-    What is held stays. Missing replicas go to eligible workers with room: of the kinds that the plan means them for,
-    as many of each as it says, else to any; there to the one with the fewest stages of the same model, then the fewest
-    at all, then the least weight, then the first id; never two of one stage to one worker. Where nothing else is to
-    be done, a stage that is not where the plan means it to be moves there, or, where one worker holds two stages more
-    than another where one of them is as much at home, that one moves: it is loaded there first, and the
-    surplus is let go once it is ready. Each move brings a stage home or makes the workers more even, so moves end.
+    What is held stays. Missing replicas go to whom `Candidates` choose, a first one of every stage before a second one
+    of any; never two of one stage to one worker. A leaving worker is given nothing, and what it holds serves until it is
+    ready elsewhere. Where nothing else is to be done, one move is made that `Spread` calls a gain, if there is one: the
+    stage is loaded at its target first, and the surplus is let go once that is ready. Moves end.
 
     Args:
         wanted: Every stage that should be somewhere.
         workers: Every worker that takes commands; one that drains is not among them.
-        now_s: The time, on the clock of `Held.retry_s`.
+        now_s: The time, on the clock of `Held.retry_s` and `WorkerView.since_s`.
+        rebalance: Whether moves are made for any gain, and to new workers too.
+        settle_s: Else nothing moves to a worker that has been there for less.
     """
-    round_ = _Round(wanted, workers, now_s)
-    round_.sort_out()
-    round_.drop_surplus()
-    routed = {
-        key: tuple(sorted(id_ for id_ in holders if round_.is_ready(id_, key)))
-        for key, holders in round_.holders.items()
-    }
-    round_.fill()
-    if round_.is_quiet() and not round_.move_home():
-        round_.move()
+    situation = Situation(wanted, workers, now_s)
+    candidates = Candidates(situation)
+    _drop_surplus(situation)
+    lacking_bytes, hopeless = _fill(situation, candidates)
+    release(situation, hopeless)
+    if not (situation.place or situation.loading or situation.freeing):
+        start_move(situation, candidates, settle_s, rebalance=rebalance)
     return Placement(
-        routed,
-        tuple(round_.place),
-        tuple(round_.evict),
-        round_.retry_s(),
-        round_.lacking_bytes,
-        round_.is_freeing(),
+        routed={key: _serving(situation, key) for key in situation.wanted},
+        place=tuple(situation.place),
+        evict=tuple(situation.evict),
+        retry_s=_retry_s(situation, settle_s),
+        lacking_bytes=lacking_bytes,
+        freeing=situation.freeing,
+        moves=moves_under_way(situation),
+        departing=departing(situation, hopeless),
     )
 
 
-class _Round:
-    """One decision in the making."""
+def _drop_surplus(situation: Situation) -> None:
+    """Lets go of ready replicas beyond those asked for, where the others are spread best without them."""
+    spread = Spread(situation)
+    for key, stage in situation.wanted.items():
+        if len(situation.holders[key]) <= stage.replicas:
+            continue
+        ready = [worker for worker in situation.holders[key] if situation.is_ready(worker, key)]
+        while len(ready) > stage.replicas:
+            worst = spread.worst(stage, ready)
+            ready.remove(worst)
+            situation.let_go(worst, stage)
 
-    def __init__(self, wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> None:
-        self.wanted = {stage.key: stage for stage in sorted(wanted, key=lambda stage: stage.key)}
-        self.workers = {worker.id: worker for worker in sorted(workers, key=lambda worker: worker.id)}
-        self.now_s = now_s
-        self.holders: dict[StageKey, list[WorkerId]] = {key: [] for key in self.wanted}
-        self.place: list[Order] = []
-        self.evict: list[Order] = []
-        self.num_stages: Counter[WorkerId] = Counter()
-        self.weight_bytes: Counter[WorkerId] = Counter()
-        self.num_of_model: Counter[tuple[WorkerId, ModelKey, int]] = Counter()
-        self.lacking_bytes: dict[StageKey, int] = {}
-        self.labels = {id_: kind_label(worker.attributes) for id_, worker in self.workers.items()}
-        self.memory = MemoryBook({id_: worker.attributes for id_, worker in self.workers.items()})
 
-    def sort_out(self) -> None:
-        """Keeps what is wanted where it is, and lets go of the rest."""
-        for worker in self.workers.values():
-            for key, held in sorted(worker.stages.items()):
-                stage = self.wanted.get(key)
-                if not held.counts:
-                    if stage is not None and held.state is StageState.EVICTING:
-                        self.memory.take(worker.id, stage.peak_bytes)
-                    continue
-                if stage is not None and held.digest == stage.digest and self._can_run(worker, stage):
-                    self._count(worker.id, stage, 1)
-                    self.holders[key].append(worker.id)
-                else:
-                    self.evict.append(Order(worker.id, key))
+_Turn = tuple[int, ModelKey, int, int, int, StageKey]
 
-    def drop_surplus(self) -> None:
-        """Lets go of ready replicas beyond those asked for: where they are not meant to be, on the fullest workers."""
-        for key, stage in self.wanted.items():
-            ready = [id_ for id_ in self.holders[key] if self.is_ready(id_, key)]
-            while len(ready) > stage.replicas:
-                fullest = max(self._strays(stage, ready) or ready, key=self._fullness)
-                ready.remove(fullest)
-                self.holders[key].remove(fullest)
-                self._count(fullest, stage, -1)
-                self.evict.append(Order(fullest, key))
 
-    def fill(self) -> None:
-        """Places missing replicas."""
-        for key, stage in self.wanted.items():
-            while len(self.holders[key]) < stage.replicas:
-                free = [worker.id for worker in self.workers.values() if self._is_free(worker, stage)]
-                roomy = [id_ for id_ in free if self._has_room(id_, stage)]
-                if not roomy:
-                    if free:
-                        self.lacking_bytes[key] = min(self.memory.lack(id_, stage.peak_bytes) for id_ in free)
-                    break
-                homes = [id_ for id_ in roomy if self._is_vacant(self._home(id_, stage), stage)]
-                self._place(min(homes or roomy, key=lambda id_: self._fill_rank(id_, stage)), stage)
+def _fill(situation: Situation, candidates: Candidates) -> tuple[dict[StageKey, int], set[StageKey]]:
+    """Places missing replicas, large ones first where they are of one model.
 
-    def move_home(self) -> bool:
-        """Starts to move one stage to where its plan means it to be; returns whether there was one."""
-        for key, stage in self.wanted.items():
-            if not self._strays(stage, self.holders[key]):
-                continue
-            homes = [
-                id_
-                for id_, worker in self.workers.items()
-                if key not in worker.stages
-                and self._can_run(worker, stage)
-                and self._is_vacant(self._home(id_, stage), stage)
-                and self._has_room(id_, stage)
-            ]
-            if homes:
-                self._place(min(homes, key=lambda id_: self._fill_rank(id_, stage)), stage)
-                return True
-        return False
+    Returns:
+        The stages for which there is no memory, and how much the best worker lacks; and those for which nobody
+        is there, nor soon will be.
+    """
+    turns = [
+        _turn(situation, stage)
+        for key, stage in situation.wanted.items()
+        if len(situation.holders[key]) < stage.replicas
+    ]
+    heapify(turns)
+    lacking_bytes, hopeless = {}, set()
+    while turns:
+        key = heappop(turns)[-1]
+        stage = situation.wanted[key]
+        decision = candidates.choose(stage)
+        if decision is None or decision.index is None:
+            room = candidates.room(stage)
+            if room.lacking_bytes is not None:
+                lacking_bytes[key] = room.lacking_bytes
+            if not room.later:
+                hopeless.add(key)
+            continue
+        situation.load(decision.index, stage)
+        if len(situation.holders[key]) < stage.replicas:
+            heappush(turns, _turn(situation, stage))
+    return lacking_bytes, hopeless
 
-    def move(self) -> None:
-        """Starts to move one stage from a full worker to an empty one, where they differ by two or more."""
-        by_fullness = sorted(self.workers, key=self._fullness)
-        for target in by_fullness:
-            for source in reversed(by_fullness):
-                if self.num_stages[source] - self.num_stages[target] < 2:
-                    break
-                movable = [
-                    stage
-                    for key, stage in self.wanted.items()
-                    if source in self.holders[key]
-                    and key not in self.workers[target].stages
-                    and self._can_run(self.workers[target], stage)
-                    and self._home(source, stage) == self._home(target, stage)
-                    and self._has_room(target, stage)
-                ]
-                if movable:
-                    best = min(movable, key=lambda stage: self._move_rank(stage, source, target))
-                    self._place(target, best)
-                    return
 
-    def is_quiet(self) -> bool:
-        """Whether nothing is under way and nothing is to be done."""
-        return not self.place and not self.is_freeing() and not self._any_is(StageState.LOADING)
+def _turn(situation: Situation, stage: WantedStage) -> _Turn:
+    num = len(situation.holders[stage.key]) + len(situation.leavers.get(stage.key, ()))
+    return num, stage.model, stage.revision, -stage.peak_bytes, stage.position, stage.key
 
-    def is_freeing(self) -> bool:
-        """Whether stages are on their way out."""
-        return bool(self.evict) or self._any_is(StageState.EVICTING)
 
-    def is_ready(self, id_: WorkerId, key: StageKey) -> bool:
-        held = self.workers[id_].stages.get(key)
-        return held is not None and held.state is StageState.READY
+def _serving(situation: Situation, key: StageKey) -> tuple[WorkerId, ...]:
+    everyone = sorted(situation.holders[key] + situation.leavers.get(key, []))
+    return tuple(situation.columns.ids[worker] for worker in everyone if situation.is_ready(worker, key))
 
-    def retry_s(self) -> float | None:
-        """Returns when the first failed stage that is still missing may be tried again."""
-        times = [
-            held.retry_s
-            for worker in self.workers.values()
-            for key, held in worker.stages.items()
-            if held.state is StageState.FAILED
-            and key in self.wanted
-            and len(self.holders[key]) < self.wanted[key].replicas
-            and held.retry_s > self.now_s
-        ]
-        return min(times, default=None)
 
-    def _any_is(self, state: StageState) -> bool:
-        return any(held.state is state for worker in self.workers.values() for held in worker.stages.values())
-
-    def _place(self, id_: WorkerId, stage: WantedStage) -> None:
-        self.place.append(Order(id_, stage.key))
-        self.holders[stage.key].append(id_)
-        self._count(id_, stage, 1)
-
-    def _count(self, id_: WorkerId, stage: WantedStage, by: int) -> None:
-        self.num_stages[id_] += by
-        self.weight_bytes[id_] += by * stage.weight_bytes
-        self.num_of_model[id_, stage.model, stage.revision] += by
-        if by > 0:  # what goes keeps its memory until it is gone
-            self.memory.take(id_, stage.peak_bytes)
-
-    def _is_free(self, worker: WorkerView, stage: WantedStage) -> bool:
-        """Whether a missing replica may be placed there now."""
-        held = worker.stages.get(stage.key)
-        if worker.id in self.holders[stage.key] or not self._can_run(worker, stage):
-            return False
-        if held is None:
-            return True
-        # On its way out, it must be gone first; having failed, its time must have come.
-        return held.state is StageState.FAILED and (held.digest != stage.digest or held.retry_s <= self.now_s)
-
-    def _move_rank(self, stage: WantedStage, source: WorkerId, target: WorkerId) -> tuple[int, int, str]:
-        """Returns a rank by which stages that spread their model better, then lighter ones, move first."""
-        gain = self._num_alike(source, stage) - self._num_alike(target, stage)
-        return (-gain, stage.weight_bytes, stage.key)
-
-    def _num_alike(self, id_: WorkerId, stage: WantedStage) -> int:
-        return self.num_of_model[id_, stage.model, stage.revision]
-
-    def _fill_rank(self, id_: WorkerId, stage: WantedStage) -> tuple[int, int, int, str]:
-        return (self._num_alike(id_, stage), *self._fullness(id_))
-
-    def _home(self, id_: WorkerId, stage: WantedStage) -> int | None:
-        """Returns which of a stage's homes a worker is of: by name, else by being alike."""
-        for index, home in enumerate(stage.homes):
-            if id_ in home.workers:
-                return index
-        for index, home in enumerate(stage.homes):
-            if label_of_kind(home.kind) == self.labels[id_]:
-                return index
-        return None
-
-    def _is_vacant(self, home: int | None, stage: WantedStage) -> bool:
-        """Whether fewer workers of that home hold the stage than are to."""
-        if home is None:
-            return False
-        held = sum(self._home(holder, stage) == home for holder in self.holders[stage.key])
-        return held < stage.homes[home].count
-
-    def _strays(self, stage: WantedStage, holders: Sequence[WorkerId]) -> list[WorkerId]:
-        """Returns those of the holders that are not where the plan means them to be, or too many there."""
-        if not stage.homes:
-            return []
-        homes = {id_: self._home(id_, stage) for id_ in holders}
-        num_at = Counter(homes.values())
-        return [id_ for id_, home in homes.items() if home is None or num_at[home] > stage.homes[home].count]
-
-    def _has_room(self, id_: WorkerId, stage: WantedStage) -> bool:
-        return self.memory.lack(id_, stage.peak_bytes) == 0
-
-    def _fullness(self, id_: WorkerId) -> tuple[int, int, str]:
-        return (self.num_stages[id_], self.weight_bytes[id_], id_)
-
-    @staticmethod
-    def _can_run(worker: WorkerView, stage: WantedStage) -> bool:
-        return can_run(stage.require, stage.cpu_class, worker.tags, worker.attributes)
+def _retry_s(situation: Situation, settle_s: float) -> float | None:
+    """Returns when time alone changes something: a failed stage may be tried again, or a worker is no longer new."""
+    failed = [
+        held.retry_s
+        for key, workers in situation.remnants.items()
+        if len(situation.holders[key]) < situation.wanted[key].replicas
+        for worker in workers
+        if (held := situation.held(worker, key)) is not None and held.state is StageState.FAILED
+    ]
+    settled = (situation.columns.since_s + settle_s).tolist() if situation.wanted else []
+    return min((time_s for time_s in [*failed, *settled] if time_s > situation.now_s), default=None)
 
 
 def missing(wanted: Sequence[WantedStage], placement: Placement) -> list[StageKey]:

@@ -18,10 +18,11 @@ from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.fleet import Fleet
 from services.scheduler.holdings import Held, StageState
+from services.scheduler.moves import SETTLE_S
 from services.scheduler.placement import Placement, decide, missing
 from services.scheduler.publisher import Publisher
 from services.scheduler.routes import Routes, build_routes
-from services.scheduler.wanted import ModelKey, WantedStage, wanted_stages
+from services.scheduler.wanted import ModelKey, WantedStage, WantedStages, wanted_stages
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Reconciler:
         publisher: Is given the route table.
         address: Where workers fetch blobs from this scheduler.
         settle_s: How long to wait at most for the workers that hold what was deployed before.
+        move_after_s: Nothing moves to a worker that has been there for less.
         clock: Seconds, monotonic.
     """
 
@@ -64,12 +66,15 @@ class Reconciler:
         address: str,
         *,
         settle_s: float = 3.0,
+        move_after_s: float = SETTLE_S,
         clock: Clock = monotonic,
     ) -> None:
         self._catalogue = catalogue
         self._fleet = fleet
         self._publisher = publisher
         self._sources = [address]
+        self._move_after_s = move_after_s
+        self._wanted = WantedStages()
         self._clock = clock
         # What was deployed before has been in a table before: it stays there, complete or not.
         self._routes = Routes(appeared=frozenset(catalogue.deployments))
@@ -104,9 +109,9 @@ class Reconciler:
         }
         beside = [each for key, each in self._catalogue.beside.items() if key in served]
         loaded = [*served.values(), *beside]
-        wanted = [stage for deployment in loaded for stage in wanted_stages(deployment)]
+        wanted = self._wanted.of(loaded)
         self._fleet.forget_failures({stage.key for stage in wanted})
-        placement = decide(wanted, self._fleet.views(), self._clock())
+        placement = decide(wanted, self._fleet.views(), self._clock(), settle_s=self._move_after_s)
         if self._is_settled(wanted, placement):
             self._publish(list(served.values()), placement)
             self._command(placement, loaded)
@@ -125,9 +130,9 @@ class Reconciler:
         self._publisher.publish(self._routes.models, self._routes.workers)
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
-        partitions = _partitions(loaded)
         for order in placement.evict:
             self._fleet.links[order.worker].evict(order.stage)
+        partitions = _partitions(loaded) if placement.place else {}
         for order in placement.place:
             self._fleet.links[order.worker].place(order.stage, partitions[order.stage], self._sources)
 

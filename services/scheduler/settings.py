@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from onnxmesh.consul.settings import ConsulSettings
+from services.scheduler.moves import SETTLE_S
 
 
 class SchedulerSettings(ConsulSettings):
@@ -44,6 +45,11 @@ class SchedulerSettings(ConsulSettings):
         10.0,
         ge=0,
         description="seconds without a worker coming or going after which models are planned anew",
+    )
+    move_after_s: float = Field(
+        SETTLE_S,
+        ge=0,
+        description="seconds that a worker must have been there before stages move to it from others",
     )
     linger_s: float = Field(
         5.0,

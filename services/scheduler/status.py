@@ -9,8 +9,9 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import ModelStatus, ReplicaStatus
 from services.scheduler.eligibility import can_run
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import Placement, WorkerView
+from services.scheduler.placement import Placement
 from services.scheduler.wanted import ModelKey, wanted_stages
+from services.scheduler.worker_view import WorkerView
 
 
 def model_status(

@@ -14,8 +14,8 @@ from services.scheduler.fleet import Fleet
 from services.scheduler.kinds import Kind, kinds_of
 from services.scheduler.link_table import LinkTable
 from services.scheduler.memory import memory_pool
-from services.scheduler.placement import WorkerView
 from services.scheduler.wanted import ModelKey, WantedStage, wanted_stages
+from services.scheduler.worker_view import WorkerView
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
-from onnxmesh.v1.model_pb2 import Partition
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.v1.model_pb2 import Partition, TensorSpec
 
 ModelKey = tuple[ModelName, Version]
 """One version of a model."""
+
+_STRING_BYTES = 32
+"""What a string is taken to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class WantedStage:
         peak_bytes: Memory that it takes.
         homes: Where it is meant to be; empty: anywhere.
         revision: Of the plan that it belongs to; stages of two plans of a model do not count together.
+        cost_s: Predicted time from one request to the next on a device that it is meant for; 0: not known.
+        sent_bytes: What a request sends on to the next stage; free dimensions count as the plan has them.
     """
 
     key: StageKey
@@ -54,10 +62,18 @@ class WantedStage:
     peak_bytes: int = 0
     homes: tuple[Home, ...] = ()
     revision: int = 0
+    cost_s: float = 0.0
+    sent_bytes: int = 0
+
+    @property
+    def position(self) -> int:
+        """Its place in the pipeline, from 0."""
+        return int(self.key.rpartition("/")[2])
 
 
 def wanted_stages(deployment: Deployment) -> list[WantedStage]:
     """Returns the stages of a deployment, in order."""
+    sizes = _tensor_bytes(deployment)
     return [
         WantedStage(
             key=stage_key(deployment.name, deployment.version, partition.index, deployment.plan.revision),
@@ -73,9 +89,26 @@ def wanted_stages(deployment: Deployment) -> list[WantedStage]:
                 for devices in partition.devices
             ),
             revision=deployment.plan.revision,
+            cost_s=partition.estimated_cost,
+            sent_bytes=sum(sizes.get(name, 0) for name in partition.live_out),
         )
         for partition in deployment.plan.partitions
     ]
+
+
+class WantedStages:
+    """Finds the stages of deployments again and again, and works them out once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Deployment, list[WantedStage]]] = {}
+
+    def of(self, deployments: Iterable[Deployment]) -> list[WantedStage]:
+        """Returns the stages of all these deployments; what others had is forgotten."""
+        # Kept with its stages, a deployment keeps its identity; nobody changes one.
+        self._known = {
+            id(each): self._known.get(id(each)) or (each, wanted_stages(each)) for each in deployments
+        }
+        return [stage for _, stages in self._known.values() for stage in stages]
 
 
 def num_replicas(deployment: Deployment, partition: Partition) -> int:
@@ -83,3 +116,21 @@ def num_replicas(deployment: Deployment, partition: Partition) -> int:
     if not deployment.spec.replicate:
         return deployment.spec.replicas
     return max(deployment.spec.replicas, sum(devices.count for devices in partition.devices))
+
+
+def _tensor_bytes(deployment: Deployment) -> dict[str, int]:
+    """Returns the size of every tensor that partitions read and write."""
+    batch = deployment.spec.shapes.batch or 1
+    specs = [*deployment.plan.signature.inputs]
+    for partition in deployment.plan.partitions:
+        specs.extend((*partition.inputs, *partition.outputs))
+    return {spec.name: _byte_size(spec, batch) for spec in specs}
+
+
+def _byte_size(spec: TensorSpec, batch: int) -> int:
+    dims = [dim if dim >= 0 else batch if not place else 1 for place, dim in enumerate(spec.shape)]
+    try:
+        size = Datatype(spec.datatype).byte_size(prod(dims))
+    except ValueError:
+        return 0
+    return prod(dims) * _STRING_BYTES if size is None else size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 import grpc.aio
@@ -53,6 +54,7 @@ class WorkerLink:
         self.load = Load()
         self.draining = False
         self.connected = False
+        self.since_s = -inf
         self.gone = asyncio.Event()
         self._term = term
         self._on_change = on_change
@@ -125,6 +127,7 @@ class WorkerLink:
         if kind == "holding":
             self.holdings.rebuild(event.holding.stages)
             self.connected = True
+            self.since_s = self._clock()
             _log.info("worker_joined", worker=self.id, stages=len(event.holding.stages))
         elif kind == "stage_loaded":
             self.holdings.loaded(event.stage_loaded)

@@ -15,7 +15,12 @@ from tests.integration.scheduler.scheduler_client import SchedulerClient
 @pytest.fixture
 def settings(tmp_path):
     return SchedulerSettings(
-        state=tmp_path / "state", drain_s=0.05, settle_s=1.0, deploy_timeout_s=30.0, linger_s=0.0
+        state=tmp_path / "state",
+        drain_s=0.05,
+        settle_s=1.0,
+        deploy_timeout_s=30.0,
+        linger_s=0.0,
+        move_after_s=0.0,
     )
 
 

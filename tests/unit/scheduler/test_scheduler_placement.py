@@ -52,10 +52,10 @@ def orders(placement: Placement):
 
 TABLE = {
     "stages spread over workers": (model("m", 2), [worker("a"), worker("b")], ["a+m/1/0", "b+m/1/1"], []),
-    "more stages than workers": (
+    "where there are more stages than workers, those that follow each other are together": (
         model("m", 3),
         [worker("a"), worker("b")],
-        ["a+m/1/0", "a+m/1/2", "b+m/1/1"],
+        ["a+m/1/0", "b+m/1/1", "b+m/1/2"],
         [],
     ),
     "replicas go to different workers, the third waits": (

@@ -1,0 +1,86 @@
+"""Workers and stages in few words, for tables of placement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from services.scheduler.holdings import Held, StageState
+from services.scheduler.memory import RESERVE_BYTES
+from services.scheduler.placement import decide
+from services.scheduler.wanted import WantedStage
+from services.scheduler.worker_view import WorkerView
+
+STATES = {"": StageState.READY, "~": StageState.LOADING, "!": StageState.FAILED, "-": StageState.EVICTING}
+
+
+def stages(name, num, *, version=1, revision=0, **changes):
+    """The stages of a model; the content of each is named like its key."""
+    keys = [stage_key(ModelName(name), Version(version), index, revision) for index in range(num)]
+    return [
+        WantedStage(key, (ModelName(name), Version(version)), Digest(key), revision=revision, **changes)
+        for key in keys
+    ]
+
+
+def view(name, holds="", *, memory=None, facts=None, **changes):
+    """A worker. `view("a", "m/1/0 m/1/1~")`: one stage is ready, one on its way in; `!` failed, `-` on its way out."""
+    held = {}
+    for word in holds.split():
+        key, state = (word[:-1], STATES[word[-1]]) if word[-1] in STATES else (word, StageState.READY)
+        retry_s = 1e9 if state is StageState.FAILED else 0.0
+        held[StageKey(key)] = Held(state, Digest(key), failures=1, retry_s=retry_s)
+    attributes = dict(facts or {})
+    if memory is not None:
+        attributes["memory.bytes"] = str(memory + RESERVE_BYTES)
+    return WorkerView(WorkerId(name), attributes=attributes, stages=held, **changes)
+
+
+def zoned(zone, *names, **changes):
+    """Workers of a zone."""
+    return [view(name, facts={"zone": zone}, **changes) for name in names]
+
+
+def orders(placement):
+    """What is ordered: `a+m/1/0` to be loaded, `a-m/1/0` to be let go; in order."""
+    return sorted(
+        [f"{order.worker}+{order.stage}" for order in placement.place]
+        + [f"{order.worker}-{order.stage}" for order in placement.evict]
+    )
+
+
+def done(views, placement):
+    """Returns the workers once all that is under way, and all that was ordered, is done."""
+    found = {}
+    for each in views:
+        found[each.id] = {
+            key: replace(held, state=StageState.READY) if held.counts else held
+            for key, held in each.stages.items()
+            if held.state is not StageState.EVICTING
+        }
+    for order in placement.evict:
+        found[order.worker].pop(order.stage)
+    for order in placement.place:
+        found[order.worker][order.stage] = Held(StageState.READY, Digest(order.stage))
+    return [replace(each, stages=found[each.id]) for each in views]
+
+
+def at_rest(wanted, views, now_s=0.0, max_rounds=200, **options):
+    """Returns the workers once nothing is left to be done, and how many rounds it took."""
+    for num_rounds in range(max_rounds):
+        after = done(views, decide(wanted, views, now_s, **options))
+        if after == views:
+            return views, num_rounds
+        views = after
+    raise AssertionError(f"not at rest after {max_rounds} rounds")
+
+
+def where(views):
+    """Who holds what: stages by worker, in order."""
+    return {each.id: sorted(key for key, held in each.stages.items() if held.counts) for each in views}
+
+
+def num_held(views):
+    """How many stages each worker holds."""
+    return Counter({each.id: sum(held.counts for held in each.stages.values()) for each in views})

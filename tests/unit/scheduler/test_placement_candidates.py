@@ -1,0 +1,127 @@
+"""Candidates are scored by the policy of gateways: the way, the wait, computing; and each verdict can be told."""
+
+from __future__ import annotations
+
+from onnxmesh.routing.network import Way
+from services.scheduler.candidates import Candidates
+from services.scheduler.placement import decide
+from services.scheduler.situation import Situation
+from services.scheduler.wanted import Home
+from services.scheduler.worker_view import coarse
+from tests.unit.scheduler.placement_tables import orders, stages, view
+
+MS = 0.001
+
+
+def placed(wanted, *workers):
+    return orders(decide(wanted, workers, 0.0))
+
+
+def test_a_stage_goes_near_the_one_before():
+    """Within the zone, all else being equal, and not to the first id."""
+    workers = [
+        view("a", facts={"zone": "y"}),
+        view("b", "m/1/0", facts={"zone": "x"}),
+        view("c", facts={"zone": "x"}),
+    ]
+    assert placed(stages("m", 2), *workers) == ["c+m/1/1"]
+
+
+def test_a_stage_goes_near_the_one_after_where_that_is_all_there_is():
+    """A first stage that was lost comes back to its pipeline."""
+    workers = [
+        view("a", facts={"zone": "y"}),
+        view("b", "m/1/1", facts={"zone": "x"}),
+        view("c", facts={"zone": "x"}),
+    ]
+    assert placed(stages("m", 2), *workers) == ["c+m/1/0"]
+
+
+def test_both_ways_count_with_what_they_carry():
+    """Between two neighbours a stage goes to the host of the one with which it exchanges more."""
+    wanted = stages("m", 3)
+    hosts = {name: {"host": f"h{number}"} for name, number in zip("abcd", "1212", strict=True)}
+    workers = [
+        view("a", "m/1/0", facts=hosts["a"]),
+        view("b", "m/1/2", facts=hosts["b"]),
+        view("c", facts=hosts["c"]),
+        view("d", facts=hosts["d"]),
+    ]
+    light, heavy = (stages("m", 1, sent_bytes=size)[0].sent_bytes for size in (10, 10**8))
+    for before, after, expected in ((heavy, light, "c"), (light, heavy, "d")):
+        sized = [
+            type(stage)(stage.key, stage.model, stage.digest, sent_bytes=size)
+            for stage, size in zip(wanted, (before, after, 0), strict=True)
+        ]
+        assert placed(sized, *workers) == [f"{expected}+m/1/1"]
+
+
+def test_a_way_that_was_measured_counts_for_more_than_a_zone():
+    """The same zone by name, but a slow line."""
+    workers = [
+        view("a", "m/1/0", ways={"b": Way(0.2, 0.0), "c": Way(0.0004, 1e9)}),
+        view("b"),
+        view("c"),
+    ]
+    assert placed(stages("m", 2), *workers) == ["c+m/1/1"]
+
+
+def test_a_worker_with_much_to_do_is_passed_over():
+    """By what it reports, and by what its stages are expected to take."""
+    assert placed(stages("m", 1), view("a", wait_s=0.064), view("b")) == ["b+m/1/0"]
+    wanted = [*stages("h", 1, cost_s=0.5), *stages("l", 2, cost_s=MS), *stages("m", 1)]
+    assert placed(wanted, view("a", "h/1/0"), view("b", "l/1/0 l/1/1")) == ["b+m/1/0"]
+
+
+def test_a_faster_device_is_preferred():
+    """As fast as each says it is; the plan's figure is for the device that it was made for."""
+    slow, fast = ({"speed.flops_per_s": figure, "device.kind": figure} for figure in ("1e10", "1e11"))
+    assert placed(stages("m", 1, cost_s=0.1), view("a", facts=slow), view("b", facts=fast)) == ["b+m/1/0"]
+    home = (Home("1e10", 1),)
+    assert placed(stages("m", 1, cost_s=0.1, homes=home), view("a", facts=slow), view("b", facts=fast)) == [
+        "a+m/1/0"
+    ]
+
+
+def test_waits_are_coarse():
+    """So that the noise of load does not decide where a stage is for days."""
+    assert [coarse(ms * MS) / MS for ms in (0.0, 0.9, 1.0, 1.9, 2.1, 63.0, 64.0)] == [0, 0, 1, 1, 2, 32, 64]
+
+
+def test_each_verdict_can_be_told():
+    """Who was filtered out by which rule, what each would have taken, and who was picked."""
+    wanted = [
+        *stages("m", 2, require=("cpus >= 4",), peak_bytes=5, homes=(Home("fast", 2),)),
+        *stages("n", 1),
+    ]
+    fast = {"device.kind": "fast", "cpus": "8"}
+    workers = [
+        view("away", facts={"device.kind": "slow", "cpus": "8"}),
+        view("full", facts=fast, memory=4),
+        view("going", facts=fast, leaving=True),
+        view("holder", "m/1/0", facts=fast),
+        view("failed", "m/1/1!", facts=fast),
+        view("pick", facts=fast),
+        view("small", facts={"device.kind": "fast", "cpus": "2"}),
+        view("used", "n/1/0", facts=fast),
+    ]
+    situation = Situation(wanted, workers, 0.0)
+    candidates = Candidates(situation)
+    stage = situation.wanted["m/1/1"]
+    decision = candidates.choose(stage)
+    explanation = candidates.explain(stage, decision)
+    verdicts = {verdict.worker: verdict for verdict in explanation.verdicts}
+    assert {worker: verdict.rule for worker, verdict in verdicts.items()} == {
+        "away": "home",
+        "full": "memory",
+        "going": "draining",
+        "holder": "same model",
+        "failed": "busy",
+        "pick": "",
+        "small": "requirement",
+        "used": "",
+    }
+    assert (explanation.stage, explanation.picked) == ("m/1/1", "pick")
+    assert explanation.outcome == "'pick': the best"
+    assert verdicts["used"].score_s > verdicts["pick"].score_s
+    assert verdicts["pick"].transfer_s > 0

@@ -1,0 +1,182 @@
+"""Registry, placement and routes together: whatever happens, `validate` holds after every step."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from onnxmesh.discovery.base import Instance
+from onnxmesh.ids import WorkerId
+from onnxmesh.state.base import Deployment
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
+from services.scheduler.memory import RESERVE_BYTES
+from services.scheduler.placement import missing
+from services.scheduler.wanted import wanted_stages
+from tests.unit.scheduler.mesh_model import SILENCE_S, MeshModel, Process
+
+MAX_ROUNDS = 400
+
+IDS = st.sampled_from([WorkerId(name) for name in "abcde"])
+NAMES = st.sampled_from("mn")
+ZONES = st.sampled_from(["x", "y"])
+KINDS = st.sampled_from(["fast", "slow"])
+MEMORY = st.sampled_from([None, 3, 6])
+HOMES = st.sampled_from([(), ("x/fast",), ("x/fast", "y/slow 6 B")])
+
+
+class MeshMachine(MeshModel, RuleBasedStateMachine):
+    def __init__(self):
+        RuleBasedStateMachine.__init__(self)
+        MeshModel.__init__(self)
+
+    @initialize(
+        workers=st.lists(st.tuples(ZONES, st.booleans(), KINDS, MEMORY), min_size=2, max_size=5),
+        num=st.integers(1, 3),
+        replicas=st.integers(1, 2),
+    )
+    def begin(self, workers, num, replicas):
+        """A mesh that serves something."""
+        for id_, facts in zip("abcde", workers, strict=False):
+            self.start(WorkerId(id_), *facts)
+        self.deploy("m", num, replicas, gpu=False, peak_bytes=1, homes=())
+
+    # What happens to workers.
+
+    @rule(id_=IDS, zone=ZONES, tagged=st.booleans(), kind=KINDS, memory=MEMORY)
+    def start(self, id_, zone, tagged, kind, memory):
+        """A worker comes, or comes back: under the same id and address, as another generation."""
+        if any(each.lives and each.instance.id == id_ for each in self.processes):
+            return
+        self.generation += 1
+        attributes = {"zone": zone, "device.kind": kind}
+        if memory is not None:
+            attributes["memory.bytes"] = str(memory + RESERVE_BYTES)
+        tags = ("gpu",) if tagged else ()
+        process = Process(Instance(id_, "worker", f"{id_}:1", self.generation, tags, attributes), memory)
+        process.token = self.members.join(process.instance, self.now_s)
+        self.processes.append(process)
+        self.look()
+
+    @rule(data=st.data(), silently=st.booleans())
+    @precondition(lambda self: sum(each.lives for each in self.processes) > 1)
+    def die(self, data, silently):
+        """Its stream breaks and its lease ends; or neither, until it has been silent for too long."""
+        process = self.any_alive(data)
+        process.lives = False
+        if not silently:
+            self.members.leave(process.instance.id, process.token)
+            self.look()
+
+    @rule(data=st.data(), undo=st.booleans())
+    @precondition(lambda self: any(each.lives for each in self.processes))
+    def drain(self, data, undo):
+        self.any_alive(data).leaving = not undo
+        self.reconcile()
+
+    @rule(seconds=st.sampled_from([1.0, 5.0]))
+    def wait(self, seconds):
+        self.pass_time(seconds)
+
+    @rule(data=st.data(), fails=st.booleans())
+    @precondition(lambda self: any(each.lives and each.wire for each in self.processes))
+    def work(self, data, fails):
+        """A command arrives, late or not, is carried out or fails, and the scheduler hears of it."""
+        busy = [each for each in self.processes if each.lives and each.wire]
+        self.obey(busy[data.draw(st.integers(0, len(busy) - 1))], fails=fails)
+
+    @rule()
+    def restart_scheduler(self):
+        """Another one asks everybody what they hold; commands of the one before are refused."""
+        for process in self.processes:
+            process.wire.clear()
+        self.links = {}
+        self.look()
+
+    # What is asked for.
+
+    @rule(
+        name=NAMES,
+        num=st.integers(1, 3),
+        replicas=st.integers(1, 3),
+        gpu=st.booleans(),
+        peak_bytes=st.integers(0, 2),
+        homes=HOMES,
+    )
+    def deploy(self, name, num, replicas, gpu, peak_bytes, homes):
+        if name not in self.deployments:
+            spec = DeploymentSpec(name=name, version=1, replicas=replicas, require=["gpu"] if gpu else [])
+            self.deployments[name] = Deployment(spec, self.plan(0, num, peak_bytes, homes), Artefact())
+            self.reconcile()
+
+    @rule(name=NAMES)
+    def undeploy(self, name):
+        self.beside.pop(name, None)
+        if self.deployments.pop(name, None) is not None:
+            self.reconcile()
+
+    @rule(name=NAMES, replicas=st.integers(1, 3))
+    def scale(self, name, replicas):
+        for plans in (self.deployments, self.beside):
+            if (old := plans.get(name)) is not None:
+                spec = DeploymentSpec()
+                spec.CopyFrom(old.spec)
+                spec.replicas = replicas
+                plans[name] = Deployment(spec, old.plan, old.source)
+        self.reconcile()
+
+    @rule(name=NAMES, num=st.integers(1, 3), peak_bytes=st.integers(0, 2), homes=HOMES)
+    def plan_anew(self, name, num, peak_bytes, homes):
+        """Other cuts are loaded beside the ones that serve."""
+        old = self.deployments.get(name)
+        if old is not None and name not in self.beside:
+            plan = self.plan(old.plan.revision + 1, num, peak_bytes, homes)
+            self.beside[name] = Deployment(old.spec, plan, old.source)
+            self.reconcile()
+
+    @rule(name=NAMES)
+    def go_over(self, name):
+        """Once the new plan can be served it is the one that is."""
+        new = self.beside.get(name)
+        if new is not None and not missing(wanted_stages(new), self.placement):
+            self.deployments[name] = self.beside.pop(name)
+            self.reconcile()
+
+    @rule()
+    def ask_for_rebalance(self):
+        self.rebalance = True
+        self.reconcile()
+        self.rebalance = False
+
+    @rule()
+    def settle(self):
+        """Left alone, everything comes to rest in few rounds, with all there that is wanted and possible."""
+        for _ in range(MAX_ROUNDS):
+            busy = [each for each in self.processes if each.lives and each.wire]
+            if busy:
+                self.obey(busy[0])
+                continue
+            before = self.placement
+            self.pass_time(2.0 * SILENCE_S, 12)
+            self.pass_time(100.0, 1)
+            if before == self.placement and not before.place and not before.evict:
+                break
+        else:
+            raise AssertionError("commands without end")
+        self.check_rest()
+
+    def any_alive(self, data):
+        alive = [each for each in self.processes if each.lives]
+        return alive[data.draw(st.integers(0, len(alive) - 1))]
+
+    def teardown(self):
+        """Every history ends at rest."""
+        self.settle()
+
+    @invariant()
+    def always(self):
+        self.validate()
+
+
+TestMesh = MeshMachine.TestCase
+TestMesh.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
