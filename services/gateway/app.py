@@ -89,6 +89,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             admission,
             default_timeout_s=settings.default_timeout_s,
             max_message_bytes=settings.max_message_bytes,
+            rng=Random(),
         )
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from time import monotonic, time_ns
 
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, Unavailable, from_reason
+from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Balancer, NoRoute, Route, Ticket
 from onnxmesh.routing.explanation import Explanation
@@ -32,6 +32,9 @@ from services.gateway.peers import Peer, Peers
 from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
 from services.gateway.worker_loads import report_load, report_timings
+
+TABLE_WAIT_S = 1.0
+"""How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +68,8 @@ class Dispatcher:
         self._clock = clock
         self._unix_ns = unix_ns
         self._table = EMPTY_TABLE
+        self._table_changed = asyncio.Event()
+        self._known: Mapping[WorkerId, Replica] = {}
         self._numbers = itertools.count(1)
         self._attempts = Attempts(gateway)
         self._balancer = Balancer(Origin(gateway, locality), rng)
@@ -108,18 +113,25 @@ class Dispatcher:
         return self._balancer.explain(model.stages, self._is_live, self._clock(), ask, origin)
 
     def update(self, table: RoutingTable) -> None:
-        """Takes a new route table; attempts on workers that it no longer names fail at once."""
+        """Takes a new route table; attempts on workers that it no longer names fail at once.
+
+        One that leaves in order stays known: what it was sent before is still answered.
+        """
+        leaving = {worker: self._known[worker] for worker in table.leaving if worker in self._known}
         self._table = table
+        self._known = leaving | dict(table.workers)
         for worker in self._attempts.workers:
-            if worker not in table.workers:
+            if worker not in self._known:
                 self._fail(worker, f"worker '{worker}' left the mesh")
-        for worker, replica in table.workers.items():
+        for worker, replica in self._known.items():
             link = self._peers.get(worker)
             if link is not None and link.generation < replica.generation:
                 self._fail(worker, f"worker '{worker}' was started anew")
                 link.leave()
-        self._balancer.keep(table.stage_keys, table.workers)
-        self._peers.keep({worker: replica.address for worker, replica in table.workers.items()})
+        self._balancer.keep(table.stage_keys, self._known)
+        self._peers.keep({worker: replica.address for worker, replica in self._known.items()})
+        self._table_changed.set()
+        self._table_changed = asyncio.Event()
 
     def on_frame(self, worker: WorkerId, frame: Frame) -> None:
         """Takes what a worker said. Never raises, never blocks."""
@@ -139,7 +151,7 @@ class Dispatcher:
 
     def hear_load(self, worker: WorkerId, load: frame_pb2.Load) -> None:
         """Takes a worker's report of its load, said to this gateway or to another."""
-        if worker in self._table.workers:
+        if worker in self._known:
             report_load(self._balancer, worker, load, self._clock())
 
     def on_lost(self, worker: WorkerId, link: Peer) -> None:
@@ -147,7 +159,7 @@ class Dispatcher:
         num_failed = self._attempts.fail_link(
             worker, link, Unavailable(f"the stream to worker '{worker}' was lost")
         )
-        if worker in self._table.workers:
+        if worker in self._known:
             self._balancer.lost(worker)
         if num_failed:
             _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
@@ -155,15 +167,16 @@ class Dispatcher:
     async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
-        for index in range(self._max_attempts):
+        num_failed = 0
+        for index in itertools.count():
             model, route = await self._route(order, excluded, setbacks)
+            table = self._table
             outcome = await self._attempt(order, number, index, model, route)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
                 raise outcome.error
             setbacks.append(outcome)
-            excluded.add(outcome.worker)
             _log.warning(
                 "attempt_failed",
                 request_id=order.request_id,
@@ -172,7 +185,24 @@ class Dispatcher:
                 worker=outcome.worker,
                 error=outcome.error.message,
             )
+            # The worker is well, and may be the only one for another stage: the route was outdated.
+            if isinstance(outcome.error, StageGone) and await self._newer_than(table):
+                continue
+            excluded.add(outcome.worker)
+            num_failed += 1
+            if num_failed == self._max_attempts:
+                break
         raise gave_up(f"{order.model}: gave up after {self._max_attempts} attempts", setbacks)
+
+    async def _newer_than(self, table: RoutingTable) -> bool:
+        """Returns whether there is another table than this one, or soon is."""
+        try:
+            async with asyncio.timeout(TABLE_WAIT_S):
+                while self._table is table:
+                    await self._table_changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _route(
         self, order: Order, excluded: set[WorkerId], setbacks: list[Setback]
@@ -290,8 +320,8 @@ def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     retry_after_s = failure.retry_after_ms / 1e3 or None
     error = from_reason(failure.reason, failure.message, retry_after_s)
     at_fault = WorkerId(failure.worker) if failure.worker else speaker
-    # A full queue is no fault, and what the request itself brought about is none of the worker's.
-    speaks_against = isinstance(error, Unavailable | CorruptData | Internal)
+    # A full queue or an outdated route is no fault, and what the request itself brought about is none of the worker's.
+    speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(error, StageGone)
     return Setback(error, at_fault, failure.retriable, speaks_against)
 
 

@@ -48,12 +48,18 @@ class Fleet:
 
     def candidates(self) -> list[Instance]:
         """Returns the workers that may be given something to do."""
-        return [link.instance for link in self._links.values() if not link.draining]
+        return [link.instance for link in self._links.values() if not (link.draining or link.leaving)]
 
     def views(self) -> list[WorkerView]:
         """Returns the workers that take commands, with what they hold."""
         return [
-            WorkerView(id_, frozenset(link.instance.tags), link.instance.attributes, link.holdings.stages)
+            WorkerView(
+                id_,
+                frozenset(link.instance.tags),
+                link.instance.attributes,
+                link.holdings.stages,
+                leaving=link.leaving,
+            )
             for id_, link in self._links.items()
             if link.connected and not link.draining
         ]
