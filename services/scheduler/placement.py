@@ -53,6 +53,7 @@ class Placement:
         lacking_bytes: Stages that are missing a replica because no worker has the memory, and how much the best
             one lacks.
         freeing: Whether stages are on their way out, so that there may be more memory soon.
+        departing: Leaving workers off which nothing more will be moved.
     """
 
     routed: Mapping[StageKey, tuple[WorkerId, ...]]
@@ -61,9 +62,12 @@ class Placement:
     retry_s: float | None = None
     lacking_bytes: Mapping[StageKey, int] = field(default_factory=dict)
     freeing: bool = False
+    departing: tuple[WorkerId, ...] = ()
 
 
-def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float) -> Placement:
+def decide(
+    wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: float, *, rebalance: bool = False
+) -> Placement:
     """Decides what workers should load and let go.
 
     What is held stays. Missing replicas go to eligible workers with room: of the kinds that the plan means them for,
@@ -77,15 +81,17 @@ def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: 
         wanted: Every stage that should be somewhere.
         workers: Every worker that takes commands; one that drains is not among them.
         now_s: The time, on the clock of `Held.retry_s`.
+        rebalance: Whether stages move where they otherwise would stay.
     """
     round_ = _Round(wanted, workers, now_s)
     round_.sort_out()
     round_.drop_surplus()
+    round_.fill()
+    round_.let_leave()
     routed = {
-        key: tuple(sorted(id_ for id_ in holders if round_.is_ready(id_, key)))
+        key: tuple(sorted(id_ for id_ in (*holders, *round_.outgoing[key]) if round_.is_ready(id_, key)))
         for key, holders in round_.holders.items()
     }
-    round_.fill()
     if round_.is_quiet() and not round_.move_home():
         round_.move()
     return Placement(
@@ -95,6 +101,7 @@ def decide(wanted: Iterable[WantedStage], workers: Iterable[WorkerView], now_s: 
         round_.retry_s(),
         round_.lacking_bytes,
         round_.is_freeing(),
+        round_.departing(),
     )
 
 
@@ -106,6 +113,7 @@ class _Round:
         self.workers = {worker.id: worker for worker in sorted(workers, key=lambda worker: worker.id)}
         self.now_s = now_s
         self.holders: dict[StageKey, list[WorkerId]] = {key: [] for key in self.wanted}
+        self.outgoing: dict[StageKey, list[WorkerId]] = {key: [] for key in self.wanted}
         self.place: list[Order] = []
         self.evict: list[Order] = []
         self.num_stages: Counter[WorkerId] = Counter()
@@ -124,7 +132,11 @@ class _Round:
                     if stage is not None and held.state is StageState.EVICTING:
                         self.memory.take(worker.id, stage.peak_bytes)
                     continue
-                if stage is not None and held.digest == stage.digest and self._can_run(worker, stage):
+                fits = stage is not None and held.digest == stage.digest
+                if stage is not None and fits and worker.leaving and held.state is StageState.READY:
+                    self.memory.take(worker.id, stage.peak_bytes)
+                    self.outgoing[key].append(worker.id)
+                elif stage is not None and fits and not worker.leaving and self._can_run(worker, stage):
                     self._count(worker.id, stage, 1)
                     self.holders[key].append(worker.id)
                 else:
@@ -154,6 +166,36 @@ class _Round:
                 homes = [id_ for id_ in roomy if self._is_vacant(self._home(id_, stage), stage)]
                 self._place(min(homes or roomy, key=lambda id_: self._fill_rank(id_, stage)), stage)
 
+    def let_leave(self) -> None:
+        """Lets go of what leaving workers hold once enough others have it, or as many as can."""
+        for key, leavers in self.outgoing.items():
+            holders = self.holders[key]
+            num_ready = sum(self.is_ready(id_, key) for id_ in holders)
+            if num_ready and num_ready == len(holders) and not self._awaits(key):
+                self.evict += [Order(id_, key) for id_ in leavers]
+                leavers.clear()
+
+    def departing(self) -> tuple[WorkerId, ...]:
+        """Returns the leaving workers off which nothing more will be moved."""
+        waited = {
+            id_
+            for key, leavers in self.outgoing.items()
+            if self.holders[key] or self._awaits(key)
+            for id_ in leavers
+        }
+        return tuple(id_ for id_, worker in self.workers.items() if worker.leaving and id_ not in waited)
+
+    def _awaits(self, key: StageKey) -> bool:
+        """Whether a replica that is missing may be placed later: what failed is tried again, what goes makes room."""
+        return len(self.holders[key]) < self.wanted[key].replicas and (
+            self.is_freeing() or any(self._is_held_up(worker, key) for worker in self.workers.values())
+        )
+
+    @staticmethod
+    def _is_held_up(worker: WorkerView, key: StageKey) -> bool:
+        held = worker.stages.get(key)
+        return not worker.leaving and held is not None and held.state is StageState.FAILED
+
     def move_home(self) -> bool:
         """Starts to move one stage to where its plan means it to be; returns whether there was one."""
         for key, stage in self.wanted.items():
@@ -162,7 +204,8 @@ class _Round:
             homes = [
                 id_
                 for id_, worker in self.workers.items()
-                if key not in worker.stages
+                if not worker.leaving
+                and key not in worker.stages
                 and self._can_run(worker, stage)
                 and self._is_vacant(self._home(id_, stage), stage)
                 and self._has_room(id_, stage)
@@ -174,7 +217,9 @@ class _Round:
 
     def move(self) -> None:
         """Starts to move one stage from a full worker to an empty one, where they differ by two or more."""
-        by_fullness = sorted(self.workers, key=self._fullness)
+        by_fullness = sorted(
+            (id_ for id_ in self.workers if not self.workers[id_].leaving), key=self._fullness
+        )
         for target in by_fullness:
             for source in reversed(by_fullness):
                 if self.num_stages[source] - self.num_stages[target] < 2:
@@ -236,7 +281,7 @@ class _Round:
     def _is_free(self, worker: WorkerView, stage: WantedStage) -> bool:
         """Whether a missing replica may be placed there now."""
         held = worker.stages.get(stage.key)
-        if worker.id in self.holders[stage.key] or not self._can_run(worker, stage):
+        if worker.leaving or worker.id in self.holders[stage.key] or not self._can_run(worker, stage):
             return False
         if held is None:
             return True

@@ -58,9 +58,7 @@ class Departure:
             asyncio.ensure_future(self._dismissed.wait()): "dismissed",
         }
         try:
-            done, _ = await asyncio.wait(
-                reasons, timeout=within_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(reasons, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in reasons:
                 task.cancel()
