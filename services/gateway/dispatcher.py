@@ -321,7 +321,9 @@ def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     error = from_reason(failure.reason, failure.message, retry_after_s)
     at_fault = WorkerId(failure.worker) if failure.worker else speaker
     # A full queue or an outdated route is no fault, and what the request itself brought about is none of the worker's.
-    speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(error, StageGone)
+    speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
+        error, StageGone
+    )
     return Setback(error, at_fault, failure.retriable, speaks_against)
 
 

@@ -19,6 +19,8 @@ from services.scheduler.placement import missing, without_room
 from services.scheduler.preparation import Preparation, Report
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.retention import Retention
+from services.scheduler.splits import Splits
+from services.scheduler.traffic import check_percent
 from services.scheduler.upload import Upload
 from services.scheduler.wanted import wanted_stages
 
@@ -38,6 +40,7 @@ class Deployer:
         retention: Keeps blobs that are needed on the way.
         preparation: Makes plans.
         reconciler: Has plans carried out.
+        splits: How versions share traffic.
         timeout_s: How long a deploy may take after its upload.
     """
 
@@ -47,12 +50,14 @@ class Deployer:
         retention: Retention,
         preparation: Preparation,
         reconciler: Reconciler,
+        splits: Splits,
         timeout_s: float,
     ) -> None:
         self._catalogue = catalogue
         self._retention = retention
         self._preparation = preparation
         self._reconciler = reconciler
+        self._splits = splits
         self._timeout_s = timeout_s
         self._group = asyncio.TaskGroup()
 
@@ -62,11 +67,16 @@ class Deployer:
             await asyncio.Event().wait()
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Says before a model is sent that nobody here could run it.
+        """Says before a model is sent that nobody here could run it, or that its part of the traffic cannot be.
 
         Raises:
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
+            InvalidRequest: No other version is there for the rest of the traffic (INVALID_ARGUMENT).
         """
+        if spec.HasField("traffic_percent"):
+            name = ModelName(spec.name)
+            others = [each for each in self._catalogue.versions(name) if each != spec.version]
+            check_percent(name, spec.traffic_percent, others)
         self._preparation.check(spec)
 
     async def deploy(self, upload: Upload, report: Report) -> Deployment:
@@ -83,6 +93,7 @@ class Deployer:
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         name = ModelName(upload.spec.name)
         phase = _Phase(report)
+        percent = upload.spec.traffic_percent if upload.spec.HasField("traffic_percent") else None
         async with self._catalogue.turn(name):
             existing = self._catalogue.same(upload.spec, upload.artefact.digest)
             if existing is not None:
@@ -91,6 +102,9 @@ class Deployer:
                     DeployProgress.LOADING, f"the same is deployed as version {existing.version}"
                 )
                 await self._in_time(self._loaded(existing), end_s, phase)
+                if percent is not None:
+                    await self._splits.roll_out(name, existing.version, percent)
+                    self._reconciler.reconcile()
                 return existing
             version = self._catalogue.version_for(upload.spec)
             with self._retention.scope() as scope:
@@ -102,10 +116,11 @@ class Deployer:
                 spec = DeploymentSpec()
                 spec.CopyFrom(upload.spec)
                 spec.version = version
+                spec.ClearField("traffic_percent")
                 deployment = replace(planned, spec=spec)
                 await phase.enter(DeployProgress.LOADING, f"version {version}: {_extent(deployment)}")
                 await self._catalogue.add(deployment)
-                seeing = self._group.create_task(self._see_through(deployment, end_s, phase))
+                seeing = self._group.create_task(self._see_through(deployment, percent, end_s, phase))
             self._reconciler.reconcile()
             error = await asyncio.shield(seeing)
         if error is not None:
@@ -123,16 +138,23 @@ class Deployer:
             await self._withdraw(deployment)
         return [deployment.version for deployment in deployments]
 
-    async def _see_through(self, deployment: Deployment, end_s: float, phase: _Phase) -> Exception | None:
+    async def _see_through(
+        self, deployment: Deployment, percent: int | None, end_s: float, phase: _Phase
+    ) -> Exception | None:
         """Waits until a new deployment is ready, or withdraws it and returns why."""
         key = (deployment.name, deployment.version)
+        before, shared = self._splits.get(deployment.name), None
         try:
+            if percent is not None:
+                shared = await self._splits.roll_out(*key, percent)
             await self._in_time(self._loaded(deployment), end_s, phase)
         except Exception as error:  # noqa: BLE001 - a defect in one deploy must not end the scheduler
             if not isinstance(error, MeshError):
                 _log.error("deploy_failed", model=deployment.name, exc_info=error)
                 error = Internal("internal error: the log of the scheduler has the rest")
             _log.warning("deployment_withdrawn", model=key[0], version=key[1], error=str(error))
+            if shared is not None:
+                await self._splits.undo(shared, before)
             await self._withdraw(deployment)
             return error
         self._catalogue.accept(key)
@@ -177,6 +199,7 @@ class Deployer:
         finally:
             if self._catalogue.drop(deployment):
                 self._reconciler.reconcile()
+        await self._splits.tidy(deployment.name)
 
 
 def _extent(deployment: Deployment) -> str:

@@ -11,7 +11,7 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory, Instance
-from onnxmesh.errors import Unavailable
+from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from services.scheduler.placement import WorkerView
 from services.scheduler.worker_link import WorkerLink
@@ -63,6 +63,18 @@ class Fleet:
             for id_, link in self._links.items()
             if link.connected and not link.draining
         ]
+
+    def link(self, worker: WorkerId) -> WorkerLink:
+        """Returns what leads to a worker.
+
+        Raises:
+            NotFound: It is not in the mesh; the message says who is (NOT_FOUND).
+        """
+        link = self._links.get(worker)
+        if link is None:
+            there = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none at all"
+            raise NotFound(f"no worker '{worker}' is in the mesh; there is {there}")
+        return link
 
     def forget_failures(self, wanted: Collection[StageKey]) -> None:
         """Forgets failures of stages that nobody wants any more."""

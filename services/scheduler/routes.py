@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Instance
-from onnxmesh.ids import StageKey, WorkerId, stage_key
+from onnxmesh.ids import ModelName, StageKey, Version, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage, RoutedWorker
 from onnxmesh.v1.model_pb2 import Plan
@@ -20,7 +20,7 @@ class Routes:
     Attributes:
         models: In order of name and version.
         appeared: Which they are: once complete, a model stays for as long as it is deployed.
-        workers: What the workers that they name say of themselves, in order of id.
+        workers: What the workers that they name, or that leave, say of themselves, in order of id.
     """
 
     models: tuple[RoutedModel, ...] = ()
@@ -33,6 +33,8 @@ def build_routes(
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
     workers: Mapping[WorkerId, Instance],
     appeared: frozenset[ModelKey],
+    leaving: Collection[WorkerId] = (),
+    percents: Callable[[ModelName], Mapping[Version, int]] = lambda _: {},
 ) -> Routes:
     """Returns the models that gateways may route to, and with whom.
 
@@ -41,6 +43,8 @@ def build_routes(
         routed: For each stage the workers that serve it.
         workers: How to reach each of them.
         appeared: Models that were complete before; they stay, if need be with stages that have no replica.
+        leaving: Workers that are being emptied of all, or of their last stage: what they were sent is still answered.
+        percents: Returns what each version of a model gets of the traffic; empty: they do not share it.
     """
     models, shown = [], set()
     for deployment in sorted(deployments, key=lambda each: (each.name, each.version)):
@@ -59,14 +63,18 @@ def build_routes(
                     version=deployment.version,
                     signature=deployment.plan.signature,
                     stages=stages,
+                    traffic_percent=percents(deployment.name).get(deployment.version),
                 )
             )
     named = {replica.worker for model in models for stage in model.stages for replica in stage.replicas}
     described = [
         RoutedWorker(
-            worker=id_, tags=workers[WorkerId(id_)].tags, attributes=workers[WorkerId(id_)].attributes
+            worker=id_,
+            tags=workers[WorkerId(id_)].tags,
+            attributes=workers[WorkerId(id_)].attributes,
+            leaving=id_ in leaving,
         )
-        for id_ in sorted(named)
+        for id_ in sorted(named.union(leaving))
     ]
     return Routes(tuple(models), frozenset(shown), tuple(described))
 
