@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from services.scheduler.upload import Upload
 from services.scheduler.wanted import wanted_stages
 
 _T = TypeVar("_T")
+_Unshare = Callable[[], Awaitable[None]]
+"""Takes back what part of the traffic a version was given."""
 
 _log = structlog.get_logger(__name__)
 
@@ -119,8 +122,9 @@ class Deployer:
                 spec.ClearField("traffic_percent")
                 deployment = replace(planned, spec=spec)
                 await phase.enter(DeployProgress.LOADING, f"version {version}: {_extent(deployment)}")
-                await self._catalogue.add(deployment)
-                seeing = self._group.create_task(self._see_through(deployment, percent, end_s, phase))
+                async with self._shared(deployment, percent) as unshare:
+                    await self._catalogue.add(deployment)
+                seeing = self._group.create_task(self._see_through(deployment, unshare, end_s, phase))
             self._reconciler.reconcile()
             error = await asyncio.shield(seeing)
         if error is not None:
@@ -139,27 +143,40 @@ class Deployer:
         return [deployment.version for deployment in deployments]
 
     async def _see_through(
-        self, deployment: Deployment, percent: int | None, end_s: float, phase: _Phase
+        self, deployment: Deployment, unshare: _Unshare, end_s: float, phase: _Phase
     ) -> Exception | None:
         """Waits until a new deployment is ready, or withdraws it and returns why."""
         key = (deployment.name, deployment.version)
-        before, shared = self._splits.get(deployment.name), None
         try:
-            if percent is not None:
-                shared = await self._splits.roll_out(*key, percent)
             await self._in_time(self._loaded(deployment), end_s, phase)
         except Exception as error:  # noqa: BLE001 - a defect in one deploy must not end the scheduler
             if not isinstance(error, MeshError):
                 _log.error("deploy_failed", model=deployment.name, exc_info=error)
                 error = Internal("internal error: the log of the scheduler has the rest")
             _log.warning("deployment_withdrawn", model=key[0], version=key[1], error=str(error))
-            if shared is not None:
-                await self._splits.undo(shared, before)
+            await unshare()
             await self._withdraw(deployment)
             return error
         self._catalogue.accept(key)
         _log.info("deployed", model=key[0], version=key[1], stages=len(deployment.plan.partitions))
         return None
+
+    @asynccontextmanager
+    async def _shared(self, deployment: Deployment, percent: int | None) -> AsyncIterator[_Unshare]:
+        """Gives a new version its part before it is there, so that it never has another; takes it back on failure."""
+        before, shared = self._splits.get(deployment.name), None
+        if percent is not None:
+            shared = await self._splits.roll_out(deployment.name, deployment.version, percent)
+
+        async def unshare() -> None:
+            if shared is not None:
+                await self._splits.undo(shared, before)
+
+        try:
+            yield unshare
+        except BaseException:
+            await unshare()
+            raise
 
     async def _loaded(self, deployment: Deployment) -> None:
         """Returns once every stage has its replicas.

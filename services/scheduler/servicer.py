@@ -8,6 +8,7 @@ from typing import Any
 import grpc.aio
 
 from onnxmesh.discovery.base import Directory
+from onnxmesh.errors import InvalidRequest
 from onnxmesh.ids import ModelName, Version, WorkerId
 from onnxmesh.state.base import Deployment
 from onnxmesh.store.blobs import BlobFolder
@@ -192,7 +193,10 @@ class SchedulerServicer(MeshServicer):
         versions = [each.version for each in self._catalogue.find(name, 0)]
         if request.back:
             await self._splits.roll_back(name)
+        elif not request.to:
+            raise InvalidRequest("a rollout names the version that gets a part of the traffic")
         else:
+            self._catalogue.find(name, request.to)
             await self._splits.roll_out(name, Version(request.to), request.percent)
         self._reconciler.reconcile()
         # Without a split, the newest version gets all.

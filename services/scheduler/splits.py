@@ -51,13 +51,15 @@ class Splits:
     async def roll_out(self, name: ModelName, to: Version, percent: int) -> TrafficSplit | None:
         """Gives one version its part; the others share the rest as they did before. Returns what is in force then.
 
+        The version may be one that is about to be deployed.
+
         Raises:
-            NotFound: There is no such version (NOT_FOUND).
             InvalidRequest: `percent` is none, or nobody is there for the rest (INVALID_ARGUMENT).
             MeshError: It cannot be written down; nothing has changed.
         """
         async with self._turn:
-            split = traffic.rolled_out(name, self.get(name), self._versions(name), to, percent)
+            versions = {*self._versions(name), to}
+            split = traffic.rolled_out(name, self.get(name), versions, to, percent)
             await self._put(name, split)
         return split
 
@@ -92,10 +94,20 @@ class Splits:
                 await self._put(name, self.get(name))
 
     async def _put(self, name: ModelName, split: TrafficSplit | None) -> None:
+        try:
+            await self._write(name, split)
+        except BaseException:
+            # The store works in order: this comes after a write that could not be stopped any more.
+            await self._write(name, self._splits.get(name))
+            raise
         if split is None:
-            await self._store.delete_split(name)
             self._splits.pop(name, None)
         else:
-            await self._store.save_split(split)
             self._splits[name] = split
         _log.info("traffic_split", model=name, percents=None if split is None else dict(split.percents))
+
+    async def _write(self, name: ModelName, split: TrafficSplit | None) -> None:
+        if split is None:
+            await self._store.delete_split(name)
+        else:
+            await self._store.save_split(split)
