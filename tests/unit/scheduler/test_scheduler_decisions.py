@@ -25,6 +25,7 @@ from onnxmesh.v1.model_pb2 import (
     TensorSpec,
 )
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
+from services.scheduler.drainer import why_it_stays
 from services.scheduler.eligibility import eligible_again, eligible_workers
 from services.scheduler.holdings import Held, Holdings, StageState
 from services.scheduler.placement import Placement, WorkerView
@@ -32,6 +33,7 @@ from services.scheduler.publisher import Publisher
 from services.scheduler.routes import build_routes, inputs_by_stage
 from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
 from services.scheduler.status import model_status
+from services.scheduler.wanted import WantedStage
 
 STAGE = StageKey("m/1/0")
 
@@ -282,6 +284,61 @@ def test_gateways_are_told_what_workers_say_of_themselves():
     assert publisher.table.epoch == 2
     publisher.publish(routes.models, [RoutedWorker(worker="a", tags=["edge", "spot"])])
     assert publisher.table.epoch == 3
+
+
+def test_gateways_are_told_who_leaves_and_how_versions_share():
+    """A worker that leaves is there without a replica, too; a version without a part has none."""
+    workers = {id_: worker(id_) for id_ in ("a", "b", "c")}
+    routes = build_routes(
+        [deployment()], {STAGE: ("a",)}, workers, frozenset(), {"a", "b"}, lambda _: {1: 30}
+    )
+    assert [(each.worker, each.leaving) for each in routes.workers] == [("a", True), ("b", True)]
+    assert routes.models[0].traffic_percent == 30
+    alone = build_routes([deployment()], {STAGE: ("a",)}, workers, frozenset())
+    assert not alone.models[0].HasField("traffic_percent")
+
+
+@pytest.mark.parametrize(
+    ("workers", "lacking_bytes", "why"),
+    [
+        ([], {}, "m/1/0: there is no other worker"),
+        ([WorkerView("c", leaving=True)], {}, "m/1/0: there is no other worker"),
+        ([WorkerView("b", frozenset({"gpu"}))], {}, ""),
+        ([WorkerView("b")], {}, "m/1/0: no other worker satisfies gpu"),
+        (
+            [WorkerView("b", frozenset({"gpu"}))],
+            {STAGE: 5_000_000},
+            "m/1/0: no other worker has the memory for it, the best lacks 5.0 MB",
+        ),
+        (
+            [WorkerView("b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.LOADING, Digest("d"))})],
+            {STAGE: 5_000_000},
+            "",
+        ),
+        (
+            [
+                WorkerView(
+                    "b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.FAILED, Digest("d"), "X", "no disk")}
+                )
+            ],
+            {},
+            "m/1/0: it could not be loaded on b: no disk",
+        ),
+    ],
+)
+def test_what_keeps_a_stage_on_a_worker_that_leaves_is_named(workers, lacking_bytes, why):
+    """Nothing is said of one that is being moved."""
+    stage = WantedStage(STAGE, ("m", 1), Digest("d"), require=("gpu",))
+    everyone = [WorkerView("a", frozenset({"gpu"}), leaving=True), *workers]
+    assert why_it_stays(stage, "a", everyone, Placement({}, lacking_bytes=lacking_bytes)) == why
+
+
+def test_a_part_of_the_traffic_is_no_part_of_the_wish():
+    """It is said once, and changed by other means; 0 is one."""
+    spec = normalised(DeploymentSpec(name="m", traffic_percent=0))
+    assert spec.HasField("traffic_percent")
+    assert same_wish(spec, DeploymentSpec(name="m"))
+    assert not normalised(DeploymentSpec(name="m")).HasField("traffic_percent")
 
 
 async def test_an_epoch_counts_changes_and_slow_watchers_skip():
