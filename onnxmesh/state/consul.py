@@ -37,8 +37,9 @@ class ConsulDeployments:
     """The `DeploymentStore` of schedulers that share a Consul; made by `open_consul_deployments`.
 
     A deployment's key holds the digest of its record, which is kept in pieces under that digest: a record
-    appears, is replaced and goes in one step, whatever its size. A traffic split is small: its key holds it. Changes are made one after the other, in the
-    order of the calls, also when a caller is cancelled, and only under the leader's lock.
+    appears, is replaced and goes in one step, whatever its size. A traffic split is small: its key holds it.
+    Changes are made one after the other, in the order of the calls, also when a caller is cancelled, and only
+    under the leader's lock.
 
     A Consul that has lost its state is told from one that nothing is deployed in by a mark, which the first change
     makes: while it is missing, those who have seen it go on with what they know, and the next leader writes it down.

@@ -33,7 +33,7 @@ from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
 from services.gateway.worker_loads import report_load, report_timings
 
-TABLE_WAIT_S = 1.0
+TABLE_WAIT_S = 5.0
 """How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
 
 _log = structlog.get_logger(__name__)
