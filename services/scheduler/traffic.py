@@ -81,8 +81,7 @@ def among(split: TrafficSplit, versions: Iterable[Version]) -> TrafficSplit | No
         return None
     if split.percents.keys() <= set(left):
         return split
-    before = None if split.before is None else {v: split.before[v] for v in split.before if v in left}
-    return TrafficSplit(split.name, _shared(split.percents, left, ALL), before)
+    return TrafficSplit(split.name, _shared(split.percents, left, ALL), split.before)
 
 
 def percents_of(split: TrafficSplit | None, versions: Iterable[Version]) -> dict[Version, int]:
