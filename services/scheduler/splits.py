@@ -46,7 +46,8 @@ class Splits:
 
     def percents(self, name: ModelName) -> Mapping[Version, int]:
         """Returns what each version of a model gets; empty where no split is in force."""
-        return traffic.percents_of(self.get(name), self._versions(name))
+        split = self.get(name)
+        return {} if split is None else traffic.percents_of(split, self._versions(name))
 
     async def roll_out(self, name: ModelName, to: Version, percent: int) -> TrafficSplit | None:
         """Gives one version its part; the others share the rest as they did before. Returns what is in force then.

@@ -84,9 +84,9 @@ def among(split: TrafficSplit, versions: Iterable[Version]) -> TrafficSplit | No
     return TrafficSplit(split.name, _shared(split.percents, left, ALL), split.before)
 
 
-def percents_of(split: TrafficSplit | None, versions: Iterable[Version]) -> dict[Version, int]:
-    """Returns what each version gets; empty where no split is in force."""
-    return {} if split is None else {version: split.percents.get(version, 0) for version in versions}
+def percents_of(split: TrafficSplit, versions: Iterable[Version]) -> dict[Version, int]:
+    """Returns what each version gets."""
+    return {version: split.percents.get(version, 0) for version in versions}
 
 
 def _shared(before: Mapping[Version, int], versions: list[Version], total: int) -> dict[Version, int]:
