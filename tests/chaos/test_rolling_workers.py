@@ -8,7 +8,7 @@ from tests.chaos.small_mesh import small_mesh
 from tests.fakes.service_processes import deploy, until
 from tests.zoo import ZOO
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
 
@@ -26,12 +26,12 @@ def test_every_worker_is_rolled_one_by_one(model, tmp_path, replicas):
         with mesh.traffic() as traffic:
             traffic.wait_for(50)
             for name in WORKERS:
-                mesh.ask(lambda client, name=name: client.drain(name, timeout=60))
+                mesh.ask(lambda client, name=name: client.drain(name, timeout=120))
                 assert all(name not in holders for holders in mesh.holders())
                 assert mesh.processes.stop(name) == 0
                 traffic.wait_for(20)
                 mesh.start_worker(name)
-                until(lambda: [len(each) for each in mesh.holders()] == [replicas] * 2, 60)
+                until(lambda: [len(each) for each in mesh.holders()] == [replicas] * 2, 120)
                 traffic.wait_for(20)
         assert traffic.failures == []
         assert len(traffic.different) == 1
