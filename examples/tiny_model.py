@@ -1,4 +1,4 @@
-"""Writes a small classifier with random weights: `python -m examples.tiny_model tiny.onnx`."""
+"""Writes a small classifier with random weights: `python -m examples.tiny_model tiny.onnx [SEED]`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SIZES = (4, 64, 64, 3)
 """Width of each layer: input `x` is FP32 [N, 4], output `probabilities` FP32 [N, 3]."""
 
 
-def tiny_model() -> onnx.ModelProto:
-    random = np.random.default_rng(0)
+def tiny_model(seed: int = 0) -> onnx.ModelProto:
+    random = np.random.default_rng(seed)
     weights, nodes, last = [], [], "x"
     for layer, (wide, narrow) in enumerate(pairwise(SIZES)):
         matrix = (random.standard_normal((wide, narrow)) / np.sqrt(wide)).astype(np.float32)
@@ -32,5 +32,5 @@ def tiny_model() -> onnx.ModelProto:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "tiny.onnx")
-    onnx.save(tiny_model(), path)
+    onnx.save(tiny_model(int(sys.argv[2]) if len(sys.argv) > 2 else 0), path)
     print(f"wrote {path}")

@@ -106,6 +106,12 @@ class Unavailable(MeshError):
     retriable = True
 
 
+class StageGone(Unavailable):
+    """The worker does not hold the stage: the route was made from an older table."""
+
+    reason = "STAGE_GONE"
+
+
 class DeadlineExceeded(MeshError):
     """The deadline passed before the answer was there."""
 
@@ -145,6 +151,7 @@ REASONS: dict[str, type[MeshError]] = {
         Overloaded,
         TooLarge,
         Unavailable,
+        StageGone,
         DeadlineExceeded,
         Cancelled,
         CorruptData,

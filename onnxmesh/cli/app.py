@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from onnxmesh import __version__
-from onnxmesh.cli import cut, deployments, explain, infer, plan, profile, status, up
+from onnxmesh.cli import (
+    cut,
+    deployments,
+    drain,
+    explain,
+    infer,
+    plan,
+    profile,
+    rebalance,
+    rollout,
+    scale,
+    status,
+    up,
+)
 
 _HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
 
@@ -35,6 +48,10 @@ app.command()(up.up)
 app.command()(deployments.deploy)
 app.command()(deployments.undeploy)
 app.command()(status.status)
+app.command()(scale.scale)
+app.command()(rollout.rollout)
+app.command()(drain.drain)
+app.command()(rebalance.rebalance)
 app.command()(infer.infer)
 app.command()(explain.explain)
 app.command()(plan.plan)

@@ -64,6 +64,15 @@ def deploy(
     version: Annotated[
         int, typer.Option(min=0, help="Version to serve it as; 0 takes the next free one.")
     ] = 0,
+    percent: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Percent of the requests that name no version, from the start; default: all of them, "
+            "or none where versions share them already.",
+        ),
+    ] = None,
     optimisation: Annotated[
         str,
         typer.Option(
@@ -85,6 +94,7 @@ def deploy(
         onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
         onnxmesh deploy detector.onnx --replicas auto --batch 8 --shape image=8x3x640x640
         onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
+        onnxmesh deploy resnet50-new.onnx --name resnet50 --percent 10
     """
     with reported():
         shapes = parse_shapes(batch, shape or [])
@@ -98,6 +108,7 @@ def deploy(
             mode=mode,
             objective=objective.value,
             replicate=num_replicas(replicas) == 0,
+            traffic_percent=percent,
             shapes=Shapes(
                 batch=shapes.batch, inputs={name: Shape(dims=dims) for name, dims in shapes.inputs.items()}
             ),

@@ -17,7 +17,7 @@ from onnxmesh.cli.status_document import gateway_document, largest_difference, s
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import Internal, MeshError
 from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Partition
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
@@ -56,18 +56,19 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
 
 def models_table(status: StatusResponse) -> Table:
     """One row for each stage of each model version."""
-    table = Table("model", "version", "state", "stage", "nodes", "weights", title="Models")
+    table = Table("model", "version", "traffic", "state", "stage", "nodes", "weights", title="Models")
     for column in ("meant for", "workers"):
         table.add_column(column)
     for model in status.models:
         colour = _COLOURS.get(model.state, "red")
         reason = f"\n{escape(model.reason)}" if model.reason else ""
-        first = (escape(model.name), str(model.version), f"[{colour}]{model.state}[/{colour}]{reason}")
+        state = f"[{colour}]{model.state}[/{colour}]{reason}"
+        first = (escape(model.name), str(model.version), _traffic(model), state)
         for partition in model.plan.partitions:
             held = _where(model, partition.index)
             figures = (str(partition.index), str(partition.num_nodes), decimal(partition.weight_bytes))
             table.add_row(*first, *figures, _meant_for(partition), held)
-            first = ("", "", "")
+            first = ("", "", "", "")
         table.add_section()
     if not status.models:
         table.add_row("none yet: onnxmesh deploy MODEL.onnx")
@@ -84,7 +85,7 @@ def workers_table(status: StatusResponse) -> Table:
     for worker in status.workers:
         load = worker.load
         table.add_row(
-            escape(worker.id) + (" [yellow](draining)[/yellow]" if worker.draining else ""),
+            escape(worker.id) + _mark(worker),
             worker.address,
             escape(" ".join(worker.tags)),
             f"{load.queued} + {load.running}",
@@ -126,6 +127,17 @@ def gateway_sentence(table: TableResponse) -> str:
     if table.stale:
         return f"gateway {table.gateway} routes {routes}: no scheduler{scheduler} since {table.alone_ms / 1e3:.1f} s"
     return f"gateway {table.gateway} routes {routes}, as scheduler{scheduler} says"
+
+
+def _traffic(model: ModelStatus) -> str:
+    """Returns its part of the requests that name no version."""
+    return f"{model.traffic_percent} %" if model.HasField("traffic_percent") else ""
+
+
+def _mark(worker: WorkerStatus) -> str:
+    """Returns what keeps a worker from being given stages."""
+    word = "draining" if worker.draining else "leaving" if worker.leaving else ""
+    return f" [yellow]({word})[/yellow]" if word else ""
 
 
 def _meant_for(partition: Partition) -> str:

@@ -39,6 +39,7 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
     return {
         "name": model.name,
         "version": model.version,
+        "traffic_percent": model.traffic_percent if model.HasField("traffic_percent") else None,
         "state": model.state,
         "reason": model.reason,
         "mode": model.plan.mode,
@@ -87,6 +88,7 @@ def _worker(worker: WorkerStatus) -> dict[str, Any]:
         "tags": list(worker.tags),
         "attributes": dict(worker.attributes),
         "draining": worker.draining,
+        "leaving": worker.leaving,
         "load": {
             "queued": load.queued,
             "running": load.running,

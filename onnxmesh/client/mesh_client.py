@@ -24,9 +24,15 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
+    DrainProgress,
+    DrainRequest,
     ExplainRequest,
     ExplainResponse,
     ModelStatus,
+    RebalanceRequest,
+    RolloutRequest,
+    ScaleRequest,
+    StageMove,
     StatusRequest,
     StatusResponse,
     TableRequest,
@@ -41,6 +47,9 @@ _Response = TypeVar("_Response", bound=Message)
 
 Progress = Callable[[DeployProgress], None]
 """Is told of every step of a deployment, on the event loop."""
+
+DrainSteps = Callable[[DrainProgress], None]
+"""Is told of every step of a drain, on the event loop."""
 
 
 class MeshClient:
@@ -100,6 +109,92 @@ class MeshClient:
         with self._mesh_errors():
             response = await self._mesh.Undeploy(UndeployRequest(name=name, version=version))
         return list(response.versions)
+
+    async def drain(
+        self,
+        worker: str,
+        progress: DrainSteps | None = None,
+        *,
+        undo: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Has every stage moved off a worker and keeps it empty, without a gap in service; returns when it is empty.
+
+        Args:
+            worker: Its id.
+            progress: Is told of every step.
+            undo: Takes it back: the worker may be given stages again.
+            timeout: Seconds to wait; the worker stays marked when they are over.
+
+        Raises:
+            NotFound: There is no such worker (NOT_FOUND).
+            DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
+            Unavailable: The worker was started anew meanwhile, or no mesh answers (UNAVAILABLE).
+        """
+        with self._mesh_errors():
+            async for step in self._mesh.Drain(DrainRequest(worker=worker, undo=undo), timeout=timeout):
+                if progress is not None:
+                    progress(step)
+                if step.done:
+                    return
+        raise Internal("the mesh ended the drain without a word of its outcome")
+
+    async def scale(
+        self, name: str, replicas: int, version: int = 0, progress: Progress | None = None
+    ) -> ModelStatus:
+        """Changes how many replicas each stage of a model has, and waits until they are there.
+
+        Args:
+            name: The model.
+            replicas: How many; the least of them where a plan chooses for each stage.
+            version: 0 means all.
+            progress: Is told of every step.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            Unsatisfiable: Too few workers can hold them (FAILED_PRECONDITION).
+            MeshError: Whatever else the mesh says.
+        """
+        request = ScaleRequest(name=name, version=version, replicas=replicas)
+        with self._mesh_errors():
+            async for step in self._mesh.Scale(request):
+                if progress is not None:
+                    progress(step)
+                if step.phase == DeployProgress.READY:
+                    return step.model
+        raise Internal("the mesh ended the scaling without a word of its outcome")
+
+    async def rebalance(self, *, dry_run: bool = False) -> list[StageMove]:
+        """Moves stages to where they would be placed today and returns the moves; with `dry_run` that is all it does."""
+        with self._mesh_errors():
+            response = await self._mesh.Rebalance(RebalanceRequest(dry_run=dry_run))
+        return list(response.moves)
+
+    async def roll_out(self, name: str, to: int, percent: int = 100) -> dict[int, int]:
+        """Gives one version its part of the requests that name none; the others share the rest as they did before.
+
+        Returns:
+            What each version gets, in percent.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            InvalidRequest: The percentage cannot be (INVALID_ARGUMENT).
+        """
+        return await self._rollout(RolloutRequest(name=name, to=to, percent=percent))
+
+    async def roll_back(self, name: str) -> dict[int, int]:
+        """Has requests split as before the last rollout; returns what each version gets, in percent.
+
+        Raises:
+            NotFound: There is no such model (NOT_FOUND).
+            Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
+        """
+        return await self._rollout(RolloutRequest(name=name, back=True))
+
+    async def _rollout(self, request: RolloutRequest) -> dict[int, int]:
+        with self._mesh_errors():
+            response = await self._mesh.Rollout(request)
+        return {each.version: each.percent for each in response.versions}
 
     async def status(self, timeout: float | None = None) -> StatusResponse:
         """Returns every model, worker and gateway of the mesh."""

@@ -12,8 +12,9 @@ from math import inf
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
-from onnxmesh.routing.policy import ANY, Ask, Decision, RandomSource, decide
+from onnxmesh.routing.policy import ANY, Ask, Decision, decide
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
+from onnxmesh.routing.random_source import RandomSource
 from onnxmesh.routing.stage_board import Origin, StageBoard
 from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard

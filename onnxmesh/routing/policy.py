@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import Preference
+from onnxmesh.routing.random_source import RandomSource
 from onnxmesh.routing.selector import EVERYBODY, Selector
 from onnxmesh.routing.slow_start import ramp
 from onnxmesh.routing.spill import shares
@@ -34,13 +34,6 @@ from onnxmesh.routing.worker_board import WorkerBoard
 
 ALL_TIERS = -1
 """The tier of a decision that was open to every zone."""
-
-
-class RandomSource(Protocol):
-    """What draws the choices: a `random.Random`."""
-
-    def random(self) -> float:
-        """Returns a figure in [0, 1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
 from onnxmesh.routing.member import NOBODY, Member, ModelKey, described, members_of, moved
+from onnxmesh.routing.random_source import RandomSource
 from onnxmesh.routing.worker_facts import NO_FACTS, WorkerFacts
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1 import mesh_pb2, model_pb2
@@ -74,6 +77,7 @@ class RoutedModel:
         inputs: In the order of the signature.
         outputs: In the order of the signature.
         stages: In the order of the pipeline; at least one.
+        traffic_percent: Its part of the requests that name no version; None: versions do not share them.
         input_by_name: The inputs again.
         output_by_name: The outputs again.
         gap: Number of the first stage without a replica, or None where the route is complete.
@@ -85,6 +89,7 @@ class RoutedModel:
     inputs: tuple[RoutedTensor, ...]
     outputs: tuple[RoutedTensor, ...]
     stages: tuple[RoutedStage, ...]
+    traffic_percent: int | None = None
     input_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     output_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     gap: int | None = field(init=False)
@@ -210,13 +215,14 @@ class RoutingTable:
             raise NotFound(f"unknown model '{name}': deployed models are {deployed}")
         return versions
 
-    def find(self, name: str, version: str) -> RoutedModel:
+    def find(self, name: str, version: str, rng: RandomSource | None = None) -> RoutedModel:
         """Returns the version that a client asks for.
 
         Args:
             name: The model's name.
-            version: A decimal figure; empty means the newest with a complete route or, where none
-                has one, the newest.
+            version: A decimal figure; empty means one of those with a complete route: drawn by their parts of the
+                traffic or, where versions do not share it, the newest. Where none is complete, the newest.
+            rng: Draws; None: the version with the largest part is taken.
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
@@ -224,7 +230,7 @@ class RoutingTable:
         """
         versions = self.versions(name)
         if not version:
-            return next((model for model in versions if model.is_complete), versions[0])
+            return versions[0] if len(versions) == 1 else _drawn(versions, rng)
         if not (version.isascii() and version.isdecimal() and len(version) < 20):
             raise InvalidRequest(f"model '{name}': expected a whole number as version, got '{version}'")
         model = self._models.get((ModelName(name), Version(int(version))))
@@ -236,6 +242,18 @@ class RoutingTable:
 
 EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 """What a gateway knows before it has heard of a scheduler."""
+
+
+def _drawn(versions: tuple[RoutedModel, ...], rng: RandomSource | None) -> RoutedModel:
+    """Returns one of several versions, the newest first."""
+    complete = [model for model in versions if model.is_complete] or [versions[0]]
+    parts = [model.traffic_percent or 0 for model in complete]
+    if not any(parts):
+        return complete[0]
+    if rng is None:
+        return complete[parts.index(max(parts))]
+    drawn = rng.random() * sum(parts)
+    return complete[bisect_right(list(accumulate(parts)), drawn)]
 
 
 def _inputs_by_hop(stages: tuple[RoutedStage, ...]) -> dict[int, frozenset[str]]:
@@ -282,6 +300,7 @@ def _model(model: mesh_pb2.RoutedModel, facts: Mapping[WorkerId, WorkerFacts]) -
         inputs=_tensors(model.signature.inputs),
         outputs=_tensors(model.signature.outputs),
         stages=tuple(_stage(stage, facts) for stage in model.stages),
+        traffic_percent=model.traffic_percent if model.HasField("traffic_percent") else None,
     )
 
 

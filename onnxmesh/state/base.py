@@ -1,4 +1,4 @@
-"""The port of deployments' persistence."""
+"""The port of what must be served: deployments, and how their versions share traffic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
 
@@ -39,7 +40,7 @@ class Deployment:
 
 
 class DeploymentStore(Protocol):
-    """Deployments that outlive a scheduler."""
+    """Deployments and traffic splits that outlive a scheduler."""
 
     async def save(self, deployment: Deployment) -> None:
         """Writes a deployment down, in place of one of the same name and version."""
@@ -59,4 +60,16 @@ class DeploymentStore(Protocol):
         Returns:
             That revision, and every deployment then, by name and version.
         """
+        ...
+
+    async def save_split(self, split: TrafficSplit) -> None:
+        """Writes a traffic split down, in place of the model's one before."""
+        ...
+
+    async def delete_split(self, name: ModelName) -> None:
+        """Forgets a model's traffic split; one that is not there is no error."""
+        ...
+
+    async def splits(self) -> list[TrafficSplit]:
+        """Returns every traffic split, by name."""
         ...

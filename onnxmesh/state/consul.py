@@ -6,10 +6,10 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import structlog
 
@@ -22,9 +22,13 @@ from onnxmesh.leadership.consul import lock_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.state.consul_records import ConsulRecords, Head
 from onnxmesh.state.record import to_record
+from onnxmesh.state.traffic_split import TrafficSplit
 
 PATIENCE_S = 15.0
 """How long a change waits for Consul to come back."""
+
+_SPLIT = "/split"
+"""How the key of a model's traffic split ends; deployments' keys end with their version."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +37,9 @@ class ConsulDeployments:
     """The `DeploymentStore` of schedulers that share a Consul; made by `open_consul_deployments`.
 
     A deployment's key holds the digest of its record, which is kept in pieces under that digest: a record
-    appears, is replaced and goes in one step, whatever its size. Changes are made one after the other, in the
-    order of the calls, also when a caller is cancelled, and only under the leader's lock.
+    appears, is replaced and goes in one step, whatever its size. A traffic split is small: its key holds it.
+    Changes are made one after the other, in the order of the calls, also when a caller is cancelled, and only
+    under the leader's lock.
 
     A Consul that has lost its state is told from one that nothing is deployed in by a mark, which the first change
     makes: while it is missing, those who have seen it go on with what they know, and the next leader writes it down.
@@ -56,6 +61,7 @@ class ConsulDeployments:
             asyncio.Queue()
         )
         self._latest: Latest[list[Deployment]] = Latest([])
+        self._splits: dict[str, bytes] = {}
 
     async def save(self, deployment: Deployment) -> None:
         """Writes a deployment down, in place of one of the same name and version.
@@ -95,6 +101,37 @@ class ConsulDeployments:
             was before; one that never could be is left out.
         """
         return await self._latest.after(max(1, revision))
+
+    async def save_split(self, split: TrafficSplit) -> None:
+        """Writes a traffic split down, in place of the model's one before.
+
+        Raises:
+            Conflict: Another scheduler leads, or wrote it at the same time (ALREADY_EXISTS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        key, value = self._split_key(split.name), split.to_json().encode()
+        await self._do(lambda: patiently(lambda: self._save_split(key, value), PATIENCE_S))
+
+    async def delete_split(self, name: ModelName) -> None:
+        """Forgets a model's traffic split; one that is not there is no error.
+
+        Raises:
+            Conflict: Another scheduler leads, or wrote it at the same time (ALREADY_EXISTS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        key = self._split_key(name)
+        await self._do(lambda: patiently(lambda: self._delete_split(key), PATIENCE_S))
+
+    async def splits(self) -> list[TrafficSplit]:
+        """Returns every traffic split, by name.
+
+        Raises:
+            CorruptData: One cannot be read (DATA_LOSS).
+            Unavailable: Consul stays away (UNAVAILABLE).
+        """
+        held = await patiently(self._everything, PATIENCE_S)
+        found = self._splits if self._is_lost(held) else self._splits_in(held)
+        return [TrafficSplit.from_json(self._model_of(key), found[key]) for key in sorted(found)]
 
     async def sweep(self) -> None:
         """Removes records that no deployment refers to, as a scheduler leaves that dies over a change.
@@ -157,6 +194,21 @@ class ConsulDeployments:
         await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
         await self._records.remove(before.digest)
 
+    async def _save_split(self, key: str, value: bytes) -> None:
+        await self._make_mark()
+        await self._put_value(key, value)
+
+    async def _put_value(self, key: str, value: bytes) -> None:
+        index, before = await self._value(key)
+        if before != value:
+            encoded = base64.b64encode(value).decode()
+            await self._transact({"Verb": "cas", "Key": key, "Value": encoded, "Index": index})
+
+    async def _delete_split(self, key: str) -> None:
+        index, before = await self._value(key)
+        if before is not None:
+            await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
+
     async def _transact(self, change: dict[str, Any]) -> None:
         """Makes a change in one step with seeing that this scheduler holds the leader's lock."""
         operations = [{"KV": change}]
@@ -173,10 +225,13 @@ class ConsulDeployments:
 
     async def _head(self, key: str) -> tuple[int, Head | None]:
         """Returns a deployment's head and the index to replace it by; 0 and None if there is none."""
+        index, value = await self._value(key)
+        return index, None if value is None else Head.from_json(value)
+
+    async def _value(self, key: str) -> tuple[int, bytes | None]:
+        """Returns what a key holds and the index to replace it by; 0 and None if it is not there."""
         _, held = await self._agent.ask(lambda client: client.kv.get(key, consistency="consistent"))
-        if held is None:
-            return 0, None
-        return held["ModifyIndex"], Head.from_json(held["Value"])
+        return (0, None) if held is None else (held["ModifyIndex"], held["Value"] or b"")
 
     async def _all(self) -> list[Deployment]:
         held = await self._everything()
@@ -184,7 +239,7 @@ class ConsulDeployments:
             if self._fence is None or self._fence():
                 self._write_again()
             return self._latest.value
-        heads = [Head.from_json(value) for key, value in held.items() if key != self._heads]
+        heads = [Head.from_json(value) for key, value in held.items() if self._is_head(key)]
         return _in_order([await self._records.read(head) for head in heads])
 
     async def _everything(self) -> dict[str, bytes | None]:
@@ -210,6 +265,7 @@ class ConsulDeployments:
             for key, value in held.items():
                 if key == self._heads:
                     self._mark = (value or b"").decode(errors="replace")
+                if not self._is_head(key):
                     continue
                 try:
                     head = Head.from_json(value)
@@ -221,6 +277,7 @@ class ConsulDeployments:
                     if key in before:
                         found.append(before[key])
             self._records.forget_others(digests)
+            self._splits = self._splits_in(held)
             return _in_order(found)
 
         while True:
@@ -238,10 +295,13 @@ class ConsulDeployments:
     def _write_again(self) -> None:
         """Has everything that this scheduler knows of written down again, before any other change."""
         records = {self._head_key(each.name, each.version): to_record(each) for each in self._latest.value}
+        splits = dict(self._splits)
 
         async def put_all() -> None:
             for key, record in records.items():
                 await self._put(key, record)
+            for key, split in splits.items():
+                await self._put_value(key, split)
             # Last: until it is there, nobody takes what is missing for undeployed.
             await self._make_mark()
 
@@ -261,8 +321,20 @@ class ConsulDeployments:
         if self._is_lost(held):
             return
         await self._records.remove_others(
-            {Head.from_json(value).digest for key, value in held.items() if key != self._heads}
+            {Head.from_json(value).digest for key, value in held.items() if self._is_head(key)}
         )
+
+    def _splits_in(self, held: Mapping[str, bytes | None]) -> dict[str, bytes]:
+        return {key: value or b"" for key, value in held.items() if key.endswith(_SPLIT)}
+
+    def _is_head(self, key: str) -> bool:
+        return key != self._heads and not key.endswith(_SPLIT)
+
+    def _split_key(self, name: ModelName) -> str:
+        return f"{self._heads}{quote(name, safe='')}{_SPLIT}"
+
+    def _model_of(self, split_key: str) -> ModelName:
+        return ModelName(unquote(split_key.removeprefix(self._heads).removesuffix(_SPLIT)))
 
     def _head_key(self, name: ModelName, version: Version) -> str:
         return f"{self._heads}{quote(name, safe='')}/{version}"

@@ -16,12 +16,13 @@ from onnxmesh.errors import CorruptData
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
+from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
 FILE_NAME = "deployments.sqlite3"
 """Name of the database in a state folder."""
 
-_SCHEMA = 2
+_SCHEMA = 3
 _TABLE = """
 CREATE TABLE IF NOT EXISTS deployments (
     name TEXT NOT NULL,
@@ -33,6 +34,10 @@ CREATE TABLE IF NOT EXISTS deployments (
     profile BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (name, version)
 ) STRICT
+"""
+
+_SPLITS = """
+CREATE TABLE IF NOT EXISTS splits (name TEXT NOT NULL PRIMARY KEY, split TEXT NOT NULL) STRICT
 """
 
 _FROM_SCHEMA_1 = (
@@ -108,6 +113,28 @@ class SqliteDeployments:
         revision, _ = await self._changes.after(revision)
         return revision, await self.all()
 
+    async def save_split(self, split: TrafficSplit) -> None:
+        """Writes a traffic split down, in place of the model's one before."""
+        row = (split.name, split.to_json())
+        await self._do(
+            lambda: self._database.execute("INSERT OR REPLACE INTO splits (name, split) VALUES (?, ?)", row)
+        )
+
+    async def delete_split(self, name: ModelName) -> None:
+        """Forgets a model's traffic split; one that is not there is no error."""
+        await self._do(lambda: self._database.execute("DELETE FROM splits WHERE name = ?", (name,)))
+
+    async def splits(self) -> list[TrafficSplit]:
+        """Returns every traffic split, by name.
+
+        Raises:
+            CorruptData: A row cannot be read (DATA_LOSS).
+        """
+        rows = await self._do(
+            lambda: self._database.execute("SELECT name, split FROM splits ORDER BY name").fetchall()
+        )
+        return [TrafficSplit.from_json(ModelName(name), split) for name, split in rows]
+
     async def _do(self, statement: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, statement)
 
@@ -146,6 +173,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             for change in _FROM_SCHEMA_1:
                 database.execute(change)
         database.execute(_TABLE)
+        database.execute(_SPLITS)
         database.execute(f"PRAGMA user_version = {_SCHEMA}")
         database.execute("COMMIT")
     except sqlite3.DatabaseError as error:

@@ -297,6 +297,7 @@ class DeploymentSpec(_message.Message):
     OBJECTIVE_FIELD_NUMBER: _builtins.int
     REPLICATE_FIELD_NUMBER: _builtins.int
     SHAPES_FIELD_NUMBER: _builtins.int
+    TRAFFIC_PERCENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0: the next free version."""
@@ -311,6 +312,10 @@ class DeploymentSpec(_message.Message):
     """`throughput` (the default) or `latency`."""
     replicate: _builtins.bool
     """Choose how many replicas each stage gets; `replicas` is then the least."""
+    traffic_percent: _builtins.int
+    """Percent of the requests that name no version, from the start. Absent: all of them as soon as it is the newest, or
+    none where a split is in force. It is not part of the wish that is kept: see Mesh.Rollout.
+    """
     @_builtins.property
     def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tags that every worker of this deployment must have."""
@@ -332,12 +337,15 @@ class DeploymentSpec(_message.Message):
         objective: _builtins.str = ...,
         replicate: _builtins.bool = ...,
         shapes: Global___Shapes | None = ...,
+        traffic_percent: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["shapes", b"shapes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "shapes", b"shapes", "traffic_percent", b"traffic_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__traffic_percent: _TypeAlias = _typing.Literal["traffic_percent"]  # noqa: Y015
+    _WhichOneofArgType__traffic_percent: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_percent) -> _WhichOneofReturnType__traffic_percent | None: ...
 
 Global___DeploymentSpec: _TypeAlias = DeploymentSpec  # noqa: Y015
 

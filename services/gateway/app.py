@@ -96,6 +96,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             requests,
             default_timeout_s=settings.default_timeout_s,
             max_message_bytes=settings.max_message_bytes,
+            rng=Random(),
         )
         GatewayMetrics(serving.registry, admission, dispatcher, watch, contact)
         proxy = MeshProxy(channels, lambda: watch.scheduler)

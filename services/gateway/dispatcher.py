@@ -11,7 +11,7 @@ from time import monotonic, time_ns
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, Unavailable, from_reason
+from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Balancer, NoRoute, Route, Ticket
 from onnxmesh.routing.explanation import Explanation
@@ -33,6 +33,9 @@ from services.gateway.peers import Peer, Peers
 from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
 from services.gateway.worker_loads import report_load, report_timings
+
+TABLE_WAIT_S = 5.0
+"""How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +69,7 @@ class Dispatcher:
         self._clock = clock
         self._unix_ns = unix_ns
         self._table = EMPTY_TABLE
+        self._table_changed = asyncio.Event()
         self._numbers = itertools.count(1)
         self._attempts = Attempts(gateway)
         self._num_retried = 0
@@ -140,6 +144,8 @@ class Dispatcher:
         self._peers.keep(
             {worker: member.address for worker, member in news.workers.items()}, news.gone_workers
         )
+        self._table_changed.set()
+        self._table_changed = asyncio.Event()
 
     def on_frame(self, worker: WorkerId, frame: Frame) -> None:
         """Takes what a worker said. Never raises, never blocks."""
@@ -175,16 +181,17 @@ class Dispatcher:
     async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
-        for index in range(self._max_attempts):
+        num_failed = 0
+        for index in itertools.count():
             model, route = await self._route(order, excluded, setbacks)
             self._num_retried += index > 0
+            table = self._table
             outcome = await self._attempt(order, number, index, model, route)
             if isinstance(outcome, Arrival):
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
                 raise outcome.error
             setbacks.append(outcome)
-            excluded.add(outcome.worker)
             _log.warning(
                 "attempt_failed",
                 request_id=order.request_id,
@@ -193,7 +200,24 @@ class Dispatcher:
                 worker=outcome.worker,
                 error=outcome.error.message,
             )
+            # The worker is well, and may be the only one for another stage: the route was outdated.
+            if isinstance(outcome.error, StageGone) and await self._newer_than(table):
+                continue
+            excluded.add(outcome.worker)
+            num_failed += 1
+            if num_failed == self._max_attempts:
+                break
         raise gave_up(f"{order.model}: gave up after {self._max_attempts} attempts", setbacks)
+
+    async def _newer_than(self, table: RoutingTable) -> bool:
+        """Returns whether there is another table than this one, or soon is."""
+        try:
+            async with asyncio.timeout(TABLE_WAIT_S):
+                while self._table is table:
+                    await self._table_changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _route(
         self, order: Order, excluded: set[WorkerId], setbacks: list[Setback]
@@ -311,8 +335,10 @@ def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     retry_after_s = failure.retry_after_ms / 1e3 or None
     error = from_reason(failure.reason, failure.message, retry_after_s)
     at_fault = WorkerId(failure.worker) if failure.worker else speaker
-    # A full queue is no fault, and what the request itself brought about is none of the worker's.
-    speaks_against = isinstance(error, Unavailable | CorruptData | Internal)
+    # A full queue or an outdated route is no fault, and what the request itself brought about is none of the worker's.
+    speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
+        error, StageGone
+    )
     return Setback(error, at_fault, failure.retriable, speaks_against)
 
 

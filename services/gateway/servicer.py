@@ -16,6 +16,7 @@ from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.oip.request_codec import decode_request
 from onnxmesh.oip.response_codec import encode_response
+from onnxmesh.routing.random_source import RandomSource
 from onnxmesh.routing.table import RoutedModel, RoutingTable
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.tensors.tensor import Tensor
@@ -45,6 +46,7 @@ class InferenceServicer:
         metrics: Counts them.
         default_timeout_s: Deadline of requests that come without one.
         max_message_bytes: Largest answer.
+        rng: Draws the version of requests that name none.
         clock: Seconds, monotonic.
     """
 
@@ -57,6 +59,7 @@ class InferenceServicer:
         *,
         default_timeout_s: float,
         max_message_bytes: int,
+        rng: RandomSource,
         clock: Clock = monotonic,
     ) -> None:
         self._table = table
@@ -65,6 +68,7 @@ class InferenceServicer:
         self._metrics = metrics
         self._default_timeout_s = default_timeout_s
         self._max_message_bytes = max_message_bytes
+        self._rng = rng
         self._clock = clock
         self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=__version__)
 
@@ -125,7 +129,8 @@ class InferenceServicer:
         """
         with self._metrics.request() as seen, self._admission.admitted():
             request, raw_inputs = decode_request(message)
-            model = seen.model = self._find(request.model_name, request.model_version)
+            # Drawn once: validation, retries and the answer speak of one version.
+            model = seen.model = self._find(request.model_name, request.model_version, self._rng)
             options = read_options(request.parameters)
             outputs = read_outputs(request, model)
             deadline = self._deadline(context, options.timeout_s)
@@ -152,11 +157,11 @@ class InferenceServicer:
                 response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
             return encode_response(response, [tensor.data for tensor in tensors], self._max_message_bytes)
 
-    def _find(self, name: str, model_version: str) -> RoutedModel:
+    def _find(self, name: str, model_version: str, rng: RandomSource | None = None) -> RoutedModel:
         table = self._table()
         if table is None:
             raise Unavailable(f"model '{name}': the gateway has not heard from a scheduler yet")
-        return table.find(name, model_version)
+        return table.find(name, model_version, rng)
 
     def _deadline(self, context: Context, timeout_s: float | None) -> Deadline:
         remaining_s = context.time_remaining()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from onnxmesh.errors import Conflict, NotFound
 from onnxmesh.ids import ModelName, Version
@@ -31,6 +32,7 @@ class Catalogue:
         self._probation: set[ModelKey] = set()
         self._leaving: set[ModelKey] = set()
         self._turns: dict[ModelName, asyncio.Lock] = {}
+        self._changing = asyncio.Lock()
 
     @property
     def deployments(self) -> Mapping[ModelKey, Deployment]:
@@ -171,18 +173,20 @@ class Catalogue:
 
     def put_beside(self, deployment: Deployment) -> bool:
         """Has another plan of a deployment loaded beside the one in force; False if the deployment is out."""
-        if self.current(deployment) is None:
+        current = self.current(deployment)
+        if current is None:
             return False
         self._hold(deployment)
-        self._beside[deployment.name, deployment.version] = deployment
+        self._beside[deployment.name, deployment.version] = replace(deployment, spec=current.spec)
         return True
 
     async def swap(self, deployment: Deployment) -> bool:
         """Writes the plan beside down, puts it in force and the other beside it; False if it is out."""
         key = (deployment.name, deployment.version)
-        if not await self._saved(self._beside.get(key, deployment)):
-            return False
-        self._deployments[key], self._beside[key] = self._beside[key], self._deployments[key]
+        async with self._changing:
+            if not await self._saved(self._beside.get(key, deployment)):
+                return False
+            self._deployments[key], self._beside[key] = self._beside[key], self._deployments[key]
         return True
 
     def end_beside(self, key: ModelKey) -> None:
@@ -193,13 +197,34 @@ class Catalogue:
 
     async def renew(self, deployment: Deployment) -> bool:
         """Writes down, and takes up, that the same partitions are meant for other workers; False if it is out."""
+        async with self._changing:
+            current = self.current(deployment)
+            return current is not None and await self._take_up(replace(deployment, spec=current.spec))
+
+    async def rescale(self, deployment: Deployment, replicas: int) -> bool:
+        """Writes down, and takes up, how many replicas are wished for, under every plan; False if it is out."""
+        async with self._changing:
+            current = self.current(deployment)
+            if current is None:
+                return False
+            spec = DeploymentSpec()
+            spec.CopyFrom(current.spec)
+            spec.replicas = replicas
+            if not await self._take_up(replace(current, spec=spec)):
+                return False
+            key = (deployment.name, deployment.version)
+            if key in self._beside:
+                self._beside[key] = replace(self._beside[key], spec=spec)
+            return True
+
+    async def _take_up(self, deployment: Deployment) -> bool:
         if not await self._saved(deployment):
             return False
         self._deployments[deployment.name, deployment.version] = deployment
         return True
 
     async def _saved(self, deployment: Deployment) -> bool:
-        """Writes a deployment down under another plan; False if it is out.
+        """Writes a deployment down anew; False if it is out.
 
         The store works in order: whoever ends the deployment meanwhile deletes it after this.
         """
@@ -220,8 +245,3 @@ class Catalogue:
 def artefacts_of(deployment: Deployment) -> list[Artefact]:
     """Returns what must be kept for a deployment: the model as it came, and its partitions."""
     return [deployment.source, *(partition.artefact for partition in deployment.plan.partitions)]
-
-
-def _is_same(left: Deployment | None, right: Deployment) -> bool:
-    """Whether two are one deployment, be it under different plans: they share their source, as an object."""
-    return left is not None and left.source is right.source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,10 +20,14 @@ from services.scheduler.placement import missing, without_room
 from services.scheduler.preparation import Preparation, Report
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.retention import Retention
+from services.scheduler.splits import Splits
+from services.scheduler.traffic import check_percent
 from services.scheduler.upload import Upload
 from services.scheduler.wanted import wanted_stages
 
 _T = TypeVar("_T")
+_Unshare = Callable[[], Awaitable[None]]
+"""Takes back what part of the traffic a version was given."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +43,7 @@ class Deployer:
         retention: Keeps blobs that are needed on the way.
         preparation: Makes plans.
         reconciler: Has plans carried out.
+        splits: How versions share traffic.
         timeout_s: How long a deploy may take after its upload.
     """
 
@@ -47,12 +53,14 @@ class Deployer:
         retention: Retention,
         preparation: Preparation,
         reconciler: Reconciler,
+        splits: Splits,
         timeout_s: float,
     ) -> None:
         self._catalogue = catalogue
         self._retention = retention
         self._preparation = preparation
         self._reconciler = reconciler
+        self._splits = splits
         self._timeout_s = timeout_s
         self._group = asyncio.TaskGroup()
 
@@ -62,11 +70,16 @@ class Deployer:
             await asyncio.Event().wait()
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Says before a model is sent that nobody here could run it.
+        """Says before a model is sent that nobody here could run it, or that its part of the traffic cannot be.
 
         Raises:
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
+            InvalidRequest: No other version is there for the rest of the traffic (INVALID_ARGUMENT).
         """
+        if spec.HasField("traffic_percent"):
+            name = ModelName(spec.name)
+            others = [each for each in self._catalogue.versions(name) if each != spec.version]
+            check_percent(name, spec.traffic_percent, others)
         self._preparation.check(spec)
 
     async def deploy(self, upload: Upload, report: Report) -> Deployment:
@@ -83,6 +96,7 @@ class Deployer:
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         name = ModelName(upload.spec.name)
         phase = _Phase(report)
+        percent = upload.spec.traffic_percent if upload.spec.HasField("traffic_percent") else None
         async with self._catalogue.turn(name):
             existing = self._catalogue.same(upload.spec, upload.artefact.digest)
             if existing is not None:
@@ -91,6 +105,9 @@ class Deployer:
                     DeployProgress.LOADING, f"the same is deployed as version {existing.version}"
                 )
                 await self._in_time(self._loaded(existing), end_s, phase)
+                if percent is not None:
+                    await self._splits.roll_out(name, existing.version, percent)
+                    self._reconciler.reconcile()
                 return existing
             version = self._catalogue.version_for(upload.spec)
             with self._retention.scope() as scope:
@@ -102,10 +119,12 @@ class Deployer:
                 spec = DeploymentSpec()
                 spec.CopyFrom(upload.spec)
                 spec.version = version
+                spec.ClearField("traffic_percent")
                 deployment = replace(planned, spec=spec)
                 await phase.enter(DeployProgress.LOADING, f"version {version}: {_extent(deployment)}")
-                await self._catalogue.add(deployment)
-                seeing = self._group.create_task(self._see_through(deployment, end_s, phase))
+                async with self._shared(deployment, percent) as unshare:
+                    await self._catalogue.add(deployment)
+                seeing = self._group.create_task(self._see_through(deployment, unshare, end_s, phase))
             self._reconciler.reconcile()
             error = await asyncio.shield(seeing)
         if error is not None:
@@ -123,7 +142,9 @@ class Deployer:
             await self._withdraw(deployment)
         return [deployment.version for deployment in deployments]
 
-    async def _see_through(self, deployment: Deployment, end_s: float, phase: _Phase) -> Exception | None:
+    async def _see_through(
+        self, deployment: Deployment, unshare: _Unshare, end_s: float, phase: _Phase
+    ) -> Exception | None:
         """Waits until a new deployment is ready, or withdraws it and returns why."""
         key = (deployment.name, deployment.version)
         try:
@@ -133,11 +154,29 @@ class Deployer:
                 _log.error("deploy_failed", model=deployment.name, exc_info=error)
                 error = Internal("internal error: the log of the scheduler has the rest")
             _log.warning("deployment_withdrawn", model=key[0], version=key[1], error=str(error))
+            await unshare()
             await self._withdraw(deployment)
             return error
         self._catalogue.accept(key)
         _log.info("deployed", model=key[0], version=key[1], stages=len(deployment.plan.partitions))
         return None
+
+    @asynccontextmanager
+    async def _shared(self, deployment: Deployment, percent: int | None) -> AsyncIterator[_Unshare]:
+        """Gives a new version its part before it is there, so that it never has another; takes it back on failure."""
+        before, shared = self._splits.get(deployment.name), None
+        if percent is not None:
+            shared = await self._splits.roll_out(deployment.name, deployment.version, percent)
+
+        async def unshare() -> None:
+            if shared is not None:
+                await self._splits.undo(shared, before)
+
+        try:
+            yield unshare
+        except BaseException:
+            await unshare()
+            raise
 
     async def _loaded(self, deployment: Deployment) -> None:
         """Returns once every stage has its replicas.
@@ -177,6 +216,7 @@ class Deployer:
         finally:
             if self._catalogue.drop(deployment):
                 self._reconciler.reconcile()
+        await self._splits.tidy(deployment.name)
 
 
 def _extent(deployment: Deployment) -> str:

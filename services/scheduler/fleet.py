@@ -12,7 +12,7 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory, Instance
-from onnxmesh.errors import Unavailable
+from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import Way
 from services.scheduler.worker_link import WorkerLink
@@ -56,11 +56,23 @@ class Fleet:
 
     def candidates(self) -> list[Instance]:
         """Returns the workers that may be given something to do."""
-        return [link.instance for link in self._links.values() if not link.draining]
+        return [link.instance for link in self._links.values() if not (link.draining or link.leaving)]
 
     def views(self) -> list[WorkerView]:
         """Returns the workers that take commands, with what they hold."""
         return [_view(id_, link) for id_, link in self._links.items() if link.connected and not link.draining]
+
+    def link(self, worker: WorkerId) -> WorkerLink:
+        """Returns what leads to a worker.
+
+        Raises:
+            NotFound: It is not in the mesh; the message says who is (NOT_FOUND).
+        """
+        link = self._links.get(worker)
+        if link is None:
+            there = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none at all"
+            raise NotFound(f"no worker '{worker}' is in the mesh; there is {there}")
+        return link
 
     def forget_failures(self, wanted: Collection[StageKey]) -> None:
         """Forgets failures of stages that nobody wants any more."""
@@ -143,6 +155,7 @@ def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
         frozenset(link.instance.tags),
         link.instance.attributes,
         link.holdings.stages,
+        leaving=link.leaving,
         since_s=link.since_s,
         wait_s=coarse(link.load.expected_wait_us / 1e6),
         ways={

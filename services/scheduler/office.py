@@ -12,6 +12,7 @@ from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
+from services.scheduler.drainer import Drainer
 from services.scheduler.fleet import Fleet
 from services.scheduler.link_table import LinkTable
 from services.scheduler.preparation import Preparation
@@ -19,8 +20,10 @@ from services.scheduler.publisher import Publisher
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.replanner import Replanner
 from services.scheduler.retention import Retention
+from services.scheduler.scaler import Scaler
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.splits import Splits
 from services.scheduler.survey import Surveyor
 
 
@@ -81,10 +84,13 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
     try:
         fleet = Fleet(grounds.directory, term)
         publisher = Publisher(first_epoch)
+        splits = Splits(grounds.store, catalogue.versions)
+        await splits.restore()
         reconciler = Reconciler(
             catalogue,
             fleet,
             publisher,
+            splits,
             grounds.address,
             settle_s=settings.settle_s,
             move_after_s=settings.move_after_s,
@@ -102,9 +108,12 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
             linger_s=settings.linger_s,
             timeout_s=settings.deploy_timeout_s,
         )
-        deployer = Deployer(catalogue, retention, preparation, reconciler, settings.deploy_timeout_s)
+        deployer = Deployer(catalogue, retention, preparation, reconciler, splits, settings.deploy_timeout_s)
         servicer = SchedulerServicer(
             deployer,
+            Drainer(fleet, catalogue, reconciler),
+            Scaler(catalogue, fleet, reconciler, settings.deploy_timeout_s),
+            splits,
             catalogue,
             fleet,
             grounds.directory,

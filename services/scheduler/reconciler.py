@@ -18,11 +18,14 @@ from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.fleet import Fleet
 from services.scheduler.holdings import Held, StageState
-from services.scheduler.moves import SETTLE_S
+from services.scheduler.moves import SETTLE_S, Move
 from services.scheduler.placement import Placement, decide, missing
 from services.scheduler.publisher import Publisher
+from services.scheduler.rebalance import rebalanced
 from services.scheduler.routes import Routes, build_routes
+from services.scheduler.splits import Splits
 from services.scheduler.wanted import ModelKey, WantedStage, WantedStages, wanted_stages
+from services.scheduler.worker_view import WorkerView
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +55,7 @@ class Reconciler:
         catalogue: What is wanted.
         fleet: What is held.
         publisher: Is given the route table.
+        splits: How versions share traffic.
         address: Where workers fetch blobs from this scheduler.
         settle_s: How long to wait at most for the workers that hold what was deployed before.
         move_after_s: Nothing moves to a worker that has been there for less.
@@ -63,6 +67,7 @@ class Reconciler:
         catalogue: Catalogue,
         fleet: Fleet,
         publisher: Publisher,
+        splits: Splits,
         address: str,
         *,
         settle_s: float = 3.0,
@@ -72,6 +77,7 @@ class Reconciler:
         self._catalogue = catalogue
         self._fleet = fleet
         self._publisher = publisher
+        self._splits = splits
         self._sources = [address]
         self._move_after_s = move_after_s
         self._wanted = WantedStages()
@@ -82,6 +88,7 @@ class Reconciler:
         self._settled = not catalogue.deployments
         self._settle_at_s = clock() + settle_s
         self._outcome = Latest(Outcome())
+        self._rebalancing = False
         fleet.on_change(self.reconcile)
 
     @property
@@ -102,20 +109,43 @@ class Reconciler:
     def reconcile(self) -> None:
         """Decides what is to be done now, publishes the routes and sends the commands."""
         self._collect_failures()
+        served, loaded = self._served_and_loaded()
+        wanted = self._wanted.of(loaded)
+        self._fleet.forget_failures({stage.key for stage in wanted})
+        views = self._fleet.views()
+        placement = decide(
+            wanted, views, self._clock(), rebalance=self._rebalancing, settle_s=self._move_after_s
+        )
+        self._rebalancing = self._rebalancing and not _is_quiet(placement, views)
+        if self._is_settled(wanted, placement):
+            self._publish(served, placement, views)
+            self._command(placement, loaded)
+        self._outcome.set(Outcome(placement, dict(self._failures), self._routes.appeared))
+
+    def rebalance(self) -> None:
+        """Moves stages to where they would be placed today, from now until nothing more is to be moved."""
+        self._rebalancing = True
+        self.reconcile()
+
+    async def rebalanced(self) -> None:
+        """Returns once no rebalance is under way."""
+        while self._rebalancing:
+            await self._outcome.after(self._outcome.revision)
+
+    def moves(self) -> tuple[Move, ...]:
+        """Returns what a rebalance would move now."""
+        _, loaded = self._served_and_loaded()
+        return rebalanced(self._wanted.of(loaded), self._fleet.views(), self._clock())
+
+    def _served_and_loaded(self) -> tuple[list[Deployment], list[Deployment]]:
+        """Returns the deployments that gateways are told of, and all that are to be loaded."""
         served = {
             key: deployment
             for key, deployment in self._catalogue.deployments.items()
             if key not in self._failures
         }
         beside = [each for key, each in self._catalogue.beside.items() if key in served]
-        loaded = [*served.values(), *beside]
-        wanted = self._wanted.of(loaded)
-        self._fleet.forget_failures({stage.key for stage in wanted})
-        placement = decide(wanted, self._fleet.views(), self._clock(), settle_s=self._move_after_s)
-        if self._is_settled(wanted, placement):
-            self._publish(list(served.values()), placement)
-            self._command(placement, loaded)
-        self._outcome.set(Outcome(placement, dict(self._failures), self._routes.appeared))
+        return [*served.values()], [*served.values(), *beside]
 
     def _is_settled(self, wanted: list[WantedStage], placement: Placement) -> bool:
         if not self._settled:
@@ -124,9 +154,20 @@ class Reconciler:
                 _log.info("settled", missing=missing(wanted, placement))
         return self._settled
 
-    def _publish(self, served: list[Deployment], placement: Placement) -> None:
+    def _publish(self, served: list[Deployment], placement: Placement, views: Iterable[WorkerView]) -> None:
         workers = {id_: link.instance for id_, link in self._fleet.links.items()}
-        self._routes = build_routes(served, placement.routed, workers, self._routes)
+        leaving = {id_ for id_, link in self._fleet.links.items() if link.leaving}
+        # One that only lets its last stage go has been sent requests, too.
+        leaving |= {order.worker for order in placement.evict}
+        leaving |= {view.id for view in views if _holds_any(view, StageState.EVICTING)}
+        self._routes = build_routes(
+            served,
+            placement.routed,
+            workers,
+            self._routes,
+            leaving=leaving,
+            percents=self._splits.shares(),
+        )
         self._publisher.publish(self._routes.models, self._routes.workers)
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
@@ -135,6 +176,8 @@ class Reconciler:
         partitions = _partitions(loaded) if placement.place else {}
         for order in placement.place:
             self._fleet.links[order.worker].place(order.stage, partitions[order.stage], self._sources)
+        for id_ in placement.departing:
+            self._fleet.links[id_].depart()
 
     def _collect_failures(self) -> None:
         """Finds the deployments on probation that a worker refused for good."""
@@ -159,6 +202,16 @@ class Reconciler:
         if retry_s is not None:
             times.append(retry_s)
         return max(0.0, min(times) - self._clock()) if times else None
+
+
+def _is_quiet(placement: Placement, workers: Iterable[WorkerView]) -> bool:
+    """Whether nothing is under way and nothing is to be done."""
+    passing = StageState.LOADING, StageState.EVICTING
+    return not (placement.place or placement.evict or any(_holds_any(each, *passing) for each in workers))
+
+
+def _holds_any(worker: WorkerView, *states: StageState) -> bool:
+    return any(held.state in states for held in worker.stages.values())
 
 
 def _partitions(loaded: Iterable[Deployment]) -> dict[StageKey, Partition]:

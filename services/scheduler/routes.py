@@ -73,7 +73,8 @@ def build_routes(
         workers: How to reach each of them; a mapping that nobody changes any more.
         previous: What was returned before: models that were complete stay, if need be with stages that have no
             replica, and what did not change is taken over.
-        leaving: Workers that are told of though no model names them, for what they were sent before.
+        leaving: Workers that are being emptied of all, or of their last stage: they are told of though no model names
+            them, for what they were sent is still answered.
         percents: Parts of the requests that name no version, of models that have one of their own.
     """
     news = {id_ for id_, each in workers.items() if previous.instances.get(id_) is not each}

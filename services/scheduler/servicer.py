@@ -8,19 +8,29 @@ from typing import Any
 import grpc.aio
 
 from onnxmesh.discovery.base import Directory
-from onnxmesh.ids import ModelName
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.ids import ModelName, Version, WorkerId
 from onnxmesh.state.base import Deployment
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
+    DrainProgress,
+    DrainRequest,
     GatewayStatus,
     ModelStatus,
+    RebalanceRequest,
+    RebalanceResponse,
+    RolloutRequest,
+    RolloutResponse,
     RouteUpdate,
+    ScaleRequest,
+    StageMove,
     StatusRequest,
     StatusResponse,
     UndeployRequest,
     UndeployResponse,
+    VersionTraffic,
     WatchRoutesRequest,
     WorkerStatus,
 )
@@ -28,11 +38,16 @@ from onnxmesh.v1.mesh_pb2_grpc import MeshServicer
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
+from services.scheduler.drainer import Drainer
 from services.scheduler.fleet import Fleet
+from services.scheduler.preparation import Report
 from services.scheduler.publisher import Publisher
 from services.scheduler.reconciler import Reconciler
 from services.scheduler.replanner import Replanner
+from services.scheduler.scaler import Scaler
+from services.scheduler.splits import Splits
 from services.scheduler.status import model_status
+from services.scheduler.traffic import ALL
 from services.scheduler.upload import receive
 from services.scheduler.worker_link import WorkerLink
 
@@ -44,6 +59,9 @@ class SchedulerServicer(MeshServicer):
 
     Args:
         deployer: Deploys and undeploys.
+        drainer: Empties workers.
+        scaler: Changes numbers of replicas.
+        splits: How versions share traffic.
         catalogue: What is deployed.
         fleet: The workers.
         directory: Everyone registered.
@@ -57,6 +75,9 @@ class SchedulerServicer(MeshServicer):
     def __init__(
         self,
         deployer: Deployer,
+        drainer: Drainer,
+        scaler: Scaler,
+        splits: Splits,
         catalogue: Catalogue,
         fleet: Fleet,
         directory: Directory,
@@ -67,6 +88,9 @@ class SchedulerServicer(MeshServicer):
         max_upload_bytes: int,
     ) -> None:
         self._deployer = deployer
+        self._drainer = drainer
+        self._scaler = scaler
+        self._splits = splits
         self._catalogue = catalogue
         self._fleet = fleet
         self._directory = directory
@@ -86,9 +110,7 @@ class SchedulerServicer(MeshServicer):
             InvalidRequest: The upload breaks the protocol (INVALID_ARGUMENT).
             MeshError: See `Deployer.deploy`.
         """
-
-        async def report(phase: DeployProgress.Phase.ValueType, message: str) -> None:
-            await context.write(DeployProgress(phase=phase, message=message))
+        report = _reporting(context)
 
         async def accept(spec: DeploymentSpec) -> None:
             self._deployer.check(spec)
@@ -118,6 +140,71 @@ class SchedulerServicer(MeshServicer):
         versions = await self._deployer.undeploy(ModelName(request.name), request.version)
         return UndeployResponse(versions=versions)
 
+    async def Drain(self, request: DrainRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the protocol's name
+        """Empties a worker, or takes that back, and answers with progress until it is done.
+
+        Raises:
+            MeshError: See `Drainer.drain`.
+        """
+
+        async def report(progress: DrainProgress) -> None:
+            await context.write(progress)
+
+        await self._drainer.drain(WorkerId(request.worker), report, undo=request.undo)
+
+    async def Scale(self, request: ScaleRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the protocol's name
+        """Changes how many replicas a model's stages have, and answers with progress until they are there.
+
+        Raises:
+            MeshError: See `Scaler.scale`.
+        """
+        name, replicas = ModelName(request.name), request.replicas
+        scaled = await self._scaler.scale(name, request.version, replicas, _reporting(context))
+        await context.write(
+            DeployProgress(
+                phase=DeployProgress.READY,
+                message=f"model '{name}' has {replicas} replica{'s' if replicas > 1 else ''} of each stage",
+                model=self._model(scaled),
+            )
+        )
+
+    async def Rebalance(self, request: RebalanceRequest, context: Context) -> RebalanceResponse:  # noqa: N802 - the protocol's name
+        """Moves stages to where they would be placed today, or only says what would be moved."""
+        moves = self._reconciler.moves()
+        if not request.dry_run:
+            self._reconciler.rebalance()
+            await self._reconciler.rebalanced()
+        return RebalanceResponse(
+            moves=[
+                StageMove(stage=move.stage, from_worker=move.source, to_worker=move.target, why=move.why)
+                for move in moves
+            ]
+        )
+
+    async def Rollout(self, request: RolloutRequest, context: Context) -> RolloutResponse:  # noqa: N802 - the protocol's name
+        """Splits requests that name no version among the versions of a model.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            InvalidRequest: The percentage cannot be (INVALID_ARGUMENT).
+            Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
+        """
+        name = ModelName(request.name)
+        versions = [each.version for each in self._catalogue.find(name, 0)]
+        if request.back:
+            await self._splits.roll_back(name)
+        elif not request.to:
+            raise InvalidRequest("a rollout names the version that gets a part of the traffic")
+        else:
+            self._catalogue.find(name, request.to)
+            await self._splits.roll_out(name, Version(request.to), request.percent)
+        self._reconciler.reconcile()
+        # Without a split, the newest version gets all.
+        percents = self._splits.percents(name) or dict.fromkeys(versions, 0) | {versions[-1]: ALL}
+        return RolloutResponse(
+            versions=[VersionTraffic(version=each, percent=percents.get(each, 0)) for each in versions]
+        )
+
     async def Status(  # noqa: N802 - the protocol's name
         self, request: StatusRequest, context: Context
     ) -> StatusResponse:
@@ -143,7 +230,17 @@ class SchedulerServicer(MeshServicer):
     def _model(self, deployment: Deployment) -> ModelStatus:
         outcome = self._reconciler.outcome.value
         note = self._replanner.failures.get((deployment.name, deployment.version), "")
-        return model_status(deployment, self._fleet.views(), outcome.placement, outcome.appeared, note)
+        percent = self._splits.percents(deployment.name).get(deployment.version)
+        return model_status(
+            deployment, self._fleet.views(), outcome.placement, outcome.appeared, note, percent
+        )
+
+
+def _reporting(context: Context) -> Report:
+    async def report(phase: DeployProgress.Phase.ValueType, message: str) -> None:
+        await context.write(DeployProgress(phase=phase, message=message))
+
+    return report
 
 
 def _worker(link: WorkerLink) -> WorkerStatus:
@@ -155,4 +252,5 @@ def _worker(link: WorkerLink) -> WorkerStatus:
         attributes=link.instance.attributes,
         load=link.load,
         draining=link.draining,
+        leaving=link.leaving,
     )

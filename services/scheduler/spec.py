@@ -43,8 +43,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         )
     if spec.stages > MAX_STAGES:
         raise InvalidRequest(f"a model has at most {MAX_STAGES} stages; {spec.stages} were asked for")
-    if spec.replicas > MAX_REPLICAS:
-        raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas; {spec.replicas} were asked for")
+    check_replicas(spec.replicas)
     for requirement in spec.require:
         parse_selector(requirement)
     optimisation = _one_of("optimisation", spec.optimisation or AUTO, _LEVELS)
@@ -55,6 +54,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
             "optimised where it is loaded"
         )
     return DeploymentSpec(
+        traffic_percent=spec.traffic_percent if spec.HasField("traffic_percent") else None,
         name=spec.name,
         version=spec.version,
         stages=spec.stages,
@@ -68,8 +68,18 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
     )
 
 
+def check_replicas(replicas: int) -> None:
+    """Checks how many replicas of a stage are asked for.
+
+    Raises:
+        InvalidRequest: They are too many (INVALID_ARGUMENT).
+    """
+    if replicas > MAX_REPLICAS:
+        raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas; {replicas} were asked for")
+
+
 def same_wish(left: DeploymentSpec, right: DeploymentSpec) -> bool:
-    """Whether two specs ask for the same but for the version; what an older release wrote counts as default."""
+    """Whether two specs ask for the same but for version and traffic; what an older release wrote counts as default."""
 
     def wish(spec: DeploymentSpec) -> tuple[object, ...]:
         asked = normalised(spec)

@@ -20,6 +20,7 @@ def model_status(
     placement: Placement,
     appeared: frozenset[ModelKey],
     note: str = "",
+    traffic_percent: int | None = None,
 ) -> ModelStatus:
     """Returns the state of one deployment: READY as soon as every stage has one replica that serves.
 
@@ -29,11 +30,16 @@ def model_status(
         placement: Who serves what, and what there is no memory for.
         appeared: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
         note: What else is to be said of it.
+        traffic_percent: Its part of the requests that name no version; None: versions do not share them.
     """
     key = (deployment.name, deployment.version)
     views = sorted(workers, key=lambda worker: worker.id)
     status = ModelStatus(
-        name=deployment.name, version=deployment.version, spec=deployment.spec, plan=deployment.plan
+        name=deployment.name,
+        version=deployment.version,
+        spec=deployment.spec,
+        plan=deployment.plan,
+        traffic_percent=traffic_percent,
     )
     state, reasons = "READY", []
     for partition, wanted in zip(deployment.plan.partitions, wanted_stages(deployment), strict=True):

@@ -17,9 +17,9 @@ from onnxmesh.ids import Digest, StageKey, WorkerId
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.model_pb2 import Partition
-from onnxmesh.v1.worker_pb2 import EvictStage, PlaceStage, WorkerCommand, WorkerEvent
+from onnxmesh.v1.worker_pb2 import Depart, Drain, EvictStage, PlaceStage, WorkerCommand, WorkerEvent
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
-from services.scheduler.holdings import Holdings
+from services.scheduler.holdings import Holdings, StageState
 
 MAX_COMMANDS = 1024
 """Commands that may wait for a worker; what is refused is decided again later."""
@@ -53,9 +53,12 @@ class WorkerLink:
         self.holdings = Holdings()
         self.load = Load()
         self.draining = False
+        self.leaving = False
         self.connected = False
         self.since_s = -inf
         self.gone = asyncio.Event()
+        self._to_leave: bool | None = None
+        self._departed = False
         self._term = term
         self._on_change = on_change
         self._clock = clock
@@ -77,6 +80,17 @@ class WorkerLink:
         """Tells the worker to let a stage go."""
         if self._send(WorkerCommand(epoch=self._term, evict_stage=EvictStage(stage=stage))):
             self.holdings.evicting(stage)
+
+    def drain(self, *, undo: bool) -> None:
+        """Tells the worker that it is to be emptied, or not any more; again after a lost stream, until it has answered."""
+        self._to_leave = not undo
+        self._send(WorkerCommand(epoch=self._term, drain=Drain(undo=undo)))
+
+    def depart(self) -> None:
+        """Tells a worker that leaves, once, that nothing more is moved off it; what is on its way out goes first."""
+        if self._departed or any(held.state is StageState.EVICTING for held in self.holdings.stages.values()):
+            return
+        self._departed = self._send(WorkerCommand(epoch=self._term, depart=Depart()))
 
     async def run(self) -> None:
         """Holds the stream, and opens it again when it ends, until it is cancelled."""
@@ -128,6 +142,9 @@ class WorkerLink:
             self.holdings.rebuild(event.holding.stages)
             self.connected = True
             self.since_s = self._clock()
+            self._leaves(event.holding.leaving)
+            if self._to_leave not in {None, self.leaving}:
+                self.drain(undo=self.leaving)
             _log.info("worker_joined", worker=self.id, stages=len(event.holding.stages))
         elif kind == "stage_loaded":
             self.holdings.loaded(event.stage_loaded)
@@ -141,12 +158,21 @@ class WorkerLink:
         elif kind == "stage_evicted":
             self.holdings.evicted(StageKey(event.stage_evicted.stage))
             _log.info("stage_evicted", worker=self.id, stage=event.stage_evicted.stage)
+        elif kind == "leaving":
+            self._to_leave = None
+            self._leaves(not event.leaving.undone)
         elif kind == "draining":
             self.draining = True
             _log.info("worker_draining", worker=self.id)
         else:
             return
         self._on_change()
+
+    def _leaves(self, leaving: bool) -> None:
+        """Takes the worker's word for whether it is to be emptied; another Depart is due then."""
+        if leaving != self.leaving:
+            _log.info("worker_leaving" if leaving else "worker_stays", worker=self.id)
+        self.leaving, self._departed = leaving, False
 
     def _send(self, command: WorkerCommand) -> bool:
         try:

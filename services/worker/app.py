@@ -28,6 +28,7 @@ from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
 from services.worker.cache_folder import cache_folder
 from services.worker.cancellations import Cancellations
 from services.worker.control_servicer import ControlServicer
+from services.worker.departure import Departure
 from services.worker.forwarder import Forwarder
 from services.worker.hardware import Hardware, find_hardware
 from services.worker.intake import Intake
@@ -57,8 +58,9 @@ _log = structlog.get_logger(__name__)
 async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
     """Serves as a worker for the time of the context, then drains.
 
-    The end, in order: health says NOT_SERVING and schedulers are told; the registration is given up; what
-    is here is finished, for `drain_s` at most; peers are told Goodbye; the server stops.
+    The end, in order: schedulers are told that this worker leaves and move its stages elsewhere, while it serves on,
+    for `drain_s` at most; health says NOT_SERVING and schedulers are told; the registration is given up; what is here
+    is finished, for `drain_s` at most; peers are told Goodbye; the server stops.
 
     Raises:
         Unsatisfiable: The device that is asked for is not there.
@@ -88,6 +90,7 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
                 try:
                     yield serving
                 finally:
+                    await worker.leave()
                     await serving.announce_end()
                     worker.announce_end()
             await worker.drain()
@@ -109,6 +112,7 @@ class _Worker:
         self._metrics = WorkerMetrics(registry, self._stages, self._load)
         self._cancellations = Cancellations()
         self._schedulers = Schedulers()
+        self._departure = Departure(self._stages, self._schedulers)
         self._links = Links(
             self._id,
             self._generation,
@@ -149,7 +153,7 @@ class _Worker:
         """Adds what this worker serves to its server."""
         serving.server.add_generic_rpc_handlers((self._links.handler(),))
         control = ControlServicer(
-            self._stages, self._keeper, self._schedulers, self._preparations, LinkProbe()
+            self._stages, self._keeper, self._schedulers, self._preparations, LinkProbe(), self._departure
         )
         add_WorkerControlServicer_to_server(control, serving.server)
         add_BlobsServicer_to_server(BlobFolderServicer(cache.blobs), serving.server)
@@ -178,6 +182,10 @@ class _Worker:
     def _speed_attributes(self) -> dict[str, str]:
         measuring = self._measuring
         return {} if measuring is None or not measuring.done() else speed_attributes(measuring.result())
+
+    async def leave(self) -> None:
+        """Has everything moved off this worker, as far as others can take it."""
+        await self._departure.emptied(self._settings.drain_s)
 
     def announce_end(self) -> None:
         """Takes no new requests, and tells schedulers."""

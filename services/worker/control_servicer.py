@@ -27,6 +27,7 @@ from onnxmesh.v1.worker_pb2 import (
     WorkerEvent,
 )
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer
+from services.worker.departure import Departure
 from services.worker.link_probe import MAX_ADDRESSES, LinkProbe
 from services.worker.preparations import CutPartition, Preparations, PreparationWish
 from services.worker.schedulers import EventFeed, Schedulers
@@ -45,6 +46,7 @@ class ControlServicer(WorkerControlServicer):
         schedulers: Who is connected.
         preparations: Models on their way to partitions.
         probe: Measures links.
+        departure: Whether this worker is to be emptied.
     """
 
     def __init__(
@@ -54,19 +56,22 @@ class ControlServicer(WorkerControlServicer):
         schedulers: Schedulers,
         preparations: Preparations,
         probe: LinkProbe,
+        departure: Departure,
     ) -> None:
         self._stages = stages
         self._keeper = keeper
         self._schedulers = schedulers
         self._preparations = preparations
         self._probe = probe
+        self._departure = departure
 
     # A coroutine that writes, not a generator: its `finally` then runs at once when the client is gone.
     async def Manage(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, request_iterator: AsyncIterator[WorkerCommand], context: Context
     ) -> None:
         """Takes a scheduler's commands and tells it what happens, for as long as it is connected."""
-        first = WorkerEvent(holding=Holding(stages=self._stages.holding()))
+        holding = Holding(stages=self._stages.holding(), leaving=self._schedulers.leaving)
+        first = WorkerEvent(holding=holding)
         with self._schedulers.connected(first) as feed:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._obey(request_iterator, feed))
@@ -127,7 +132,10 @@ class ControlServicer(WorkerControlServicer):
 
     async def _obey(self, commands: AsyncIterator[WorkerCommand], feed: EventFeed) -> None:
         async for command in commands:
-            self._keeper.obey(command, feed)
+            if command.WhichOneof("kind") in {"drain", "depart"}:
+                self._departure.obey(command)
+            else:
+                self._keeper.obey(command, feed)
         feed.end()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, Unavailable
+from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, StageGone, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.stage_part import StagePart
@@ -111,11 +111,11 @@ def counts_as_drop(error: MeshError) -> bool:
     return isinstance(error, DeadlineExceeded | Cancelled)
 
 
-def _not_ready(stage: StageKey, worker: WorkerId, state: StageState | None) -> Unavailable:
+def _not_ready(stage: StageKey, worker: WorkerId, state: StageState | None) -> StageGone:
     match state:
         case StageState.LOADING:
-            return Unavailable(f"{worker} is still loading {stage}")
+            return StageGone(f"{worker} is still loading {stage}")
         case StageState.EVICTING:
-            return Unavailable(f"{worker} is letting {stage} go")
+            return StageGone(f"{worker} is letting {stage} go")
         case _:
-            return Unavailable(f"{worker} does not hold {stage}")
+            return StageGone(f"{worker} does not hold {stage}")

@@ -10,7 +10,7 @@ import structlog
 
 from onnxmesh.errors import Conflict
 from onnxmesh.v1.frame_pb2 import Load
-from onnxmesh.v1.worker_pb2 import Draining, WorkerEvent
+from onnxmesh.v1.worker_pb2 import Draining, Leaving, WorkerEvent
 
 MAX_EVENTS = 1024
 """Events that may wait for one scheduler; it is hung up on when there are more, and may call again."""
@@ -62,6 +62,10 @@ class Schedulers:
         self._epoch = 0
         self._draining = False
         self._closed = False
+        self._alone = asyncio.Event()
+        self._alone.set()
+        self.leaving = False
+        """Whether this worker is to be emptied."""
 
     @contextmanager
     def connected(self, first: WorkerEvent) -> Iterator[EventFeed]:
@@ -73,10 +77,17 @@ class Schedulers:
         if self._closed:
             feed.end()
         self._feeds.add(feed)
+        self._alone.clear()
         try:
             yield feed
         finally:
             self._feeds.discard(feed)
+            if not self._feeds:
+                self._alone.set()
+
+    async def none_left(self) -> None:
+        """Returns once nobody is connected."""
+        await self._alone.wait()
 
     def check_epoch(self, epoch: int) -> None:
         """Takes note of a command's term of office.
@@ -96,6 +107,11 @@ class Schedulers:
     def tell_load(self, load: Load) -> None:
         """Tells everyone the load."""
         self.tell(WorkerEvent(load=load))
+
+    def tell_leaving(self, leaving: bool) -> None:
+        """Tells everyone whether this worker is to be emptied; who connects from now on learns it at the start."""
+        self.leaving = leaving
+        self.tell(WorkerEvent(leaving=Leaving(undone=not leaving)))
 
     def tell_draining(self) -> None:
         """Tells everyone, and whoever connects from now on, that this worker is about to stop."""

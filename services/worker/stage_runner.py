@@ -9,7 +9,7 @@ from time import monotonic, perf_counter_ns, time_ns
 from typing import Protocol
 
 from onnxmesh.deadline import Clock, Deadline
-from onnxmesh.errors import MeshError, Overloaded, Unavailable
+from onnxmesh.errors import MeshError, Overloaded, StageGone
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
@@ -297,5 +297,5 @@ class StageRunner:
         if self._num_pending == 0:
             self._idle.set()
 
-    def _was_let_go(self) -> Unavailable:
-        return Unavailable(f"{self.part.stage} was let go")
+    def _was_let_go(self) -> StageGone:
+        return StageGone(f"{self.part.stage} was let go")

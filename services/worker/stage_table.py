@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from onnxmesh.ids import Digest, StageKey
@@ -32,6 +33,8 @@ class StageTable:
 
     def __init__(self) -> None:
         self._held: dict[StageKey, HeldStage] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __contains__(self, stage: StageKey) -> bool:
         return stage in self._held
@@ -53,6 +56,7 @@ class StageTable:
         """A stage begins to load."""
         self._expect(stage, None)
         self._held[stage] = HeldStage(digest)
+        self._empty.clear()
 
     def ready(self, stage: StageKey, runner: StageRunner, load_s: float) -> None:
         """A stage that was loading takes requests from now on."""
@@ -69,6 +73,12 @@ class StageTable:
     def gone(self, stage: StageKey) -> None:
         """A stage is no longer held, whatever it was."""
         self._held.pop(stage, None)
+        if not self._held:
+            self._empty.set()
+
+    async def none_left(self) -> None:
+        """Returns once nothing is held."""
+        await self._empty.wait()
 
     def holding(self) -> list[StageLoaded]:
         """Returns the ready stages, as schedulers are told."""

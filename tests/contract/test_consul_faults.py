@@ -17,6 +17,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.leadership.consul import ConsulLeadership
 from onnxmesh.state.base import Deployment
 from onnxmesh.state.consul import open_consul_deployments
+from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 from tests.contract.running import healthy_server, running
 from tests.eventually import eventually
@@ -24,6 +25,7 @@ from tests.fakes.service_program import ConsulProgram, free_ports
 
 pytestmark = pytest.mark.services
 
+SPLIT = TrafficSplit("m", {1: 90, 2: 10}, {})
 DEPLOYMENT = Deployment(DeploymentSpec(name="m", version=1), Plan(), Artefact(digest="d"))
 
 
@@ -107,6 +109,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
         ):
             await eventually(lambda: candidacy.standing.leads)
             async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as leader:
+                await leader.save_split(SPLIT)
                 await leader.save(DEPLOYMENT)
             revision = 0
             while not (await follower.after(revision))[1]:
@@ -117,6 +120,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
             await asyncio.to_thread(consul.start)
             assert await follower.all() == [DEPLOYMENT]
             assert (await follower.after(0))[1] == [DEPLOYMENT]
+            assert await follower.splits() == [SPLIT]
             await eventually(lambda: candidacy.standing.leads and candidacy.standing.fence != before, 30)
             fences.append(candidacy.standing.fence)
             assert await follower.all() == [DEPLOYMENT]
@@ -125,6 +129,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
                 async with asyncio.timeout(10):
                     while (await stranger.after(seen))[1] != [DEPLOYMENT]:
                         seen, _ = await stranger.after(seen)
+                assert await stranger.splits() == [SPLIT]
             await follower.delete("m", 1)
             assert await follower.all() == []
         agent.close()

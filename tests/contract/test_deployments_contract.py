@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from onnxmesh.state.consul import open_consul_deployments
 from onnxmesh.state.consul_records import CHUNK_BYTES
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.state.record import from_record, to_record
+from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
 from tests.eventually import eventually
 
@@ -97,6 +99,26 @@ async def test_changes_are_made_in_the_order_of_the_calls_though_callers_are_can
             assert await deployments.all() == []
 
 
+async def test_splits_are_kept_beside_deployments(store):
+    """Each under its model's name, replaced and forgotten as a whole, and no deployment is taken for one."""
+    first, other = (
+        TrafficSplit("m", {1: 90, 2: 10}, {}),
+        TrafficSplit("a.b_c", {1: 0, 2: 100}, {1: 100, 2: 0}),
+    )
+    async with store() as deployments:
+        await deployments.save(deployment())
+        for split in (first, replace(first, percents={1: 50, 2: 50}), other):
+            await deployments.save_split(split)
+    async with store() as deployments:
+        assert await deployments.splits() == [other, replace(first, percents={1: 50, 2: 50})]
+        assert await deployments.all() == [deployment()]
+        await deployments.delete_split("m")
+        await deployments.delete_split("m")
+        assert await deployments.splits() == [other]
+        await deployments.delete("m", 1)
+        assert (await deployments.all(), await deployments.splits()) == ([], [other])
+
+
 @given(st.builds(deployment, st.text("abc", min_size=1), st.integers(1, 9), cpu_class=st.text(max_size=9)))
 def test_a_record_gives_its_deployment_back(each):
     """Equal deployments have equal records, and a record is read as what was written."""
@@ -142,6 +164,8 @@ async def test_only_who_holds_the_leaders_lock_may_write(open_agent, consul_prog
                 await store.save(deployment(cpu_class="late"))
             with pytest.raises(Conflict, match="Consul refused the change"):
                 await store.delete("m", 1)
+            with pytest.raises(Conflict, match="Consul refused the change"):
+                await store.save_split(TrafficSplit("m", {1: 100, 2: 0}))
         assert await store.all() == [deployment()]
 
 
@@ -152,11 +176,13 @@ async def test_a_record_that_was_never_referred_to_is_swept_away(open_agent, con
     async with open_consul_deployments(agent) as store:
         await store.save(large())
         await store.save(deployment())
+        await store.save_split(TrafficSplit("m", {1: 100, 2: 0}))
         orphan = f"{agent.access.prefix}/records/{'0' * 64}/0000"
         await agent.ask(lambda client: client.kv.put(orphan, b"x" * CHUNK_BYTES))
         await store.sweep()
         assert (await agent.ask(lambda client: client.kv.get(orphan)))[1] is None
         assert await store.all() == [large(), deployment()]
+        assert len(await store.splits()) == 1
 
 
 @pytest.mark.services

@@ -10,7 +10,7 @@ import grpc.aio
 
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.v1.model_pb2 import Partition
-from onnxmesh.v1.worker_pb2 import EvictStage, PlaceStage, WorkerCommand, WorkerEvent
+from onnxmesh.v1.worker_pb2 import Depart, Drain, EvictStage, PlaceStage, WorkerCommand, WorkerEvent
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from tests.eventually import eventually
 
@@ -21,21 +21,32 @@ class CommandingScheduler:
     Attributes:
         events: What the worker said, in order.
         ended: Set once the worker has ended the stream.
+        lets_depart: Whether a worker that says that it leaves is told at once that nothing is moved off it.
     """
 
     def __init__(self, stub, call, epoch):
         self.stub = stub
         self.events: list[WorkerEvent] = []
         self.ended = asyncio.Event()
+        self.lets_depart = True
         self._call = call
         self._epoch = epoch
 
     async def place(self, stage: str, partition: Partition, sources: list[str], epoch: int | None = None):
-        placed = PlaceStage(stage=stage, partition=partition, sources=sources)
-        await self._call.write(WorkerCommand(epoch=epoch or self._epoch, place_stage=placed))
+        await self._command(epoch, place_stage=PlaceStage(stage=stage, partition=partition, sources=sources))
 
     async def evict(self, stage: str, epoch: int | None = None):
-        await self._call.write(WorkerCommand(epoch=epoch or self._epoch, evict_stage=EvictStage(stage=stage)))
+        await self._command(epoch, evict_stage=EvictStage(stage=stage))
+
+    async def drain(self, *, undo: bool = False, epoch: int | None = None):
+        await self._command(epoch, drain=Drain(undo=undo))
+
+    async def depart(self, epoch: int | None = None):
+        await self._command(epoch, depart=Depart())
+
+    async def _command(self, epoch: int | None, **command):
+        self._epoch = max(self._epoch, epoch or 0)
+        await self._call.write(WorkerCommand(epoch=epoch or self._epoch, **command))
 
     async def hang_up(self):
         await self._call.done_writing()
@@ -57,6 +68,8 @@ class CommandingScheduler:
         with suppress(grpc.aio.AioRpcError):  # a worker that is killed says no more
             async for event in self._call:
                 self.events.append(event)
+                if event.HasField("leaving") and not event.leaving.undone and self.lets_depart:
+                    await self.depart()
         self.ended.set()
 
 

@@ -30,6 +30,7 @@ from onnxmesh.v1.worker_pb2 import (
     CutResponse,
     Draining,
     Holding,
+    Leaving,
     MeasuredLink,
     MeasureLinksResponse,
     PrepareResponse,
@@ -66,6 +67,7 @@ class FakeWorker(WorkerControlServicer):
         largest_difference: What `Cut` says.
         salt: Goes into every partition: another one, other digests.
         link: What `MeasureLinks` says of every way.
+        leaving: Whether it is to be emptied.
     """
 
     def __init__(self, id_, scheduler, folder, *, tags=(), attributes=None, held=None):
@@ -90,6 +92,7 @@ class FakeWorker(WorkerControlServicer):
         self.largest_difference = 0.0
         self.salt = b""
         self.link = MeasuredLink(latency_s=1e-4, bytes_per_s=1e9)
+        self.leaving = False
         self.generation = next(_generations)
         self._prepared = {}
         self.managing = []
@@ -121,6 +124,12 @@ class FakeWorker(WorkerControlServicer):
         """Says that it takes nothing new."""
         for context in self.managing:
             await context.write(WorkerEvent(draining=Draining()))
+
+    async def leave(self):
+        """Says that it is to be emptied, as one that is about to stop does."""
+        self.leaving = True
+        for context in self.managing:
+            await context.write(WorkerEvent(leaving=Leaving()))
 
     async def Prepare(self, request, context):  # noqa: N802 - the protocol's name
         self.calls.append("Prepare")
@@ -174,11 +183,17 @@ class FakeWorker(WorkerControlServicer):
 
     async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
         loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]
-        await context.write(WorkerEvent(holding=Holding(stages=loaded)))
+        await context.write(WorkerEvent(holding=Holding(stages=loaded, leaving=self.leaving)))
         self.managing.append(context)
         async for command in request_iterator:
             if command.WhichOneof("kind") == "place_stage":
                 event = await self._load(command.place_stage)
+            elif command.WhichOneof("kind") == "drain":
+                self.leaving = not command.drain.undo
+                event = WorkerEvent(leaving=Leaving(undone=command.drain.undo))
+            elif command.WhichOneof("kind") == "depart":
+                self.commands.append("depart")
+                continue
             else:
                 stage = command.evict_stage.stage
                 self.commands.append(f"evict {stage}")

@@ -18,11 +18,13 @@ def routed_model(
     outputs: tuple[Spec, ...] = (("y", "FP32", [-1, 4]),),
     generation: int = 1,
     direct: dict[int, tuple[str, ...]] | None = None,
+    percent: int | None = None,
 ) -> mesh_pb2.RoutedModel:
-    """Returns a model whose stages have replicas on the workers listed for each; `direct` gives inputs to stages."""
+    """Returns a model whose stages have replicas on the workers listed for each; `direct` gives inputs to stages, `percent` traffic."""
     return mesh_pb2.RoutedModel(
         name=name,
         version=version,
+        traffic_percent=percent,
         signature=model_pb2.Signature(inputs=_specs(inputs), outputs=_specs(outputs)),
         stages=[
             mesh_pb2.RoutedStage(

@@ -15,6 +15,7 @@ from tests.e2e.mesh_process import running_mesh
 TEXT = (ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 (QUICK_START,) = re.findall(r"^```sh quick-start\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+(OPERATE,) = re.findall(r"^```sh operate\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 DEFAULT = "127.0.0.1:8001"
 
 
@@ -22,12 +23,17 @@ DEFAULT = "127.0.0.1:8001"
 def mesh(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     with running_mesh("--workers=2") as running:
-        for line in QUICK_START.splitlines():
-            words = shlex.split(line)
-            if words[0] == "onnxmesh":
-                words = ["python", "-m", "onnxmesh.cli", *words[1:], f"--mesh={running.address}"]
-            run(words[1:], folder)
+        type_in(QUICK_START, running, folder)
         yield running
+
+
+def type_in(commands, mesh, folder):
+    """Runs one command after the other against a mesh."""
+    for line in commands.splitlines():
+        words = shlex.split(line)
+        if words[0] == "onnxmesh":
+            words = ["python", "-m", "onnxmesh.cli", *words[1:], f"--mesh={mesh.address}"]
+        run(words[1:], folder)
 
 
 def run(arguments, folder):
@@ -57,3 +63,11 @@ def test_programs_run_as_they_stand(mesh, tmp_path, number):
     assert DEFAULT in program
     (tmp_path / "program.py").write_text(program.replace(DEFAULT, mesh.address))
     assert "[" in run([str(tmp_path / "program.py")], tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_a_mesh_is_operated_as_it_stands(mesh, tmp_path):
+    """The commands of "Operate" work one after the other, after the quick start, and end where they began."""
+    type_in(OPERATE, mesh, tmp_path)
+    (model,) = mesh.status().models
+    assert (model.version, model.state, model.spec.replicas) == (1, "READY", 2)

@@ -134,11 +134,18 @@ def test_an_address_in_use_is_one_line_and_leaves_nothing(temporary):
 
 
 def test_state_comes_back_after_kill_9(models, tmp_path):
-    """With --state, a mesh that was killed by force has its models again; a second mesh is kept off it."""
+    """With --state, a mesh that was killed by force has its models again, and what share each version has of the traffic.
+
+    A second mesh is kept off it.
+    """
     state = f"--state={tmp_path / 'state'}"
     with LocalMesh("--workers=2", state) as mesh:
         address = mesh.wait_ready()
         assert cli("deploy", str(models / "tiny.onnx"), "--stages=2", f"--mesh={address}").returncode == 0
+        newer = models / "newer.model"
+        newer.write_bytes(tiny_model(seed=1).SerializeToString())
+        deployed = cli("deploy", str(newer), "--name=tiny", "--percent=10", f"--mesh={address}")
+        assert deployed.returncode == 0, deployed.stderr
         second = cli("up", "--address=127.0.0.1:0", state)
         assert (second.returncode, "another `onnxmesh up`" in second.stderr) == (1, True)
         family = psutil.Process(mesh.process.pid).children(recursive=True)
@@ -147,8 +154,9 @@ def test_state_comes_back_after_kill_9(models, tmp_path):
         assert left == []
     with LocalMesh("--workers=2", state, f"--models={models}") as mesh:
         address = mesh.wait_ready()
-        (model,) = mesh.wait_for(lambda event: event["event"] == "ready")["status"]["models"]
-        assert (model["name"], model["version"], len(model["stages"])) == ("tiny", 1, 2)
+        first, second = mesh.wait_for(lambda event: event["event"] == "ready")["status"]["models"]
+        assert (first["name"], first["version"], len(first["stages"])) == ("tiny", 1, 2)
+        assert [model["traffic_percent"] for model in (first, second)] == [90, 10]
         assert [event["event"] for event in mesh.events].count("kept") == 1
         assert infers(address), mesh.events
     assert (tmp_path / "state" / "logs" / "gateway.log").read_text()

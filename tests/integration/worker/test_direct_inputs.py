@@ -256,5 +256,5 @@ async def test_an_evicted_stage_refuses_what_waits_at_once(bench):
     await gateway.answer(other)
     await worker.scheduler.evict("m/1/1")
     failure = await gateway.failure(number)
-    assert (failure.reason, failure.retriable) == ("UNAVAILABLE", True)
+    assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
     assert (await worker.scheduler.told("stage_evicted")).stage == "m/1/1"

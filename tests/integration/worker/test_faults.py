@@ -103,7 +103,7 @@ async def test_a_stage_that_is_not_held_is_a_retriable_failure(bench):
     only = await bench.worker("a")
     gateway = await bench.gateway()
     failure = await gateway.failure(await gateway.send([only.hop("m/9/0")], {"x": SMALL}))
-    assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "a", True)
+    assert (failure.reason, failure.worker, failure.retriable) == ("STAGE_GONE", "a", True)
     assert "a does not hold m/9/0" in failure.message
     header = frame_pb2.Activation(
         key=frame_pb2.RequestKey(origin="gateway-1", number=50),
@@ -183,7 +183,7 @@ async def test_an_evicted_stage_finishes_what_it_has_and_takes_nothing_new(bench
         await gateway.answer(number)
     assert (await only.scheduler.told("stage_evicted")).stage == "m/1/0"
     failure = await gateway.failure(await gateway.send(route, {"x": LARGE}))
-    assert (failure.reason, failure.retriable) == ("UNAVAILABLE", True)
+    assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
 
 async def test_a_worker_that_stops_finishes_what_it_has(bench):

@@ -22,7 +22,8 @@ from tests.fakes.fake_scheduler import FakeScheduler
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
 
-COMMANDS = ["up", "deploy", "undeploy", "status", "infer", "plan", "profile", "split", "verify"]
+COMMANDS = ["up", "deploy", "undeploy", "status", "scale", "rollout", "drain", "rebalance"]
+COMMANDS += ["infer", "plan", "profile", "split", "verify"]
 
 
 def run(*arguments):
@@ -55,6 +56,9 @@ def test_help_of_the_whole_names_every_command():
         ),
         (["split", "none.onnx", "--out", "x"], "no model at 'none.onnx'"),
         (["verify", "nowhere", "none.onnx"], "no model at 'none.onnx'"),
+        (["rollout", "m"], "either --to VERSION, with --percent or without, or --back"),
+        (["rollout", "m", "--to", "2", "--back"], "either --to VERSION"),
+        (["rollout", "m", "--back", "--percent", "5"], "either --to VERSION"),
         (["up", "--models", "nowhere"], "there is no folder 'nowhere'"),
         (["up", "--address", "8001"], "expected HOST:PORT, got '8001'"),
     ],

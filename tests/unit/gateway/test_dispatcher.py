@@ -21,7 +21,8 @@ from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
-from onnxmesh.v1.mesh_pb2 import RouteTable
+from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
+from services.gateway import dispatcher
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.order import Order
 from tests.eventually import eventually
@@ -57,12 +58,13 @@ class Bench:
             unix_ns=lambda: NOW_NS,
         )
 
-    def routes(self, *stages, **changes):
-        """Puts a table in force: for each stage the workers that hold it."""
+    def routes(self, *stages, leaving=(), **changes):
+        """Puts a table in force: for each stage the workers that hold it, and those who leave."""
         model = routed_model(
             [[(worker, f"{worker}:1") for worker in workers] for workers in stages], **changes
         )
-        self.dispatcher.update(RoutingTable.from_proto(RouteTable(models=[model])))
+        workers = [RoutedWorker(worker=worker, leaving=True) for worker in leaving]
+        self.dispatcher.update(RoutingTable.from_proto(RouteTable(models=[model], workers=workers)))
 
     def order(self, **changes):
         given = {
@@ -386,6 +388,58 @@ async def test_a_worker_that_leaves_the_table_fails_its_attempts():
         bench.routes(other)
         bench.answer(other, await bench.activation(other))
         assert (await request).trace.attempts == 2
+
+
+async def test_a_worker_that_leaves_in_order_still_answers_what_it_was_sent():
+    """It gets nothing new; once the table does not know it any more, what is left fails over."""
+    bench = Bench("a", "b")
+    bench.routes(["a"])
+    async with bench.asking() as first, bench.asking() as second:
+        one, two = await bench.activation("a"), await bench.activation("a", 1)
+        bench.routes(["b"], leaving=["a"])
+        assert bench.peers.kept == {"a": "a:1", "b": "b:1"}
+        async with bench.asking() as third:
+            bench.answer("b", await bench.activation("b"))
+            bench.answer("a", one)
+            assert [(await each).trace.attempts for each in (first, third)] == [1, 1]
+            bench.routes(["b"])
+            assert bench.peers.kept == {"b": "b:1"}
+            bench.answer("b", await bench.activation("b", 1))
+            assert (await second).trace.attempts == 2
+        assert two.key.attempt == 0
+
+
+async def test_a_worker_that_nobody_has_heard_of_leaves_nothing():
+    """A gateway that comes late does not know where it is, and has sent it nothing."""
+    bench = Bench("b")
+    bench.routes(["b"], leaving=["a"])
+    assert bench.peers.kept == {"b": "b:1"}
+
+
+async def test_a_stage_that_has_moved_is_looked_for_in_the_next_table():
+    """Its old worker may be the only one for another stage; tables that come meanwhile count as no attempt."""
+    bench = Bench("a", "b", max_attempts=1)
+    bench.routes(["a"], ["a"])
+    async with bench.asking() as asked:
+        for index in range(3):
+            bench.refuse("a", await bench.activation("a", index), "STAGE_GONE", retriable=True)
+            await asyncio.sleep(0)
+            bench.routes(["a"], ["a"] if index < 2 else ["b"])
+        activation = await bench.activation("a", 3)
+        assert [hop.worker for hop in activation.route.hops] == ["a", "b"]
+        bench.answer("b", activation)
+        assert (await asked).trace.attempts == 4
+
+
+async def test_a_stage_that_is_gone_and_in_no_other_table_fails_like_any_other(monkeypatch):
+    """Nothing is waited for without end."""
+    monkeypatch.setattr(dispatcher, "TABLE_WAIT_S", 0.01)
+    bench = Bench("a")
+    bench.routes(["a"])
+    async with bench.asking() as asked:
+        bench.refuse("a", await bench.activation("a"), "STAGE_GONE", retriable=True)
+        with pytest.raises(Unavailable, match="no live replica left"):
+            await asked
 
 
 async def test_a_worker_that_was_started_anew_loses_its_old_stream():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import pytest
 
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.tensors.datatype import Datatype
-from onnxmesh.v1.mesh_pb2 import RouteTable
+from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
 from tests.fakes.routed_models import routed_model
 
 A, B = ("a", "h:1"), ("b", "h:2")
@@ -55,6 +58,44 @@ def test_an_empty_version_is_the_newest_that_can_answer():
     assert routes.find("m", "10").gap == 1
     assert [model.version for model in routes.versions("m")] == [10, 9, 2]
     assert not routes.is_complete
+
+
+def test_versions_are_drawn_by_their_parts_of_the_traffic():
+    """10 of 100, within four standard deviations; and who does not draw gets the one with the largest part."""
+    routes = table(
+        routed_model([[A]], version=1, percent=90),
+        routed_model([[A]], version=2, percent=10),
+        routed_model([[A]], version=3),
+    )
+    rng, num = Random(5), 20_000
+    drawn = Counter(routes.find("m", "", rng).version for _ in range(num))
+    assert abs(drawn[2] - num / 10) < 4 * (num * 0.1 * 0.9) ** 0.5
+    assert drawn[3] == 0
+    assert routes.find("m", "").version == 1
+    assert routes.find("m", "3", rng).version == 3
+
+
+@pytest.mark.parametrize(
+    ("complete", "drawn"), [({1, 2, 3}, {1, 2}), ({2, 3}, {2}), ({1, 3}, {1}), ({3}, {3}), (set(), {3})]
+)
+def test_a_version_without_a_complete_route_leaves_its_part_to_the_others(complete, drawn):
+    """Where none of those with a part is complete, the newest that is answers."""
+    percents = {1: 50, 2: 50, 3: 0}
+    routes = table(
+        *(
+            routed_model([[A] if version in complete else []], version=version, percent=percent)
+            for version, percent in percents.items()
+        )
+    )
+    rng = Random(1)
+    assert {routes.find("m", "", rng).version for _ in range(100)} == drawn
+
+
+def test_workers_that_leave_are_known_with_a_replica_or_without():
+    """The table says who they are."""
+    workers = [RoutedWorker(worker="a"), RoutedWorker(worker="b", leaving=True)]
+    routes = RoutingTable.from_proto(RouteTable(models=[routed_model([[A]])], workers=workers))
+    assert (set(routes.workers), routes.leaving) == ({"a"}, {"b"})
 
 
 def test_where_no_version_can_answer_it_is_the_newest():

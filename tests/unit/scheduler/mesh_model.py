@@ -89,9 +89,7 @@ class MeshModel:
         views = [link.view() for link in self.links.values() if link.connected]
         self.placement = decide(deployed, views, self.now_s, rebalance=self.rebalance)
         instances = {id_: link.process.instance for id_, link in self.links.items()}
-        self.routes = build_routes(
-            self.deployments.values(), self.placement.routed, instances, before.appeared
-        )
+        self.routes = build_routes(self.deployments.values(), self.placement.routed, instances, before)
         self.check_memory()
         self.check_kept(before)
         digests = {stage.key: stage.digest for stage in deployed}
@@ -167,7 +165,7 @@ class MeshModel:
                 ]
                 if there and stage.stage in now:
                     assert now[stage.stage].replicas, f"{stage.stage} was served by {there}, and is by nobody"
-        for model in self.routes.models:
+        for model in self.routes.models.values():
             old = next((each for each in before.models if each.name == model.name), None)
             if old is not None and old.stages[0].stage != model.stages[0].stage:
                 assert all(stage.replicas for stage in model.stages), "gone over to what is not complete"
@@ -213,7 +211,7 @@ class MeshModel:
         return [stage for deployment in plans for stage in wanted_stages(deployment)]
 
     def routed_stages(self):
-        return [stage for model in self.routes.models for stage in model.stages]
+        return [stage for model in self.routes.models.values() for stage in model.stages]
 
     def plan(self, revision, num, peak_bytes, homes):
         self.made += 1

@@ -139,3 +139,24 @@ async def test_other_workers_for_the_same_partitions_are_written_down(catalogue,
     plan.why = "others"
     assert await catalogue.renew(replace(current, plan=plan))
     assert (catalogue.deployments[KEY].plan.why, store.rows[KEY].plan.why) == ("others", "others")
+
+
+async def test_replicas_are_wished_for_under_every_plan_and_no_new_plan_takes_that_back(catalogue, store):
+    """Though it was made when another number was wished for; both changes are written down."""
+    current, beside = catalogue.deployments[KEY], catalogue.beside[KEY]
+    store.go_on.clear()
+    scaling = asyncio.ensure_future(catalogue.rescale(current, 3))
+    await asyncio.sleep(0)
+    plan = Plan(why="others", partitions=current.plan.partitions)
+    renewing = asyncio.ensure_future(catalogue.renew(replace(current, plan=plan)))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    assert await scaling
+    assert await renewing
+    assert (store.rows[KEY].spec.replicas, store.rows[KEY].plan.why) == (3, "others")
+    assert catalogue.beside[KEY].spec.replicas == 3
+    assert await catalogue.swap(beside)
+    assert (store.rows[KEY].spec.replicas, store.rows[KEY].plan.revision) == (3, 1)
+    catalogue.end_beside(KEY)
+    catalogue.drop(catalogue.deployments[KEY])
+    assert not await catalogue.rescale(current, 2)

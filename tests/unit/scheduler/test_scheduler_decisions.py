@@ -24,12 +24,14 @@ from onnxmesh.v1.model_pb2 import (
     TensorSpec,
 )
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
+from services.scheduler.drainer import why_it_stays
 from services.scheduler.eligibility import eligible_again, eligible_workers
 from services.scheduler.holdings import Held, Holdings, StageState
 from services.scheduler.placement import Placement, WorkerView
 from services.scheduler.routes import Routes, build_routes, inputs_by_stage
 from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
 from services.scheduler.status import model_status
+from services.scheduler.wanted import WantedStage
 
 STAGE = StageKey("m/1/0")
 
@@ -276,6 +278,62 @@ def test_gateways_are_told_what_workers_say_of_themselves():
     routes = build_routes([deployment(2)], {"m/1/0": ("a", "b"), "m/1/1": ("a",)}, workers, Routes())
     told = {id_: (list(each.tags), dict(each.attributes)) for id_, each in routes.workers.items()}
     assert told == {"a": (["edge"], {"zone": "eu"}), "b": ([], {})}
+
+
+def test_gateways_are_told_who_leaves_and_how_versions_share():
+    """A worker that leaves is there without a replica, too; a version without a part has none."""
+    workers = {id_: worker(id_) for id_ in ("a", "b", "c")}
+    key = ("m", 1)
+    routes = build_routes(
+        [deployment()], {STAGE: ("a",)}, workers, Routes(), leaving={"a", "b"}, percents={key: 30}
+    )
+    assert {id_: each.leaving for id_, each in routes.workers.items()} == {"a": True, "b": True}
+    assert routes.models[key].traffic_percent == 30
+    alone = build_routes([deployment()], {STAGE: ("a",)}, workers, Routes())
+    assert not alone.models[key].HasField("traffic_percent")
+
+
+@pytest.mark.parametrize(
+    ("workers", "lacking_bytes", "why"),
+    [
+        ([], {}, "m/1/0: there is no other worker"),
+        ([WorkerView("c", leaving=True)], {}, "m/1/0: there is no other worker"),
+        ([WorkerView("b", frozenset({"gpu"}))], {}, ""),
+        ([WorkerView("b")], {}, "m/1/0: no other worker satisfies gpu"),
+        (
+            [WorkerView("b", frozenset({"gpu"}))],
+            {STAGE: 5_000_000},
+            "m/1/0: no other worker has the memory for it, the best lacks 5.0 MB",
+        ),
+        (
+            [WorkerView("b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.LOADING, Digest("d"))})],
+            {STAGE: 5_000_000},
+            "",
+        ),
+        (
+            [
+                WorkerView(
+                    "b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.FAILED, Digest("d"), "X", "no disk")}
+                )
+            ],
+            {},
+            "m/1/0: it could not be loaded on b: no disk",
+        ),
+    ],
+)
+def test_what_keeps_a_stage_on_a_worker_that_leaves_is_named(workers, lacking_bytes, why):
+    """Nothing is said of one that is being moved."""
+    stage = WantedStage(STAGE, ("m", 1), Digest("d"), require=("gpu",))
+    everyone = [WorkerView("a", frozenset({"gpu"}), leaving=True), *workers]
+    assert why_it_stays(stage, "a", everyone, Placement({}, lacking_bytes=lacking_bytes)) == why
+
+
+def test_a_part_of_the_traffic_is_no_part_of_the_wish():
+    """It is said once, and changed by other means; 0 is one."""
+    spec = normalised(DeploymentSpec(name="m", traffic_percent=0))
+    assert spec.HasField("traffic_percent")
+    assert same_wish(spec, DeploymentSpec(name="m"))
+    assert not normalised(DeploymentSpec(name="m")).HasField("traffic_percent")
 
 
 READY = Held(StageState.READY, Digest("d0"))

@@ -11,6 +11,7 @@ import pytest
 from onnxmesh.errors import CorruptData
 from onnxmesh.state.base import Deployment
 from onnxmesh.state.embedded import FILE_NAME, open_deployments
+from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
 
 
@@ -88,7 +89,7 @@ async def test_what_a_plan_was_made_from_is_kept(tmp_path):
 
 
 async def test_a_database_of_the_first_release_opens_and_takes_new_rows(tmp_path):
-    """Its deployments have neither costs nor profile; the change is made once."""
+    """Its deployments have neither costs nor profile nor splits; the change is made once."""
     old = deployment()
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
         database.execute(
@@ -101,6 +102,9 @@ async def test_a_database_of_the_first_release_opens_and_takes_new_rows(tmp_path
     newer = replace(deployment(version=2), costs=b"c", profile=b"p")
     async with open_deployments(tmp_path) as store:
         assert await store.all() == [old]
+        assert await store.splits() == []
         await store.save(newer)
+        await store.save_split(TrafficSplit("m", {1: 90, 2: 10}))
     async with open_deployments(tmp_path) as store:
         assert await store.all() == [old, newer]
+        assert await store.splits() == [TrafficSplit("m", {1: 90, 2: 10})]

@@ -173,7 +173,7 @@ async def test_an_eviction_waits_for_what_runs_but_not_for_ever():
         runner.offer(request(2, stages=(STAGE,)))
         it.evict()
         await it.told("loaded", "evicted")
-        assert [failure.reason for failure in it.failures] == ["UNAVAILABLE", "UNAVAILABLE"]
+        assert [failure.reason for failure in it.failures] == ["STAGE_GONE", "STAGE_GONE"]
         session.release(2)
 
 

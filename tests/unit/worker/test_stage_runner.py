@@ -215,7 +215,7 @@ async def test_a_stage_that_is_let_go_tells_all_who_wait():
         stage.runner.offer(last(1))
         await eventually(lambda: stage.session.num_started == 1)
         stage.runner.offer(last(2))
-    assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "UNAVAILABLE"), (2, "UNAVAILABLE")]
+    assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "STAGE_GONE"), (2, "STAGE_GONE")]
     assert stage.link.frames == []
     assert stage.counts == (0, 0, 2)
 

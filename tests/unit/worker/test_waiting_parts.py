@@ -120,7 +120,7 @@ async def test_a_part_whose_other_never_comes_leaves_nothing(make, end):
         finally:
             gc.enable()
         told = [failure.reason for failure in stage.link.failures]
-        assert told == (["UNAVAILABLE"] if end == "let go" else [])
+        assert told == (["STAGE_GONE"] if end == "let go" else [])
         assert stage.counts == (int(end == "newer attempt"), int(end != "let go"), int(end == "let go"))
 
 
@@ -169,6 +169,6 @@ async def test_a_stage_that_ends_tells_those_whose_other_part_is_missing():
         stage.runner.offer(direct(1))
         stage.runner.offer(main(2))
         await asyncio.sleep(0)
-    assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "UNAVAILABLE"), (2, "UNAVAILABLE")]
+    assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "STAGE_GONE"), (2, "STAGE_GONE")]
     assert stage.runner.in_flight_bytes == 0
     assert stage.counts == (0, 0, 2)

@@ -1,0 +1,68 @@
+"""A scheduler, workers and a gateway as processes, with a small model and clients that never pause."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from tritonclient import grpc as triton
+
+from tests.chaos.traffic import Traffic
+from tests.fakes.service_processes import ServiceProcesses, ask, until
+from tests.zoo import ZOO
+
+WORKER = ("--threads=1", "--no-measure", "--drain-s=30")
+"""Options of workers; a slow machine gets long to move what is on them."""
+
+
+class SmallMesh:
+    """The processes, and what a test asks of them."""
+
+    def __init__(self, processes, joining, gateway):
+        self.processes = processes
+        self.gateway = gateway
+        self._joining = joining
+
+    def start_worker(self, name):
+        """Starts a worker and waits until the mesh knows it."""
+        self.processes.start(name, *self._joining, *WORKER)
+        until(lambda: name in {worker.id for worker in self.status().workers}, 120)
+
+    def ask(self, question):
+        """Asks through the gateway."""
+        return ask(self.gateway, question)
+
+    def status(self):
+        return self.ask(lambda client: client.status(timeout=10))
+
+    def holders(self, name="mlp", version=1):
+        """Returns for each stage of a model who serves it."""
+        (model,) = [each for each in self.status().models if (each.name, each.version) == (name, version)]
+        return [
+            {r.worker for r in model.replicas if r.stage == partition.index and r.state == "READY"}
+            for partition in model.plan.partitions
+        ]
+
+    def traffic(self, name="mlp"):
+        """Returns clients that run the model, naming no version."""
+        return Traffic(self.gateway, 3, name, request, "probabilities")
+
+
+def request():
+    """One request of the small model."""
+    return [
+        triton.InferInput(name, list(array.shape), "FP32").set_data_from_numpy(array)
+        for name, array in ZOO["mlp"].inputs(1, 1).items()
+    ]
+
+
+@contextmanager
+def small_mesh(folder, *workers, consul=None):
+    """Runs a scheduler, a gateway and the workers of these names; they meet in a Consul if its address is given."""
+    everyone = () if consul is None else (f"--consul={consul}",)
+    with ServiceProcesses(folder, *everyone) as processes:
+        scheduler = processes.start("scheduler-1", "--replan-after-s=3600")
+        joining = () if consul else (f"--scheduler={scheduler}",)
+        mesh = SmallMesh(processes, joining, processes.start("gateway-1", *joining))
+        for name in workers:
+            mesh.start_worker(name)
+        yield mesh
