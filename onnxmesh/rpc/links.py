@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from random import random
 from time import monotonic
 from typing import Any
 
@@ -201,7 +202,9 @@ class Links:
         await self._run(self._link(_Accepted(context), node, generation))
 
     def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
-        link = Link(pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits)
+        link = Link(
+            pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits, draw=random
+        )
         # The newest link serves; an older one to the same peer, if any, runs out by itself.
         self._links[node] = link
         self._on_up(link)
