@@ -124,6 +124,10 @@ class RedisLiveState:
         self._own.forget(session)
         self._write_later(session, None, 0.0)
 
+    def known(self, session: str) -> str | None:
+        """Returns where a session's state is, as far as this process knows, at once."""
+        return self._own.known(session)
+
     async def recall(self, session: str) -> str | None:
         """Returns where a session's state is, as far as can be known in `RECALL_S`."""
         if self._shared and session not in self._pending and not self._questions.full():

@@ -13,15 +13,15 @@ running after the same worker.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import Preference
@@ -53,6 +53,7 @@ class Ask:
         remaining_s: Time until its deadline.
         waited_s: How long it will have waited before: what is ahead of it there gets on meanwhile.
         num_bytes: What must be sent to the replica.
+        stay: By stage the worker that has served its session, which gets it again where it passes every filter.
     """
 
     excluded: Collection[WorkerId] = ()
@@ -61,6 +62,7 @@ class Ask:
     remaining_s: float = inf
     waited_s: float = 0.0
     num_bytes: float = 0.0
+    stay: Mapping[StageKey, WorkerId] = field(default_factory=dict)
 
 
 ANY = Ask()
@@ -89,6 +91,7 @@ class Decision:
         late: Whether nobody was picked because nobody can be done in time.
         probe: Whether somebody was picked although nobody can be done in time, as far as is known.
         explored: Whether the pick was any candidate rather than one of the best.
+        stays: Whether the pick is where the request's session is.
     """
 
     stage: StageBoard
@@ -108,6 +111,7 @@ class Decision:
     late: bool = False
     probe: bool = False
     explored: bool = False
+    stays: bool = False
 
     @property
     def soonest_s(self) -> float:
@@ -160,7 +164,11 @@ def decide(
     kept: tuple[float, ...] = ()
     index: int | None = None
     explored = False
-    if not late and np.count_nonzero(in_time):
+    place = stage.index(ask.stay[stage.stage.key]) if stage.stage.key in ask.stay else None
+    stays = place is not None and not late and bool(in_time[place])
+    if stays:
+        index = place
+    elif not late and np.count_nonzero(in_time):
         if rng.random() < settings.explore:
             explored = True
         else:
@@ -187,6 +195,7 @@ def decide(
         late,
         probe,
         explored,
+        stays,
     )
 
 

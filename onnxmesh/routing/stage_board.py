@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.routing.locality import NOWHERE, Locality
-from onnxmesh.routing.network import Network
+from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outliers import Outliers
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import MAX_WEIGHT, Preference
@@ -44,6 +44,7 @@ class View:
         num_tiers: How many there are.
         half_trip_s: Half of the round trip to each.
         s_per_byte: What each byte adds.
+        measured: Whether the way to each was measured, not guessed.
         pressure: Of the tiers; shared by all views from one zone.
     """
 
@@ -51,6 +52,7 @@ class View:
     num_tiers: int
     half_trip_s: NDArray[np.float64]
     s_per_byte: NDArray[np.float64]
+    measured: NDArray[np.bool_]
     pressure: Pressure
 
 
@@ -135,15 +137,19 @@ class StageBoard:
         place = origin.locality
         # Thousands of workers may be the hop before: they share a view unless something tells them apart.
         host = place.host if place.host in self._hosts else ""
-        node = origin.node if network.knows(origin.node) else ""
+        revision = network.revision(origin.node)
+        node = origin.node if revision else ""
         key = (node, place.region, place.zone, host)
         cached = self._views.get(key)
-        if cached is not None and (not node or cached[0] == network.revision):
+        if cached is not None and cached[0] == revision:
             return cached[1]
         if len(self._views) >= _MAX_CACHED:
             self._views.clear()
-        view = self._seen(Origin(node, Locality(place.region, place.zone, host)), network)
-        self._views[key] = (network.revision, view)
+        if node:
+            view = self._measured_view(self.view(Origin("", place), network), node, network)
+        else:
+            view = self._seen(Locality(place.region, place.zone, host))
+        self._views[key] = (revision, view)
         return view
 
     def measured(self, index: int, compute_s: float, weight: float | None = None) -> None:
@@ -170,6 +176,11 @@ class StageBoard:
         self.ejected_until_s[index] = until_s
         self.ejecting_until_s = max(self.ejecting_until_s, until_s)
 
+    def lift(self, index: int) -> None:
+        """Takes that a replica's ejection ends early."""
+        self.outliers.lift(self.replicas[index].worker)
+        self.ejected_until_s[index] = 0.0
+
     def release(self) -> None:
         """Ends every ejection."""
         self.outliers.release()
@@ -195,11 +206,10 @@ class StageBoard:
         if len(self.begun_s):
             self.starting_until_s = float(self.begun_s.max()) + self._settings.slow_start_s
 
-    def _seen(self, origin: Origin, network: Network) -> View:
-        place = origin.locality
+    def _seen(self, place: Locality) -> View:
         nearness = np.array([max(1, place.nearness(each.facts.locality)) for each in self.replicas], np.intp)
         levels, tiers = np.unique(nearness, return_inverse=True)
-        ways = [network.way(origin.node, place, each.worker, each.facts.locality) for each in self.replicas]
+        ways = [GUESSES[place.nearness(each.facts.locality)] for each in self.replicas]
         zone = (place.region, place.zone)
         pressure = self._pressures.get(zone)
         if pressure is None:
@@ -210,5 +220,18 @@ class StageBoard:
             num_tiers=len(levels),
             half_trip_s=np.array([way.round_trip_s / 2 for way in ways]),
             s_per_byte=np.array([1.0 / way.bytes_per_s for way in ways]),
+            measured=np.zeros(len(ways), np.bool_),
             pressure=pressure,
         )
+
+    def _measured_view(self, guessed: View, node: str, network: Network) -> View:
+        """Returns a view with what was measured from one process in place of guesses."""
+        half_trip_s, s_per_byte = guessed.half_trip_s.copy(), guessed.s_per_byte.copy()
+        measured = guessed.measured.copy()
+        for target, way in network.ways(node).items():
+            if (index := self.index(target)) is not None:
+                half_trip_s[index] = way.round_trip_s / 2
+                if way.bytes_per_s is not None:
+                    s_per_byte[index] = 1.0 / way.bytes_per_s
+                measured[index] = True
+        return replace(guessed, half_trip_s=half_trip_s, s_per_byte=s_per_byte, measured=measured)

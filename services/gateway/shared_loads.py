@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from onnxmesh.ids import WorkerId
@@ -35,12 +34,6 @@ class SharedLoads:
     def said(self, worker: WorkerId, load: Load) -> None:
         """Takes what a worker has said to this gateway."""
         self._live.publish(Topic.LOAD, worker, _values(load), TTL_S)
-
-    async def run(self) -> None:
-        """Listens to the other gateways until it is cancelled."""
-        while True:
-            self.listen()
-            await asyncio.sleep(PERIOD_S)
 
     def listen(self) -> None:
         """Takes up what others were told since this gateway was told anything itself."""
