@@ -16,7 +16,7 @@ from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.status_document import largest_difference, status_document
 from onnxmesh.client import MeshClient
 from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
+from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Partition
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
@@ -74,7 +74,9 @@ def workers_table(status: StatusResponse) -> Table:
     for worker in status.workers:
         load = worker.load
         table.add_row(
-            escape(worker.id) + (" [yellow](draining)[/yellow]" if worker.draining else ""),
+            escape(worker.id)
+            + (" [yellow](draining)[/yellow]" if worker.draining else "")
+            + "".join(f"\n[red]{escape(each)}[/red]" for each in ejected(worker)),
             worker.address,
             escape(" ".join(worker.tags)),
             f"{load.queued} + {load.running}",
@@ -86,6 +88,14 @@ def workers_table(status: StatusResponse) -> Table:
     if not status.workers:
         table.add_row("none: python -m services.worker --scheduler HOST:PORT")
     return table
+
+
+def ejected(worker: WorkerStatus) -> list[str]:
+    """Says who keeps which of a worker's stages out of routes, and for how long."""
+    return [
+        f"{each.stage} ejected by {each.gateway} for {each.remaining_ms / 1e3:.1f} s more"
+        for each in worker.ejections
+    ]
 
 
 def plan_sentence(model: ModelStatus) -> str:

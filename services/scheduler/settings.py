@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from onnxmesh.consul.settings import ConsulSettings
+from onnxmesh.live.settings import LiveSettings
 
 
-class SchedulerSettings(ConsulSettings):
+class SchedulerSettings(LiveSettings):
     """Settings of a scheduler: flags, or environment variables ONNXMESH_<NAME>."""
 
     id: str = Field(
