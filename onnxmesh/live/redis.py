@@ -163,6 +163,7 @@ class RedisLiveState:
             ):
                 with attempt:
                     await self._try()
+            _end_if_cancelled()
             await asyncio.sleep(self._period_s)
 
     async def _answer(self) -> None:
@@ -183,6 +184,7 @@ class RedisLiveState:
                 places = await commands.execute()
             except _FAILURES as raised:
                 error = raised
+            _end_if_cancelled()
             for index, (_, answer) in enumerate(asked):
                 if answer.done():
                     continue
@@ -228,6 +230,7 @@ class RedisLiveState:
             if self._own.says(topic):
                 # Again each time: a reader that saw nothing a moment ago may have struck this process off.
                 commands.sadd(self._writers_key(topic), self._own.writer)
+        for topic in topics:
             commands.smembers(self._writers_key(topic))
         answers = await commands.execute()
         for session, written in sessions.items():
@@ -290,6 +293,13 @@ class RedisLiveState:
 
     def _session_key(self, session: str) -> str:
         return f"{self._prefix}:session:{session}"
+
+
+def _end_if_cancelled() -> None:
+    """Ends this task if that was asked for: up to Python 3.11 the `wait_for` in Redis's client may swallow it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _heard(writer: str, document: bytes, left_ms: int, now_s: float) -> list[_Heard]:

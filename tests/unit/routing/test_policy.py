@@ -337,6 +337,27 @@ def test_hearsay_gives_way_to_what_was_told_first_hand():
     assert network.ways("v") == {"w": Measured(0.2)}
 
 
+def test_a_session_stays_only_where_every_filter_lets_it():
+    """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
+    bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
+    ask = Ask(stay={KEY: "b"})
+    bench.load({"b": 5.0})
+    assert bench.picks(50, ask) == {"b": 50}
+    assert bench.explained(ask).outcome == "'b': it has served this session"
+    for away in (
+        {"ask": replace(ask, excluded={"b"})},
+        {"ask": replace(ask, require=parse_selector("!slow"))},
+        {"ask": replace(ask, remaining_s=1.0)},
+        {"ask": ask, "is_live": lambda worker: worker != "b"},
+    ):
+        assert bench.pick(**away) != "b"
+    assert bench.picks(50, Ask(stay={KEY: "gone"})).keys() == {"a", "c"}
+    bench.balancer.ejections.told(KEY, "b", 9.0, "told", 0.0)
+    assert bench.pick(ask) != "b"
+    bench.balancer.ejections.lift(KEY, "b")
+    assert bench.pick(ask) == "b"
+
+
 def test_large_inputs_go_where_the_way_is_wide():
     """Bandwidth counts once there is something to send."""
     bench = Bench(in_zone("narrow", "wide"))
