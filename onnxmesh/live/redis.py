@@ -87,7 +87,8 @@ class RedisLiveState:
         self._pending: dict[str, tuple[str | None, float]] = {}
         self._heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
         self._shared = False
-        self._reported = False
+        self._reported: bool | None = None
+        """Whether the log has it last that Redis was lost; None: it has nothing of it yet."""
 
     @property
     def shared(self) -> bool:
@@ -199,7 +200,7 @@ class RedisLiveState:
         except _FAILURES as error:
             self._lost(error)
             raise
-        if not self._shared:
+        if self._reported is not False:
             _log.info("redis_found")
         self._shared = True
         self._reported = False

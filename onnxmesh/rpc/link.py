@@ -11,10 +11,11 @@ from typing import Protocol
 import grpc.aio
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import CorruptData, MeshError, Unavailable
+from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
 from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
+from onnxmesh.rpc.nap import Nap
 from onnxmesh.rpc.way_gauge import PAYLOAD_BYTES, GaugedWay, WayGauge
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping, Pong
 
@@ -99,7 +100,7 @@ class Link:
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._urgent: deque[Frame] = deque()
-        self._pausing: asyncio.Future[None] | None = None
+        self._nap = Nap()
         self._gauge = WayGauge()
         self._passed_bytes = 0
         self._wake = asyncio.Event()
@@ -188,7 +189,7 @@ class Link:
         if len(self._urgent) < MAX_URGENT:
             self._urgent.append(frame)
             self._wake.set()
-            self._end_pause()
+            self._nap.end()
 
     async def _read(self) -> None:
         assembler = Assembler()
@@ -224,7 +225,7 @@ class Link:
                 await self._write_urgent()
                 continue
             if gathering.should_wait(self._clock()) and self._queued_bytes < self._limits.chunk_bytes:
-                await self._pause(GATHER_S)
+                await self._nap.take(GATHER_S)
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
             frames = self._take()
@@ -247,21 +248,6 @@ class Link:
             if frame.header.WhichOneof("kind") == "ping":
                 self._gauge.sent(frame.header.ping.number, now_s)
         await self._pipe.write(message)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleeps, or until there is something urgent."""
-        loop = asyncio.get_running_loop()
-        self._pausing = loop.create_future()
-        handle = loop.call_later(seconds, self._end_pause)
-        try:
-            await self._pausing
-        finally:
-            handle.cancel()
-            self._pausing = None
-
-    def _end_pause(self) -> None:
-        if self._pausing is not None and not self._pausing.done():
-            self._pausing.set_result(None)
 
     def _take(self) -> list[Frame]:
         """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
@@ -300,22 +286,6 @@ class Link:
             silence_s = self._clock() - self._heard_at
             if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
-
-
-def hello_of(message: bytes | None, who: str) -> tuple[str, int]:
-    """Returns node id and generation from the first message of a stream.
-
-    Raises:
-        Unavailable: The stream ended before it (UNAVAILABLE).
-        CorruptData: It is no Hello (DATA_LOSS).
-    """
-    if message is None:
-        raise Unavailable(f"{who} ended the stream before its Hello")
-    frames = decode(message)
-    if len(frames) != 1 or frames[0].header.WhichOneof("kind") != "hello":
-        raise CorruptData(f"expected a Hello from {who} first")
-    hello = frames[0].header.hello
-    return hello.node, hello.generation
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

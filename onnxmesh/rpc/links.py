@@ -16,7 +16,8 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits, hello_of
+from onnxmesh.rpc.hello import hello_of
+from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits
 from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
 
 METHOD = "/onnxmesh.v1.StageStream/Exchange"

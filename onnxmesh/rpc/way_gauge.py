@@ -18,8 +18,11 @@ PAYLOAD_BYTES = 256 << 10
 FIRST_PAYLOAD_BYTES = 16 << 10
 """The first one, which only tells how large the next may be."""
 
-PAYLOAD_S = 0.02
-"""No payload is expected to keep a way busy for longer."""
+LEAST_PAYLOAD_BYTES = 4 << 10
+"""The smallest one."""
+
+PAYLOAD_S = 0.005
+"""No payload but the first and the smallest is expected to keep a way busy for longer."""
 
 EVERY_S = 30.0
 """Time between two payloads, once there have been enough."""
@@ -139,4 +142,4 @@ class WayGauge:
         if not self._rates:
             return FIRST_PAYLOAD_BYTES
         affordable = int(max(self._rates) * PAYLOAD_S)
-        return min(PAYLOAD_BYTES, max(FIRST_PAYLOAD_BYTES, affordable))
+        return min(PAYLOAD_BYTES, max(LEAST_PAYLOAD_BYTES, affordable))

@@ -41,6 +41,18 @@ async def test_a_slower_way_is_seen_as_slower():
         assert far.links.get("a").way.round_trip_s >= 0.06
 
 
+async def test_a_far_peer_is_reached():
+    """Connecting takes several round trips, each of which may be long."""
+    async with (
+        peer("a", serve=False) as a,
+        peer("b") as b,
+        slow_way(b.address, 0.12) as way,
+    ):
+        a.links.keep({"b": way.address})
+        await eventually(lambda: (link := a.links.get("b")) and link.way)
+        assert a.links.get("b").way.round_trip_s >= 0.24
+
+
 async def test_a_ping_goes_past_what_is_queued():
     """A link full of tensors is measured all the while, and everything on it arrives."""
     async with peer("a", serve=False, limits=FAST) as a, peer("b", limits=FAST) as b:

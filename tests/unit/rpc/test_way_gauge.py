@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.rpc.way_gauge import (
     FIRST_PAYLOAD_BYTES,
+    LEAST_PAYLOAD_BYTES,
     LOST_S,
     NUM_ROUND_TRIPS,
     PAYLOAD_BYTES,
@@ -49,7 +50,10 @@ def test_payloads_are_few_and_never_on_a_busy_link():
 
 def test_a_slow_way_is_spared():
     """A narrow one gets payloads that fit it, one that takes long or whose answers come late gets none."""
-    assert max(measure(WayGauge(), 50, 0.01, 1e6)) <= 1.3 * 1e6 * PAYLOAD_S
+    narrow = [size for size in measure(WayGauge(), 50, 0.01, 1e6) if size]
+    assert narrow[0] == FIRST_PAYLOAD_BYTES
+    assert max(narrow[1:]) <= 1.01 * 1e6 * PAYLOAD_S
+    assert max(measure(WayGauge(), 50, 0.05, 1e5)[3:]) == LEAST_PAYLOAD_BYTES
     assert not any(measure(WayGauge(), 50, 0.3, 1e8))
     gauge = WayGauge()
     measure(gauge, 1, 0.001, 1e8)
