@@ -38,7 +38,7 @@ class LinkLimits:
     Attributes:
         chunk_bytes: Frames with more payload than this are sent in pieces of this size.
         high_water_bytes: `Link.send` waits while more than this is queued.
-        heartbeat_s: An idle side sends an empty Envelope this often; about as often each side measures the way.
+        heartbeat_s: An idle side sends an empty Envelope this often, and each side may measure the way.
         silence_s: A peer that says nothing for this long is taken for dead.
     """
 
@@ -265,7 +265,7 @@ class Link:
         return frames
 
     async def _measure(self) -> None:
-        """Pings, a moment after the link is up and then about once a heartbeat."""
+        """Pings when the gauge wants it, a moment after the link is up for the first time."""
         await asyncio.sleep(self._limits.heartbeat_s * self._draw() / 10)
         while True:
             quiet = not self._queue and self._passed_bytes < QUIET_BYTES

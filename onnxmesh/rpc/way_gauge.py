@@ -6,8 +6,11 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
-NUM_ROUND_TRIPS = 8
+NUM_ROUND_TRIPS = 5
 """The best of so many round trips counts: what else a machine does only ever makes one longer."""
+
+PERIOD_S = 4.0
+"""Time between two pings, once there have been enough. A ping costs half a millisecond of CPU, both sides and its answer together."""
 
 NUM_PAYLOADS = 3
 """The best of so many payloads counts."""
@@ -74,7 +77,8 @@ class _Sent:
 class WayGauge:
     """Says when to ping, and what the answers mean. At most one ping is under way.
 
-    Payloads are few, and small where the way is slow: measuring must not delay what is measured for.
+    A new way is measured quickly, a known one now and then. Payloads are few, and small where the way is slow:
+    measuring must not delay what is measured for.
     """
 
     def __init__(self) -> None:
@@ -84,6 +88,7 @@ class WayGauge:
         self._rates: deque[float] = deque(maxlen=NUM_PAYLOADS)
         self._rated_bytes = 0
         self._payload_s = -inf
+        self._asked_s = -inf
 
     @property
     def way(self) -> GaugedWay | None:
@@ -93,7 +98,7 @@ class WayGauge:
         return GaugedWay(min(self._round_trips), max(self._rates, default=None))
 
     def ping(self, now_s: float, *, quiet: bool) -> WantedPing | None:
-        """Returns the next ping; asked about once a second.
+        """Returns the next ping, if it is time for one; asked about once a second.
 
         Args:
             now_s: The time.
@@ -102,6 +107,10 @@ class WayGauge:
         if self._under_way is not None and now_s - self._under_way.asked_s < LOST_S:
             return None
         num_bytes = self._payload(now_s) if quiet else 0
+        enough = len(self._round_trips) == NUM_ROUND_TRIPS
+        if enough and not num_bytes and now_s - self._asked_s < PERIOD_S:
+            return None
+        self._asked_s = now_s
         self._number += 1
         self._under_way = _Sent(self._number, num_bytes, now_s)
         if num_bytes:

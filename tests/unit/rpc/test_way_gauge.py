@@ -19,15 +19,21 @@ from onnxmesh.rpc.way_gauge import (
 
 
 def measure(gauge, seconds, round_trip_s, bytes_per_s, start_s=0.0, quiet=True):
-    """Pings once a second over a way; returns the payload of each ping."""
-    payloads = []
+    """Asks once a second what to send over a way; returns the payload of each ping by its time."""
+    payloads = {}
     for second in range(seconds):
         now_s = start_s + second
         ping = gauge.ping(now_s, quiet=quiet)
-        payloads.append(ping.num_bytes)
-        gauge.sent(ping.number, now_s)
-        gauge.answered(ping.number, now_s + round_trip_s + ping.num_bytes / bytes_per_s)
+        if ping is not None:
+            payloads[second] = ping.num_bytes
+            gauge.sent(ping.number, now_s)
+            gauge.answered(ping.number, now_s + round_trip_s + ping.num_bytes / bytes_per_s)
     return payloads
+
+
+def sizes(payloads):
+    """Returns the payloads of those pings that have one."""
+    return [size for size in payloads.values() if size]
 
 
 def test_nothing_is_known_before_the_first_answer():
@@ -40,35 +46,43 @@ def test_nothing_is_known_before_the_first_answer():
     assert gauge.way.bytes_per_s == pytest.approx(1e8)
 
 
+def test_a_new_way_is_measured_quickly_and_a_known_one_now_and_then():
+    """Once a second at first, then every four seconds."""
+    pings = measure(WayGauge(), 40, 0.001, 1e8, quiet=False)
+    assert list(pings) == [0, 1, 2, 3, 4, *range(8, 40, 4)]
+
+
 def test_payloads_are_few_and_never_on_a_busy_link():
     """A small one first, then large ones until there are enough, then one each half minute."""
     payloads = measure(WayGauge(), 100, 0.001, 1e8)
-    assert payloads[:6] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 3]
-    assert [second for second, size in enumerate(payloads) if size] == [2, 3, 4, 5, 35, 65, 95]
-    assert not any(measure(WayGauge(), 100, 0.001, 1e8, quiet=False))
+    assert [payloads[second] for second in range(6)] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 3]
+    assert [second for second, size in payloads.items() if size] == [2, 3, 4, 5, 35, 65, 95]
+    assert not sizes(measure(WayGauge(), 100, 0.001, 1e8, quiet=False))
 
 
 def test_a_slow_way_is_spared():
     """A narrow one gets payloads that fit it, one that takes long or whose answers come late gets none."""
-    narrow = [size for size in measure(WayGauge(), 50, 0.01, 1e6) if size]
-    assert narrow[0] == FIRST_PAYLOAD_BYTES
-    assert max(narrow[1:]) <= 1.01 * 1e6 * PAYLOAD_S
-    assert max(measure(WayGauge(), 50, 0.05, 1e5)[3:]) == LEAST_PAYLOAD_BYTES
-    assert not any(measure(WayGauge(), 50, 0.3, 1e8))
+    first, *others = sizes(measure(WayGauge(), 50, 0.01, 1e6))
+    assert first == FIRST_PAYLOAD_BYTES
+    assert max(others) <= 1.01 * 1e6 * PAYLOAD_S
+    assert set(sizes(measure(WayGauge(), 50, 0.05, 1e5))[1:]) == {LEAST_PAYLOAD_BYTES}
+    assert not sizes(measure(WayGauge(), 50, 0.3, 1e8))
     gauge = WayGauge()
     measure(gauge, 1, 0.001, 1e8)
     measure(gauge, 1, 0.1, 1e8, start_s=1.0)
-    assert measure(gauge, 1, 0.001, 1e8, start_s=2.0) == [0]
+    assert measure(gauge, 1, 0.001, 1e8, start_s=2.0) == {0: 0}
 
 
 def test_what_is_slow_once_does_not_count_and_what_stays_slow_does():
-    """The best of the last ones is taken."""
+    """The best of the last ones is taken; a way that has become shorter is seen at once."""
     gauge = WayGauge()
-    measure(gauge, 8, 0.01, 1e8, quiet=False)
-    measure(gauge, NUM_ROUND_TRIPS - 1, 0.05, 1e8, start_s=8.0, quiet=False)
+    measure(gauge, NUM_ROUND_TRIPS, 0.01, 1e8, quiet=False)
+    assert len(measure(gauge, 16, 0.05, 1e8, start_s=100.0, quiet=False)) == NUM_ROUND_TRIPS - 1
     assert gauge.way.round_trip_s == pytest.approx(0.01)
-    measure(gauge, 1, 0.05, 1e8, start_s=16.0, quiet=False)
+    measure(gauge, 1, 0.05, 1e8, start_s=200.0, quiet=False)
     assert gauge.way.round_trip_s == pytest.approx(0.05)
+    measure(gauge, 1, 0.02, 1e8, start_s=300.0, quiet=False)
+    assert gauge.way.round_trip_s == pytest.approx(0.02)
 
 
 def test_an_answer_that_does_not_come_is_no_failure():
@@ -99,7 +113,7 @@ def test_time_in_the_queue_is_no_part_of_the_way():
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.booleans(), st.floats(-0.001, 30.0), st.integers(-1, 1), st.floats(0.0, 3.0)),
+        st.tuples(st.booleans(), st.floats(-0.001, 30.0), st.integers(-1, 1), st.floats(0.0, 6.0)),
         max_size=120,
     )
 )
