@@ -12,7 +12,7 @@ NUM_ROUND_TRIPS = 5
 PERIOD_S = 4.0
 """Time between two pings, once there have been enough. A ping costs half a millisecond of CPU, both sides and its answer together."""
 
-NUM_PAYLOADS = 3
+NUM_PAYLOADS = 5
 """The best of so many payloads counts."""
 
 PAYLOAD_BYTES = 256 << 10

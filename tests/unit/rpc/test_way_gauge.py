@@ -55,8 +55,8 @@ def test_a_new_way_is_measured_quickly_and_a_known_one_now_and_then():
 def test_payloads_are_few_and_never_on_a_busy_link():
     """A small one first, then large ones until there are enough, then one each half minute."""
     payloads = measure(WayGauge(), 100, 0.001, 1e8)
-    assert [payloads[second] for second in range(6)] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 3]
-    assert [second for second, size in payloads.items() if size] == [2, 3, 4, 5, 35, 65, 95]
+    assert [payloads[second] for second in range(8)] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 5]
+    assert [second for second, size in payloads.items() if size] == [2, 3, 4, 5, 6, 7, 37, 67, 97]
     assert not sizes(measure(WayGauge(), 100, 0.001, 1e8, quiet=False))
 
 
