@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -46,6 +47,8 @@ class ServiceSettings(BaseSettings):
     advertise: str | None = Field(
         None, description="HOST:PORT at which others reach this service; default: where it listens"
     )
+    region: str = Field("", description="where this service is: a set of zones")
+    zone: str = Field("", description="where this service is: what fails together and is near to itself")
     drain_s: float = Field(10.0, ge=0, description="seconds that running requests get when the service stops")
     log_format: LogFormat = Field("auto", description="auto: text on a terminal, JSON elsewhere")
     log_level: LogLevel = Field("info", description="least level that is logged")
@@ -65,6 +68,11 @@ class ServiceSettings(BaseSettings):
         if not host or not colon or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"expected HOST:PORT, got '{address}'")
         return address
+
+    def place(self) -> dict[str, str]:
+        """Returns where this service is as attributes of its registration: `host`, and what is set of the rest."""
+        known = {"region": self.region, "zone": self.zone, "host": socket.gethostname()}
+        return {name: value for name, value in known.items() if value}
 
 
 class Serving:

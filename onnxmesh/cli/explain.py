@@ -41,12 +41,16 @@ def explain(
     timeout_ms: Annotated[
         float | None, typer.Option(min=0.001, help="Time until the request's deadline; default: it has none.")
     ] = None,
+    session: Annotated[
+        str, typer.Option(metavar="ID", help="The session that it belongs to; default: none.")
+    ] = "",
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
     """Show how a request would be routed now, and why: who is filtered out by which rule, who is scored how, the pick.
 
-    The gateway that is asked answers from what it knows, by the code that routes its requests.
+    The gateway that is asked answers from what it knows, by the code that routes its requests. A transfer with a
+    ~ before it is guessed from where the worker says it is; the others are measured.
 
     **Examples**
 
@@ -61,6 +65,7 @@ def explain(
             prefer=prefer or [],
             from_zone=zone,
             from_region=region,
+            session=session,
             remaining_us=None if timeout_ms is None else round(timeout_ms * 1e3),
         )
         found = asyncio.run(_explain(mesh, request))
@@ -93,7 +98,6 @@ def stage_table(stage: StageExplanation) -> Table:
         parts = [
             f"{part / 1e3:.2f}"
             for part in (
-                replica.transfer_us,
                 replica.wait_us,
                 replica.compute_us,
                 replica.caution_us,
@@ -101,10 +105,11 @@ def stage_table(stage: StageExplanation) -> Table:
                 replica.score_us,
             )
         ]
+        transfer = f"{'' if replica.transfer_measured else '~'}{replica.transfer_us / 1e3:.2f}"
         why = (
             f"{replica.rule}: {replica.why}" if replica.rule else "picked" if replica.picked else replica.why
         )
-        table.add_row(escape(replica.worker), str(replica.tier), *parts, escape(why), style=style)
+        table.add_row(escape(replica.worker), str(replica.tier), transfer, *parts, escape(why), style=style)
     return table
 
 

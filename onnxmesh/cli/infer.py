@@ -18,7 +18,7 @@ from onnxmesh.cli.console import output
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.tensor_arguments import read_inputs, save_array
-from onnxmesh.client import Answer, MeshClient, RouteTrace
+from onnxmesh.client import Answer, MeshClient, RouteTrace, RouteWishes
 from onnxmesh.client.answer import Array
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
@@ -47,6 +47,21 @@ def infer(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
     timeout: Annotated[float, typer.Option(help="Seconds until the mesh gives up.")] = 60.0,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SELECTOR", help="What each worker must meet; may be repeated."),
+    ] = None,
+    prefer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SELECTOR[:WEIGHT]",
+            help="What each worker should meet, with a weight from 1 to 100; may be repeated.",
+        ),
+    ] = None,
+    session: Annotated[
+        str,
+        typer.Option(metavar="ID", help="Go to the workers that served this session last, where they can."),
+    ] = "",
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
@@ -57,11 +72,20 @@ def infer(
         onnxmesh infer resnet50 --input data=random --trace
         onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out answers
         onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
+        onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --session anna
     """
     with reported():
         answer, latency_s = asyncio.run(
             _infer(
-                mesh, name, inputs or [], outputs, version=version, timeout=timeout, trace=trace, seed=seed
+                mesh,
+                name,
+                inputs or [],
+                outputs,
+                version=version,
+                timeout=timeout,
+                trace=trace,
+                seed=seed,
+                wishes=RouteWishes(tuple(require or ()), tuple(prefer or ()), session),
             )
         )
         saved = [save_array(out, output, array) for output, array in answer.outputs.items()] if out else []
@@ -111,6 +135,7 @@ async def _infer(
     timeout: float,
     trace: bool,
     seed: int,
+    wishes: RouteWishes,
 ) -> tuple[Answer, float]:
     async with MeshClient(mesh) as client:
         metadata = await client.model_metadata(name, version, timeout)
@@ -126,6 +151,7 @@ async def _infer(
             timeout,
             trace,
             datatypes=tensors.datatypes,
+            wishes=wishes,
         )
         return answer, perf_counter() - start_s
 

@@ -85,7 +85,9 @@ def workers_table(status: StatusResponse) -> Table:
     for worker in status.workers:
         load = worker.load
         table.add_row(
-            escape(worker.id) + _mark(worker),
+            escape(worker.id)
+            + _mark(worker)
+            + "".join(f"\n[red]{escape(each)}[/red]" for each in ejected(worker)),
             worker.address,
             escape(" ".join(worker.tags)),
             f"{load.queued} + {load.running}",
@@ -97,6 +99,14 @@ def workers_table(status: StatusResponse) -> Table:
     if not status.workers:
         table.add_row("none: python -m services.worker --scheduler HOST:PORT")
     return table
+
+
+def ejected(worker: WorkerStatus) -> list[str]:
+    """Says who keeps which of a worker's stages out of routes, and for how long."""
+    return [
+        f"{each.stage} ejected by {each.gateway} for {each.remaining_ms / 1e3:.1f} s more"
+        for each in worker.ejections
+    ]
 
 
 def plan_sentence(model: ModelStatus) -> str:

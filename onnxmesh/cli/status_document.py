@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Plan
 
@@ -80,7 +81,6 @@ def largest_difference(plan: Plan) -> float | None:
 
 
 def _worker(worker: WorkerStatus) -> dict[str, Any]:
-    load = worker.load
     return {
         "id": worker.id,
         "address": worker.address,
@@ -89,13 +89,22 @@ def _worker(worker: WorkerStatus) -> dict[str, Any]:
         "attributes": dict(worker.attributes),
         "draining": worker.draining,
         "leaving": worker.leaving,
-        "load": {
-            "queued": load.queued,
-            "running": load.running,
-            "in_flight_bytes": load.in_flight_bytes,
-            "resident_bytes": load.resident_bytes,
-            "completed": load.completed,
-            "dropped": load.dropped,
-            "failed": load.failed,
-        },
+        "ejections": [
+            {"stage": each.stage, "gateway": each.gateway, "remaining_ms": each.remaining_ms}
+            for each in worker.ejections
+        ],
+        "load": _load(worker.load),
+        "heard_load": _load(worker.heard_load) if worker.HasField("heard_load") else None,
+    }
+
+
+def _load(load: Load) -> dict[str, Any]:
+    return {
+        "queued": load.queued,
+        "running": load.running,
+        "in_flight_bytes": load.in_flight_bytes,
+        "resident_bytes": load.resident_bytes,
+        "completed": load.completed,
+        "dropped": load.dropped,
+        "failed": load.failed,
     }

@@ -45,6 +45,13 @@ def up(
     threads: Annotated[
         int | None, typer.Option(min=1, help="ONNX Runtime threads of each worker; default: cores / workers.")
     ] = None,
+    zones: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="Zones that the workers say they are in, in turn; the gateway is in the first.",
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Run a mesh on this machine until Ctrl-C: a scheduler, a gateway and workers, each a process.
@@ -58,11 +65,12 @@ def up(
         onnxmesh up
         onnxmesh up --workers 4 --models my-models --state mesh-state
         onnxmesh up --address 0.0.0.0:8001             for clients on other machines
+        onnxmesh up --workers 4 --zones near,far       to try zones out
     """
     narrator: Narrator = JsonLines() if as_json else Words()
     with reported():
         found = models_in(models) if models is not None else []
-        shape = MeshShape(workers, threads or max(1, num_cores() // workers), address)
+        shape = MeshShape(workers, threads or max(1, num_cores() // workers), address, zones=zones_in(zones))
         with open_state_folder(state) as folder:
             mesh = EmbeddedMesh(shape, folder, narrator)
             where = f"state and logs in {folder.root}"
@@ -82,6 +90,18 @@ def models_in(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.onnx"))
     if not found:
         raise InvalidRequest(f"--models: there is no .onnx file in '{folder}'")
+    return found
+
+
+def zones_in(text: str) -> tuple[str, ...]:
+    """Returns the zones in a list separated by commas; none in an empty one.
+
+    Raises:
+        InvalidRequest: One of several is empty (INVALID_ARGUMENT).
+    """
+    found = tuple(zone.strip() for zone in text.split(",")) if text.strip() else ()
+    if not all(found):
+        raise InvalidRequest(f"--zones: expected names with commas between, got '{text}'")
     return found
 
 

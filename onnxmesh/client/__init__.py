@@ -7,5 +7,6 @@ from onnxmesh.client.answer import Answer
 from onnxmesh.client.local_mesh import LocalMesh
 from onnxmesh.client.mesh_client import MeshClient
 from onnxmesh.client.trace import HopTrace, RouteTrace
+from onnxmesh.client.wishes import RouteWishes
 
-__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace"]
+__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace", "RouteWishes"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from onnxmesh.client.answer import Answer, Array
 from onnxmesh.client.trace import TRACE_PARAMETER, RouteTrace
+from onnxmesh.client.wishes import NO_WISHES, RouteWishes
 from onnxmesh.errors import CorruptData
 from onnxmesh.oip.open_inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 from onnxmesh.tensors.arrays import from_array, to_array
@@ -22,11 +23,13 @@ def infer_request(
     request_id: str = "",
     datatypes: Mapping[str, Datatype] | None = None,
     trace: bool = False,
+    wishes: RouteWishes = NO_WISHES,
 ) -> ModelInferRequest:
     """Returns the request that `MeshClient.infer` sends; its arguments are explained there.
 
     Raises:
-        InvalidRequest: No datatype of the protocol holds an array's elements (INVALID_ARGUMENT).
+        InvalidRequest: No datatype of the protocol holds an array's elements, or a wish cannot be read
+            (INVALID_ARGUMENT).
     """
     request = ModelInferRequest(model_name=model, model_version=version, id=request_id)
     for name, array in inputs.items():
@@ -37,6 +40,7 @@ def infer_request(
         request.outputs.add(name=name)
     if trace:
         request.parameters[TRACE_PARAMETER].CopyFrom(InferParameter(bool_param=True))
+    wishes.put_into(request)
     return request
 
 

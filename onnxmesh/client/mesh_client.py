@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from onnxmesh.client.answer import Answer, Array
 from onnxmesh.client.inference import answer_of, infer_request
 from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, messages
+from onnxmesh.client.wishes import NO_WISHES, RouteWishes
 from onnxmesh.errors import Internal, InvalidModel, Unavailable
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.channel import open_channel
@@ -246,6 +247,7 @@ class MeshClient:
         *,
         request_id: str = "",
         datatypes: Mapping[str, Datatype] | None = None,
+        wishes: RouteWishes = NO_WISHES,
     ) -> Answer:
         """Runs a model.
 
@@ -259,9 +261,11 @@ class MeshClient:
             trace: Whether the answer tells the route that it took.
             request_id: Is echoed and stands in the services' logs.
             datatypes: For inputs whose arrays alone do not tell it.
+            wishes: Where it should run.
 
         Raises:
-            InvalidRequest: The inputs do not match the model's signature (INVALID_ARGUMENT).
+            InvalidRequest: The inputs do not match the model's signature, or a wish cannot be read
+                (INVALID_ARGUMENT).
             NotFound: There is no such model or version (NOT_FOUND).
             DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
             Unavailable: No complete route, or no mesh (UNAVAILABLE).
@@ -274,6 +278,7 @@ class MeshClient:
             request_id=request_id,
             datatypes=datatypes,
             trace=trace,
+            wishes=wishes,
         )
         return answer_of(await self._inference("ModelInfer", request, oip.ModelInferResponse, timeout))
 

@@ -32,6 +32,14 @@ _ARM_EXTRAS = (
     ("sve", {"sve"}),
     ("sme", {"sme"}),
 )
+_X86_FEATURES = (
+    ("avx2", {"avx2"}),
+    ("avx512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
+    ("vnni", {"avx512_vnni"}),
+    ("vnni", {"avx_vnni"}),
+    ("amx", {"amx_tile", "amx_int8"}),
+)
+_ARM_FEATURES = (("neon", {"asimd"}), ("sve", {"sve"}))
 
 
 def cpu_flags(cpuinfo: str) -> frozenset[str]:
@@ -61,6 +69,21 @@ def cpu_class(machine: str, flags: Iterable[str]) -> str:
         widest = next(iter(_names(_X86_WIDTHS, have)), "sse2")
         return "-".join(["x86_64", widest, *_names(_X86_EXTRAS, have)])
     return f"{architecture}-unknown"
+
+
+def cpu_features(machine: str, flags: Iterable[str]) -> tuple[str, ...]:
+    """Names the instruction sets that people choose workers by: `avx2`, `avx512`, `vnni`, `amx`; `neon`, `sve`.
+
+    Args:
+        machine: As `platform.machine()` says.
+        flags: What the CPU can do.
+    """
+    architecture, have = machine.lower(), set(flags)
+    if architecture in {"aarch64", "arm64"}:
+        return tuple(_names(_ARM_FEATURES, have))
+    if architecture in {"x86_64", "amd64"}:
+        return tuple(dict.fromkeys(_names(_X86_FEATURES, have)))
+    return ()
 
 
 def _names(table: Iterable[tuple[str, set[str]]], have: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ import platform
 import re
 from pathlib import Path
 
-from onnxmesh.device.cpu_class import cpu_class, cpu_flags
+from onnxmesh.device.cpu_class import cpu_class, cpu_features, cpu_flags
 from onnxmesh.device.gpu import CUDA, Gpu
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.graph.session import CPU
@@ -16,11 +16,12 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 def this_cpu_class() -> str:
     """Returns the class of this machine's CPU; one for unknown CPUs where the system does not say."""
-    try:
-        flags = cpu_flags(_CPUINFO.read_text())
-    except OSError:
-        flags = frozenset()
-    return cpu_class(platform.machine(), flags)
+    return cpu_class(platform.machine(), _flags())
+
+
+def this_cpu_features() -> tuple[str, ...]:
+    """Returns the instruction sets of this machine's CPU that people choose workers by."""
+    return cpu_features(platform.machine(), _flags())
 
 
 def device_kind_name(threads: int, gpu: Gpu | None = None, cpu: str | None = None) -> str:
@@ -52,3 +53,10 @@ def how_to_run(kind: str) -> tuple[int, tuple[str, ...]]:
             f"kind of device: expected a name such as cpu-x86_64-avx2-1t or cuda-NVIDIA-L4, got '{kind[:64]}'"
         )
     return int(found[1] or 1), (CPU,)
+
+
+def _flags() -> frozenset[str]:
+    try:
+        return cpu_flags(_CPUINFO.read_text())
+    except OSError:
+        return frozenset()

@@ -16,7 +16,7 @@ class Topic(Enum):
     ROUND_TRIP = "round-trip"
     """The way from one process to another; `FROM>TO`."""
     EJECTION = "ejection"
-    """A worker that is kept out of routes for a while; its id."""
+    """A replica that is kept out of routes for a while; `WORKER>STAGE`."""
 
 
 Values = Mapping[str, float]
@@ -70,6 +70,10 @@ class LiveState(Protocol):
 
     def forget(self, session: str) -> None:
         """Says that a session has ended."""
+        ...
+
+    def known(self, session: str) -> str | None:
+        """Returns where a session's state is, as far as this process knows, at once."""
         ...
 
     async def recall(self, session: str) -> str | None:

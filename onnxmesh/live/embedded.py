@@ -38,6 +38,9 @@ class OwnLiveState:
         """Whether others' figures are being seen: never."""
         return False
 
+    async def run(self) -> None:
+        """Returns at once: there is nobody to exchange anything with."""
+
     def publish(self, topic: Topic, key: str, values: Values, ttl_s: float) -> None:
         """Says something, in place of what this process said about it before; it is forgotten after `ttl_s`."""
         self._figures[topic].set(key, dict(values), self._clock(), ttl_s)

@@ -87,7 +87,8 @@ class RedisLiveState:
         self._pending: dict[str, tuple[str | None, float]] = {}
         self._heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
         self._shared = False
-        self._reported = False
+        self._reported: bool | None = None
+        """Whether the log has it last that Redis was lost; None: it has nothing of it yet."""
 
     @property
     def shared(self) -> bool:
@@ -124,6 +125,10 @@ class RedisLiveState:
         self._own.forget(session)
         self._write_later(session, None, 0.0)
 
+    def known(self, session: str) -> str | None:
+        """Returns where a session's state is, as far as this process knows, at once."""
+        return self._own.known(session)
+
     async def recall(self, session: str) -> str | None:
         """Returns where a session's state is, as far as can be known in `RECALL_S`."""
         if self._shared and session not in self._pending and not self._questions.full():
@@ -159,6 +164,7 @@ class RedisLiveState:
             ):
                 with attempt:
                     await self._try()
+            _end_if_cancelled()
             await asyncio.sleep(self._period_s)
 
     async def _answer(self) -> None:
@@ -179,6 +185,7 @@ class RedisLiveState:
                 places = await commands.execute()
             except _FAILURES as raised:
                 error = raised
+            _end_if_cancelled()
             for index, (_, answer) in enumerate(asked):
                 if answer.done():
                     continue
@@ -193,7 +200,7 @@ class RedisLiveState:
         except _FAILURES as error:
             self._lost(error)
             raise
-        if not self._shared:
+        if self._reported is not False:
             _log.info("redis_found")
         self._shared = True
         self._reported = False
@@ -224,6 +231,7 @@ class RedisLiveState:
             if self._own.says(topic):
                 # Again each time: a reader that saw nothing a moment ago may have struck this process off.
                 commands.sadd(self._writers_key(topic), self._own.writer)
+        for topic in topics:
             commands.smembers(self._writers_key(topic))
         answers = await commands.execute()
         for session, written in sessions.items():
@@ -286,6 +294,13 @@ class RedisLiveState:
 
     def _session_key(self, session: str) -> str:
         return f"{self._prefix}:session:{session}"
+
+
+def _end_if_cancelled() -> None:
+    """Ends this task if that was asked for: up to Python 3.11 the `wait_for` in Redis's client may swallow it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _heard(writer: str, document: bytes, left_ms: int, now_s: float) -> list[_Heard]:

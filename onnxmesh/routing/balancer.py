@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.ejections import Ejections
 from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import ANY, Ask, Decision, decide
@@ -89,6 +90,7 @@ class Balancer:
         settings: The figures that it goes by.
         workers: What is known of workers.
         network: What is known of the ways between processes.
+        ejections: Who is kept out of routes.
 
     Args:
         home: The gateway and where it is.
@@ -104,6 +106,7 @@ class Balancer:
         self._asked_s: dict[StageKey, float] = {}
         self.workers = WorkerBoard()
         self.network = Network()
+        self.ejections = Ejections(self._stages)
 
     def forget(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
         """Forgets stages and workers that are gone; what is in flight on them must be ended, or is never."""
@@ -208,7 +211,7 @@ class Balancer:
         board.measured(index, compute_s)
         until_s = board.outliers.answered(worker, compute_s, now_s)
         if until_s is not None:
-            board.eject(index, until_s)
+            self.ejections.eject(stage, worker, until_s)
         return until_s
 
     def failed(self, worker: WorkerId, stages: Iterable[StageKey], now_s: float) -> dict[StageKey, float]:
@@ -221,7 +224,7 @@ class Balancer:
                 continue
             until_s = board.outliers.failed(worker, now_s)
             if until_s is not None:
-                board.eject(index, until_s)
+                self.ejections.eject(key, worker, until_s)
                 ejected[key] = until_s
         return ejected
 
@@ -250,7 +253,7 @@ class Balancer:
             board.replicas[index].worker not in ask.excluded for index in ejected.nonzero()[0].tolist()
         )
         if helps:
-            board.release()
+            self.ejections.release(board.stage.key)
         return helps
 
     def _decisions(

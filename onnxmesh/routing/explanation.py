@@ -19,6 +19,7 @@ class Verdict:
         why: The rule's reason in words, or why one that was scored had no turn; may be empty.
         tier: How far away it is: 0 is the nearest tier.
         transfer_s: Time to get there.
+        is_measured: Whether the way there was measured, not guessed by names.
         wait_s: Work ahead of the request.
         compute_s: What it takes there.
         caution_s: What is added for what others usually have there.
@@ -32,6 +33,7 @@ class Verdict:
     why: str
     tier: int
     transfer_s: float
+    is_measured: bool
     wait_s: float
     compute_s: float
     caution_s: float
@@ -80,6 +82,7 @@ def explain(decision: Decision, workers: WorkerBoard, now_s: float) -> Explanati
                 why=why,
                 tier=int(decision.view.tiers[index]),
                 transfer_s=float(decision.transfer_s[index]),
+                is_measured=bool(decision.view.measured[index]),
                 wait_s=float(decision.wait_s[index]),
                 compute_s=float(stage.compute_s[index]),
                 caution_s=float(decision.score_s[index] - decision.completion_s[index] + bonus_s[index]),
@@ -123,12 +126,14 @@ def _filtered(  # noqa: PLR0911 - a rule each
     return "", "slow start: it had no turn"
 
 
-def _outcome(decision: Decision) -> str:
+def _outcome(decision: Decision) -> str:  # noqa: PLR0911 - a sentence each
     if decision.late:
         return f"refused: the first would be done in {decision.soonest_s * 1e3:.3g} ms"
     if decision.index is None:
         return "nobody is left"
     worker = decision.stage.replicas[decision.index].worker
+    if decision.stays:
+        return f"'{worker}': it has served this session"
     if decision.probe:
         return f"'{worker}': nobody can be done in time as far as is known, and this request finds out"
     if decision.explored:

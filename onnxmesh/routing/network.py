@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnxmesh.routing.locality import Locality, Nearness
+from onnxmesh.routing.locality import Nearness
 
-SMOOTHING = 0.2
-"""Weight of a new measurement against what was known."""
+SAME = 0.1
+"""A measurement that differs by no more than this share from what is known changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,6 @@ class Way:
     round_trip_s: float
     bytes_per_s: float
 
-    def transfer_s(self, num_bytes: float) -> float:
-        """Returns how long so much takes one way."""
-        return self.round_trip_s / 2 + num_bytes / self.bytes_per_s
-
 
 GUESSES: Mapping[Nearness, Way] = {
     Nearness.HOST: Way(0.0002, 5e9),
@@ -37,45 +33,76 @@ GUESSES: Mapping[Nearness, Way] = {
 """Of ways that nobody has measured: loopback, 10 Gbit/s, 5 Gbit/s between zones, 1 Gbit/s over distance."""
 
 
-class Network:
-    """Every measured way, smoothed.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measurement of a way, smoothed by whoever made it.
 
     Attributes:
-        revision: Grows with every change.
+        round_trip_s: Of something small.
+        bytes_per_s: Of something large; None: not measured.
+        by_hearsay: Whether somebody else was told it; what the chooser was told itself takes its place.
+    """
+
+    round_trip_s: float
+    bytes_per_s: float | None = None
+    by_hearsay: bool = False
+
+    def is_like(self, other: Measured) -> bool:
+        """Whether it says as good as the same as another."""
+        if self.by_hearsay is not other.by_hearsay:
+            return False
+        if not _about_equal(self.round_trip_s, other.round_trip_s):
+            return False
+        if self.bytes_per_s is None or other.bytes_per_s is None:
+            return self.bytes_per_s is other.bytes_per_s
+        return _about_equal(self.bytes_per_s, other.bytes_per_s)
+
+
+_NOTHING: Mapping[str, Measured] = {}
+
+
+class Network:
+    """Every measured way.
+
+    Whoever reports a way does so again and again, so a report that says about the same is none: what was built on
+    the figures stands.
     """
 
     def __init__(self) -> None:
-        self._ways: dict[str, dict[str, Way]] = {}
-        self.revision = 0
+        self._ways: dict[str, dict[str, Measured]] = {}
+        self._revisions: dict[str, int] = {}
+        self._last_revision = 0
 
-    def knows(self, origin: str) -> bool:
-        """Whether any way from there has been measured."""
-        return origin in self._ways
+    def revision(self, origin: str) -> int:
+        """Returns a number that is another one whenever a way from there has changed; 0: none is known."""
+        return self._revisions.get(origin, 0)
 
-    def measured(self, origin: str, target: str, way: Way) -> None:
-        """Takes a measurement between two processes, by their ids."""
+    def ways(self, origin: str) -> Mapping[str, Measured]:
+        """Returns what is known of the ways from a process, by their ends."""
+        return self._ways.get(origin, _NOTHING)
+
+    def measured(self, origin: str, target: str, measured: Measured) -> bool:
+        """Takes a measurement between two processes, by their ids; returns whether it changed anything."""
         ways = self._ways.setdefault(origin, {})
         known = ways.get(target)
-        if known is not None:
-            way = Way(
-                known.round_trip_s + SMOOTHING * (way.round_trip_s - known.round_trip_s),
-                known.bytes_per_s + SMOOTHING * (way.bytes_per_s - known.bytes_per_s),
-            )
-        ways[target] = way
-        self.revision += 1
+        if known is not None and (measured.is_like(known) or (measured.by_hearsay and not known.by_hearsay)):
+            return False
+        ways[target] = measured
+        self._changed(origin)
+        return True
 
     def forget(self, node: str) -> None:
-        """Drops what was measured from or to a process that is gone."""
+        """Drops what was measured from or to a process that is gone, or was started anew."""
         self._ways.pop(node, None)
-        for ways in self._ways.values():
-            ways.pop(node, None)
-        self.revision += 1
+        self._revisions.pop(node, None)
+        for origin, ways in self._ways.items():
+            if ways.pop(node, None) is not None:
+                self._changed(origin)
 
-    def ways_from(self, origin: str) -> Mapping[str, Way]:
-        """Returns the measured ways from a process, by where they lead."""
-        return self._ways.get(origin, {})
+    def _changed(self, origin: str) -> None:
+        self._last_revision += 1
+        self._revisions[origin] = self._last_revision
 
-    def way(self, origin: str, origin_locality: Locality, target: str, target_locality: Locality) -> Way:
-        """Returns the measured way, else the guess for how near the two are."""
-        way = self._ways.get(origin, {}).get(target)
-        return GUESSES[origin_locality.nearness(target_locality)] if way is None else way
+
+def _about_equal(new: float, known: float) -> bool:
+    return abs(new - known) <= SAME * known

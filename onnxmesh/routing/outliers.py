@@ -111,6 +111,25 @@ class Outliers:
             return None
         return self._eject(health, f"{health.num_errors} failures in a row", now_s)
 
+    def told(self, worker: WorkerId, until_s: float, why: str, now_s: float) -> bool:
+        """Takes up an ejection that somebody else decided; returns whether that changes anything.
+
+        It counts for the cap, and not for how long the replica's next ejection here lasts.
+        """
+        health = self._health.get(worker)
+        if health is None or until_s <= max(now_s, health.ejected_until_s):
+            return False
+        if health.ejected_until_s <= now_s and self.num_ejected(now_s) >= self.cap:
+            return False
+        health.ejected_until_s = until_s
+        health.why = why
+        return True
+
+    def lift(self, worker: WorkerId) -> None:
+        """Ends a replica's ejection."""
+        if (health := self._health.get(worker)) is not None:
+            health.ejected_until_s = 0.0
+
     def release(self) -> None:
         """Ends every ejection: what is left is worse."""
         for health in self._health.values():

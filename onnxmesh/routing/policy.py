@@ -13,14 +13,14 @@ running after the same worker.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
@@ -51,6 +51,7 @@ class Ask:
         onward_s: For each replica the time from there to where the request goes next; None: not known, or equal.
         draws: Whether one of the best is drawn, so that several askers do not all choose the same. Else it is the best of
             all zones, be it new or not, and of equals the first.
+        stay: By stage the worker that has served its session, which gets it again where it passes every filter.
     """
 
     excluded: Collection[WorkerId] = ()
@@ -62,6 +63,7 @@ class Ask:
     bars: tuple[Bar, ...] = ()
     onward_s: NDArray[np.float64] | None = field(default=None, compare=False)
     draws: bool = True
+    stay: Mapping[StageKey, WorkerId] = field(default_factory=dict)
 
 
 ANY = Ask()
@@ -90,6 +92,7 @@ class Decision:
         late: Whether nobody was picked because nobody can be done in time.
         probe: Whether somebody was picked although nobody can be done in time, as far as is known.
         explored: Whether the pick was any candidate rather than one of the best.
+        stays: Whether the pick is where the request's session is.
     """
 
     stage: StageBoard
@@ -109,6 +112,7 @@ class Decision:
     late: bool = False
     probe: bool = False
     explored: bool = False
+    stays: bool = False
 
     @property
     def soonest_s(self) -> float:
@@ -163,8 +167,12 @@ def decide(
     kept: tuple[float, ...] = ()
     index: int | None = None
     explored = False
+    place = stage.index(ask.stay[stage.stage.key]) if stage.stage.key in ask.stay else None
+    stays = place is not None and not late and bool(in_time[place])
     if late or not np.count_nonzero(in_time):
         pass
+    elif stays:
+        index = place
     elif not ask.draws:
         index = int(np.where(in_time, score_s, inf).argmin())
     else:
@@ -194,6 +202,7 @@ def decide(
         late,
         probe,
         explored,
+        stays,
     )
 
 

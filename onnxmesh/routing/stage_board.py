@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class View:
         num_tiers: How many there are.
         half_trip_s: Half of the round trip to each.
         s_per_byte: What each byte adds.
+        measured: Whether the way to each was measured, not guessed.
         pressure: Of the tiers; shared by all views from one zone.
     """
 
@@ -54,6 +55,7 @@ class View:
     num_tiers: int
     half_trip_s: NDArray[np.float64]
     s_per_byte: NDArray[np.float64]
+    measured: NDArray[np.bool_]
     pressure: Pressure
 
 
@@ -139,15 +141,19 @@ class StageBoard:
         place = origin.locality
         # Thousands of workers may be the hop before: they share a view unless something tells them apart.
         host = place.host if place.host in self._hosts else ""
-        node = origin.node if network.knows(origin.node) else ""
+        revision = network.revision(origin.node)
+        node = origin.node if revision else ""
         key = (node, place.region, place.zone, host)
         cached = self._views.get(key)
-        if cached is not None and (not node or cached[0] == network.revision):
+        if cached is not None and cached[0] == revision:
             return cached[1]
         if len(self._views) >= _MAX_CACHED:
             self._views.clear()
-        view = self._seen(Origin(node, Locality(place.region, place.zone, host)), network)
-        self._views[key] = (network.revision, view)
+        if node:
+            view = self._measured_view(self.view(Origin("", place), network), node, network)
+        else:
+            view = self._seen(Locality(place.region, place.zone, host))
+        self._views[key] = (revision, view)
         return view
 
     def measured(self, index: int, compute_s: float, weight: float | None = None) -> None:
@@ -180,6 +186,11 @@ class StageBoard:
         self.ejected_until_s[index] = until_s
         self.ejecting_until_s = max(self.ejecting_until_s, until_s)
 
+    def lift(self, index: int) -> None:
+        """Takes that a replica's ejection ends early."""
+        self.outliers.lift(self.replicas[index].worker)
+        self.ejected_until_s[index] = 0.0
+
     def release(self) -> None:
         """Ends every ejection."""
         self.outliers.release()
@@ -205,20 +216,22 @@ class StageBoard:
         if len(self.begun_s):
             self.starting_until_s = float(self.begun_s.max()) + self._settings.slow_start_s
 
-    def _seen(self, origin: Origin, network: Network) -> View:
-        place = origin.locality
+    def _seen(self, place: Locality) -> View:
         nearness = self._nearness(place)
         levels, tiers = np.unique(np.maximum(nearness, Nearness.ZONE), return_inverse=True)
-        half_trip_s, s_per_byte = _HALF_TRIPS_S[nearness], _S_PER_BYTE[nearness]
-        for node, way in network.ways_from(origin.node).items():
-            if (index := self._index.get(node)) is not None:
-                half_trip_s[index], s_per_byte[index] = way.round_trip_s / 2, 1.0 / way.bytes_per_s
         zone = (place.region, place.zone)
         pressure = self._pressures.get(zone)
         if pressure is None:
             pressure = Pressure(len(levels), self._settings.pressure_decisions)
             self._pressures[zone] = pressure
-        return View(tiers.astype(np.intp), len(levels), half_trip_s, s_per_byte, pressure)
+        return View(
+            tiers=tiers.astype(np.intp),
+            num_tiers=len(levels),
+            half_trip_s=_HALF_TRIPS_S[nearness],
+            s_per_byte=_S_PER_BYTE[nearness],
+            measured=np.zeros(len(nearness), np.bool_),
+            pressure=pressure,
+        )
 
     def _nearness(self, place: Locality) -> NDArray[np.intp]:
         """Returns `place.nearness` of every replica; boards of thousands are seen from many places."""
@@ -238,3 +251,15 @@ class StageBoard:
         if place.region:
             nearness[(regions != "") & (regions != place.region)] = Nearness.FAR
         return nearness
+
+    def _measured_view(self, guessed: View, node: str, network: Network) -> View:
+        """Returns a view with what was measured from one process in place of guesses."""
+        half_trip_s, s_per_byte = guessed.half_trip_s.copy(), guessed.s_per_byte.copy()
+        measured = guessed.measured.copy()
+        for target, way in network.ways(node).items():
+            if (index := self.index(target)) is not None:
+                half_trip_s[index] = way.round_trip_s / 2
+                if way.bytes_per_s is not None:
+                    s_per_byte[index] = 1.0 / way.bytes_per_s
+                measured[index] = True
+        return replace(guessed, half_trip_s=half_trip_s, s_per_byte=s_per_byte, measured=measured)

@@ -11,14 +11,24 @@ from typing import Protocol
 import grpc.aio
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import CorruptData, MeshError, Unavailable
+from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
 from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
-from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
+from onnxmesh.rpc.nap import Nap
+from onnxmesh.rpc.way_gauge import PAYLOAD_BYTES, GaugedWay, WayGauge
+from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping, Pong
 
 LEAVE_S = 2.0
 """How long what is queued, and the Goodbye after it, have to get out."""
+
+QUIET_BYTES = 64 << 10
+"""A link over which less went since the last ping is quiet."""
+
+MAX_URGENT = 64
+"""Pings and answers to pings that may wait; beyond, they are dropped."""
+
+_PAYLOAD = memoryview(bytes(PAYLOAD_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class LinkLimits:
     Attributes:
         chunk_bytes: Frames with more payload than this are sent in pieces of this size.
         high_water_bytes: `Link.send` waits while more than this is queued.
-        heartbeat_s: An idle side sends an empty Envelope this often.
+        heartbeat_s: An idle side sends an empty Envelope this often, and each side may measure the way.
         silence_s: A peer that says nothing for this long is taken for dead.
     """
 
@@ -52,7 +62,7 @@ class Link:
     """Frames to and from one peer.
 
     Frames queued while a message is being written leave together in the next one. Large frames leave
-    in chunks and arrive whole.
+    in chunks and arrive whole. Pings, and answers to the peer's, go past what is queued, in messages of their own.
 
     Attributes:
         peer: Node id of the other side.
@@ -66,6 +76,7 @@ class Link:
         on_frame: Called on the event loop with each whole frame; must not block.
         clock: Seconds, monotonic.
         limits: Sizes and times.
+        draw: Draws from [0, 1): so that pings of many links do not come together.
     """
 
     def __init__(
@@ -77,6 +88,7 @@ class Link:
         *,
         clock: Clock,
         limits: LinkLimits,
+        draw: Callable[[], float],
     ) -> None:
         self.peer = peer
         self.generation = generation
@@ -84,8 +96,13 @@ class Link:
         self._on_frame = on_frame
         self._clock = clock
         self._limits = limits
+        self._draw = draw
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
+        self._urgent: deque[Frame] = deque()
+        self._nap = Nap()
+        self._gauge = WayGauge()
+        self._passed_bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -98,6 +115,11 @@ class Link:
     def is_open(self) -> bool:
         """Whether frames can be sent."""
         return self._open and not self._leaving
+
+    @property
+    def way(self) -> GaugedWay | None:
+        """The way to the peer, as it was measured lately; None before the first measurement."""
+        return self._gauge.way
 
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
@@ -132,8 +154,9 @@ class Link:
         failure: MeshError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                reading, writing, watching = (
-                    tasks.create_task(job) for job in (self._read(), self._write(), self._watch_silence())
+                reading, writing, watching, measuring = (
+                    tasks.create_task(job)
+                    for job in (self._read(), self._write(), self._watch_silence(), self._measure())
                 )
                 await asyncio.wait((reading, writing, watching), return_when=asyncio.FIRST_COMPLETED)
                 if writing.done() and self._leaving:
@@ -142,7 +165,7 @@ class Link:
                     await asyncio.wait(
                         (reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED
                     )
-                for job in (reading, writing, watching):
+                for job in (reading, writing, watching, measuring):
                     job.cancel()
         except* MeshError as group:
             failure = next(error for error in _leaves(group) if isinstance(error, MeshError))
@@ -162,17 +185,30 @@ class Link:
             self._room.clear()
         self._wake.set()
 
+    def _enqueue_urgent(self, frame: Frame) -> None:
+        if len(self._urgent) < MAX_URGENT:
+            self._urgent.append(frame)
+            self._wake.set()
+            self._nap.end()
+
     async def _read(self) -> None:
         assembler = Assembler()
         while (message := await self._pipe.read()) is not None:
             self._heard_at = self._clock()
+            self._passed_bytes += len(message)
             for piece in decode(message):
                 frame = assembler.feed(piece)
                 if frame is None:
                     continue
-                if frame.header.WhichOneof("kind") == "goodbye":
+                kind = frame.header.WhichOneof("kind")
+                if kind == "goodbye":
                     return
-                self._on_frame(self, frame)
+                if kind == "ping":
+                    self._enqueue_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
+                elif kind == "pong":
+                    self._gauge.answered(frame.header.pong.number, self._heard_at)
+                else:
+                    self._on_frame(self, frame)
         if not self._leaving:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
 
@@ -185,13 +221,33 @@ class Link:
             except TimeoutError:
                 await self._pipe.write(b"")
                 continue
+            if self._urgent:
+                await self._write_urgent()
+                continue
             if gathering.should_wait(self._clock()) and self._queued_bytes < self._limits.chunk_bytes:
-                await asyncio.sleep(GATHER_S)
+                await self._nap.take(GATHER_S)
+                if self._urgent:
+                    continue  # the frames that are here get their wait after it
             frames = self._take()
-            await self._pipe.write(encode(frames))
+            message = encode(frames)
+            self._passed_bytes += len(message)
+            await self._pipe.write(message)
             gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
+
+    async def _write_urgent(self) -> None:
+        frames = list(self._urgent)
+        self._urgent.clear()
+        if not self._queue:
+            self._wake.clear()
+        message = encode(frames)
+        self._passed_bytes += len(message)
+        now_s = self._clock()
+        for frame in frames:
+            if frame.header.WhichOneof("kind") == "ping":
+                self._gauge.sent(frame.header.ping.number, now_s)
+        await self._pipe.write(message)
 
     def _take(self) -> list[Frame]:
         """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
@@ -204,9 +260,21 @@ class Link:
         self._queued_bytes -= size
         if self._queued_bytes <= self._limits.high_water_bytes:
             self._room.set()
-        if not self._queue:
+        if not self._queue and not self._urgent:
             self._wake.clear()
         return frames
+
+    async def _measure(self) -> None:
+        """Pings when the gauge wants it, a moment after the link is up for the first time."""
+        await asyncio.sleep(self._limits.heartbeat_s * self._draw() / 10)
+        while True:
+            quiet = not self._queue and self._passed_bytes < QUIET_BYTES
+            self._passed_bytes = 0
+            ping = self._gauge.ping(self._clock(), quiet=quiet) if self.is_open else None
+            if ping is not None:
+                payloads = (_PAYLOAD[: ping.num_bytes],) if ping.num_bytes else ()
+                self._enqueue_urgent(Frame(FrameHeader(ping=Ping(number=ping.number)), payloads))
+            await asyncio.sleep(self._limits.heartbeat_s * (0.75 + self._draw() / 2))
 
     async def _watch_silence(self) -> None:
         while True:
@@ -218,22 +286,6 @@ class Link:
             silence_s = self._clock() - self._heard_at
             if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
-
-
-def hello_of(message: bytes | None, who: str) -> tuple[str, int]:
-    """Returns node id and generation from the first message of a stream.
-
-    Raises:
-        Unavailable: The stream ended before it (UNAVAILABLE).
-        CorruptData: It is no Hello (DATA_LOSS).
-    """
-    if message is None:
-        raise Unavailable(f"{who} ended the stream before its Hello")
-    frames = decode(message)
-    if len(frames) != 1 or frames[0].header.WhichOneof("kind") != "hello":
-        raise CorruptData(f"expected a Hello from {who} first")
-    hello = frames[0].header.hello
-    return hello.node, hello.generation
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from random import random
 from time import monotonic
 from typing import Any
 
@@ -15,7 +16,8 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits, hello_of
+from onnxmesh.rpc.hello import hello_of
+from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits
 from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
 
 METHOD = "/onnxmesh.v1.StageStream/Exchange"
@@ -204,7 +206,9 @@ class Links:
         await self._run(self._link(_Accepted(context), node, generation))
 
     def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
-        link = Link(pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits)
+        link = Link(
+            pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits, draw=random
+        )
         # The newest link serves; an older one to the same peer, if any, runs out by itself.
         self._links[node] = link
         self._on_up(link)

@@ -565,6 +565,8 @@ class WorkerStatus(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    EJECTIONS_FIELD_NUMBER: _builtins.int
+    HEARD_LOAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     address: _builtins.str
     generation: _builtins.int
@@ -578,6 +580,14 @@ class WorkerStatus(_message.Message):
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def load(self) -> _frame_pb2.Load: ...
+    @_builtins.property
+    def ejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ejection]:
+        """What gateways keep out of routes, as far as they share it."""
+
+    @_builtins.property
+    def heard_load(self) -> _frame_pb2.Load:
+        """What a gateway heard of its load last; absent: none shares any."""
+
     def __init__(
         self,
         *,
@@ -589,14 +599,43 @@ class WorkerStatus(_message.Message):
         load: _frame_pb2.Load | None = ...,
         draining: _builtins.bool = ...,
         leaving: _builtins.bool = ...,
+        ejections: _abc.Iterable[Global___Ejection] | None = ...,
+        heard_load: _frame_pb2.Load | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heard_load", b"heard_load", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attributes", b"attributes", "draining", b"draining", "generation", b"generation", "id", b"id", "leaving", b"leaving", "load", b"load", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attributes", b"attributes", "draining", b"draining", "ejections", b"ejections", "generation", b"generation", "heard_load", b"heard_load", "id", b"id", "leaving", b"leaving", "load", b"load", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkerStatus: _TypeAlias = WorkerStatus  # noqa: Y015
+
+@_typing.final
+class Ejection(_message.Message):
+    """A replica that a gateway keeps out of its routes for a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    REMAINING_MS_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    gateway: _builtins.str
+    remaining_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        gateway: _builtins.str = ...,
+        remaining_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "remaining_ms", b"remaining_ms", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ejection: _TypeAlias = Ejection  # noqa: Y015
 
 @_typing.final
 class GatewayStatus(_message.Message):
@@ -973,6 +1012,7 @@ class ExplainRequest(_message.Message):
     FROM_ZONE_FIELD_NUMBER: _builtins.int
     FROM_REGION_FIELD_NUMBER: _builtins.int
     REMAINING_US_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
     """Empty: the newest with a complete route."""
@@ -981,6 +1021,8 @@ class ExplainRequest(_message.Message):
     from_region: _builtins.str
     remaining_us: _builtins.int
     """Time until its deadline; absent: it has none."""
+    session: _builtins.str
+    """Its session; empty: it has none."""
     @_builtins.property
     def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Selectors that each worker must meet."""
@@ -999,10 +1041,11 @@ class ExplainRequest(_message.Message):
         from_zone: _builtins.str | None = ...,
         from_region: _builtins.str = ...,
         remaining_us: _builtins.int | None = ...,
+        session: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone", "_remaining_us", b"_remaining_us", "from_zone", b"from_zone", "remaining_us", b"remaining_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone", "_remaining_us", b"_remaining_us", "from_region", b"from_region", "from_zone", b"from_zone", "name", b"name", "prefer", b"prefer", "remaining_us", b"remaining_us", "require", b"require", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone", "_remaining_us", b"_remaining_us", "from_region", b"from_region", "from_zone", b"from_zone", "name", b"name", "prefer", b"prefer", "remaining_us", b"remaining_us", "require", b"require", "session", b"session", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__from_zone: _TypeAlias = _typing.Literal["from_zone"]  # noqa: Y015
     _WhichOneofArgType__from_zone: _TypeAlias = _typing.Literal["_from_zone", b"_from_zone"]  # noqa: Y015
@@ -1084,6 +1127,7 @@ class ReplicaVerdict(_message.Message):
     BONUS_US_FIELD_NUMBER: _builtins.int
     SCORE_US_FIELD_NUMBER: _builtins.int
     PICKED_FIELD_NUMBER: _builtins.int
+    TRANSFER_MEASURED_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     rule: _builtins.str
     """The rule that filtered it out: excluded, not live, draining, ejected, requirement or deadline; empty: none."""
@@ -1100,6 +1144,8 @@ class ReplicaVerdict(_message.Message):
     score_us: _builtins.int
     """Less is better."""
     picked: _builtins.bool
+    transfer_measured: _builtins.bool
+    """The way there was measured, not guessed by names."""
     def __init__(
         self,
         *,
@@ -1114,10 +1160,11 @@ class ReplicaVerdict(_message.Message):
         bonus_us: _builtins.int = ...,
         score_us: _builtins.int = ...,
         picked: _builtins.bool = ...,
+        transfer_measured: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bonus_us", b"bonus_us", "caution_us", b"caution_us", "compute_us", b"compute_us", "picked", b"picked", "rule", b"rule", "score_us", b"score_us", "tier", b"tier", "transfer_us", b"transfer_us", "wait_us", b"wait_us", "why", b"why", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bonus_us", b"bonus_us", "caution_us", b"caution_us", "compute_us", b"compute_us", "picked", b"picked", "rule", b"rule", "score_us", b"score_us", "tier", b"tier", "transfer_measured", b"transfer_measured", "transfer_us", b"transfer_us", "wait_us", b"wait_us", "why", b"why", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

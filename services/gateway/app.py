@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
-from socket import gethostname
 from time import time_ns
 
 import structlog
@@ -14,9 +13,9 @@ import structlog
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.ids import WorkerId
-from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.redis import RedisLiveState
+from onnxmesh.routing.labels import labels_of
 from onnxmesh.routing.locality import Locality
+from onnxmesh.routing.network import Measured
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.rpc.channels import Channels
@@ -35,8 +34,9 @@ from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
 from services.gateway.routing_servicer import GatewayRoutingServicer
 from services.gateway.servicer import InferenceServicer
+from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
-from services.gateway.shared_loads import SharedLoads
+from services.gateway.sharing import Sharing
 
 STOP_GRACE_S = 0.2
 """What answers that are done get to leave; calls that stream on are cut off."""
@@ -58,9 +58,12 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     requests = RequestMetrics(serving.registry)
 
     def on_frame(link: Link, frame: Frame) -> None:
+        worker = WorkerId(link.peer)
         if frame.header.WhichOneof("kind") == "load":
-            loads.said(WorkerId(link.peer), frame.header.load)
-        dispatcher.on_frame(WorkerId(link.peer), frame)
+            sharing.said(worker, frame.header.load)
+            if (way := link.way) is not None:
+                dispatcher.hear_way(settings.id, worker, Measured(way.round_trip_s, way.bytes_per_s))
+        dispatcher.on_frame(worker, frame)
 
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
@@ -71,16 +74,18 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         requests.forget(news.gone_models)
 
     links = Links(settings.id, generation, on_frame, on_lost=on_lost)
+    live = settings.live_state(settings.id)
+    place = settings.place()
     dispatcher = Dispatcher(
         settings.id,
         links,
         max_attempts=settings.max_attempts,
         rng=Random(),
-        locality=Locality(settings.region, settings.zone, gethostname()),
+        locality=Locality.of(labels_of((), place)),
+        sessions=Sessions(live, settings.session_ttl_s),
     )
-    live = live_state(settings)
-    loads = SharedLoads(settings.id, live, dispatcher.hear_load)
-    instance = Instance(settings.id, "gateway", serving.address, generation)
+    sharing = Sharing(settings.id, live, dispatcher)
+    instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
         joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
         Channels() as channels,
@@ -106,9 +111,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         enable_reflection(serving.server)
         await serving.start()
         await health.begin()
-        background = [tasks.create_task(each.run()) for each in (watch, contact)]
-        if isinstance(live, RedisLiveState):
-            background += [tasks.create_task(each.run()) for each in (live, loads)]
+        background = [tasks.create_task(each.run()) for each in (watch, contact, sharing)]
         try:
             async with mesh.registrar.register(instance):
                 yield serving
@@ -120,15 +123,3 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             for task in background:
                 task.cancel()
             await serving.stop(STOP_GRACE_S)
-
-
-def live_state(settings: GatewaySettings) -> OwnLiveState | RedisLiveState:
-    """Returns where this gateway shares what it knows right now.
-
-    Raises:
-        InvalidRequest: The setting is no URL of a Redis (INVALID_ARGUMENT).
-    """
-    own = OwnLiveState(settings.id)
-    if settings.redis is None:
-        return own
-    return RedisLiveState(settings.redis.get_secret_value(), own, prefix=settings.consul_prefix)

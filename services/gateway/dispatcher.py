@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from time import monotonic, time_ns
 
@@ -12,10 +13,13 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.routing.balancer import Balancer, NoRoute, Route, Ticket
+from onnxmesh.routing.ejections import Ejections
 from onnxmesh.routing.explanation import Explanation
 from onnxmesh.routing.locality import NOWHERE, Locality
+from onnxmesh.routing.network import Measured
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.selector import Selector
 from onnxmesh.routing.stage_board import Origin
@@ -30,6 +34,7 @@ from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.dialling import dial_any
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
+from services.gateway.sessions import Sessions
 from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
 from services.gateway.worker_loads import report_load, report_timings
@@ -49,6 +54,7 @@ class Dispatcher:
         max_attempts: Routes that are tried for one request.
         rng: Draws the choices among replicas.
         locality: Where this gateway is.
+        sessions: Where sessions are; None: nobody else is told.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
     """
@@ -61,6 +67,7 @@ class Dispatcher:
         max_attempts: int,
         rng: Random,
         locality: Locality = NOWHERE,
+        sessions: Sessions | None = None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
     ) -> None:
@@ -74,6 +81,7 @@ class Dispatcher:
         self._attempts = Attempts(gateway)
         self._num_retried = 0
         self._balancer = Balancer(Origin(gateway, locality), rng)
+        self._sessions = sessions or Sessions(OwnLiveState(gateway, clock=clock))
 
     @property
     def num_in_flight(self) -> int:
@@ -89,6 +97,16 @@ class Dispatcher:
     def num_ejected(self) -> int:
         """Replicas that are left alone now. May be asked from any thread."""
         return self._balancer.num_ejected(self._clock())
+
+    @property
+    def ejections(self) -> Ejections:
+        """Who is kept out of routes."""
+        return self._balancer.ejections
+
+    def generation(self, worker: WorkerId) -> int | None:
+        """Returns which start of a worker the route table names; None where it does not name it."""
+        member = self._table.workers.get(worker)
+        return None if member is None else member.generation
 
     async def infer(self, order: Order) -> Answer:
         """Runs one request to its end; retries it on another route where that makes sense.
@@ -112,15 +130,19 @@ class Dispatcher:
             tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
             raise DeadlineExceeded(f"{order.model}: the deadline passed before the answer{tried}") from None
 
-    def explain(self, model: RoutedModel, ask: Ask, locality: Locality | None = None) -> list[Explanation]:
+    async def explain(
+        self, model: RoutedModel, ask: Ask, locality: Locality | None = None, session: str = ""
+    ) -> list[Explanation]:
         """Says how a request would be routed now, and why.
 
         Args:
             model: What it would run.
             ask: What it would want.
             locality: Where it would come from; None: from this gateway.
+            session: Which session it would belong to; empty: to none.
         """
         origin = None if locality is None else Origin("", locality)
+        ask = replace(ask, stay=await self._sessions.places(model, session))
         return self._balancer.explain(model.stages, self._is_live, self._clock(), ask, origin)
 
     def update(self, table: RoutingTable, news: TableDifference | None = None) -> None:
@@ -132,6 +154,9 @@ class Dispatcher:
         """
         if news is None:
             news = difference(self._table, table)
+        for worker, member in news.workers.items():
+            if self.generation(worker) not in (None, member.generation):
+                self._balancer.network.forget(worker)
         self._table = table
         for worker in news.gone_workers:
             self._fail(worker, f"worker '{worker}' left the mesh")
@@ -168,6 +193,11 @@ class Dispatcher:
         if worker in self._table.workers:
             report_load(self._balancer, worker, load, self._clock())
 
+    def hear_way(self, origin: str, worker: WorkerId, way: Measured) -> None:
+        """Takes what was measured of the way to a worker, from this gateway or from another worker."""
+        if worker in self._table.workers:
+            self._balancer.network.measured(origin, worker, way)
+
     def on_lost(self, worker: WorkerId, link: Peer) -> None:
         """Takes the end of a stream: attempts that rely on it fail at once."""
         num_failed = self._attempts.fail_link(
@@ -182,12 +212,14 @@ class Dispatcher:
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
         num_failed = 0
+        stay = await self._sessions.places(order.model, order.session)
         for index in itertools.count():
-            model, route = await self._route(order, excluded, setbacks)
+            model, route = await self._route(order, excluded, setbacks, stay)
             self._num_retried += index > 0
             table = self._table
             outcome = await self._attempt(order, number, index, model, route)
             if isinstance(outcome, Arrival):
+                self._sessions.served(model, order.session, route)
                 return self._answer(outcome, index + 1, began)
             if not outcome.retriable:
                 raise outcome.error
@@ -220,7 +252,11 @@ class Dispatcher:
         return True
 
     async def _route(
-        self, order: Order, excluded: set[WorkerId], setbacks: list[Setback]
+        self,
+        order: Order,
+        excluded: set[WorkerId],
+        setbacks: list[Setback],
+        stay: Mapping[StageKey, WorkerId],
     ) -> tuple[RoutedModel, Route]:
         """Picks a route over the model's stages as they are now; dials where a stage has replicas but no stream to any."""
         while True:
@@ -237,6 +273,7 @@ class Dispatcher:
                 prefer=order.prefer,
                 remaining_s=order.deadline.remaining_s(self._clock),
                 num_bytes=order.num_bytes,
+                stay=stay,
             )
             picked = self._balancer.pick_route(model.stages, self._is_live, now_s, ask)
             if not isinstance(picked, NoRoute):

@@ -25,6 +25,7 @@ class Order:
         traceparent: W3C trace context; may be empty.
         require: What each worker must meet.
         prefer: What it should meet.
+        session: What goes to the workers that served it last; empty: no session.
     """
 
     model: RoutedModel
@@ -35,6 +36,7 @@ class Order:
     traceparent: str = ""
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    session: str = ""
 
     @property
     def num_bytes(self) -> int:

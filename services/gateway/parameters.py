@@ -23,6 +23,12 @@ REQUIRE = "mesh.require"
 PREFER = "mesh.prefer"
 """Preferences, with semicolons between: selectors that workers should meet, each with `:WEIGHT` or not."""
 
+SESSION = "mesh.session"
+"""Names the session that the request belongs to; those of one go to the same workers where they can."""
+
+MAX_SESSION_BYTES = 256
+"""The longest name of a session, in UTF-8."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
@@ -33,12 +39,14 @@ class RequestOptions:
         trace: Whether the answer tells the route.
         require: What each worker must meet.
         prefer: What it should meet.
+        session: Which session it belongs to; empty: to none.
     """
 
     timeout_s: float | None = None
     trace: bool = False
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    session: str = ""
 
 
 DEFAULT_OPTIONS = RequestOptions()
@@ -63,6 +71,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     trace = False
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    session = ""
     for name, parameter in parameters.items():
         kind = parameter.WhichOneof("parameter_choice")
         value = getattr(parameter, kind) if kind is not None else None
@@ -76,6 +85,8 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             require = parse_selector(text) if (text := _text(name, value)) else EVERYBODY
         elif name == PREFER:
             prefer = parse_preferences(each.strip() for each in _text(name, value).split(";") if each.strip())
+        elif name == SESSION:
+            session = _session(name, value)
         elif name in _SEQUENCE:
             if value not in (0, "", False, None):
                 raise InvalidRequest(
@@ -85,7 +96,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _flag(name, value)
         elif name.startswith(("triton_", "mesh.")):
             raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
-    return RequestOptions(timeout_s, trace, require, prefer)
+    return RequestOptions(timeout_s, trace, require, prefer, session)
 
 
 def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:
@@ -115,6 +126,16 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"parameter '{name}': expected a string, got {value!r}")
     return value
+
+
+def _session(name: str, value: object) -> str:
+    session = _text(name, value)
+    num_bytes = len(session.encode())
+    if num_bytes > MAX_SESSION_BYTES:
+        raise InvalidRequest(
+            f"parameter '{name}': expected at most {MAX_SESSION_BYTES} bytes, got {num_bytes}"
+        )
+    return session
 
 
 def _flag(name: str, value: object) -> bool:

@@ -66,7 +66,7 @@ class GatewayRoutingServicer(RoutingServicer):
                     outcome=found.outcome,
                     replicas=[_verdict(verdict) for verdict in found.verdicts],
                 )
-                for found in self._dispatcher.explain(model, ask, elsewhere)
+                for found in await self._dispatcher.explain(model, ask, elsewhere, request.session)
             ],
         )
 
@@ -103,4 +103,5 @@ def _verdict(verdict: Verdict) -> mesh_pb2.ReplicaVerdict:
         bonus_us=round(verdict.bonus_s * 1e6),
         score_us=round(verdict.score_s * 1e6),
         picked=verdict.is_picked,
+        transfer_measured=verdict.is_measured,
     )

@@ -144,6 +144,7 @@ class InferenceServicer:
                     traceparent=_traceparent(context),
                     require=options.require,
                     prefer=options.prefer,
+                    session=options.session,
                 )
             )
             wanted = outputs or tuple(model.output_by_name)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from onnxmesh.consul.settings import ConsulSettings, address_list
-from onnxmesh.errors import InvalidRequest
-from onnxmesh.live.redis_url import open_redis
+from onnxmesh.consul.settings import address_list
+from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
+from services.gateway.sessions import DEFAULT_TTL_S
 
 
-class GatewaySettings(ConsulSettings):
+class GatewaySettings(LiveSettings):
     """Settings of a gateway: flags, or environment variables ONNXMESH_<NAME>."""
 
     listen: str = Field(
@@ -29,11 +29,6 @@ class GatewaySettings(ConsulSettings):
         description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
         "with Consul they are found there",
     )
-    redis: SecretStr | None = Field(
-        None,
-        description="URL of a Redis, by which gateways tell each other what workers say of their load: redis://, "
-        "rediss://, unix://, redis+cluster:// or redis+sentinel://; better given as ONNXMESH_REDIS",
-    )
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, le=MAX_MESSAGE_BYTES, description="largest request or answer"
     )
@@ -43,8 +38,11 @@ class GatewaySettings(ConsulSettings):
     max_in_flight: int = Field(
         1024, ge=1, description="requests that may run at once; one more is refused as RESOURCE_EXHAUSTED"
     )
-    region: str = Field("", description="where this gateway is: workers of its own region are near")
-    zone: str = Field("", description="where this gateway is: workers of its own zone take all they can")
+    session_ttl_s: float = Field(
+        DEFAULT_TTL_S,
+        gt=0,
+        description="seconds without a request after which a session may go anywhere again",
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
 
     @field_validator("scheduler")
@@ -53,16 +51,6 @@ class GatewaySettings(ConsulSettings):
         if addresses is not None:
             address_list(addresses)
         return addresses
-
-    @field_validator("redis")
-    @classmethod
-    def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            try:
-                open_redis(url.get_secret_value(), 1.0)  # connects when it is used, which this one never is
-            except InvalidRequest as error:
-                raise ValueError(error.message) from error
-        return url
 
     @model_validator(mode="after")
     def _some_scheduler(self) -> Self:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.live.base import LiveState, Topic, Values
+from onnxmesh.live.base import LiveState, Topic
+from onnxmesh.live.load_figures import load_values, read_load
 from onnxmesh.v1.frame_pb2 import Load
 
 PERIOD_S = 0.5
@@ -34,31 +34,10 @@ class SharedLoads:
 
     def said(self, worker: WorkerId, load: Load) -> None:
         """Takes what a worker has said to this gateway."""
-        self._live.publish(Topic.LOAD, worker, _values(load), TTL_S)
-
-    async def run(self) -> None:
-        """Listens to the other gateways until it is cancelled."""
-        while True:
-            self.listen()
-            await asyncio.sleep(PERIOD_S)
+        self._live.publish(Topic.LOAD, worker, load_values(load), TTL_S)
 
     def listen(self) -> None:
         """Takes up what others were told since this gateway was told anything itself."""
         for worker, (newest, *_) in self._live.figures(Topic.LOAD).items():
             if newest.writer != self._gateway:
-                self._hear(WorkerId(worker), _load(newest.values))
-
-
-def _values(load: Load) -> Values:
-    """Returns the figures that are set; what a stage or a device has for itself is not shared."""
-    return {field.name: value for field, value in load.ListFields() if isinstance(value, int | float)}
-
-
-def _load(values: Values) -> Load:
-    """Reads what `_values` gave, be it that of another release."""
-    known = Load.DESCRIPTOR.fields_by_name
-    load = Load()
-    for name, value in values.items():
-        if name in known and isinstance(getattr(load, name), int | float):
-            setattr(load, name, type(getattr(load, name))(value))
-    return load
+                self._hear(WorkerId(worker), read_load(newest.values))

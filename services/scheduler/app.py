@@ -46,11 +46,13 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             retention = Retention(blobs)
             serving = Serving(settings)
             registry = EmbeddedRegistry(silence_s=settings.registration_silence_s)
-            grounds = Grounds(settings, store, registry, blobs, retention, serving.address)
+            live = settings.live_state(settings.id)
+            grounds = Grounds(settings, store, registry, blobs, retention, serving.address, live)
             async with FileLeadership(folder).campaign(settings.id, serving.address) as candidacy:
                 # Nobody else can have the folder, so this scheduler leads.
                 term = candidacy.standing.term
                 async with asyncio.TaskGroup() as group:
+                    sharing = group.create_task(live.run())
                     registering = group.create_task(registry.run())
                     async with in_office(grounds, term, term) as office:
                         await remove_unheld(blobs, retention)
@@ -71,4 +73,5 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
                     # Decisions have ended first: registrations that end with this server are no news of
                     # workers, and no gateway may be told that they were.
                     registering.cancel()
+                    sharing.cancel()
                     await serving.stop(min(STOP_GRACE_S, settings.drain_s))

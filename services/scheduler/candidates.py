@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.ids import StageKey
 from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.explanation import Explanation, explain
-from onnxmesh.routing.network import GUESSES, Network, Way
+from onnxmesh.routing.network import Measured, Network
 from onnxmesh.routing.policy import Ask, Decision, decide
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.stage_board import Origin, StageBoard
@@ -234,10 +234,7 @@ class Candidates:
         if worker not in self._known:
             self._known.add(worker)
             for node, way in columns.views[worker].ways.items():
-                for target in columns.indices([WorkerId(node)]):
-                    guess = GUESSES[locality.nearness(columns.facts[target].locality)]
-                    bytes_per_s = way.bytes_per_s or guess.bytes_per_s
-                    self._network.measured(id_, node, Way(way.round_trip_s, bytes_per_s))
+                self._network.measured(id_, node, Measured(way.round_trip_s, way.bytes_per_s or None))
         return Origin(id_, locality)
 
     def _way_s(self, worker: int, num_bytes: int) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import MeshError
+from onnxmesh.live.base import LiveState, Topic
+from onnxmesh.live.way_figures import WayFigure
 from onnxmesh.planning.link import Link
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.status import from_rpc_error
@@ -45,10 +47,12 @@ class _Known:
 class LinkTable:
     """Has links measured when a plan needs them, and keeps what came of it. For one event loop.
 
-    One pair of workers stands for its two kinds, in each direction; two workers stand for one kind.
+    One pair of workers stands for its two kinds, in each direction; two workers stand for one kind. What others
+    have measured is not measured again.
 
     Args:
         measure: Has a worker measure.
+        live: Where measurements are shared; None: nowhere.
         fresh_s: How long a measurement counts.
         wait_s: The longest that `links` takes.
         clock: Seconds, monotonic.
@@ -58,11 +62,13 @@ class LinkTable:
         self,
         measure: Measure | None = None,
         *,
+        live: LiveState | None = None,
         fresh_s: float = FRESH_S,
         wait_s: float = WAIT_S,
         clock: Clock = monotonic,
     ) -> None:
         self._measure = measure or measured_by_worker
+        self._live = live
         self._fresh_s = fresh_s
         self._wait_s = wait_s
         self._clock = clock
@@ -73,7 +79,7 @@ class LinkTable:
         now_s = self._clock()
         self._known = {
             pair: known for pair, known in self._known.items() if now_s - known.at_s < self._fresh_s
-        }
+        } | self._heard(now_s)
         pairs = {
             (source.device.name, target.device.name): sample
             for source in kinds
@@ -104,7 +110,24 @@ class LinkTable:
             return
         at_s = self._clock()
         for sample, answer in zip(samples, answers, strict=False):
-            self._known[_names(sample)] = _Known(_link(answer), at_s)
+            link = _link(answer)
+            self._known[_names(sample)] = _Known(link, at_s)
+            if link is not None and self._live is not None:
+                way = _way(sample, link)
+                self._live.publish(Topic.ROUND_TRIP, way.key, way.values, self._fresh_s)
+
+    def _heard(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
+        """Returns what others have measured, of each way the newest."""
+        heard: dict[tuple[_Process, _Process], _Known] = {}
+        if self._live is None:
+            return heard
+        for figures in self._live.figures(Topic.ROUND_TRIP).values():
+            for figure in reversed(figures):
+                way = WayFigure.read(figure)
+                if way is not None and way.bytes_per_s is not None and figure.age_s < self._fresh_s:
+                    pair = (way.origin, way.origin_generation), (way.target, way.target_generation)
+                    heard[pair] = _Known(Link(way.bytes_per_s, way.round_trip_s / 2), now_s - figure.age_s)
+        return heard
 
 
 async def measured_by_worker(worker: Instance, addresses: Sequence[str]) -> Sequence[MeasuredLink]:
@@ -127,6 +150,14 @@ def _link(answer: MeasuredLink) -> Link | None:
     if not all(map(math.isfinite, figures)) or answer.bytes_per_s <= 0:
         return None
     return Link(answer.bytes_per_s, max(0.0, answer.latency_s))
+
+
+def _way(sample: tuple[Instance, Instance], link: Link) -> WayFigure:
+    source, target = sample
+    round_trip_s = max(2 * link.latency_s, 1e-6)
+    return WayFigure(
+        source.id, target.id, source.generation, target.generation, round_trip_s, link.bytes_per_s
+    )
 
 
 def _sample(source: Kind, target: Kind) -> tuple[Instance, Instance] | None:

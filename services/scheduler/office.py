@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Directory
+from onnxmesh.live.base import LiveState
 from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
 from services.scheduler.drainer import Drainer
 from services.scheduler.fleet import Fleet
+from services.scheduler.gateway_views import GatewayViews
 from services.scheduler.link_table import LinkTable
 from services.scheduler.preparation import Preparation
 from services.scheduler.publisher import Publisher
@@ -38,6 +40,7 @@ class Grounds:
         blobs: Files of models.
         retention: Keeps them.
         address: Where this scheduler is reached.
+        live: What gateways and other schedulers share.
     """
 
     settings: SchedulerSettings
@@ -46,6 +49,7 @@ class Grounds:
     blobs: BlobFolder
     retention: Retention
     address: str
+    live: LiveState
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
             settle_s=settings.settle_s,
             move_after_s=settings.move_after_s,
         )
-        surveyor = Surveyor(fleet, catalogue, LinkTable())
+        surveyor = Surveyor(fleet, catalogue, LinkTable(live=grounds.live))
         preparation = Preparation(fleet, surveyor, grounds.blobs, grounds.address, settings.profile_s)
         replanner = Replanner(
             catalogue,
@@ -122,6 +126,7 @@ async def in_office(grounds: Grounds, term: int, first_epoch: int) -> AsyncItera
             publisher,
             grounds.blobs,
             settings.max_upload_bytes,
+            GatewayViews(grounds.live),
         )
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(each.run()) for each in (fleet, reconciler, replanner, deployer)]

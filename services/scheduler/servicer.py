@@ -40,6 +40,7 @@ from services.scheduler.catalogue import Catalogue
 from services.scheduler.deployer import Deployer
 from services.scheduler.drainer import Drainer
 from services.scheduler.fleet import Fleet
+from services.scheduler.gateway_views import GatewayViews
 from services.scheduler.preparation import Report
 from services.scheduler.publisher import Publisher
 from services.scheduler.reconciler import Reconciler
@@ -70,6 +71,7 @@ class SchedulerServicer(MeshServicer):
         publisher: The route table.
         blobs: Where uploads are written.
         max_upload_bytes: The most that one deploy may send.
+        gateway_views: What gateways say of workers.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SchedulerServicer(MeshServicer):
         publisher: Publisher,
         blobs: BlobFolder,
         max_upload_bytes: int,
+        gateway_views: GatewayViews,
     ) -> None:
         self._deployer = deployer
         self._drainer = drainer
@@ -99,6 +102,7 @@ class SchedulerServicer(MeshServicer):
         self._publisher = publisher
         self._blobs = blobs
         self._max_upload_bytes = max_upload_bytes
+        self._gateway_views = gateway_views
 
     # A coroutine that writes, not a generator: its `finally`s then run at once when the client is gone.
     async def Deploy(  # type: ignore[override]  # noqa: N802 - the protocol's name
@@ -209,7 +213,7 @@ class SchedulerServicer(MeshServicer):
         self, request: StatusRequest, context: Context
     ) -> StatusResponse:
         """Returns every model, worker and gateway."""
-        return StatusResponse(
+        status = StatusResponse(
             models=[self._model(each) for _, each in sorted(self._catalogue.deployments.items())],
             workers=[_worker(link) for _, link in sorted(self._fleet.links.items())],
             gateways=[
@@ -219,6 +223,8 @@ class SchedulerServicer(MeshServicer):
             ],
             epoch=self._publisher.table.epoch,
         )
+        self._gateway_views.add_to(status.workers)
+        return status
 
     async def WatchRoutes(  # noqa: N802 - the protocol's name
         self, request: WatchRoutesRequest, context: Context

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from onnxmesh.consul.settings import ConsulSettings
+from onnxmesh.live.settings import LiveSettings
 from services.scheduler.moves import SETTLE_S
 
 
-class SchedulerSettings(ConsulSettings):
+class SchedulerSettings(LiveSettings):
     """Settings of a scheduler: flags, or environment variables ONNXMESH_<NAME>."""
 
     id: str = Field(

@@ -67,9 +67,12 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
             open_consul_deployments(agent, lambda: candidacy.standing.fence)
         )
         directory = ConsulDirectory(agent)
-        grounds = Grounds(settings, store, directory, blobs, Retention(blobs), serving.address)
+        live = settings.live_state(instance_id)
+        grounds = Grounds(settings, store, directory, blobs, Retention(blobs), serving.address, live)
         relay = RouteRelay(instance_id)
-        instance = Instance(instance_id, "scheduler", serving.address, time.time_ns())
+        instance = Instance(
+            instance_id, "scheduler", serving.address, time.time_ns(), attributes=settings.place()
+        )
 
         def sources() -> list[str]:
             """Other schedulers, the leader first; then workers, who have the partitions that they serve."""
@@ -81,7 +84,7 @@ async def one_of_several(settings: SchedulerSettings, access: ConsulAccess) -> A
 
         mirror = BlobMirror(store, blobs, grounds.retention, sources)
         background = await stack.enter_async_context(asyncio.TaskGroup())
-        running = [background.create_task(each.run()) for each in (directory, mirror)]
+        running = [background.create_task(each.run()) for each in (directory, mirror, live)]
         running.append(background.create_task(_sweep(store, candidacy)))
         tenure = Tenure(grounds, candidacy, relay, channels)
         SchedulerMetrics(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from onnxmesh.rpc.links import Links
 from onnxmesh.service import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
-from onnxmesh.v1.frame_pb2 import Load
+from onnxmesh.v1.frame_pb2 import Load, MeasuredWay
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
 from services.worker.cache_folder import cache_folder
 from services.worker.cancellations import Cancellations
@@ -162,8 +162,10 @@ class _Worker:
         """Returns how this worker describes itself: how fast it is, too, if it knows that soon."""
         if self._measuring is not None:
             await asyncio.wait([self._measuring], timeout=WAIT_S)
-        attributes = self._hardware.attributes(self._threads) | self._speed_attributes()
-        tags = dict.fromkeys((attributes["device"], *self._settings.tags))
+        attributes = (
+            self._hardware.attributes(self._threads) | self._settings.place() | self._speed_attributes()
+        )
+        tags = dict.fromkeys((attributes["device"], *self._hardware.features, *self._settings.tags))
         return Instance(self._id, "worker", address, self._generation, tuple(tags), attributes)
 
     def tell_speed(self, registration: Registration) -> None:
@@ -218,14 +220,15 @@ class _Worker:
             on_computed=self._metrics.computed(part.stage),
         )
 
-    def _load(self) -> Load:
-        return load_now(self._stages.runners(), self._tally, self._resident_bytes)
+    def _load(self, ways: Iterable[MeasuredWay] = ()) -> Load:
+        return load_now(self._stages.runners(), self._tally, self._resident_bytes, ways)
 
     async def _report(self) -> None:
         while True:
             self._resident_bytes = resident_bytes()
-            self._schedulers.tell_load(self._load())
-            self._origins.tell_load()
+            load = self._load(self._forwarder.ways())
+            self._schedulers.tell_load(load)
+            self._origins.tell_load(load)
             await asyncio.sleep(REPORT_S)
 
     def _on_frame(self, link: Link, frame: Frame) -> None:

@@ -12,13 +12,16 @@ from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
-from onnxmesh.v1.frame_pb2 import Hop
+from onnxmesh.v1.frame_pb2 import Hop, MeasuredWay
 from services.worker.origins import Origins
 from services.worker.request_key import RequestKey
 from services.worker.tally import Tally
 
 MAX_REMEMBERED = 512
 """Requests last sent on a link, which are failed if it breaks."""
+
+MAX_WAYS = 64
+"""Workers lately sent to whose ways are told."""
 
 
 class Forwarder:
@@ -52,6 +55,7 @@ class Forwarder:
         self._receive = receive
         self._clock = clock
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
+        self._next: OrderedDict[str, None] = OrderedDict()
 
     async def forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> None:
         """Sends an Activation on; a next worker that cannot be reached is told to the origin at once."""
@@ -62,12 +66,31 @@ class Forwarder:
         try:
             link = await self._links.connect(hop.worker, hop.address)
             self._remember(link, key, deadline)
+            self._next[hop.worker] = None
+            self._next.move_to_end(hop.worker)
+            if len(self._next) > MAX_WAYS:
+                self._next.popitem(last=False)
             await link.send(activation)
         except MeshError as error:
             told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
             self._origins.refuse(key, told, WorkerId(hop.worker))
         else:
             self._tally.completed += 1
+
+    def ways(self) -> list[MeasuredWay]:
+        """Returns what is known of the ways to the workers that were lately sent to."""
+        found = []
+        for worker in self._next:
+            link = self._links.get(worker)
+            if link is not None and (way := link.way) is not None:
+                found.append(
+                    MeasuredWay(
+                        node=worker,
+                        round_trip_us=max(1, round(way.round_trip_s * 1e6)),
+                        bytes_per_s=round(way.bytes_per_s or 0),
+                    )
+                )
+        return found
 
     def link_lost(self, link: Link) -> None:
         """Fails what was lately sent on a link that ended."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 
 import onnxruntime
 
 from onnxmesh.device.gpu import CUDA, Gpu, find_gpu
-from onnxmesh.device.kind import device_kind_name, this_cpu_class
+from onnxmesh.device.kind import device_kind_name, this_cpu_class, this_cpu_features
 from onnxmesh.device.resources import cores, memory_bytes
 from onnxmesh.graph.session import CPU
 
@@ -22,18 +21,18 @@ class Hardware:
         cores: How many this process was given.
         memory_bytes: How much it may use; None if unknown.
         gpu: What it computes on, if not the CPU.
-        host: Name of the machine.
         ort_version: Version of ONNX Runtime.
         ort_providers: What it was built with.
+        features: Instruction sets of the CPU that people choose workers by.
     """
 
     cpu_class: str
     cores: int
     memory_bytes: int | None
     gpu: Gpu | None
-    host: str
     ort_version: str
     ort_providers: tuple[str, ...]
+    features: tuple[str, ...] = ()
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -52,10 +51,11 @@ class Hardware:
             "cpu.class": self.cpu_class,
             "device": "cpu" if self.gpu is None else "cuda",
             "cores": str(self.cores),
-            "host": self.host,
             "ort.version": self.ort_version,
             "ort.providers": ",".join(self.ort_providers),
         }
+        if self.features:
+            facts["cpu.features"] = ",".join(self.features)
         if self.memory_bytes is not None:
             facts["memory.bytes"] = str(self.memory_bytes)
             facts["memory_gb"] = _gibibytes(self.memory_bytes)
@@ -63,6 +63,10 @@ class Hardware:
             facts["gpu.model"] = self.gpu.model
             facts["gpu.memory"] = str(self.gpu.memory_bytes)
             facts["gpu.memory_gb"] = _gibibytes(self.gpu.memory_bytes)
+            if self.gpu.driver:
+                facts["gpu.driver"] = self.gpu.driver
+            if self.gpu.compute_capability:
+                facts["gpu.compute_capability"] = self.gpu.compute_capability
         return facts
 
 
@@ -85,7 +89,7 @@ def find_hardware(device: str) -> Hardware:
         cores=cores(),
         memory_bytes=memory_bytes(),
         gpu=find_gpu(device),
-        host=socket.gethostname(),
         ort_version=onnxruntime.__version__,
         ort_providers=tuple(onnxruntime.get_available_providers()),
+        features=this_cpu_features(),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 
-from onnxmesh.v1.frame_pb2 import Load, StageLoad
+from onnxmesh.v1.frame_pb2 import Load, MeasuredWay, StageLoad
 from services.worker.stage_runner import StageRunner
 from services.worker.tally import Tally
 
@@ -16,13 +16,16 @@ REPORT_S = 1.0
 _STATM = Path("/proc/self/statm")
 
 
-def load_now(runners: Iterable[StageRunner], tally: Tally, resident_bytes: int) -> Load:
+def load_now(
+    runners: Iterable[StageRunner], tally: Tally, resident_bytes: int, ways: Iterable[MeasuredWay] = ()
+) -> Load:
     """Returns the load as it is told to gateways and schedulers.
 
     Args:
         runners: The stages held.
         tally: What became of requests.
         resident_bytes: Memory of this process.
+        ways: To the workers that this one sends to.
     """
     held = list(runners)
     stages = [
@@ -44,6 +47,7 @@ def load_now(runners: Iterable[StageRunner], tally: Tally, resident_bytes: int) 
         failed=tally.failed,
         expected_wait_us=_expected_wait_us(stages),
         stages=stages,
+        ways=ways,
     )
 
 

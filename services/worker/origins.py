@@ -79,7 +79,7 @@ class Origins:
         self._tally.completed += 1
         now_s = self._clock()
         if now_s - self._told_load_s.get(key.origin, 0.0) >= LOAD_INTERVAL_S:
-            self._tell_load(link, now_s)
+            self._tell_load(link, self._load(), now_s)
 
     def refuse(self, key: RequestKey, error: MeshError, at_fault: WorkerId | None = None) -> None:
         """Tells the origin that this attempt is over, and counts it.
@@ -100,12 +100,12 @@ class Origins:
         if (link := self._link_of(key.origin)) is not None:
             link.send_soon(outgoing_frames.failure(key, error, at_fault or self._worker))
 
-    def tell_load(self) -> None:
+    def tell_load(self, load: Load) -> None:
         """Sends the load on every link; who does not care for it ignores it."""
         now_s = self._clock()
         for link in list(self._links.values()):
-            self._tell_load(link, now_s)
+            self._tell_load(link, load, now_s)
 
-    def _tell_load(self, link: Link, now_s: float) -> None:
+    def _tell_load(self, link: Link, load: Load, now_s: float) -> None:
         self._told_load_s[link.peer] = now_s
-        link.send_soon(FrameHeader(load=self._load()))
+        link.send_soon(FrameHeader(load=load))

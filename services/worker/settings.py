@@ -73,6 +73,11 @@ class WorkerSettings(ConsulSettings):
         """The schedulers that were named."""
         return () if self.scheduler is None else address_list(self.scheduler)
 
+    def place(self) -> dict[str, str]:
+        """Returns where this worker is; what is not set may be said by tags such as `zone=eu`."""
+        said = dict(tag.split("=", 1) for tag in self.tags if tag.startswith(("region=", "zone=")))
+        return said | super().place()
+
     @field_validator("tags", mode="before")
     @classmethod
     def _comma_list(cls, tags: object) -> object:

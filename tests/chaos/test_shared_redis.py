@@ -9,6 +9,7 @@ import pytest
 import redis as redis_client
 from tritonclient import grpc as triton
 
+from onnxmesh.client import RouteWishes
 from tests.chaos.traffic import Traffic
 from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.fakes.service_program import RedisProgram
@@ -78,3 +79,50 @@ def test_a_redis_that_is_away_fails_no_request(fault, tmp_path):
             two.wait_for(100)
         assert one.failures == two.failures == []
         assert one.longest_s < 5
+
+
+def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_share(tmp_path):
+    """Each session on one worker through both gateways; `status` has the load that gateways heard."""
+    model = ZOO["mlp"].build(tmp_path)
+    inputs = ZOO["mlp"].inputs(1, 1)
+    with RedisProgram(tmp_path / "redis") as redis, ServiceProcesses(tmp_path) as mesh:
+        shared = f"--redis={redis.url}"
+        scheduler = mesh.start("scheduler-1", shared)
+        for name, zone in (("worker-1", "a"), ("worker-2", "a"), ("worker-3", "a")):
+            mesh.start(name, "--threads=1", "--no-measure", f"--scheduler={scheduler}", f"--zone={zone}")
+        gateways = [
+            mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", shared, "--zone=a")
+            for name in ("gateway-1", "gateway-2")
+        ]
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=2)).workers) == 3)
+        deploy(gateways[0], model, name="mlp", stages=1, replicas=3)
+        for address in gateways:
+            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+
+        def served(address, session):
+            """Returns which worker served a session's next request."""
+            wishes = RouteWishes(session=session)
+            answer = ask(address, lambda client: client.infer("mlp", inputs, trace=True, wishes=wishes))
+            return answer.trace.hops[0].worker
+
+        sessions = [f"s{number}" for number in range(12)]
+        first = {session: served(gateways[0], session) for session in sessions}
+        assert len(set(first.values())) > 1
+        until(lambda: redis_holds(redis, len(sessions)))
+        assert {session: served(gateways[1], session) for session in sessions} == first
+        assert {session: served(gateways[0], session) for session in sessions} == first
+
+        def status():
+            return ask(scheduler, lambda client: client.status(timeout=2)).workers
+
+        until(lambda: all(worker.HasField("heard_load") for worker in status()))
+        assert {worker.attributes["zone"] for worker in status()} == {"a"}
+
+
+def redis_holds(redis, num_sessions):
+    """Whether so many sessions are in Redis."""
+    client = redis_client.Redis.from_url(redis.url)
+    try:
+        return len(client.keys("onnxmesh:session:*")) == num_sessions
+    finally:
+        client.close()

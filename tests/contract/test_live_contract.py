@@ -124,6 +124,37 @@ async def test_processes_see_each_other_freshest_first(redis_program, prefix):
 
 
 @pytest.mark.services
+async def test_figures_of_every_topic_are_shared_at_the_same_time(redis_program, prefix):
+    """Whatever a process has said, and in whatever order."""
+    async with (
+        sharing(redis_program.url, "g1", prefix) as one,
+        sharing(redis_program.url, "g2", prefix) as two,
+    ):
+        for topic in Topic:
+            one.publish(topic, topic.value, {"figure": 1.0}, 60)
+            await eventually(lambda topic=topic: topic.value in two.figures(topic))
+        assert all(set(two.figures(topic)) == {topic.value} for topic in Topic)
+
+
+@pytest.mark.services
+async def test_a_session_is_known_at_once_where_it_was_remembered(redis_program, prefix):
+    """Elsewhere it has to be recalled."""
+    async with (
+        sharing(redis_program.url, "g1", prefix) as one,
+        sharing(redis_program.url, "g2", prefix) as two,
+    ):
+        one.remember("s", "w", 60)
+        assert one.known("s") == "w"
+        for _ in range(200):
+            if await two.recall("s") == "w":
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("never recalled")
+        assert two.known("s") is None
+
+
+@pytest.mark.services
 async def test_what_a_dead_process_said_expires_for_the_others(redis_program, prefix):
     """Figures go with their time to live, sessions stay for theirs."""
     async with sharing(redis_program.url, "g1", prefix) as one:

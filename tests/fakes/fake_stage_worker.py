@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -40,13 +40,14 @@ class FakeStageWorker:
         self.holding = False
         self._model = model
         self._held: list[tuple[Link, Frame]] = []
+        self._up: list[Link] = []
         self._tasks: asyncio.TaskGroup | None = None
         self._server: grpc.aio.Server | None = None
 
     @asynccontextmanager
     async def running(self, port: int = 0, generation: int = 1) -> AsyncIterator[FakeStageWorker]:
         """Serves for the time of the context, unless it is killed before."""
-        links = Links(self.id, generation, self._on_frame)
+        links = Links(self.id, generation, self._on_frame, on_up=self._up.append)
         self._server = grpc.aio.server(options=server_options())
         self._server.add_generic_rpc_handlers((links.handler(),))
         self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
@@ -72,6 +73,12 @@ class FakeStageWorker:
         """Sends a frame to whoever sent the first held request."""
         assert self._tasks is not None
         self._tasks.create_task(self._held[0][0].send(Frame(header, payloads)))
+
+    def tell_load(self, load: frame_pb2.Load | None = None, peers: Collection[str] | None = None) -> None:
+        """Tells these peers, or everyone, this worker's load; without one that it has none."""
+        for link in self._up:
+            if peers is None or link.peer in peers:
+                link.send_soon(frame_pb2.FrameHeader(load=load or frame_pb2.Load(expected_wait_us=0)))
 
     def _on_frame(self, link: Link, frame: Frame) -> None:
         kind = frame.header.WhichOneof("kind")

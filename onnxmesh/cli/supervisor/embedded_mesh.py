@@ -33,11 +33,17 @@ class MeshShape:
         num_workers: Number of workers, 1 at the least.
         threads: ONNX Runtime threads of each worker.
         address: HOST:PORT of the gateway; port 0 takes a free one.
+        zones: Where the workers are, in turn; the gateway is in the first. Empty: nowhere in particular.
     """
 
     num_workers: int
     threads: int
     address: str
+    zones: tuple[str, ...] = ()
+
+    def zone(self, number: int) -> list[str]:
+        """Returns the option that says where the service of this number is."""
+        return ["--zone", self.zones[number % len(self.zones)]] if self.zones else []
 
 
 class EmbeddedMesh:
@@ -76,10 +82,10 @@ class EmbeddedMesh:
                     return keeper
 
                 scheduler = await keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
-                gateway = keep("gateway", self._shape.address, _gateway_at(scheduler))
+                gateway = keep("gateway", self._shape.address, self._gateway_at(scheduler))
                 workers = [
-                    keep(name, _ANY_PORT, self._worker_at(name, scheduler))
-                    for name in (f"worker-{number}" for number in range(self._shape.num_workers))
+                    keep(f"worker-{number}", _ANY_PORT, self._worker_at(number, scheduler))
+                    for number in range(self._shape.num_workers)
                 ]
                 for worker in workers:
                     await worker.ready()
@@ -121,9 +127,14 @@ class EmbeddedMesh:
     def _scheduler_at(self, listen: str) -> list[str]:
         return [*_service("scheduler", listen), "--state", str(self._state.scheduler)]
 
-    def _worker_at(self, name: str, scheduler: str) -> CommandAt:
+    def _gateway_at(self, scheduler: str) -> CommandAt:
+        settings = ["--scheduler", scheduler, *self._shape.zone(0)]
+        return lambda listen: [*_service("gateway", listen), *settings]
+
+    def _worker_at(self, number: int, scheduler: str) -> CommandAt:
+        name = f"worker-{number}"
         settings = ["--id", name, "--scheduler", scheduler, "--threads", str(self._shape.threads)]
-        settings += ["--cache", str(self._state.cache(name))]
+        settings += ["--cache", str(self._state.cache(name)), *self._shape.zone(number)]
         return lambda listen: [*_service("worker", listen), *settings]
 
 
@@ -135,10 +146,6 @@ async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
     ready = [await client.server_ready(timeout=1.0)]
     ready += [await client.model_ready(name, timeout=1.0) for name in names]
     return all(ready)
-
-
-def _gateway_at(scheduler: str) -> CommandAt:
-    return lambda listen: [*_service("gateway", listen), "--scheduler", scheduler]
 
 
 def _service(role: str, listen: str) -> list[str]:

@@ -12,6 +12,7 @@ from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, NotFound, Unsatisfiable
 from onnxmesh.rpc.status import from_rpc_error
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, RoutedWorker
+from tests.fakes.slow_way import slow_way
 from tests.integration.gateway.running_gateway import request_of, running_gateway
 
 WORKERS = (
@@ -105,3 +106,47 @@ async def test_requests_at_once_do_not_upset_one_another():
         wishes = ["gpu", "edge"] * 50
         await asyncio.gather(*(gateway.infer(asking(require=wish)) for wish in wishes))
         assert [len(worker.activations) for worker in gateway.workers.values()] == [50, 50]
+
+
+async def test_of_two_equal_workers_the_one_behind_the_shorter_way_is_picked():
+    """Both are in the gateway's own zone; what was measured tells them apart, and explain says so."""
+    async with (
+        running_gateway() as gateway,
+        slow_way(gateway.workers["a"].address, 0.05) as way,
+        MeshClient(gateway.address) as client,
+    ):
+        gateway.workers["a"].address = way.address
+        await gateway.publish(gateway.routed("ab"))
+
+        async def transfers():
+            (stage,) = (await client.explain(ExplainRequest(name="m"))).stages
+            return {each.worker: each.transfer_us for each in stage.replicas if each.transfer_measured}
+
+        measured = {}
+        async with asyncio.timeout(30):
+            while len(measured) < 2:
+                for worker in gateway.workers.values():
+                    worker.tell_load()
+                await asyncio.sleep(0.05)
+                measured = await transfers()
+        assert measured["a"] >= 50_000
+        assert measured["b"] < measured["a"]
+        for _ in range(100):
+            await gateway.infer(request_of())
+        assert len(gateway.workers["b"].activations) >= 95
+
+
+async def test_requests_of_a_session_go_to_one_worker():
+    """Requests of many sessions go to all; what requires another worker leaves its session's."""
+    async with running_gateway() as gateway:
+        await gateway.publish(gateway.routed("ab"), workers=WORKERS)
+        for _ in range(30):
+            await gateway.infer(asking(session="s"))
+        assert sorted(len(worker.activations) for worker in gateway.workers.values()) == [0, 30]
+        for each in range(40):
+            await gateway.infer(asking(session=f"s{each}"))
+        assert min(len(worker.activations) for worker in gateway.workers.values()) > 0
+        before = len(gateway.workers["a"].activations)
+        for _ in range(5):
+            await gateway.infer(asking(session="s", require="gpu"))
+        assert len(gateway.workers["a"].activations) == before + 5

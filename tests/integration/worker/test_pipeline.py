@@ -47,6 +47,19 @@ async def test_each_hop_says_what_it_took(bench):
     await eventually(lambda: gateway.loads["b"].completed == 1)
 
 
+async def test_a_worker_tells_the_ways_to_the_workers_that_it_sends_to(bench):
+    """And no others: not that to the gateway, and the last one of a route has none to tell."""
+    first, second = await bench.worker("a"), await bench.worker("b")
+    route = await bench.pipeline(skipping_mlp(), [4], first, second)
+    gateway = await bench.gateway()
+    await gateway.answer(await gateway.send(route, {"x": normal(1, 16)}))
+    await eventually(lambda: gateway.loads["a"].ways)
+    (way,) = gateway.loads["a"].ways
+    assert (way.node, way.round_trip_us > 0) == ("b", True)
+    assert not gateway.loads["b"].ways
+    await eventually(lambda: any(way.bytes_per_s for way in gateway.loads["a"].ways), timeout=60)
+
+
 async def test_two_stages_on_one_worker_need_no_wire(bench, tmp_path):
     """A route may pass through one worker twice."""
     only = await bench.worker("a")

@@ -11,6 +11,7 @@ import grpc.aio
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from onnxmesh.device.kind import this_cpu_features
 from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.eventually import eventually
@@ -56,7 +57,7 @@ async def test_a_worker_registers_is_healthy_and_deregisters_when_told_to_stop()
         await eventually(lambda: "w" in found.instances)
         instance = found.instances["w"]
         assert (instance.role, instance.address) == ("worker", worker.address)
-        assert instance.tags == ("cpu", "edge", "spot")
+        assert instance.tags == ("cpu", *this_cpu_features(), "edge", "spot")
         wanted = {"cpu.class", "cores", "device", "host", "memory.bytes", "ort.version", "ort.providers"}
         assert wanted <= instance.attributes.keys()
         async with grpc.aio.insecure_channel(worker.address) as channel:

@@ -12,11 +12,23 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
-from onnxmesh.cli.status import gateway_sentence, plan_sentence
+from onnxmesh.cli.explain import stage_table
+from onnxmesh.cli.status import ejected, gateway_sentence, plan_sentence
 from onnxmesh.cli.status_document import model_document, status_document
-from onnxmesh.client import RouteTrace
-from onnxmesh.errors import CorruptData
-from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse
+from onnxmesh.cli.supervisor.embedded_mesh import MeshShape
+from onnxmesh.cli.up import zones_in
+from onnxmesh.client import RouteTrace, RouteWishes
+from onnxmesh.client.inference import infer_request
+from onnxmesh.errors import CorruptData, InvalidRequest
+from onnxmesh.v1.mesh_pb2 import (
+    Ejection,
+    ModelStatus,
+    ReplicaVerdict,
+    StageExplanation,
+    StatusResponse,
+    TableResponse,
+    WorkerStatus,
+)
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices
 from tests.fakes.fake_scheduler import FakeScheduler
 from tests.zoo import ZOO, zoo_model
@@ -61,6 +73,7 @@ def test_help_of_the_whole_names_every_command():
         (["rollout", "m", "--back", "--percent", "5"], "either --to VERSION"),
         (["up", "--models", "nowhere"], "there is no folder 'nowhere'"),
         (["up", "--address", "8001"], "expected HOST:PORT, got '8001'"),
+        (["up", "--zones", "a,,b"], "--zones: expected names with commas between, got 'a,,b'"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words):
@@ -261,3 +274,46 @@ def test_status_says_how_a_model_is_cut_and_why():
     assert model_document(ModelStatus(plan=plan))["largest_difference"] is None
     exact = ModelStatus(name="m", version=1, plan=Plan(optimisation="all"))
     assert plan_sentence(exact) == "m version 1: mode exact, optimisation all"
+
+
+def test_wishes_become_parameters_of_the_request():
+    """All requirements as one selector, preferences with their weights; what is not wished is not there."""
+    wishes = RouteWishes(("gpu", "zone in (eu, us)"), ("zone=eu:50", "fast"), "anna")
+    request = infer_request("m", {}, wishes=wishes)
+    assert {name: each.string_param for name, each in request.parameters.items()} == {
+        "mesh.require": "gpu, zone in (eu, us)",
+        "mesh.prefer": "zone=eu:50; fast:1",
+        "mesh.session": "anna",
+    }
+    assert not infer_request("m", {}).parameters
+    with pytest.raises(InvalidRequest, match="expected a weight from 1 to 100, got 101"):
+        infer_request("m", {}, wishes=RouteWishes(prefer=("gpu:101",)))
+
+
+def test_a_guessed_transfer_is_marked():
+    """Only what was measured stands there as such."""
+    stage = StageExplanation(
+        stage="m/1/0",
+        replicas=[
+            ReplicaVerdict(worker="a", transfer_us=1500, transfer_measured=True),
+            ReplicaVerdict(worker="b", transfer_us=250),
+        ],
+    )
+    shown = list(stage_table(stage).columns[2].cells)
+    assert shown == ["1.50", "~0.25"]
+
+
+def test_status_says_who_ejected_what():
+    """In the table and in the document."""
+    worker = WorkerStatus(id="w", ejections=[Ejection(stage="m/1/0", gateway="g", remaining_ms=1500)])
+    assert ejected(worker) == ["m/1/0 ejected by g for 1.5 s more"]
+    (document,) = status_document(StatusResponse(workers=[worker]))["workers"]
+    assert document["ejections"] == [{"stage": "m/1/0", "gateway": "g", "remaining_ms": 1500}]
+    assert document["heard_load"] is None
+
+
+def test_workers_take_zones_in_turn():
+    """The gateway is in the first; without zones nobody is told any."""
+    shape = MeshShape(3, 1, "127.0.0.1:0", zones_in("near, far"))
+    assert [shape.zone(number)[-1] for number in range(3)] == ["near", "far", "near"]
+    assert MeshShape(3, 1, "127.0.0.1:0").zone(0) == []

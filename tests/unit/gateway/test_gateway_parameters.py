@@ -36,6 +36,19 @@ def test_a_trace_is_asked_for_by_a_flag():
     assert not options(mesh__trace=("bool_param", False)).trace
 
 
+def test_a_session_has_a_name():
+    """Of up to 256 bytes; an empty one is none."""
+    assert options(mesh__session=("string_param", "s")).session == "s"
+    assert options(mesh__session=("string_param", "")).session == ""
+    assert len(options(mesh__session=("string_param", "ä" * 128)).session) == 128
+    with pytest.raises(
+        InvalidRequest, match=r"parameter 'mesh.session': expected at most 256 bytes, got 258"
+    ):
+        options(mesh__session=("string_param", "ä" * 129))
+    with pytest.raises(InvalidRequest, match="expected a string, got 7"):
+        options(mesh__session=("int64_param", 7))
+
+
 @pytest.mark.parametrize(
     "harmless",
     [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnxmesh.ids import StageKey
 from onnxmesh.routing.balancer import Balancer, NoRoute
 from onnxmesh.routing.locality import Locality, Nearness
-from onnxmesh.routing.network import Network, Way
+from onnxmesh.routing.network import GUESSES, Measured, Network
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import parse_preferences
@@ -301,25 +301,68 @@ def test_shares_are_shares(tiers, spill_at):
             assert not any(found[index + 1 :])
 
 
-def test_measured_ways_outdo_names():
-    """A zone that claims to be near and is not is not preferred."""
+def test_measured_ways_outdo_guesses():
+    """The farther of two in one zone is not taken; what has no measured width counts with the guessed one."""
+    bench = Bench(in_zone("a", "b"))
+    network = bench.balancer.network
+    network.measured("g", "a", Measured(0.01))
+    assert bench.picks(50) == {"b": 50}
+    view = bench.board.view(HOME, network)
+    assert view.half_trip_s.tolist() == [0.005, GUESSES[Nearness.ZONE].round_trip_s / 2]
+    assert view.s_per_byte.tolist() == [1 / GUESSES[Nearness.ZONE].bytes_per_s] * 2
+    assert view.measured.tolist() == [True, False]
+    network.forget("a")
+    assert not bench.board.view(HOME, network).measured.any()
+
+
+def test_reports_of_the_same_change_nothing():
+    """Every worker tells its ways each second: only one that changed by more than a tenth makes its views anew."""
+    bench = Bench(in_zone("a", "b"))
+    network = bench.balancer.network
+    assert network.measured("g", "a", Measured(0.01, 1e9))
+    before = bench.board.view(HOME, network)
+    assert not network.measured("g", "a", Measured(0.0109, 0.91e9))
+    assert network.measured("w", "b", Measured(0.5))
+    assert bench.board.view(HOME, network) is before
+    assert network.measured("g", "a", Measured(0.0112, 1e9))
+    assert bench.board.view(HOME, network) is not before
+
+
+def test_hearsay_gives_way_to_what_was_told_first_hand():
+    """And never takes its place."""
     network = Network()
-    near, far = Locality("r", "near"), Locality("q", "far")
-    assert near.nearness(far) is Nearness.FAR
-    assert network.way("g", near, "w", far).transfer_s(0) == 0.025
-    network.measured("g", "w", Way(0.001, 1e9))
-    assert network.way("g", near, "w", far).transfer_s(1e6) == pytest.approx(0.0015)
-    network.measured("g", "w", Way(0.002, 1e9))
-    assert network.way("g", near, "w", far).round_trip_s == pytest.approx(0.0012)
-    network.forget("w")
-    assert network.way("g", near, "w", far).round_trip_s == 0.05
+    assert network.measured("v", "w", Measured(0.3, by_hearsay=True))
+    assert network.measured("v", "w", Measured(0.2))
+    assert not network.measured("v", "w", Measured(0.3, by_hearsay=True))
+    assert network.ways("v") == {"w": Measured(0.2)}
+
+
+def test_a_session_stays_only_where_every_filter_lets_it():
+    """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
+    bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
+    ask = Ask(stay={KEY: "b"})
+    bench.load({"b": 5.0})
+    assert bench.picks(50, ask) == {"b": 50}
+    assert bench.explained(ask).outcome == "'b': it has served this session"
+    for away in (
+        {"ask": replace(ask, excluded={"b"})},
+        {"ask": replace(ask, require=parse_selector("!slow"))},
+        {"ask": replace(ask, remaining_s=1.0)},
+        {"ask": ask, "is_live": lambda worker: worker != "b"},
+    ):
+        assert bench.pick(**away) != "b"
+    assert bench.picks(50, Ask(stay={KEY: "gone"})).keys() == {"a", "c"}
+    bench.balancer.ejections.told(KEY, "b", 9.0, "told", 0.0)
+    assert bench.pick(ask) != "b"
+    bench.balancer.ejections.lift(KEY, "b")
+    assert bench.pick(ask) == "b"
 
 
 def test_large_inputs_go_where_the_way_is_wide():
     """Bandwidth counts once there is something to send."""
     bench = Bench(in_zone("narrow", "wide"))
-    bench.balancer.network.measured("g", "narrow", Way(0.0001, 1e6))
-    bench.balancer.network.measured("g", "wide", Way(0.0004, 1e9))
+    bench.balancer.network.measured("g", "narrow", Measured(0.0001, 1e6))
+    bench.balancer.network.measured("g", "wide", Measured(0.0004, 1e9))
     assert bench.picks(20).keys() <= {"narrow", "wide"}
     assert bench.picks(20, Ask(num_bytes=1e6)) == {"wide": 20}
 

@@ -151,7 +151,7 @@ class MeshModel:
         """A stage that was routed is routed for as long as any of its replicas is there."""
         now = {stage.stage: stage for stage in self.routed_stages()}
         contents = {stage.key: stage.digest for stage in self.wanted()}
-        for model in before.models:
+        for model in before.models.values():
             if model.name not in self.deployments:
                 continue
             for stage in model.stages:
@@ -166,7 +166,7 @@ class MeshModel:
                 if there and stage.stage in now:
                     assert now[stage.stage].replicas, f"{stage.stage} was served by {there}, and is by nobody"
         for model in self.routes.models.values():
-            old = next((each for each in before.models if each.name == model.name), None)
+            old = next((each for each in before.models.values() if each.name == model.name), None)
             if old is not None and old.stages[0].stage != model.stages[0].stage:
                 assert all(stage.replicas for stage in model.stages), "gone over to what is not complete"
 

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from onnxmesh.discovery.base import Instance
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
+from onnxmesh.live.base import Topic
+from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.way_figures import WayFigure
 from onnxmesh.planning.device_speed import DeviceSpeed
 from onnxmesh.planning.link import Link
 from onnxmesh.v1.worker_pb2 import MeasuredLink
@@ -206,3 +209,24 @@ async def test_a_plan_does_not_wait_for_a_worker_that_hangs_or_fails():
     assert links == {("cpu-y-1t", "cpu-x86-1t"): Link(1e9, 0.5)}
     measure.hang = set()
     assert await LinkTable(measure).links(kinds_of(three_workers(), {})) == links
+
+
+async def test_what_others_have_measured_is_not_measured_again():
+    """A gateway's or another scheduler's figure counts while it is fresh and of the same processes; what is
+    measured here, others hear."""
+    measure, now = Measurements({"a": 1e9, "c": 2e9}), [0.0]
+    live = OwnLiveState("s", clock=lambda: now[0])
+    heard = WayFigure("c", "a", 1, 1, 0.02, 5e8)
+    live.publish(Topic.ROUND_TRIP, heard.key, heard.values, 1000.0)
+    table = LinkTable(measure, live=live, fresh_s=100.0, clock=lambda: now[0])
+    links = await table.links(kinds_of(three_workers(), {}))
+    assert measure.asked == [("a", "b:1", "c:1")]
+    assert links["cpu-y-1t", "cpu-x86-1t"] == Link(5e8, 0.01)
+    said = live.figures(Topic.ROUND_TRIP)
+    assert WayFigure.read(said["a>c"][0]) == WayFigure("a", "c", 1, 1, 1.0, 1e9)
+    again = Measurements({})
+    assert await LinkTable(again, live=live).links(kinds_of(three_workers(), {})) == links
+    assert not again.asked
+    now[0] = 100.0
+    await table.links(kinds_of(three_workers(), {}))
+    assert ("c", "a:1") in measure.asked

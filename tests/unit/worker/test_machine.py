@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from onnxmesh.device import resources
-from onnxmesh.device.cpu_class import cpu_class, cpu_flags
+from onnxmesh.device.cpu_class import cpu_class, cpu_features, cpu_flags
 from onnxmesh.device.gpu import Gpu, parse_gpu
 from onnxmesh.errors import Conflict
+from onnxmesh.routing.labels import labels_of
+from onnxmesh.routing.selector_text import parse_selector
 from services.worker.cache_folder import cache_folder
+from services.worker.hardware import Hardware
+from services.worker.settings import WorkerSettings
 
 AVX512 = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"
 
@@ -38,6 +44,51 @@ def test_a_cpu_class_names_what_kernels_are_chosen_by(machine, flags, expected):
     assert cpu_class(machine, flags.split()) == expected
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "features"),
+    [
+        ("x86_64", f"{AVX512} avx512_vnni amx_tile amx_int8 avx_vnni", ("avx2", "avx512", "vnni", "amx")),
+        ("AMD64", "avx avx2 fma avx_vnni", ("avx2", "vnni")),
+        ("x86_64", "avx avx2 avx512f amx_tile", ("avx2",)),
+        ("x86_64", "sse2", ()),
+        ("aarch64", "fp asimd sve", ("neon", "sve")),
+        ("arm64", "", ()),
+        ("riscv64", "rv64 avx2", ()),
+    ],
+)
+def test_instruction_sets_that_people_choose_by(machine, flags, features):
+    """Each under one name, whole or not at all."""
+    cpuinfo = f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags} more\n"
+    assert cpu_features(machine, cpu_flags(cpuinfo)) == features
+
+
+def hardware(**changes):
+    facts = Hardware("x86_64-avx2", 4, 8 << 30, None, "1.23.0", ("CPUExecutionProvider",), ("avx2", "vnni"))
+    return replace(facts, **changes)
+
+
+def test_what_a_worker_registers_of_its_machine():
+    """Selectors can ask for each of it; what is not known is left out."""
+    found = hardware().attributes(2)
+    assert found["cpu.features"] == "avx2,vnni"
+    assert not {"gpu.compute_capability", "gpu.driver"} & found.keys()
+    assert "cpu.features" not in hardware(features=()).attributes(2)
+    with_gpu = hardware(gpu=Gpu("NVIDIA L4", 24 << 30, "550.54.15", "8.9")).attributes(2)
+    assert (with_gpu["gpu.compute_capability"], with_gpu["gpu.driver"]) == ("8.9", "550.54.15")
+    assert parse_selector("gpu.compute_capability >= 8.0").selects(labels_of((), with_gpu))
+
+
+def test_where_a_worker_is_set_outdoes_its_tags():
+    """`--zone` and `--region` win over tags `zone=` and `region=`, which count where nothing is set."""
+
+    def place(**settings):
+        return WorkerSettings(_cli_parse_args=False, tags="zone=tagged,region=r,spot", **settings).place()
+
+    host = {"host": gethostname()}
+    assert place() == {"zone": "tagged", "region": "r"} | host
+    assert place(zone="set") == {"zone": "set", "region": "r"} | host
+
+
 def test_flags_are_those_that_all_processors_have():
     """A process may run on any of them; other lines do not matter."""
     text = "processor: 0\nflags\t\t: sse2 avx2\nmodel name: x\n\nprocessor: 1\nflags\t\t: sse2\n"
@@ -48,10 +99,16 @@ def test_flags_are_those_that_all_processors_have():
 
 @pytest.mark.parametrize(
     ("line", "gpu"),
-    [("NVIDIA L4, 23034", Gpu("NVIDIA L4", 23034 << 20)), ("No devices were found", None), ("", None)],
+    [
+        ("23034, 550.54.15, 8.9, NVIDIA L4", Gpu("NVIDIA L4", 23034 << 20, "550.54.15", "8.9")),
+        ("23034, 470.82.01, NVIDIA L4", Gpu("NVIDIA L4", 23034 << 20, "470.82.01")),
+        ("[N/A], 580.95.05, 12.1, NVIDIA GB10", None),
+        ("No devices were found", None),
+        ("", None),
+    ],
 )
 def test_a_line_of_the_driver_names_a_gpu_or_none(line, gpu):
-    """Model and memory in bytes."""
+    """Model, memory in bytes, driver, and compute capability where the driver knows it."""
     assert parse_gpu(line) == gpu
 
 

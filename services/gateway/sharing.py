@@ -1,0 +1,53 @@
+"""Everything that a gateway shares with the others, while it shares anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from onnxmesh.ids import WorkerId
+from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.redis import RedisLiveState
+from onnxmesh.v1.frame_pb2 import Load
+from services.gateway import shared_ejections, shared_loads, shared_ways
+from services.gateway.dispatcher import Dispatcher
+from services.gateway.shared_ejections import SharedEjections
+from services.gateway.shared_loads import SharedLoads
+from services.gateway.shared_ways import SharedWays
+
+
+class Sharing:
+    """Tells others what workers say to this gateway, and its dispatcher what they say to others.
+
+    Args:
+        gateway: This gateway's id.
+        live: Where it is shared.
+        dispatcher: Goes by it.
+    """
+
+    def __init__(self, gateway: str, live: OwnLiveState | RedisLiveState, dispatcher: Dispatcher) -> None:
+        self._live = live
+        self._loads = SharedLoads(gateway, live, dispatcher.hear_load)
+        self._ways = SharedWays(gateway, live, dispatcher.hear_way, dispatcher.generation)
+        self._ejections = SharedEjections(gateway, live, dispatcher.ejections)
+
+    def said(self, worker: WorkerId, load: Load) -> None:
+        """Takes a worker's report to this gateway."""
+        self._loads.said(worker, load)
+        self._ways.said(worker, load)
+
+    async def run(self) -> None:
+        """Listens to others until it is cancelled; returns at once where nothing is shared."""
+        if not isinstance(self._live, RedisLiveState):
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._live.run())
+            group.create_task(_every(shared_loads.PERIOD_S, self._loads.listen))
+            group.create_task(_every(shared_ways.PERIOD_S, self._ways.listen))
+            group.create_task(_every(shared_ejections.PERIOD_S, self._ejections.listen))
+
+
+async def _every(period_s: float, listen: Callable[[], None]) -> None:
+    while True:
+        listen()
+        await asyncio.sleep(period_s)

@@ -1,0 +1,137 @@
+"""What pings tell of a way, and how often they are sent."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxmesh.rpc.way_gauge import (
+    FIRST_PAYLOAD_BYTES,
+    LEAST_PAYLOAD_BYTES,
+    LOST_S,
+    NUM_ROUND_TRIPS,
+    PAYLOAD_BYTES,
+    PAYLOAD_S,
+    GaugedWay,
+    WayGauge,
+)
+
+
+def measure(gauge, seconds, round_trip_s, bytes_per_s, start_s=0.0, quiet=True):
+    """Asks once a second what to send over a way; returns the payload of each ping by its time."""
+    payloads = {}
+    for second in range(seconds):
+        now_s = start_s + second
+        ping = gauge.ping(now_s, quiet=quiet)
+        if ping is not None:
+            payloads[second] = ping.num_bytes
+            gauge.sent(ping.number, now_s)
+            gauge.answered(ping.number, now_s + round_trip_s + ping.num_bytes / bytes_per_s)
+    return payloads
+
+
+def sizes(payloads):
+    """Returns the payloads of those pings that have one."""
+    return [size for size in payloads.values() if size]
+
+
+def test_nothing_is_known_before_the_first_answer():
+    """Then the round trip is, and the width once payloads have gone."""
+    gauge = WayGauge()
+    assert gauge.way is None
+    measure(gauge, 1, 0.01, 1e8)
+    assert gauge.way == GaugedWay(pytest.approx(0.01), None)
+    measure(gauge, 10, 0.01, 1e8, start_s=1.0)
+    assert gauge.way.bytes_per_s == pytest.approx(1e8)
+
+
+def test_a_new_way_is_measured_quickly_and_a_known_one_now_and_then():
+    """Once a second at first, then every four seconds."""
+    pings = measure(WayGauge(), 40, 0.001, 1e8, quiet=False)
+    assert list(pings) == [0, 1, 2, 3, 4, *range(8, 40, 4)]
+
+
+def test_payloads_are_few_and_never_on_a_busy_link():
+    """A small one first, then large ones until there are enough, then one each half minute."""
+    payloads = measure(WayGauge(), 100, 0.001, 1e8)
+    assert [payloads[second] for second in range(8)] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 5]
+    assert [second for second, size in payloads.items() if size] == [2, 3, 4, 5, 6, 7, 37, 67, 97]
+    assert not sizes(measure(WayGauge(), 100, 0.001, 1e8, quiet=False))
+
+
+def test_a_slow_way_is_spared():
+    """A narrow one gets payloads that fit it, one that takes long or whose answers come late gets none."""
+    first, *others = sizes(measure(WayGauge(), 50, 0.01, 1e6))
+    assert first == FIRST_PAYLOAD_BYTES
+    assert max(others) <= 1.01 * 1e6 * PAYLOAD_S
+    assert set(sizes(measure(WayGauge(), 50, 0.05, 1e5))[1:]) == {LEAST_PAYLOAD_BYTES}
+    assert not sizes(measure(WayGauge(), 50, 0.3, 1e8))
+    gauge = WayGauge()
+    measure(gauge, 1, 0.001, 1e8)
+    measure(gauge, 1, 0.1, 1e8, start_s=1.0)
+    assert measure(gauge, 1, 0.001, 1e8, start_s=2.0) == {0: 0}
+
+
+def test_what_is_slow_once_does_not_count_and_what_stays_slow_does():
+    """The best of the last ones is taken; a way that has become shorter is seen at once."""
+    gauge = WayGauge()
+    measure(gauge, NUM_ROUND_TRIPS, 0.01, 1e8, quiet=False)
+    assert len(measure(gauge, 16, 0.05, 1e8, start_s=100.0, quiet=False)) == NUM_ROUND_TRIPS - 1
+    assert gauge.way.round_trip_s == pytest.approx(0.01)
+    measure(gauge, 1, 0.05, 1e8, start_s=200.0, quiet=False)
+    assert gauge.way.round_trip_s == pytest.approx(0.05)
+    measure(gauge, 1, 0.02, 1e8, start_s=300.0, quiet=False)
+    assert gauge.way.round_trip_s == pytest.approx(0.02)
+
+
+def test_an_answer_that_does_not_come_is_no_failure():
+    """There is no other ping meanwhile; after a while it is given up, and what comes of it then is passed over."""
+    gauge = WayGauge()
+    lost = gauge.ping(0.0, quiet=True)
+    gauge.sent(lost.number, 0.0)
+    assert gauge.ping(LOST_S - 0.1, quiet=True) is None
+    ping = gauge.ping(LOST_S, quiet=True)
+    gauge.sent(ping.number, LOST_S)
+    gauge.answered(lost.number, LOST_S + 1)
+    assert gauge.way is None
+    gauge.answered(ping.number, LOST_S + 0.5)
+    assert gauge.way.round_trip_s == pytest.approx(0.5)
+
+
+def test_time_in_the_queue_is_no_part_of_the_way():
+    """It is counted from when the ping leaves; one that was never sent has no answer."""
+    gauge = WayGauge()
+    ping = gauge.ping(0.0, quiet=True)
+    gauge.answered(ping.number, 1.0)
+    assert gauge.way is None
+    gauge.sent(ping.number, 2.0)
+    gauge.answered(ping.number, 2.001)
+    assert gauge.way.round_trip_s == pytest.approx(0.001)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.floats(-0.001, 30.0), st.integers(-1, 1), st.floats(0.0, 6.0)),
+        max_size=120,
+    )
+)
+def test_whatever_comes_the_figures_are_of_what_was_seen(steps):
+    """Answers of any age to any number: payloads only where it is quiet, figures are positive."""
+    gauge, now_s, seen = WayGauge(), 0.0, []
+    for quiet, took_s, off, apart_s in steps:
+        now_s += apart_s
+        ping = gauge.ping(now_s, quiet=quiet)
+        if ping is None:
+            continue
+        assert quiet or not ping.num_bytes
+        assert 0 <= ping.num_bytes <= PAYLOAD_BYTES
+        gauge.sent(ping.number, now_s)
+        gauge.answered(ping.number + off, now_s + took_s)
+        if not off and not ping.num_bytes:
+            seen.append(max(took_s, 1e-6))
+        if (way := gauge.way) is not None:
+            assert way.round_trip_s == pytest.approx(min(seen[-NUM_ROUND_TRIPS:]), rel=1e-3, abs=1e-6)
+            assert way.bytes_per_s is None or way.bytes_per_s > 0
+    assert gauge.ping(now_s + LOST_S + 0.001, quiet=False) is not None
