@@ -108,6 +108,8 @@ def _filtered(  # noqa: PLR0911 - a rule each
         return "ejected", f"{health.why}; for {stage.ejected_until_s[index] - now_s:.1f} s more"
     if ask.require and (lacking := ask.require.lacking(replica.facts.labels)):
         return "requirement", "lacks " + ", ".join(f"'{each}'" for each in lacking)
+    if workers.silent[slot] and not decision.passed[index]:
+        return "silent", "nothing was heard of it for a while, so others go first"
     if not decision.probe and decision.ready_s[index] > ask.remaining_s:
         return (
             "deadline",

@@ -29,12 +29,14 @@ class LinkLimits:
         chunk_bytes: Frames with more payload than this are sent in pieces of this size.
         high_water_bytes: `Link.send` waits while more than this is queued.
         heartbeat_s: An idle side sends an empty Envelope this often.
+        suspect_s: A peer that says nothing for this long is suspect: others go first.
         silence_s: A peer that says nothing for this long is taken for dead.
     """
 
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     high_water_bytes: int = 64 << 20
-    heartbeat_s: float = 1.0
+    heartbeat_s: float = 0.2
+    suspect_s: float = 0.6
     silence_s: float = 3.0
 
 
@@ -57,6 +59,7 @@ class Link:
     Attributes:
         peer: Node id of the other side.
         generation: Generation that the other side said it is.
+        is_silent: Whether the peer is suspect: it should have said something by now, and has not.
         closed: Set once the link has ended.
 
     Args:
@@ -64,6 +67,7 @@ class Link:
         peer: Node id of the other side.
         generation: Generation that the other side said it is.
         on_frame: Called on the event loop with each whole frame; must not block.
+        on_silence: Called on the event loop whenever `is_silent` has changed; must not block.
         clock: Seconds, monotonic.
         limits: Sizes and times.
     """
@@ -75,6 +79,7 @@ class Link:
         generation: int,
         on_frame: Callable[[Link, Frame], None],
         *,
+        on_silence: Callable[[Link], None],
         clock: Clock,
         limits: LinkLimits,
     ) -> None:
@@ -82,6 +87,7 @@ class Link:
         self.generation = generation
         self._pipe = pipe
         self._on_frame = on_frame
+        self._on_silence = on_silence
         self._clock = clock
         self._limits = limits
         self._queue: deque[Frame] = deque()
@@ -92,6 +98,7 @@ class Link:
         self._heard_at = clock()
         self._open = True
         self._leaving = False
+        self.is_silent = False
         self.closed = asyncio.Event()
 
     @property
@@ -166,6 +173,7 @@ class Link:
         assembler = Assembler()
         while (message := await self._pipe.read()) is not None:
             self._heard_at = self._clock()
+            self._suspect(False)
             for piece in decode(message):
                 frame = assembler.feed(piece)
                 if frame is None:
@@ -218,6 +226,12 @@ class Link:
             silence_s = self._clock() - self._heard_at
             if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
+            self._suspect(silence_s > self._limits.suspect_s)
+
+    def _suspect(self, is_silent: bool) -> None:
+        if self.is_silent != is_silent:
+            self.is_silent = is_silent
+            self._on_silence(self)
 
 
 def hello_of(message: bytes | None, who: str) -> tuple[str, int]:

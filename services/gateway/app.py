@@ -61,11 +61,14 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
 
+    def on_silence(link: Link) -> None:
+        dispatcher.on_silence(WorkerId(link.peer), link)
+
     async def on_table(table: RoutingTable) -> None:
         dispatcher.update(table)
         await health.update(table)
 
-    links = Links(settings.id, generation, on_frame, on_lost=on_lost)
+    links = Links(settings.id, generation, on_frame, on_lost=on_lost, on_silence=on_silence)
     dispatcher = Dispatcher(
         settings.id,
         links,

@@ -41,7 +41,8 @@ class Dispatcher:
 
     Args:
         gateway: This gateway's id.
-        peers: Streams to workers; they must hand what happens on them to `on_frame` and `on_lost`.
+        peers: Streams to workers; they must hand what happens on them to `on_frame`, `on_lost` and
+            `on_silence`.
         max_attempts: Routes that are tried for one request.
         rng: Draws the choices among replicas.
         locality: Where this gateway is.
@@ -152,6 +153,35 @@ class Dispatcher:
         if num_failed:
             _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
 
+    def on_silence(self, worker: WorkerId, link: Peer) -> None:
+        """Takes that a stream has become silent, or is heard again.
+
+        New requests go elsewhere meanwhile, and those that rely on it are tried again elsewhere where there is an
+        elsewhere: a way that was cut would be told by the silence limit only. The last attempt of a request waits it out.
+        """
+        if worker not in self._table.workers or self._peers.get(worker) is not link:
+            return
+        self._balancer.silent(worker, link.is_silent)
+        if not link.is_silent:
+            return
+
+        def may(attempt: Attempt) -> bool:
+            held = [
+                stage
+                for stage, replica in zip(attempt.stages, attempt.route, strict=True)
+                if replica.worker == worker
+            ]
+            return attempt.key.attempt + 1 < self._max_attempts and all(map(self._is_heard_of, held))
+
+        error = Unavailable(f"worker '{worker}' has fallen silent")
+        if num_moved := self._attempts.move(worker, link, error, may):
+            _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
+
+    def _is_heard_of(self, stage: RoutedStage) -> bool:
+        """Whether a replica of the stage is on a worker with a stream that is not silent."""
+        links = (self._peers.get(replica.worker) for replica in stage.replicas)
+        return any(link is not None and not link.is_silent for link in links)
+
     async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
@@ -163,7 +193,8 @@ class Dispatcher:
             if not outcome.retriable:
                 raise outcome.error
             setbacks.append(outcome)
-            excluded.add(outcome.worker)
+            if outcome.excludes:
+                excluded.add(outcome.worker)
             _log.warning(
                 "attempt_failed",
                 request_id=order.request_id,
@@ -240,7 +271,7 @@ class Dispatcher:
     ) -> Arrival | Setback:
         # Nothing was awaited since the workers were picked as live.
         links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
-        attempt = self._attempts.open(number, index, route, links)
+        attempt = self._attempts.open(number, index, model.stages, route, links)
         ticket = self._balancer.begin(model.stages, route, self._clock())
         over = False
         try:
@@ -292,7 +323,7 @@ def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     at_fault = WorkerId(failure.worker) if failure.worker else speaker
     # A full queue is no fault, and what the request itself brought about is none of the worker's.
     speaks_against = isinstance(error, Unavailable | CorruptData | Internal)
-    return Setback(error, at_fault, failure.retriable, speaks_against)
+    return Setback(error, at_fault, failure.retriable, speaks_against=speaks_against)
 
 
 def _left(stage: RoutedStage, require: Selector, excluded: set[WorkerId]) -> list[Replica]:

@@ -164,6 +164,22 @@ def test_a_draining_worker_gets_nothing_new():
     assert bench.picks(40).keys() == {"a", "b"}
 
 
+def test_a_silent_worker_is_passed_over_while_there_are_others():
+    """It goes last, whatever its zone; where nobody else meets what is asked for it is as good as ever."""
+    bench = Bench({"a": "near", "b": "far"})
+    bench.balancer.silent("a", True)
+    assert bench.picks(50) == {"b": 50}
+    assert [verdict.rule for verdict in bench.explained().verdicts] == ["silent", ""]
+    assert bench.pick(Ask(require=parse_selector("zone=near"))) == "a"
+    assert bench.pick(Ask(excluded={"b"})) == "a"
+    bench.balancer.silent("b", True)
+    assert bench.pick() == "a"
+    bench.balancer.silent("a", False)
+    assert bench.pick() == "a"
+    bench.balancer.lost("b")
+    assert bench.picks(50)["b"] == 0, "it is live again with the next look, and near ones go first"
+
+
 def test_requirements_filter_and_preferences_weigh():
     """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
