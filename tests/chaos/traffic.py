@@ -58,6 +58,10 @@ class Traffic:
                         self.answers += 1
                         self.different.add(content)
 
+    def told(self):
+        """Returns the counts as a line for people."""
+        return f"{self.answers} answered, {len(self.failures)} failed, slowest {self.longest_s:.2f} s"
+
     def wait_for(self, num_answers, timeout_s=60):
         """Returns once so many more answers have come."""
         goal, end = self.answers + num_answers, monotonic() + timeout_s
