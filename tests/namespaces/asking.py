@@ -1,5 +1,7 @@
 """Clients on a host: `python -m tests.namespaces.asking ADDRESS MODEL NUM_CLIENTS` asks until its standard input ends.
 
+MODEL is the zoo's, with `:NAME` after it where it is deployed by another name.
+
 Each answer and each failure is a line of JSON: when it came on the machine's monotonic clock, how long it took, and which workers
 ran it or what went wrong.
 """
@@ -18,7 +20,8 @@ from tests.zoo import ZOO
 TIMEOUT_S = 30.0
 
 
-def main(address, name, num_clients, *options):
+def main(address, model, num_clients, *options):
+    name, _, deployed = model.partition(":")
     inputs = [
         triton.InferInput(key, list(array.shape), "FP32").set_data_from_numpy(array)
         for key, array in ZOO[name].inputs(1, 1).items()
@@ -31,7 +34,9 @@ def main(address, name, num_clients, *options):
             while not stop.is_set():
                 began = monotonic()
                 try:
-                    answer = client.infer(name, inputs, parameters=parameters, client_timeout=TIMEOUT_S)
+                    answer = client.infer(
+                        deployed or name, inputs, parameters=parameters, client_timeout=TIMEOUT_S
+                    )
                     trace = json.loads(answer.get_response().parameters["mesh.trace"].string_param)
                     line = {"workers": [hop["worker"] for hop in trace["hops"]]}
                 except triton.InferenceServerException as error:

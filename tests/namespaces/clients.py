@@ -19,7 +19,7 @@ class Clients:
     Args:
         within: The words before a command that run it there.
         address: The gateway that is asked.
-        model: A model of the zoo.
+        model: A model of the zoo, with `:NAME` after it where it is deployed by another name.
         num_clients: Each has one request under way.
         options: Parameters of every request, such as `mesh.require=zone=a`.
     """

@@ -29,16 +29,17 @@ class ZoneMesh:
         self.network = network
         self.services = services
 
-    def start(self, host, port, *options):
-        """Starts the service that a host is named after."""
+    def start(self, host, port, *options, core=None):
+        """Starts the service that a host is named after; on one core of the machine, if told."""
         address = f"{self.network.addresses[host]}:{port}"
-        self.services.start(host, f"--listen={address}", *options, within=self.network.on(host))
+        pinned = () if core is None else ("taskset", "--cpu-list", str(core))
+        self.services.start(host, f"--listen={address}", *options, within=(*self.network.on(host), *pinned))
 
-    def start_worker(self, zone, *options):
+    def start_worker(self, zone, *options, core=None):
         """Starts the worker of a zone."""
         scheduler = f"--scheduler={self.services.addresses['scheduler']}"
         tagged = ("--threads=1", "--no-measure", f"--tags=zone={zone}")
-        self.start(f"worker-{zone}", WORKER_PORT, scheduler, *tagged, *options)
+        self.start(f"worker-{zone}", WORKER_PORT, scheduler, *tagged, *options, core=core)
 
     def start_gateway(self, zone):
         """Starts the gateway of a zone."""
@@ -83,11 +84,11 @@ def hosts(folder, *more):
 
 
 @contextmanager
-def zones(folder, *models):
-    """Yields the whole mesh, once it serves models of the zoo in both zones."""
+def zones(folder, *models, cores=(None, None)):
+    """Yields the whole mesh, once it serves models of the zoo in both zones; workers keep to `cores`."""
     with hosts(folder) as mesh:
-        for zone in ZONES:
-            mesh.start_worker(zone)
+        for zone, core in zip(ZONES, cores, strict=True):
+            mesh.start_worker(zone, core=core)
             mesh.start_gateway(zone)
         for name in models:
             mesh.deploy(name)
