@@ -101,15 +101,16 @@ class Network:
 
 def demanded():
     """Skips the test where there are no namespaces; fails it where everything is required."""
-    lack = _lack()
-    if lack is None:
+    why = lack()
+    if why is None:
         return
     if os.environ.get("ONNXMESH_REQUIRE_SERVICES") == "1":
-        pytest.fail(f"network namespaces are required here: {lack}")
-    pytest.skip(f"network namespaces cannot be had: {lack}")
+        pytest.fail(f"network namespaces are required here: {why}")
+    pytest.skip(f"network namespaces cannot be had: {why}")
 
 
-def _lack():
+def lack():
+    """Returns why there are no namespaces here; None: there are."""
     if os.geteuid() != 0:
         return "only root may make them"
     for name in ("ip", "tc", "unshare"):
