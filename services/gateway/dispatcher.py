@@ -27,6 +27,7 @@ from onnxmesh.v1 import frame_pb2
 from services.gateway.activation import activation_frames
 from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.dialling import dial_any
+from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
 from services.gateway.setbacks import gave_up, too_late, unsatisfiable
@@ -156,31 +157,21 @@ class Dispatcher:
     def on_silence(self, worker: WorkerId, link: Peer) -> None:
         """Takes that a stream has become silent, or is heard again.
 
-        New requests go elsewhere meanwhile, and those that rely on it are tried again elsewhere where there is an
-        elsewhere: a way that was cut would be told by the silence limit only. The last attempt of a request waits it out.
+        New requests go elsewhere meanwhile, and those under way there are tried again where that makes sense: of a
+        way that was cut nobody is told before the silence limit.
         """
         if worker not in self._table.workers or self._peers.get(worker) is not link:
             return
         self._balancer.silent(worker, link.is_silent)
-        if not link.is_silent:
-            return
-
-        def may(attempt: Attempt) -> bool:
-            held = [
-                stage
-                for stage, replica in zip(attempt.stages, attempt.route, strict=True)
-                if replica.worker == worker
-            ]
-            return attempt.key.attempt + 1 < self._max_attempts and all(map(self._is_heard_of, held))
-
-        error = Unavailable(f"worker '{worker}' has fallen silent")
-        if num_moved := self._attempts.move(worker, link, error, may):
-            _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
-
-    def _is_heard_of(self, stage: RoutedStage) -> bool:
-        """Whether a replica of the stage is on a worker with a stream that is not silent."""
-        links = (self._peers.get(replica.worker) for replica in stage.replicas)
-        return any(link is not None and not link.is_silent for link in links)
+        if link.is_silent:
+            num_moved = self._attempts.move(
+                worker,
+                link,
+                Unavailable(f"worker '{worker}' has fallen silent"),
+                lambda attempt: may_move(attempt, worker, self._peers, self._max_attempts),
+            )
+            if num_moved:
+                _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
 
     async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
         number = next(self._numbers)

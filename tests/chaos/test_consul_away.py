@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tritonclient import grpc as triton
 
 from tests.chaos.consul_mesh import (
     SCHEDULERS,
@@ -17,17 +16,12 @@ from tests.chaos.consul_mesh import (
     start_worker,
     status,
 )
+from tests.chaos.traffic import require
 from tests.fakes.service_processes import ask, deploy, until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
 OUTAGE_S = 30.0
-
-
-def only_asks(address, worker):
-    """Has a request answered that requires one worker."""
-    with triton.InferenceServerClient(address) as client:
-        client.infer("mlp", request(), parameters={"mesh.require": worker}, client_timeout=30)
 
 
 def test_consul_is_killed_and_comes_back(clients, tmp_path):
@@ -39,7 +33,7 @@ def test_consul_is_killed_and_comes_back(clients, tmp_path):
             passes(OUTAGE_S / 2)
             mesh.kill("worker-2")
             # Nobody says that it is gone; the gateway's own stream to it does.
-            only_asks(address, "worker-1")
+            require(address, "worker-1", "mlp", request)
             passes(OUTAGE_S / 2)
             consul.start()
             start_worker(mesh, "worker-2")
@@ -76,7 +70,7 @@ def test_consul_stands_still(clients, tmp_path):
             consul.freeze()
             passes(OUTAGE_S / 2)
             mesh.kill("worker-1")
-            only_asks(address, "worker-2")
+            require(address, "worker-2", "mlp", request)
             passes(OUTAGE_S / 2)
             consul.thaw()
             start_worker(mesh, "worker-1")

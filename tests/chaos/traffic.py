@@ -68,3 +68,9 @@ class Traffic:
         while self.answers < goal:
             assert monotonic() < end, f"{self.answers} of {goal} answers; failures: {self.failures[-3:]}"
             threading.Event().wait(0.02)
+
+
+def require(address, tag, model, inputs):
+    """Has one request answered that asks for workers with a tag, or raises what it came to."""
+    with triton.InferenceServerClient(address) as client:
+        client.infer(model, inputs(), parameters={"mesh.require": tag}, client_timeout=30)
