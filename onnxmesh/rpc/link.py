@@ -220,10 +220,12 @@ class Link:
         while True:
             before = self._clock()
             await asyncio.sleep(self._limits.heartbeat_s)
-            if self._clock() - before > 2 * self._limits.heartbeat_s:
-                # This process stood still itself; what the peer said waits to be read.
-                self._heard_at = self._clock()
-            silence_s = self._clock() - self._heard_at
+            now_s = self._clock()
+            late_s = now_s - before - self._limits.heartbeat_s
+            if late_s > self._limits.heartbeat_s:
+                # This process stood still itself; what the peer said meanwhile waits to be read.
+                self._heard_at = min(now_s, self._heard_at + late_s)
+            silence_s = now_s - self._heard_at
             if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
             self._suspect(silence_s > self._limits.suspect_s)
