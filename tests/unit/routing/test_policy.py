@@ -237,7 +237,7 @@ def test_later_stages_have_what_earlier_ones_leave():
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["near", "far", "other"]), st.booleans(), st.booleans(), st.booleans()),
+        st.tuples(st.sampled_from(["near", "far", "other"]), *[st.booleans()] * 4),
         min_size=1,
         max_size=9,
     ),
@@ -247,13 +247,17 @@ def test_later_stages_have_what_earlier_ones_leave():
 )
 @settings(deadline=None)
 def test_a_pick_passes_every_filter(workers, figures, explore, seed):
-    """Dead, excluded and ejected workers are never picked; where anybody else is, somebody is."""
+    """Dead, excluded and ejected workers are never picked, silent ones only where all are; if anybody is left, somebody is."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
     bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
     for index, work_s, compute_s in figures:
         bench.measure({f"w{index}": compute_s})
         bench.load({f"w{index}": work_s})
-    dead, excluded, failing = ({f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3))
+    dead, excluded, failing, silent = (
+        {f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3, 4)
+    )
+    for worker in silent:
+        bench.balancer.silent(worker, True)
     for worker in failing:
         for _ in range(NO_LUCK.max_errors):
             bench.balancer.failed(worker, [KEY], 0.0)
@@ -261,6 +265,7 @@ def test_a_pick_passes_every_filter(workers, figures, explore, seed):
     assert ejected <= failing
     assert len(ejected) <= bench.board.outliers.cap < len(workers)
     usable = names.keys() - dead - excluded - ejected
+    usable = usable - silent or usable
     for _ in range(10):
         picked = bench.pick(Ask(excluded=excluded), lambda worker: worker not in dead)
         assert picked in usable if usable else picked is None
