@@ -25,7 +25,7 @@ class Network:
 
     def __init__(self):
         self._prefix = f"mesh-{os.getpid()}-{next(_numbers)}"
-        self._namespaces = []
+        self._namespaces = contextlib.ExitStack()
         self.addresses = {}
 
     def __enter__(self):
@@ -39,13 +39,7 @@ class Network:
         return self
 
     def __exit__(self, *_):
-        for namespace in self._namespaces:
-            # A process that was left in it would keep it alive.
-            for pid in _run("ip", "netns", "pids", namespace).split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            _run("ip", "netns", "del", namespace)
-        self._namespaces.clear()
+        self._namespaces.close()
 
     def add(self, host, *, rate=None):
         """Adds a host and returns its address.
@@ -93,7 +87,7 @@ class Network:
 
     def _add(self, host):
         _run("ip", "netns", "add", self._of(host))
-        self._namespaces.append(self._of(host))
+        self._namespaces.callback(_remove, self._of(host))
 
     def _ip(self, host, *words):
         _run("ip", "-n", self._of(host), *words)
@@ -123,6 +117,14 @@ def lack():
     except subprocess.CalledProcessError as error:
         return f"'{' '.join(error.cmd)}' failed: {error.stderr.strip()}"
     return None
+
+
+def _remove(namespace):
+    # A process that was left in it would keep it alive.
+    for pid in _run("ip", "netns", "pids", namespace).split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    _run("ip", "netns", "del", namespace)
 
 
 def _run(*command):

@@ -36,9 +36,13 @@ class Machines:
 
     def __enter__(self):
         self.network.__enter__()
-        for host in HOSTS:
-            self.network.add(host)
-            (self.folder / host).mkdir()
+        try:
+            for host in HOSTS:
+                self.network.add(host)
+                (self.folder / host).mkdir()
+        except BaseException:
+            self.network.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

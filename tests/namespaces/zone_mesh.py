@@ -70,7 +70,7 @@ class ZoneMesh:
 
 @contextmanager
 def hosts(folder, *more):
-    """Yields the hosts, and others as told, with nothing but a scheduler running on its own."""
+    """Yields the hosts, and others as told, with nothing but the scheduler running."""
     with Network() as network, ServiceProcesses(folder) as services:
         for host in (
             "scheduler",
