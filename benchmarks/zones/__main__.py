@@ -35,7 +35,7 @@ def main() -> None:
         shared = [measuring.shares(mesh, MODEL, 1, seconds)]
     with measuring.running(SMALL_MODEL) as mesh:
         shared.append(measuring.shares(mesh, SMALL_MODEL, 1, seconds))
-        lost = [measuring.loss(mesh, SMALL_MODEL, IN_FLIGHT) for _ in range(num_rounds)]
+        lost = [measuring.loss(mesh, SMALL_MODEL) for _ in range(num_rounds)]
     results = {
         "machine": describe_machine(),
         "seconds": seconds,
