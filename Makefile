@@ -12,7 +12,7 @@ READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
 
 ##@ Use it
-.PHONY: help demo up down bench bench-plan bench-scheduler
+.PHONY: help demo up down bench bench-plan bench-scheduler bench-zones
 help: ## what you can do here
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
@@ -36,6 +36,9 @@ bench-scheduler: $(READY) ## the routing policy in virtual time, and what a deci
 
 bench-plan: $(READY) ## the planner's promises against what is measured (ARGS="--quick", "--only cuts")
 	@$(BIN)/python -m benchmarks.plan $(ARGS)
+
+bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is got over; root (ARGS="--quick")
+	@$(BIN)/python -m benchmarks.zones $(ARGS)
 
 ##@ Work on it
 .PHONY: setup test check lint type imports stubs protos pictures format lock clean

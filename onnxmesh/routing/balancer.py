@@ -241,7 +241,13 @@ class Balancer:
 
     def lost(self, worker: WorkerId) -> None:
         """Takes that the stream to a worker broke; what it reported is void."""
-        self.workers.set_live(self.workers.slot(worker), False)
+        slot = self.workers.slot(worker)
+        self.workers.set_live(slot, False)
+        self.workers.set_silent(slot, False)
+
+    def silent(self, worker: WorkerId, silent: bool) -> None:
+        """Takes that a worker says nothing where it should, or is heard again; others go first meanwhile."""
+        self.workers.set_silent(self.workers.slot(worker), silent)
 
     def release(self, found: NoRoute, now_s: float) -> bool:
         """Ends every ejection of a stage where a request found nobody else; returns whether that helps the request."""

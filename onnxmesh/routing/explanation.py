@@ -114,6 +114,8 @@ def _filtered(  # noqa: PLR0911 - a rule each
     for bar in ask.bars:
         if bar.columns[index]:
             return bar.rule, bar.why
+    if workers.silent[slot] and not decision.passed[index]:
+        return "silent", "nothing was heard of it for a while, so others go first"
     if not decision.probe and decision.ready_s[index] > ask.remaining_s:
         return (
             "deadline",

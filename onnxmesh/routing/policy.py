@@ -144,7 +144,7 @@ def decide(
     """
     view = stage.view(origin, network)
     up = workers.up[stage.slots]
-    passed = _filtered(stage, up, ask, now_s)
+    passed = _filtered(stage, workers, up, ask, now_s)
     wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
     transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
@@ -206,7 +206,9 @@ def decide(
     )
 
 
-def _filtered(stage: StageBoard, up: NDArray[np.bool_], ask: Ask, now_s: float) -> NDArray[np.bool_]:
+def _filtered(
+    stage: StageBoard, workers: WorkerBoard, up: NDArray[np.bool_], ask: Ask, now_s: float
+) -> NDArray[np.bool_]:
     passed = up
     if stage.ejecting_until_s > now_s:
         passed = passed & (stage.ejected_until_s <= now_s)
@@ -219,6 +221,11 @@ def _filtered(stage: StageBoard, up: NDArray[np.bool_], ask: Ask, now_s: float) 
                 passed[index] = False
     for bar in ask.bars:
         passed = passed & ~bar.columns
+    if workers.num_silent:
+        # Somebody who is merely suspect is better than nobody.
+        heard = passed & ~workers.silent[stage.slots]
+        if np.count_nonzero(heard):
+            passed = heard
     return passed
 
 

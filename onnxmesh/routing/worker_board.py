@@ -23,6 +23,8 @@ class WorkerBoard:
         live: Whether frames can be sent to it.
         draining: Whether it takes nothing new.
         up: Live and not draining.
+        silent: Whether it has said nothing for longer than it should: others go first.
+        num_silent: How many are.
         others_s: Work of others there, as of `heard_s`.
         usual_s: The same, smoothed over reports and what requests waited there.
         heard_s: When it was last heard of.
@@ -38,6 +40,8 @@ class WorkerBoard:
         self.live: list[bool] = []
         self.draining: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.up: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.silent: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.num_silent = 0
         self.others_s: NDArray[np.float64] = np.zeros(0)
         self.usual_s: NDArray[np.float64] = np.zeros(0)
         self.heard_s: NDArray[np.float64] = np.zeros(0)
@@ -63,6 +67,7 @@ class WorkerBoard:
         slot = self._slots.pop(worker, None)
         if slot is None:
             return
+        self.set_silent(slot, False)
         if self._num_own[slot]:
             self._leaving.add(slot)
         else:
@@ -74,6 +79,11 @@ class WorkerBoard:
         self.up[slot] = live and not self.draining[slot]
         if not live:
             self.others_s[slot] = self.usual_s[slot] = 0.0
+
+    def set_silent(self, slot: int, silent: bool) -> None:
+        """Takes whether a worker has said nothing for longer than it should."""
+        self.num_silent += int(silent) - int(self.silent[slot])
+        self.silent[slot] = silent
 
     def set_draining(self, slot: int, draining: bool) -> None:
         """Takes whether a worker finishes what it has and takes nothing new."""
@@ -152,8 +162,9 @@ class WorkerBoard:
         self._free.extend(range(size + more - 1, size - 1, -1))
         self._num_own.extend([0] * more)
         self.live.extend([False] * more)
-        self.draining, self.up = (
-            np.concatenate([column, np.zeros(more, np.bool_)]) for column in (self.draining, self.up)
+        self.draining, self.up, self.silent = (
+            np.concatenate([column, np.zeros(more, np.bool_)])
+            for column in (self.draining, self.up, self.silent)
         )
         self.others_s, self.usual_s, self.heard_s, self.own_s, self.own_there_s = (
             np.concatenate([column, np.zeros(more)])

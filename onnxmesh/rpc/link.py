@@ -39,12 +39,14 @@ class LinkLimits:
         chunk_bytes: Frames with more payload than this are sent in pieces of this size.
         high_water_bytes: `Link.send` waits while more than this is queued.
         heartbeat_s: An idle side sends an empty Envelope this often, and each side may measure the way.
+        suspect_s: A peer that says nothing for this long is suspect: others go first.
         silence_s: A peer that says nothing for this long is taken for dead.
     """
 
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     high_water_bytes: int = 64 << 20
-    heartbeat_s: float = 1.0
+    heartbeat_s: float = 0.2
+    suspect_s: float = 0.6
     silence_s: float = 3.0
 
 
@@ -67,6 +69,7 @@ class Link:
     Attributes:
         peer: Node id of the other side.
         generation: Generation that the other side said it is.
+        is_silent: Whether the peer is suspect: it should have said something by now, and has not.
         closed: Set once the link has ended.
 
     Args:
@@ -74,6 +77,7 @@ class Link:
         peer: Node id of the other side.
         generation: Generation that the other side said it is.
         on_frame: Called on the event loop with each whole frame; must not block.
+        on_silence: Called on the event loop whenever `is_silent` has changed; must not block.
         clock: Seconds, monotonic.
         limits: Sizes and times.
         draw: Draws from [0, 1): so that pings of many links do not come together.
@@ -86,6 +90,7 @@ class Link:
         generation: int,
         on_frame: Callable[[Link, Frame], None],
         *,
+        on_silence: Callable[[Link], None],
         clock: Clock,
         limits: LinkLimits,
         draw: Callable[[], float],
@@ -94,6 +99,7 @@ class Link:
         self.generation = generation
         self._pipe = pipe
         self._on_frame = on_frame
+        self._on_silence = on_silence
         self._clock = clock
         self._limits = limits
         self._draw = draw
@@ -109,6 +115,7 @@ class Link:
         self._heard_at = clock()
         self._open = True
         self._leaving = False
+        self.is_silent = False
         self.closed = asyncio.Event()
 
     @property
@@ -196,6 +203,7 @@ class Link:
         while (message := await self._pipe.read()) is not None:
             self._heard_at = self._clock()
             self._passed_bytes += len(message)
+            self._suspect(False)
             for piece in decode(message):
                 frame = assembler.feed(piece)
                 if frame is None:
@@ -280,12 +288,20 @@ class Link:
         while True:
             before = self._clock()
             await asyncio.sleep(self._limits.heartbeat_s)
-            if self._clock() - before > 2 * self._limits.heartbeat_s:
-                # This process stood still itself; what the peer said waits to be read.
-                self._heard_at = self._clock()
-            silence_s = self._clock() - self._heard_at
+            now_s = self._clock()
+            late_s = now_s - before - self._limits.heartbeat_s
+            if late_s > self._limits.heartbeat_s:
+                # This process stood still itself; what the peer said meanwhile waits to be read.
+                self._heard_at = min(now_s, self._heard_at + late_s)
+            silence_s = now_s - self._heard_at
             if silence_s > self._limits.silence_s:
                 raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
+            self._suspect(silence_s > self._limits.suspect_s)
+
+    def _suspect(self, is_silent: bool) -> None:
+        if self.is_silent != is_silent:
+            self.is_silent = is_silent
+            self._on_silence(self)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

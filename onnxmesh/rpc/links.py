@@ -46,6 +46,7 @@ class Links:
         on_frame: Called with each frame of any peer; must not block.
         on_up: Called with each link once frames can be sent on it.
         on_lost: Called once with each link that ended, Goodbye or not.
+        on_silence: Called with each link whose peer has become suspect, or is heard again: see `Link.is_silent`.
         clock: Seconds, monotonic.
         limits: Sizes and times of every link.
     """
@@ -58,6 +59,7 @@ class Links:
         *,
         on_up: OnChange = _nothing,
         on_lost: OnChange = _nothing,
+        on_silence: OnChange = _nothing,
         clock: Clock = monotonic,
         limits: LinkLimits = LinkLimits(),  # noqa: B008 - frozen
     ) -> None:
@@ -65,6 +67,7 @@ class Links:
         self._on_frame = on_frame
         self._on_up = on_up
         self._on_lost = on_lost
+        self._on_silence = on_silence
         self._clock = clock
         self._limits = limits
         self._links: dict[str, Link] = {}
@@ -207,7 +210,14 @@ class Links:
 
     def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
         link = Link(
-            pipe, node, generation, self._on_frame, clock=self._clock, limits=self._limits, draw=random
+            pipe,
+            node,
+            generation,
+            self._on_frame,
+            on_silence=self._on_silence,
+            clock=self._clock,
+            limits=self._limits,
+            draw=random,
         )
         # The newest link serves; an older one to the same peer, if any, runs out by itself.
         self._links[node] = link

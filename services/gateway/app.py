@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
+async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # noqa: PLR0915 - the parts, one after another
     """Serves for the time of the context; leaving it drains.
 
     The end: health says NOT_SERVING and new requests are refused, the registration ends, running requests
@@ -68,12 +68,15 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
 
+    def on_silence(link: Link) -> None:
+        dispatcher.on_silence(WorkerId(link.peer), link)
+
     async def on_table(table: RoutingTable, news: TableDifference) -> None:
         dispatcher.update(table, news)
         await health.update(table, {name for name, _ in news.models})
         requests.forget(news.gone_models)
 
-    links = Links(settings.id, generation, on_frame, on_lost=on_lost)
+    links = Links(settings.id, generation, on_frame, on_lost=on_lost, on_silence=on_silence)
     live = settings.live_state(settings.id)
     place = settings.place()
     dispatcher = Dispatcher(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Route
+from onnxmesh.routing.table import RoutedStage
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1.frame_pb2 import RequestKey
 from services.gateway.peers import Peer
@@ -31,12 +32,14 @@ class Setback:
         error: What happened.
         worker: Who is at fault.
         retriable: Whether another route may succeed.
+        excludes: Whether that worker is out of the question for this request from now on.
         speaks_against: Whether it speaks against that replica: a stream that broke says nothing of the next one.
     """
 
     error: MeshError
     worker: WorkerId
     retriable: bool
+    excludes: bool = True
     speaks_against: bool = False
 
 
@@ -46,12 +49,14 @@ class Attempt:
 
     Attributes:
         key: What its answers carry.
+        stages: The stages that it runs.
         route: The replicas that it runs on.
         links: The streams to them that it relies on, in the same order.
         outcome: Done once something is known; belongs to `Attempts`.
     """
 
     key: RequestKey
+    stages: Sequence[RoutedStage]
     route: Route
     links: tuple[Peer, ...]
     outcome: asyncio.Future[Arrival | Setback]
@@ -74,11 +79,18 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._by_number)
 
-    def open(self, number: int, attempt: int, route: Route, links: tuple[Peer, ...]) -> Attempt:
+    def open(
+        self,
+        number: int,
+        attempt: int,
+        stages: Sequence[RoutedStage],
+        route: Route,
+        links: tuple[Peer, ...],
+    ) -> Attempt:
         """Enters an attempt; the one before of the same request must be closed."""
         assert number not in self._by_number
         key = RequestKey(origin=self._origin, number=number, attempt=attempt)
-        entry = Attempt(key, route, links, asyncio.get_running_loop().create_future())
+        entry = Attempt(key, stages, route, links, asyncio.get_running_loop().create_future())
         self._by_number[number] = entry
         for replica in route:
             self._by_worker[replica.worker][number] = entry
@@ -110,6 +122,13 @@ class Attempts:
         """The same for the attempts that rely on this very stream; a newer one may be open already."""
         setback = Setback(error, worker, retriable=True)
         return sum(_settle(entry, setback) for entry in self._on(worker) if link in entry.links)
+
+    def move(self, worker: WorkerId, link: Peer, error: MeshError, may: Callable[[Attempt], bool]) -> int:
+        """Ends, to be tried again, those of the attempts that rely on a stream which `may` move; returns how many."""
+        setback = Setback(error, worker, retriable=True, excludes=False)
+        return sum(
+            _settle(entry, setback) for entry in self._on(worker) if link in entry.links and may(entry)
+        )
 
     def count_on(self, worker: WorkerId) -> int:
         """Attempts whose route includes `worker`."""

@@ -32,6 +32,7 @@ from onnxmesh.v1 import frame_pb2
 from services.gateway.activation import activation_frames
 from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.dialling import dial_any
+from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
 from services.gateway.sessions import Sessions
@@ -50,7 +51,8 @@ class Dispatcher:
 
     Args:
         gateway: This gateway's id.
-        peers: Streams to workers; they must hand what happens on them to `on_frame` and `on_lost`.
+        peers: Streams to workers; they must hand what happens on them to `on_frame`, `on_lost` and
+            `on_silence`.
         max_attempts: Routes that are tried for one request.
         rng: Draws the choices among replicas.
         locality: Where this gateway is.
@@ -208,6 +210,25 @@ class Dispatcher:
         if num_failed:
             _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
 
+    def on_silence(self, worker: WorkerId, link: Peer) -> None:
+        """Takes that a stream has become silent, or is heard again.
+
+        New requests go elsewhere meanwhile, and those under way there are tried again where that makes sense: of a
+        way that was cut nobody is told before the silence limit.
+        """
+        if worker not in self._table.workers or self._peers.get(worker) is not link:
+            return
+        self._balancer.silent(worker, link.is_silent)
+        if link.is_silent:
+            num_moved = self._attempts.move(
+                worker,
+                link,
+                Unavailable(f"worker '{worker}' has fallen silent"),
+                lambda attempt: may_move(attempt, worker, self._peers, self._max_attempts),
+            )
+            if num_moved:
+                _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
+
     async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
@@ -235,7 +256,8 @@ class Dispatcher:
             # The worker is well, and may be the only one for another stage: the route was outdated.
             if isinstance(outcome.error, StageGone) and await self._newer_than(table):
                 continue
-            excluded.add(outcome.worker)
+            if outcome.excludes:
+                excluded.add(outcome.worker)
             num_failed += 1
             if num_failed == self._max_attempts:
                 break
@@ -322,7 +344,7 @@ class Dispatcher:
     ) -> Arrival | Setback:
         # Nothing was awaited since the workers were picked as live.
         links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
-        attempt = self._attempts.open(number, index, route, links)
+        attempt = self._attempts.open(number, index, model.stages, route, links)
         ticket = self._balancer.begin(model.stages, route, self._clock())
         over = False
         try:
@@ -376,7 +398,7 @@ def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
     speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
         error, StageGone
     )
-    return Setback(error, at_fault, failure.retriable, speaks_against)
+    return Setback(error, at_fault, failure.retriable, speaks_against=speaks_against)
 
 
 def _left(stage: RoutedStage, require: Selector, excluded: set[WorkerId]) -> list[Replica]:

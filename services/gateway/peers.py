@@ -20,6 +20,10 @@ class Peer(Protocol):
     def is_open(self) -> bool:
         """Whether frames can be sent."""
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the worker should have said something by now, and has not."""
+
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
 

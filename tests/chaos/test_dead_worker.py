@@ -7,7 +7,6 @@ from time import monotonic
 import pytest
 from tritonclient import grpc as triton
 
-from tests.chaos.traffic import Traffic
 from tests.e2e.mesh_process import running_mesh
 from tests.zoo import ZOO
 
@@ -24,11 +23,11 @@ def model(tmp_path):
     return ZOO["mlp"].build(tmp_path)
 
 
-def test_another_replica_takes_over(model):
+def test_another_replica_takes_over(clients, model):
     """With two replicas of each stage, killing a worker under traffic fails no request."""
     with running_mesh("--workers=2") as mesh:
         mesh.deploy(model, name="mlp", stages=2, replicas=2)
-        with Traffic(mesh.address, 4, "mlp", request, "probabilities") as traffic:
+        with clients(mesh.address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)
             for name in ("worker-0", "worker-1"):
                 mesh.kill(name)
@@ -49,11 +48,11 @@ def traffic_waits_until(mesh, traffic, num_replicas):
         traffic.wait_for(1)
 
 
-def test_without_another_replica_the_client_is_told_at_once(model):
+def test_without_another_replica_the_client_is_told_at_once(clients, model):
     """With one replica, requests fail as UNAVAILABLE, never hang, and work again by themselves."""
     with running_mesh("--workers=1") as mesh:
         mesh.deploy(model, name="mlp", stages=2)
-        with Traffic(mesh.address, 4, "mlp", request, "probabilities") as traffic:
+        with clients(mesh.address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(100)
             mesh.kill("worker-0")
             traffic.wait_for(200)
@@ -61,11 +60,11 @@ def test_without_another_replica_the_client_is_told_at_once(model):
         assert {status for status, _ in traffic.failures} == {"StatusCode.UNAVAILABLE"}
 
 
-def test_the_mesh_answers_without_its_scheduler(model):
+def test_the_mesh_answers_without_its_scheduler(clients, model):
     """The scheduler is on no request's path: killing it fails nothing, and its successor takes over."""
     with running_mesh("--workers=2") as mesh:
         mesh.deploy(model, name="mlp", stages=2)
-        with Traffic(mesh.address, 2, "mlp", request, "probabilities") as traffic:
+        with clients(mesh.address, 2, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(100)
             mesh.kill("scheduler")
             traffic.wait_for(1000)

@@ -10,14 +10,14 @@ import redis as redis_client
 from tritonclient import grpc as triton
 
 from onnxmesh.client import RouteWishes
-from tests.chaos.traffic import Traffic
+from tests.chaos.traffic import require
 from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.fakes.service_program import RedisProgram
 from tests.zoo import ZOO
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
-OUTAGE_S = 10.0
+OUTAGE_S = 30.0
 
 
 def request():
@@ -47,13 +47,20 @@ def shares_again(log):
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
-def test_a_redis_that_is_away_fails_no_request(fault, tmp_path):
-    """Gateways share through Redis, go on without it, and share again when it is back."""
+def test_a_redis_that_is_away_fails_no_request(fault, clients, tmp_path):
+    """Gateways share through Redis, go on without it, and share again when it is back.
+
+    Meanwhile a worker dies, which nobody notices, and requests that ask for the other one are answered.
+    """
     model = ZOO["mlp"].build(tmp_path)
     with RedisProgram(tmp_path / "redis") as redis, ServiceProcesses(tmp_path) as mesh:
         scheduler = mesh.start("scheduler-1")
+
+        def start(worker):
+            mesh.start(worker, "--threads=1", "--no-measure", f"--scheduler={scheduler}", f"--tags={worker}")
+
         for name in ("worker-1", "worker-2"):
-            mesh.start(name, "--threads=1", "--no-measure", f"--scheduler={scheduler}")
+            start(name)
         gateways = [
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", f"--redis={redis.url}")
             for name in ("gateway-1", "gateway-2")
@@ -64,15 +71,20 @@ def test_a_redis_that_is_away_fails_no_request(fault, tmp_path):
             until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
         both = {"gateway-1": {"worker-1", "worker-2"}, "gateway-2": {"worker-1", "worker-2"}}
         with (
-            Traffic(gateways[0], 2, "mlp", request, "probabilities") as one,
-            Traffic(gateways[1], 2, "mlp", request, "probabilities") as two,
+            clients(gateways[0], 2, "mlp", request, "probabilities") as one,
+            clients(gateways[1], 2, "mlp", request, "probabilities") as two,
         ):
             until(lambda: writers(redis) == both)
             redis.freeze() if fault == "frozen" else redis.kill()
-            threading.Event().wait(OUTAGE_S)
+            threading.Event().wait(OUTAGE_S / 2)
+            mesh.kill("worker-2")
+            for address in gateways:
+                require(address, "worker-1", "mlp", request)
+            threading.Event().wait(OUTAGE_S / 2)
             one.wait_for(100)
             two.wait_for(100)
             redis.thaw() if fault == "frozen" else redis.start()
+            start("worker-2")
             until(lambda: all(shares_again(mesh.log(name)) for name in both))
             until(lambda: writers(redis) == both)
             one.wait_for(100)

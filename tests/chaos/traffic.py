@@ -58,9 +58,19 @@ class Traffic:
                         self.answers += 1
                         self.different.add(content)
 
+    def told(self):
+        """Returns the counts as a line for people."""
+        return f"{self.answers} answered, {len(self.failures)} failed, slowest {self.longest_s:.2f} s"
+
     def wait_for(self, num_answers, timeout_s=60):
         """Returns once so many more answers have come."""
         goal, end = self.answers + num_answers, monotonic() + timeout_s
         while self.answers < goal:
             assert monotonic() < end, f"{self.answers} of {goal} answers; failures: {self.failures[-3:]}"
             threading.Event().wait(0.02)
+
+
+def require(address, tag, model, inputs):
+    """Has one request answered that asks for workers with a tag, or raises what it came to."""
+    with triton.InferenceServerClient(address) as client:
+        client.infer(model, inputs(), parameters={"mesh.require": tag}, client_timeout=30)

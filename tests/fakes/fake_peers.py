@@ -14,6 +14,7 @@ class FakePeer:
         self.name = name
         self.generation = generation
         self.is_open = True
+        self.is_silent = False
         self.broken = False
         self.room = asyncio.Event()
         self.room.set()

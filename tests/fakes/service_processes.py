@@ -38,11 +38,14 @@ class ServiceProcesses:
             process.wait()
             process.stdout.close()
 
-    def start(self, name, *options, role=None):
-        """Starts a service and returns its address once it serves; `scheduler-1` is a scheduler."""
+    def start(self, name, *options, role=None, within=()):
+        """Starts a service and returns its address once it serves; `scheduler-1` is a scheduler.
+
+        The words `within` come before the command: they run it somewhere else.
+        """
         role = role or name.partition("-")[0]
         listen = self.addresses.get(name, "127.0.0.1:0")
-        command = [sys.executable, "-m", f"services.{role}", f"--id={name}", f"--listen={listen}"]
+        command = [*within, sys.executable, "-m", f"services.{role}", f"--id={name}", f"--listen={listen}"]
         command += ["--log-format=json", "--drain-s=2", *self.options, *options]
         if role == "scheduler":
             command += [f"--state={self.folder / name}"]

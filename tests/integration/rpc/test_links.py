@@ -24,11 +24,13 @@ class Peer:
     def __init__(self, name, limits):
         self.frames = []
         self.lost = []
+        self.silences = []
         self.links = Links(
             name,
             generation=7,
             on_frame=lambda link, frame: self.frames.append((link.peer, frame)),
             on_lost=lambda link: self.lost.append(link.peer),
+            on_silence=lambda link: self.silences.append((link.peer, link.is_silent)),
             limits=limits,
         )
         self.address = ""
@@ -154,6 +156,23 @@ async def test_a_silent_peer_is_taken_for_dead():
         await call.write(encode([Frame(FrameHeader(hello=Hello(node="mute")))]))
         await call.read()
         await eventually(lambda: b.lost == ["mute"])
+        call.cancel()
+
+
+async def test_a_silent_peer_is_suspect_until_it_is_heard():
+    """Long before a silent peer is taken for dead it is said to be suspect, and no longer once it says anything."""
+    async with (
+        peer("b", limits=LinkLimits(heartbeat_s=0.05, suspect_s=0.1, silence_s=300)) as b,
+        grpc.aio.insecure_channel(b.address) as channel,
+    ):
+        call = channel.stream_stream(METHOD)()
+        await call.write(encode([Frame(FrameHeader(hello=Hello(node="mute")))]))
+        await call.read()
+        await eventually(lambda: b.silences == [("mute", True)])
+        assert b.links.get("mute").is_silent
+        await call.write(b"")
+        await eventually(lambda: b.silences[:2] == [("mute", True), ("mute", False)])
+        assert b.lost == []
         call.cancel()
 
 

@@ -123,6 +123,11 @@ class Bench:
         stream.is_open = False
         self.dispatcher.on_lost(worker, stream)
 
+    def hush(self, worker, silent=True):
+        stream = self.peers.streams[worker]
+        stream.is_silent = silent
+        self.dispatcher.on_silence(worker, stream)
+
 
 async def test_a_request_is_answered():
     """Hop 0 gets the whole route and the tensors, the last hop's answer ends it."""
@@ -172,6 +177,40 @@ async def test_a_lost_stream_moves_the_request_to_another_replica():
         answer = await request
     assert answer.tensors[0].data == b"new!"
     assert answer.trace.attempts == 2
+
+
+async def test_a_silent_stream_moves_the_request_to_another_replica():
+    """Long before it is lost; the silent worker may serve a later attempt again, for it is merely suspect."""
+    bench = Bench("a", "b")
+    bench.routes("ab")
+    bench.hush("b")
+    async with bench.asking() as request:
+        await bench.activation("a")
+        bench.hush("b", silent=False)
+        bench.hush("a")
+        second = await bench.activation("b")
+        assert (second.key.number, second.key.attempt) == (1, 1)
+        assert bench.peers.streams["a"].cancelled == [(1, 0)]
+        bench.hush("a", silent=False)
+        bench.lose("b")
+        third = await bench.activation("a", 1)
+        bench.answer("a", third)
+        assert (await request).trace.attempts == 3
+
+
+async def test_a_silent_stream_is_waited_for_where_there_is_no_other():
+    """Nobody else has the stage, or it is the request's last attempt: sending it again would be for nothing."""
+    for workers, max_attempts in (("a", 3), ("ab", 1)):
+        bench = Bench("a", "b", max_attempts=max_attempts)
+        bench.routes(workers)
+        bench.hush("b")
+        async with bench.asking() as request:
+            sent = await bench.activation("a")
+            bench.hush("b", silent=False)
+            bench.hush("a")
+            await asyncio.sleep(0)
+            bench.answer("a", sent)
+            assert (await request).trace.attempts == 1
 
 
 async def test_an_older_stream_to_the_same_worker_ends_unnoticed():

@@ -164,6 +164,22 @@ def test_a_draining_worker_gets_nothing_new():
     assert bench.picks(40).keys() == {"a", "b"}
 
 
+def test_a_silent_worker_is_passed_over_while_there_are_others():
+    """It goes last, whatever its zone; where nobody else meets what is asked for it is as good as ever."""
+    bench = Bench({"a": "near", "b": "far"})
+    bench.balancer.silent("a", True)
+    assert bench.picks(50) == {"b": 50}
+    assert [verdict.rule for verdict in bench.explained().verdicts] == ["silent", ""]
+    assert bench.pick(Ask(require=parse_selector("zone=near"))) == "a"
+    assert bench.pick(Ask(excluded={"b"})) == "a"
+    bench.balancer.silent("b", True)
+    assert bench.pick() == "a"
+    bench.balancer.silent("a", False)
+    assert bench.pick() == "a"
+    bench.balancer.lost("b")
+    assert bench.picks(50)["b"] == 0, "it is live again with the next look, and near ones go first"
+
+
 def test_requirements_filter_and_preferences_weigh():
     """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
@@ -221,7 +237,7 @@ def test_later_stages_have_what_earlier_ones_leave():
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["near", "far", "other"]), st.booleans(), st.booleans(), st.booleans()),
+        st.tuples(st.sampled_from(["near", "far", "other"]), *[st.booleans()] * 4),
         min_size=1,
         max_size=9,
     ),
@@ -231,13 +247,17 @@ def test_later_stages_have_what_earlier_ones_leave():
 )
 @settings(deadline=None)
 def test_a_pick_passes_every_filter(workers, figures, explore, seed):
-    """Dead, excluded and ejected workers are never picked; where anybody else is, somebody is."""
+    """Dead, excluded and ejected workers are never picked, silent ones only where all are; if anybody is left, somebody is."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
     bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
     for index, work_s, compute_s in figures:
         bench.measure({f"w{index}": compute_s})
         bench.load({f"w{index}": work_s})
-    dead, excluded, failing = ({f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3))
+    dead, excluded, failing, silent = (
+        {f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3, 4)
+    )
+    for worker in silent:
+        bench.balancer.silent(worker, True)
     for worker in failing:
         for _ in range(NO_LUCK.max_errors):
             bench.balancer.failed(worker, [KEY], 0.0)
@@ -245,6 +265,7 @@ def test_a_pick_passes_every_filter(workers, figures, explore, seed):
     assert ejected <= failing
     assert len(ejected) <= bench.board.outliers.cap < len(workers)
     usable = names.keys() - dead - excluded - ejected
+    usable = usable - silent or usable
     for _ in range(10):
         picked = bench.pick(Ask(excluded=excluded), lambda worker: worker not in dead)
         assert picked in usable if usable else picked is None

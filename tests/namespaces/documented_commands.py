@@ -1,0 +1,35 @@
+"""The commands of a document: fenced blocks that say where they run, such as `sh on=one` or `python on=client once`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_BLOCK = re.compile(
+    r"^```(?P<language>\w+) on=(?P<host>\w+)(?P<once> once)?\n(?P<text>.*?)^```$", re.M | re.S
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is run on one host.
+
+    Attributes:
+        language: `sh` or `python`.
+        host: Where it is run.
+        once: Whether it ends by itself.
+        text: The commands.
+    """
+
+    language: str
+    host: str
+    once: bool
+    text: str
+
+
+def blocks(document):
+    """Returns the blocks of a Markdown text in their order."""
+    return [
+        Block(found["language"], found["host"], found["once"] is not None, found["text"])
+        for found in _BLOCK.finditer(document)
+    ]
