@@ -49,7 +49,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     get `drain_s`, the links to workers end with a Goodbye, the server stops.
     """
     generation = time_ns()
-    serving = Serving(settings, settings.max_message_bytes)
+    serving = Serving(settings, settings.max_message_bytes, shared=settings.shared_listen)
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
 

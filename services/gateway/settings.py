@@ -11,6 +11,7 @@ from onnxmesh.consul.settings import ConsulSettings, address_list
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.live.redis_url import open_redis
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
+from onnxmesh.service import host_and_port
 
 
 class GatewaySettings(ConsulSettings):
@@ -18,6 +19,11 @@ class GatewaySettings(ConsulSettings):
 
     listen: str = Field(
         "127.0.0.1:8001", description="HOST:PORT to serve clients on; port 0 takes a free one"
+    )
+    shared_listen: str | None = Field(
+        None,
+        description="HOST:PORT to serve clients on as well, together with other gateways of this host or pod: each new "
+        "connection goes to one of them",
     )
     id: str = Field(
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",
@@ -46,6 +52,11 @@ class GatewaySettings(ConsulSettings):
     region: str = Field("", description="where this gateway is: workers of its own region are near")
     zone: str = Field("", description="where this gateway is: workers of its own zone take all they can")
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
+
+    @field_validator("shared_listen")
+    @classmethod
+    def _shared_address(cls, address: str | None) -> str | None:
+        return None if address is None else host_and_port(address)
 
     @field_validator("scheduler")
     @classmethod
