@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
 
 import numpy as np
 import onnxruntime
@@ -117,7 +116,7 @@ def test_logs_are_json(project):
         )
         lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
         assert lines
-        assert all({"service", "level", "event", "timestamp"} <= set(line) for line in lines)
+        assert [line for line in lines if not {"service", "level", "event", "timestamp"} <= set(line)] == []
 
 
 def test_a_wrong_setting_stops_the_container_at_once(project):
@@ -174,13 +173,12 @@ def two_replicas(project, name):
 
 def test_new_connections_go_to_the_other_gateway(project, tiny):
     """A gateway that is killed takes its own connections with it: who dials finds the other one behind the same port."""
-    answered = Counter()
+    _, expected = tiny
     project.compose("kill", "gateway-0")
-    until(lambda: project.containers("gateway-0").popitem()[1]["State"]["Status"] == "exited")
     for _ in range(5):
         with triton.InferenceServerClient(project.address) as client:
-            answered[client.infer("tiny", inputs(), client_timeout=30).model_name] += 1
-    assert answered == {"tiny": 5}
+            answer = client.infer("tiny", inputs(), client_timeout=30).as_numpy("probabilities")
+        np.testing.assert_allclose(answer, expected, rtol=1e-5)
     project.compose("start", "gateway-0")
     project.wait_healthy()
 
@@ -225,11 +223,11 @@ def test_workers_with_a_gpu_are_a_profile(project):
 
 
 def test_down_leaves_nothing(project, figures):
-    """Every container ended by itself when asked; after `down --volumes` there is no container, volume or network."""
+    """Every service of ours ends in order when asked; after `down --volumes` there is no container, volume or network."""
     began = time.monotonic()
     project.compose("stop", timeout_s=180)
     figures.append(f"stopped in {time.monotonic() - began:.1f} s")
-    codes = {name: each["State"]["ExitCode"] for name, each in project.containers().items()}
-    assert {name: code for name, code in codes.items() if code and "front" not in name} == {}
+    for service in OWN:
+        assert {each["State"]["ExitCode"] for each in project.containers(service).values()} == {0}
     project.compose("down", "--volumes", "--remove-orphans")
     assert project.left() == []
