@@ -38,7 +38,7 @@ def health_of(address: str, service: str = "", timeout_s: float = TIMEOUT_S) -> 
             )
         except grpc.RpcError as error:
             return str(error.code().name)
-    return _ServingStatus.Name(answer.status)
+    return str(_ServingStatus.Name(answer.status))
 
 
 def reachable(listened: str) -> str:
@@ -61,7 +61,7 @@ def main(arguments: list[str], listened: str | None) -> int:
     if ":" not in address or len(rest) > 1:
         sys.stderr.write(f"{USAGE}; without arguments ONNXMESH_LISTEN says where\n")
         return 2
-    health = health_of(address, *rest)
+    health = health_of(address, rest[0] if rest else "")
     sys.stdout.write(f"{health}\n")
     return 0 if health == "SERVING" else 1
 
