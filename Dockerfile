@@ -76,7 +76,6 @@ COPY --from=code /app/services/scheduler /app/services/scheduler
 COPY --from=builder --chown=10001:10001 /empty /state
 ENV ONNXMESH_LISTEN=0.0.0.0:8010 ONNXMESH_STATE=/state
 EXPOSE 8010
-VOLUME /state
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
 ENTRYPOINT ["python", "-m", "services.scheduler"]
 
@@ -89,7 +88,6 @@ COPY --from=code /app/services/worker /app/services/worker
 COPY --from=builder --chown=10001:10001 /empty /cache
 ENV ONNXMESH_LISTEN=0.0.0.0:8020 ONNXMESH_CACHE=/cache ONNXMESH_SHARED_CACHE=true
 EXPOSE 8020
-VOLUME /cache
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
 ENTRYPOINT ["python", "-m", "services.worker"]
 

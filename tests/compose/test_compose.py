@@ -79,6 +79,8 @@ def test_images_are_small_and_carry_what_they_need(project, figures):
         added = size_of(f"onnxmesh-{role}") - base
         figures.append(f"image {role}: {added / 1e6:.0f} MB on its base")
         assert added < limit
+        # Anonymous volumes would be left behind by `down`.
+        assert not json.loads(docker("image", "inspect", f"onnxmesh-{role}"))[0]["Config"].get("Volumes")
     found = "import importlib.util as u; print([n for n in ('onnx', 'onnxruntime', 'pip', 'setuptools') if u.find_spec(n)])"
     for role, expected in (("gateway", []), ("scheduler", []), ("worker", ["onnx", "onnxruntime"])):
         # -S leaves out the base image's own packages, where its pip is.
