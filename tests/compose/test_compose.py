@@ -201,6 +201,14 @@ def test_more_workers_come_by_themselves_and_are_used(project, tiny):
             used |= {hop["worker"] for hop in trace["hops"]}
 
 
+def test_gateways_are_restarted_with_the_network_that_they_have(project):
+    """Who restarts `front` restarts both gateways, which would have no network otherwise."""
+    plain = json.loads(project.compose("config", "--format=json").stdout)["services"]
+    for gateway in ("gateway-0", "gateway-1"):
+        assert plain[gateway]["network_mode"] == "service:front"
+        assert plain[gateway]["depends_on"]["front"]["restart"] is True
+
+
 def test_a_restart_brings_the_models_back(project, tiny):
     """After `restart` of everything, what was deployed is served again without anybody's doing."""
     _, expected = tiny
