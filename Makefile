@@ -16,7 +16,7 @@ CODE := onnxmesh services tests examples benchmarks tools
 help: ## what you can do here
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
 demo: $(READY) ## cut a trained model over two workers, classify real files, compare bit for bit
@@ -41,11 +41,14 @@ bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is
 	@$(BIN)/python -m benchmarks.zones $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check lint type imports stubs protos pictures format lock clean
+.PHONY: setup test test-compose check lint type imports stubs protos pictures format lock clean
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+
+test-compose: $(READY) ## the mesh of docker-compose.yml, built, started, harmed and taken down; needs Docker
+	@$(BIN)/python -m pytest tests/compose -p no:xdist $(ARGS)
 
 check: lint type imports stubs ## what CI checks before the tests
 

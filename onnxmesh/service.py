@@ -19,6 +19,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
 
 from onnxmesh.errors import MeshError
@@ -45,7 +46,9 @@ class ServiceSettings(BaseSettings):
 
     listen: str = Field("127.0.0.1:0", description="HOST:PORT to serve on; port 0 takes a free one")
     advertise: str | None = Field(
-        None, description="HOST:PORT at which others reach this service; default: where it listens"
+        None,
+        description="HOST:PORT at which others reach this service; default: where it listens, by the name of this "
+        "host if it listens on every address",
     )
     region: str = Field("", description="where this service is: a set of zones")
     zone: str = Field("", description="where this service is: what fails together and is near to itself")
@@ -57,17 +60,13 @@ class ServiceSettings(BaseSettings):
         description="HOST:PORT to serve figures for Prometheus on, over HTTP; port 0 takes a free one; "
         "default: they are not served",
     )
+    ready_line: bool = Field(True, description="say on standard output when the service is ready, and where")
     exit_with_parent: bool = Field(False, description="stop when standard input ends")
 
     @field_validator("listen", "advertise", "metrics")
     @classmethod
     def _host_and_port(cls, address: str | None) -> str | None:
-        if address is None:
-            return None
-        host, colon, port = address.rpartition(":")
-        if not host or not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"expected HOST:PORT, got '{address}'")
-        return address
+        return None if address is None else host_and_port(address)
 
     def place(self) -> dict[str, str]:
         """Returns where this service is as attributes of its registration: `host`, and what is set of the rest."""
@@ -75,32 +74,67 @@ class ServiceSettings(BaseSettings):
         return {name: value for name, value in known.items() if value}
 
 
+def host_and_port(address: str) -> str:
+    """Returns `address` if it is a HOST:PORT.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    host, colon, port = address.rpartition(":")
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"expected HOST:PORT, got '{address}'")
+    return address
+
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "[::]"})
+
+
 class Serving:
     """A server that listens, and how the world reaches it.
+
+    Args:
+        settings: Say where to listen.
+        max_message_bytes: The largest message that is taken or sent.
+        shared: HOST:PORT to serve too, together with other processes of this host.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
         health: Health by service name; `""` is the whole process.
+        listens: Where it listens, with the port that it got.
         address: What peers dial; known from the beginning.
         registry: Figures of this process; served where an operator asks for it.
         metrics_address: HOST:PORT at which they are; None: they are not.
     """
 
-    def __init__(self, settings: ServiceSettings, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        shared: str | None = None,
+    ) -> None:
         self.server = grpc.aio.server(
-            interceptors=[ErrorInterceptor()], options=server_options(max_message_bytes)
+            interceptors=[ErrorInterceptor()],
+            options=server_options(max_message_bytes, share_ports=shared is not None),
         )
         self.health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
-        try:
-            port = self.server.add_insecure_port(settings.listen)
-        except RuntimeError as error:
-            raise SystemExit(f"cannot listen on {settings.listen}: is the address in use?") from error
+        port = self._listen(settings.listen)
+        if shared is not None:
+            self._listen(shared)
         host = settings.listen.rpartition(":")[0]
-        self.address = settings.advertise or f"{host}:{port}"
+        self.listens = f"{host}:{port}"
+        # Nobody elsewhere could dial "every address".
+        named = socket.gethostname() if host in _EVERY_ADDRESS else host
+        self.address = settings.advertise or f"{named}:{port}"
         self.registry = process_registry()
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
+
+    def _listen(self, address: str) -> int:
+        try:
+            return self.server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise SystemExit(f"cannot listen on {address}: is the address in use?") from error
 
     async def start(self) -> None:
         """Begins to serve; health says SERVING for the process."""
@@ -130,7 +164,7 @@ def run_service(
     """Runs a service until SIGTERM, SIGINT, or, if so set, the end of standard input.
 
     `app` is entered to start it and left to drain it. Once it serves, the line `ready ROLE HOST:PORT` goes to
-    standard output.
+    standard output, with the address that it listens on, unless a setting says that nobody reads it.
 
     Args:
         role: `gateway`, `scheduler` or `worker`.
@@ -149,7 +183,8 @@ def run_service(
 async def _serve(role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[Serving]]) -> None:
     async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
         async with app(settings) as serving:
-            print(f"ready {role} {serving.address}", flush=True)  # noqa: T201 - the supervisor reads it
+            if settings.ready_line:
+                print(f"ready {role} {serving.listens}", flush=True)  # noqa: T201 - the supervisor reads it
             _log.info("serving", address=serving.address, metrics=serving.metrics_address)
             await stop.wait()
             _log.info("stopping")
@@ -184,15 +219,22 @@ def _read_settings(role: str, settings_type: type[S]) -> S:
     try:
         return CliApp.run(settings_type, cli_exit_on_error=True)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
-            for problem in error.errors()
-        )
+        problems = "; ".join(_wrong(settings_type, problem) for problem in error.errors())
         sys.stderr.write(f"{role}: wrong setting {problems}\n")
         raise SystemExit(2) from None
     except SettingsError as error:
         sys.stderr.write(f"{role}: {error}\n")
         raise SystemExit(2) from None
+
+
+def _wrong(settings_type: type[ServiceSettings], problem: ErrorDetails) -> str:
+    """Says what is wrong with one setting, and how it was set unless that is a secret."""
+    name = ".".join(map(str, problem["loc"]))
+    if name not in settings_type.model_fields:
+        return problem["msg"]  # of all settings together: some of them may be secrets
+    said = f"{name}: {problem['msg']}"
+    secret = "Secret" in str(settings_type.model_fields[name].annotation)
+    return said if secret else f"{said} (got {problem['input']!r})"
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.service import ServiceSettings
+from onnxmesh.service import ServiceSettings, host_and_port
 
 
 class ConsulSettings(ServiceSettings):
@@ -73,9 +73,4 @@ def address_list(addresses: str) -> tuple[str, ...]:
     Raises:
         ValueError: One of them is no HOST:PORT, or there is none.
     """
-    found = tuple(address.strip() for address in addresses.split(","))
-    for address in found:
-        host, colon, port = address.rpartition(":")
-        if not host or not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"expected HOST:PORT, got '{address}'")
-    return found
+    return tuple(host_and_port(address.strip()) for address in addresses.split(","))

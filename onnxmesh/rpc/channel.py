@@ -11,13 +11,16 @@ MAX_MESSAGE_BYTES = 2**31 - 1
 Options = list[tuple[str, int]]
 
 
-def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> Options:
-    """Options of a server: no cap on messages but the one given, and a port of its own."""
+def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES, *, share_ports: bool = False) -> Options:
+    """Options of a server: no cap on messages but the one given, and ports of its own, unless they are shared.
+
+    Ports are shared by SO_REUSEPORT: the kernel gives each new connection to one of the processes.
+    """
     return [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         # Without it a second process could take the same port unnoticed.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(share_ports)),
         # Peers may ping as often as `open_channel` does.
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),

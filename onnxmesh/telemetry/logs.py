@@ -29,9 +29,15 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
+
+    def say_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service  # no contextvar: handlers of gRPC and threads have contexts of their own
+        return event
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            say_service,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
@@ -43,5 +49,4 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
     )
     # What is away and back again is said once, by those who know what it means.
     stamina.instrumentation.set_on_retry_hooks(())
-    structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""How many requests run at once, and whether new ones are let in."""
+"""How many requests run at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onnxmesh.errors import Overloaded, Unavailable
+from onnxmesh.errors import Overloaded
 
 RETRY_AFTER_S = 0.1
 """A client that was refused for want of room does well to wait so long."""
@@ -22,7 +22,6 @@ class Admission:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._count = 0
-        self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -36,11 +35,8 @@ class Admission:
         """Admits one request for the time of the context.
 
         Raises:
-            Unavailable: The gateway is draining (UNAVAILABLE).
             Overloaded: As many as may run do (RESOURCE_EXHAUSTED, with a retry delay).
         """
-        if self._draining:
-            raise Unavailable("the gateway is draining: it stops after the requests that it has")
         if self._count >= self._limit:
             raise Overloaded(
                 f"the gateway has {self._count} requests in flight, expected {self._limit} at most",
@@ -55,9 +51,8 @@ class Admission:
             if not self._count:
                 self._idle.set()
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Admits nothing from now on; returns whether all that ran was over in time."""
-        self._draining = True
+    async def idle(self, timeout_s: float) -> bool:
+        """Returns once nothing runs, or after `timeout_s` seconds; says whether nothing did."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()

@@ -48,11 +48,11 @@ _log = structlog.get_logger(__name__)
 async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # noqa: PLR0915 - the parts, one after another
     """Serves for the time of the context; leaving it drains.
 
-    The end: health says NOT_SERVING and new requests are refused, the registration ends, running requests
-    get `drain_s`, the links to workers end with a Goodbye, the server stops.
+    The end: health says NOT_SERVING, the registration ends, clients are sent elsewhere, running requests get
+    `drain_s`, the links to workers end with a Goodbye, the server stops.
     """
     generation = time_ns()
-    serving = Serving(settings, settings.max_message_bytes)
+    serving = Serving(settings, settings.max_message_bytes, shared=settings.shared_listen)
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
@@ -119,8 +119,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
             async with mesh.registrar.register(instance):
                 yield serving
                 await serving.announce_end()
-                draining = tasks.create_task(admission.drain(settings.drain_s))
-            if not await draining:
+            # Clients are told at once to go elsewhere, in the way of HTTP/2, and what they have sent is answered. To
+            # refuse requests would fail those of clients that have another gateway.
+            tasks.create_task(serving.server.stop(settings.drain_s))
+            if not await admission.idle(settings.drain_s):
                 _log.warning("drain_too_short", num_in_flight=dispatcher.num_in_flight)
         finally:
             for task in background:

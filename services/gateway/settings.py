@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from onnxmesh.consul.settings import address_list
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
+from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
 
 
@@ -18,6 +19,11 @@ class GatewaySettings(LiveSettings):
 
     listen: str = Field(
         "127.0.0.1:8001", description="HOST:PORT to serve clients on; port 0 takes a free one"
+    )
+    shared_listen: str | None = Field(
+        None,
+        description="HOST:PORT to serve clients on as well, together with other gateways of this host or pod: each new "
+        "connection goes to one of them",
     )
     id: str = Field(
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",
@@ -44,6 +50,11 @@ class GatewaySettings(LiveSettings):
         description="seconds without a request after which a session may go anywhere again",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
+
+    @field_validator("shared_listen")
+    @classmethod
+    def _shared_address(cls, address: str | None) -> str | None:
+        return None if address is None else host_and_port(address)
 
     @field_validator("scheduler")
     @classmethod

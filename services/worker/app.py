@@ -67,7 +67,7 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
         Conflict: Another worker uses the cache.
     """
     hardware = find_hardware(settings.device)
-    with cache_folder(settings.cache) as folder:
+    with cache_folder(settings.cache, shared=settings.shared_cache) as folder:
         cache = ModelCache(folder)
         async with AsyncExitStack() as stack:
             serving = Serving(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
@@ -19,17 +20,25 @@ _LOCK = "in-use"
 
 
 @contextmanager
-def cache_folder(wanted: Path | None, temporary: Path | None = None) -> Iterator[Path]:
+def cache_folder(
+    wanted: Path | None, temporary: Path | None = None, *, shared: bool = False
+) -> Iterator[Path]:
     """Gives a folder that no other worker uses meanwhile.
 
     Args:
         wanted: Made if absent, and kept. None: a temporary one, removed at the end; those of workers that
             were killed are removed as well.
         temporary: Where temporary folders are made; by default where the system wants them.
+        shared: Whether `wanted` is for several workers: the folder given is then the first part of it that nobody
+            uses, so that what an earlier worker left there is of use again.
 
     Raises:
         Conflict: Another worker uses the folder (ALREADY_EXISTS).
     """
+    if wanted is not None and shared:
+        with _free_part(wanted) as part:
+            yield part
+        return
     if wanted is not None:
         wanted.mkdir(parents=True, exist_ok=True)
         with _locked(wanted) as locked:
@@ -41,6 +50,17 @@ def cache_folder(wanted: Path | None, temporary: Path | None = None) -> Iterator
     _remove_abandoned(parent)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name, _locked(Path(name)):
         yield Path(name)
+
+
+@contextmanager
+def _free_part(folder: Path) -> Iterator[Path]:
+    for number in itertools.count():
+        part = folder / f"part-{number}"
+        part.mkdir(parents=True, exist_ok=True)
+        with _locked(part) as locked:
+            if locked:
+                yield part
+                return
 
 
 def _remove_abandoned(parent: Path) -> None:

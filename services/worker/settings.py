@@ -39,6 +39,9 @@ class WorkerSettings(ConsulSettings):
     cache: Path | None = Field(
         None, description="folder for models; default: a temporary one, removed at the end"
     )
+    shared_cache: bool = Field(
+        False, description="workers of this host share the folder: each takes a part of it that no other uses"
+    )
     queue_size: int = Field(
         256, ge=1, description="requests that may wait for a stage; beyond, they are refused"
     )

@@ -216,7 +216,7 @@ async def test_a_gateway_that_stops_finishes_what_it_has():
         await eventually(lambda: a.activations)
         stop = asyncio.ensure_future(gateway.stopping.aclose())
         await eventually(lambda: not gateway.scheduler.instances)
-        with pytest.raises(grpc.aio.AioRpcError, match="draining") as caught:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
             await gateway.infer(request_of())
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         a.holding = False

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from onnxmesh.health import health_of
+from tests.fakes.service_program import free_ports
 
 GATEWAY = [sys.executable, "-m", "services.gateway"]
 
@@ -21,6 +26,7 @@ def test_help_lists_every_setting():
     for flag in (
         "--listen",
         "--advertise",
+        "--shared-listen",
         "--id",
         "--scheduler",
         "--consul",
@@ -47,6 +53,10 @@ def test_help_lists_every_setting():
         (["--consul=ftp://here"], "expected a Consul agent as [http[s]://]HOST[:PORT], got 'ftp://here'"),
         (["--consul=here", "--consul-prefix=A/B"], "consul_prefix"),
         (["--scheduler=h:1", "--redis=http://secret@here"], "not a Redis URL"),
+        (
+            ["--scheduler=h:1", "--shared-listen=8001"],
+            "shared_listen: Value error, expected HOST:PORT, got '8001'",
+        ),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--scheduler=h:1", "--metrics=9090"], "expected HOST:PORT, got '9090'"),
         (["--scheduler=h:1", "--max-attempts=0"], "max_attempts"),
@@ -61,7 +71,24 @@ def test_a_wrong_setting_is_named(arguments, names):
     )
     assert done.returncode == 2
     assert names in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_wrong_setting_that_is_a_secret_is_not_shown():
+    """Logs are read by more people than settings are."""
+    wrong = {"ONNXMESH_REDIS": "http://:hush@here", "ONNXMESH_CONSUL_TOKEN": "hush"}
+    for arguments in ([], ["--scheduler=h:1"]):
+        done = subprocess.run(
+            [*GATEWAY, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment() | wrong,
+        )
+        assert done.returncode == 2
+        assert "redis" in done.stderr
+        assert "hush" not in done.stderr
 
 
 def test_an_address_for_metrics_that_cannot_be_had_is_named():
@@ -103,5 +130,74 @@ def test_it_serves_without_a_scheduler_and_stops_on_a_signal():
                 assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_two_gateways_share_a_port_beside_their_own():
+    """Each answers on its own port; on the shared one whoever is left does."""
+    own_0, own_1, shared = (f"127.0.0.1:{port}" for port in free_ports(3))
+    with ExitStack() as stack:
+        gateways = [stack.enter_context(sharing(own, shared)) for own in (own_0, own_1)]
+        for own in (own_0, own_1):
+            assert health_of(own) == "NOT_SERVING"
+        assert health_of(shared) == "NOT_SERVING"
+        for gateway, own in zip(gateways, (own_0, own_1), strict=True):
+            gateway.kill()
+            gateway.wait(30)
+            assert health_of(own) == "UNAVAILABLE"
+            assert health_of(shared) == ("NOT_SERVING" if gateway is gateways[0] else "UNAVAILABLE")
+
+
+def test_a_port_that_is_not_shared_is_refused_to_a_second():
+    """Two gateways on one port by mistake would each get some of the clients."""
+    (port,) = free_ports(1)
+    with sharing(f"127.0.0.1:{port}"):
+        done = subprocess.run(
+            [*GATEWAY, f"--listen=127.0.0.1:{port}", "--scheduler=127.0.0.1:1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment(),
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+@contextmanager
+def sharing(own, shared=None):
+    """Runs a gateway on a port of its own, and on one that it shares."""
+    command = [*GATEWAY, f"--listen={own}", "--scheduler=127.0.0.1:1"]
+    command += [f"--shared-listen={shared}"] if shared else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().split() == ["ready", "gateway", own]
+            yield process
+        finally:
+            process.kill()
+
+
+def test_who_listens_on_every_address_is_reached_by_name_and_need_not_say_that_it_is_ready():
+    """In a container the host's name is what others can dial, and every line is a log."""
+    command = [
+        *GATEWAY,
+        "--listen=0.0.0.0:0",
+        "--scheduler=127.0.0.1:1",
+        "--no-ready-line",
+        "--log-format=json",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        try:
+            assert process.stderr is not None
+            serving = json.loads(process.stderr.readline())
+            assert serving["event"] == "serving"
+            assert serving["address"].startswith(f"{socket.gethostname()}:")
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=30)
+            assert out == ""
         finally:
             process.kill()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from onnxmesh.errors import Overloaded, Unavailable
+from onnxmesh.errors import Overloaded
 from services.gateway.admission import Admission
 
 
@@ -23,23 +23,21 @@ async def test_one_more_than_the_limit_is_refused_with_a_delay():
     assert admission.num_running == 0
 
 
-async def test_draining_lets_nobody_in_and_waits_for_those_inside():
-    """What runs may end; what comes is told to go elsewhere."""
+async def test_idle_is_when_nothing_runs():
+    """Whoever stops waits for the requests that it has."""
     admission = Admission(2)
     inside = admission.admitted()
     inside.__enter__()
     async with asyncio.TaskGroup() as tasks:
-        drain = tasks.create_task(admission.drain(30))
+        idle = tasks.create_task(admission.idle(30))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="draining"):
-            admission.admitted().__enter__()
-        assert not drain.done()
+        assert not idle.done()
         inside.__exit__(None, None, None)
-    assert drain.result()
+    assert idle.result()
 
 
-async def test_draining_ends_after_its_time():
+async def test_waiting_for_idleness_ends_after_its_time():
     """A request that does not end does not hold the process."""
     admission = Admission(1)
     with admission.admitted():
-        assert not await admission.drain(0)
+        assert not await admission.idle(0)

@@ -170,3 +170,15 @@ def test_a_cache_of_ones_own_is_kept_and_belongs_to_one_worker_at_a_time(tmp_pat
             pass
     with cache_folder(folder) as again:
         assert (again / "blob").exists()
+
+
+def test_workers_that_share_a_cache_have_a_part_each(tmp_path):
+    """No two use the same part, and a part that is free again is taken with what was left in it."""
+    shared = tmp_path / "cache"
+    with cache_folder(shared, shared=True) as first, cache_folder(shared, shared=True) as second:
+        assert first != second
+        assert first.parent == second.parent == shared
+        (first / "blob").touch()
+    with cache_folder(shared, shared=True) as again:
+        assert again == first
+        assert (again / "blob").exists()

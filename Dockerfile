@@ -1,0 +1,105 @@
+# The images of a mesh, one target each: gateway, scheduler, worker, demo (which deploys a model) and consul.
+#   docker build --target gateway .
+#   docker build --target worker --build-arg LOCK=worker-gpu .
+# Packages come from locks/, checked against their hashes, into a virtual environment that the last stages copy. What
+# runs needs no shell, no pip, no root and no root file system to write to.
+
+# --- What builds: pip, and folders to copy with another owner
+FROM python:3.13-slim-trixie AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# Without pip inside: the one of this stage installs into it.
+RUN python -m venv --without-pip /venv && mkdir /empty
+
+FROM builder AS base-packages
+COPY locks/base.txt packages.txt
+# Packages' own tests, headers and type stubs are for developers.
+RUN pip --python /venv/bin/python install --require-hashes -r packages.txt \
+    && find /venv/lib -depth -type d \( -name tests -o -path '*/numpy/*/include' \) -exec rm -rf {} + \
+    && find /venv/lib -name '*.pyi' -delete
+
+FROM builder AS worker-packages
+ARG LOCK=worker
+COPY locks/${LOCK}.txt packages.txt
+# onnx/backend/test is data of a test suite.
+RUN pip --python /venv/bin/python install --require-hashes -r packages.txt \
+    && find /venv/lib -depth -type d \
+      \( -name tests -o -path '*/numpy/*/include' -o -path '*/onnx/backend/test' \) -exec rm -rf {} + \
+    && find /venv/lib -name '*.pyi' -delete
+
+# The demo's model, out of the package that brings it.
+FROM builder AS demo-model
+COPY locks/dev.txt packages.txt
+RUN awk '/^[a-z0-9]/ {wanted = /^magika==/} wanted' packages.txt > magika.txt \
+    && pip install --require-hashes --no-deps --target unpacked -r magika.txt \
+    && mkdir /models && cp unpacked/magika/models/standard_v3_3/model.onnx /models/magika.onnx
+
+# Compiled here, as nobody can write beside the code later.
+FROM builder AS code
+COPY onnxmesh/ /app/onnxmesh/
+COPY services/ /app/services/
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app
+
+# --- What runs
+FROM python:3.13-slim-trixie AS runtime
+LABEL org.opencontainers.image.title="onnxmesh" \
+      org.opencontainers.image.description="A distributed inference mesh for ONNX models" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    ONNXMESH_LOG_FORMAT=json \
+    ONNXMESH_READY_LINE=false
+WORKDIR /app
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+
+FROM runtime AS base-runtime
+COPY --from=base-packages /venv /venv
+COPY --from=code /app/onnxmesh /app/onnxmesh
+
+FROM base-runtime AS gateway
+LABEL org.opencontainers.image.title="onnxmesh gateway"
+COPY --from=code /app/services/__init__.py /app/services/
+COPY --from=code /app/services/gateway /app/services/gateway
+ENV ONNXMESH_LISTEN=0.0.0.0:8001
+EXPOSE 8001
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+ENTRYPOINT ["python", "-m", "services.gateway"]
+
+FROM base-runtime AS scheduler
+LABEL org.opencontainers.image.title="onnxmesh scheduler"
+COPY --from=code /app/services/__init__.py /app/services/
+COPY --from=code /app/services/scheduler /app/services/scheduler
+COPY --from=builder --chown=10001:10001 /empty /state
+ENV ONNXMESH_LISTEN=0.0.0.0:8010 ONNXMESH_STATE=/state
+EXPOSE 8010
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+ENTRYPOINT ["python", "-m", "services.scheduler"]
+
+FROM runtime AS worker
+LABEL org.opencontainers.image.title="onnxmesh worker"
+COPY --from=worker-packages /venv /venv
+COPY --from=code /app/onnxmesh /app/onnxmesh
+COPY --from=code /app/services/__init__.py /app/services/
+COPY --from=code /app/services/worker /app/services/worker
+COPY --from=builder --chown=10001:10001 /empty /cache
+ENV ONNXMESH_LISTEN=0.0.0.0:8020 ONNXMESH_CACHE=/cache ONNXMESH_SHARED_CACHE=true
+EXPOSE 8020
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+ENTRYPOINT ["python", "-m", "services.worker"]
+
+FROM worker AS demo
+LABEL org.opencontainers.image.title="onnxmesh demo"
+COPY --from=demo-model /models /models
+COPY examples/tiny_model.py /app/examples/
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "onnxmesh.cli"]
+
+# Consul as it is, not as root.
+FROM hashicorp/consul:1.20 AS consul
+LABEL org.opencontainers.image.title="onnxmesh consul"
+COPY --from=builder --chown=10001:10001 /empty /state
+USER 10001:10001

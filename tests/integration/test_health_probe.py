@@ -1,0 +1,88 @@
+"""`python -m onnxmesh.health`, as a container's health check runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from onnxmesh.health import reachable
+from tests.fakes.service_program import free_ports
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+async def address():
+    server = grpc.aio.server()
+    servicer = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    await servicer.set("", SERVING)
+    await servicer.set("ill", NOT_SERVING)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+async def probe(*arguments, listen=None):
+    environment = {name: value for name, value in os.environ.items() if name != "ONNXMESH_LISTEN"}
+    if listen:
+        environment["ONNXMESH_LISTEN"] = listen
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "onnxmesh.health",
+        *arguments,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    return process.returncode, (out + error).decode().strip()
+
+
+async def test_says_what_the_service_says(address):
+    """Status 0 is for SERVING alone."""
+    assert await probe(address) == (0, "SERVING")
+    assert await probe(address, "ill") == (1, "NOT_SERVING")
+    assert await probe(address, "unknown") == (1, "NOT_FOUND")
+
+
+async def test_asks_the_service_of_its_container(address):
+    """Without arguments it goes by the setting that says where the service listens."""
+    port = address.rpartition(":")[2]
+    assert await probe(listen=f"0.0.0.0:{port}") == (0, "SERVING")
+
+
+async def test_nobody_there_is_unhealthy():
+    """A process that does not answer does not serve."""
+    (port,) = free_ports(1)
+    assert await probe(f"127.0.0.1:{port}") == (1, "UNAVAILABLE")
+
+
+async def test_without_an_address_it_says_how_it_is_used():
+    """Status 2 is for what trying again will not help."""
+    code, said = await probe()
+    assert code == 2
+    assert said.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("listened", "asked"),
+    [
+        ("0.0.0.0:8001", "127.0.0.1:8001"),
+        ("[::]:8001", "[::1]:8001"),
+        ("10.0.0.7:8001", "10.0.0.7:8001"),
+    ],
+)
+def test_every_address_is_reached_by_loopback(listened, asked):
+    """What listens on every address is asked on the one that never leaves the host."""
+    assert reachable(listened) == asked
