@@ -17,7 +17,7 @@ from onnxmesh.cli.status_document import largest_difference, status_document
 from onnxmesh.client import MeshClient
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
-from onnxmesh.v1.model_pb2 import Partition
+from onnxmesh.v1.model_pb2 import Partition, Plan
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
@@ -101,11 +101,28 @@ def plan_sentence(model: ModelStatus) -> str:
             f"{1 / plan.predicted_period_s:.3g} answers a second predicted, "
             f"{plan.predicted_latency_s * 1e3:.3g} ms each"
         )
+    words.append(_batching_words(plan))
     if plan.revision:
         words.append(f"planned anew {plan.revision} time{'s' if plan.revision > 1 else ''}")
     if plan.why:
         words.append(plan.why.rstrip("."))
     return f"{model.name} version {model.version}: {'; '.join(words)}"
+
+
+def _batching_words(plan: Plan) -> str:
+    """Says which stages run requests together, and how far that is from running them alone."""
+    most = max((partition.batching.max_rows for partition in plan.partitions), default=1)
+    if most < 2:
+        reasons = dict.fromkeys(partition.batching.why_not for partition in plan.partitions)
+        why = next((reason for reason in reasons if reason), "")
+        return f"requests run alone{f', for {why}' if why else ''}"
+    alone = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
+    difference = max(partition.batching.largest_difference for partition in plan.partitions)
+    return (
+        f"up to {most} rows run together"
+        + (f", but for stage{'s' if len(alone) > 1 else ''} {', '.join(alone)}" if alone else "")
+        + (f", within {difference:.2g} of single runs" if difference else ", with the bits of single runs")
+    )
 
 
 def _meant_for(partition: Partition) -> str:

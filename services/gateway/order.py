@@ -25,6 +25,7 @@ class Order:
         traceparent: W3C trace context; may be empty.
         require: What each worker must meet.
         prefer: What it should meet.
+        priority: Less is more urgent; 0: not said.
     """
 
     model: RoutedModel
@@ -35,6 +36,7 @@ class Order:
     traceparent: str = ""
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    priority: int = 0
 
     @property
     def num_bytes(self) -> int:

@@ -23,6 +23,9 @@ REQUIRE = "mesh.require"
 PREFER = "mesh.prefer"
 """Preferences, with semicolons between: selectors that workers should meet, each with `:WEIGHT` or not."""
 
+MAX_PRIORITY = 2**32 - 1
+"""What is less urgent than this counts as this."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
@@ -33,12 +36,14 @@ class RequestOptions:
         trace: Whether the answer tells the route.
         require: What each worker must meet.
         prefer: What it should meet.
+        priority: Less is more urgent; 0: not said.
     """
 
     timeout_s: float | None = None
     trace: bool = False
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    priority: int = 0
 
 
 DEFAULT_OPTIONS = RequestOptions()
@@ -50,7 +55,7 @@ _HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on stre
 def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     """Returns what the parameters ask for.
 
-    `priority` is a hint and taken as such. Names without a reserved prefix are for models that take
+    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for models that take
     parameters; ONNX models take none, so they are passed over.
 
     Raises:
@@ -63,13 +68,14 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     trace = False
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
+    priority = 0
     for name, parameter in parameters.items():
         kind = parameter.WhichOneof("parameter_choice")
         value = getattr(parameter, kind) if kind is not None else None
         if name == "timeout":
             timeout_s = _count(name, value) / 1e6 or None
         elif name == "priority":
-            _count(name, value)
+            priority = min(_count(name, value), MAX_PRIORITY)
         elif name == TRACE:
             trace = _flag(name, value)
         elif name == REQUIRE:
@@ -85,7 +91,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _flag(name, value)
         elif name.startswith(("triton_", "mesh.")):
             raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
-    return RequestOptions(timeout_s, trace, require, prefer)
+    return RequestOptions(timeout_s, trace, require, prefer, priority)
 
 
 def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:

@@ -135,6 +135,7 @@ class InferenceServicer:
                     traceparent=_traceparent(context),
                     require=options.require,
                     prefer=options.prefer,
+                    priority=options.priority,
                 )
             )
             wanted = outputs or tuple(model.output_by_name)

@@ -41,7 +41,8 @@ from services.worker.speed import WAIT_S, measured_speed, speed_attributes
 from services.worker.stage_keeper import StageKeeper
 from services.worker.stage_loader import StageLoader
 from services.worker.stage_part import StagePart
-from services.worker.stage_runner import Runnable, StageRunner
+from services.worker.stage_run import Runnable
+from services.worker.stage_runner import StageRunner
 from services.worker.stage_table import StageTable
 from services.worker.tally import Tally
 from services.worker.workshop import Workshop
@@ -200,6 +201,7 @@ class _Worker:
             self._tally,
             queue_size=self._settings.queue_size,
             waiting_bytes=self._settings.waiting_bytes,
+            cpu_class=self._hardware.cpu_class if self._hardware.gpu is None else "",
         )
 
     def _load(self) -> Load:

@@ -210,7 +210,7 @@ def test_status_says_how_a_model_is_cut_and_why():
     model = ModelStatus(name="m", version=4, plan=plan, spec=DeploymentSpec(objective="latency"))
     assert plan_sentence(model) == (
         "m version 4: mode portable, its largest difference from the whole model is 2e-06; "
-        "100 answers a second predicted, 30 ms each; planned anew 2 times; 3 stages as asked"
+        "100 answers a second predicted, 30 ms each; requests run alone; planned anew 2 times; 3 stages as asked"
     )
     document = model_document(model)
     assert (document["mode"], document["largest_difference"], document["objective"]) == (
