@@ -114,7 +114,8 @@ class _Worker:
         self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)
         self._forwarder = Forwarder(self._id, self._links, self._origins, self._tally, self._intake.receive)
         self._threads = settings.threads or hardware.cores
-        loader = StageLoader(cache, self._threads, hardware.providers)
+        spinning = settings.spins(self._threads)
+        loader = StageLoader(cache, self._threads, hardware.providers, spinning=spinning)
         self._keeper = StageKeeper(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )

@@ -48,7 +48,7 @@ class BatchRule:
     def of(cls, partition: Partition) -> BatchRule | None:
         """Reads it off a partition; None where each request runs alone."""
         said = partition.batching
-        if said.max_rows < 2:
+        if said.max_rows < 2 or all(spec.name in said.shared for spec in partition.inputs):
             return None
         return cls(
             tuple((spec.name, Datatype(spec.datatype)) for spec in partition.inputs),
@@ -83,6 +83,6 @@ class BatchRule:
         return Group(tuple(like), rows) if rows else None
 
     def rows_of(self, requests: Sequence[StageRequest]) -> list[int]:
-        """Returns how many rows each request of one group has."""
+        """Returns how many rows each request of one group has; 1 for a single one that is in none."""
         name = next(name for name, _ in self.inputs if name not in self.shared)
-        return [request.tensors[name].shape[0] for request in requests]
+        return [(*request.tensors[name].shape, 1)[0] for request in requests]
