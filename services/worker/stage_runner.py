@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from onnxmesh.deadline import Clock
@@ -25,6 +25,7 @@ from services.worker.stage_part import StagePart
 from services.worker.stage_queue import StageQueue
 from services.worker.stage_request import StageRequest
 from services.worker.stage_run import Outcome, Runnable, run_requests
+from services.worker.stage_thread import StageThread
 from services.worker.tally import Tally
 from services.worker.waiting_parts import WaitingParts
 
@@ -83,7 +84,7 @@ class StageRunner:
         self._parts = WaitingParts(
             part, self._put, origins, tally, max_parts=queue_size, max_bytes=waiting_bytes, clock=clock
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=part.stage)
+        self._thread: StageThread[list[Outcome]] = StageThread(part.stage)
         self._tasks = asyncio.TaskGroup()
         self._departures = Departures(self.part, forwarder, origins, self._tasks, self._settle, clock)
         self._woken = asyncio.Event()
@@ -161,7 +162,7 @@ class StageRunner:
                 while True:
                     await self._serve(await self._next())
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.close()
             del self._session
             self.refuse_parts()
             while batch := self._queue.take():
@@ -255,12 +256,9 @@ class StageRunner:
             self._settle(request.num_bytes)
 
     async def _compute(self, requests: list[StageRequest]) -> list[Outcome]:
-        loop = asyncio.get_running_loop()
         self.num_running = len(requests)
         try:
-            outcomes = await loop.run_in_executor(
-                self._thread, run_requests, self._session, requests, self.part
-            )
+            outcomes = await self._thread.do(partial(run_requests, self._session, requests, self.part))
         finally:
             self.num_running = 0
         self._learn(requests, outcomes)
