@@ -58,8 +58,8 @@ def deploy(
     batching: Annotated[
         BatchMode,
         typer.Option(
-            help="Whether requests that wait for a stage run together. auto: where that does not change a bit, or in mode "
-            "portable no more than other hardware does; on: so in mode exact too."
+            help="Whether requests that wait for a stage run together. auto: where that does not change a bit, or in "
+            "mode portable no more than other hardware does; on: so in mode exact too."
         ),
     ] = BatchMode.AUTO,
     max_batch: Annotated[
@@ -72,7 +72,7 @@ def deploy(
         float | None,
         typer.Option(
             min=0,
-            help="Longest that a busy stage waits for more requests; 0: never; default: as long as it learns to be worth it.",
+            help="Longest that a busy stage waits for more requests; 0: never; default: what it learns to be worth it.",
         ),
     ] = None,
     require: Annotated[

@@ -41,15 +41,15 @@ def check_batches(
 ) -> list[StageBatching]:
     """Finds out for each stage how many rows may run together. No two stages are loaded at the same time.
 
-    Each row goes through the chain alone, and two of them as one request, which shows what grows with the batch. Then each
-    stage runs batches of what came to it for the single rows.
+    Each row goes through the chain alone, and two of them as one request, which shows what grows with the batch. Each
+    stage then runs batches of what came to it for the single rows.
 
     Args:
         folder: Where the partitions are.
         partitions: The chain, in order.
         mode: How it was cut.
-        cases: The model's inputs for requests of one row each, one list for each shape of the other dimensions. As many as
-            are to be tried together, two at the least.
+        cases: The model's inputs for requests of one row each, one list for each shape of the other dimensions. As many
+            as are to be tried together, two at the least.
         accepted: Largest relative difference from single runs; 0: equal bit for bit, which is then tried at every size.
 
     Returns:

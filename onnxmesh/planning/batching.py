@@ -12,8 +12,8 @@ class BatchMode(StrEnum):
     """When requests may run together."""
 
     AUTO = "auto"
-    """Where the promise of the plan's mode is kept: not a bit changes in exact mode; in portable mode, less than what it accepts
-    anyway."""
+    """Where the promise of the plan's mode is kept: not a bit changes in exact mode; in portable mode, less than what
+    it accepts anyway."""
     ON = "on"
     """Where the difference is less than what portable mode accepts, in exact mode too."""
     OFF = "off"
@@ -52,8 +52,8 @@ class StageBatching:
     Attributes:
         max_rows: Most rows of one run; 1: each request runs alone.
         shared: Its inputs and outputs that do not grow with the batch.
-        largest_difference: Between a run together and runs alone, relative to the largest magnitude in the output; 0: equal
-            bit for bit.
+        largest_difference: Between a run together and runs alone, relative to the largest magnitude in the output;
+            0: equal bit for bit.
         cpu_class: Class of the CPU that the bits were found equal on; empty: nothing relies on that.
         why_not: Why each request runs alone, for people; empty where they do not.
     """

@@ -14,10 +14,10 @@ _WEIGHT_OF_ARRIVAL = 0.1
 class BatchDelay:
     """Learns how often requests come and what a run costs, `fixed + per_row * rows`, and weighs both.
 
-    When `n` requests wait, and one more comes after `d` seconds, waiting for it makes the `n` later by `d` and by what its
-    rows cost, and spares the one that comes a fixed cost, less `d`. So waiting pays while
-    `fixed - d > n * (d + per_row * rows)`, that is for `d` below `(fixed - n * per_row * rows) / (n + 1)`: a stage waits for that
-    long at the most, and only where the next request is expected sooner.
+    When `n` requests wait, and one more comes after `d` seconds, waiting for it makes the `n` later by `d` and by what
+    its rows cost, and spares the one that comes a fixed cost, less `d`. So waiting pays while
+    `fixed - d > n * (d + per_row * rows)`, that is for `d` below `(fixed - n * per_row * rows) / (n + 1)`: a stage
+    waits for that long at the most, and only where the next request is expected sooner.
 
     Args:
         max_s: Longest wait; 0: never.
@@ -51,7 +51,7 @@ class BatchDelay:
 
     @property
     def cost(self) -> tuple[float, float]:
-        """What a run costs: seconds for itself, and for each row. Nothing for itself until runs of two sizes were seen."""
+        """Seconds that a run costs for itself, 0 until two sizes were seen, and for each row."""
         spread = self._num * self._rows_rows - self._rows * self._rows
         if spread <= 1e-9 * max(1.0, self._rows_rows):
             return 0.0, self._time / self._rows if self._rows else 0.0

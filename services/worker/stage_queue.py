@@ -16,7 +16,7 @@ DEFAULT_PRIORITY = 100
 """Priority of a request that says none."""
 
 PATIENCE_S = 10.0
-"""Requests of one priority that come later than this after another do not pass it, however little time they have left."""
+"""A request is not passed by those of its priority that come later than this after it, however short their time is."""
 
 _Place = tuple[int, float, int]
 """Priority, deadline, number: less is first."""

@@ -33,8 +33,8 @@ class Outcome:
     """What became of one request.
 
     Attributes:
-        computed: Its outputs, or why there are none. Errors are values here, for the traceback of a raised one keeps tensors
-            alive.
+        computed: Its outputs, or why there are none. Errors are values here, for the traceback of a raised one keeps
+            tensors alive.
         compute_ns: How long the run took, which it may have shared.
         batch: With how many requests it shared it, itself included.
     """
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def run_requests(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome]:
-    """Runs requests, together if they are several; where that fails, each once more alone, so that a bad one fails alone.
+    """Runs requests, together if they are several; where that fails, each alone, so that a bad one fails alone.
 
     Args:
         session: The model.

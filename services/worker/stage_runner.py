@@ -39,7 +39,9 @@ RETRY_AFTER_S = 0.1
 class StageRunner:
     """Runs the requests of one stage in a thread of its own: one after another, or several together where they may.
 
-    What gathers while a run is under way is the next one, up to the rule's size; an idle stage never waits. `run` must run for as long as requests are offered; cancelling it ends the stage, and whoever still
+    What gathers while a run is under way is the next one, up to the rule's size; an idle stage never waits.
+
+    `run` must run for as long as requests are offered; cancelling it ends the stage, and whoever still
     waits is told that it is unavailable.
 
     Args:
@@ -226,6 +228,8 @@ class StageRunner:
                 await self._departures.send(request, outcome.computed, timing)
             except MeshError as error:
                 self._end([request], error)
+            except Exception as error:  # noqa: BLE001 - one request's defect must not end those that it ran with
+                self._end([request], masked(error, stage=self.part.stage))
 
     def _timing(self, request: StageRequest, outcome: Outcome, begun_s: float) -> HopTiming:
         return HopTiming(

@@ -14,8 +14,8 @@ T = TypeVar("T")
 class StageThread(Generic[T]):
     """Does one thing after another in a thread of its own, and hands each result back to the event loop.
 
-    An executor's futures, which any thread may wait for, cost twice the processor time. The thread starts with the first thing to
-    do; whoever had one done must `close` it. It belongs to one event loop.
+    An executor's futures, which any thread may wait for, cost twice the processor time. The thread starts with the
+    first thing to do; whoever had one done must `close` it. It belongs to one event loop.
 
     Args:
         name: Of the thread.
