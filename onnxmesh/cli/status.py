@@ -111,15 +111,14 @@ def plan_sentence(model: ModelStatus) -> str:
 
 def _batching_words(plan: Plan) -> str:
     """Says which stages run requests together, and how far that is from running them alone."""
-    most = max((partition.batching.max_rows for partition in plan.partitions), default=1)
-    if most < 2:
-        reasons = dict.fromkeys(partition.batching.why_not for partition in plan.partitions)
-        why = next((reason for reason in reasons if reason), "")
+    together = [each.batching for each in plan.partitions if each.batching.max_rows > 1]
+    if not together:
+        why = next((each.batching.why_not for each in plan.partitions if each.batching.why_not), "")
         return f"requests run alone{f', for {why}' if why else ''}"
     alone = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
-    difference = max(partition.batching.largest_difference for partition in plan.partitions)
+    difference = max(found.largest_difference for found in together)
     return (
-        f"up to {most} rows run together"
+        f"up to {max(found.max_rows for found in together)} rows run together"
         + (f", but for stage{'s' if len(alone) > 1 else ''} {', '.join(alone)}" if alone else "")
         + (f", within {difference:.2g} of single runs" if difference else ", with the bits of single runs")
     )

@@ -182,11 +182,11 @@ class StageSession:
         values = {name: to_runtime(feeds[name]) for name in self._input_names}
         # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
         binding = self._session.io_binding()
-        for name, value in values.items():
-            binding.bind_ortvalue_input(name, value)
-        for name in wanted:
-            binding.bind_output(name)
         try:
+            for name, value in values.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in wanted:
+                binding.bind_output(name)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise ModelRunFailed(readable(error)) from error

@@ -103,8 +103,8 @@ def prepare(
         "source_digest": digest,
         "level": wanted.value,
         "mode": way.value,
+        "shapes": planned.to_plain(),
     }
-    notes["shapes"] = planned.to_plain()
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: with it the folder is ready to be cut.

@@ -55,8 +55,8 @@ _HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on stre
 def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     """Returns what the parameters ask for.
 
-    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for models that take
-    parameters; ONNX models take none, so they are passed over.
+    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for
+    models that take parameters; ONNX models take none, so they are passed over.
 
     Raises:
         InvalidRequest: A parameter that would change the answer if it were honoured, a reserved name

@@ -202,7 +202,10 @@ def test_what_a_plan_cannot_be_made_for_is_bad_input(arguments, words):
     [
         ([StageBatching(max_rows=8)] * 2, "up to 8 rows run together, with the bits of single runs"),
         (
-            [StageBatching(max_rows=8, largest_difference=2e-7), StageBatching(max_rows=1, why_not="so")],
+            [
+                StageBatching(max_rows=8, largest_difference=2e-7),
+                StageBatching(max_rows=1, largest_difference=1, why_not="so"),
+            ],
             "up to 8 rows run together, but for stage 1, within 2e-07 of single runs",
         ),
         ([StageBatching(max_rows=1, why_not="it is off")] * 2, "requests run alone, for it is off"),
