@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,8 +22,18 @@ LAYOUTS = ((1, 1), (1, 2), (2, 1))
 """Stages and replicas, on two workers."""
 
 
-def measure(seconds: float, num_runs: int, only: list[str]) -> list[dict[str, object]]:
-    """Measures every model in process and in every layout of the mesh; returns a row for each."""
+def measure(
+    seconds: float, num_runs: int, only: list[str], load: Sequence[int], batching: str
+) -> list[dict[str, object]]:
+    """Measures every model in process and in every layout of the mesh; returns a row for each.
+
+    Args:
+        seconds: Length of one run.
+        num_runs: Runs of each figure.
+        only: Names of models; none: all.
+        load: Requests in flight.
+        batching: Whether requests may run together: `auto`, `on` or `off`.
+    """
     models = [model for model in bench_models() if not only or model.name in only]
     rows: list[dict[str, object]] = []
     columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -31,7 +42,7 @@ def measure(seconds: float, num_runs: int, only: list[str]) -> list[dict[str, ob
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task(
-            "starting", total=sum(2 + len(_layouts(model)) * len(IN_FLIGHT) for model in models)
+            "starting", total=sum(2 + len(_layouts(model)) * len(load) for model in models)
         )
         for model in models:
             path = model.build(Path(folder))
@@ -49,8 +60,8 @@ def measure(seconds: float, num_runs: int, only: list[str]) -> list[dict[str, ob
             with mesh.running(2) as it:
                 for stages, replicas in _layouts(model):
                     name = f"{model.name}-{stages}x{replicas}"
-                    it.deploy(path, name, stages, replicas)
-                    for in_flight in IN_FLIGHT:
+                    it.deploy(path, name, stages, replicas, batching)
+                    for in_flight in load:
                         where = f"mesh, {stages} stage{'s' * (stages > 1)} x {replicas}"
                         progress.update(task, description=f"{model.name}: {where}, {in_flight} in flight")
                         measured, cpu = it.measure(model, name, in_flight, seconds, num_runs)
@@ -103,20 +114,35 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run")
     parser.add_argument("--runs", type=int, default=3, help="runs of each figure; their median counts")
     parser.add_argument("--only", nargs="*", default=[], help="names of models")
+    parser.add_argument("--in-flight", nargs="*", type=int, default=IN_FLIGHT, help="requests in flight")
+    parser.add_argument(
+        "--batching", choices=("auto", "on", "off"), default="auto", help="whether requests may run together"
+    )
     parser.add_argument("--out", type=Path, help="JSON file; default: benchmarks/results/<date>.json")
     parser.add_argument(
         "--quick", action="store_true", help="one short run of each figure: does it work at all?"
     )
     arguments = parser.parse_args()
     seconds, num_runs = (0.5, 1) if arguments.quick else (arguments.seconds, arguments.runs)
-    rows = measure(seconds, num_runs, arguments.only)
+    rows = measure(seconds, num_runs, arguments.only, arguments.in_flight, arguments.batching)
     machine = describe_machine()
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table(rows))
     console.print(" · ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
     out = arguments.out or result_file("cpu")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": machine, "seconds": seconds, "rows": rows}, indent=1) + "\n")
+    out.write_text(
+        json.dumps(
+            {
+                "machine": machine,
+                "seconds": seconds,
+                "batching": arguments.batching,
+                "rows": rows,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     console.print(f"written: {out}", highlight=False)
 
 

@@ -16,7 +16,7 @@ import psutil
 from benchmarks.measurement import Measurement
 from benchmarks.models import BenchModel
 from onnxmesh.client import LocalMesh, MeshClient
-from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,13 @@ class Mesh:
     address: str
     process: psutil.Process
 
-    def deploy(self, path: Path, name: str, stages: int, replicas: int) -> None:
+    def deploy(self, path: Path, name: str, stages: int, replicas: int, batching: str) -> None:
         """Deploys a model and returns once it is served."""
+        wish = DeploymentSpec(name=name, stages=stages, replicas=replicas, batching=Batching(mode=batching))
 
         async def deploy() -> None:
             async with MeshClient(self.address) as client:
-                await client.deploy(path, DeploymentSpec(name=name, stages=stages, replicas=replicas))
+                await client.deploy(path, wish)
 
         asyncio.run(deploy())
 

@@ -16,9 +16,10 @@ from onnxmesh.cli.shapes import parse_shapes
 from onnxmesh.cli.status_document import model_document
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.batching import BatchMode
 from onnxmesh.planning.plan import Objective
 from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
-from onnxmesh.v1.model_pb2 import DeploymentSpec, Shape, Shapes
+from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shape, Shapes
 
 AUTO = "auto"
 
@@ -53,6 +54,26 @@ def deploy(
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=1x3x224x224", help="An input's shape to plan for; may be repeated."),
+    ] = None,
+    batching: Annotated[
+        BatchMode,
+        typer.Option(
+            help="Whether requests that wait for a stage run together. auto: where that does not change a bit, or in "
+            "mode portable no more than other hardware does; on: so in mode exact too."
+        ),
+    ] = BatchMode.AUTO,
+    max_batch: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS|auto", help="Most rows that run together; memory for them is not planned."
+        ),
+    ] = AUTO,
+    max_delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Longest that a busy stage waits for more requests; 0: never; default: what it learns to be worth it.",
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,
@@ -111,6 +132,11 @@ def deploy(
             traffic_percent=percent,
             shapes=Shapes(
                 batch=shapes.batch, inputs={name: Shape(dims=dims) for name, dims in shapes.inputs.items()}
+            ),
+            batching=Batching(
+                mode=batching.value,
+                max_rows=_count("--max-batch", max_batch),
+                max_delay_us=None if max_delay_ms is None else round(max_delay_ms * 1000),
             ),
         )
         deployed = asyncio.run(_deploy(mesh, model, spec))

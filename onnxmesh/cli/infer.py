@@ -115,13 +115,13 @@ def trace_table(trace: RouteTrace) -> Table:
     """One row for each hop, in microseconds."""
     title = f"route, attempt {trace.attempts}" if trace.attempts > 1 else "route"
     table = Table("stage", "worker", title=title)
-    for column in ("wire µs", "queue µs", "compute µs"):
+    for column in ("wire µs", "queue µs", "compute µs", "batch"):
         table.add_column(column, justify="right")
     for hop in trace.hops:
         figures = (f"{figure:.0f}" for figure in (hop.wire_us, hop.queue_us, hop.compute_us))
-        table.add_row(escape(hop.stage), escape(hop.worker), *figures)
-    table.add_row("answer", "gateway", f"{trace.return_us:.0f}", "", "")
-    table.add_row("total in the mesh", "", "", "", f"{trace.total_us:.0f}", style="bold")
+        table.add_row(escape(hop.stage), escape(hop.worker), *figures, str(hop.batch))
+    table.add_row("answer", "gateway", f"{trace.return_us:.0f}", "", "", "")
+    table.add_row("total in the mesh", "", "", "", f"{trace.total_us:.0f}", "", style="bold")
     return table
 
 

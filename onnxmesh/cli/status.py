@@ -18,7 +18,7 @@ from onnxmesh.client import MeshClient
 from onnxmesh.errors import Internal, MeshError
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
-from onnxmesh.v1.model_pb2 import Partition
+from onnxmesh.v1.model_pb2 import Partition, Plan
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
@@ -122,6 +122,7 @@ def plan_sentence(model: ModelStatus) -> str:
             f"{1 / plan.predicted_period_s:.3g} answers a second predicted, "
             f"{plan.predicted_latency_s * 1e3:.3g} ms each"
         )
+    words.append(_batching_words(plan))
     if plan.revision:
         words.append(f"planned anew {plan.revision} time{'s' if plan.revision > 1 else ''}")
     if plan.why:
@@ -148,6 +149,21 @@ def _mark(worker: WorkerStatus) -> str:
     """Returns what keeps a worker from being given stages."""
     word = "draining" if worker.draining else "leaving" if worker.leaving else ""
     return f" [yellow]({word})[/yellow]" if word else ""
+
+
+def _batching_words(plan: Plan) -> str:
+    """Says which stages run requests together, and how far that is from running them alone."""
+    together = [each.batching for each in plan.partitions if each.batching.max_rows > 1]
+    if not together:
+        why = next((each.batching.why_not for each in plan.partitions if each.batching.why_not), "")
+        return f"requests run alone{f', for {why}' if why else ''}"
+    alone = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
+    difference = max(found.largest_difference for found in together)
+    return (
+        f"up to {max(found.max_rows for found in together)} rows run together"
+        + (f", but for stage{'s' if len(alone) > 1 else ''} {', '.join(alone)}" if alone else "")
+        + (f", within {difference:.2g} of single runs" if difference else ", with the bits of single runs")
+    )
 
 
 def _meant_for(partition: Partition) -> str:

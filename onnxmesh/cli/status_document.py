@@ -54,6 +54,7 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
         "replicas": model.spec.replicas,
         "replicate": model.spec.replicate,
         "require": list(model.spec.require),
+        "batching": model.spec.batching.mode,
         "stages": [
             {
                 "stage": partition.index,
@@ -62,6 +63,12 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
                 "peak_bytes": partition.peak_bytes,
                 "predicted_s": partition.estimated_cost,
                 "direct_inputs": list(partition.direct_inputs),
+                "batching": {
+                    "max_rows": partition.batching.max_rows or 1,
+                    "largest_difference": partition.batching.largest_difference,
+                    "cpu_class": partition.batching.cpu_class,
+                    "why_not": partition.batching.why_not,
+                },
                 "devices": [{"kind": devices.kind, "count": devices.count} for devices in partition.devices],
                 "digest": partition.artefact.digest,
                 "replicas": [

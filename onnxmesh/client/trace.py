@@ -22,6 +22,7 @@ class HopTrace:
         queue_us: Microseconds that the activation waited on that worker.
         compute_us: Microseconds in ONNX Runtime.
         wire_us: Microseconds from the sender's clock to the worker's.
+        batch: How many requests shared the time in ONNX Runtime, this one included.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class HopTrace:
     queue_us: float
     compute_us: float
     wire_us: float
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class RouteTrace:
                     queue_us=float(hop["queue_us"]),
                     compute_us=float(hop["compute_us"]),
                     wire_us=float(hop["wire_us"]),
+                    batch=int(hop.get("batch", 1)),
                 )
                 for hop in document["hops"]
             )

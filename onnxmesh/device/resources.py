@@ -18,6 +18,19 @@ def cores(cgroup: Path = _CGROUP) -> int:
     return allowed if share is None else max(1, min(allowed, math.ceil(share)))
 
 
+def has_own_cores(threads: int, cgroup: Path = _CGROUP, machine: int | None = None) -> bool:
+    """Whether so many threads have cores that nobody else was plainly given: by affinity, and not by a share of time.
+
+    Args:
+        threads: How many run at once.
+        cgroup: Where cgroups are mounted.
+        machine: Cores of the machine; None: asked for.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    whole = os.cpu_count() or 1 if machine is None else machine
+    return threads <= allowed < whole and _cpu_share(cgroup) is None
+
+
 def memory_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
     """Returns the memory that this process may use: of its cgroup, else of the machine; None if unknown."""
     known = [size for size in (_cgroup_memory(cgroup), _machine_memory(meminfo)) if size is not None]

@@ -46,10 +46,10 @@ def differences(
         InvalidModel: The model or a partition cannot be loaded (INVALID_ARGUMENT).
         ModelRunFailed: The whole model or a stage refuses an input (INVALID_ARGUMENT).
     """
-    prepack = sum(partition.weight_bytes for partition in partitions) < _MAPPED_FROM_BYTES
+    prepack = prepacked(partitions)
     session = StageSession(whole, level=level, prepack=prepack)
     try:
-        expected = [_detached(session.run(feeds)) for feeds in inputs]
+        expected = [detached(session.run(feeds)) for feeds in inputs]
     except ModelRunFailed as error:
         raise ModelRunFailed(f"the whole model refuses random inputs: {error.message}") from error
     del session
@@ -59,7 +59,7 @@ def differences(
         stage = StageSession(home, level=mode.load_level, prepack=prepack)
         for number, feeds in enumerate(inputs):
             before = alive[number] | direct(partition, feeds)
-            alive[number] = _detached(carry(partition, before, stage.run(before)))
+            alive[number] = detached(carry(partition, before, stage.run(before)))
     names = partitions[-1].live_out
     return [
         worst(name, [compare(one[name], other[name]) for one, other in zip(expected, alive, strict=True)])
@@ -67,7 +67,12 @@ def differences(
     ]
 
 
-def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prepacked(partitions: Sequence[Partition]) -> bool:
+    """Whether kernels may keep their own copies of a chain's weights while it is only tried."""
+    return sum(partition.weight_bytes for partition in partitions) < _MAPPED_FROM_BYTES
+
+
+def detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns copies that do not keep the session alive that computed them."""
     return {
         name: Tensor(name, tensor.datatype, tensor.shape, bytes(tensor.data))

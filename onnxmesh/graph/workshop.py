@@ -15,6 +15,7 @@ from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
 from onnxmesh.graph.analyse import analyse, types_of
 from onnxmesh.graph.as_written import as_written
+from onnxmesh.graph.batching import find_batching
 from onnxmesh.graph.costing import measured_costs
 from onnxmesh.graph.cut import Provenance, cut
 from onnxmesh.graph.difference import accepted_difference
@@ -27,6 +28,7 @@ from onnxmesh.graph.source import check_source, source_digest
 from onnxmesh.graph.value_types import types_from_json, types_to_json
 from onnxmesh.graph.verify import input_symbols
 from onnxmesh.ids import Digest
+from onnxmesh.planning.batching import BatchWish, StageBatching
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.input_shapes import InputShapes
@@ -96,7 +98,13 @@ def prepare(
             profile = measured.to_json()
         except ModelRunFailed as error:
             unprofiled = error.message
-    notes = {"model": model.name, "source_digest": digest, "level": wanted.value, "mode": way.value}
+    notes: dict[str, Any] = {
+        "model": model.name,
+        "source_digest": digest,
+        "level": wanted.value,
+        "mode": way.value,
+        "shapes": planned.to_plain(),
+    }
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: with it the folder is ready to be cut.
@@ -105,7 +113,12 @@ def prepare(
 
 
 def cut_prepared(
-    work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = (), *, measure: bool = True
+    work: str,
+    cuts: Sequence[int],
+    direct: Sequence[Sequence[str]] = (),
+    batching: Mapping[str, Any] | None = None,
+    *,
+    measure: bool = True,
 ) -> str:
     """Cuts what `prepare` left in `work` and writes the partitions under `work/partitions`.
 
@@ -114,11 +127,13 @@ def cut_prepared(
         cuts: Positions in the row of nodes, ascending.
         direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
             carried.
+        batching: `BatchWish.to_plain()`: whether to find out about requests that run together; none: not at all.
         measure: Whether a portable chain is run beside the whole model, which touches all its weights.
 
     Returns:
         JSON: `partitions` is a list of `Partition`s as plain values, `largest_difference` what
-        `PlanFile.largest_difference` is, -1 where it was not measured.
+        `PlanFile.largest_difference` is, -1 where it was not measured, `batching` a list of `StageBatching`s, empty where
+        nobody asked.
 
     Raises:
         CorruptData: `prepare` did not finish in this folder (DATA_LOSS).
@@ -131,24 +146,38 @@ def cut_prepared(
         costs = GraphCosts.from_json((folder / _COSTS).read_text(encoding="utf-8"))
         digest, level = Digest(notes["source_digest"]), OptimisationLevel(notes["level"])
         mode = CutMode(notes["mode"])
+        shapes = InputShapes.from_plain(notes["shapes"])
     except (OSError, KeyError, ValueError) as error:
         raise CorruptData(f"folder '{folder.name}' holds no prepared model: {error}") from error
     provenance = Provenance(digest, level.value, f"onnxmesh {__version__}", mode)
     out = folder / PARTITIONS
     to_cut = folder / _OPTIMISED / OPTIMISED
     partitions = cut(to_cut, cuts, out, provenance, types, direct)
+    inputs = {spec.name for spec in costs.signature.inputs}
+    bound = accepted_difference(known for name, known in types.items() if name not in inputs)
     largest: float | None = 0.0
     accepted = 0.0
     if mode is CutMode.PORTABLE:
         largest = _largest_difference(to_cut, out, partitions, costs.signature) if measure else None
-        inputs = {spec.name for spec in costs.signature.inputs}
-        accepted = accepted_difference(known for name, known in types.items() if name not in inputs)
+        accepted = bound
+    together: list[StageBatching] = []
+    if batching is not None:
+        wish = BatchWish.from_plain(batching)
+        together = find_batching(
+            to_cut, out, partitions, mode, wish, costs=costs, types=types, shapes=shapes, accepted=bound
+        )
     plan = PlanFile(
         notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
     )
     plan.save(out)
     plain = [partition.to_plain() for partition in partitions]
-    return json.dumps({"partitions": plain, "largest_difference": -1.0 if largest is None else largest})
+    return json.dumps(
+        {
+            "partitions": plain,
+            "largest_difference": -1.0 if largest is None else largest,
+            "batching": [each.to_plain() for each in together],
+        }
+    )
 
 
 def _largest_difference(

@@ -330,12 +330,15 @@ class HopTiming(_message.Message):
     QUEUE_NS_FIELD_NUMBER: _builtins.int
     COMPUTE_NS_FIELD_NUMBER: _builtins.int
     WIRE_NS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
     compute_ns: _builtins.int
     wire_ns: _builtins.int
     """From the sender's clock to the receiver's: exact on one host, off by their clocks' difference else."""
+    batch: _builtins.int
+    """How many requests ran together in `compute_ns`; 0 means 1."""
     def __init__(
         self,
         *,
@@ -344,10 +347,11 @@ class HopTiming(_message.Message):
         queue_ns: _builtins.int = ...,
         compute_ns: _builtins.int = ...,
         wire_ns: _builtins.int = ...,
+        batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ns", b"compute_ns", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "compute_ns", b"compute_ns", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +375,7 @@ class Activation(_message.Message):
     CHUNKED_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
     remaining_us: _builtins.int
@@ -384,6 +389,8 @@ class Activation(_message.Message):
     """True: from the gateway straight to a later hop: inputs of the model that the stage there needs along with
     what the stage before it sends. It runs when both have come.
     """
+    priority: _builtins.int
+    """Less is more urgent; 0: not said, which counts as 100."""
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     @_builtins.property
@@ -411,10 +418,11 @@ class Activation(_message.Message):
         chunked: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
         direct: _builtins.bool = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015
@@ -653,7 +661,9 @@ class StageLoad(_message.Message):
     queued: _builtins.int
     running: _builtins.int
     mean_compute_us: _builtins.int
-    """Smoothed over the last requests; 0: none has run yet."""
+    """What one request takes of the stage's time, smoothed over the last ones; those that run together share theirs.
+    0: none has run yet.
+    """
     def __init__(
         self,
         *,

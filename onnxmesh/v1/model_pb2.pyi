@@ -140,6 +140,7 @@ class Partition(_message.Message):
     LOAD_OPTIMISATION_FIELD_NUMBER: _builtins.int
     PEAK_BYTES_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    BATCHING_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     num_nodes: _builtins.int
     weight_bytes: _builtins.int
@@ -167,6 +168,10 @@ class Partition(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedDevices]:
         """Kinds of devices that the plan means it for; empty: any."""
 
+    @_builtins.property
+    def batching(self) -> Global___StageBatching:
+        """How its requests may run together; absent: each runs alone."""
+
     def __init__(
         self,
         *,
@@ -182,14 +187,63 @@ class Partition(_message.Message):
         load_optimisation: _builtins.str = ...,
         peak_bytes: _builtins.int = ...,
         devices: _abc.Iterable[Global___PlannedDevices] | None = ...,
+        batching: Global___StageBatching | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "batching", b"batching"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "devices", b"devices", "direct_inputs", b"direct_inputs", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "load_optimisation", b"load_optimisation", "num_nodes", b"num_nodes", "outputs", b"outputs", "peak_bytes", b"peak_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "batching", b"batching", "devices", b"devices", "direct_inputs", b"direct_inputs", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "load_optimisation", b"load_optimisation", "num_nodes", b"num_nodes", "outputs", b"outputs", "peak_bytes", b"peak_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Partition: _TypeAlias = Partition  # noqa: Y015
+
+@_typing.final
+class StageBatching(_message.Message):
+    """What was found, when a stage was cut, about running several requests at once along their first dimension."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_US_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    LARGEST_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CPU_CLASS_FIELD_NUMBER: _builtins.int
+    WHY_NOT_FIELD_NUMBER: _builtins.int
+    max_rows: _builtins.int
+    """Most rows of one run; 1: each request runs alone."""
+    max_delay_us: _builtins.int
+    """Longest that a stage at work waits for more requests; absent: as long as is learned to be worth it."""
+    largest_difference: _builtins.float
+    """Largest difference between a run together and runs alone, relative to the largest magnitude in the output;
+    0: equal bit for bit.
+    """
+    cpu_class: _builtins.str
+    """Bits were found equal on workers of this CPU class, and only these rely on it; empty: any may."""
+    why_not: _builtins.str
+    """Why each request runs alone, for people."""
+    @_builtins.property
+    def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its inputs and outputs that do not grow with the batch: requests with equal ones may run together."""
+
+    def __init__(
+        self,
+        *,
+        max_rows: _builtins.int = ...,
+        max_delay_us: _builtins.int | None = ...,
+        shared: _abc.Iterable[_builtins.str] | None = ...,
+        largest_difference: _builtins.float = ...,
+        cpu_class: _builtins.str = ...,
+        why_not: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "max_delay_us", b"max_delay_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "shared", b"shared", "why_not", b"why_not"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_delay_us: _TypeAlias = _typing.Literal["max_delay_us"]  # noqa: Y015
+    _WhichOneofArgType__max_delay_us: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_delay_us) -> _WhichOneofReturnType__max_delay_us | None: ...
+
+Global___StageBatching: _TypeAlias = StageBatching  # noqa: Y015
 
 @_typing.final
 class PlannedDevices(_message.Message):
@@ -298,6 +352,7 @@ class DeploymentSpec(_message.Message):
     REPLICATE_FIELD_NUMBER: _builtins.int
     SHAPES_FIELD_NUMBER: _builtins.int
     TRAFFIC_PERCENT_FIELD_NUMBER: _builtins.int
+    BATCHING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0: the next free version."""
@@ -324,6 +379,10 @@ class DeploymentSpec(_message.Message):
     def shapes(self) -> Global___Shapes:
         """Figures to plan with: what free dimensions will mostly be."""
 
+    @_builtins.property
+    def batching(self) -> Global___Batching:
+        """Whether requests may run together at a stage."""
+
     def __init__(
         self,
         *,
@@ -338,16 +397,49 @@ class DeploymentSpec(_message.Message):
         replicate: _builtins.bool = ...,
         shapes: Global___Shapes | None = ...,
         traffic_percent: _builtins.int | None = ...,
+        batching: Global___Batching | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "shapes", b"shapes", "traffic_percent", b"traffic_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "batching", b"batching", "shapes", b"shapes", "traffic_percent", b"traffic_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "batching", b"batching", "mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__traffic_percent: _TypeAlias = _typing.Literal["traffic_percent"]  # noqa: Y015
     _WhichOneofArgType__traffic_percent: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_percent) -> _WhichOneofReturnType__traffic_percent | None: ...
 
 Global___DeploymentSpec: _TypeAlias = DeploymentSpec  # noqa: Y015
+
+@_typing.final
+class Batching(_message.Message):
+    """What the operator asked for; StageBatching is what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_US_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """`auto`: where that does not change a bit; `on`: where it changes no more than other hardware would; `off`."""
+    max_rows: _builtins.int
+    """Most rows of one run; 0: chosen."""
+    max_delay_us: _builtins.int
+    """See StageBatching."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        max_rows: _builtins.int = ...,
+        max_delay_us: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "max_delay_us", b"max_delay_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_delay_us: _TypeAlias = _typing.Literal["max_delay_us"]  # noqa: Y015
+    _WhichOneofArgType__max_delay_us: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_delay_us) -> _WhichOneofReturnType__max_delay_us | None: ...
+
+Global___Batching: _TypeAlias = Batching  # noqa: Y015
 
 @_typing.final
 class Shapes(_message.Message):

@@ -403,6 +403,7 @@ class CutRequest(_message.Message):
     PREPARED_FIELD_NUMBER: _builtins.int
     CUTS_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
+    BATCHING_FIELD_NUMBER: _builtins.int
     prepared: _builtins.str
     @_builtins.property
     def cuts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -412,16 +413,21 @@ class CutRequest(_message.Message):
     def direct(self) -> _containers.RepeatedCompositeFieldContainer[Global___DirectInputs]:
         """For each stage the inputs of the model that it gets straight from the gateway."""
 
+    @_builtins.property
+    def batching(self) -> _model_pb2.Batching:
+        """What to find out about running requests together; absent: nothing."""
+
     def __init__(
         self,
         *,
         prepared: _builtins.str = ...,
         cuts: _abc.Iterable[_builtins.int] | None = ...,
         direct: _abc.Iterable[Global___DirectInputs] | None = ...,
+        batching: _model_pb2.Batching | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cuts", b"cuts", "direct", b"direct", "prepared", b"prepared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cuts", b"cuts", "direct", b"direct", "prepared", b"prepared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,7 @@ def activation_frames(
         remaining_us=int(remaining_s * 1e6),
         sent_unix_ns=sent_unix_ns,
         traceparent=order.traceparent,
+        priority=order.priority,
     )
     if not model.inputs_by_hop:
         return [(0, _first(activation, order, order.tensors))]

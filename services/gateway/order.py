@@ -26,6 +26,7 @@ class Order:
         require: What each worker must meet.
         prefer: What it should meet.
         session: What goes to the workers that served it last; empty: no session.
+        priority: Less is more urgent; 0: not said.
     """
 
     model: RoutedModel
@@ -37,6 +38,7 @@ class Order:
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
     session: str = ""
+    priority: int = 0
 
     @property
     def num_bytes(self) -> int:

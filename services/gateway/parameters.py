@@ -28,6 +28,8 @@ SESSION = "mesh.session"
 
 MAX_SESSION_BYTES = 256
 """The longest name of a session, in UTF-8."""
+MAX_PRIORITY = 2**32 - 1
+"""What is less urgent than this counts as this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class RequestOptions:
         require: What each worker must meet.
         prefer: What it should meet.
         session: Which session it belongs to; empty: to none.
+        priority: Less is more urgent; 0: not said.
     """
 
     timeout_s: float | None = None
@@ -47,6 +50,7 @@ class RequestOptions:
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
     session: str = ""
+    priority: int = 0
 
 
 DEFAULT_OPTIONS = RequestOptions()
@@ -58,8 +62,8 @@ _HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on stre
 def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     """Returns what the parameters ask for.
 
-    `priority` is a hint and taken as such. Names without a reserved prefix are for models that take
-    parameters; ONNX models take none, so they are passed over.
+    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for
+    models that take parameters; ONNX models take none, so they are passed over.
 
     Raises:
         InvalidRequest: A parameter that would change the answer if it were honoured, a reserved name
@@ -72,13 +76,14 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
     require: Selector = EVERYBODY
     prefer: tuple[Preference, ...] = ()
     session = ""
+    priority = 0
     for name, parameter in parameters.items():
         kind = parameter.WhichOneof("parameter_choice")
         value = getattr(parameter, kind) if kind is not None else None
         if name == "timeout":
             timeout_s = _count(name, value) / 1e6 or None
         elif name == "priority":
-            _count(name, value)
+            priority = min(_count(name, value), MAX_PRIORITY)
         elif name == TRACE:
             trace = _flag(name, value)
         elif name == REQUIRE:
@@ -96,7 +101,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _flag(name, value)
         elif name.startswith(("triton_", "mesh.")):
             raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
-    return RequestOptions(timeout_s, trace, require, prefer, session)
+    return RequestOptions(timeout_s, trace, require, prefer, session, priority)
 
 
 def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:

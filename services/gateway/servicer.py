@@ -145,6 +145,7 @@ class InferenceServicer:
                     require=options.require,
                     prefer=options.prefer,
                     session=options.session,
+                    priority=options.priority,
                 )
             )
             wanted = outputs or tuple(model.output_by_name)

@@ -55,6 +55,7 @@ class Trace:
                         "queue_us": hop.queue_ns / 1e3,
                         "compute_us": hop.compute_ns / 1e3,
                         "wire_us": hop.wire_ns / 1e3,
+                        "batch": max(1, hop.batch),
                     }
                     for hop in self.hops
                 ],

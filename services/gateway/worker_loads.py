@@ -27,8 +27,10 @@ def report_timings(
     ejected = {}
     for timing in timings:
         worker, stage = WorkerId(timing.worker), StageKey(timing.stage)
+        # Requests that ran together share the time that it took, as in a worker's own means.
+        own_s = timing.compute_ns / max(1, timing.batch) / 1e9
         # Time on the wire is told by two clocks, which may differ by more than it is.
         balancer.waited(ticket, stage, timing.queue_ns / 1e9)
-        if balancer.answered(stage, worker, timing.compute_ns / 1e9, now_s) is not None:
+        if balancer.answered(stage, worker, own_s, now_s) is not None:
             ejected[worker] = stage
     return ejected

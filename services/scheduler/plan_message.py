@@ -11,7 +11,7 @@ from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.plan import Plan as CutPlan
 from onnxmesh.planning.plan import StagePlan
 from onnxmesh.store.artefact import check_artefact
-from onnxmesh.v1.model_pb2 import Artefact, Partition, Plan, PlannedDevices, Signature
+from onnxmesh.v1.model_pb2 import Artefact, Batching, Partition, Plan, PlannedDevices, Signature
 from onnxmesh.v1.worker_pb2 import CutResponse
 from services.scheduler.eligibility import Eligible
 from services.scheduler.survey import Survey
@@ -28,6 +28,7 @@ def plan_message(
     signature: Signature,
     partitions: Sequence[Partition],
     largest_difference: float,
+    batching: Batching | None = None,
 ) -> Plan:
     """Returns the plan; the partitions become part of it, with what is expected of each and where it is meant to be."""
     plan = Plan(
@@ -42,6 +43,9 @@ def plan_message(
     if eligible.mode is CutMode.PORTABLE:
         for partition in plan.partitions:
             partition.load_optimisation = eligible.mode.load_level.value
+    if batching is not None and batching.HasField("max_delay_us"):
+        for partition in plan.partitions:
+            partition.batching.max_delay_us = batching.max_delay_us
     note_prospects(plan, cut_plan, survey)
     return plan
 

@@ -25,14 +25,14 @@ from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.mesh_pb2 import DeployProgress
-from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
+from onnxmesh.v1.model_pb2 import Artefact, Batching, DeploymentSpec, Plan
 from onnxmesh.v1.worker_pb2 import CutRequest, CutResponse, DirectInputs, PrepareRequest, PrepareResponse
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.eligibility import Eligible, eligible_workers
 from services.scheduler.fleet import Fleet
 from services.scheduler.plan_message import check_agreement, checked, plan_message, witnesses
 from services.scheduler.retention import Scope
-from services.scheduler.spec import demand_of
+from services.scheduler.spec import demand_of, normalised
 from services.scheduler.survey import Survey, Surveyor
 
 Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
@@ -105,7 +105,7 @@ class Preparation:
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
                 await report(DeployProgress.CUTTING, cut_plan.why)
-                answer = await stub.Cut(_cut_request(prepared, cut_plan))
+                answer = await stub.Cut(_cut_request(prepared, cut_plan, spec.batching))
             await self._take_in(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
@@ -130,7 +130,7 @@ class Preparation:
             async with _control(worker) as stub:
                 prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
                 await in_thread(_check_same_graph, deployment.costs, prepared.costs, worker.id)
-                answer = await stub.Cut(_cut_request(prepared, cut_plan))
+                answer = await stub.Cut(_cut_request(prepared, cut_plan, normalised(spec).batching))
             await self._take_in(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
@@ -195,6 +195,7 @@ class Preparation:
             cut.prepared.signature,
             cut.answer.partitions,
             difference,
+            spec.batching,
         )
 
     async def _witnessed(
@@ -240,12 +241,15 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
         raise from_rpc_error(error) from error
 
 
-def _cut_request(prepared: PrepareResponse, cut_plan: CutPlan) -> CutRequest:
+def _cut_request(
+    prepared: PrepareResponse, cut_plan: CutPlan, batching: Batching | None = None
+) -> CutRequest:
     direct = [DirectInputs(names=stage.direct_inputs) for stage in cut_plan.stages]
     return CutRequest(
         prepared=prepared.prepared,
         cuts=cut_plan.cuts,
         direct=direct if any(inputs.names for inputs in direct) else [],
+        batching=batching,
     )
 
 

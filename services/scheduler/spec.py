@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.batching import BatchMode
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.plan import Demand, Objective
 from onnxmesh.routing.selector_text import parse_selector
-from onnxmesh.v1.model_pb2 import DeploymentSpec, Shape, Shapes
+from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shape, Shapes
 
 MAX_STAGES = 64
 """Stages of one model."""
@@ -21,12 +22,19 @@ MAX_REPLICAS = 256
 MAX_DIMENSIONS = 64
 """Dimensions of an input."""
 
+MAX_BATCH_ROWS = 4096
+"""Rows of one run."""
+
+MAX_BATCH_DELAY_US = 10_000_000
+"""Longest that requests may be made to wait for others."""
+
 AUTO = "auto"
 """The optimisation level, or the mode, that the scheduler chooses."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEVELS = (AUTO, *(level.value for level in OptimisationLevel))
 _MODES = (AUTO, *(mode.value for mode in CutMode))
+_BATCHING = tuple(mode.value for mode in BatchMode)
 _OBJECTIVES = tuple(objective.value for objective in Objective)
 
 
@@ -65,6 +73,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         objective=_one_of("objective", spec.objective or Objective.THROUGHPUT.value, _OBJECTIVES),
         replicate=spec.replicate,
         shapes=_shapes(spec),
+        batching=_batching(spec.batching),
     )
 
 
@@ -95,6 +104,9 @@ def same_wish(left: DeploymentSpec, right: DeploymentSpec) -> bool:
             asked.replicate,
             shapes.batch,
             dict(shapes.inputs),
+            asked.batching.mode,
+            asked.batching.max_rows,
+            asked.batching.max_delay_us if asked.batching.HasField("max_delay_us") else None,
         )
 
     return wish(left) == wish(right)
@@ -127,6 +139,20 @@ def _shapes(spec: DeploymentSpec) -> Shapes:
             )
     inputs = {name: Shape(dims=shape.dims) for name, shape in spec.shapes.inputs.items()}
     return Shapes(batch=spec.shapes.batch or 1, inputs=inputs)
+
+
+def _batching(asked: Batching) -> Batching:
+    if asked.max_rows > MAX_BATCH_ROWS:
+        raise InvalidRequest(f"a batch has at most {MAX_BATCH_ROWS} rows; {asked.max_rows} were asked for")
+    if asked.max_delay_us > MAX_BATCH_DELAY_US:
+        raise InvalidRequest(
+            f"requests wait for others {MAX_BATCH_DELAY_US} us at the most; {asked.max_delay_us} were asked for"
+        )
+    return Batching(
+        mode=_one_of("batching", asked.mode or BatchMode.AUTO.value, _BATCHING),
+        max_rows=asked.max_rows,
+        max_delay_us=asked.max_delay_us if asked.HasField("max_delay_us") else None,
+    )
 
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> str:

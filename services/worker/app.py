@@ -44,7 +44,8 @@ from services.worker.speed import WAIT_S, measured_speed, speed_attributes
 from services.worker.stage_keeper import StageKeeper
 from services.worker.stage_loader import StageLoader
 from services.worker.stage_part import StagePart
-from services.worker.stage_runner import Runnable, StageRunner
+from services.worker.stage_run import Runnable
+from services.worker.stage_runner import StageRunner
 from services.worker.stage_table import StageTable
 from services.worker.tally import Tally
 from services.worker.workshop import Workshop
@@ -124,7 +125,8 @@ class _Worker:
         self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)
         self._forwarder = Forwarder(self._id, self._links, self._origins, self._tally, self._intake.receive)
         self._threads = settings.threads or hardware.cores
-        loader = StageLoader(cache, self._threads, hardware.providers)
+        spinning = settings.spins(self._threads)
+        loader = StageLoader(cache, self._threads, hardware.providers, spinning=spinning)
         self._keeper = StageKeeper(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )
@@ -218,6 +220,7 @@ class _Worker:
             queue_size=self._settings.queue_size,
             waiting_bytes=self._settings.waiting_bytes,
             on_computed=self._metrics.computed(part.stage),
+            cpu_class=self._hardware.cpu_class if self._hardware.gpu is None else "",
         )
 
     def _load(self, ways: Iterable[MeasuredWay] = ()) -> Load:

@@ -9,10 +9,18 @@ from typing import Any
 import grpc.aio
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning import tensor_spec
+from onnxmesh.planning import batching, tensor_spec
+from onnxmesh.planning.batching import BatchMode, BatchWish
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.v1.model_pb2 import Partition, Shapes, Signature, TensorSpec
+from onnxmesh.v1.model_pb2 import (
+    Batching,
+    Partition,
+    Shapes,
+    Signature,
+    StageBatching,
+    TensorSpec,
+)
 from onnxmesh.v1.worker_pb2 import (
     CutRequest,
     CutResponse,
@@ -109,9 +117,11 @@ class ControlServicer(WorkerControlServicer):
         Raises:
             NotFound: It is not here any more (NOT_FOUND).
             InvalidPlan: It cannot be cut there (INVALID_ARGUMENT).
+            InvalidRequest: The way to batch is none (INVALID_ARGUMENT).
         """
         direct = [list(inputs.names) for inputs in request.direct]
-        made, difference = await self._preparations.cut(request.prepared, request.cuts, direct)
+        wish = _batching(request.batching) if request.HasField("batching") else None
+        made, difference = await self._preparations.cut(request.prepared, request.cuts, direct, wish)
         return CutResponse(partitions=map(_partition, made), largest_difference=difference)
 
     async def MeasureLinks(self, request: MeasureLinksRequest, context: Context) -> MeasureLinksResponse:  # noqa: N802 - the protocol's name
@@ -150,6 +160,25 @@ def _partition(made: CutPartition) -> Partition:
         num_nodes=partition.num_nodes,
         weight_bytes=partition.weight_bytes,
         direct_inputs=partition.direct_inputs,
+        batching=_found(made.batching),
+    )
+
+
+def _batching(wish: Batching) -> BatchWish:
+    if wish.mode not in set(BatchMode):
+        raise InvalidRequest(f"expected batching of {', '.join(BatchMode)}; got '{wish.mode[:40]}'")
+    return BatchWish(BatchMode(wish.mode), wish.max_rows)
+
+
+def _found(found: batching.StageBatching | None) -> StageBatching | None:
+    if found is None:
+        return None
+    return StageBatching(
+        max_rows=found.max_rows,
+        shared=found.shared,
+        largest_difference=found.largest_difference,
+        cpu_class=found.cpu_class,
+        why_not=found.why_not,
     )
 
 

@@ -34,6 +34,7 @@ def activation(
         timings=[*before.timings, timing],
         sent_unix_ns=unix_ns,
         traceparent=before.traceparent,
+        priority=before.priority,
     )
     if not math.isinf(request.deadline.at_s):
         header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
+from onnxmesh.planning.batching import BatchWish, StageBatching
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.input_shapes import InputShapes
@@ -95,10 +96,12 @@ class CutPartition:
     Attributes:
         partition: What it promises.
         artefact: What others can fetch from here.
+        batching: What was found about requests that run together; None where nobody asked.
     """
 
     partition: Partition
     artefact: Artefact
+    batching: StageBatching | None = None
 
 
 class Preparations:
@@ -182,7 +185,11 @@ class Preparations:
         return Prepared(name, folder, costs.signature, answer["costs"], answer["profile"], wish.profile_s > 0)
 
     async def cut(
-        self, name: str, cuts: Sequence[int], direct: Sequence[Sequence[str]] = ()
+        self,
+        name: str,
+        cuts: Sequence[int],
+        direct: Sequence[Sequence[str]] = (),
+        batching: BatchWish | None = None,
     ) -> tuple[list[CutPartition], float]:
         """Cuts a prepared model; the partitions can be fetched from here for as long as it is kept.
 
@@ -190,6 +197,7 @@ class Preparations:
             name: Of the prepared model.
             cuts: Positions at which a new stage begins.
             direct: For each stage the inputs of the model that it gets straight from the gateway; empty: none.
+            batching: What to find out about requests that run together; None: nothing.
 
         Returns:
             The partitions, and their largest difference from the whole model, which is 0 in exact mode.
@@ -205,10 +213,12 @@ class Preparations:
         if list(cuts) != sorted(set(cuts)):
             raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
         work = prepared.folder / "work"
-        answer = json.loads(await self._workshop.cut(str(work), cuts, direct))
+        wish = None if batching is None else batching.to_plain()
+        answer = json.loads(await self._workshop.cut(str(work), cuts, direct, wish))
+        together: list[StageBatching | None] = [StageBatching.from_plain(each) for each in answer["batching"]]
         partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
         made = []
-        for partition in partitions:
+        for partition, found in zip(partitions, together or [None] * len(partitions), strict=True):
             artefact = await in_thread(
                 pack, work / PARTITIONS / f"stage-{partition.index}", self._cache.blobs
             )
@@ -216,7 +226,7 @@ class Preparations:
             prepared.artefacts.append(artefact)
             if artefact.digest != partition.digest:
                 raise CorruptData(f"partition {partition.index} changed while it was taken in")
-            made.append(CutPartition(partition, artefact))
+            made.append(CutPartition(partition, artefact, found))
         return made, float(answer["largest_difference"])
 
     async def _drop(self, name: str) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from onnxmesh.consul.settings import ConsulSettings, address_list
+from onnxmesh.device.resources import has_own_cores
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -35,6 +36,11 @@ class WorkerSettings(ConsulSettings):
     )
     threads: int | None = Field(
         None, ge=1, description="threads of each stage; default: the cores that this process was given"
+    )
+    spinning: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="whether threads of a stage spin while they wait for each other; auto: where this process has cores "
+        "of its own by affinity, for else other workers lose them",
     )
     cache: Path | None = Field(
         None, description="folder for models; default: a temporary one, removed at the end"
@@ -70,6 +76,10 @@ class WorkerSettings(ConsulSettings):
         if addresses is not None:
             address_list(addresses)
         return addresses
+
+    def spins(self, threads: int) -> bool:
+        """Whether stages of so many threads are to spin."""
+        return has_own_cores(threads) if self.spinning == "auto" else self.spinning == "on"
 
     @property
     def schedulers(self) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ from onnxmesh.v1.worker_pb2 import (
 from services.worker.run_errors import masked
 from services.worker.schedulers import EventFeed, Schedulers
 from services.worker.stage_part import StagePart
-from services.worker.stage_runner import Runnable, StageRunner
+from services.worker.stage_run import Runnable
+from services.worker.stage_runner import StageRunner
 from services.worker.stage_state import StageState
 from services.worker.stage_table import StageTable
 

@@ -23,12 +23,16 @@ class StageLoader:
         cache: Where files are kept.
         threads: Threads within an operator, for each stage.
         providers: ONNX Runtime execution providers, best first.
+        spinning: Whether those threads spin while they wait.
     """
 
-    def __init__(self, cache: ModelCache, threads: int, providers: Sequence[str]) -> None:
+    def __init__(
+        self, cache: ModelCache, threads: int, providers: Sequence[str], *, spinning: bool = False
+    ) -> None:
         self._cache = cache
         self._threads = threads
         self._providers = tuple(providers)
+        self._spinning = spinning
 
     async def load(self, stage: StageKey, partition: Partition, sources: Sequence[str]) -> StageSession:
         """Returns a partition's session; its artefact is held until `let_go`.
@@ -56,7 +60,13 @@ class StageLoader:
 
     def _load(self, stage: StageKey, folder: Path, level: OptimisationLevel) -> StageSession:
         try:
-            session = StageSession(folder, threads=self._threads, providers=self._providers, level=level)
+            session = StageSession(
+                folder,
+                threads=self._threads,
+                providers=self._providers,
+                level=level,
+                spinning=self._spinning,
+            )
         except Exception as error:
             if is_out_of_memory(error):
                 raise Overloaded(f"there is not enough memory to load {stage}") from None

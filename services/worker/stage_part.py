@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onnxmesh.ids import Digest, StageKey
 from onnxmesh.v1.model_pb2 import Partition
+from services.worker.batch_rule import BatchRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class StagePart:
         live_out: Every tensor alive after it, in the order in which they travel.
         weight_bytes: Bytes of its weights.
         direct_inputs: What of its inputs comes straight from the gateway.
+        batching: Which of its requests may run together; None: each runs alone.
     """
 
     stage: StageKey
@@ -27,6 +29,7 @@ class StagePart:
     live_out: tuple[str, ...]
     weight_bytes: int
     direct_inputs: frozenset[str] = frozenset()
+    batching: BatchRule | None = None
 
     @classmethod
     def of(cls, stage: StageKey, partition: Partition) -> StagePart:
@@ -38,4 +41,5 @@ class StagePart:
             tuple(partition.live_out),
             partition.weight_bytes,
             frozenset(partition.direct_inputs),
+            BatchRule.of(partition),
         )

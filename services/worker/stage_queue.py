@@ -2,53 +2,169 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 
 from onnxmesh.errors import Overloaded
+from services.worker.batch_rule import BatchRule, Group
 from services.worker.request_key import RequestKey
 from services.worker.stage_request import StageRequest
 
+DEFAULT_PRIORITY = 100
+"""Priority of a request that says none."""
+
+PATIENCE_S = 10.0
+"""A request is not passed by those of its priority that come later than this after it, however short their time is."""
+
+_Place = tuple[int, float, int]
+"""Priority, deadline, number: less is first."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: StageRequest
+    place: _Place
+    group: Group | None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Requests that may run together; without a group, the one that runs alone.
+
+    Places of requests that were taken out stay until they come to the front.
+    """
+
+    places: list[tuple[_Place, RequestKey]] = field(default_factory=list)
+    num_requests: int = 0
+    num_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What would be taken now.
+
+    Attributes:
+        num_requests: How many requests wait that may run together with the first.
+        num_rows: Their rows; 0 where the first may run with no other, whoever comes.
+        deadline_s: Of the first.
+    """
+
+    num_requests: int
+    num_rows: int
+    deadline_s: float
+
 
 class StageQueue:
-    """A bounded queue, first in first out, from which a request can be taken by its key at any place.
+    """A bounded queue, from which a request can be taken by its key at any place.
+
+    The most urgent priority is first, in it the earliest deadline, then the first that came. With the first leave those
+    next in line that may run together with it.
 
     Args:
         max_requests: How many may wait.
+        rule: What may run together; None: nothing.
     """
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: int, rule: BatchRule | None = None) -> None:
         self._max_requests = max_requests
-        self._requests: OrderedDict[RequestKey, StageRequest] = OrderedDict()
+        self._rule = rule
+        self._numbers = count()
+        self._waiting: dict[RequestKey, _Waiting] = {}
+        self._lanes: dict[object, _Lane] = {}
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
         """Whether the next one would be refused."""
-        return len(self._requests) >= self._max_requests
+        return len(self._waiting) >= self._max_requests
 
     def put(self, request: StageRequest) -> None:
-        """Adds a request at the end; a second one of the same key takes the place of the first.
+        """Adds a request; a second one of the same key takes the place of the first.
 
         Raises:
             Overloaded: The queue is full (RESOURCE_EXHAUSTED).
         """
-        if self.is_full and request.key not in self._requests:
+        if self.is_full and request.key not in self._waiting:
             raise Overloaded(f"{self._max_requests} requests wait for {request.stage} already")
-        self._requests[request.key] = request
+        self.discard(request.key)
+        group = None if self._rule is None else self._rule.group_of(request)
+        place = (
+            request.header.priority or DEFAULT_PRIORITY,
+            min(request.deadline.at_s, request.arrived_s + PATIENCE_S),
+            next(self._numbers),
+        )
+        self._waiting[request.key] = _Waiting(request, place, group)
+        lane = self._lanes.setdefault(_like(group), _Lane())
+        heappush(lane.places, (place, request.key))
+        lane.num_requests += 1
+        lane.num_rows += 0 if group is None else group.rows
 
-    def take(self) -> StageRequest | None:
-        """Removes and returns the first request; None if nobody waits."""
-        return self._requests.popitem(last=False)[1] if self._requests else None
+    def next(self) -> Next | None:
+        """Returns what `take` would take the first of; None if nobody waits."""
+        lane = self._first_lane()
+        if lane is None:
+            return None
+        first = self._waiting[lane.places[0][1]]
+        deadline_s = first.request.deadline.at_s
+        if first.group is None or self._rule is None:
+            return Next(1, 0, deadline_s)
+        return Next(lane.num_requests, lane.num_rows, deadline_s)
+
+    def take(self) -> list[StageRequest]:
+        """Removes and returns the first request, with those that may run together with it; nothing if nobody waits."""
+        lane = self._first_lane()
+        if lane is None:
+            return []
+        first = self._waiting[lane.places[0][1]]
+        taken = [self._remove(first)]
+        if first.group is None or self._rule is None:
+            return taken
+        rows = first.group.rows
+        while (other := self._front(lane)) is not None and other.group is not None:
+            rows += other.group.rows
+            if rows > self._rule.max_rows:
+                break
+            taken.append(self._remove(other))
+        return taken
 
     def discard(self, key: RequestKey) -> StageRequest | None:
         """Removes and returns the request of that key, if it waits here."""
-        return self._requests.pop(key, None)
+        waiting = self._waiting.get(key)
+        return None if waiting is None else self._remove(waiting)
 
     def sweep(self, is_over: Callable[[StageRequest], bool]) -> Iterator[StageRequest]:
         """Removes and yields those that need not run any more."""
-        for request in [request for request in self._requests.values() if is_over(request)]:
-            del self._requests[request.key]
-            yield request
+        for waiting in [each for each in self._waiting.values() if is_over(each.request)]:
+            yield self._remove(waiting)
+
+    def _first_lane(self) -> _Lane | None:
+        lanes = [lane for lane in self._lanes.values() if self._front(lane) is not None]
+        return min(lanes, key=lambda lane: lane.places[0][0], default=None)
+
+    def _front(self, lane: _Lane) -> _Waiting | None:
+        """Returns the first that waits in a lane, rid of the places of those that do not wait any more."""
+        while lane.places:
+            place, key = lane.places[0]
+            waiting = self._waiting.get(key)
+            if waiting is not None and waiting.place == place:
+                return waiting
+            heappop(lane.places)
+        return None
+
+    def _remove(self, waiting: _Waiting) -> StageRequest:
+        del self._waiting[waiting.request.key]
+        like = _like(waiting.group)
+        lane = self._lanes[like]
+        lane.num_requests -= 1
+        lane.num_rows -= 0 if waiting.group is None else waiting.group.rows
+        if not lane.num_requests:
+            del self._lanes[like]
+        return waiting.request
+
+
+def _like(group: Group | None) -> object:
+    return None if group is None else group.like

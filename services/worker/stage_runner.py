@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, perf_counter_ns, time_ns
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from time import monotonic
 
-from onnxmesh.deadline import Clock, Deadline
+from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Overloaded, StageGone
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.tensors.tensor import Tensor
-from onnxmesh.v1.frame_pb2 import Hop, HopTiming
-from services.worker import outgoing_frames, request_flow
+from onnxmesh.v1.frame_pb2 import HopTiming
+from services.worker import request_flow
+from services.worker.batch_delay import BatchDelay
 from services.worker.cancellations import Cancellations
+from services.worker.departures import Departures
 from services.worker.forwarder import Forwarder
 from services.worker.origins import Origins
 from services.worker.request_flow import Drop, GoOn, Refuse
 from services.worker.request_key import RequestKey
-from services.worker.run_errors import masked, told_to_origin
+from services.worker.run_errors import masked
 from services.worker.stage_part import StagePart
 from services.worker.stage_queue import StageQueue
 from services.worker.stage_request import StageRequest
+from services.worker.stage_run import Outcome, Runnable, run_requests
+from services.worker.stage_thread import StageThread
 from services.worker.tally import Tally
 from services.worker.waiting_parts import WaitingParts
-
-MAX_LEAVING = 16
-"""Requests that are done here and wait for their next link; beyond, the stage stands still."""
 
 MEAN_WEIGHT = 0.1
 """Weight of a run against those before, in the mean that gateways plan with."""
@@ -36,16 +36,10 @@ RETRY_AFTER_S = 0.1
 """A full queue has room again after about this."""
 
 
-class Runnable(Protocol):
-    """A loaded model; `onnxmesh.graph.session.StageSession` is one."""
-
-    def run(self, feeds: Mapping[str, Tensor], outputs: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Computes the named outputs; blocks, and is called in a thread."""
-        ...
-
-
 class StageRunner:
-    """Runs the requests of one stage, one after another, in a thread of its own.
+    """Runs the requests of one stage in a thread of its own: one after another, or several together where they may.
+
+    What gathers while a run is under way is the next one, up to the rule's size; an idle stage never waits.
 
     `run` must run for as long as requests are offered; cancelling it ends the stage, and whoever still
     waits is told that it is unavailable.
@@ -61,6 +55,7 @@ class StageRunner:
         waiting_bytes: How many bytes of such parts may wait.
         on_computed: Is told how long each run took, in seconds.
         clock: Seconds, monotonic.
+        cpu_class: Class of this worker's CPU; empty where stages run on something else.
     """
 
     def __init__(
@@ -76,22 +71,27 @@ class StageRunner:
         waiting_bytes: int = 1 << 30,
         on_computed: Callable[[float], None] = lambda _: None,
         clock: Clock = monotonic,
+        cpu_class: str = "",
     ) -> None:
-        self.part = part
+        rule = part.batching
+        if rule is not None and rule.cpu_class not in {"", cpu_class}:
+            rule = None
+        self.part = replace(part, batching=rule)
         self._session = session
-        self._forwarder = forwarder
         self._origins = origins
         self._cancellations = cancellations
         self._tally = tally
         self._on_computed = on_computed
         self._clock = clock
-        self._queue = StageQueue(queue_size)
+        self._queue = StageQueue(queue_size, rule)
+        self._delay = None if rule is None else BatchDelay(rule.max_delay_s)
+        self._max_rows = 1 if rule is None else rule.max_rows
         self._parts = WaitingParts(
             part, self._put, origins, tally, max_parts=queue_size, max_bytes=waiting_bytes, clock=clock
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=part.stage)
-        self._leaving_slots = asyncio.Semaphore(MAX_LEAVING)
+        self._thread: StageThread[list[Outcome]] = StageThread(part.stage)
         self._tasks = asyncio.TaskGroup()
+        self._departures = Departures(self.part, forwarder, origins, self._tasks, self._settle, clock)
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -130,6 +130,8 @@ class StageRunner:
             self._queue.put(request)
         except Overloaded as error:
             raise Overloaded(error.message, retry_after_s=RETRY_AFTER_S) from None
+        if self._delay is not None:
+            self._delay.arrived(request.arrived_s)
         self._num_pending += 1
         self._num_bytes += request.num_bytes
         self._idle.clear()
@@ -165,12 +167,11 @@ class StageRunner:
                 while True:
                     await self._serve(await self._next())
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.close()
             del self._session
             self.refuse_parts()
-            while (request := self._queue.take()) is not None:
-                self._origins.refuse(request.key, self._was_let_go())
-                self._settle(request.num_bytes)
+            while batch := self._queue.take():
+                self._end(batch, self._was_let_go())
 
     @property
     def is_idle(self) -> bool:
@@ -183,113 +184,112 @@ class StageRunner:
             await self._parts.none_left()
             await self._idle.wait()
 
-    async def _next(self) -> StageRequest:
-        while (request := self._queue.take()) is None:
+    async def _next(self) -> list[StageRequest]:
+        if self._queue and self._delay is not None:
+            await self._gather(self._delay, self._max_rows)
+        while not (batch := self._queue.take()):
             self._woken.clear()
             await self._woken.wait()
-        return request
+        return batch
 
-    async def _serve(self, request: StageRequest) -> None:
-        num_bytes, leaving = request.num_bytes, False
+    async def _gather(self, delay: BatchDelay, max_rows: int) -> None:
+        """Waits while it is worth it: for those that come soon after a run, to run with those that came during it."""
+        begun_s = self._clock()
+        while (first := self._queue.next()) is not None and 0 < first.num_rows < max_rows:
+            until_s = begun_s + delay.worth_s(first.num_requests, first.num_rows)
+            latest_s = first.deadline_s - delay.run_s(first.num_rows)
+            left_s = min(until_s, latest_s) - self._clock()
+            if left_s <= 0:
+                return
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    async def _serve(self, batch: list[StageRequest]) -> None:
+        pending = deque(request for request in batch if self._goes_on(request))
+        begun_s = self._clock()
         try:
-            if not self._goes_on(request):
-                return
-            queue_ns = round((self._clock() - request.arrived_s) * 1e9)
-            computed, compute_ns = await self._compute(request)
-            if isinstance(computed, MeshError):
-                self._origins.refuse(request.key, computed)
-                return
-            self._measured(compute_ns / 1e9)
-            if not self._goes_on(request):
-                return
-            timing = HopTiming(
-                stage=self.part.stage,
-                worker=request.hop.worker,
-                queue_ns=queue_ns,
-                compute_ns=compute_ns,
-                wire_ns=request.wire_ns,
-            )
-            frame = self._frame(request, computed, timing)
-            await self._leaving_slots.acquire()
-            self._tasks.create_task(
-                self._leave(request.key, request.deadline, request.next_hop, frame, num_bytes)
-            )
-            leaving = True
-        except MeshError as error:
-            self._origins.refuse(request.key, error)
+            outcomes = deque(await self._compute(list(pending)) if pending else ())
+            while pending:
+                await self._send_on(pending[0], outcomes.popleft(), begun_s)
+                pending.popleft()
         except asyncio.CancelledError:
-            self._origins.refuse(request.key, self._was_let_go())
+            self._end(pending, self._was_let_go())
             raise
-        except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
-            self._origins.refuse(request.key, masked(error, stage=self.part.stage))
-        finally:
-            if not leaving:
-                self._settle(num_bytes)
+        except Exception as error:  # noqa: BLE001 - a defect must not stop the stage
+            self._end(pending, masked(error, stage=self.part.stage))
+
+    async def _send_on(self, request: StageRequest, outcome: Outcome, begun_s: float) -> None:
+        if isinstance(outcome.computed, MeshError):
+            self._end([request], outcome.computed)
+        elif self._goes_on(request):
+            timing = self._timing(request, outcome, begun_s)
+            try:
+                await self._departures.send(request, outcome.computed, timing)
+            except MeshError as error:
+                self._end([request], error)
+            except Exception as error:  # noqa: BLE001 - one request's defect must not end those that it ran with
+                self._end([request], masked(error, stage=self.part.stage))
+
+    def _timing(self, request: StageRequest, outcome: Outcome, begun_s: float) -> HopTiming:
+        return HopTiming(
+            stage=self.part.stage,
+            worker=request.hop.worker,
+            queue_ns=round((begun_s - request.arrived_s) * 1e9),
+            compute_ns=outcome.compute_ns,
+            wire_ns=request.wire_ns,
+            batch=outcome.batch,
+        )
 
     def _goes_on(self, request: StageRequest) -> bool:
+        """Whether to spend anything more on a request; one that has ended is settled."""
         cancelled = request.key in self._cancellations
         match request_flow.still_wanted(request, cancelled=cancelled, now_s=self._clock()):
             case GoOn():
                 return True
             case Drop():
                 self._tally.dropped += 1
+                self._settle(request.num_bytes)
             case Refuse(error):
-                self._origins.refuse(request.key, error)
+                self._end([request], error)
         return False
 
-    async def _compute(self, request: StageRequest) -> tuple[dict[str, Tensor] | MeshError, int]:
-        loop = asyncio.get_running_loop()
-        self.num_running += 1
+    def _end(self, requests: Iterable[StageRequest], error: MeshError) -> None:
+        for request in requests:
+            self._origins.refuse(request.key, error)
+            self._settle(request.num_bytes)
+
+    async def _compute(self, requests: list[StageRequest]) -> list[Outcome]:
+        self.num_running = len(requests)
         try:
-            return await loop.run_in_executor(self._thread, self._run_once, self._session, request)
+            outcomes = await self._thread.do(partial(run_requests, self._session, requests, self.part))
         finally:
-            self.num_running -= 1
+            self.num_running = 0
+        self._learn(requests, outcomes)
+        return outcomes
 
-    def _run_once(
-        self, session: Runnable, request: StageRequest
-    ) -> tuple[dict[str, Tensor] | MeshError, int]:
-        """Runs in the stage's thread; returns errors, for the traceback of a raised one keeps tensors alive."""
-        started_ns = perf_counter_ns()
-        outcome: dict[str, Tensor] | MeshError
-        try:
-            outcome = session.run(request.tensors, request_flow.to_compute(request, self.part))
-        except Exception as error:  # noqa: BLE001 - whatever it is, its origin is told
-            outcome = told_to_origin(error, self.part.stage)
-        return outcome, perf_counter_ns() - started_ns
-
-    def _measured(self, compute_s: float) -> None:
-        self._on_computed(compute_s)
-        weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
-        self.mean_compute_s += weight * (compute_s - self.mean_compute_s)
-
-    def _frame(self, request: StageRequest, computed: Mapping[str, Tensor], timing: HopTiming) -> Frame:
-        tensors = request_flow.outgoing(request, self.part, computed)
-        if request.next_hop is None:
-            return outgoing_frames.result(request, tensors, timing, unix_ns=time_ns())
-        return outgoing_frames.activation(request, tensors, timing, now_s=self._clock(), unix_ns=time_ns())
-
-    async def _leave(
-        self, key: RequestKey, deadline: Deadline, next_hop: Hop | None, frame: Frame, num_bytes: int
-    ) -> None:
-        try:
-            if next_hop is None:
-                await self._origins.answer(key, frame)
-            else:
-                await self._forwarder.forward(key, deadline, next_hop, frame)
-        except asyncio.CancelledError:
-            self._origins.refuse(key, self._was_let_go())
-            raise
-        except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
-            self._origins.refuse(key, masked(error, stage=self.part.stage))
-        finally:
-            self._leaving_slots.release()
-            self._settle(num_bytes)
+    def _learn(self, requests: list[StageRequest], outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if not isinstance(outcome.computed, MeshError):
+                weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
+                own_s = outcome.compute_ns / outcome.batch / 1e9
+                self.mean_compute_s += weight * (own_s - self.mean_compute_s)
+        rule, delay, run = self.part.batching, self._delay, outcomes[0]
+        together = run.batch == len(requests)
+        for each in outcomes[:1] if together else outcomes:
+            if not isinstance(each.computed, MeshError):
+                self._on_computed(each.compute_ns / 1e9)
+        if rule is None or delay is None or not together or isinstance(run.computed, MeshError):
+            return
+        delay.ran(sum(rule.rows_of(requests)), run.compute_ns / 1e9)
 
     def _sweep(self) -> None:
         """Makes room by ending those that wait in vain."""
         for request in self._queue.sweep(lambda waiting: waiting.deadline.at_s <= self._clock()):
             self._goes_on(request)
-            self._settle(request.num_bytes)
 
     def _settle(self, num_bytes: int) -> None:
         self._num_pending -= 1

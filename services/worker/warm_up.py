@@ -11,7 +11,7 @@ from onnxmesh.ids import StageKey
 from onnxmesh.planning.tensor_spec import TensorSpec
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from services.worker.stage_runner import Runnable
+from services.worker.stage_run import Runnable
 
 _BYTES_OF_EMPTY_STRING = 4
 

@@ -59,7 +59,13 @@ class Workshop:
             self._end_of_keeping = asyncio.get_running_loop().call_later(KEEP_S, self.close)
             return answer
 
-    async def cut(self, work: str, cuts: Sequence[int], direct: Sequence[Sequence[str]]) -> str:
+    async def cut(
+        self,
+        work: str,
+        cuts: Sequence[int],
+        direct: Sequence[Sequence[str]],
+        batching: dict[str, Any] | None = None,
+    ) -> str:
         """Returns what `onnxmesh.graph.workshop.cut_prepared` does; the partitions' files are left in `work`.
 
         Raises:
@@ -68,7 +74,8 @@ class Workshop:
         """
         async with self._turn:
             child = self._take_kept() or Child(self._command)
-            answer = await self._ask(child, "cut", "cutting the model", [work, list(cuts), list(direct)])
+            arguments = [work, list(cuts), list(direct), batching]
+            answer = await self._ask(child, "cut", "cutting the model", arguments)
             child.close()
             return answer
 

@@ -68,7 +68,14 @@ async def test_a_trace_tells_the_way():
         assert trace["total_us"] > 0
         assert trace["return_us"] >= 0
         assert trace["hops"] == [
-            {"stage": f"m/1/{stage}", "worker": worker, "queue_us": 1.0, "compute_us": 2.0, "wire_us": 3.0}
+            {
+                "stage": f"m/1/{stage}",
+                "worker": worker,
+                "queue_us": 1.0,
+                "compute_us": 2.0,
+                "wire_us": 3.0,
+                "batch": 1,
+            }
             for stage, worker in enumerate("ab")
         ]
 

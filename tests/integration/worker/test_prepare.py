@@ -14,7 +14,7 @@ from onnx import helper
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.profile import Profile
 from onnxmesh.rpc.status import from_rpc_error
-from onnxmesh.v1.model_pb2 import Shape, Shapes
+from onnxmesh.v1.model_pb2 import Batching, Shape, Shapes
 from onnxmesh.v1.worker_pb2 import CutRequest, DirectInputs, PrepareRequest
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import (
@@ -205,3 +205,21 @@ async def test_inputs_that_go_straight_to_a_stage_are_part_of_the_cut(bench):
     )
     cut = await worker.scheduler.stub.Cut(request)
     assert [list(partition.direct_inputs) for partition in cut.partitions] == [[], ["late"]]
+
+
+async def test_a_cut_says_what_may_run_together(bench):
+    """Where that is asked for; a way to batch that is none is refused."""
+    maker = await bench.worker("a")
+    answer = await prepared(maker, bench, skipping_mlp())
+    cuts = [GraphCosts.from_json(answer.costs.decode()).legal_cuts[0]]
+
+    def cut(**more):
+        return maker.scheduler.stub.Cut(CutRequest(prepared=answer.prepared, cuts=cuts, **more))
+
+    assert not any(partition.HasField("batching") for partition in (await cut()).partitions)
+    made = await cut(batching=Batching(mode="on", max_rows=4))
+    assert [partition.batching.max_rows for partition in made.partitions] == [4, 4]
+    made = await cut(batching=Batching(mode="off"))
+    assert [partition.batching.why_not for partition in made.partitions] == ["it is off"] * 2
+    refused = await refusal(cut(batching=Batching(mode="of")))
+    assert refused.message == "expected batching of auto, on, off; got 'of'"

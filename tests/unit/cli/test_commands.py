@@ -29,7 +29,7 @@ from onnxmesh.v1.mesh_pb2 import (
     TableResponse,
     WorkerStatus,
 )
-from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices, StageBatching
 from tests.fakes.fake_scheduler import FakeScheduler
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
@@ -206,6 +206,7 @@ def test_a_trace_is_read_or_refused():
         (["--replicas", "0"], "--replicas: expected a positive number or 'auto', got '0'"),
         (["--shape", "x=1,3"], "--shape: expected NAME=1x3x224x224, got 'x=1,3'"),
         (["--batch", "0"], "--batch: expected a positive number, got 0"),
+        (["--max-batch", "0"], "--max-batch: expected a positive number or 'auto', got '0'"),
     ],
 )
 def test_what_a_plan_cannot_be_made_for_is_bad_input(arguments, words):
@@ -246,6 +247,27 @@ async def test_status_of_a_scheduler_that_is_asked_itself():
     assert "routes by" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([StageBatching(max_rows=8)] * 2, "up to 8 rows run together, with the bits of single runs"),
+        (
+            [
+                StageBatching(max_rows=8, largest_difference=2e-7),
+                StageBatching(max_rows=1, largest_difference=1, why_not="so"),
+            ],
+            "up to 8 rows run together, but for stage 1, within 2e-07 of single runs",
+        ),
+        ([StageBatching(max_rows=1, why_not="it is off")] * 2, "requests run alone, for it is off"),
+        ([StageBatching()], "requests run alone"),
+    ],
+)
+def test_status_says_what_runs_together(found, words):
+    """And how far it is from running alone, or why nothing does."""
+    partitions = [Partition(index=index, batching=each) for index, each in enumerate(found)]
+    assert words in plan_sentence(ModelStatus(name="m", version=1, plan=Plan(partitions=partitions)))
+
+
 def test_status_says_how_a_model_is_cut_and_why():
     """Mode, difference, what is predicted, and how often it was planned."""
     plan = Plan(
@@ -260,7 +282,7 @@ def test_status_says_how_a_model_is_cut_and_why():
     model = ModelStatus(name="m", version=4, plan=plan, spec=DeploymentSpec(objective="latency"))
     assert plan_sentence(model) == (
         "m version 4: mode portable, its largest difference from the whole model is 2e-06; "
-        "100 answers a second predicted, 30 ms each; planned anew 2 times; 3 stages as asked"
+        "100 answers a second predicted, 30 ms each; requests run alone; planned anew 2 times; 3 stages as asked"
     )
     document = model_document(model)
     assert (document["mode"], document["largest_difference"], document["objective"]) == (
@@ -273,7 +295,7 @@ def test_status_says_how_a_model_is_cut_and_why():
     assert "was not measured" in plan_sentence(ModelStatus(plan=plan))
     assert model_document(ModelStatus(plan=plan))["largest_difference"] is None
     exact = ModelStatus(name="m", version=1, plan=Plan(optimisation="all"))
-    assert plan_sentence(exact) == "m version 1: mode exact, optimisation all"
+    assert plan_sentence(exact) == "m version 1: mode exact, optimisation all; requests run alone"
 
 
 def test_wishes_become_parameters_of_the_request():

@@ -8,6 +8,7 @@ from onnxmesh.deadline import Deadline
 from onnxmesh.errors import Overloaded, Unavailable
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1 import frame_pb2
+from services.gateway.worker_loads import report_timings
 from tests.unit.gateway.test_dispatcher import Bench
 
 
@@ -21,6 +22,23 @@ def told(bench, worker, queued=0, mean_s=0.0, wait_s=None):
 
 def timed(stage, worker, compute_s):
     return frame_pb2.HopTiming(stage=stage, worker=worker, compute_ns=round(compute_s * 1e9))
+
+
+def test_requests_that_ran_together_count_by_their_share():
+    """So that a replica that batches more does not look slower."""
+    seen = []
+
+    class Recording:
+        def waited(self, ticket, stage, waited_s):
+            pass
+
+        def answered(self, stage, worker, compute_s, now_s):
+            seen.append(compute_s)
+
+    timings = [timed("m/1/0", "a", 0.08), timed("m/1/1", "b", 0.08)]
+    timings[1].batch = 8
+    report_timings(Recording(), timings, None, 0.0)
+    assert seen == pytest.approx([0.08, 0.01])
 
 
 async def answered(bench, compute_s=0.01):

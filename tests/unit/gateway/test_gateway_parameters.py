@@ -52,7 +52,6 @@ def test_a_session_has_a_name():
 @pytest.mark.parametrize(
     "harmless",
     [
-        {"priority": ("uint64_param", 3)},
         {"priority": ("int64_param", 0)},
         {"sequence_id": ("int64_param", 0), "sequence_start": ("bool_param", False)},
         {"sequence_id": ("string_param", "")},
@@ -64,6 +63,12 @@ def test_a_session_has_a_name():
 def test_what_does_not_change_the_answer_is_accepted(harmless):
     """Standard clients send these to models that have no use for them."""
     assert options(**harmless) == RequestOptions()
+
+
+@pytest.mark.parametrize(("said", "taken"), [(0, 0), (3, 3), (2**40, 2**32 - 1)])
+def test_a_priority_is_taken_as_far_as_a_frame_can_carry_it(said, taken):
+    """What is less urgent still is as urgent as the last."""
+    assert options(priority=("uint64_param", said)).priority == taken
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from onnxmesh.routing.selector_text import lacking, parse_selector
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import (
     Artefact,
+    Batching,
     DeploymentSpec,
     Partition,
     Plan,
@@ -122,6 +123,31 @@ def test_a_spec_gets_its_defaults_and_order_does_not_matter():
     assert (spec.replicas, spec.optimisation, list(spec.require)) == (1, "auto", ["a", "b"])
     assert same_wish(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
     assert not same_wish(spec, normalised(DeploymentSpec(name="m", require=["a"])))
+
+
+@pytest.mark.parametrize(
+    "batching",
+    [Batching(mode="on"), Batching(max_rows=8), Batching(max_delay_us=0), Batching(max_delay_us=5)],
+)
+def test_another_way_to_batch_is_another_wish(batching):
+    """No delay at all is not the same as one that is learned."""
+    spec = normalised(DeploymentSpec(name="m", batching=batching))
+    assert same_wish(spec, spec)
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    ("batching", "words"),
+    [
+        (Batching(mode="of"), "batching is one of auto, on, off; got 'of'"),
+        (Batching(max_rows=5000), "a batch has at most 4096 rows; 5000 were asked for"),
+        (Batching(max_delay_us=10**8), "requests wait for others 10000000 us at the most"),
+    ],
+)
+def test_a_way_to_batch_that_cannot_be_is_refused(batching, words):
+    """With what can be."""
+    with pytest.raises(InvalidRequest, match=words):
+        normalised(DeploymentSpec(name="m", batching=batching))
 
 
 def test_what_an_older_release_wrote_down_is_the_same_wish_as_defaults():

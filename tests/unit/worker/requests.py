@@ -9,6 +9,7 @@ from onnxmesh.ids import Digest, StageKey
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
+from services.worker.batch_rule import BatchRule
 from services.worker.request_key import RequestKey
 from services.worker.stage_part import StagePart
 from services.worker.stage_request import StageRequest
@@ -30,6 +31,8 @@ def request(
     origin="gateway",
     attempt=0,
     direct=False,
+    priority=0,
+    arrived_s=0.0,
 ):
     key = RequestKey(origin, number, attempt)
     header = frame_pb2.Activation(
@@ -40,10 +43,24 @@ def request(
         requested_outputs=outputs,
         traceparent="00-trace",
         direct=direct,
+        priority=priority,
     )
     held = {"x": tensor("x")} if tensors is None else tensors
-    return StageRequest(key, header, held, Deadline(at_s), arrived_s=0.0, wire_ns=5)
+    return StageRequest(key, header, held, Deadline(at_s), arrived_s=arrived_s, wire_ns=5)
 
 
-def part(stage="m/1/0", outputs=("y",), live_out=("y",), direct=()):
-    return StagePart(StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0, frozenset(direct))
+def rule(max_rows=4, shared=(), inputs=(("x", Datatype.UINT8),), **more):
+    return BatchRule(tuple(inputs), frozenset(shared), max_rows, **more)
+
+
+def rows(number, *values, width=1, **more):
+    """Returns a request with a row of `width` bytes for each value."""
+    data = bytes(value for value in values for _ in range(width))
+    tensors = {"x": Tensor("x", Datatype.UINT8, (len(values), width), data)}
+    return request(number, stages=("m/1/0",), tensors=tensors, **more)
+
+
+def part(stage="m/1/0", outputs=("y",), live_out=("y",), direct=(), batching=None):
+    return StagePart(
+        StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0, frozenset(direct), batching
+    )

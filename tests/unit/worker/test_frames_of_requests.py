@@ -26,7 +26,7 @@ TIMING = frame_pb2.HopTiming(stage="m/1/0", worker="w", queue_ns=1, compute_ns=2
 def test_what_a_worker_sends_on_the_next_one_reads(tensors, remaining_s):
     """Names, bytes, key, deadline and trace; the hop is one further and the timing is added."""
     at_s = math.inf if remaining_s is None else 100.0 + remaining_s
-    sent = request(at_s=at_s, outputs=("y",))
+    sent = request(at_s=at_s, outputs=("y",), priority=7)
     frame = outgoing_frames.activation(
         sent, [tensor(name, data) for name, data in tensors.items()], TIMING, now_s=100.0, unix_ns=1_000
     )
@@ -38,6 +38,7 @@ def test_what_a_worker_sends_on_the_next_one_reads(tensors, remaining_s):
     assert got.next_hop is None
     assert list(got.header.requested_outputs) == ["y"]
     assert got.header.traceparent == "00-trace"
+    assert got.header.priority == 7
     assert list(got.header.timings) == [TIMING]
     assert got.wire_ns == 700
     if remaining_s is None:

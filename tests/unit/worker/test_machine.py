@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
@@ -150,6 +151,23 @@ def test_memory_is_that_of_the_cgroup_or_of_the_machine(tmp_path, files, expecte
     """Whichever is less."""
     machine = write(tmp_path, {"meminfo": "MemFree: 1 kB\nMemTotal:   8192 kB\n"}) / "meminfo"
     assert resources.memory_bytes(write(tmp_path / "cgroup", files), machine) == expected
+
+
+def test_cores_are_ones_own_by_affinity_alone(tmp_path):
+    """Where the machine has more, threads fit into those that were given, and no share of time bounds them."""
+    given = len(os.sched_getaffinity(0))
+    none = tmp_path / "none"
+    assert resources.has_own_cores(given, none, machine=given + 1)
+    assert not resources.has_own_cores(given + 1, none, machine=given + 1)
+    assert not resources.has_own_cores(1, none, machine=given)
+    bounded = write(tmp_path, {"cpu.max": "400000 100000"})
+    assert not resources.has_own_cores(given, bounded, machine=given + 1)
+
+
+@pytest.mark.parametrize(("said", "spins"), [("on", True), ("off", False)])
+def test_spinning_is_what_the_operator_says(said, spins):
+    """Whatever cores there are."""
+    assert WorkerSettings(spinning=said).spins(1) is spins
 
 
 def test_a_temporary_cache_goes_with_its_worker_and_with_the_next_one_if_it_was_killed(tmp_path):

@@ -48,8 +48,9 @@ class ListeningLink:
 class Stage:
     """A runner and everything around it that can be looked at."""
 
-    def __init__(self, session, queue_size, direct=(), clock=None):
+    def __init__(self, session, queue_size, direct=(), clock=None, batching=None, cpu_class=""):
         self.session = session
+        self.others = {}
         self.now_s = 0.0
         self.link = ListeningLink()
         self.tally = Tally()
@@ -57,14 +58,14 @@ class Stage:
         self.handed_over = []
         origins = Origins(
             WorkerId("w"),
-            lambda peer: self.link if peer == "gateway" else None,
+            lambda peer: self.link if peer == "gateway" else self.others.get(peer),
             self.tally,
             Load,
             lambda: self.now_s,
         )
         forwarder = Forwarder(WorkerId("w"), None, origins, self.tally, self.handed_over.append)
         self.runner = StageRunner(
-            part("m/1/1" if direct else "m/1/0", direct=direct),
+            part("m/1/1" if direct else "m/1/0", direct=direct, batching=batching),
             session,
             forwarder,
             origins,
@@ -72,6 +73,7 @@ class Stage:
             self.tally,
             queue_size=queue_size,
             clock=clock or (lambda: self.now_s),
+            cpu_class=cpu_class,
         )
 
     def cancel(self, number):

@@ -1,0 +1,56 @@
+"""Tensors put together along their first dimension, and taken apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+
+_ALIGNMENT = 64
+
+
+def has_rows(datatype: Datatype) -> bool:
+    """Whether a row of a tensor is a slice of its bytes: not so for strings and elements smaller than a byte."""
+    return datatype.bits >= 8
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Returns the rows of all tensors, in order, as one tensor in a fresh buffer that is aligned for any kernel.
+
+    Args:
+        tensors: One or more of one name and datatype, that has rows, and equal but for their first dimension.
+    """
+    first = tensors[0]
+    size = sum(tensor.byte_size for tensor in tensors)
+    room = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    buffer = room[start : start + size]
+    position = 0
+    for tensor in tensors:
+        end = position + tensor.byte_size
+        if end > position:
+            buffer[position:end] = np.frombuffer(tensor.data, dtype=np.uint8)
+        position = end
+    rows = sum(tensor.shape[0] for tensor in tensors)
+    return Tensor(first.name, first.datatype, (rows, *first.shape[1:]), buffer.data)
+
+
+def taken_apart(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
+    """Returns the tensor in pieces of so many rows each; views that keep its memory alive.
+
+    Args:
+        tensor: Of a datatype that has rows; its first dimension is the sum of `rows`.
+        rows: Sizes of the pieces, in order.
+    """
+    view = memoryview(tensor.data)
+    row_bytes = tensor.byte_size // tensor.shape[0] if tensor.shape[0] else 0
+    pieces = []
+    start = 0
+    for count in rows:
+        end = start + count * row_bytes
+        pieces.append(Tensor(tensor.name, tensor.datatype, (count, *tensor.shape[1:]), view[start:end]))
+        start = end
+    return pieces

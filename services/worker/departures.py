@@ -1,0 +1,93 @@
+"""How requests leave a stage: to the next one, or as answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import time_ns
+
+from onnxmesh.deadline import Clock, Deadline
+from onnxmesh.errors import Unavailable
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1.frame_pb2 import Hop, HopTiming
+from services.worker import outgoing_frames, request_flow
+from services.worker.forwarder import Forwarder
+from services.worker.origins import Origins
+from services.worker.request_key import RequestKey
+from services.worker.run_errors import masked
+from services.worker.stage_part import StagePart
+from services.worker.stage_request import StageRequest
+
+MAX_LEAVING = 16
+"""Requests that are done here and wait for their next link, beside those of one run; beyond, the stage stands still."""
+
+
+class Departures:
+    """Sends what a stage computed, in the order in which it is told, without waiting for slow links one by one.
+
+    Args:
+        part: The stage.
+        forwarder: The way to the next stage.
+        origins: The way to the gateways.
+        tasks: Where it runs what waits for links; its owner ends it.
+        settle: Told the bytes of each request that has left, or never will.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        part: StagePart,
+        forwarder: Forwarder,
+        origins: Origins,
+        tasks: asyncio.TaskGroup,
+        settle: Callable[[int], None],
+        clock: Clock,
+    ) -> None:
+        self._part = part
+        self._forwarder = forwarder
+        self._origins = origins
+        self._tasks = tasks
+        self._settle = settle
+        self._clock = clock
+        rule = part.batching
+        self._slots = asyncio.Semaphore(MAX_LEAVING + (0 if rule is None else rule.max_rows))
+
+    async def send(self, request: StageRequest, computed: Mapping[str, Tensor], timing: HopTiming) -> None:
+        """Sends a request on; returns once there is room for it to leave. What this raises for is not settled.
+
+        Args:
+            request: It was run, and is still wanted.
+            computed: What came of it.
+            timing: Of that.
+
+        Raises:
+            InvalidRequest: A tensor that was asked for is not there (INVALID_ARGUMENT).
+        """
+        tensors = request_flow.outgoing(request, self._part, computed)
+        if request.next_hop is None:
+            frame = outgoing_frames.result(request, tensors, timing, unix_ns=time_ns())
+        else:
+            frame = outgoing_frames.activation(
+                request, tensors, timing, now_s=self._clock(), unix_ns=time_ns()
+            )
+        await self._slots.acquire()
+        task = self._tasks.create_task(self._leave(request.key, request.deadline, request.next_hop, frame))
+        # Not in the task: one that is cancelled before it has begun does nothing at all.
+        task.add_done_callback(partial(self._left, request.key, request.num_bytes))
+
+    async def _leave(self, key: RequestKey, deadline: Deadline, next_hop: Hop | None, frame: Frame) -> None:
+        try:
+            if next_hop is None:
+                await self._origins.answer(key, frame)
+            else:
+                await self._forwarder.forward(key, deadline, next_hop, frame)
+        except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
+            self._origins.refuse(key, masked(error, stage=self._part.stage))
+
+    def _left(self, key: RequestKey, num_bytes: int, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._origins.refuse(key, Unavailable(f"{self._part.stage} was let go"))
+        self._slots.release()
+        self._settle(num_bytes)

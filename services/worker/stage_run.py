@@ -1,0 +1,106 @@
+"""Runs of a stage's model: of one request, or of several together. Blocks; for the stage's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Protocol
+
+import structlog
+
+from onnxmesh.errors import Internal, MeshError
+from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.tensors.tensor import Tensor
+from services.worker import request_flow
+from services.worker.run_errors import told_to_origin
+from services.worker.stage_part import StagePart
+from services.worker.stage_request import StageRequest
+
+_log = structlog.get_logger(__name__)
+
+
+class Runnable(Protocol):
+    """A loaded model; `onnxmesh.graph.session.StageSession` is one."""
+
+    def run(self, feeds: Mapping[str, Tensor], outputs: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Computes the named outputs; blocks, and is called in a thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request.
+
+    Attributes:
+        computed: Its outputs, or why there are none. Errors are values here, for the traceback of a raised one keeps
+            tensors alive.
+        compute_ns: How long the run took, which it may have shared.
+        batch: With how many requests it shared it, itself included.
+    """
+
+    computed: dict[str, Tensor] | MeshError
+    compute_ns: int
+    batch: int = 1
+
+
+def run_requests(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome]:
+    """Runs requests, together if they are several; where that fails, each alone, so that a bad one fails alone.
+
+    Args:
+        session: The model.
+        requests: Of one group of the stage's rule, or a single one.
+        part: The stage.
+
+    Returns:
+        One for each request, in order.
+    """
+    if len(requests) > 1:
+        together = _together(session, requests, part)
+        if together is not None:
+            return together
+    return [_alone(session, request, part) for request in requests]
+
+
+def _alone(session: Runnable, request: StageRequest, part: StagePart) -> Outcome:
+    started_ns = perf_counter_ns()
+    computed: dict[str, Tensor] | MeshError
+    try:
+        computed = session.run(request.tensors, request_flow.to_compute(request, part))
+    except Exception as error:  # noqa: BLE001 - whatever it is, its origin is told
+        computed = told_to_origin(error, part.stage)
+    return Outcome(computed, perf_counter_ns() - started_ns)
+
+
+def _together(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome] | None:
+    """Returns None if the run failed, or did not answer with a row for each row."""
+    rule = part.batching
+    assert rule is not None, "requests run together by a rule"
+    started_ns = perf_counter_ns()
+    try:
+        feeds = {
+            name: requests[0].tensors[name]
+            if name in rule.shared
+            else stacked([request.tensors[name] for request in requests])
+            for name, _ in rule.inputs
+        }
+        rows = rule.rows_of(requests)
+        wanted = [request_flow.to_compute(request, part) for request in requests]
+        computed = session.run(feeds, frozenset().union(*wanted))
+        pieces = {name: _pieces(computed[name], rows, shared=name in rule.shared) for name in computed}
+    except Exception as error:  # noqa: BLE001 - each request is told what becomes of it alone
+        _log.info("batch_failed", stage=part.stage, requests=len(requests), error=str(error)[:200])
+        return None
+    compute_ns = perf_counter_ns() - started_ns
+    return [
+        Outcome({name: pieces[name][number] for name in names}, compute_ns, len(requests))
+        for number, names in enumerate(wanted)
+    ]
+
+
+def _pieces(tensor: Tensor, rows: Sequence[int], *, shared: bool) -> list[Tensor]:
+    if shared:
+        return [tensor] * len(rows)
+    if not tensor.shape or tensor.shape[0] != sum(rows):
+        raise Internal(f"'{tensor.name}' has shape {list(tensor.shape)} where {sum(rows)} rows were expected")
+    return taken_apart(tensor, rows)

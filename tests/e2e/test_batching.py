@@ -1,0 +1,118 @@
+"""Many clients at once through a real mesh, whose stages run what waits together."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import numpy as np
+import pytest
+from tritonclient import grpc as triton
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from onnxmesh.client import RouteTrace
+from onnxmesh.v1.model_pb2 import Batching
+from tests.e2e.mesh_process import running_mesh
+from tests.e2e.test_zoo import bits, whole
+from tests.zoo import ZOO
+
+NUM_CLIENTS = 16
+NUM_REQUESTS = 6
+TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn"]
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with running_mesh("--workers=2") as running:
+        yield running
+
+
+def infer(client, name, feeds, **parameters):
+    inputs = []
+    for key, array in feeds.items():
+        tensor = triton.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(tensor.set_data_from_numpy(array))
+    return client.infer(name, inputs, client_timeout=120, parameters=parameters or None)
+
+
+def check(answer, expected):
+    for output, array in expected.items():
+        got = answer.as_numpy(output)
+        assert got.shape == array.shape
+        assert bits(got) == bits(array), output
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name, mode):
+    """16 clients at once, each with rows of its own, with batching where it is inferred and without."""
+    model = ZOO[name]
+    path = model.build(tmp_path)
+    deployed = mesh.deploy(path, name=name, stages=2, batching=Batching(mode=mode))
+    most = [partition.batching.max_rows for partition in deployed.plan.partitions]
+    assert all(rows > 1 for rows in most) if mode == "auto" else most == [1, 1]
+    feeds = {
+        (client, turn): model.inputs(100 * client + turn, 1 + (client + turn) % 3)
+        for client in range(NUM_CLIENTS)
+        for turn in range(NUM_REQUESTS)
+    }
+    expected = {key: whole(path, given) for key, given in feeds.items()}
+
+    def one_client(number):
+        with triton.InferenceServerClient(mesh.address) as client:
+            for turn in range(NUM_REQUESTS):
+                check(infer(client, name, feeds[number, turn]), expected[number, turn])
+
+    try:
+        with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+            list(pool.map(one_client, range(NUM_CLIENTS)))
+    finally:
+        mesh.undeploy(name)
+
+
+def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
+    """Words that the model does not know fail the run of their own request, and no other; batches are seen in traces."""
+    model = ZOO["tied_weights"]
+    path = model.build(tmp_path)
+    mesh.deploy(path, name="words", stages=2)
+    good = {"tokens": model.inputs(1, 1)["tokens"]}
+    bad = {"tokens": np.full_like(good["tokens"], 10_000)}
+    expected = whole(path, good)
+    end_s = monotonic() + 90
+    batches = []
+
+    def one_client(number):
+        with triton.InferenceServerClient(mesh.address) as client:
+            while monotonic() < end_s:
+                if number % 4 == 0:
+                    with pytest.raises(InferenceServerException, match="words/1/0"):
+                        infer(client, "words", bad)
+                else:
+                    answer = infer(client, "words", good, **{"mesh.trace": True})
+                    check(answer, expected)
+                    text = answer.get_response().parameters["mesh.trace"].string_param
+                    batches.append(max(hop.batch for hop in RouteTrace.from_json(text).hops))
+                if len(batches) > 100 and max(batches) > 1:
+                    return
+
+    try:
+        with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+            list(pool.map(one_client, range(NUM_CLIENTS)))
+    finally:
+        mesh.undeploy("words")
+    assert max(batches) > 1
+
+
+def test_status_says_what_runs_together_and_why_not(mesh, tmp_path):
+    """For each model, in words and for programs."""
+    mesh.deploy(ZOO["mlp"].build(tmp_path), name="mlp", stages=2)
+    mesh.run("deploy", str(ZOO["strings"].build(tmp_path)), "--max-batch=4", "--max-delay-ms=1.5")
+    try:
+        shown = " ".join(mesh.run("status").stdout.split())
+        assert "up to 32 rows run together, with the bits of single runs" in shown
+        assert "requests run alone, for 'words' is BYTES, which is not cut into rows" in shown
+        (strings,) = [each for each in mesh.status().models if each.name == "strings"]
+        assert (strings.spec.batching.max_rows, strings.spec.batching.max_delay_us) == (4, 1500)
+    finally:
+        mesh.undeploy("mlp")
+        mesh.undeploy("strings")

@@ -1,0 +1,49 @@
+"""Tensors put together and taken apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.tensors.arrays import from_array, to_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.rows import has_rows, stacked, taken_apart
+from onnxmesh.tensors.tensor import Tensor
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.sampled_from(sorted(NUMPY)),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_is_put_together_comes_apart_as_it_was(rows, rest, datatype, seed):
+    """Whatever the sizes, empty ones too: as NumPy concatenates, in memory that every kernel can use in place."""
+    rng = np.random.default_rng(seed)
+    arrays = [rng.integers(0, 2, (count, *rest)).astype(NUMPY[datatype]) for count in rows]
+    whole = stacked([from_array("x", array) for array in arrays])
+    assert np.array_equal(to_array(whole), np.concatenate(arrays))
+    if whole.byte_size:
+        assert np.frombuffer(whole.data, np.uint8).ctypes.data % 64 == 0
+    for piece, array in zip(taken_apart(whole, rows), arrays, strict=True):
+        assert (piece.name, piece.datatype, piece.shape) == ("x", datatype, array.shape)
+        assert np.array_equal(to_array(piece), array)
+
+
+@pytest.mark.parametrize("datatype", [Datatype.BF16, Datatype.FLOAT8E4M3FN])
+def test_types_that_numpy_lacks_have_rows_too(datatype):
+    """Bytes are all that counts."""
+    size = datatype.byte_size(3)
+    tensors = [Tensor("x", datatype, (1, 3), bytes([number]) * size) for number in range(3)]
+    assert has_rows(datatype)
+    assert [bytes(piece.data) for piece in taken_apart(stacked(tensors), [1, 1, 1])] == [
+        tensor.data for tensor in tensors
+    ]
+
+
+@pytest.mark.parametrize("datatype", [Datatype.BYTES, Datatype.INT4, Datatype.UINT4])
+def test_strings_and_packed_elements_have_no_rows(datatype):
+    """A row of them is no slice of their bytes."""
+    assert not has_rows(datatype)

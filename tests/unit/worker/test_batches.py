@@ -1,0 +1,304 @@
+"""Requests that run together at a stage: each gets its own answer, or its own failure."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxmesh.tensors.arrays import from_array, to_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.tensor import Tensor
+from services.worker.request_key import RequestKey
+from services.worker.stage_run import run_requests
+from tests.eventually import eventually
+from tests.fakes.row_session import BAD, RowSession
+from tests.unit.worker.requests import part, request, rows, rule, tensor
+from tests.unit.worker.test_stage_runner import ListeningLink, running
+
+MAX_ROWS = 6
+LIKE = rule(MAX_ROWS)
+
+
+def answers(link):
+    """What came on a link, by number of the request: bytes of each tensor."""
+    found = {}
+    for frame in link.frames:
+        header = frame.header.result
+        assert header.key.number not in found, "answered twice"
+        found[header.key.number] = [bytes(payload) for payload in frame.payloads]
+    return found
+
+
+def batches(link):
+    return [frame.header.result.timings[-1].batch for frame in link.frames]
+
+
+async def test_what_waits_while_a_stage_runs_is_its_next_run():
+    """An idle stage runs the first request at once; the rest go together, up to the most rows."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number in range(1, 6):
+            stage.runner.offer(rows(number, number))
+        assert (stage.runner.num_running, stage.runner.num_queued) == (1, 5)
+        stage.session.release()
+        await eventually(lambda: stage.session.runs == [1, 4])
+        assert (stage.runner.num_running, stage.runner.num_queued) == (4, 1)
+        stage.session.release(2)
+        await stage.settled()
+        assert stage.session.runs == [1, 4, 1]
+        assert answers(stage.link) == {n: [bytes([3 * n or 3])] for n in range(6)}
+        assert batches(stage.link) == [1, 4, 4, 4, 4, 1]
+        assert stage.counts == (6, 0, 0)
+
+
+async def test_requests_that_run_together_share_its_time():
+    """What a request takes of the stage, in the mean that gateways plan with, is its part of the run."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number in range(1, 5):
+            stage.runner.offer(rows(number, number))
+        stage.session.release()
+        await eventually(lambda: stage.session.runs == [1, 4])
+        alone_s = stage.runner.mean_compute_s
+        stage.session.release()
+        await stage.settled()
+        last = stage.link.frames[-1].header.result.timings[-1]
+        expected = alone_s
+        for _ in range(4):
+            expected += 0.1 * (last.compute_ns / 4e9 - expected)
+        assert stage.runner.mean_compute_s == pytest.approx(expected)
+
+
+async def test_a_bad_request_fails_alone():
+    """Those that it ran with are run again, each alone, once."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number, value in enumerate([5, BAD, 7], start=1):
+            stage.runner.offer(rows(number, value))
+        stage.session.release(5)
+        await stage.settled()
+        assert stage.session.runs == [1, 3, 1, 1, 1]
+        assert answers(stage.link) == {0: [b"\x03"], 1: [b"\x0f"], 3: [b"\x15"]}
+        assert [(failure.key.number, failure.reason) for failure in stage.link.failures] == [
+            (2, "MODEL_RUN_FAILED")
+        ]
+        assert batches(stage.link) == [1, 1, 1]
+        assert stage.counts == (3, 0, 1)
+
+
+async def test_a_model_that_loses_rows_is_not_believed():
+    """A batch whose answer has other rows than were asked for is run again, one by one."""
+    session = RowSession()
+    session.lost_rows = 1
+    async with running(session, batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number in (1, 2):
+            stage.runner.offer(rows(number, number))
+        stage.session.release(4)
+        await stage.settled()
+        assert answers(stage.link) == {0: [b"\x03"], 1: [b"\x03"], 2: [b"\x06"]}
+
+
+async def test_what_is_over_before_a_run_is_no_part_of_it():
+    """Cancelled and late requests are dropped before the batch is formed."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number, at_s in enumerate([50.0, 5.0, 50.0, 50.0], start=1):
+            stage.runner.offer(rows(number, number, at_s=at_s))
+        stage.cancel(3)
+        stage.now_s = 6.0
+        stage.session.release(2)
+        await stage.settled()
+        assert stage.session.runs == [1, 2]
+        assert answers(stage.link).keys() == {0, 1, 4}
+        assert [failure.key.number for failure in stage.link.failures] == [2]
+
+
+async def test_urgent_requests_are_first():
+    """Of one priority, those with less time left."""
+    async with running(RowSession(), batching=rule(1)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        stage.runner.offer(rows(1, 1))
+        stage.runner.offer(rows(2, 1, at_s=5.0))
+        stage.runner.offer(rows(3, 1, priority=7))
+        stage.runner.offer(rows(4, 1, priority=101, at_s=1.0))
+        stage.session.release(5)
+        await stage.settled()
+        assert [frame.header.result.key.number for frame in stage.link.frames] == [0, 3, 2, 1, 4]
+
+
+async def test_bits_that_were_found_on_another_class_of_cpu_are_not_relied_on():
+    """A rule that is tied to a class is for workers of that class alone."""
+    for cpu_class, together in (("this", True), ("another", False), ("", False)):
+        known = rule(4, cpu_class="this")
+        async with running(RowSession(), batching=known, cpu_class=cpu_class) as stage:
+            stage.runner.offer(rows(0, 1))
+            await eventually(lambda stage=stage: stage.session.runs == [1])
+            stage.runner.offer(rows(1, 1))
+            stage.runner.offer(rows(2, 1))
+            stage.session.release(3)
+            await stage.settled()
+            assert stage.session.runs == ([1, 2] if together else [1, 1, 1])
+
+
+async def test_a_stage_that_is_let_go_tells_all_of_a_run():
+    """Each of those that run together, and each that waits."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        for number in range(1, 7):
+            stage.runner.offer(rows(number, number))
+        stage.session.release()
+        await eventually(lambda: len(stage.session.runs) == 2)
+    assert sorted(failure.key.number for failure in stage.link.failures) == [1, 2, 3, 4, 5, 6]
+    assert {failure.reason for failure in stage.link.failures} == {"UNAVAILABLE"}
+
+
+async def test_two_parts_make_one_request_of_a_batch():
+    """Where the gateway sends inputs straight to a stage, too."""
+    known = rule(4, inputs=(("x", Datatype.UINT8), ("s", Datatype.UINT8)))
+    async with running(RowSession(opened=True), batching=known, direct=("s",)) as stage:
+        for number in range(3):
+            more = {"stages": ("m/1/0", "m/1/1"), "hop": 1}
+            row = Tensor("x", Datatype.UINT8, (1, 1), bytes([number]))
+            stage.runner.offer(request(number, tensors={"x": row}, **more))
+            row = Tensor("s", Datatype.UINT8, (1, 1), bytes([10 + number]))
+            stage.runner.offer(request(number, tensors={"s": row}, direct=True, **more))
+        await stage.settled()
+        assert stage.session.runs == [3]
+        assert stage.session.shared == [bytes([10, 11, 12])]
+        assert answers(stage.link) == {number: [bytes([3 * number])] for number in range(3)}
+
+
+arrays = st.builds(
+    lambda datatype, num_rows, width, seed: (
+        np.random.default_rng(seed).integers(0, 100, (num_rows, width)).astype(NUMPY[datatype])
+    ),
+    st.sampled_from([Datatype.UINT8, Datatype.INT64, Datatype.FP16, Datatype.FP32]),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 2**32 - 1),
+)
+
+
+@given(st.lists(arrays, min_size=1, max_size=6), st.data())
+def test_a_batch_is_split_exactly(made, data):
+    """Each request gets the bits that it gets alone, and only the outputs that it wants, whatever the others want."""
+    first = made[0]
+    alike = [array for array in made if array.dtype == first.dtype and array.shape[1:] == first.shape[1:]]
+    wanted = data.draw(
+        st.lists(st.sampled_from([(), ("y",), ("z",), ("z", "y")]), min_size=len(alike), max_size=len(alike))
+    )
+    kind = from_array("x", first).datatype
+    stage = part(outputs=("y", "z"), live_out=("y", "z"), batching=rule(100, inputs=(("x", kind),)))
+    requests = [
+        request(number, stages=("m/1/0",), tensors={"x": from_array("x", array)}, outputs=names)
+        for number, (array, names) in enumerate(zip(alike, wanted, strict=True))
+    ]
+    session = RowSession(opened=True)
+    together = run_requests(session, requests, stage)
+    assert session.runs == [sum(map(len, alike))]
+    for it, outcome in zip(requests, together, strict=True):
+        (alone,) = run_requests(session, [it], stage)
+        assert outcome.computed.keys() == alone.computed.keys()
+        for name, expected in alone.computed.items():
+            got = outcome.computed[name]
+            assert (got.datatype, got.shape) == (expected.datatype, expected.shape)
+            assert np.array_equal(to_array(got), to_array(expected))
+
+
+offers = st.tuples(
+    st.just("offer"),
+    st.sampled_from(["gateway", "other"]),
+    st.lists(st.sampled_from([1, 2, 3, BAD]), min_size=1, max_size=3),
+    st.integers(1, 2),
+)
+events = st.lists(
+    st.one_of(
+        offers,
+        offers,
+        st.tuples(st.just("cancel"), st.integers(0, 20)),
+        st.tuples(st.just("release"), st.integers(1, 3)),
+        st.tuples(st.just("lose"), st.just("other")),
+        st.tuples(st.just("breathe"), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_whatever_happens_each_request_has_its_own_end(events):
+    """Sizes, orders, bad ones, cancellations and lost gateways in any order: nobody gets another's answer, or two."""
+    asyncio.run(_drive(events))
+
+
+async def _drive(events):
+    async with running(RowSession(), queue_size=64, batching=LIKE) as stage:
+        other = stage.others["other"] = ListeningLink()
+        sent, given_up = {}, set()
+        for kind, what, *rest in events:
+            if kind == "offer":
+                number = len(sent)
+                values, width = rest
+                sent[number] = (what, values, width)
+                stage.runner.offer(rows(number, *values, width=width, origin=what))
+            elif kind == "cancel":
+                origin = sent.get(what, ("gateway",))[0]
+                stage.cancellations.add(RequestKey(origin, what, 0))
+                stage.runner.cancel(RequestKey(origin, what, 0))
+                given_up.add(what)
+            elif kind == "release":
+                stage.session.release(what)
+            elif kind == "lose":
+                given_up |= {number for number, (origin, *_) in sent.items() if origin == what}
+                stage.runner.forget_origin(what)
+            else:
+                await asyncio.sleep(0)
+        stage.session.release(200)
+        await stage.settled()
+    for name, link in (("gateway", stage.link), ("other", other)):
+        got = answers(link)
+        failed = [failure.key.number for failure in link.failures]
+        assert len(failed) == len(set(failed))
+        for number, (origin, values, width) in sent.items():
+            if origin != name:
+                assert number not in got and number not in failed
+            elif number in got:
+                assert BAD not in values
+                assert got[number] == [bytes(3 * value for value in values for _ in range(width))]
+            elif number in failed:
+                assert BAD in values
+            else:
+                assert number in given_up
+    assert sum(stage.counts) == len(sent)
+    assert all(size <= MAX_ROWS for size in stage.session.runs)
+
+
+async def test_a_request_with_more_rows_than_run_together_runs_alone():
+    """It is not cut."""
+    async with running(RowSession(), batching=rule(2)) as stage:
+        for number in range(2):
+            stage.runner.offer(rows(number, 1, 2, 3))
+        stage.session.release(2)
+        await stage.settled()
+        assert stage.session.runs == [3, 3]
+
+
+async def test_without_a_rule_each_request_runs_alone():
+    """Whatever its tensors are."""
+    async with running(RowSession(opened=True)) as stage:
+        for number in range(3):
+            stage.runner.offer(request(number, stages=("m/1/0",), tensors={"x": tensor("x", b"1")}))
+        await stage.settled()
+        assert stage.session.runs == [1, 1, 1]
