@@ -8,7 +8,7 @@ from functools import partial
 from time import time_ns
 
 from onnxmesh.deadline import Clock, Deadline
-from onnxmesh.errors import Unavailable
+from onnxmesh.errors import StageGone
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
@@ -88,6 +88,6 @@ class Departures:
 
     def _left(self, key: RequestKey, num_bytes: int, task: asyncio.Task[None]) -> None:
         if task.cancelled():
-            self._origins.refuse(key, Unavailable(f"{self._part.stage} was let go"))
+            self._origins.refuse(key, StageGone(f"{self._part.stage} was let go"))
         self._slots.release()
         self._settle(num_bytes)
