@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,9 +13,9 @@ import grpc.aio
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, MeshError, Unavailable
 from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
-from onnxmesh.rpc.frames import Frame, decode, encode
+from onnxmesh.rpc.frames import Frame, SharedPayload, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
-from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye
+from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Release
 
 LEAVE_S = 2.0
 """How long what is queued, and the Goodbye after it, have to get out."""
@@ -39,13 +39,29 @@ class LinkLimits:
 
 
 class Pipe(Protocol):
-    """One end of a gRPC bidirectional stream of bytes, dialled or accepted."""
+    """One end of a stream of messages, dialled or accepted."""
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a message costs so much that waiting for more frames to go with it may pay."""
 
     async def read(self) -> bytes | None:
         """Returns the next message; None where the stream has ended."""
 
     async def write(self, message: bytes) -> None:
         """Sends one message; waits for flow control."""
+
+    def place(self, frame: Frame) -> Frame:
+        """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""
+
+    def resolve(self, payload: SharedPayload) -> memoryview:
+        """Returns a payload that the peer has placed."""
+
+    def release(self, offsets: Iterable[int]) -> None:
+        """Takes that the peer has read what was placed."""
+
+    def on_freed(self, callback: Callable[[list[int]], None]) -> None:
+        """Has `callback` called with what the peer has placed and nobody here reads any more."""
 
 
 class Link:
@@ -93,6 +109,7 @@ class Link:
         self._open = True
         self._leaving = False
         self.closed = asyncio.Event()
+        pipe.on_freed(lambda offsets: self.send_soon(FrameHeader(release=Release(offsets=offsets))))
 
     @property
     def is_open(self) -> bool:
@@ -105,11 +122,9 @@ class Link:
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
-        for piece in split(frame, self._limits.chunk_bytes):
-            if not self._room.is_set():
-                await self._room.wait()
-            if not self.is_open:
-                raise Unavailable(f"the stream to {self.peer} is closed")
+        await self._has_room()
+        for piece in split(self._pipe.place(frame), self._limits.chunk_bytes):
+            await self._has_room()
             self._enqueue(piece)
 
     def send_soon(self, header: FrameHeader) -> None:
@@ -155,6 +170,12 @@ class Link:
             self.closed.set()
         return failure
 
+    async def _has_room(self) -> None:
+        if not self._room.is_set():
+            await self._room.wait()
+        if not self.is_open:
+            raise Unavailable(f"the stream to {self.peer} is closed")
+
     def _enqueue(self, frame: Frame) -> None:
         self._queue.append(frame)
         self._queued_bytes += frame.payload_bytes
@@ -166,15 +187,27 @@ class Link:
         assembler = Assembler()
         while (message := await self._pipe.read()) is not None:
             self._heard_at = self._clock()
-            for piece in decode(message):
-                frame = assembler.feed(piece)
-                if frame is None:
-                    continue
-                if frame.header.WhichOneof("kind") == "goodbye":
-                    return
-                self._on_frame(self, frame)
+            # In a function of its own, so that nothing here keeps the last frame until the next one comes.
+            if self._took_goodbye(message, assembler):
+                return
+            del message
         if not self._leaving:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
+
+    def _took_goodbye(self, message: bytes, assembler: Assembler) -> bool:
+        """Hands a message's frames on; returns whether the peer has left."""
+        for piece in decode(message, self._pipe.resolve):
+            frame = assembler.feed(piece)
+            if frame is None:
+                continue
+            kind = frame.header.WhichOneof("kind")
+            if kind == "goodbye":
+                return True
+            if kind == "release":
+                self._pipe.release(frame.header.release.offsets)
+            else:
+                self._on_frame(self, frame)
+        return False
 
     async def _write(self) -> None:
         gathering = Gathering()
@@ -185,7 +218,11 @@ class Link:
             except TimeoutError:
                 await self._pipe.write(b"")
                 continue
-            if gathering.should_wait(self._clock()) and self._queued_bytes < self._limits.chunk_bytes:
+            if (
+                self._pipe.gathers
+                and gathering.should_wait(self._clock())
+                and self._queued_bytes < self._limits.chunk_bytes
+            ):
                 await asyncio.sleep(GATHER_S)
             frames = self._take()
             await self._pipe.write(encode(frames))
