@@ -9,7 +9,7 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.varint import read_varint, varint
 from onnxmesh.tensors.tensor import Buffer
+from onnxmesh.v1 import frame_pb2
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
 ALIGNMENT = 16
@@ -31,6 +32,20 @@ _FRAMES = b"\x0a"  # Envelope.frames = 1
 _HEADER = b"\x0a"  # Frame.header = 1
 _PADDING = b"\x12"  # Frame.padding = 2, as often as there is something to align
 _PAYLOADS = b"\x1a"  # Frame.payloads = 3
+_SHARED = b"\x22"  # Frame.shared = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPayload:
+    """A payload that is not sent: both sides see the memory that it is in.
+
+    Attributes:
+        offset: From the start of the sender's memory.
+        byte_size: Its length.
+    """
+
+    offset: int
+    byte_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +55,22 @@ class Frame:
     Attributes:
         header: What is said.
         payloads: Tensor contents that belong to it, in the order of the header's tensors.
+        shared: On its way out alone: what goes through shared memory, and its index among all the payloads, of which
+            `payloads` then has the rest.
     """
 
     header: FrameHeader
     payloads: tuple[Buffer, ...] = ()
+    shared: tuple[tuple[int, SharedPayload], ...] = ()
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of all payloads."""
-        return sum(len(payload) for payload in self.payloads)
+        """Bytes of all payloads that are sent."""
+        return sum(map(len, self.payloads))
+
+
+Resolve = Callable[[SharedPayload], memoryview]
+"""Returns the bytes of a payload in the peer's memory."""
 
 
 def encode(frames: Iterable[Frame]) -> bytes:
@@ -60,6 +82,11 @@ def encode(frames: Iterable[Frame]) -> bytes:
         body: list[Buffer] = [_HEADER, varint(len(header)), header]
         begin = position + 1 + _LENGTH_BYTES
         end = begin + 1 + len(body[1]) + len(header)
+        for index, block in frame.shared:
+            message = frame_pb2.SharedPayload(index=index, offset=block.offset, byte_size=block.byte_size)
+            encoded = message.SerializeToString()
+            body.append(_SHARED + varint(len(encoded)) + encoded)
+            end += len(body[-1])
         for payload in frame.payloads:
             tag = _PAYLOADS + varint(len(payload))
             if len(payload) >= ALIGNMENT:
@@ -73,29 +100,40 @@ def encode(frames: Iterable[Frame]) -> bytes:
     return b"".join(parts)
 
 
-def decode(envelope: bytes) -> list[Frame]:
-    """Returns the frames of an Envelope; their payloads are views of it.
+def decode(envelope: bytes, resolve: Resolve | None = None) -> list[Frame]:
+    """Returns the frames of an Envelope; their payloads are views of it, or of shared memory.
+
+    Args:
+        envelope: The message.
+        resolve: Finds what is in the peer's memory; None: there is none.
 
     Raises:
-        CorruptData: Not an Envelope (DATA_LOSS).
+        CorruptData: Not an Envelope, or payloads that are not where it says (DATA_LOSS).
     """
     view = memoryview(envelope)
     try:
-        return [_frame(part) for field, part in _fields(view) if field == 1]
+        return [_frame(part, resolve) for field, part in _fields(view) if field == 1]
     except DecodeError as error:
         raise CorruptData(
             f"expected an Envelope, got {len(envelope)} bytes that are none: {error}"
         ) from error
 
 
-def _frame(view: memoryview) -> Frame:
+def _frame(view: memoryview, resolve: Resolve | None) -> Frame:
     header: memoryview | bytes = b""
     payloads: list[memoryview] = []
+    shared: list[frame_pb2.SharedPayload] = []
     for field, part in _fields(view):
         if field == 1:
             header = part
         elif field == 3:
             payloads.append(part)
+        elif field == 4:
+            shared.append(frame_pb2.SharedPayload.FromString(bytes(part)))
+    for each in shared:
+        if resolve is None or each.index > len(payloads):
+            raise CorruptData("a payload is said to be in memory that is not shared")
+        payloads.insert(each.index, resolve(SharedPayload(each.offset, each.byte_size)))
     return Frame(FrameHeader.FromString(bytes(header)), tuple(payloads))
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import suppress
 
 import grpc.aio
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
-from onnxmesh.rpc.chunking import DEFAULT_CHUNK_BYTES, Assembler, split
+from onnxmesh.rpc.chunking import Assembler, split
 from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
+from onnxmesh.rpc.link_limits import LinkLimits
 from onnxmesh.rpc.nap import Nap
+from onnxmesh.rpc.pipe import Pipe
+from onnxmesh.rpc.pulse import Pulse
 from onnxmesh.rpc.way_gauge import PAYLOAD_BYTES, GaugedWay, WayGauge
-from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping, Pong
+from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping, Pong, Release
 
 LEAVE_S = 2.0
 """How long what is queued, and the Goodbye after it, have to get out."""
@@ -29,35 +31,6 @@ MAX_URGENT = 64
 """Pings and answers to pings that may wait; beyond, they are dropped."""
 
 _PAYLOAD = memoryview(bytes(PAYLOAD_BYTES))
-
-
-@dataclass(frozen=True, slots=True)
-class LinkLimits:
-    """Sizes and times of a link.
-
-    Attributes:
-        chunk_bytes: Frames with more payload than this are sent in pieces of this size.
-        high_water_bytes: `Link.send` waits while more than this is queued.
-        heartbeat_s: An idle side sends an empty Envelope this often, and each side may measure the way.
-        suspect_s: A peer that says nothing for this long is suspect: others go first.
-        silence_s: A peer that says nothing for this long is taken for dead.
-    """
-
-    chunk_bytes: int = DEFAULT_CHUNK_BYTES
-    high_water_bytes: int = 64 << 20
-    heartbeat_s: float = 0.2
-    suspect_s: float = 0.6
-    silence_s: float = 3.0
-
-
-class Pipe(Protocol):
-    """One end of a gRPC bidirectional stream of bytes, dialled or accepted."""
-
-    async def read(self) -> bytes | None:
-        """Returns the next message; None where the stream has ended."""
-
-    async def write(self, message: bytes) -> None:
-        """Sends one message; waits for flow control."""
 
 
 class Link:
@@ -112,11 +85,13 @@ class Link:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._heard_at = clock()
+        self._pulse = Pulse(limits, clock())
+        self._stirred = asyncio.Event()
         self._open = True
         self._leaving = False
         self.is_silent = False
         self.closed = asyncio.Event()
+        pipe.on_freed(lambda offsets: self.send_soon(FrameHeader(release=Release(offsets=offsets))))
 
     @property
     def is_open(self) -> bool:
@@ -134,11 +109,10 @@ class Link:
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
-        for piece in split(frame, self._limits.chunk_bytes):
-            if not self._room.is_set():
-                await self._room.wait()
-            if not self.is_open:
-                raise Unavailable(f"the stream to {self.peer} is closed")
+        await self._has_room()
+        self._use()
+        for piece in split(self._pipe.place(frame), self._limits.chunk_bytes):
+            await self._has_room()
             self._enqueue(piece)
 
     def send_soon(self, header: FrameHeader) -> None:
@@ -185,6 +159,18 @@ class Link:
             self.closed.set()
         return failure
 
+    async def _has_room(self) -> None:
+        if not self._room.is_set():
+            await self._room.wait()
+        if not self.is_open:
+            raise Unavailable(f"the stream to {self.peer} is closed")
+
+    def _use(self) -> None:
+        """Takes that a request or an answer goes over the link: from now on it is watched closely."""
+        if self._pulse.used(self._clock()):
+            self._stirred.set()
+            self._wake.set()
+
     def _enqueue(self, frame: Frame) -> None:
         self._queue.append(frame)
         self._queued_bytes += frame.payload_bytes
@@ -201,30 +187,42 @@ class Link:
     async def _read(self) -> None:
         assembler = Assembler()
         while (message := await self._pipe.read()) is not None:
-            self._heard_at = self._clock()
+            self._pulse.heard(self._clock())
             self._passed_bytes += len(message)
             self._suspect(False)
-            for piece in decode(message):
-                frame = assembler.feed(piece)
-                if frame is None:
-                    continue
-                kind = frame.header.WhichOneof("kind")
-                if kind == "goodbye":
-                    return
-                if kind == "ping":
-                    self._enqueue_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
-                elif kind == "pong":
-                    self._gauge.answered(frame.header.pong.number, self._heard_at)
-                else:
-                    self._on_frame(self, frame)
+            # In a function of its own, so that nothing here keeps the last frame until the next one comes.
+            if self._took_goodbye(message, assembler):
+                return
+            del message
         if not self._leaving:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
+
+    def _took_goodbye(self, message: bytes, assembler: Assembler) -> bool:
+        """Hands a message's frames on; returns whether the peer has left."""
+        for piece in decode(message, self._pipe.resolve):
+            frame = assembler.feed(piece)
+            if frame is None:
+                continue
+            kind = frame.header.WhichOneof("kind")
+            if kind == "goodbye":
+                return True
+            if kind == "ping":
+                self._enqueue_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
+            elif kind == "pong":
+                self._gauge.answered(frame.header.pong.number, self._clock())
+            elif kind == "release":
+                self._pipe.release(frame.header.release.offsets)
+            else:
+                if kind != "load":
+                    self._use()
+                self._on_frame(self, frame)
+        return False
 
     async def _write(self) -> None:
         gathering = Gathering()
         while True:
             try:
-                async with asyncio.timeout(self._limits.heartbeat_s):
+                async with asyncio.timeout(self._pulse.interval_s(self._clock())):
                     await self._wake.wait()
             except TimeoutError:
                 await self._pipe.write(b"")
@@ -232,7 +230,11 @@ class Link:
             if self._urgent:
                 await self._write_urgent()
                 continue
-            if gathering.should_wait(self._clock()) and self._queued_bytes < self._limits.chunk_bytes:
+            if (
+                self._pipe.gathers
+                and gathering.should_wait(self._clock())
+                and self._queued_bytes < self._limits.chunk_bytes
+            ):
                 await self._nap.take(GATHER_S)
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
@@ -274,7 +276,7 @@ class Link:
 
     async def _measure(self) -> None:
         """Pings when the gauge wants it, a moment after the link is up for the first time."""
-        await asyncio.sleep(self._limits.heartbeat_s * self._draw() / 10)
+        await asyncio.sleep(self._limits.idle_heartbeat_s * self._draw() / 10)
         while True:
             quiet = not self._queue and self._passed_bytes < QUIET_BYTES
             self._passed_bytes = 0
@@ -282,21 +284,23 @@ class Link:
             if ping is not None:
                 payloads = (_PAYLOAD[: ping.num_bytes],) if ping.num_bytes else ()
                 self._enqueue_urgent(Frame(FrameHeader(ping=Ping(number=ping.number)), payloads))
-            await asyncio.sleep(self._limits.heartbeat_s * (0.75 + self._draw() / 2))
+            await asyncio.sleep(self._limits.idle_heartbeat_s * (0.75 + self._draw() / 2))
 
     async def _watch_silence(self) -> None:
         while True:
-            before = self._clock()
-            await asyncio.sleep(self._limits.heartbeat_s)
+            before_s = self._clock()
+            interval_s = self._pulse.interval_s(before_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval_s):
+                    await self._stirred.wait()
+            self._stirred.clear()
             now_s = self._clock()
-            late_s = now_s - before - self._limits.heartbeat_s
-            if late_s > self._limits.heartbeat_s:
-                # This process stood still itself; what the peer said meanwhile waits to be read.
-                self._heard_at = min(now_s, self._heard_at + late_s)
-            silence_s = now_s - self._heard_at
-            if silence_s > self._limits.silence_s:
-                raise Unavailable(f"{self.peer} has said nothing for {silence_s:.1f} s")
-            self._suspect(silence_s > self._limits.suspect_s)
+            late_s = now_s - before_s - interval_s
+            if late_s > interval_s:
+                self._pulse.stood_still(late_s, now_s)
+            if self._pulse.is_dead(now_s):
+                raise Unavailable(f"{self.peer} has said nothing for {self._pulse.silence_s(now_s):.1f} s")
+            self._suspect(self._pulse.is_suspect(now_s))
 
     def _suspect(self, is_silent: bool) -> None:
         if self.is_silent != is_silent:

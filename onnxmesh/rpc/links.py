@@ -16,11 +16,19 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.channel import open_channel
 from onnxmesh.rpc.frames import Frame, encode
+from onnxmesh.rpc.grpc_pipe import AcceptedPipe, DialledPipe
 from onnxmesh.rpc.hello import hello_of
-from onnxmesh.rpc.link import LEAVE_S, Link, LinkLimits
+from onnxmesh.rpc.link import LEAVE_S, Link
+from onnxmesh.rpc.link_limits import LinkLimits
+from onnxmesh.rpc.pipe import Pipe
+from onnxmesh.rpc.same_host.door import Door
+from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
+from onnxmesh.v1.frame_pb2 import Door as DoorAddress
 from onnxmesh.v1.frame_pb2 import FrameHeader, Hello
 
-METHOD = "/onnxmesh.v1.StageStream/Exchange"
+SERVICE = "onnxmesh.v1.StageStream"
+METHOD = f"/{SERVICE}/Exchange"
+FIND_DOOR = f"/{SERVICE}/FindDoor"
 
 DIAL_S = 2.0
 """A peer that is alive answers a Hello in far less."""
@@ -49,6 +57,7 @@ class Links:
         on_silence: Called with each link whose peer has become suspect, or is heard again: see `Link.is_silent`.
         clock: Seconds, monotonic.
         limits: Sizes and times of every link.
+        same_host: Whether peers on this host are reached through a socket and shared memory.
     """
 
     def __init__(
@@ -62,7 +71,9 @@ class Links:
         on_silence: OnChange = _nothing,
         clock: Clock = monotonic,
         limits: LinkLimits = LinkLimits(),  # noqa: B008 - frozen
+        same_host: bool = True,
     ) -> None:
+        self._door = Door(node, generation, self._entered) if same_host else None
         self._hello = encode([Frame(FrameHeader(hello=Hello(node=node, generation=generation)))])
         self._on_frame = on_frame
         self._on_up = on_up
@@ -75,14 +86,21 @@ class Links:
         self._kept: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[Any]] = set()
+        self._listening: asyncio.Task[None] | None = None
         self._closing = False
 
     async def __aenter__(self) -> Links:
         await self._tasks.__aenter__()
+        if self._door is not None and self._door.open():
+            self._listening = self._tasks.create_task(self._door.run())
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
         self._closing = True
+        if self._door is not None and self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+            self._door.close()
         for link in list(self._links.values()):
             link.leave()
         for _, task in self._kept.values():
@@ -145,9 +163,12 @@ class Links:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the handler that accepts links; add it to the process's server."""
-        service, method = METHOD.strip("/").split("/")
         accept: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._accept)
-        return grpc.method_handlers_generic_handler(service, {method: accept})
+        show: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self._show_door)
+        methods = {METHOD: accept, FIND_DOOR: show}
+        return grpc.method_handlers_generic_handler(
+            SERVICE, {method.rpartition("/")[2]: handler for method, handler in methods.items()}
+        )
 
     async def _keep(self, peer: str, address: str) -> None:
         while not self._closing:
@@ -170,6 +191,10 @@ class Links:
     async def _dial(self, peer: str, address: str) -> Link:
         channel = open_channel(address)
         try:
+            link = await self._enter_door(peer, address, channel)
+            if link is not None:
+                await channel.close()
+                return link
             call: Any = channel.stream_stream(METHOD)()
             async with asyncio.timeout(DIAL_S):
                 await call.write(self._hello)
@@ -184,7 +209,7 @@ class Links:
         except BaseException:
             await channel.close()
             raise
-        link = self._link(_Dialled(call), node, generation)
+        link = self._link(DialledPipe(call), node, generation)
         self._tasks.create_task(self._run_dialled(link, call, channel))
         return link
 
@@ -202,13 +227,53 @@ class Links:
             call.cancel()
             await channel.close()
 
+    async def _enter_door(self, peer: str, address: str, channel: grpc.aio.Channel) -> Link | None:
+        """Returns a link that does without gRPC, None where the peer is not on this host.
+
+        Raises:
+            Unavailable: Somebody else is there (UNAVAILABLE).
+        """
+        if self._door is None:
+            return None
+        async with asyncio.timeout(DIAL_S):
+            try:
+                find: Any = channel.unary_unary(FIND_DOOR)
+                answer: bytes = await find(b"")
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    return None
+                raise
+        entered = await self._door.enter(DoorAddress.FromString(answer))
+        if entered is None:
+            return None
+        pipe, hello = entered
+        if hello.node != peer:
+            pipe.close()
+            raise Unavailable(f"expected {peer} at {address}, found {hello.node}")
+        return self._entered(pipe, hello)
+
+    def _entered(self, pipe: SocketPipe, hello: Hello) -> Link:
+        link = self._link(pipe, hello.node, hello.generation)
+        self._tasks.create_task(self._run_entered(link, pipe))
+        return link
+
+    async def _run_entered(self, link: Link, pipe: SocketPipe) -> None:
+        try:
+            await self._run(link)
+        finally:
+            pipe.close()
+
+    async def _show_door(self, _: bytes, context: Any) -> bytes:
+        address = DoorAddress() if self._door is None else self._door.address
+        return address.SerializeToString()
+
     async def _accept(self, _: Any, context: Any) -> None:
         first = await context.read()
         node, generation = hello_of(None if first is grpc.aio.EOF else first, context.peer())
         await context.write(self._hello)
-        await self._run(self._link(_Accepted(context), node, generation))
+        await self._run(self._link(AcceptedPipe(context), node, generation))
 
-    def _link(self, pipe: _Dialled | _Accepted, node: str, generation: int) -> Link:
+    def _link(self, pipe: Pipe, node: str, generation: int) -> Link:
         link = Link(
             pipe,
             node,
@@ -240,36 +305,3 @@ class Links:
             if error is not None and not self._closing:
                 _log.warning("link_lost", peer=link.peer, error=error.message)
             self._on_lost(link)
-
-
-class _Dialled:
-    """The caller's end of a stream."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    async def read(self) -> bytes | None:
-        message = await self._call.read()
-        if message is grpc.aio.EOF:
-            # Raises what ended the call, if that was an error.
-            if not await self._call.code() == grpc.StatusCode.OK:
-                raise Unavailable(f"{await self._call.code()}: {await self._call.details()}")
-            return None
-        return bytes(message)
-
-    async def write(self, message: bytes) -> None:
-        await self._call.write(message)
-
-
-class _Accepted:
-    """The callee's end of a stream."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    async def read(self) -> bytes | None:
-        message = await self._context.read()
-        return None if message is grpc.aio.EOF else bytes(message)
-
-    async def write(self, message: bytes) -> None:
-        await self._context.write(message)

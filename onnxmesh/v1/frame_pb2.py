@@ -24,53 +24,61 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onnxmesh/v1/frame.proto\x12\x0bonnxmesh.v1\".\n\x08\x45nvelope\x12\"\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x12.onnxmesh.v1.Frame\":\n\x05\x46rame\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\x10\n\x08payloads\x18\x03 \x03(\x0c\"\x97\x03\n\x0b\x46rameHeader\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.onnxmesh.v1.HelloH\x00\x12\'\n\x07goodbye\x18\x02 \x01(\x0b\x32\x14.onnxmesh.v1.GoodbyeH\x00\x12-\n\nactivation\x18\x03 \x01(\x0b\x32\x17.onnxmesh.v1.ActivationH\x00\x12%\n\x06result\x18\x04 \x01(\x0b\x32\x13.onnxmesh.v1.ResultH\x00\x12#\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x12.onnxmesh.v1.ChunkH\x00\x12\'\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x14.onnxmesh.v1.FailureH\x00\x12%\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\x13.onnxmesh.v1.CancelH\x00\x12!\n\x04load\x18\x08 \x01(\x0b\x32\x11.onnxmesh.v1.LoadH\x00\x12!\n\x04ping\x18\t \x01(\x0b\x32\x11.onnxmesh.v1.PingH\x00\x12!\n\x04pong\x18\n \x01(\x0b\x32\x11.onnxmesh.v1.PongH\x00\x42\x06\n\x04kind\")\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\t\n\x07Goodbye\"\x16\n\x04Ping\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x16\n\x04Pong\x12\x0e\n\x06number\x18\x01 \x01(\x04\"=\n\nRequestKey\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"J\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x11\n\tbyte_size\x18\x04 \x01(\x04\"\'\n\x05Route\x12\x1e\n\x04hops\x18\x01 \x03(\x0b\x32\x10.onnxmesh.v1.Hop\"5\n\x03Hop\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"p\n\tHopTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x10\n\x08queue_ns\x18\x03 \x01(\x04\x12\x12\n\ncompute_ns\x18\x04 \x01(\x04\x12\x0f\n\x07wire_ns\x18\x05 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x06 \x01(\r\"\xea\x02\n\nActivation\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.onnxmesh.v1.Route\x12\x0b\n\x03hop\x18\x04 \x01(\r\x12\x19\n\x0cremaining_us\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12$\n\x07tensors\x18\x06 \x03(\x0b\x32\x13.onnxmesh.v1.Tensor\x12\x19\n\x11requested_outputs\x18\x07 \x03(\t\x12\'\n\x07timings\x18\x08 \x03(\x0b\x32\x16.onnxmesh.v1.HopTiming\x12\x14\n\x0csent_unix_ns\x18\t \x01(\x04\x12\x0f\n\x07\x63hunked\x18\n \x01(\x08\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x0e\n\x06\x64irect\x18\x0c \x01(\x08\x12\x10\n\x08priority\x18\r \x01(\rB\x0f\n\r_remaining_us\"\xa4\x01\n\x06Result\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12$\n\x07tensors\x18\x02 \x03(\x0b\x32\x13.onnxmesh.v1.Tensor\x12\'\n\x07timings\x18\x03 \x03(\x0b\x32\x16.onnxmesh.v1.HopTiming\x12\x14\n\x0csent_unix_ns\x18\x04 \x01(\x04\x12\x0f\n\x07\x63hunked\x18\x05 \x01(\x08\"h\n\x05\x43hunk\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x0e\n\x06tensor\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x0b\n\x03hop\x18\x05 \x01(\r\"\x8b\x01\n\x07\x46\x61ilure\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06worker\x18\x04 \x01(\t\x12\x11\n\tretriable\x18\x05 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\x04\".\n\x06\x43\x61ncel\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\"\x90\x02\n\x04Load\x12\x0e\n\x06queued\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x17\n\x0fin_flight_bytes\x18\x03 \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x11\n\tcompleted\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x04\x12\x1d\n\x10\x65xpected_wait_us\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12&\n\x06stages\x18\t \x03(\x0b\x32\x16.onnxmesh.v1.StageLoad\x12&\n\x04ways\x18\n \x03(\x0b\x32\x18.onnxmesh.v1.MeasuredWayB\x13\n\x11_expected_wait_us\"G\n\x0bMeasuredWay\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rround_trip_us\x18\x02 \x01(\x04\x12\x13\n\x0b\x62ytes_per_s\x18\x03 \x01(\x04\"T\n\tStageLoad\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\r\x12\x0f\n\x07running\x18\x03 \x01(\r\x12\x17\n\x0fmean_compute_us\x18\x04 \x01(\x04\x32K\n\x0bStageStream\x12<\n\x08\x45xchange\x12\x15.onnxmesh.v1.Envelope\x1a\x15.onnxmesh.v1.Envelope(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onnxmesh/v1/frame.proto\x12\x0bonnxmesh.v1\"\x11\n\x0f\x46indDoorRequest\"4\n\x04\x44oor\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\".\n\x08\x45nvelope\x12\"\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x12.onnxmesh.v1.Frame\"f\n\x05\x46rame\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\x10\n\x08payloads\x18\x03 \x03(\x0c\x12*\n\x06shared\x18\x04 \x03(\x0b\x32\x1a.onnxmesh.v1.SharedPayload\"A\n\rSharedPayload\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x11\n\tbyte_size\x18\x03 \x01(\x04\"\xc0\x03\n\x0b\x46rameHeader\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.onnxmesh.v1.HelloH\x00\x12\'\n\x07goodbye\x18\x02 \x01(\x0b\x32\x14.onnxmesh.v1.GoodbyeH\x00\x12-\n\nactivation\x18\x03 \x01(\x0b\x32\x17.onnxmesh.v1.ActivationH\x00\x12%\n\x06result\x18\x04 \x01(\x0b\x32\x13.onnxmesh.v1.ResultH\x00\x12#\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x12.onnxmesh.v1.ChunkH\x00\x12\'\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x14.onnxmesh.v1.FailureH\x00\x12%\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\x13.onnxmesh.v1.CancelH\x00\x12!\n\x04load\x18\x08 \x01(\x0b\x32\x11.onnxmesh.v1.LoadH\x00\x12!\n\x04ping\x18\t \x01(\x0b\x32\x11.onnxmesh.v1.PingH\x00\x12!\n\x04pong\x18\n \x01(\x0b\x32\x11.onnxmesh.v1.PongH\x00\x12\'\n\x07release\x18\x0b \x01(\x0b\x32\x14.onnxmesh.v1.ReleaseH\x00\x42\x06\n\x04kind\"8\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\r\n\x05token\x18\x03 \x01(\x0c\"\x1a\n\x07Release\x12\x0f\n\x07offsets\x18\x01 \x03(\x04\"\t\n\x07Goodbye\"\x16\n\x04Ping\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x16\n\x04Pong\x12\x0e\n\x06number\x18\x01 \x01(\x04\"=\n\nRequestKey\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"J\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x11\n\tbyte_size\x18\x04 \x01(\x04\"\'\n\x05Route\x12\x1e\n\x04hops\x18\x01 \x03(\x0b\x32\x10.onnxmesh.v1.Hop\"5\n\x03Hop\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"p\n\tHopTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x10\n\x08queue_ns\x18\x03 \x01(\x04\x12\x12\n\ncompute_ns\x18\x04 \x01(\x04\x12\x0f\n\x07wire_ns\x18\x05 \x01(\x04\x12\r\n\x05\x62\x61tch\x18\x06 \x01(\r\"\xea\x02\n\nActivation\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.onnxmesh.v1.Route\x12\x0b\n\x03hop\x18\x04 \x01(\r\x12\x19\n\x0cremaining_us\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12$\n\x07tensors\x18\x06 \x03(\x0b\x32\x13.onnxmesh.v1.Tensor\x12\x19\n\x11requested_outputs\x18\x07 \x03(\t\x12\'\n\x07timings\x18\x08 \x03(\x0b\x32\x16.onnxmesh.v1.HopTiming\x12\x14\n\x0csent_unix_ns\x18\t \x01(\x04\x12\x0f\n\x07\x63hunked\x18\n \x01(\x08\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x0e\n\x06\x64irect\x18\x0c \x01(\x08\x12\x10\n\x08priority\x18\r \x01(\rB\x0f\n\r_remaining_us\"\xa4\x01\n\x06Result\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12$\n\x07tensors\x18\x02 \x03(\x0b\x32\x13.onnxmesh.v1.Tensor\x12\'\n\x07timings\x18\x03 \x03(\x0b\x32\x16.onnxmesh.v1.HopTiming\x12\x14\n\x0csent_unix_ns\x18\x04 \x01(\x04\x12\x0f\n\x07\x63hunked\x18\x05 \x01(\x08\"h\n\x05\x43hunk\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x0e\n\x06tensor\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x0b\n\x03hop\x18\x05 \x01(\r\"\x8b\x01\n\x07\x46\x61ilure\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06worker\x18\x04 \x01(\t\x12\x11\n\tretriable\x18\x05 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\x04\".\n\x06\x43\x61ncel\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.onnxmesh.v1.RequestKey\"\x90\x02\n\x04Load\x12\x0e\n\x06queued\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x17\n\x0fin_flight_bytes\x18\x03 \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x11\n\tcompleted\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x04\x12\x1d\n\x10\x65xpected_wait_us\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12&\n\x06stages\x18\t \x03(\x0b\x32\x16.onnxmesh.v1.StageLoad\x12&\n\x04ways\x18\n \x03(\x0b\x32\x18.onnxmesh.v1.MeasuredWayB\x13\n\x11_expected_wait_us\"G\n\x0bMeasuredWay\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rround_trip_us\x18\x02 \x01(\x04\x12\x13\n\x0b\x62ytes_per_s\x18\x03 \x01(\x04\"T\n\tStageLoad\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\r\x12\x0f\n\x07running\x18\x03 \x01(\r\x12\x17\n\x0fmean_compute_us\x18\x04 \x01(\x04\x32\x88\x01\n\x0bStageStream\x12<\n\x08\x45xchange\x12\x15.onnxmesh.v1.Envelope\x1a\x15.onnxmesh.v1.Envelope(\x01\x30\x01\x12;\n\x08\x46indDoor\x12\x1c.onnxmesh.v1.FindDoorRequest\x1a\x11.onnxmesh.v1.Doorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onnxmesh.v1.frame_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENVELOPE']._serialized_start=40
-  _globals['_ENVELOPE']._serialized_end=86
-  _globals['_FRAME']._serialized_start=88
-  _globals['_FRAME']._serialized_end=146
-  _globals['_FRAMEHEADER']._serialized_start=149
-  _globals['_FRAMEHEADER']._serialized_end=556
-  _globals['_HELLO']._serialized_start=558
-  _globals['_HELLO']._serialized_end=599
-  _globals['_GOODBYE']._serialized_start=601
-  _globals['_GOODBYE']._serialized_end=610
-  _globals['_PING']._serialized_start=612
-  _globals['_PING']._serialized_end=634
-  _globals['_PONG']._serialized_start=636
-  _globals['_PONG']._serialized_end=658
-  _globals['_REQUESTKEY']._serialized_start=660
-  _globals['_REQUESTKEY']._serialized_end=721
-  _globals['_TENSOR']._serialized_start=723
-  _globals['_TENSOR']._serialized_end=797
-  _globals['_ROUTE']._serialized_start=799
-  _globals['_ROUTE']._serialized_end=838
-  _globals['_HOP']._serialized_start=840
-  _globals['_HOP']._serialized_end=893
-  _globals['_HOPTIMING']._serialized_start=895
-  _globals['_HOPTIMING']._serialized_end=1007
-  _globals['_ACTIVATION']._serialized_start=1010
-  _globals['_ACTIVATION']._serialized_end=1372
-  _globals['_RESULT']._serialized_start=1375
-  _globals['_RESULT']._serialized_end=1539
-  _globals['_CHUNK']._serialized_start=1541
-  _globals['_CHUNK']._serialized_end=1645
-  _globals['_FAILURE']._serialized_start=1648
-  _globals['_FAILURE']._serialized_end=1787
-  _globals['_CANCEL']._serialized_start=1789
-  _globals['_CANCEL']._serialized_end=1835
-  _globals['_LOAD']._serialized_start=1838
-  _globals['_LOAD']._serialized_end=2110
-  _globals['_MEASUREDWAY']._serialized_start=2112
-  _globals['_MEASUREDWAY']._serialized_end=2183
-  _globals['_STAGELOAD']._serialized_start=2185
-  _globals['_STAGELOAD']._serialized_end=2269
-  _globals['_STAGESTREAM']._serialized_start=2271
-  _globals['_STAGESTREAM']._serialized_end=2346
+  _globals['_FINDDOORREQUEST']._serialized_start=40
+  _globals['_FINDDOORREQUEST']._serialized_end=57
+  _globals['_DOOR']._serialized_start=59
+  _globals['_DOOR']._serialized_end=111
+  _globals['_ENVELOPE']._serialized_start=113
+  _globals['_ENVELOPE']._serialized_end=159
+  _globals['_FRAME']._serialized_start=161
+  _globals['_FRAME']._serialized_end=263
+  _globals['_SHAREDPAYLOAD']._serialized_start=265
+  _globals['_SHAREDPAYLOAD']._serialized_end=330
+  _globals['_FRAMEHEADER']._serialized_start=333
+  _globals['_FRAMEHEADER']._serialized_end=781
+  _globals['_HELLO']._serialized_start=783
+  _globals['_HELLO']._serialized_end=839
+  _globals['_RELEASE']._serialized_start=841
+  _globals['_RELEASE']._serialized_end=867
+  _globals['_GOODBYE']._serialized_start=869
+  _globals['_GOODBYE']._serialized_end=878
+  _globals['_PING']._serialized_start=880
+  _globals['_PING']._serialized_end=902
+  _globals['_PONG']._serialized_start=904
+  _globals['_PONG']._serialized_end=926
+  _globals['_REQUESTKEY']._serialized_start=928
+  _globals['_REQUESTKEY']._serialized_end=989
+  _globals['_TENSOR']._serialized_start=991
+  _globals['_TENSOR']._serialized_end=1065
+  _globals['_ROUTE']._serialized_start=1067
+  _globals['_ROUTE']._serialized_end=1106
+  _globals['_HOP']._serialized_start=1108
+  _globals['_HOP']._serialized_end=1161
+  _globals['_HOPTIMING']._serialized_start=1163
+  _globals['_HOPTIMING']._serialized_end=1275
+  _globals['_ACTIVATION']._serialized_start=1278
+  _globals['_ACTIVATION']._serialized_end=1640
+  _globals['_RESULT']._serialized_start=1643
+  _globals['_RESULT']._serialized_end=1807
+  _globals['_CHUNK']._serialized_start=1809
+  _globals['_CHUNK']._serialized_end=1913
+  _globals['_FAILURE']._serialized_start=1916
+  _globals['_FAILURE']._serialized_end=2055
+  _globals['_CANCEL']._serialized_start=2057
+  _globals['_CANCEL']._serialized_end=2103
+  _globals['_LOAD']._serialized_start=2106
+  _globals['_LOAD']._serialized_end=2378
+  _globals['_MEASUREDWAY']._serialized_start=2380
+  _globals['_MEASUREDWAY']._serialized_end=2451
+  _globals['_STAGELOAD']._serialized_start=2453
+  _globals['_STAGELOAD']._serialized_end=2537
+  _globals['_STAGESTREAM']._serialized_start=2540
+  _globals['_STAGESTREAM']._serialized_end=2676
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,53 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class FindDoorRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindDoorRequest: _TypeAlias = FindDoorRequest  # noqa: Y015
+
+@_typing.final
+class Door(_message.Message):
+    """A Unix socket on which Envelopes go back and forth, each after its length as 4 bytes, the least significant first.
+    Both sides begin with a Hello and, along with it, the descriptor of the memory that they write payloads to.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.bytes
+    """Name in the abstract namespace, without the zero byte before it; empty: this process has no door."""
+    token: _builtins.bytes
+    """Who shows it has asked this process."""
+    boot_id: _builtins.str
+    """Of the running kernel: processes that see another one are on other hosts."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.bytes = ...,
+        token: _builtins.bytes = ...,
+        boot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "name", b"name", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Door: _TypeAlias = Door  # noqa: Y015
+
+@_typing.final
 class Envelope(_message.Message):
     """One gRPC message: frames that were queued together leave together."""
 
@@ -51,6 +98,7 @@ class Frame(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
     PAYLOADS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     """A serialised FrameHeader. Kept apart from the payloads, so that a reader decodes the small part
     and takes the large one as views of the received message.
@@ -63,20 +111,51 @@ class Frame(_message.Message):
     def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Tensor contents, in the order of the header's tensors (Activation, Result) or the one piece (Chunk)."""
 
+    @_builtins.property
+    def shared(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedPayload]:
+        """Payloads that are in memory which both sides see. They stand among the others at their index."""
+
     def __init__(
         self,
         *,
         header: _builtins.bytes = ...,
         padding: _builtins.bytes = ...,
         payloads: _abc.Iterable[_builtins.bytes] | None = ...,
+        shared: _abc.Iterable[Global___SharedPayload] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "padding", b"padding", "payloads", b"payloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "padding", b"padding", "payloads", b"payloads", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015
+
+@_typing.final
+class SharedPayload(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    BYTE_SIZE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    offset: _builtins.int
+    """From the start of the sender's memory."""
+    byte_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        byte_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "index", b"index", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedPayload: _TypeAlias = SharedPayload  # noqa: Y015
 
 @_typing.final
 class FrameHeader(_message.Message):
@@ -92,6 +171,7 @@ class FrameHeader(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -112,6 +192,8 @@ class FrameHeader(_message.Message):
     def ping(self) -> Global___Ping: ...
     @_builtins.property
     def pong(self) -> Global___Pong: ...
+    @_builtins.property
+    def release(self) -> Global___Release: ...
     def __init__(
         self,
         *,
@@ -125,12 +207,13 @@ class FrameHeader(_message.Message):
         load: Global___Load | None = ...,
         ping: Global___Ping | None = ...,
         pong: Global___Pong | None = ...,
+        release: Global___Release | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong", "release"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -142,23 +225,49 @@ class Hello(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The worker id or gateway id of the sender."""
     generation: _builtins.int
     """Grows with every start of that node."""
+    token: _builtins.bytes
+    """The callee's token, where the stream is opened at its door."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         generation: _builtins.int = ...,
+        token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "node", b"node", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class Release(_message.Message):
+    """Shared payloads that nobody here reads any more: their memory may be written to again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        offsets: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offsets", b"offsets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Release: _TypeAlias = Release  # noqa: Y015
 
 @_typing.final
 class Goodbye(_message.Message):

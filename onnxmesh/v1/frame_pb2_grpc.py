@@ -39,6 +39,11 @@ class StageStreamStub:
                 request_serializer=onnxmesh_dot_v1_dot_frame__pb2.Envelope.SerializeToString,
                 response_deserializer=onnxmesh_dot_v1_dot_frame__pb2.Envelope.FromString,
                 _registered_method=True)
+        self.FindDoor = channel.unary_unary(
+                '/onnxmesh.v1.StageStream/FindDoor',
+                request_serializer=onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_frame__pb2.Door.FromString,
+                _registered_method=True)
 
 
 class StageStreamServicer:
@@ -52,6 +57,13 @@ class StageStreamServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindDoor(self, request, context):
+        """Asked before a stream is opened: where a caller on the same host may come in instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StageStreamServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +71,11 @@ def add_StageStreamServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=onnxmesh_dot_v1_dot_frame__pb2.Envelope.FromString,
                     response_serializer=onnxmesh_dot_v1_dot_frame__pb2.Envelope.SerializeToString,
+            ),
+            'FindDoor': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindDoor,
+                    request_deserializer=onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_frame__pb2.Door.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +105,33 @@ class StageStream:
             '/onnxmesh.v1.StageStream/Exchange',
             onnxmesh_dot_v1_dot_frame__pb2.Envelope.SerializeToString,
             onnxmesh_dot_v1_dot_frame__pb2.Envelope.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDoor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onnxmesh.v1.StageStream/FindDoor',
+            onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_frame__pb2.Door.FromString,
             options,
             channel_credentials,
             insecure,

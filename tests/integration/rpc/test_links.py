@@ -12,8 +12,9 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.frames import Frame, encode
 from onnxmesh.rpc.interceptor import ErrorInterceptor
-from onnxmesh.rpc.link import LinkLimits
+from onnxmesh.rpc.link_limits import LinkLimits
 from onnxmesh.rpc.links import METHOD, Links
+from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
 from tests.eventually import eventually
 
@@ -21,7 +22,7 @@ from tests.eventually import eventually
 class Peer:
     """A process's end: its links, its server, and all that happened to it."""
 
-    def __init__(self, name, limits):
+    def __init__(self, name, limits, same_host):
         self.frames = []
         self.lost = []
         self.silences = []
@@ -32,6 +33,7 @@ class Peer:
             on_lost=lambda link: self.lost.append(link.peer),
             on_silence=lambda link: self.silences.append((link.peer, link.is_silent)),
             limits=limits,
+            same_host=same_host,
         )
         self.address = ""
         self.server = None
@@ -42,18 +44,31 @@ class Peer:
         self.address = f"127.0.0.1:{self.server.add_insecure_port(f'127.0.0.1:{port}')}"
         await self.server.start()
 
+    async def vanish(self):
+        """Ends every stream without a word, as the end of the process would."""
+        await self.server.stop(None)
+        for link in self.links._links.values():
+            if isinstance(link._pipe, SocketPipe):
+                link._pipe._transport.abort()
 
-@contextlib.asynccontextmanager
-async def peer(name, serve=True, limits=LinkLimits()):  # noqa: B008 - frozen
-    it = Peer(name, limits)
-    try:
-        async with it.links:
-            if serve:
-                await it.serve()
-            yield it
-    finally:
-        if it.server is not None:
-            await it.server.stop(None)
+
+@pytest.fixture(params=[True, False], ids=["same-host", "grpc"])
+def peer(request):
+    """Returns what starts a peer; peers of one host reach each other with or without gRPC."""
+
+    @contextlib.asynccontextmanager
+    async def started(name, serve=True, limits=LinkLimits(), same_host=request.param):  # noqa: B008 - frozen
+        it = Peer(name, limits, same_host)
+        try:
+            async with it.links:
+                if serve:
+                    await it.serve()
+                yield it
+        finally:
+            if it.server is not None:
+                await it.server.stop(None)
+
+    return started
 
 
 def activation(size, number=1):
@@ -63,7 +78,7 @@ def activation(size, number=1):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 4 << 20, 50_000_001])
-async def test_a_frame_arrives_whole(size):
+async def test_a_frame_arrives_whole(peer, size):
     """Any size arrives as it was sent, in one piece, larger than a chunk or not."""
     async with peer("a", serve=False) as a, peer("b") as b:
         link = await a.links.connect("b", b.address)
@@ -76,7 +91,7 @@ async def test_a_frame_arrives_whole(size):
         assert bytes(got.payloads[0]) == sent.payloads[0]
 
 
-async def test_frames_keep_their_order():
+async def test_frames_keep_their_order(peer):
     """What one side queues in a row arrives in a row."""
     async with peer("a", serve=False) as a, peer("b") as b:
         link = await a.links.connect("b", b.address)
@@ -86,7 +101,7 @@ async def test_frames_keep_their_order():
         assert [frame.header.activation.key.number for _, frame in b.frames] == list(range(500))
 
 
-async def test_the_accepted_side_uses_the_same_link():
+async def test_the_accepted_side_uses_the_same_link(peer):
     """A peer that was dialled answers on that stream and need not dial back."""
     async with peer("a", serve=False) as a, peer("b") as b:
         await a.links.connect("b", b.address)
@@ -97,34 +112,34 @@ async def test_the_accepted_side_uses_the_same_link():
         await eventually(lambda: a.frames)
 
 
-async def test_connecting_twice_dials_once():
+async def test_connecting_twice_dials_once(peer):
     """Concurrent callers share one stream."""
     async with peer("a", serve=False) as a, peer("b") as b:
         first = await a.links.connect("b", b.address)
         assert await a.links.connect("b", b.address) is first
 
 
-async def test_another_process_at_the_address_is_refused():
+async def test_another_process_at_the_address_is_refused(peer):
     """A worker that took over a dead one's port is not mistaken for it."""
     async with peer("a", serve=False) as a, peer("b") as b:
         with pytest.raises(Unavailable, match=r"expected c at .*, found b"):
             await a.links.connect("c", b.address)
 
 
-async def test_nobody_at_the_address():
+async def test_nobody_at_the_address(peer):
     """A refused connection fails at once."""
     async with peer("a", serve=False) as a:
         with pytest.raises(Unavailable, match=r"b at 127.0.0.1:1 cannot be reached"):
             await a.links.connect("b", "127.0.0.1:1")
 
 
-async def test_a_lost_peer_is_reported_and_dialled_again():
+async def test_a_lost_peer_is_reported_and_dialled_again(peer):
     """`keep` holds a link: when the peer dies it is reported lost, and it is there again with the peer."""
     async with peer("a", serve=False) as a, peer("b") as b:
         a.links.keep({"b": b.address})
         await eventually(lambda: a.links.get("b"))
         port = int(b.address.rpartition(":")[2])
-        await b.server.stop(None)
+        await b.vanish()
         await eventually(lambda: a.lost == ["b"])
         assert a.links.get("b") is None
         await b.serve(port)
@@ -133,7 +148,7 @@ async def test_a_lost_peer_is_reported_and_dialled_again():
         await eventually(lambda: a.links.get("b") is None)
 
 
-async def test_leaving_says_goodbye():
+async def test_leaving_says_goodbye(peer):
     """A peer that leaves in order is told apart from one that vanished: nothing is logged as lost."""
     async with peer("b") as b:
         async with peer("a", serve=False) as a:
@@ -145,7 +160,7 @@ async def test_leaving_says_goodbye():
             await link.send(activation(1))
 
 
-async def test_a_silent_peer_is_taken_for_dead():
+async def test_a_silent_peer_is_taken_for_dead(peer):
     """A peer that keeps its socket open but says nothing more is lost after the silence limit."""
     async with (
         peer("b", limits=LinkLimits(heartbeat_s=0.05, silence_s=0.3)) as b,
@@ -177,7 +192,7 @@ async def test_a_silent_peer_is_suspect_until_it_is_heard():
 
 
 @pytest.mark.parametrize("first", [b"garbage that is no frame", b"", b"\x0a\x02\x0a\x00"])
-async def test_a_stream_that_begins_wrongly_is_refused(first):
+async def test_a_stream_that_begins_wrongly_is_refused(peer, first):
     """Whoever does not say Hello gets a clear status, and others are served on."""
     async with peer("b") as b:
         async with grpc.aio.insecure_channel(b.address) as channel:
@@ -188,7 +203,7 @@ async def test_a_stream_that_begins_wrongly_is_refused(first):
             await a.links.connect("b", b.address)
 
 
-async def test_garbage_in_the_middle_ends_that_stream_alone():
+async def test_garbage_in_the_middle_ends_that_stream_alone(peer):
     """A corrupt frame loses its own link; another peer's stays."""
     async with peer("a", serve=False) as a, peer("b") as b, peer("c", serve=False) as c:
         good = await c.links.connect("b", b.address)

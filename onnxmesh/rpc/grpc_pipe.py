@@ -1,0 +1,78 @@
+"""The two ends of a gRPC bidirectional stream of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from onnxmesh.errors import CorruptData, Unavailable
+from onnxmesh.rpc.frames import Frame, SharedPayload
+
+
+class GrpcPipe:
+    """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
+
+    gathers = True
+
+    def place(self, frame: Frame) -> Frame:
+        """Leaves the frame as it is: there is no memory to put it in."""
+        return frame
+
+    def resolve(self, payload: SharedPayload) -> memoryview:
+        """Refuses: nothing can be in shared memory.
+
+        Raises:
+            CorruptData: Always (DATA_LOSS).
+        """
+        raise CorruptData("this stream shares no memory")
+
+    def release(self, offsets: Iterable[int]) -> None:
+        """Refuses: nothing was placed.
+
+        Raises:
+            CorruptData: Always (DATA_LOSS).
+        """
+        raise CorruptData("this stream shares no memory")
+
+    def on_freed(self, callback: Callable[[list[int]], None]) -> None:
+        """Nothing is ever placed."""
+
+
+class DialledPipe(GrpcPipe):
+    """The caller's end of a stream."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def read(self) -> bytes | None:
+        """Returns the next message, None at the end."""
+        message = await self._call.read()
+        if message is grpc.aio.EOF:
+            # Raises what ended the call, if that was an error.
+            if not await self._call.code() == grpc.StatusCode.OK:
+                raise Unavailable(f"{await self._call.code()}: {await self._call.details()}")
+            return None
+        return bytes(message)
+
+    async def write(self, message: bytes) -> None:
+        """Sends one message."""
+        await self._call.write(message)
+
+
+class AcceptedPipe(GrpcPipe):
+    """The callee's end of a stream."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    async def read(self) -> bytes | None:
+        """Returns the next message, None at the end."""
+        message = await self._context.read()
+        return None if message is grpc.aio.EOF else bytes(message)
+
+    async def write(self, message: bytes) -> None:
+        """Sends one message."""
+        await self._context.write(message)

@@ -1,0 +1,212 @@
+"""Where processes of this host come in without gRPC, and how they enter at others' doors."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import secrets
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import CorruptData, Unavailable
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.rpc.same_host.socket_pipe import LENGTH_BYTES, SocketPipe
+from onnxmesh.v1 import frame_pb2
+
+HANDSHAKE_S = 2.0
+"""Two processes of one host need far less to say Hello."""
+
+_BACKLOG = 128
+_MAX_HELLO_BYTES = 4096
+_CREDENTIALS = struct.Struct("3i")
+
+_log = structlog.get_logger(__name__)
+
+Entered = Callable[[SocketPipe, frame_pb2.Hello], object]
+
+
+def boot_id() -> str:
+    """Returns what tells this host's running kernel from others; empty where it cannot be had."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class Door:
+    """A Unix socket at which other processes of this host and user come in. For one event loop.
+
+    Its name is in the abstract namespace: nothing is left of it, however this process ends. A process in another network
+    namespace, such as another container, does not see it.
+
+    Args:
+        node: This process's name.
+        generation: Which start of it this is.
+        entered: Called with each stream that is opened here.
+    """
+
+    def __init__(self, node: str, generation: int, entered: Entered) -> None:
+        self._hello = frame_pb2.Hello(node=node, generation=generation)
+        self._entered = entered
+        self._name = b"onnxmesh/" + secrets.token_hex(16).encode()
+        self._token = secrets.token_bytes(16)
+        self._boot_id = boot_id()
+        self._socket: socket.socket | None = None
+
+    @property
+    def address(self) -> frame_pb2.Door:
+        """What a process is told that asks for the door; empty while it is shut."""
+        if self._socket is None:
+            return frame_pb2.Door()
+        return frame_pb2.Door(name=self._name, token=self._token, boot_id=self._boot_id)
+
+    def open(self) -> bool:
+        """Begins to listen; False where this system has no such sockets or memory files."""
+        if not self._boot_id or not hasattr(os, "memfd_create"):
+            return False
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(b"\0" + self._name)
+            listening.listen(_BACKLOG)
+            OwnMemory(1).close()
+        except OSError as error:
+            listening.close()
+            _log.info("same_host_not_used", error=str(error))
+            return False
+        listening.setblocking(False)
+        self._socket = listening
+        return True
+
+    async def run(self) -> None:
+        """Lets processes in until it is cancelled."""
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as visitors:
+            while True:
+                connection, _ = await loop.sock_accept(self._socket)
+                visitors.create_task(self._let_in(connection))
+
+    def close(self) -> None:
+        """Shuts the door, once `run` has ended; who is in stays."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def enter(self, door: frame_pb2.Door) -> tuple[SocketPipe, frame_pb2.Hello] | None:
+        """Comes in at another process's door.
+
+        Returns:
+            The stream and its Hello; None where that process is not on this host, or cannot be reached so.
+        """
+        if not door.name or door.boot_id != self._boot_id:
+            return None
+        hello = frame_pb2.Hello()
+        hello.CopyFrom(self._hello)
+        hello.token = door.token
+        memory = OwnMemory()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            answer, descriptor = await asyncio.to_thread(_knock, connection, door.name, hello, memory)
+        except (OSError, Unavailable, CorruptData) as error:
+            connection.close()
+            memory.close()
+            _log.info("door_not_entered", error=str(error))
+            return None
+        return await self._pipe(connection, memory, descriptor, accepted=False), answer
+
+    async def _let_in(self, connection: socket.socket) -> None:
+        memory = OwnMemory()
+        try:
+            hello, descriptor = await asyncio.to_thread(self._greet, connection, memory)
+        except (OSError, Unavailable, CorruptData) as error:
+            connection.close()
+            memory.close()
+            _log.warning("visitor_refused", error=str(error))
+            return
+        self._entered(await self._pipe(connection, memory, descriptor, accepted=True), hello)
+
+    def _greet(self, connection: socket.socket, memory: OwnMemory) -> tuple[frame_pb2.Hello, int]:
+        """Takes a visitor's Hello and answers it; runs in a thread."""
+        connection.settimeout(HANDSHAKE_S)
+        _, user, _ = _CREDENTIALS.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        hello, descriptor = _receive(connection)
+        try:
+            if user != os.getuid() or not hmac.compare_digest(hello.token, self._token):
+                raise Unavailable(f"user {user} came to the door without its token")
+            _send(connection, self._hello, memory)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return hello, descriptor
+
+    async def _pipe(
+        self, connection: socket.socket, memory: OwnMemory, descriptor: int, *, accepted: bool
+    ) -> SocketPipe:
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        pipe = SocketPipe(memory, descriptor)
+
+        def factory() -> SocketPipe:
+            return pipe
+
+        if accepted:
+            await loop.connect_accepted_socket(factory, connection)
+        else:
+            await loop.create_unix_connection(factory, sock=connection)
+        return pipe
+
+
+def _knock(
+    connection: socket.socket, name: bytes, hello: frame_pb2.Hello, memory: OwnMemory
+) -> tuple[frame_pb2.Hello, int]:
+    """Says Hello at a door and takes the answer; runs in a thread."""
+    connection.settimeout(HANDSHAKE_S)
+    connection.connect(b"\0" + name)
+    _send(connection, hello, memory)
+    return _receive(connection)
+
+
+def _send(connection: socket.socket, hello: frame_pb2.Hello, memory: OwnMemory) -> None:
+    message = hello.SerializeToString()
+    socket.send_fds(
+        connection, [len(message).to_bytes(LENGTH_BYTES, "little") + message], [memory.descriptor]
+    )
+
+
+def _receive(connection: socket.socket) -> tuple[frame_pb2.Hello, int]:
+    """Returns the Hello and the descriptor that came with it; reads not a byte beyond."""
+    head, descriptors, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 1)
+    try:
+        size = int.from_bytes(_whole(connection, head, LENGTH_BYTES), "little")
+        if size > _MAX_HELLO_BYTES or len(descriptors) != 1:
+            raise CorruptData("expected a Hello and one descriptor")
+        return frame_pb2.Hello.FromString(_whole(connection, b"", size)), descriptors[0]
+    except DecodeError as error:
+        _close(descriptors)
+        raise CorruptData(f"expected a Hello: {error}") from error
+    except BaseException:
+        _close(descriptors)
+        raise
+
+
+def _whole(connection: socket.socket, begun: bytes, size: int) -> bytes:
+    while len(begun) < size:
+        more = connection.recv(size - len(begun))
+        if not more:
+            raise Unavailable("the other side hung up before its Hello")
+        begun += more
+    return begun
+
+
+def _close(descriptors: list[Any]) -> None:
+    for each in descriptors:
+        os.close(each)

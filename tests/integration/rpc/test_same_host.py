@@ -1,0 +1,176 @@
+"""Two processes of one host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import sys
+
+import grpc.aio
+import pytest
+
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.same_host.door import Door
+from onnxmesh.rpc.same_host.shared_memory import MEMORY_BYTES
+from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
+from onnxmesh.v1 import frame_pb2
+from tests.eventually import eventually
+
+LARGE = 10 << 20
+
+
+def activation(size, number=1):
+    body = frame_pb2.Activation(
+        key=frame_pb2.RequestKey(origin="a", number=number),
+        tensors=[frame_pb2.Tensor(name="x", byte_size=size)],
+    )
+    return Frame(frame_pb2.FrameHeader(activation=body), (os.urandom(size),))
+
+
+@contextlib.asynccontextmanager
+async def pair(**settings):
+    """Yields two ends, the link of the one that dialled, and the list of frames that the other got."""
+    got = []
+    async with (
+        Links("a", 1, lambda *_: None, **settings) as a,
+        Links("b", 1, lambda _, frame: got.append(frame)) as b,
+    ):
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((b.handler(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield await a.connect("b", f"127.0.0.1:{port}"), b, got
+        finally:
+            await server.stop(None)
+
+
+def taken_bytes(link):
+    return link._pipe._own.taken_bytes
+
+
+def same(got, sent):
+    return got.header == sent.header and got.payloads[0] == sent.payloads[0]
+
+
+async def test_a_large_payload_stays_where_it_is():
+    """A tensor of 10 MB is written once and read in place; when its reader is done, its memory is free again."""
+    async with pair() as (link, _, got):
+        assert isinstance(link._pipe, SocketPipe)
+        sent = activation(LARGE)
+        await link.send(sent)
+        await eventually(lambda: got)
+        assert taken_bytes(link) == LARGE
+        assert same(got[0], sent)
+        got.clear()
+        gc.collect()
+        await eventually(lambda: taken_bytes(link) == 0)
+
+
+async def test_full_memory_falls_back_to_the_socket():
+    """What finds no room is sent like anything else, whole and in order."""
+    async with pair() as (link, _, got):
+        num_held = MEMORY_BYTES // LARGE
+        sent = [activation(LARGE, number) for number in range(num_held + 2)]
+        for frame in sent:
+            await link.send(frame)
+        await eventually(lambda: len(got) == len(sent))
+        assert all(same(one, two) for one, two in zip(got, sent, strict=True))
+        assert taken_bytes(link) == num_held * LARGE
+        got.clear()
+        gc.collect()
+        await eventually(lambda: taken_bytes(link) == 0)
+
+
+async def test_views_outlive_the_link():
+    """A tensor that is being computed on when its sender goes is still there."""
+    async with pair() as (link, _, got):
+        sent = activation(LARGE)
+        await link.send(sent)
+        await eventually(lambda: got)
+        link._pipe._transport.abort()
+        await link.closed.wait()
+    assert same(got[0], sent)
+
+
+async def test_without_a_door_there_is_grpc():
+    """A peer that keeps its door shut, or that is told to do without, is reached through gRPC."""
+    async with pair(same_host=False) as (link, _, got):
+        assert not isinstance(link._pipe, SocketPipe)
+        await link.send(activation(100))
+        await eventually(lambda: got)
+
+
+@pytest.mark.parametrize("spoil", ["token", "name", "boot_id"])
+async def test_the_door_opens_to_its_token_alone(spoil):
+    """A process with another token, or of another host, does not get in; the next one does."""
+    entered = []
+    door = Door("b", 1, lambda pipe, hello: entered.append((pipe, hello)))
+    visitor = Door("a", 1, print)
+    assert door.open()
+    running = asyncio.ensure_future(door.run())
+    try:
+        address = door.address
+        setattr(address, spoil, {"token": bytes(16), "name": b"onnxmesh/nobody", "boot_id": "other"}[spoil])
+        assert await visitor.enter(address) is None
+        assert entered == []
+        pipe, hello = await visitor.enter(door.address)
+        assert (hello.node, hello.token) == ("b", b"")
+        await eventually(lambda: entered)
+        assert entered[0][1].node == "a"
+        for each in (pipe, entered[0][0]):
+            each.close()
+            await each.read()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        door.close()
+
+
+async def test_nonsense_at_the_door_disturbs_nobody():
+    """Who connects and says something else, or nothing, is hung up on; a peer comes in meanwhile."""
+    async with pair() as (link, b, got):
+        for words in (b"", b"\xff" * 100, b"\x02\0\0\0hi"):
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(b"\0" + b._door.address.name)
+                stranger.send(words)
+        await link.send(activation(LARGE))
+        await eventually(lambda: got)
+
+
+VICTIM = """
+import asyncio, os, sys
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.links import Links
+from tests.integration.rpc.test_same_host import LARGE, activation
+
+async def main():
+    async with Links("victim", 1, lambda *_: None) as links:
+        link = await links.connect("b", sys.argv[1])
+        await link.send(activation(LARGE))
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_process_leaves_nothing():
+    """A peer killed with a payload under way is lost at once; what came is readable, and no file or socket is left of it."""
+    async with pair() as (_, b, got):
+        lost = []
+        b._on_lost = lambda link: lost.append(link.peer)
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((b.handler(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        victim = await asyncio.create_subprocess_exec(sys.executable, "-c", VICTIM, f"127.0.0.1:{port}")
+        await eventually(lambda: got, timeout=60)
+        victim.kill()
+        await victim.wait()
+        await eventually(lambda: lost == ["victim"])
+        assert len(got[0].payloads[0]) == LARGE
+        await server.stop(None)

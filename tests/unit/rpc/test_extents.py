@@ -1,0 +1,65 @@
+"""Blocks of a stretch of memory."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from onnxmesh.rpc.same_host.extents import ALIGNMENT, Extents
+
+SIZE = 64 * ALIGNMENT
+
+
+class Blocks(RuleBasedStateMachine):
+    """Whatever is taken and given back, blocks never overlap and nothing of the stretch is lost."""
+
+    def __init__(self):
+        super().__init__()
+        self.extents = Extents(SIZE)
+        self.out = {}
+
+    @rule(byte_size=st.integers(1, SIZE // 3))
+    def take(self, byte_size):
+        start = self.extents.take(byte_size)
+        if start is not None:
+            self.out[start] = byte_size
+
+    @rule(data=st.data())
+    def give_back(self, data):
+        if self.out:
+            start = data.draw(st.sampled_from(sorted(self.out)))
+            del self.out[start]
+            assert self.extents.give_back(start)
+
+    @rule(start=st.integers(-1, SIZE))
+    def give_back_what_is_not_out(self, start):
+        if start not in self.out:
+            assert not self.extents.give_back(start)
+
+    @invariant()
+    def blocks_are_apart(self):
+        end = 0
+        for start, byte_size in sorted(self.out.items()):
+            assert start >= end
+            assert start % ALIGNMENT == 0
+            end = start + byte_size
+        assert end <= SIZE
+        assert self.extents.num_taken == len(self.out)
+
+    def teardown(self):
+        for start in self.out:
+            self.extents.give_back(start)
+        assert self.extents.taken_bytes == 0
+        assert self.extents.take(SIZE) == 0
+
+
+TestBlocks = Blocks.TestCase
+
+
+def test_the_lowest_block_is_taken_first():
+    """Little of the stretch is touched while little is in use."""
+    extents = Extents(SIZE)
+    first, second = extents.take(100), extents.take(100)
+    extents.give_back(first)
+    assert extents.take(50) == first
+    assert second > first
