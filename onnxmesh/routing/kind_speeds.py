@@ -47,9 +47,13 @@ class KindSpeeds:
         return usual_s if abs(off_s) <= limit_s else usual_s + off_s * (1.0 - (limit_s / off_s) ** 2)
 
     def usual_s(self, chosen: NDArray[np.bool_], otherwise_s: float) -> NDArray[np.float64]:
-        """Returns the usual time of the chosen replicas' kinds, something else for a kind that nobody has measured."""
+        """Returns the usual time of the chosen replicas' kinds.
+
+        A kind that nobody has measured is taken to be as slow as the slowest known one, and not faster than `otherwise_s`: fast
+        workers answer first, and a slow kind taken for one of them would be flooded until its own first answer.
+        """
         usual_s = self._usual_s[self._of[chosen]]
-        usual_s[usual_s == 0.0] = otherwise_s
+        usual_s[usual_s == 0.0] = max(otherwise_s, self._usual_s.max(initial=0.0))
         return usual_s
 
     def take_over(self, previous: KindSpeeds) -> None:

@@ -63,7 +63,7 @@ class StageBoard:
         places: Each replica's slot and worker.
         slots: Each replica's place in the columns of its worker.
         compute_s: What a request takes to compute there: about what its kind takes, where it measures about that; a
-            replica that nobody has measured has its kind's figure, one of an unknown kind the typical one.
+            replica that nobody has measured has its kind's figure, one of an unknown kind that of the slowest kind known.
         per_s: Its inverse: the replica's capacity.
         begun_s: When it was first heard of; -inf: it was there from the start.
         ejected_until_s: When its ejection ends.

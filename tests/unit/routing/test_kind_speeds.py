@@ -40,10 +40,11 @@ def test_a_figure_lies_between_ones_own_and_the_kinds(usual_s, own_s):
     assert min(usual_s, own_s) * (1 - 1e-9) <= found <= max(usual_s, own_s) * (1 + 1e-9)
 
 
-def test_a_kind_that_nobody_measured_is_as_fast_as_told():
-    """Those of a measured one have its figure, measured themselves or not."""
+def test_a_kind_that_nobody_measured_is_taken_for_a_slow_one():
+    """As slow as the slowest known one, and not faster than told; those of a measured kind have its figure."""
     found = speeds([(0, 0.01)])
     assert found.usual_s(np.array([False, True, True]), 0.5).tolist() == [0.01, 0.5]
+    assert found.usual_s(np.array([False, True, True]), 0.001).tolist() == [0.01, 0.01]
 
 
 def test_kinds_outlive_a_change_of_the_replicas():
