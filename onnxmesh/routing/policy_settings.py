@@ -12,6 +12,7 @@ class PolicySettings:
     Attributes:
         nominal_s: What a request is taken to compute while nobody has measured one.
         smoothing: Weight of a measured compute time against those before.
+        alike: A replica that measures within this share of its kind's usual time is taken to be as fast as its kind.
         fade: A worker's report counts half against what it usually reports after so many compute times.
         caution: The work that others usually have on a worker counts so many times more than what is known of it.
         slack: Candidates within this share of a typical compute time of the best count as equally good.
@@ -32,6 +33,7 @@ class PolicySettings:
 
     nominal_s: float = 0.001
     smoothing: float = 0.1
+    alike: float = 0.2
     fade: float = 2.0
     caution: float = 0.5
     slack: float = 0.05

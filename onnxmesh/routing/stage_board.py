@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxmesh.routing.kind_speeds import KindSpeeds
 from onnxmesh.routing.locality import NOWHERE, Locality, Nearness
 from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outliers import Outliers
@@ -66,7 +67,8 @@ class StageBoard:
         stage: The stage and its replicas.
         places: Each replica's slot and worker.
         slots: Each replica's place in the columns of its worker.
-        compute_s: What a request takes to compute there; a replica that nobody has measured has the typical figure.
+        compute_s: What a request takes to compute there: about what its kind takes, where it measures about that; a
+            replica that nobody has measured has its kind's figure, one of an unknown kind that of the slowest kind known.
         per_s: Its inverse: the replica's capacity.
         begun_s: When it was first heard of; -inf: it was there from the start.
         ejected_until_s: When its ejection ends.
@@ -94,6 +96,8 @@ class StageBoard:
         self.typical_s: float = settings.nominal_s if previous is None else previous.typical_s
         self.compute_s: NDArray[np.float64] = np.full(num, self.typical_s)
         self._num_measured = np.zeros(num, np.int64)
+        self._measured_s: NDArray[np.float64] = self.compute_s.copy()
+        self._kinds = KindSpeeds([each.facts.kind for each in stage.replicas], settings)
         self.begun_s: NDArray[np.float64] = np.full(num, -np.inf if previous is None else now_s)
         self.ejected_until_s: NDArray[np.float64] = np.zeros(num)
         self.ejecting_until_s = 0.0
@@ -158,22 +162,24 @@ class StageBoard:
 
     def measured(self, index: int, compute_s: float, weight: float | None = None) -> None:
         """Takes how long a replica computed for a request, or on average as it says itself."""
-        num = self._num_measured[index]
+        num = self._num_measured.item(index)
         if weight is None:
             weight = max(self._settings.smoothing, 1.0 / (num + 1))
         compute_s = max(compute_s, 1e-6)
+        is_first = not num and not self._num_measured.any()
         self._num_measured[index] = num + 1
-        is_first = not num and self._num_measured.sum() == 1
-        if num:
-            compute_s = self.compute_s[index] + weight * (compute_s - self.compute_s[index])
-        self.compute_s[index] = compute_s
-        self.per_s[index] = 1.0 / compute_s
+        own_s = self._measured_s.item(index)
+        own_s = own_s + weight * (compute_s - own_s) if num else compute_s
+        self._measured_s[index] = own_s
         step = 1.0 if is_first else self._settings.smoothing / max(1.0, len(self.slots) ** 0.5)
         self.typical_s += step * (compute_s - self.typical_s)
-        if not num or is_first:
+        self._kinds.measured(index, compute_s)
+        self.compute_s[index] = self._kinds.shrunk_s(index, own_s)
+        self.per_s[index] = 1.0 / self.compute_s.item(index)
+        if not num:
             unmeasured = self._num_measured == 0
-            self.compute_s[unmeasured] = self.typical_s
-            self.per_s[unmeasured] = 1.0 / self.typical_s
+            self.compute_s[unmeasured] = self._kinds.usual_s(unmeasured, self.typical_s)
+            self.per_s[unmeasured] = 1.0 / self.compute_s[unmeasured]
 
     def expect(self, compute_s: NDArray[np.float64]) -> None:
         """Takes how long each replica is expected to compute for a request, before anyone has measured it."""
@@ -206,8 +212,12 @@ class StageBoard:
         ]
         for index, old in kept:
             self.compute_s[index] = previous.compute_s[old]
+            self._measured_s[index] = previous._measured_s[old]
             self._num_measured[index] = previous._num_measured[old]
             self.begun_s[index] = previous.begun_s[old]
+        self._kinds.take_over(previous._kinds)
+        unmeasured = self._num_measured == 0
+        self.compute_s[unmeasured] = self._kinds.usual_s(unmeasured, self.typical_s)
         self.outliers.take_over(previous.outliers, (self.replicas[index].worker for index, _ in kept), now_s)
         for index, each in enumerate(self.replicas):
             until_s = self.outliers[each.worker].ejected_until_s
