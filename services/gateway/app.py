@@ -76,7 +76,14 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         await health.update(table, {name for name, _ in news.models})
         requests.forget(news.gone_models)
 
-    links = Links(settings.id, generation, on_frame, on_lost=on_lost, on_silence=on_silence)
+    links = Links(
+        settings.id,
+        generation,
+        on_frame,
+        on_lost=on_lost,
+        on_silence=on_silence,
+        same_host=settings.same_host,
+    )
     live = settings.live_state(settings.id)
     place = settings.place()
     dispatcher = Dispatcher(

@@ -10,11 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from onnxmesh.consul.settings import address_list
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
+from onnxmesh.rpc.same_host.settings import SameHostSettings
 from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
 
 
-class GatewaySettings(LiveSettings):
+class GatewaySettings(LiveSettings, SameHostSettings):
     """Settings of a gateway: flags, or environment variables ONNXMESH_<NAME>."""
 
     listen: str = Field(

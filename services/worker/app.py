@@ -120,6 +120,7 @@ class _Worker:
             on_frame=self._on_frame,
             on_up=self._link_up,
             on_lost=self._link_lost,
+            same_host=settings.same_host,
         )
         self._origins = Origins(self._id, self._links.get, self._tally, self._load)
         self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)

@@ -15,6 +15,7 @@ from onnxmesh.rpc.links import Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
+from tests.fakes.hanging_up import hang_up
 
 Model = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
@@ -43,11 +44,12 @@ class FakeStageWorker:
         self._up: list[Link] = []
         self._tasks: asyncio.TaskGroup | None = None
         self._server: grpc.aio.Server | None = None
+        self._links: Links | None = None
 
     @asynccontextmanager
     async def running(self, port: int = 0, generation: int = 1) -> AsyncIterator[FakeStageWorker]:
         """Serves for the time of the context, unless it is killed before."""
-        links = Links(self.id, generation, self._on_frame, on_up=self._up.append)
+        links = self._links = Links(self.id, generation, self._on_frame, on_up=self._up.append)
         self._server = grpc.aio.server(options=server_options())
         self._server.add_generic_rpc_handlers((links.handler(),))
         self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
@@ -61,7 +63,9 @@ class FakeStageWorker:
     async def kill(self) -> None:
         """Ends every stream without a Goodbye."""
         assert self._server is not None
+        assert self._links is not None
         await self._server.stop(None)
+        hang_up(self._links)
 
     def release(self) -> None:
         """Answers everything that was held."""

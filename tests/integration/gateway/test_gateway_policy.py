@@ -111,7 +111,7 @@ async def test_requests_at_once_do_not_upset_one_another():
 async def test_of_two_equal_workers_the_one_behind_the_shorter_way_is_picked():
     """Both are in the gateway's own zone; what was measured tells them apart, and explain says so."""
     async with (
-        running_gateway() as gateway,
+        running_gateway(same_host=False) as gateway,
         slow_way(gateway.workers["a"].address, 0.05) as way,
         MeshClient(gateway.address) as client,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import grpc.aio
 import numpy as np
@@ -14,9 +15,9 @@ from onnxmesh.rpc.frames import Frame, encode
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.rpc.link_limits import LinkLimits
 from onnxmesh.rpc.links import METHOD, Links
-from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
 from tests.eventually import eventually
+from tests.fakes.hanging_up import hang_up
 
 
 class Peer:
@@ -47,28 +48,27 @@ class Peer:
     async def vanish(self):
         """Ends every stream without a word, as the end of the process would."""
         await self.server.stop(None)
-        for link in self.links._links.values():
-            if isinstance(link._pipe, SocketPipe):
-                link._pipe._transport.abort()
+        hang_up(self.links)
+
+
+@contextlib.asynccontextmanager
+async def grpc_peer(name, serve=True, limits=LinkLimits(), same_host=False):  # noqa: B008 - frozen
+    """A peer that is reached through gRPC alone."""
+    it = Peer(name, limits, same_host)
+    try:
+        async with it.links:
+            if serve:
+                await it.serve()
+            yield it
+    finally:
+        if it.server is not None:
+            await it.server.stop(None)
 
 
 @pytest.fixture(params=[True, False], ids=["same-host", "grpc"])
 def peer(request):
     """Returns what starts a peer; peers of one host reach each other with or without gRPC."""
-
-    @contextlib.asynccontextmanager
-    async def started(name, serve=True, limits=LinkLimits(), same_host=request.param):  # noqa: B008 - frozen
-        it = Peer(name, limits, same_host)
-        try:
-            async with it.links:
-                if serve:
-                    await it.serve()
-                yield it
-        finally:
-            if it.server is not None:
-                await it.server.stop(None)
-
-    return started
+    return partial(grpc_peer, same_host=request.param)
 
 
 def activation(size, number=1):
@@ -163,7 +163,7 @@ async def test_leaving_says_goodbye(peer):
 async def test_a_silent_peer_is_taken_for_dead(peer):
     """A peer that keeps its socket open but says nothing more is lost after the silence limit."""
     async with (
-        peer("b", limits=LinkLimits(heartbeat_s=0.05, silence_s=0.3)) as b,
+        peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, silence_s=0.3)) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):
         call = channel.stream_stream(METHOD)()
@@ -174,10 +174,12 @@ async def test_a_silent_peer_is_taken_for_dead(peer):
         call.cancel()
 
 
-async def test_a_silent_peer_is_suspect_until_it_is_heard():
+async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
     """Long before a silent peer is taken for dead it is said to be suspect, and no longer once it says anything."""
     async with (
-        peer("b", limits=LinkLimits(heartbeat_s=0.05, suspect_s=0.1, silence_s=300)) as b,
+        peer(
+            "b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, suspect_s=0.1, silence_s=300)
+        ) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):
         call = channel.stream_stream(METHOD)()

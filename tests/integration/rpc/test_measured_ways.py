@@ -7,9 +7,10 @@ import asyncio
 from onnxmesh.rpc.link_limits import LinkLimits
 from tests.eventually import eventually
 from tests.fakes.slow_way import slow_way
-from tests.integration.rpc.test_links import activation, peer
+from tests.integration.rpc.test_links import activation
+from tests.integration.rpc.test_links import grpc_peer as peer
 
-FAST = LinkLimits(heartbeat_s=0.05, silence_s=30.0)
+FAST = LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, silence_s=30.0)
 
 
 async def test_both_sides_measure_round_trip_and_width():

@@ -161,7 +161,7 @@ async def test_a_stage_that_is_let_go_tells_all_of_a_run():
         stage.session.release()
         await eventually(lambda: len(stage.session.runs) == 2)
     assert sorted(failure.key.number for failure in stage.link.failures) == [1, 2, 3, 4, 5, 6]
-    assert {failure.reason for failure in stage.link.failures} == {"UNAVAILABLE"}
+    assert {failure.reason for failure in stage.link.failures} == {"STAGE_GONE"}
 
 
 async def test_two_parts_make_one_request_of_a_batch():
