@@ -9,6 +9,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ _MAX_HELLO_BYTES = 4096
 _CREDENTIALS = struct.Struct("3i")
 
 _log = structlog.get_logger(__name__)
+
+_Met = tuple[frame_pb2.Hello, int]
+"""The other side's Hello, and the descriptor of its memory."""
 
 Entered = Callable[[SocketPipe, frame_pb2.Hello], object]
 
@@ -110,26 +114,21 @@ class Door:
         hello = frame_pb2.Hello()
         hello.CopyFrom(self._hello)
         hello.token = door.token
-        memory = OwnMemory()
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            answer, descriptor = await asyncio.to_thread(_knock, connection, door.name, hello, memory)
-        except (OSError, Unavailable, CorruptData) as error:
-            connection.close()
-            memory.close()
-            _log.info("door_not_entered", error=str(error))
+        connection, memory = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), OwnMemory()
+        met = await _met(partial(_knock, connection, door.name, hello, memory), connection, memory)
+        if isinstance(met, Exception):
+            _log.info("door_not_entered", error=str(met))
             return None
+        answer, descriptor = met
         return await self._pipe(connection, memory, descriptor, accepted=False), answer
 
     async def _let_in(self, connection: socket.socket) -> None:
         memory = OwnMemory()
-        try:
-            hello, descriptor = await asyncio.to_thread(self._greet, connection, memory)
-        except (OSError, Unavailable, CorruptData) as error:
-            connection.close()
-            memory.close()
-            _log.warning("visitor_refused", error=str(error))
+        met = await _met(partial(self._greet, connection, memory), connection, memory)
+        if isinstance(met, Exception):
+            _log.warning("visitor_refused", error=str(met))
             return
+        hello, descriptor = met
         self._entered(await self._pipe(connection, memory, descriptor, accepted=True), hello)
 
     def _greet(self, connection: socket.socket, memory: OwnMemory) -> tuple[frame_pb2.Hello, int]:
@@ -163,6 +162,29 @@ class Door:
         else:
             await loop.create_unix_connection(factory, sock=connection)
         return pipe
+
+
+async def _met(
+    handshake: Callable[[], _Met], connection: socket.socket, memory: OwnMemory
+) -> _Met | Exception:
+    """Returns what came of a handshake, in a thread; where it failed, or is not waited for, everything is closed."""
+    meeting = asyncio.get_running_loop().run_in_executor(None, handshake)
+    try:
+        return await asyncio.shield(meeting)
+    except asyncio.CancelledError:
+        meeting.add_done_callback(partial(_part, connection, memory))
+        raise
+    except (OSError, Unavailable, CorruptData) as error:
+        _part(connection, memory)
+        return error
+
+
+def _part(connection: socket.socket, memory: OwnMemory, meeting: asyncio.Future[_Met] | None = None) -> None:
+    """Closes everything that a handshake opened."""
+    connection.close()
+    memory.close()
+    if meeting is not None and not meeting.cancelled() and meeting.exception() is None:
+        os.close(meeting.result()[1])
 
 
 def _knock(

@@ -104,7 +104,9 @@ async def test_many_requests_of_all_sizes_in_flight_each_get_their_own_answer(be
 
 async def test_the_death_of_a_worker_that_holds_a_waiting_part_moves_the_request(bench):
     """The stage before has not even run; the client sees an answer."""
-    b1, b2, c = [await bench.worker(name) for name in ("b1", "b2", "c")]
+    # Through gRPC, so that it can be killed in this very process.
+    b1 = await bench.worker("b1", same_host=False)
+    b2, c = await bench.worker("b2"), await bench.worker("c")
     async with passing_worker("a") as a:
         model = await placed(bench, [a], [b1], [c])
         await placed(bench, [], [b2], [])
