@@ -139,6 +139,8 @@ class Scheduler:
 
     def _depart(self, member: _Member) -> Generator[simpy.Event, None, None]:
         yield self._env.timeout(CROSS_ZONE_S)
+        for stage in list(member.worker.held) if member.is_there else ():
+            yield from self._fleet.let_go(member.worker, stage)
         if member.is_there:
             self._fleet.kill(member.worker)
             self._drop(member)
