@@ -44,7 +44,7 @@ class Scenario:
     Attributes:
         name: What the tables call it.
         num_workers: Over all zones and kinds.
-        load: Share of the capacity of all workers that is asked for.
+        load: Share that is asked for of what the first placement can do.
         cv: Coefficient of variation of the times between the requests of a zone.
         num_requests: After the warm-up.
         skew: Share of the requests that come up in the first zone; the others share the rest.
@@ -55,7 +55,7 @@ class Scenario:
         deadline_s: What requests come with.
         num_gateways: In each zone.
         num_stages: Of the model; all take equally long.
-        held: Share of the workers that hold a stage; the others are spare.
+        held: Share of the workers that hold a stage at first; the others are spare.
         zone_lost: Whether all workers and gateways of the last zone die half way.
         rolling: Whether all workers are drained and started anew, one after the other.
         choosers: Who is compared, by name; empty: everyone.
