@@ -6,7 +6,8 @@ import argparse
 import datetime as dt
 import json
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
@@ -17,12 +18,13 @@ from rich.table import Table
 from benchmarks.simulate.choosers import CHOOSERS, Chooser, Mesh, Oracle, RoundRobin
 from benchmarks.simulate.costs import Cost, decision_costs, table_costs
 from benchmarks.simulate.drawing import draw
-from benchmarks.simulate.scenario import SCENARIOS, SLO_S, Scenario
-from benchmarks.simulate.world import WARM_UP, Outcome, World
+from benchmarks.simulate.scenario import SCENARIOS, SLO_S, ZONES, Scenario
+from benchmarks.simulate.tally import Outcome
+from benchmarks.simulate.world import WARM_UP, World
 
 RESULTS = Path(__file__).parent.parent / "results"
 QUICK = 10
-"""A quick run has so many times fewer requests."""
+"""A quick run has so many times fewer requests, or workers."""
 
 
 def simulate(
@@ -35,13 +37,18 @@ def simulate(
     outcomes: dict[str, list[Outcome]] = {}
     columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
-        total = sum(int(each.num_requests * (1 + WARM_UP)) for each in scenarios) * len(choosers)
+        compared = [
+            (scenario, chooser)
+            for scenario in scenarios
+            for chooser in choosers
+            if not scenario.choosers or chooser.name in scenario.choosers
+        ]
+        total = sum(int(scenario.num_requests * (1 + WARM_UP)) for scenario, _ in compared)
         task = progress.add_task("starting", total=total)
-        for scenario in scenarios:
-            for chooser in choosers:
-                progress.update(task, description=f"{scenario.name}: {chooser.name}")
-                world = World(scenario, chooser, seed, lambda num: progress.advance(task, num))
-                outcomes.setdefault(scenario.name, []).append(world.run())
+        for scenario, chooser in compared:
+            progress.update(task, description=f"{scenario.name}: {chooser.name}")
+            world = World(scenario, chooser, seed, lambda num: progress.advance(task, num))
+            outcomes.setdefault(scenario.name, []).append(world.run())
     return outcomes
 
 
@@ -51,29 +58,27 @@ def table_of(scenario: Scenario, outcomes: list[Outcome]) -> Table:
         f"{scenario.name}: {scenario.num_workers} workers, load {scenario.load:.0%}, cv {scenario.cv:g}, "
         f"{scenario.num_gateways} gateways a zone"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("chosen by")
-    columns = (
-        "p50 ms",
-        "p99 ms",
-        "of the oracle's",
-        f"within {SLO_S * 1e3:.0f} ms",
-        "not answered",
-        "bytes across zones",
-    )
+    if scenario.num_stages > 1:
+        title += f", {scenario.num_stages} stages"
+    best_s = next(each.p99_s for each in outcomes if each.chooser == Oracle.name)
+    columns: dict[str, Callable[[Outcome], str]] = {
+        "p50 ms": lambda each: f"{each.p50_s * 1e3:.1f}",
+        "p99 ms": lambda each: f"{each.p99_s * 1e3:.1f}",
+        "of the oracle's": lambda each: f"{each.p99_s / best_s:.2f}",
+        f"within {SLO_S * 1e3:.0f} ms": lambda each: f"{each.goodput:.2%}",
+        "not answered": lambda each: f"{each.failed:.2%} ({each.num_failed:,})",
+        "bytes across zones": lambda each: f"{each.cross_zone:.1%}",
+    }
+    if scenario.skew * scenario.load > 1 / len(ZONES):
+        columns["first zone spilled"] = lambda each: f"{each.spilled:.1%}"
+        columns["answers, of capacity"] = lambda each: f"{each.throughput:.1%}"
+    if scenario.rolling:
+        columns["workers drained"] = lambda each: f"{each.num_restarted}"
+    table = Table("chosen by", title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="right")
-    best_s = next(each.p99_s for each in outcomes if each.chooser == Oracle.name)
     for each in outcomes:
-        table.add_row(
-            each.chooser,
-            f"{each.p50_s * 1e3:.1f}",
-            f"{each.p99_s * 1e3:.1f}",
-            f"{each.p99_s / best_s:.2f}",
-            f"{each.goodput:.2%}",
-            f"{each.failed:.2%}",
-            f"{each.cross_zone:.1%}",
-        )
+        table.add_row(each.chooser, *(text_of(each) for text_of in columns.values()))
     return table
 
 
@@ -111,7 +116,7 @@ def cost_table(costs: list[Cost]) -> Table:
 def main() -> None:
     """Reads the command line, measures, prints, writes."""
     parser = argparse.ArgumentParser(prog="make bench-scheduler", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} times fewer requests")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} times fewer requests, or workers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--seeds", type=int, default=5, help=f"so many for {SCENARIOS[0].name}, from --seed on"
@@ -124,7 +129,7 @@ def main() -> None:
     if not scenarios:
         sys.exit(f"expected one of {', '.join(each.name for each in SCENARIOS)}")
     if given.quick:
-        scenarios = [replace(each, num_requests=each.num_requests // QUICK) for each in scenarios]
+        scenarios = [each.quick(QUICK) for each in scenarios]
     console = Console()
     outcomes = simulate(scenarios, given.seed, Console(stderr=True))
     for scenario in scenarios:

@@ -1,22 +1,58 @@
-"""Ways to choose a worker: ours, the usual ones, and one that knows everything."""
+"""Ways to choose workers: ours, the usual ones, and one that knows everything."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from math import inf
 from random import Random
 
 import numpy as np
 
-from benchmarks.simulate.fleet import STAGE, Fleet, Worker
-from benchmarks.simulate.scenario import CROSS_ZONE_S, IN_ZONE_S, REQUEST_BYTES, ZONES
+from benchmarks.simulate.fleet import Fleet, Run, Worker
+from benchmarks.simulate.placing import Table
+from benchmarks.simulate.scenario import REQUEST_BYTES, ZONES, way_s
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Balancer, NoRoute, Ticket
 from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import RoutedStage
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where one request goes.
+
+    Attributes:
+        workers: One for each stage.
+        table: That it was chosen from.
+        ticket: The chooser's own.
+    """
+
+    workers: tuple[Worker, ...]
+    table: Table
+    ticket: Ticket = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a worker says of itself.
+
+    Attributes:
+        num_runs: Queued and running.
+        work_s: What they will take.
+        mean_s: What a run takes.
+    """
+
+    num_runs: int
+    work_s: float
+    mean_s: float
+
+    @classmethod
+    def of(cls, worker: Worker) -> Load:
+        """Returns what a worker says now."""
+        return cls(worker.num_runs, worker.work_s, worker.said_s)
 
 
 class Chooser(ABC):
@@ -24,41 +60,51 @@ class Chooser(ABC):
 
     Args:
         fleet: For the oracle; others look at ids and zones alone.
-        stage: The replicas.
+        table: Who serves what.
         zone: Number of the gateway's zone.
         rng: Draws.
     """
 
     name: str
 
-    def __init__(self, fleet: Fleet, stage: RoutedStage, zone: int, rng: Random) -> None:
+    def __init__(self, fleet: Fleet, table: Table, zone: int, rng: Random) -> None:
         self.fleet = fleet
-        self.stage = stage
         self.zone = zone
         self.rng = rng
-        self.dead: set[WorkerId] = set()
+        self.dead: dict[WorkerId, int] = {}
+        self.told(table)
+
+    def told(self, table: Table) -> None:
+        """Hears who serves what from now on."""
+        self.table = table
+        self.workers = [
+            [self.fleet.by_id[replica.worker] for replica in stage.replicas] for stage in table.stages
+        ]
+        self.generations = {each.worker: each.generation for stage in table.stages for each in stage.replicas}
+        for worker, generation in list(self.dead.items()):
+            if self.generations.get(worker, generation) > generation:
+                del self.dead[worker]
 
     @abstractmethod
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
+    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
         """Returns whom the request is sent to; None: it is refused."""
 
-    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:  # noqa: B027 - most do not care
-        """Hears that a request is over; without a compute time it failed."""
+    def ended(self, choice: Choice, runs: Sequence[Run] | None, now_s: float) -> None:  # noqa: B027 - most do not care
+        """Hears that a request is over; without runs it was not answered."""
 
-    def heard(  # noqa: B027 - most do not care
-        self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float
-    ) -> None:
+    def heard(self, worker: Worker, load: Load, now_s: float) -> None:  # noqa: B027 - most do not care
         """Hears a worker's report."""
 
-    def lost(self, worker: Worker) -> None:
-        """Hears that the stream to a worker broke."""
-        self.dead.add(worker.id)
+    def lost(self, worker: Worker, generation: int) -> None:
+        """Hears that the stream to a start of a worker broke."""
+        if self.generations.get(worker.id, generation) <= generation:
+            self.dead[worker.id] = generation
 
-    def usable(self, excluded: Collection[WorkerId]) -> list[Worker]:
-        """Returns who is live and not excluded."""
+    def usable(self, stage: int, excluded: Collection[WorkerId]) -> list[Worker]:
+        """Returns who holds a stage, is live and not excluded."""
         if not self.dead and not excluded:
-            return self.fleet.workers
-        return [each for each in self.fleet.workers if each.id not in self.dead and each.id not in excluded]
+            return self.workers[stage]
+        return [each for each in self.workers[stage] if each.id not in self.dead and each.id not in excluded]
 
 
 class Mesh(Chooser):
@@ -66,83 +112,111 @@ class Mesh(Chooser):
 
     name = "onnxmesh"
 
-    def __init__(self, fleet: Fleet, stage: RoutedStage, zone: int, rng: Random) -> None:
-        super().__init__(fleet, stage, zone, rng)
-        self._stages = (stage,)
-        self._by_id = {worker.id: worker for worker in fleet.workers}
+    def __init__(self, fleet: Fleet, table: Table, zone: int, rng: Random) -> None:
         self._balancer = Balancer(Origin(f"g{zone}", Locality("r", ZONES[zone])), rng)
-        self._tickets: dict[WorkerId, list[Ticket]] = {}
+        super().__init__(fleet, table, zone, rng)
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
+    def told(self, table: Table) -> None:
+        super().told(table)
+        self._balancer.forget((), table.gone)
+
+    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
         ask = Ask(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
-        route = self._balancer.pick_route(self._stages, self._is_live, now_s, ask)
+        stages = self.table.stages
+        route = self._balancer.pick_route(stages, self._is_live, now_s, ask)
         if isinstance(route, NoRoute):
             return None
-        ticket = self._balancer.begin(self._stages, route, now_s)
-        self._tickets.setdefault(route[0].worker, []).append(ticket)
-        return self._by_id[route[0].worker]
+        ticket = self._balancer.begin(stages, route, now_s)
+        return Choice(tuple(self.fleet.by_id[each.worker] for each in route), self.table, ticket)
 
-    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:
-        ticket = self._tickets[worker.id].pop(0)
-        self._balancer.end(ticket)
-        if compute_s is None:
-            self._balancer.failed(worker.id, (STAGE,), now_s)
-        else:
-            self._balancer.waited(ticket, STAGE, waited_s)
-            self._balancer.answered(STAGE, worker.id, compute_s, now_s)
+    def ended(self, choice: Choice, runs: Sequence[Run] | None, now_s: float) -> None:
+        for run in runs or ():
+            self._balancer.waited(choice.ticket, run.stage, run.waited_s)
+            self._balancer.answered(run.stage, run.worker.id, run.compute_s, now_s)
+        self._balancer.end(choice.ticket)
 
-    def heard(self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float) -> None:
-        self._balancer.report(worker.id, work_s, {STAGE: said_s}, now_s)
+    def heard(self, worker: Worker, load: Load, now_s: float) -> None:
+        if worker.id in self.generations:
+            held = {stage.key: load.mean_s for stage in self.table.stages}
+            self._balancer.report(worker.id, load.work_s, held, now_s)
+
+    def lost(self, worker: Worker, generation: int) -> None:
+        super().lost(worker, generation)
+        if worker.id in self.dead and worker.id in self.generations:
+            self._balancer.lost(worker.id)
 
     def _is_live(self, worker: WorkerId) -> bool:
         return worker not in self.dead
 
 
-class RoundRobin(Chooser):
+class _ByStage(Chooser):
+    """Chooses for each stage by itself."""
+
+    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
+        workers = []
+        for stage in range(len(self.workers)):
+            worker = self.pick(stage, excluded)
+            if worker is None:
+                return None
+            workers.append(worker)
+        self.sent(workers)
+        return Choice(tuple(workers), self.table)
+
+    @abstractmethod
+    def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
+        """Returns who runs a stage."""
+
+    def sent(self, workers: Sequence[Worker]) -> None:
+        """Hears that a request was sent."""
+
+
+class RoundRobin(_ByStage):
     """One after the other."""
 
     name = "round robin"
 
-    def __init__(self, fleet: Fleet, stage: RoutedStage, zone: int, rng: Random) -> None:
-        super().__init__(fleet, stage, zone, rng)
-        self._at = int(rng.random() * len(fleet.workers))
+    def __init__(self, fleet: Fleet, table: Table, zone: int, rng: Random) -> None:
+        super().__init__(fleet, table, zone, rng)
+        self._at = [int(rng.random() * len(workers)) for workers in self.workers]
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
-        workers = self.fleet.workers
+    def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
+        workers = self.workers[stage]
         for _ in workers:
-            self._at = (self._at + 1) % len(workers)
-            if workers[self._at].id not in self.dead and workers[self._at].id not in excluded:
-                return workers[self._at]
+            self._at[stage] = (self._at[stage] + 1) % len(workers)
+            worker = workers[self._at[stage]]
+            if worker.id not in self.dead and worker.id not in excluded:
+                return worker
         return None
 
 
-class AtRandom(Chooser):
+class AtRandom(_ByStage):
     """Anybody."""
 
     name = "random"
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
-        usable = self.usable(excluded)
+    def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
+        usable = self.usable(stage, excluded)
         return usable[int(self.rng.random() * len(usable))] if usable else None
 
 
-class _Counting(Chooser):
+class _Counting(_ByStage):
     """Goes by the number of requests: the worker's report and this gateway's own in flight."""
 
-    def __init__(self, fleet: Fleet, stage: RoutedStage, zone: int, rng: Random) -> None:
-        super().__init__(fleet, stage, zone, rng)
+    def __init__(self, fleet: Fleet, table: Table, zone: int, rng: Random) -> None:
         self.reported = np.zeros(len(fleet.workers))
         self.own = np.zeros(len(fleet.workers))
+        super().__init__(fleet, table, zone, rng)
 
-    def sent(self, worker: Worker) -> Worker:
-        self.own[worker.index] += 1
-        return worker
+    def sent(self, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            self.own[worker.index] += 1
 
-    def ended(self, worker: Worker, compute_s: float | None, waited_s: float, now_s: float) -> None:
-        self.own[worker.index] -= 1
+    def ended(self, choice: Choice, runs: Sequence[Run] | None, now_s: float) -> None:
+        for worker in choice.workers:
+            self.own[worker.index] -= 1
 
-    def heard(self, worker: Worker, num_requests: int, work_s: float, said_s: float, now_s: float) -> None:
-        self.reported[worker.index] = num_requests
+    def heard(self, worker: Worker, load: Load, now_s: float) -> None:
+        self.reported[worker.index] = load.num_runs
 
 
 class LeastRequest(_Counting):
@@ -150,19 +224,22 @@ class LeastRequest(_Counting):
 
     name = "least request"
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
-        usable = self.usable(excluded)
+    def told(self, table: Table) -> None:
+        super().told(table)
+        self._indices = [np.array([each.index for each in workers], np.intp) for workers in self.workers]
+
+    def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
+        usable = self.usable(stage, excluded)
         if not usable:
             return None
-        load = (
-            (self.reported + self.own)[[each.index for each in usable]]
-            if self.dead
-            else self.reported + self.own
+        indices = (
+            self._indices[stage]
+            if usable is self.workers[stage]
+            else np.array([each.index for each in usable], np.intp)
         )
-        if excluded and not self.dead:
-            load = load[[each.index for each in usable]]
+        load = self.reported[indices] + self.own[indices]
         least = (load == load.min()).nonzero()[0]
-        return self.sent(usable[int(least[int(self.rng.random() * len(least))])])
+        return usable[int(least[int(self.rng.random() * len(least))])]
 
 
 class PowerOfTwo(_Counting):
@@ -170,31 +247,43 @@ class PowerOfTwo(_Counting):
 
     name = "power of two"
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
-        usable = self.usable(excluded)
+    def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
+        usable = self.usable(stage, excluded)
         if not usable:
             return None
         draws = [usable[int(self.rng.random() * len(usable))] for _ in range(2)]
-        return self.sent(min(draws, key=lambda each: self.reported[each.index] + self.own[each.index]))
+        return min(draws, key=lambda each: self.reported[each.index] + self.own[each.index])
 
 
 class Oracle(Chooser):
-    """Knows every queue at this very moment, and what all that is in it and on its way to it will take."""
+    """Knows every queue at this very moment, and what all that is in it and on its way to it will take.
+
+    It takes who is done first with the first stage, then who is with the next one.
+    """
 
     name = "oracle"
 
-    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Worker | None:
-        best, best_s = None, inf
-        for worker in self.usable(excluded):
-            if not worker.alive:
-                continue
-            way_s = IN_ZONE_S if worker.zone == self.zone else CROSS_ZONE_S
-            # What is on the way works off what is there: it waits only for what is left when it comes.
-            wait_s = max(0.0, self.fleet.left_s(worker) - way_s)
-            done_s = 2 * way_s + wait_s + worker.mean_s
-            if done_s < best_s:
-                best, best_s = worker, done_s
-        return best if best_s <= remaining_s else None
+    def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
+        chosen: list[Worker] = []
+        zone, at_s = self.zone, 0.0
+        for stage in range(len(self.workers)):
+            is_last = stage == len(self.workers) - 1
+            best, best_s = None, inf
+            for worker in self.usable(stage, excluded):
+                if self.table.stages[stage].key not in worker.held:
+                    continue  # it died, or lets the stage go
+                # What is on the way works off what is there: it waits only for what is left when it comes.
+                there_s = at_s + way_s(zone, worker.zone)
+                done_s = max(there_s, self.fleet.left_s(worker)) + worker.mean_s
+                if is_last:
+                    done_s += way_s(worker.zone, self.zone)
+                if done_s < best_s:
+                    best, best_s = worker, done_s
+            if best is None or best_s > remaining_s:
+                return None
+            chosen.append(best)
+            zone, at_s = best.zone, best_s
+        return Choice(tuple(chosen), self.table)
 
 
 CHOOSERS: tuple[type[Chooser], ...] = (Oracle, Mesh, LeastRequest, PowerOfTwo, AtRandom, RoundRobin)

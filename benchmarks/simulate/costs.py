@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from time import perf_counter
+from typing import Any
 
 from benchmarks.simulate.large_table import NUM_MODELS, NUM_WORKERS, LargeTable
 from onnxmesh.errors import Unavailable
@@ -77,9 +78,8 @@ def table_costs() -> list[Cost]:
     gateway = _Gateway()
     gateway.take(held, difference(EMPTY_TABLE, held))
     for model in held.models.values():
-        gateway.dispatcher.explain(
-            model, ANY
-        )  # so that the policy has a board for each stage, as after requests
+        # So that the policy has a board for each stage, as after requests.
+        _finish(gateway.dispatcher.explain(model, ANY))
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
     costs: list[tuple[str, Callable[[], object], float]] = [
@@ -151,12 +151,16 @@ class _Gateway:
 
     def take(self, table: RoutingTable, news: TableDifference) -> None:
         self.dispatcher.update(table, news)
-        telling = self._health.update(table, {name for name, _ in news.models})
-        try:
-            telling.send(None)  # nothing in it waits: no event loop is measured
-        except StopIteration:
-            return
-        raise AssertionError("the update of health waits for something")
+        _finish(self._health.update(table, {name for name, _ in news.models}))
+
+
+def _finish(call: Coroutine[Any, Any, object]) -> None:
+    """Carries out what waits for nothing here: no event loop is measured."""
+    try:
+        call.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for something")
 
 
 class _Nowhere:

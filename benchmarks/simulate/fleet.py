@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 
+import numpy as np
 import simpy
-from numpy.random import Generator
 
-from benchmarks.simulate.scenario import KINDS, ZONES
+from benchmarks.simulate.scenario import KINDS, ZONES, Scenario
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_facts import WorkerFacts
-
-STAGE = StageKey("model/1/0")
 
 DEAD_TOLD_S = 0.01
 """A stream that breaks is noticed after so long."""
 
+_LOOK_S = 0.005
+"""A worker that finishes what it has looks this often whether it has."""
 
-@dataclass(slots=True)
-class Request:
-    """One request on its way.
+
+class End(Enum):
+    """How a run ended."""
+
+    COMPUTED = "computed"
+    LATE = "late"
+    LOST = "lost"
+    GONE = "gone"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One stage of one request on its way to a worker, and there.
 
     Attributes:
-        zone: Where it came up.
-        begun_s: When.
+        stage: Which.
+        worker: Where.
+        generation: The start of the worker that it was sent to.
+        compute_s: What it takes there.
         deadline_s: When nobody wants the answer any more.
-        compute_s: What its run takes on the worker that it is on; drawn when it is sent there.
+        done: Told how it ended: LOST, the worker was dead or died; GONE, it does not hold the stage any more.
         reached_s: When it came to that worker.
         waited_s: How long it waited there.
-        done: Told how it ended there: True if it was computed.
     """
 
-    zone: int
-    begun_s: float
+    stage: StageKey
+    worker: Worker
+    generation: int
+    compute_s: float
     deadline_s: float
-    compute_s: float = 0.0
+    done: Callable[[End], None] = lambda _: None
     reached_s: float = 0.0
     waited_s: float = 0.0
-    done: Callable[[Request, bool], None] = lambda *_: None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
     """One worker.
 
@@ -52,24 +64,29 @@ class Worker:
         id: Its name.
         index: Its place in the fleet.
         zone: Number of its zone.
-        kind: Name of its kind.
-        mean_s: What a request takes on average.
-        queue: Requests that wait.
+        facts: What it says of itself.
+        mean_s: What a run takes on average.
+        held: The stages that it serves.
+        generation: Which start of it this is.
+        queue: Runs that wait.
         running: The one that runs.
         ends_s: When that one is done.
         waiting_s: What those in the queue will take.
         coming_s: What those on their way to it will take; for the oracle alone.
-        said_s: What it believes a request to take, from those it ran.
+        said_s: What it believes a run to take, from those it made.
         alive: Whether it is.
+        told_s: When it last told its load with an answer, by number of the gateway.
     """
 
     id: WorkerId
     index: int
     zone: int
-    kind: str
+    facts: WorkerFacts
     mean_s: float
-    queue: deque[Request] = field(default_factory=deque)
-    running: Request | None = None
+    held: set[StageKey] = field(default_factory=set)
+    generation: int = 1
+    queue: deque[Run] = field(default_factory=deque)
+    running: Run | None = None
     ends_s: float = 0.0
     waiting_s: float = 0.0
     coming_s: float = 0.0
@@ -78,45 +95,38 @@ class Worker:
     told_s: dict[int, float] = field(default_factory=dict)
 
     @property
-    def num_requests(self) -> int:
-        """Requests queued and running, as workers report them."""
+    def num_runs(self) -> int:
+        """Queued and running, as workers report them."""
         return len(self.queue) + (self.running is not None)
+
+    @property
+    def work_s(self) -> float:
+        """What it believes that all of them take."""
+        return self.num_runs * self.said_s
 
 
 class Fleet:
-    """All workers of a scenario.
+    """All workers of a scenario. They hold nothing at first.
 
     Args:
         env: Virtual time.
-        num_workers: How many.
+        scenario: Says how many, and what they run.
         rng: Draws what runs take.
+
+    Attributes:
+        workers: In order of index, which is that of their ids.
+        by_id: The same by name.
     """
 
-    def __init__(self, env: simpy.Environment, num_workers: int, rng: Generator) -> None:
+    def __init__(self, env: simpy.Environment, scenario: Scenario, rng: np.random.Generator) -> None:
         self._env = env
         self._rng = rng
         self._noise: list[float] = []
-        kinds = list(KINDS.items())
         self.workers = [
-            Worker(WorkerId(f"w{i}"), i, i % len(ZONES), *kinds[i // len(ZONES) % len(kinds)])
-            for i in range(num_workers)
+            Worker(worker_id(index), index, index % len(ZONES), facts, _kind_s(index) / scenario.num_stages)
+            for index, facts in enumerate(facts_of(scenario.num_workers))
         ]
-        self.capacity_per_s = sum(1.0 / worker.mean_s for worker in self.workers)
-
-    def stage(self) -> RoutedStage:
-        """Returns the one stage that everybody holds, as a route table has it."""
-        facts = {
-            (zone, kind): WorkerFacts((), {"region": "r", "zone": ZONES[zone], "device.kind": kind})
-            for zone in range(len(ZONES))
-            for kind in KINDS
-        }
-        return RoutedStage(
-            STAGE,
-            tuple(
-                Replica(worker.id, f"{worker.id}:1", 1, facts[worker.zone, worker.kind])
-                for worker in self.workers
-            ),
-        )
+        self.by_id = {worker.id: worker for worker in self.workers}
 
     def draw_s(self, worker: Worker) -> float:
         """Draws what a run takes there: log-normal with a coefficient of variation of a quarter."""
@@ -125,55 +135,104 @@ class Fleet:
             self._noise = self._rng.lognormal(-(sigma**2) / 2, sigma, 4096).tolist()
         return worker.mean_s * self._noise.pop()
 
-    def arrive(self, worker: Worker, request: Request) -> None:
-        """Takes a request that reaches a worker."""
-        worker.coming_s -= request.compute_s
-        if not worker.alive:
-            self._later(DEAD_TOLD_S, lambda: request.done(request, False))
+    def arrive(self, run: Run) -> None:
+        """Takes a run that reaches its worker."""
+        worker = run.worker
+        worker.coming_s -= run.compute_s
+        if not worker.alive or worker.generation != run.generation:
+            self.later(DEAD_TOLD_S, partial(run.done, End.LOST))
             return
-        request.reached_s = self._env.now
-        worker.queue.append(request)
-        worker.waiting_s += request.compute_s
+        if run.stage not in worker.held:
+            run.done(End.GONE)
+            return
+        run.reached_s = self._env.now
+        worker.queue.append(run)
+        worker.waiting_s += run.compute_s
         if worker.running is None:
             self._next(worker)
 
     def kill(self, worker: Worker) -> None:
-        """Ends a worker; whoever has requests there is told."""
+        """Ends a worker; whoever has runs there is told."""
         worker.alive = False
         lost = [*worker.queue, *([worker.running] if worker.running else [])]
         worker.queue.clear()
+        worker.held.clear()
         worker.running, worker.waiting_s = None, 0.0
-        for request in lost:
-            self._later(DEAD_TOLD_S, partial(request.done, request, False))
+        for run in lost:
+            self.later(DEAD_TOLD_S, partial(run.done, End.LOST))
+
+    def start(self, worker: Worker) -> None:
+        """Starts a dead worker anew; it holds nothing."""
+        worker.alive = True
+        worker.generation += 1
+        worker.said_s = 0.0
+        worker.told_s.clear()
+
+    def let_go(self, worker: Worker, stage: StageKey) -> Generator[simpy.Event, None, None]:
+        """Has a worker refuse a stage from now on; ends when nothing of it is left there."""
+        worker.held.discard(stage)
+        while any(run.stage == stage for run in (worker.running, *worker.queue) if run is not None):
+            yield self._env.timeout(_LOOK_S)
 
     def left_s(self, worker: Worker) -> float:
-        """Returns all the work that a worker has and will have from requests on their way; nobody else can know."""
+        """Returns all the work that a worker has and will have from runs on their way; nobody else can know."""
         running_s = worker.ends_s - self._env.now if worker.running is not None else 0.0
         return worker.waiting_s + worker.coming_s + running_s
 
-    def _next(self, worker: Worker) -> None:
-        while worker.queue:
-            request = worker.queue.popleft()
-            worker.waiting_s -= request.compute_s
-            if request.deadline_s <= self._env.now:
-                request.done(request, False)
-                continue
-            worker.running = request
-            request.waited_s = self._env.now - request.reached_s
-            worker.ends_s = self._env.now + request.compute_s
-            self._later(request.compute_s, partial(self._ended, worker, request))
-            return
-        worker.waiting_s = 0.0
-
-    def _ended(self, worker: Worker, request: Request) -> None:
-        if worker.running is not request:
-            return  # it died
-        worker.said_s += (0.1 if worker.said_s else 1.0) * (request.compute_s - worker.said_s)
-        worker.running = None
-        self._next(worker)
-        request.done(request, True)
-
-    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Calls after a while."""
         timeout = self._env.timeout(delay_s)
         assert timeout.callbacks is not None
         timeout.callbacks.append(lambda _: call())
+
+    def _next(self, worker: Worker) -> None:
+        while worker.queue:
+            run = worker.queue.popleft()
+            worker.waiting_s -= run.compute_s
+            if run.deadline_s <= self._env.now:
+                run.done(End.LATE)
+                continue
+            worker.running = run
+            run.waited_s = self._env.now - run.reached_s
+            worker.ends_s = self._env.now + run.compute_s
+            self.later(run.compute_s, partial(self._ended, worker, run))
+            return
+        worker.waiting_s = 0.0
+
+    def _ended(self, worker: Worker, run: Run) -> None:
+        if worker.running is not run:
+            return  # it died
+        worker.said_s += (0.1 if worker.said_s else 1.0) * (run.compute_s - worker.said_s)
+        worker.running = None
+        self._next(worker)
+        run.done(End.COMPUTED)
+
+
+def worker_id(index: int) -> WorkerId:
+    """Returns the name of a worker; names are in order of index."""
+    return WorkerId(f"w{index:05}")
+
+
+def facts_of(num_workers: int) -> list[WorkerFacts]:
+    """Returns what each worker says of itself."""
+    facts = [
+        WorkerFacts(
+            (),
+            {
+                "region": "r",
+                "zone": ZONES[index % len(ZONES)],
+                "device.kind": _kind(index),
+                "speed.flops_per_s": repr(1e9 / _kind_s(index)),
+            },
+        )
+        for index in range(len(ZONES) * len(KINDS))
+    ]
+    return [facts[index % len(facts)] for index in range(num_workers)]
+
+
+def _kind(index: int) -> str:
+    return list(KINDS)[index // len(ZONES) % len(KINDS)]
+
+
+def _kind_s(index: int) -> float:
+    return KINDS[_kind(index)]

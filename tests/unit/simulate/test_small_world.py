@@ -8,22 +8,44 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.simulate.choosers import CHOOSERS, Mesh, Oracle
-from benchmarks.simulate.scenario import SLO_S, Scenario
+from benchmarks.simulate.scenario import SCENARIOS, SLO_S, Scenario
+from benchmarks.simulate.tally import Tally
 from benchmarks.simulate.world import World
 
 SMALL = Scenario("small", num_workers=24, load=0.6, num_requests=600)
 DEATHS = replace(SMALL, deaths=0.25)
+PIPELINE = replace(SMALL, num_stages=3)
 
 
 def ignore(_):
     return None
 
 
+@pytest.mark.parametrize("scenario", [SMALL, PIPELINE], ids=["one stage", "three stages"])
 @pytest.mark.parametrize("chooser", CHOOSERS, ids=lambda chooser: chooser.name)
-def test_every_request_is_answered_once_where_nobody_dies(chooser):
+def test_every_request_is_answered_once_where_nobody_dies(chooser, scenario):
     """None is lost, none is counted twice."""
-    outcome = World(SMALL, chooser, 1, ignore).run()
-    assert (outcome.failed, outcome.num_requests) == (0.0, 600)
+    outcome = World(scenario, chooser, 1, ignore).run()
+    assert (outcome.num_failed, outcome.num_requests) == (0, 600)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_scenario_comes_to_an_end(scenario):
+    """However little of it is run: each request is answered or refused, and what crosses zones is a share."""
+    few = replace(scenario, num_workers=24, num_requests=300)
+    for chooser in (Mesh, Oracle):
+        outcome = World(few, chooser, 1, ignore).run()
+        assert outcome.goodput + outcome.failed <= 1.0
+        assert 0.0 <= outcome.cross_zone <= 1.0
+
+
+def test_a_request_that_is_over_twice_is_an_error():
+    """Whoever counts it again is told."""
+    tally = Tally(0, 2, lambda: None, ignore)
+    request = tally.begin(0, 0.0, 1.0)
+    tally.answered(request, 0.5, spilled=False)
+    with pytest.raises(AssertionError):
+        tally.failed(request)
 
 
 def test_the_same_seed_gives_the_same_figures():
@@ -37,11 +59,11 @@ def test_nobody_is_sent_to_a_worker_that_is_known_to_be_dead():
 
     class Watched(Mesh):
         def choose(self, excluded, remaining_s, now_s):
-            worker = super().choose(excluded, remaining_s, now_s)
-            if worker is not None:
+            choice = super().choose(excluded, remaining_s, now_s)
+            for worker in () if choice is None else choice.workers:
                 chosen[worker.alive] += 1
                 picked_dead.extend([worker.id] if worker.id in self.dead else [])
-            return worker
+            return choice
 
     outcome = World(DEATHS, Watched, 3, ignore).run()
     assert not picked_dead
@@ -56,3 +78,17 @@ def test_what_cannot_be_done_in_time_is_not_answered():
         outcome = World(overload, chooser, 1, ignore).run()
         assert outcome.failed > 0.0
         assert outcome.goodput + outcome.failed <= 1.0
+
+
+def test_a_zone_that_gets_more_than_it_can_do_spills_the_rest():
+    """The oracle says what must go; the policy keeps what it can, and everything is answered."""
+    saturated = replace(SMALL, load=2.6 / 3, cv=1.0, skew=1.6 / 2.6, num_requests=3000)
+    outcome = World(saturated, Mesh, 1, ignore).run()
+    assert outcome.num_failed == 0
+    assert 1 - 1 / 1.6 - 0.1 < outcome.spilled < 0.7
+
+
+def test_bytes_between_stages_are_counted_where_they_cross():
+    """Round robin looks at no zone: of three places that bytes go to two are elsewhere, between stages too."""
+    outcome = World(PIPELINE, next(each for each in CHOOSERS if each.name == "random"), 1, ignore).run()
+    assert outcome.cross_zone == pytest.approx(2 / 3, abs=0.05)

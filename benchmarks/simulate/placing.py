@@ -1,0 +1,255 @@
+"""A scheduler in virtual time: the very decisions of `services.scheduler`, carried out after as long as commands and loading take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import inf
+from statistics import fmean
+
+import simpy
+
+from benchmarks.simulate.fleet import Fleet, Worker, facts_of, worker_id
+from benchmarks.simulate.scenario import ACTIVATION_BYTES, CROSS_ZONE_S, KINDS, Scenario
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.routing.table import Replica, RoutedStage
+from onnxmesh.v1.worker_pb2 import StageLoaded
+from services.scheduler.holdings import Holdings, StageState
+from services.scheduler.placement import Placement, decide
+from services.scheduler.wanted import WantedStage
+from services.scheduler.worker_view import WorkerView, coarse
+
+NOTICED_S = 3.0
+"""A worker that died is taken for dead after so long: what the embedded registry waits."""
+
+LOAD_S = 0.2
+"""A stage is loaded in so long."""
+
+TOLD_S = 0.005
+"""A new route table is with every gateway after so long."""
+
+_DIGEST = Digest("d")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What gateways are told.
+
+    Attributes:
+        epoch: Grows with every change.
+        stages: The model's stages.
+        gone: Workers that left the mesh since the table before.
+    """
+
+    epoch: int
+    stages: tuple[RoutedStage, ...]
+    gone: frozenset[WorkerId] = frozenset()
+
+
+class Scheduler:
+    """Places the model's stages, at once before anything begins, later as workers die, leave and join.
+
+    Args:
+        env: Virtual time.
+        fleet: The workers.
+        wanted: The stages.
+        tell: Given every new table, when it is with the gateways.
+
+    Attributes:
+        placement: What was decided last.
+        table: What gateways were told last, or are about to be.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        fleet: Fleet,
+        wanted: tuple[WantedStage, ...],
+        tell: Callable[[Table], None],
+    ) -> None:
+        self._env = env
+        self._fleet = fleet
+        self._wanted = wanted
+        self._tell = tell
+        self._members = {worker.id: _Member(worker, -inf, env.event()) for worker in fleet.workers}
+        self.placement = Placement(first_placement(len(fleet.workers), wanted))
+        for key, ids in self.placement.routed.items():
+            for id_ in ids:
+                self._members[id_].loaded(key)
+        self.table = Table(1, self._stages(self.placement.routed))
+        self._gone: set[WorkerId] = set()
+        self._looks_s = inf
+
+    def died(self, workers: Iterable[Worker]) -> None:
+        """Takes that workers died, which it finds out later."""
+        silent = [self._members[worker.id] for worker in workers]
+
+        def noticed() -> None:
+            for member in silent:
+                self._drop(member)
+            self._reconcile()
+
+        self._fleet.later(NOTICED_S, noticed)
+
+    def drain(self, worker: Worker) -> simpy.Event:
+        """Empties a worker; the event comes when its process has ended."""
+        member = self._members[worker.id]
+        member.leaving = True
+        self._reconcile()
+        return member.ended
+
+    def joined(self, worker: Worker) -> None:
+        """Takes that a worker was started anew."""
+        self._members[worker.id] = _Member(worker, self._env.now, self._env.event())
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        views = [each.view() for each in self._members.values()]
+        self.placement = decide(self._wanted, views, self._env.now)
+        self._publish()
+        for order in self.placement.evict:
+            member = self._members[order.worker]
+            member.holdings.evicting(order.stage)
+            self._env.process(self._evict(member, order.stage))
+        for order in self.placement.place:
+            member = self._members[order.worker]
+            member.holdings.placing(order.stage, _DIGEST)
+            self._env.process(self._load(member, order.stage))
+        for id_ in self.placement.departing:
+            member = self._members[id_]
+            if not member.departs:
+                member.departs = True
+                self._env.process(self._depart(member))
+        self._look_again()
+
+    def _evict(self, member: _Member, stage: StageKey) -> Generator[simpy.Event, None, None]:
+        yield self._env.timeout(CROSS_ZONE_S)
+        if member.is_there:
+            yield from self._fleet.let_go(member.worker, stage)
+        if member.is_there:
+            member.holdings.evicted(stage)
+            self._reconcile()
+
+    def _load(self, member: _Member, stage: StageKey) -> Generator[simpy.Event, None, None]:
+        yield self._env.timeout(CROSS_ZONE_S + LOAD_S)
+        if member.is_there and member.is_loading(stage):
+            member.loaded(stage)
+            self._reconcile()
+
+    def _depart(self, member: _Member) -> Generator[simpy.Event, None, None]:
+        yield self._env.timeout(CROSS_ZONE_S)
+        for stage in list(member.worker.held) if member.is_there else ():
+            yield from self._fleet.let_go(member.worker, stage)
+        if member.is_there:
+            self._fleet.kill(member.worker)
+            self._drop(member)
+            self._reconcile()
+            member.ended.succeed()
+
+    def _drop(self, member: _Member) -> None:
+        if self._members.get(member.worker.id) is member:
+            del self._members[member.worker.id]
+            self._gone.add(member.worker.id)
+
+    def _look_again(self) -> None:
+        """Decides again when time alone changes something."""
+        retry_s = self.placement.retry_s
+        if retry_s is None or retry_s >= self._looks_s:
+            return
+        self._looks_s = retry_s
+
+        def look() -> None:
+            if self._looks_s == retry_s:
+                self._looks_s = inf
+                self._reconcile()
+
+        self._fleet.later(retry_s - self._env.now, look)
+
+    def _publish(self) -> None:
+        stages = self._stages(self.placement.routed)
+        if stages == self.table.stages and not self._gone:
+            return
+        self.table = table = Table(self.table.epoch + 1, stages, frozenset(self._gone))
+        self._gone.clear()
+        self._fleet.later(TOLD_S, lambda: self._tell(table))
+
+    def _stages(self, routed: Mapping[StageKey, tuple[WorkerId, ...]]) -> tuple[RoutedStage, ...]:
+        return tuple(
+            RoutedStage(stage.key, tuple(self._members[id_].replica for id_ in routed[stage.key]))
+            for stage in self._wanted
+        )
+
+
+class _Member:
+    """One start of a worker, as the scheduler knows it."""
+
+    def __init__(self, worker: Worker, since_s: float, ended: simpy.Event) -> None:
+        self.worker = worker
+        self.ended = ended
+        self.holdings = Holdings()
+        self.leaving = self.departs = False
+        self.replica = Replica(worker.id, f"{worker.id}:1", worker.generation, worker.facts)
+        self._since_s = since_s
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be told anything."""
+        return self.worker.alive and self.worker.generation == self.replica.generation
+
+    def is_loading(self, stage: StageKey) -> bool:
+        """Whether a stage is still wanted when it is loaded."""
+        held = self.holdings.stages.get(stage)
+        return held is not None and held.state is StageState.LOADING
+
+    def loaded(self, stage: StageKey) -> None:
+        """Serves a stage from now on."""
+        self.worker.held.add(stage)
+        self.holdings.loaded(StageLoaded(stage=stage, digest=_DIGEST))
+
+    def view(self) -> WorkerView:
+        """Returns the worker as a decision sees it."""
+        return WorkerView(
+            self.worker.id,
+            attributes=self.worker.facts.attributes,
+            stages=self.holdings.stages,
+            leaving=self.leaving,
+            since_s=self._since_s,
+            wait_s=coarse(self.worker.work_s),
+        )
+
+
+def stages_of(scenario: Scenario) -> tuple[WantedStage, ...]:
+    """Returns what is to be placed: the stages of one model."""
+    return tuple(
+        WantedStage(
+            key=stage_key(ModelName("model"), Version(1), index),
+            model=(ModelName("model"), Version(1)),
+            digest=_DIGEST,
+            replicas=scenario.num_replicas,
+            cost_s=fmean(KINDS.values()) / scenario.num_stages,
+            sent_bytes=ACTIVATION_BYTES,
+        )
+        for index in range(scenario.num_stages)
+    )
+
+
+@cache
+def first_placement(
+    num_workers: int, wanted: tuple[WantedStage, ...]
+) -> Mapping[StageKey, tuple[WorkerId, ...]]:
+    """Returns who serves what once everything that is decided for empty workers is done; the same for every chooser."""
+    holdings = {worker_id(index): Holdings() for index in range(num_workers)}
+    attributes = {worker_id(index): facts.attributes for index, facts in enumerate(facts_of(num_workers))}
+    while True:
+        views = [
+            WorkerView(id_, attributes=attributes[id_], stages=each.stages) for id_, each in holdings.items()
+        ]
+        placement = decide(wanted, views, 0.0)
+        if not (placement.place or placement.evict):
+            return placement.routed
+        for order in placement.evict:
+            holdings[order.worker].evicting(order.stage)
+            holdings[order.worker].evicted(order.stage)
+        for order in placement.place:
+            holdings[order.worker].loaded(StageLoaded(stage=order.stage, digest=_DIGEST))
