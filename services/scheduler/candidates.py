@@ -148,10 +148,7 @@ class Candidates:
                     _fewest("zone", "its zone has more", situation.in_zones(stage)[columns.zones], left)
                 )
                 left = left & ~bars[-1].columns
-            on_hosts = np.zeros(len(columns), np.int64)
-            for host, num in situation.on_hosts(stage).items():
-                on_hosts[columns.hosts == host] = num
-            bars.append(_fewest("host", "its host has more", on_hosts, left))
+            bars.append(_fewest("host", "its host has more", situation.on_hosts(stage)[columns.hosts], left))
             left = left & ~bars[-1].columns
         alike = np.zeros(len(columns), np.int64)
         for worker, num in situation.num_alike(stage).items():

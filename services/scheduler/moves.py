@@ -131,7 +131,7 @@ def _sources(situation: Situation, spread: Spread, gain: Gain) -> Iterator[tuple
                 ):
                     found.extend((stage, worker) for worker in holders)
             case Gain.HOST:
-                if len(holders) > 1 and max(situation.on_hosts(stage).values()) > 1:
+                if len(holders) > 1 and situation.on_hosts(stage).max() > 1:
                     found.extend((stage, worker) for worker in holders)
             case Gain.EVENNESS:
                 found.extend((stage, worker) for worker in holders if num_stages[worker] > least_stages + 1)

@@ -109,9 +109,10 @@ class Situation:
         zones = self.columns.zones[self.holders[stage.key]]
         return np.bincount(zones, minlength=self.columns.num_zones)
 
-    def on_hosts(self, stage: WantedStage) -> Counter[int]:
+    def on_hosts(self, stage: WantedStage) -> NDArray[np.intp]:
         """Returns how many replicas of a stage each host has."""
-        return Counter(self.columns.hosts[self.holders[stage.key]].tolist())
+        hosts = self.columns.hosts[self.holders[stage.key]]
+        return np.bincount(hosts, minlength=self.columns.num_hosts)
 
     def at_homes(self, stage: WantedStage) -> Counter[int]:
         """Returns how many replicas of a stage workers of each of its homes have."""

@@ -71,7 +71,7 @@ class Spread:
             return (
                 worker in strays,
                 int(in_zones[columns.zones[worker]]),
-                on_hosts[int(columns.hosts[worker])],
+                int(on_hosts[columns.hosts[worker]]),
                 int(situation.num_stages[worker]),
                 -int(self._pipeline_loss(stage, worker)),
                 int(situation.work_ns[worker]),
@@ -118,12 +118,8 @@ class Spread:
 
     def _host_changes(self, stage: WantedStage, source: int) -> NDArray[np.intp]:
         hosts, on_hosts = self.situation.columns.hosts, self.situation.on_hosts(stage)
-        here = int(hosts[source])
-        changes = np.full(len(hosts), 1 - on_hosts[here], np.intp)
-        for host, num in on_hosts.items():
-            changes[hosts == host] += num
-        changes[hosts == here] = 0
-        return changes
+        here = hosts[source]
+        return np.where(hosts == here, 0, on_hosts[hosts] - on_hosts[here] + 1)
 
     def _pipeline_changes(self, stage: WantedStage, source: int) -> NDArray[np.intp] | None:
         columns = self.situation.columns

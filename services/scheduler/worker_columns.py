@@ -76,6 +76,11 @@ class WorkerColumns:
         )
 
     @cached_property
+    def num_hosts(self) -> int:
+        """How many hosts there are."""
+        return int(self.hosts.max(initial=-1)) + 1
+
+    @cached_property
     def flops_per_s(self) -> NDArray[np.float64]:
         """How fast each says that it is; NaN: it says nothing."""
         return np.array([_positive(view.attributes.get(_FLOPS, "")) for view in self.views], np.float64)
