@@ -180,7 +180,7 @@ def decide(
             explored = True
         else:
             pool, tier, kept = _near(stage, view, in_time, wait_s, settings, rng.random())
-        pool = _started(stage, pool, settings, rng.random(), now_s)
+        pool = _started(stage, pool, score_s, settings, rng.random(), now_s)
         index = _pick(score_s, pool, stage.typical_s * settings.slack, explored, rng)
         if before is not None and pool[before] and score_s[before] <= score_s[index]:
             index = before
@@ -284,13 +284,21 @@ def _near(
 
 
 def _started(
-    stage: StageBoard, pool: NDArray[np.bool_], settings: PolicySettings, draw: float, now_s: float
+    stage: StageBoard,
+    pool: NDArray[np.bool_],
+    score_s: NDArray[np.float64],
+    settings: PolicySettings,
+    draw: float,
+    now_s: float,
 ) -> NDArray[np.bool_]:
-    """Returns the pool without those whose slow start has not come so far yet."""
+    """Returns the pool without those whose slow start has not come so far yet, unless the others are full."""
     if stage.starting_until_s <= now_s:
         return pool
     started = pool & (ramp(now_s - stage.begun_s, settings.slow_start_s, settings.slow_start_floor) > draw)
-    return started if np.count_nonzero(started) else pool
+    if not np.count_nonzero(started):
+        return pool
+    spared_s = score_s[started].min() - score_s[pool].min()
+    return pool if spared_s > settings.slow_start_patience * stage.typical_s else started
 
 
 def _pick(

@@ -19,6 +19,8 @@ class PolicySettings:
         explore: Share of requests that go to any candidate, so that each is measured now and then.
         slow_start_s: A newly loaded replica reaches its full share after so long.
         slow_start_floor: The share of its share that it begins with.
+        slow_start_patience: A replica in its slow start is spared until the others make a request wait so many typical
+            compute times longer.
         spill_at: Share of a tier's capacity in use beyond which requests spill to the next tier.
         pressure_decisions: Over about so many decisions is the use of a tier averaged.
         probe_s: Of requests that would be refused for their deadline one may try its luck this often.
@@ -40,6 +42,7 @@ class PolicySettings:
     explore: float = 1 / 512
     slow_start_s: float = 10.0
     slow_start_floor: float = 0.1
+    slow_start_patience: float = 4.0
     spill_at: float = 0.9
     pressure_decisions: float = 32.0
     probe_s: float = 1.0

@@ -476,3 +476,17 @@ def test_liveness_of_many_is_looked_up_when_it_matters():
     dead = {f"w{i}" for i in range(150)}
     for _ in range(100):
         assert bench.pick(is_live=is_live) not in dead
+
+
+def test_a_new_replica_helps_the_full_at_once():
+    """Where the others would make a request wait for long, being new is the smaller evil."""
+    bench = Bench(in_zone("a", "b"))
+    bench.measure({"a": 0.01, "b": 0.01})
+    bench.now_s = 100.0
+    bench.stage = bench.staged(in_zone("a", "b", "c"), {})
+    for worker, work_s in (("a", 0.03), ("b", 0.03)):
+        bench.balancer.report(worker, work_s, {}, bench.now_s)
+    assert bench.picks(200).get("c", 0) < 80
+    for worker in "ab":
+        bench.balancer.report(worker, 0.06, {}, bench.now_s)
+    assert bench.picks(200)["c"] > 100
