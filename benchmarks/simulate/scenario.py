@@ -67,7 +67,7 @@ class Scenario:
     cv: float = 4.0
     num_requests: int = 60_000
     skew: float = 1 / 3
-    report_s: float = 0.05
+    report_s: float = 0.0
     deaths: float = 0.0
     slow: float = 0.0
     slow_by: float = 10.0

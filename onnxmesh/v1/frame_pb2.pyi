@@ -440,6 +440,7 @@ class HopTiming(_message.Message):
     COMPUTE_NS_FIELD_NUMBER: _builtins.int
     WIRE_NS_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
+    EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
@@ -448,6 +449,8 @@ class HopTiming(_message.Message):
     """From the sender's clock to the receiver's: exact on one host, off by their clocks' difference else."""
     batch: _builtins.int
     """How many requests ran together in `compute_ns`; 0 means 1."""
+    expected_wait_us: _builtins.int
+    """What a request that came then would have waited there; see Load."""
     def __init__(
         self,
         *,
@@ -457,12 +460,15 @@ class HopTiming(_message.Message):
         compute_ns: _builtins.int = ...,
         wire_ns: _builtins.int = ...,
         batch: _builtins.int = ...,
+        expected_wait_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "compute_ns", b"compute_ns", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
+    _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_wait_us) -> _WhichOneofReturnType__expected_wait_us | None: ...
 
 Global___HopTiming: _TypeAlias = HopTiming  # noqa: Y015
 

@@ -38,7 +38,7 @@ from services.gateway.peers import Peer, Peers
 from services.gateway.sessions import Sessions
 from services.gateway.setbacks import gave_up, too_late, unsatisfiable
 from services.gateway.trace import Trace
-from services.gateway.worker_loads import report_load, report_timings
+from services.gateway.worker_loads import report_load, report_timings, report_waits
 
 TABLE_WAIT_S = 5.0
 """How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
@@ -346,6 +346,7 @@ class Dispatcher:
         links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
         attempt = self._attempts.open(number, index, model.stages, route, links)
         ticket = self._balancer.begin(model.stages, route, self._clock())
+        arrived: Arrival | None = None
         over = False
         try:
             remaining_s = order.deadline.remaining_s(self._clock)
@@ -360,6 +361,7 @@ class Dispatcher:
                     return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
             self._learn(outcome, route, model, ticket)
+            arrived = outcome if isinstance(outcome, Arrival) else None
             # A worker that refused for good has told everyone whom it concerns, but not the later hops where
             # inputs wait for what will not come.
             over = isinstance(outcome, Arrival) or not (outcome.retriable or model.inputs_by_hop)
@@ -367,6 +369,9 @@ class Dispatcher:
         finally:
             self._attempts.close(attempt)
             self._balancer.end(ticket)
+            if arrived is not None:
+                timings = arrived.frame.header.result.timings
+                report_waits(self._balancer, timings, self._table.workers, self._clock())
             if not over:
                 self._cancel(attempt)
 

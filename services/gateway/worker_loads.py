@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Balancer, Ticket
@@ -18,6 +18,23 @@ def report_load(balancer: Balancer, worker: WorkerId, load: Load, now_s: float) 
         # Nothing has run there yet: all one knows is how many wait.
         work_s = (load.queued + load.running) * balancer.settings.nominal_s
     balancer.report(worker, work_s, compute_s, now_s)
+
+
+def report_waits(
+    balancer: Balancer, timings: Iterable[HopTiming], known: Container[WorkerId], now_s: float
+) -> None:
+    """Takes what the hops of an answered request, which is no part of it any more, said of their workers' work.
+
+    Args:
+        balancer: Is told.
+        timings: What the hops said.
+        known: Workers that are still there.
+        now_s: The time.
+    """
+    for timing in timings:
+        worker = WorkerId(timing.worker)
+        if timing.HasField("expected_wait_us") and worker in known:
+            balancer.report(worker, timing.expected_wait_us / 1e6, {}, now_s)
 
 
 def report_timings(

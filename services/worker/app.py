@@ -33,7 +33,7 @@ from services.worker.forwarder import Forwarder
 from services.worker.hardware import Hardware, find_hardware
 from services.worker.intake import Intake
 from services.worker.link_probe import LinkProbe
-from services.worker.load import REPORT_S, load_now, resident_bytes
+from services.worker.load import REPORT_S, expected_wait_us, load_now, resident_bytes
 from services.worker.metrics import WorkerMetrics
 from services.worker.model_cache import ModelCache
 from services.worker.origins import Origins
@@ -222,6 +222,7 @@ class _Worker:
             waiting_bytes=self._settings.waiting_bytes,
             on_computed=self._metrics.computed(part.stage),
             cpu_class=self._hardware.cpu_class if self._hardware.gpu is None else "",
+            expected_wait_us=lambda: expected_wait_us(self._stages.runners()),
         )
 
     def _load(self, ways: Iterable[MeasuredWay] = ()) -> Load:

@@ -45,19 +45,23 @@ def load_now(
         completed=tally.completed,
         dropped=tally.dropped,
         failed=tally.failed,
-        expected_wait_us=_expected_wait_us(stages),
+        expected_wait_us=expected_wait_us(held),
         stages=stages,
         ways=ways,
     )
 
 
-def _expected_wait_us(stages: Iterable[StageLoad]) -> int | None:
+def expected_wait_us(runners: Iterable[StageRunner]) -> int | None:
     """Returns how long all that waits and runs takes, None where a stage at work has not run anything yet."""
-    busy = [stage for stage in stages if stage.queued or stage.running]
-    if not all(stage.mean_compute_us for stage in busy):
-        return None
-    # Stages run side by side, but on the same cores.
-    return sum((stage.queued + stage.running) * stage.mean_compute_us for stage in busy)
+    wait_s = 0.0
+    for runner in runners:
+        num = runner.num_queued + runner.num_running
+        if num:
+            if not runner.mean_compute_s:
+                return None
+            # Stages run side by side, but on the same cores.
+            wait_s += num * runner.mean_compute_s
+    return round(wait_s * 1e6)
 
 
 def resident_bytes() -> int:

@@ -56,6 +56,7 @@ class StageRunner:
         on_computed: Is told how long each run took, in seconds.
         clock: Seconds, monotonic.
         cpu_class: Class of this worker's CPU; empty where stages run on something else.
+        expected_wait_us: Returns what a request that comes to this worker now waits there; None: it is not known.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class StageRunner:
         on_computed: Callable[[float], None] = lambda _: None,
         clock: Clock = monotonic,
         cpu_class: str = "",
+        expected_wait_us: Callable[[], int | None] = lambda: None,
     ) -> None:
         rule = part.batching
         if rule is not None and rule.cpu_class not in {"", cpu_class}:
@@ -82,6 +84,7 @@ class StageRunner:
         self._cancellations = cancellations
         self._tally = tally
         self._on_computed = on_computed
+        self._expected_wait_us = expected_wait_us
         self._clock = clock
         self._queue = StageQueue(queue_size, rule)
         self._delay = None if rule is None else BatchDelay(rule.max_delay_s)
@@ -242,6 +245,7 @@ class StageRunner:
             compute_ns=outcome.compute_ns,
             wire_ns=request.wire_ns,
             batch=outcome.batch,
+            expected_wait_us=self._expected_wait_us(),
         )
 
     def _goes_on(self, request: StageRequest) -> bool:
