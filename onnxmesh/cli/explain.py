@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxmesh.cli.console import output
-from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
 from onnxmesh.cli.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, ExplainResponse, ReplicaVerdict, StageExplanation
@@ -22,17 +22,8 @@ def explain(
     version: Annotated[
         str, typer.Option(help="Its version; default: the newest with a complete route.")
     ] = "",
-    require: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SELECTOR", help="What each worker must meet; may be repeated."),
-    ] = None,
-    prefer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SELECTOR[:WEIGHT]",
-            help="What each worker should meet, with a weight from 1 to 100; may be repeated.",
-        ),
-    ] = None,
+    require: Require = None,
+    prefer: Prefer = None,
     zone: Annotated[
         str | None,
         typer.Option("--from", metavar="ZONE", help="Where the request comes from; default: the gateway."),

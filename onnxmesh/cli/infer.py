@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxmesh.cli.console import output
-from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.tensor_arguments import read_inputs, save_array
 from onnxmesh.client import Answer, MeshClient, RouteTrace, RouteWishes
@@ -47,17 +47,8 @@ def infer(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
     timeout: Annotated[float, typer.Option(help="Seconds until the mesh gives up.")] = 60.0,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SELECTOR", help="What each worker must meet; may be repeated."),
-    ] = None,
-    prefer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SELECTOR[:WEIGHT]",
-            help="What each worker should meet, with a weight from 1 to 100; may be repeated.",
-        ),
-    ] = None,
+    require: Require = None,
+    prefer: Prefer = None,
     session: Annotated[
         str,
         typer.Option(metavar="ID", help="Go to the workers that served this session last, where they can."),

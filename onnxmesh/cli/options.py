@@ -18,5 +18,18 @@ Mesh = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SELECTOR", help="What each worker must meet; may be repeated."),
+]
+
+Prefer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SELECTOR[:WEIGHT]",
+        help="What each worker should meet, with a weight from 1 to 100; may be repeated.",
+    ),
+]
+
 DEFAULT_MESH = "127.0.0.1:8001"
 """Where `onnxmesh up` listens unless told otherwise."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxmesh.ids import StageKey
 from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.explanation import Explanation, explain
-from onnxmesh.routing.network import Measured, Network
+from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import Ask, Decision, decide
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.stage_board import Origin, StageBoard
@@ -231,7 +231,7 @@ class Candidates:
         if worker not in self._known:
             self._known.add(worker)
             for node, way in columns.views[worker].ways.items():
-                self._network.measured(id_, node, Measured(way.round_trip_s, way.bytes_per_s or None))
+                self._network.measured(id_, node, way)
         return Origin(id_, locality)
 
     def _way_s(self, worker: int, num_bytes: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory, Instance
 from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.network import Way
+from onnxmesh.routing.network import Measured
 from services.scheduler.worker_link import WorkerLink
 from services.scheduler.worker_view import WorkerView, coarse
 
@@ -159,7 +159,7 @@ def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
         since_s=link.since_s,
         wait_s=coarse(link.load.expected_wait_us / 1e6),
         ways={
-            way.node: Way(way.round_trip_us / 1e6, float(way.bytes_per_s))
+            way.node: Measured(way.round_trip_us / 1e6, way.bytes_per_s or None)
             for way in link.load.ways
             if way.round_trip_us
         },

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import floor, inf, log2
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.network import Way
+from onnxmesh.routing.network import Measured
 from services.scheduler.holdings import Held
 
 _FINEST_S = 0.001
@@ -25,7 +25,7 @@ class WorkerView:
         leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
         since_s: Since when it takes commands, on the clock of the decision; nothing moves to one that is new.
         wait_s: How long a request is expected to wait there, `coarse`.
-        ways: Measured ways from it, by where they lead; of a bandwidth that was not measured it says 0.
+        ways: Measured ways from it, by where they lead.
     """
 
     id: WorkerId
@@ -35,7 +35,7 @@ class WorkerView:
     leaving: bool = False
     since_s: float = -inf
     wait_s: float = 0.0
-    ways: Mapping[str, Way] = field(default_factory=dict)
+    ways: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def coarse(wait_s: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.routing.network import Way
+from onnxmesh.routing.network import Measured
 from services.scheduler.candidates import Candidates
 from services.scheduler.placement import decide
 from services.scheduler.situation import Situation
@@ -59,7 +59,7 @@ def test_both_ways_count_with_what_they_carry():
 def test_a_way_that_was_measured_counts_for_more_than_a_zone():
     """The same zone by name, but a slow line."""
     workers = [
-        view("a", "m/1/0", ways={"b": Way(0.2, 0.0), "c": Way(0.0004, 1e9)}),
+        view("a", "m/1/0", ways={"b": Measured(0.2), "c": Measured(0.0004, 1e9)}),
         view("b"),
         view("c"),
     ]
