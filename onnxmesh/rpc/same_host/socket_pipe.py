@@ -37,7 +37,7 @@ class SocketPipe(asyncio.Protocol):
         self._own = own
         self._peer = PeerMemory(peer_descriptor, self._no_view_left)
         self._transport: asyncio.Transport | None = None
-        self._rest = b""
+        self._rest = bytearray()
         self._messages: deque[bytes] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
@@ -71,22 +71,23 @@ class SocketPipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes, which may begin and end anywhere."""
-        if self._rest:
-            data = self._rest + data
-        begin, end = 0, len(data)
-        while end - begin >= LENGTH_BYTES:
-            size = int.from_bytes(data[begin : begin + LENGTH_BYTES], "little")
-            if size > MAX_MESSAGE_BYTES:
-                self._finish(CorruptData(f"a message of {size} bytes is announced"))
-                self.close()
-                return
-            if end - begin - LENGTH_BYTES < size:
-                break
-            begin += LENGTH_BYTES
-            # A copy of its own, so that payloads are aligned in it and it can go as soon as they do.
-            self._messages.append(data[begin : begin + size])
-            begin += size
-        self._rest = data[begin:]
+        # Grows in place: a large message comes in many parts.
+        self._rest += data
+        begin, end = 0, len(self._rest)
+        with memoryview(self._rest) as view:
+            while end - begin >= LENGTH_BYTES:
+                size = int.from_bytes(view[begin : begin + LENGTH_BYTES], "little")
+                if size > MAX_MESSAGE_BYTES:
+                    self._finish(CorruptData(f"a message of {size} bytes is announced"))
+                    self.close()
+                    return
+                if end - begin - LENGTH_BYTES < size:
+                    break
+                begin += LENGTH_BYTES
+                # A copy of its own, so that payloads are aligned in it and it can go as soon as they do.
+                self._messages.append(bytes(view[begin : begin + size]))
+                begin += size
+        del self._rest[:begin]
         self._wake()
 
     async def read(self) -> bytes | None:
