@@ -153,6 +153,10 @@ class WorkerBoard:
         work_s += np.minimum(self.own_s[slots], self.own_there_s[slots])
         return work_s
 
+    def most_work_s(self, slot: int) -> float:
+        """Returns what the work that is expected to wait on a worker does not exceed."""
+        return max(self.usual_s.item(slot), self.others_s.item(slot)) + self.own_s.item(slot)
+
     def _saw(self, slot: int, others_s: float) -> None:
         self.usual_s[slot] += USUAL_SMOOTHING * (others_s - self.usual_s.item(slot))
 

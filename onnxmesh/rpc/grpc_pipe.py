@@ -15,7 +15,23 @@ from onnxmesh.rpc.frames import Frame, SharedPayload
 class GrpcPipe:
     """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
 
-    gathers = True
+    is_prompt = False
+    has_room = False
+
+    async def carry(self, take: Callable[[bytes], bool]) -> None:
+        """Reads, one message after another."""
+        while (message := await self._read()) is not None:
+            if take(message):
+                return
+            # Nothing here may keep the last message until the next one comes.
+            del message
+
+    def write_now(self, message: bytes) -> None:
+        """Refuses: gRPC tells of room only to those who wait."""
+        raise NotImplementedError
+
+    async def _read(self) -> bytes | None:
+        raise NotImplementedError
 
     def place(self, frame: Frame) -> Frame:
         """Leaves the frame as it is: there is no memory to put it in."""
@@ -47,8 +63,7 @@ class DialledPipe(GrpcPipe):
     def __init__(self, call: Any) -> None:
         self._call = call
 
-    async def read(self) -> bytes | None:
-        """Returns the next message, None at the end."""
+    async def _read(self) -> bytes | None:
         message = await self._call.read()
         if message is grpc.aio.EOF:
             # Raises what ended the call, if that was an error.
@@ -68,8 +83,7 @@ class AcceptedPipe(GrpcPipe):
     def __init__(self, context: Any) -> None:
         self._context = context
 
-    async def read(self) -> bytes | None:
-        """Returns the next message, None at the end."""
+    async def _read(self) -> bytes | None:
         message = await self._context.read()
         return None if message is grpc.aio.EOF else bytes(message)
 

@@ -82,13 +82,18 @@ class Link:
         self._nap = Nap()
         self._gauge = WayGauge()
         self._passed_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._assembler = Assembler()
         self._wake = asyncio.Event()
+        self._will_flush = False
+        self._is_writing = False
         self._room = asyncio.Event()
         self._room.set()
         self._pulse = Pulse(limits, clock())
         self._stirred = asyncio.Event()
         self._open = True
         self._leaving = False
+        self._peer_left = False
         self.is_silent = False
         self.closed = asyncio.Event()
         pipe.on_freed(lambda offsets: self.send_soon(FrameHeader(release=Release(offsets=offsets))))
@@ -114,6 +119,20 @@ class Link:
         for piece in split(self._pipe.place(frame), self._limits.chunk_bytes):
             await self._has_room()
             self._enqueue(piece)
+
+    def try_send(self, frame: Frame) -> bool:
+        """Queues `frame` if that takes no wait and it goes in one piece; returns whether it did. Else `send` it.
+
+        Raises:
+            Unavailable: The link is closed (UNAVAILABLE).
+        """
+        if not self.is_open:
+            raise Unavailable(f"the stream to {self.peer} is closed")
+        if not self._room.is_set() or frame.payload_bytes > self._limits.chunk_bytes:
+            return False
+        self._use()
+        self._enqueue(self._pipe.place(frame))
+        return True
 
     def send_soon(self, header: FrameHeader) -> None:
         """Queues a frame without payloads at once; a closed link drops it."""
@@ -176,35 +195,47 @@ class Link:
         self._queued_bytes += frame.payload_bytes
         if self._queued_bytes > self._limits.high_water_bytes:
             self._room.clear()
-        self._wake.set()
+        self._stir()
 
     def _enqueue_urgent(self, frame: Frame) -> None:
         if len(self._urgent) < MAX_URGENT:
             self._urgent.append(frame)
-            self._wake.set()
+            self._stir()
             self._nap.end()
 
-    async def _read(self) -> None:
-        assembler = Assembler()
-        while (message := await self._pipe.read()) is not None:
-            self._pulse.heard(self._clock())
-            self._passed_bytes += len(message)
-            self._suspect(False)
-            # In a function of its own, so that nothing here keeps the last frame until the next one comes.
-            if self._took_goodbye(message, assembler):
+    def _stir(self) -> None:
+        """Has what is queued written: from the loop's next turn, with all that is queued in this one, where that may be."""
+        if not self._pipe.is_prompt:
+            self._wake.set()
+        elif not self._will_flush:
+            self._will_flush = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._will_flush = False
+        while self._queue or self._urgent:
+            if self._is_writing or self._leaving or not self._pipe.has_room:
+                self._wake.set()
                 return
-            del message
-        if not self._leaving:
+            self._pipe.write_now(self._urgent_message() if self._urgent else self._message(self._take()))
+
+    async def _read(self) -> None:
+        await self._pipe.carry(self._took_goodbye)
+        if not self._peer_left and not self._leaving:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
 
-    def _took_goodbye(self, message: bytes, assembler: Assembler) -> bool:
+    def _took_goodbye(self, message: bytes) -> bool:
         """Hands a message's frames on; returns whether the peer has left."""
+        self._pulse.heard(self._clock())
+        self._passed_bytes += len(message)
+        self._suspect(False)
         for piece in decode(message, self._pipe.resolve):
-            frame = assembler.feed(piece)
+            frame = self._assembler.feed(piece)
             if frame is None:
                 continue
             kind = frame.header.WhichOneof("kind")
             if kind == "goodbye":
+                self._peer_left = True
                 return True
             if kind == "ping":
                 self._enqueue_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
@@ -221,17 +252,19 @@ class Link:
     async def _write(self) -> None:
         gathering = Gathering()
         while True:
+            self._is_writing = False
             try:
                 async with asyncio.timeout(self._pulse.interval_s(self._clock())):
                     await self._wake.wait()
             except TimeoutError:
                 await self._pipe.write(b"")
                 continue
+            self._is_writing = True
             if self._urgent:
-                await self._write_urgent()
+                await self._pipe.write(self._urgent_message())
                 continue
             if (
-                self._pipe.gathers
+                not self._pipe.is_prompt
                 and gathering.should_wait(self._clock())
                 and self._queued_bytes < self._limits.chunk_bytes
             ):
@@ -239,25 +272,26 @@ class Link:
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
             frames = self._take()
-            message = encode(frames)
-            self._passed_bytes += len(message)
-            await self._pipe.write(message)
+            await self._pipe.write(self._message(frames))
             gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
 
-    async def _write_urgent(self) -> None:
+    def _urgent_message(self) -> bytes:
         frames = list(self._urgent)
         self._urgent.clear()
         if not self._queue:
             self._wake.clear()
-        message = encode(frames)
-        self._passed_bytes += len(message)
         now_s = self._clock()
         for frame in frames:
             if frame.header.WhichOneof("kind") == "ping":
                 self._gauge.sent(frame.header.ping.number, now_s)
-        await self._pipe.write(message)
+        return self._message(frames)
+
+    def _message(self, frames: list[Frame]) -> bytes:
+        message = encode(frames)
+        self._passed_bytes += len(message)
+        return message
 
     def _take(self) -> list[Frame]:
         """Takes what fits into one message: frames of up to a chunk's size, one at the least."""

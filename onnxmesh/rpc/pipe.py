@@ -12,14 +12,24 @@ class Pipe(Protocol):
     """One end of a stream of messages, dialled or accepted."""
 
     @property
-    def gathers(self) -> bool:
-        """Whether a message costs so much that waiting for more frames to go with it may pay."""
+    def is_prompt(self) -> bool:
+        """Whether `write_now` may be used: a message costs so little that none should wait for others to go with it."""
 
-    async def read(self) -> bytes | None:
-        """Returns the next message; None where the stream has ended."""
+    @property
+    def has_room(self) -> bool:
+        """Whether `write_now` would not have to wait."""
+
+    async def carry(self, take: Callable[[bytes], bool]) -> None:
+        """Hands each message that comes to `take`, until that says that it was the last, or the stream ends.
+
+        What `take` raises ends it, too. It must not block.
+        """
 
     async def write(self, message: bytes) -> None:
         """Sends one message; waits for flow control."""
+
+    def write_now(self, message: bytes) -> None:
+        """Sends one message where there is room; for prompt streams alone."""
 
     def place(self, frame: Frame) -> Frame:
         """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""

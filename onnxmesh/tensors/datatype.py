@@ -50,6 +50,9 @@ class Datatype(StrEnum):
         return None if self is Datatype.BYTES else (num_elements * self.bits + 7) // 8
 
 
+BY_NAME: dict[str, Datatype] = {each.value: each for each in Datatype}
+"""The same as the class does, for those who ask often."""
+
 _BITS = {
     Datatype.BOOL: 8,
     Datatype.UINT8: 8,

@@ -356,7 +356,8 @@ class Dispatcher:
                 if attempt.outcome.done():
                     break
                 try:
-                    await links[hop].send(frame)
+                    if not links[hop].try_send(frame):
+                        await links[hop].send(frame)
                 except Unavailable as error:
                     return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome

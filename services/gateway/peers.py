@@ -24,6 +24,13 @@ class Peer(Protocol):
     def is_silent(self) -> bool:
         """Whether the worker should have said something by now, and has not."""
 
+    def try_send(self, frame: Frame) -> bool:
+        """Queues `frame` if that takes no wait; returns whether it did. Else `send` it.
+
+        Raises:
+            Unavailable: The stream is closed (UNAVAILABLE).
+        """
+
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
 

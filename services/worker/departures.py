@@ -72,10 +72,18 @@ class Departures:
             frame = outgoing_frames.activation(
                 request, tensors, timing, now_s=self._clock(), unix_ns=time_ns()
             )
+        if self._left_at_once(request, frame):
+            self._settle(request.num_bytes)
+            return
         await self._slots.acquire()
         task = self._tasks.create_task(self._leave(request.key, request.deadline, request.next_hop, frame))
         # Not in the task: one that is cancelled before it has begun does nothing at all.
         task.add_done_callback(partial(self._left, request.key, request.num_bytes))
+
+    def _left_at_once(self, request: StageRequest, frame: Frame) -> bool:
+        if request.next_hop is None:
+            return self._origins.try_answer(request.key, frame)
+        return self._forwarder.try_forward(request.key, request.deadline, request.next_hop, frame)
 
     async def _leave(self, key: RequestKey, deadline: Deadline, next_hop: Hop | None, frame: Frame) -> None:
         try:

@@ -57,6 +57,15 @@ class Forwarder:
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()
 
+    def try_forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> bool:
+        """Does what `forward` does if that takes no wait; returns whether it did."""
+        link = self._links.get(hop.worker)
+        if link is None or not link.try_send(activation):
+            return False
+        self._sent_on(link, key, deadline)
+        self._tally.completed += 1
+        return True
+
     async def forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> None:
         """Sends an Activation on; a next worker that cannot be reached is told to the origin at once."""
         if hop.worker == self._worker:
@@ -65,11 +74,7 @@ class Forwarder:
             return
         try:
             link = await self._links.connect(hop.worker, hop.address)
-            self._remember(link, key, deadline)
-            self._next[hop.worker] = None
-            self._next.move_to_end(hop.worker)
-            if len(self._next) > MAX_WAYS:
-                self._next.popitem(last=False)
+            self._sent_on(link, key, deadline)
             await link.send(activation)
         except MeshError as error:
             told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
@@ -100,7 +105,11 @@ class Forwarder:
             if deadline.at_s > now_s:
                 self._origins.fail(key, error, WorkerId(link.peer))
 
-    def _remember(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
+    def _sent_on(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
+        self._next[link.peer] = None
+        self._next.move_to_end(link.peer)
+        if len(self._next) > MAX_WAYS:
+            self._next.popitem(last=False)
         if not link.is_open:
             return
         sent = self._sent.setdefault(link, OrderedDict())

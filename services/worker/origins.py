@@ -65,20 +65,38 @@ class Origins:
         """Whether a link to this gateway is open."""
         return self._link_of(origin) is not None
 
+    def try_answer(self, key: RequestKey, result: Frame) -> bool:
+        """Does what `answer` does if that takes no wait; returns whether it did."""
+        link = self._link_of(key.origin)
+        if link is None:
+            self._drop(key)
+        elif link.try_send(result):
+            self._answered(link)
+        else:
+            return False
+        return True
+
     async def answer(self, key: RequestKey, result: Frame) -> None:
         """Sends a Result; one whose gateway is gone is dropped, for nobody waits for it."""
         link = self._link_of(key.origin)
+        if link is None:
+            self._drop(key)
+            return
         try:
-            if link is None:
-                raise Unavailable(f"{key.origin} is gone")
             await link.send(result)
         except Unavailable:
-            self._tally.dropped += 1
-            _log.debug("answer_dropped", origin=key.origin, number=key.number)
-            return
+            self._drop(key)
+        else:
+            self._answered(link)
+
+    def _drop(self, key: RequestKey) -> None:
+        self._tally.dropped += 1
+        _log.debug("answer_dropped", origin=key.origin, number=key.number)
+
+    def _answered(self, link: Link) -> None:
         self._tally.completed += 1
         now_s = self._clock()
-        if now_s - self._told_load_s.get(key.origin, 0.0) >= LOAD_INTERVAL_S:
+        if now_s - self._told_load_s.get(link.peer, 0.0) >= LOAD_INTERVAL_S:
             self._tell_load(link, self._load(), now_s)
 
     def refuse(self, key: RequestKey, error: MeshError, at_fault: WorkerId | None = None) -> None:

@@ -9,7 +9,7 @@ from onnxmesh.deadline import Deadline
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import StageKey
 from onnxmesh.rpc.frames import Frame
-from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.datatype import BY_NAME
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.worker.request_key import RequestKey
@@ -82,10 +82,9 @@ def read_request(frame: Frame, now_s: float, unix_ns: int) -> StageRequest:
     tensors: dict[str, Tensor] = {}
     for told, payload in zip(header.tensors, frame.payloads, strict=True):
         shape = tuple(told.shape)
-        try:
-            datatype = Datatype(told.datatype)
-        except ValueError:
-            raise CorruptData(f"tensor '{told.name}' is of unknown datatype '{told.datatype}'") from None
+        datatype = BY_NAME.get(told.datatype)
+        if datatype is None:
+            raise CorruptData(f"tensor '{told.name}' is of unknown datatype '{told.datatype}'")
         if any(dim < 0 for dim in shape):
             raise CorruptData(f"tensor '{told.name}' has the impossible shape {list(shape)}")
         tensors[told.name] = Tensor(told.name, datatype, shape, payload)

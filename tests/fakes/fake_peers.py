@@ -21,11 +21,20 @@ class FakePeer:
         self.sent = []
         self.said = []
 
+    def try_send(self, frame):
+        self._check()
+        if self.room.is_set():
+            self.sent.append(frame)
+        return self.room.is_set()
+
     async def send(self, frame):
-        if self.broken:
-            raise Unavailable(f"the stream to {self.name} is closed")
+        self._check()
         self.sent.append(frame)
         await self.room.wait()
+
+    def _check(self):
+        if self.broken:
+            raise Unavailable(f"the stream to {self.name} is closed")
 
     def send_soon(self, header):
         self.said.append(header)

@@ -30,7 +30,7 @@ class SocketPipe(asyncio.Protocol):
         peer_descriptor: Of the memory that the other side writes to.
     """
 
-    gathers = False
+    is_prompt = True
 
     def __init__(self, own: OwnMemory, peer_descriptor: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -39,7 +39,8 @@ class SocketPipe(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = bytearray()
         self._messages: deque[bytes] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
         self._writable = asyncio.Event()
         self._writable.set()
         self._end: Exception | None = None
@@ -88,22 +89,20 @@ class SocketPipe(asyncio.Protocol):
                 self._messages.append(bytes(view[begin : begin + size]))
                 begin += size
         del self._rest[:begin]
-        self._wake()
+        self._hand_on()
 
-    async def read(self) -> bytes | None:
-        """Returns the next message; None where the other side has ended the stream.
+    async def carry(self, take: Callable[[bytes], bool]) -> None:
+        """Has `take` called as messages come.
 
         Raises:
             Unavailable: The connection broke (UNAVAILABLE).
         """
-        while not self._messages:
-            if self._ended:
-                if self._end is not None:
-                    raise Unavailable(f"the socket broke: {self._end}")
-                return None
-            self._reader = self._loop.create_future()
-            await self._reader
-        return self._messages.popleft()
+        self._take = take
+        self._hand_on()
+        try:
+            await self._over
+        finally:
+            self._take = None
 
     async def write(self, message: bytes) -> None:
         """Sends a message.
@@ -116,6 +115,16 @@ class SocketPipe(asyncio.Protocol):
         self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
         if not self._writable.is_set():
             await self._writable.wait()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the other side takes what is written; a connection that is gone has none."""
+        return self._writable.is_set() and not self._ended
+
+    def write_now(self, message: bytes) -> None:
+        """Sends a message."""
+        assert self._transport is not None
+        self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
 
     def place(self, frame: Frame) -> Frame:
         """Puts large payloads into shared memory, as far as there is room."""
@@ -151,11 +160,24 @@ class SocketPipe(asyncio.Protocol):
         if not self._ended:
             self._ended, self._end = True, why
             self._writable.set()
-            self._wake()
+            self._hand_on()
 
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+    def _hand_on(self) -> None:
+        """Hands on what has come, and the end after it, once somebody takes it."""
+        if self._take is None or self._over.done():
+            return
+        try:
+            while self._messages:
+                if self._take(self._messages.popleft()):
+                    self._over.set_result(None)
+                    return
+        except Exception as error:  # noqa: BLE001 - whoever carries is told
+            self._over.set_exception(error)
+            return
+        if self._ended and self._end is not None:
+            self._over.set_exception(Unavailable(f"the socket broke: {self._end}"))
+        elif self._ended:
+            self._over.set_result(None)
 
     def _no_view_left(self, offset: int) -> None:
         """Comes from whichever thread dropped the last view."""

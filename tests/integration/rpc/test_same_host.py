@@ -124,7 +124,7 @@ async def test_the_door_opens_to_its_token_alone(spoil):
         assert entered[0][1].node == "a"
         for each in (pipe, entered[0][0]):
             each.close()
-            await each.read()
+            await each.carry(bool)
     finally:
         running.cancel()
         await asyncio.wait([running])

@@ -34,8 +34,9 @@ class ListeningLink:
         self.frames = []
         self.headers = []
 
-    async def send(self, frame):
+    def try_send(self, frame):
         self.frames.append(frame)
+        return True
 
     def send_soon(self, header):
         self.headers.append(header)
