@@ -441,6 +441,8 @@ class HopTiming(_message.Message):
     WIRE_NS_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TENSOR_BYTES_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
@@ -451,6 +453,10 @@ class HopTiming(_message.Message):
     """How many requests ran together in `compute_ns`; 0 means 1."""
     expected_wait_us: _builtins.int
     """What a request that came then would have waited there; see Load."""
+    rows: _builtins.int
+    """How many rows of the batch axis ran together in `compute_ns`; 0 where the request ran alone."""
+    tensor_bytes: _builtins.int
+    """What the tensors that came to this hop hold; 0 where that is too little to count."""
     def __init__(
         self,
         *,
@@ -461,10 +467,12 @@ class HopTiming(_message.Message):
         wire_ns: _builtins.int = ...,
         batch: _builtins.int = ...,
         expected_wait_us: _builtins.int | None = ...,
+        rows: _builtins.int = ...,
+        tensor_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "rows", b"rows", "stage", b"stage", "tensor_bytes", b"tensor_bytes", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
@@ -491,6 +499,7 @@ class Activation(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PIECE_OF_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
     remaining_us: _builtins.int
@@ -506,6 +515,10 @@ class Activation(_message.Message):
     """
     priority: _builtins.int
     """Less is more urgent; 0: not said, which counts as 100."""
+    piece_of: _builtins.int
+    """It is one of several micro-batches that its gateway cut a request into: the number that all of them have. They do not
+    run together, for they are to be at several stages at once. 0: it is a whole request.
+    """
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     @_builtins.property
@@ -534,10 +547,11 @@ class Activation(_message.Message):
         traceparent: _builtins.str = ...,
         direct: _builtins.bool = ...,
         priority: _builtins.int = ...,
+        piece_of: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "piece_of", b"piece_of", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015

@@ -94,7 +94,13 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         locality=Locality.of(labels_of((), place)),
         sessions=Sessions(live, settings.session_ttl_s),
     )
-    dispatcher = Dispatcher(settings.id, links, router, max_attempts=settings.max_attempts)
+    dispatcher = Dispatcher(
+        settings.id,
+        links,
+        router,
+        max_attempts=settings.max_attempts,
+        micro_batches=settings.micro_batches,
+    )
     sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (

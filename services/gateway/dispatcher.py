@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 
 import structlog
@@ -24,9 +24,14 @@ from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
 from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
+from services.gateway.pieces import cut, joined, rows_of
 from services.gateway.router import Router
+from services.gateway.sessions import NOWHERE
 from services.gateway.setbacks import gave_up
 from services.gateway.trace import Trace
+
+PIECES_PER_STAGE = 2
+"""Micro-batches of one request that are under way at once, for each stage: one runs, one comes."""
 
 TABLE_WAIT_S = 5.0
 """How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
@@ -43,6 +48,7 @@ class Dispatcher:
             `on_silence`.
         router: Picks routes over these workers; is told here of all that it is to learn.
         max_attempts: Routes that are tried for one request.
+        micro_batches: Whether requests with many rows are cut into micro-batches where that is faster.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
     """
@@ -54,12 +60,14 @@ class Dispatcher:
         router: Router,
         *,
         max_attempts: int,
+        micro_batches: bool = True,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
     ) -> None:
         self._peers = peers
         self._router = router
         self._max_attempts = max_attempts
+        self._micro_batches = micro_batches
         self._clock = clock
         self._unix_ns = unix_ns
         self._numbers = itertools.count(1)
@@ -93,6 +101,10 @@ class Dispatcher:
             if remaining_s <= 0:
                 raise TimeoutError
             async with asyncio.timeout(remaining_s):
+                if order.model.splitting is not None and self._micro_batches:
+                    rows = rows_of(order.tensors)
+                    if rows > 1:
+                        return await self._infer_rows(order, rows, setbacks, began)
                 return await self._try_routes(order, setbacks, began)
         except TimeoutError:
             tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
@@ -163,13 +175,71 @@ class Dispatcher:
             if num_moved:
                 _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
 
-    async def _try_routes(self, order: Order, setbacks: list[Setback], began: float) -> Answer:
+    async def _infer_rows(self, order: Order, rows: int, setbacks: list[Setback], began: float) -> Answer:
+        """Runs a request that may be cut, and learns from it."""
+        batcher = self._router.micro_batcher
+        stay = await self._router.sessions.places(order.model, order.session)
+        model, route = await self._router.route(order, set(), setbacks, stay)
+        pieces = batcher.pieces(rows, model, route)
+        if len(pieces) > 1:
+            answers = await self._infer_pieces(cut(order, pieces, next(self._numbers)), model, route, began)
+            for count, answer in zip(pieces, answers, strict=True):
+                batcher.learn(count, answer.trace.hops)
+            assert model.splitting is not None
+            tensors = joined([answer.tensors for answer in answers], pieces, model.splitting.shared)
+            if tensors is not None:
+                total_s = self._clock() - began
+                return Answer(tensors, Trace.of_pieces(total_s, [answer.trace for answer in answers]))
+        answer = await self._try_routes(order, setbacks, began, (model, route))
+        batcher.learn(rows, answer.trace.hops)
+        return answer
+
+    async def _infer_pieces(
+        self, pieces: Sequence[Order], model: RoutedModel, route: Route, began: float
+    ) -> list[Answer]:
+        """Runs micro-batches one behind the other on one route; what becomes of one that fails is its own matter.
+
+        So many are under way as keep each stage at work: others, who come to a stage in the meantime, go in between.
+        """
+        window = asyncio.Semaphore(PIECES_PER_STAGE * len(route))
+
+        async def infer(piece: Order) -> Answer:
+            try:
+                return await self._try_routes(piece, [], began, (model, route))
+            finally:
+                window.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = []
+                for piece in pieces:
+                    await window.acquire()
+                    tasks.append(group.create_task(infer(piece)))
+        except ExceptionGroup as failed:
+            # The first ended the others.
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _try_routes(
+        self,
+        order: Order,
+        setbacks: list[Setback],
+        began: float,
+        given: tuple[RoutedModel, Route] | None = None,
+    ) -> Answer:
+        """Tries the route that was picked already, if all its workers are still there, then others."""
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
         num_failed = 0
-        stay = await self._router.sessions.places(order.model, order.session)
+        stay = NOWHERE
+        if given is None or not self._router.are_live(given[1]):
+            given = None
+        if given is None or order.session:
+            stay = await self._router.sessions.places(order.model, order.session)
         for index in itertools.count():
-            model, route = await self._router.route(order, excluded, setbacks, stay)
+            if given is None:
+                given = await self._router.route(order, excluded, setbacks, stay)
+            (model, route), given = given, None
             self._num_retried += index > 0
             table = self._router.table
             outcome = await self._attempt(order, number, index, model, route)

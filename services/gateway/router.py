@@ -26,6 +26,7 @@ from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.v1.frame_pb2 import HopTiming, Load
 from services.gateway.attempts import Arrival, Setback
 from services.gateway.dialling import dial_any
+from services.gateway.micro_batcher import MicroBatcher
 from services.gateway.order import Order
 from services.gateway.peers import Peers
 from services.gateway.sessions import Sessions
@@ -44,6 +45,7 @@ class Router:
         table: The route table in force.
         balancer: The policy with its memory.
         sessions: Where sessions are.
+        micro_batcher: Cuts requests with many rows.
 
     Args:
         gateway: This gateway's id.
@@ -68,7 +70,9 @@ class Router:
         self._clock = clock
         self._changed = asyncio.Event()
         self.table = EMPTY_TABLE
-        self.balancer = Balancer(Origin(gateway, locality), rng)
+        home = Origin(gateway, locality)
+        self.balancer = Balancer(home, rng)
+        self.micro_batcher = MicroBatcher(home, self.balancer.network)
         self.sessions = sessions or Sessions(OwnLiveState(gateway, clock=clock))
 
     @property
@@ -98,6 +102,7 @@ class Router:
                 self.balancer.network.forget(worker)
         self.table = table
         self.balancer.forget(news.gone_stages, news.gone_workers)
+        self.micro_batcher.forget(news.gone_stages, news.gone_workers)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -175,6 +180,10 @@ class Router:
             await self._reach(candidates, excluded, setbacks)
             if all(replica.worker in excluded for replica in candidates):
                 raise gave_up(f"{model}: stage {picked.stage} has no live replica left", setbacks)
+
+    def are_live(self, route: Route) -> bool:
+        """Whether frames can be sent to every worker of a route."""
+        return all(self._is_live(replica.worker) for replica in route)
 
     def begin(self, model: RoutedModel, route: Route) -> Ticket:
         """Takes that an attempt sets out on a route; `end` its ticket whatever becomes of it."""

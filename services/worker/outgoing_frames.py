@@ -35,6 +35,7 @@ def activation(
         sent_unix_ns=unix_ns,
         traceparent=before.traceparent,
         priority=before.priority,
+        piece_of=before.piece_of,
     )
     if not math.isinf(request.deadline.at_s):
         header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))

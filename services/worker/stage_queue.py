@@ -60,7 +60,8 @@ class StageQueue:
     """A bounded queue, from which a request can be taken by its key at any place.
 
     The most urgent priority is first, in it the earliest deadline, then the first that came. With the first leave those
-    next in line that may run together with it.
+    next in line that may run together with it; of the micro-batches of one request one at the most, for the others would only
+    be kept from the next stage.
 
     Args:
         max_requests: How many may wait.
@@ -124,11 +125,19 @@ class StageQueue:
         if first.group is None or self._rule is None:
             return taken
         rows = first.group.rows
+        whole = {_whole(first.request)}
+        passed: list[tuple[_Place, RequestKey]] = []
         while (other := self._front(lane)) is not None and other.group is not None:
+            if (of := _whole(other.request)) is not None and of in whole:
+                passed.append(heappop(lane.places))
+                continue
             rows += other.group.rows
             if rows > self._rule.max_rows:
                 break
             taken.append(self._remove(other))
+            whole.add(of)
+        for place in passed:
+            heappush(lane.places, place)
         return taken
 
     def discard(self, key: RequestKey) -> StageRequest | None:
@@ -164,6 +173,12 @@ class StageQueue:
         if not lane.num_requests:
             del self._lanes[like]
         return waiting.request
+
+
+def _whole(request: StageRequest) -> tuple[str, int] | None:
+    """Returns what a micro-batch is a piece of; None for a whole request."""
+    piece_of = request.header.piece_of
+    return (request.key.origin, piece_of) if piece_of else None
 
 
 def _like(group: Group | None) -> object:

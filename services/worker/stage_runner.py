@@ -32,6 +32,9 @@ from services.worker.waiting_parts import WaitingParts
 MEAN_WEIGHT = 0.1
 """Weight of a run against those before, in the mean that gateways plan with."""
 
+LEAST_TOLD_BYTES = 64 << 10
+"""What comes with a request is told to its gateway from so many bytes on."""
+
 RETRY_AFTER_S = 0.1
 """A full queue has room again after about this."""
 
@@ -246,6 +249,8 @@ class StageRunner:
             wire_ns=request.wire_ns,
             batch=outcome.batch,
             expected_wait_us=self._expected_wait_us(),
+            rows=outcome.rows,
+            tensor_bytes=num_bytes if (num_bytes := request.num_bytes) >= LEAST_TOLD_BYTES else 0,
         )
 
     def _goes_on(self, request: StageRequest) -> bool:
