@@ -172,6 +172,7 @@ class FrameHeader(_message.Message):
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -194,6 +195,8 @@ class FrameHeader(_message.Message):
     def pong(self) -> Global___Pong: ...
     @_builtins.property
     def release(self) -> Global___Release: ...
+    @_builtins.property
+    def credit(self) -> Global___Credit: ...
     def __init__(
         self,
         *,
@@ -208,12 +211,13 @@ class FrameHeader(_message.Message):
         ping: Global___Ping | None = ...,
         pong: Global___Pong | None = ...,
         release: Global___Release | None = ...,
+        credit: Global___Credit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "credit", b"credit", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "credit", b"credit", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong", "release"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong", "release", "credit"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -283,6 +287,31 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Credit(_message.Message):
+    """An Activation with credit, sent on this stream, waits no more for its stage: it runs, or has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    credit: _builtins.int
+    """As the Activation had it."""
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        credit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Credit: _TypeAlias = Credit  # noqa: Y015
 
 @_typing.final
 class Ping(_message.Message):
@@ -500,6 +529,7 @@ class Activation(_message.Message):
     DIRECT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     PIECE_OF_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
     remaining_us: _builtins.int
@@ -519,6 +549,8 @@ class Activation(_message.Message):
     """It is one of several micro-batches that its gateway cut a request into: the number that all of them have. They do not
     run together, for they are to be at several stages at once. 0: it is a whole request.
     """
+    credit: _builtins.int
+    """Bytes that the sender counts among those under way to this stage until a Credit comes; 0: it wants none."""
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     @_builtins.property
@@ -548,10 +580,11 @@ class Activation(_message.Message):
         direct: _builtins.bool = ...,
         priority: _builtins.int = ...,
         piece_of: _builtins.int = ...,
+        credit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "piece_of", b"piece_of", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "credit", b"credit", "direct", b"direct", "hop", b"hop", "key", b"key", "piece_of", b"piece_of", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015
