@@ -11,16 +11,18 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table import RoutedModel, RoutingTable
 from onnxmesh.routing.table_difference import TableDifference, difference
+from onnxmesh.rpc.credits import LEAST_BYTES
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.gateway.activation import activation_frames
 from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
+from services.gateway.credit_line import CreditLine
 from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
@@ -32,6 +34,9 @@ from services.gateway.trace import Trace
 
 PIECES_PER_STAGE = 2
 """Micro-batches of one request that are under way at once, for each stage: one runs, one comes."""
+
+DEFAULT_PRIORITY = 100
+"""Of a request that says none."""
 
 TABLE_WAIT_S = 5.0
 """How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""
@@ -72,6 +77,7 @@ class Dispatcher:
         self._unix_ns = unix_ns
         self._numbers = itertools.count(1)
         self._attempts = Attempts(gateway)
+        self._credit_line = CreditLine()
         self._num_retried = 0
 
     @property
@@ -142,6 +148,8 @@ class Dispatcher:
             known = self._attempts.settle(header.failure.key, _setback(header.failure, worker))
         elif kind == "load":
             self._router.hear_load(worker, header.load)
+        elif kind == "credit":
+            self._credit_line.give_back((worker, StageKey(header.credit.stage)), header.credit.credit)
         else:
             _log.warning("unexpected_frame", worker=worker, kind=kind)
         if not known:
@@ -153,6 +161,7 @@ class Dispatcher:
             worker, link, Unavailable(f"the stream to worker '{worker}' was lost")
         )
         self._router.lost(worker)
+        self._credit_line.forget(worker)
         if num_failed:
             _log.warning("attempts_failed", worker=worker, num_attempts=num_failed)
 
@@ -284,7 +293,10 @@ class Dispatcher:
                 if attempt.outcome.done():
                     break
                 try:
-                    await links[hop].send(frame)
+                    if hop == 0 and frame.payload_bytes >= LEAST_BYTES:
+                        await self._send_large(order, attempt, frame)
+                    else:
+                        await links[hop].send(frame)
                 except Unavailable as error:
                     return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
@@ -299,6 +311,23 @@ class Dispatcher:
             self._router.end(ticket, () if arrived is None else arrived.frame.header.result.timings)
             if not over:
                 self._cancel(attempt)
+
+    async def _send_large(self, order: Order, attempt: Attempt, frame: Frame) -> None:
+        """Sends an attempt's first stage what needs credit, once there is room; not if the attempt ends before."""
+        first = (attempt.route[0].worker, attempt.stages[0].key)
+        num_bytes = frame.payload_bytes
+        urgency = (order.priority or DEFAULT_PRIORITY, order.deadline.at_s)
+        credit = await self._credit_line.credit(first, num_bytes, urgency, attempt.outcome)
+        if credit is None:
+            return
+        frame.header.activation.credit = num_bytes
+        sent = False
+        try:
+            await attempt.links[0].send(frame)
+            sent = True
+        finally:
+            if not sent:
+                credit.give_back()
 
     def _cancel(self, attempt: Attempt) -> None:
         header = frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=attempt.key))

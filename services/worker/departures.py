@@ -9,11 +9,11 @@ from time import time_ns
 
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import StageGone
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
 from services.worker import outgoing_frames, request_flow
-from services.worker.credits import Credit
 from services.worker.forwarder import Forwarder
 from services.worker.origins import Origins
 from services.worker.request_key import RequestKey

@@ -10,12 +10,12 @@ from time import monotonic
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextStage
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from onnxmesh.v1.frame_pb2 import Hop, MeasuredWay
-from services.worker.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextStage
 from services.worker.origins import Origins
 from services.worker.request_key import RequestKey
 from services.worker.stage_request import StageRequest

@@ -11,13 +11,13 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker import request_flow
 from services.worker.cancellations import Cancellations
-from services.worker.credits import Credit
 from services.worker.origins import Origins
 from services.worker.request_flow import Drop, GoOn, Refuse
 from services.worker.request_key import RequestKey

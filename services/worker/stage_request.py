@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import StageKey
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
-from services.worker.credits import Credit
 from services.worker.request_key import RequestKey
 
 NO_DEADLINE_S = float("inf")

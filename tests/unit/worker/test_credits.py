@@ -10,11 +10,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
-from services.worker.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
+from onnxmesh.rpc.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
 from services.worker.stage_queue import StageQueue
+from tests.eventually import eventually
+from tests.fakes.gated_session import GatedSession
 from tests.unit.worker.requests import rows
 from tests.unit.worker.requests import rule as batch_rule
+from tests.unit.worker.test_stage_runner import last, running
+from tests.unit.worker.test_waiting_parts import direct, joining, main
 
 NEXT = (WorkerId("b"), StageKey("m/1/1"))
 MAX_ROWS = 2
@@ -183,6 +188,69 @@ class Pipelines(RuleBasedStateMachine):
 
 TestPipelines = Pipelines.TestCase
 TestPipelines.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class Lender:
+    """Gives requests credit, and knows which of it came back."""
+
+    def __init__(self):
+        self.returned = []
+
+    def __call__(self, number):
+        return Credit(partial(self.returned.append, number))
+
+
+async def test_however_a_request_ends_its_credit_goes_back():
+    """When it begins to run, is cancelled, comes again, is refused, passed its deadline, lost its gateway, or its stage."""
+    lent = Lender()
+    async with running(queue_size=4) as stage:
+
+        def offer(number, **more):
+            stage.runner.offer(last(number, credit=lent(number), **more))
+
+        offer(1)
+        await eventually(lambda: stage.session.num_started == 1)
+        assert lent.returned == [1]
+        offer(2)
+        offer(2)
+        assert lent.returned == [1, 2]
+        stage.cancel(2)
+        assert lent.returned == [1, 2, 2]
+        offer(3, at_s=5.0)
+        for number in (4, 5, 6):
+            offer(number, origin="gateway" if number < 6 else "other")
+        assert lent.returned[3:] == []
+        with pytest.raises(Overloaded):
+            offer(7)
+        assert lent.returned[3:] == [7]
+        stage.now_s = 6.0
+        offer(8)
+        assert lent.returned[4:] == [3]
+        stage.runner.forget_origin("other")
+        assert lent.returned[5:] == [6]
+    assert sorted(lent.returned[6:]) == [4, 5, 8]
+
+
+async def test_the_main_part_of_a_request_keeps_its_credit_until_both_run():
+    """Or until one of them ends: the direct part, straight from the gateway, needs none and can always come."""
+    lent = Lender()
+    async with joining(GatedSession()) as stage:
+        stage.runner.offer(main(1, credit=lent(1)))
+        stage.runner.offer(direct(1))
+        await eventually(lambda: stage.session.num_started == 1)
+        assert lent.returned == [1]
+        stage.runner.offer(direct(2))
+        stage.runner.offer(main(2, credit=lent(2)))
+        stage.runner.offer(main(3, credit=lent(3)))
+        assert lent.returned == [1]
+        stage.cancel(3)
+        assert lent.returned == [1, 3]
+        stage.session.release()
+        await eventually(lambda: stage.session.num_started == 2)
+        assert lent.returned == [1, 3, 2]
+        stage.runner.offer(main(4, credit=lent(4)))
+        stage.runner.refuse_parts()
+        assert lent.returned == [1, 3, 2, 4]
 
 
 @pytest.mark.parametrize("together", [True, False])

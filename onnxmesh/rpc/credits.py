@@ -1,4 +1,4 @@
-"""How much a worker may have under way to the stages that come next. Pure."""
+"""How much a process may have under way to the stages that it sends to. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from onnxmesh.ids import StageKey, WorkerId
 
 WINDOW_BYTES = 32 << 20
-"""What one worker may have under way to one stage of another: enough for a gigabit over 250 ms."""
+"""What one process may have under way to one stage of another: enough for a gigabit over 250 ms."""
 
 LEAST_REQUESTS = 2
 """So many requests may be, however large they are: one comes while one runs."""
 
-LEAST_BYTES = 256 << 10
+LEAST_BYTES = 1 << 20
 """Smaller requests need no credit: the queue's length bounds them."""
 
 UNBOUNDED = 1 << 30
 """More requests than anyone has."""
 
 NextStage = tuple[WorkerId, StageKey]
-"""A stage and the worker that a request goes to for it, which may be this one."""
+"""A stage, and the worker that a request goes to for it, which may be the sender."""
 
 
 @dataclass(slots=True)
@@ -33,11 +33,11 @@ class _Account:
 
 
 class Credits:
-    """What this worker has sent to each next stage that has not begun to run there.
+    """What this process has sent to each next stage that has not begun to run there.
 
-    A stage that would send more than fits does not run: what waits for it waits at its input. Credits belong to one stage,
-    never to a link: a stage waits for later ones of its own pipeline alone, and the last waits for nobody, so however
-    stages lie on workers, something can always go on.
+    Who would send more than fits waits: a gateway before it sends, a worker before it runs the stage before, whose requests
+    then wait at its input. Credits belong to one stage, never to a link: a stage waits for later ones of its own pipeline
+    alone, and the last waits for nobody, so however stages lie on workers, something can always go on.
 
     Args:
         window_bytes: What may be under way to one stage.
