@@ -22,6 +22,7 @@ from onnxmesh.v1.mesh_pb2 import RouteUpdate
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.model_health import ModelHealth
 from services.gateway.peers import Peer
+from services.gateway.router import Router
 from services.scheduler.published_table import PublishedTable
 from services.scheduler.routes import Routes, build_routes
 
@@ -79,7 +80,7 @@ def table_costs() -> list[Cost]:
     gateway.take(held, difference(EMPTY_TABLE, held))
     for model in held.models.values():
         # So that the policy has a board for each stage, as after requests.
-        _finish(gateway.dispatcher.explain(model, ANY))
+        _finish(gateway.router.explain(model, ANY))
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
     costs: list[tuple[str, Callable[[], object], float]] = [
@@ -146,11 +147,12 @@ class _Gateway:
     """Those parts of a gateway that are told of each table; its streams lead nowhere."""
 
     def __init__(self) -> None:
-        self.dispatcher = Dispatcher("g", _Nowhere(), max_attempts=1, rng=Random(1))
+        self.router = Router("g", _Nowhere(), rng=Random(1))
+        self._dispatcher = Dispatcher("g", _Nowhere(), self.router, max_attempts=1)
         self._health = ModelHealth(_Nowhere())
 
     def take(self, table: RoutingTable, news: TableDifference) -> None:
-        self.dispatcher.update(table, news)
+        self._dispatcher.update(table, news)
         _finish(self._health.update(table, {name for name, _ in news.models}))
 
 

@@ -105,6 +105,8 @@ def outputs_table(answer: Answer) -> Table:
 def trace_table(trace: RouteTrace) -> Table:
     """One row for each hop, in microseconds."""
     title = f"route, attempt {trace.attempts}" if trace.attempts > 1 else "route"
+    if trace.pieces > 1:
+        title += f"; {trace.pieces} micro-batches: compute of all, the longest of the rest"
     table = Table("stage", "worker", title=title)
     for column in ("wire µs", "queue µs", "compute µs", "batch"):
         table.add_column(column, justify="right")

@@ -42,12 +42,15 @@ class RouteTrace:
         attempts: Number of routes tried, 1 at the least.
         hops: The stages of the route that answered, in order.
         return_us: Microseconds from the last worker's clock to the gateway's.
+        pieces: Micro-batches that the request was cut into, 1 if it was not. Of each hop, `compute_us` is then that of
+            all together; `wire_us`, `queue_us` and `return_us` are the longest.
     """
 
     total_us: float
     attempts: int
     hops: tuple[HopTrace, ...]
     return_us: float
+    pieces: int = 1
 
     @classmethod
     def from_json(cls, text: str) -> RouteTrace:
@@ -74,6 +77,7 @@ class RouteTrace:
                 attempts=int(document["attempts"]),
                 hops=hops,
                 return_us=float(document["return_us"]),
+                pieces=int(document.get("pieces", 1)),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptData(f"the gateway sent a trace that cannot be read: {error!r}") from error

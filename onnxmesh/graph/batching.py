@@ -15,7 +15,7 @@ from onnxmesh.graph.index_bounds import index_bounds
 from onnxmesh.graph.random_inputs import random_inputs
 from onnxmesh.graph.row import load_graph, put_in_row
 from onnxmesh.graph.value_types import ValueType
-from onnxmesh.planning.batching import BatchMode, BatchWish, StageBatching
+from onnxmesh.planning.batching import ANY_ROWS, BatchMode, BatchWish, StageBatching
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.input_shapes import InputShapes
@@ -23,6 +23,9 @@ from onnxmesh.planning.partition import Partition
 
 MAX_ROWS = 32
 """Most rows of one run where the operator says nothing."""
+
+MAX_SPLIT_ROWS = 128
+"""Most rows of a request that is compared with its rows alone, so that it may be run in pieces."""
 
 ACTIVATION_BYTES = 256 * 1024 * 1024
 """What the activations of one run may take where the operator says nothing: plans count on single requests."""
@@ -75,8 +78,11 @@ def find_batching(
     figures = (None, *_ODD_DIMS) if has_other_free_dims(costs.signature.inputs) else (None,)
     planned, _ = input_shapes(costs.signature, types, shapes)
     planned_rows = max(1, next(iter(planned.values()))[0])
-    wanted = wish.max_rows or min(MAX_ROWS, _fitting(costs, planned_rows))
-    tried = _checkable(costs, planned_rows, len(figures), wanted, every_size=exact)
+    fitting = _fitting(costs, planned_rows)
+    wanted = wish.max_rows or min(MAX_ROWS, fitting)
+    # Requests with more rows than run together may be run in pieces, if their bits are known.
+    to_try = max(wanted, min(MAX_SPLIT_ROWS, fitting)) if exact and len(partitions) > 1 else wanted
+    tried = _checkable(costs, planned_rows, len(figures), to_try, every_size=exact)
     if tried < 2:
         return _none(partitions, "the activations of two rows, or trying them, take too much")
     bounds = index_bounds(put_in_row(load_graph(graph)))
@@ -89,9 +95,22 @@ def find_batching(
     found = _tried(folder, partitions, mode, cases, 0.0 if exact else accepted)
     if exact:
         cpu_class = this_cpu_class()
-        return [replace(each, cpu_class=cpu_class if each.max_rows > 1 else "") for each in found]
+        return [
+            replace(
+                each,
+                max_rows=min(each.max_rows, wanted),
+                max_split_rows=each.max_rows,
+                cpu_class=cpu_class,
+            )
+            if each.max_rows > 1
+            else each
+            for each in found
+        ]
     # Sizes between and beyond those that were tried are taken to be as close.
-    return [replace(each, max_rows=wanted if each.max_rows > 1 else 1) for each in found]
+    return [
+        replace(each, max_rows=wanted, max_split_rows=ANY_ROWS) if each.max_rows > 1 else each
+        for each in found
+    ]
 
 
 def _tried(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+ANY_ROWS = 1 << 31
+"""More than any request has."""
+
 
 class BatchMode(StrEnum):
     """When requests may run together."""
@@ -56,6 +59,7 @@ class StageBatching:
             0: equal bit for bit.
         cpu_class: Class of the CPU that the bits were found equal on; empty: nothing relies on that.
         why_not: Why each request runs alone, for people; empty where they do not.
+        max_split_rows: Most rows of a request that may be run in pieces; 0: none may.
     """
 
     max_rows: int = 1
@@ -63,6 +67,7 @@ class StageBatching:
     largest_difference: float = 0.0
     cpu_class: str = ""
     why_not: str = ""
+    max_split_rows: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the finding as plain values for JSON."""
@@ -72,6 +77,7 @@ class StageBatching:
             "largest_difference": self.largest_difference,
             "cpu_class": self.cpu_class,
             "why_not": self.why_not,
+            "max_split_rows": self.max_split_rows,
         }
 
     @classmethod
@@ -87,4 +93,5 @@ class StageBatching:
             largest_difference=float(plain["largest_difference"]),
             cpu_class=str(plain["cpu_class"]),
             why_not=str(plain["why_not"]),
+            max_split_rows=int(plain["max_split_rows"]),
         )

@@ -68,6 +68,27 @@ class RoutedTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Splitting:
+    """How a request may be cut into micro-batches along the first dimension of all its inputs.
+
+    Attributes:
+        max_rows: Most rows of a request that may.
+        shared: Outputs that do not grow with the batch.
+        cpu_class: All workers of the route must be CPUs of this class; empty: any may be in it.
+    """
+
+    max_rows: int
+    shared: frozenset[str] = frozenset()
+    cpu_class: str = ""
+
+    def allows(self, rows: int, route: Iterable[Replica]) -> bool:
+        """Whether a request with so many rows may be cut on this route."""
+        return rows <= self.max_rows and (
+            not self.cpu_class or all(replica.facts.cpu_class == self.cpu_class for replica in route)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RoutedModel:
     """One version of a model, its signature and its stages.
 
@@ -78,6 +99,7 @@ class RoutedModel:
         outputs: In the order of the signature.
         stages: In the order of the pipeline; at least one.
         traffic_percent: Its part of the requests that name no version; None: versions do not share them.
+        splitting: How its requests may be cut; None: not at all.
         input_by_name: The inputs again.
         output_by_name: The outputs again.
         gap: Number of the first stage without a replica, or None where the route is complete.
@@ -90,6 +112,7 @@ class RoutedModel:
     outputs: tuple[RoutedTensor, ...]
     stages: tuple[RoutedStage, ...]
     traffic_percent: int | None = None
+    splitting: Splitting | None = None
     input_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     output_by_name: Mapping[str, RoutedTensor] = field(init=False, repr=False, compare=False)
     gap: int | None = field(init=False)
@@ -301,7 +324,12 @@ def _model(model: mesh_pb2.RoutedModel, facts: Mapping[WorkerId, WorkerFacts]) -
         outputs=_tensors(model.signature.outputs),
         stages=tuple(_stage(stage, facts) for stage in model.stages),
         traffic_percent=model.traffic_percent if model.HasField("traffic_percent") else None,
+        splitting=_splitting(model.splitting) if model.HasField("splitting") else None,
     )
+
+
+def _splitting(splitting: mesh_pb2.Splitting) -> Splitting:
+    return Splitting(splitting.max_rows, frozenset(splitting.shared), splitting.cpu_class)
 
 
 def _tensors(specs: Iterable[model_pb2.TensorSpec]) -> tuple[RoutedTensor, ...]:

@@ -21,6 +21,7 @@ class WorkerFacts:
         labels: Both, as selectors see them.
         locality: Where it is.
         kind: Workers of one kind should be equally fast.
+        cpu_class: Class of its CPU; empty where its stages run on something else.
     """
 
     tags: tuple[str, ...] = ()
@@ -28,11 +29,14 @@ class WorkerFacts:
     labels: Labels = field(init=False, repr=False, compare=False)
     locality: Locality = field(init=False, compare=False)
     kind: str = field(init=False, compare=False)
+    cpu_class: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", labels_of(self.tags, self.attributes))
         object.__setattr__(self, "locality", Locality.of(self.labels))
         object.__setattr__(self, "kind", "/".join(self.attributes.get(key, "") for key in _KIND))
+        on_cpu = self.attributes.get("device") == "cpu"
+        object.__setattr__(self, "cpu_class", self.attributes.get("cpu.class", "") if on_cpu else "")
 
 
 NO_FACTS = WorkerFacts()

@@ -172,6 +172,7 @@ class FrameHeader(_message.Message):
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -194,6 +195,8 @@ class FrameHeader(_message.Message):
     def pong(self) -> Global___Pong: ...
     @_builtins.property
     def release(self) -> Global___Release: ...
+    @_builtins.property
+    def credit(self) -> Global___Credit: ...
     def __init__(
         self,
         *,
@@ -208,12 +211,13 @@ class FrameHeader(_message.Message):
         ping: Global___Ping | None = ...,
         pong: Global___Pong | None = ...,
         release: Global___Release | None = ...,
+        credit: Global___Credit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "credit", b"credit", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "cancel", b"cancel", "chunk", b"chunk", "credit", b"credit", "failure", b"failure", "goodbye", b"goodbye", "hello", b"hello", "kind", b"kind", "load", b"load", "ping", b"ping", "pong", b"pong", "release", b"release", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong", "release"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "goodbye", "activation", "result", "chunk", "failure", "cancel", "load", "ping", "pong", "release", "credit"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -283,6 +287,31 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Credit(_message.Message):
+    """An Activation with credit, sent on this stream, waits no more for its stage: it runs, or has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    credit: _builtins.int
+    """As the Activation had it."""
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        credit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Credit: _TypeAlias = Credit  # noqa: Y015
 
 @_typing.final
 class Ping(_message.Message):
@@ -441,6 +470,8 @@ class HopTiming(_message.Message):
     WIRE_NS_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TENSOR_BYTES_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
@@ -451,6 +482,10 @@ class HopTiming(_message.Message):
     """How many requests ran together in `compute_ns`; 0 means 1."""
     expected_wait_us: _builtins.int
     """What a request that came then would have waited there; see Load."""
+    rows: _builtins.int
+    """How many rows of the batch axis ran together in `compute_ns`; 0 where the request ran alone."""
+    tensor_bytes: _builtins.int
+    """What the tensors that came to this hop hold; 0 where that is too little to count."""
     def __init__(
         self,
         *,
@@ -461,10 +496,12 @@ class HopTiming(_message.Message):
         wire_ns: _builtins.int = ...,
         batch: _builtins.int = ...,
         expected_wait_us: _builtins.int | None = ...,
+        rows: _builtins.int = ...,
+        tensor_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "rows", b"rows", "stage", b"stage", "tensor_bytes", b"tensor_bytes", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
@@ -491,6 +528,8 @@ class Activation(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PIECE_OF_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
     remaining_us: _builtins.int
@@ -506,6 +545,12 @@ class Activation(_message.Message):
     """
     priority: _builtins.int
     """Less is more urgent; 0: not said, which counts as 100."""
+    piece_of: _builtins.int
+    """It is one of several micro-batches that its gateway cut a request into: the number that all of them have. They do not
+    run together, for they are to be at several stages at once. 0: it is a whole request.
+    """
+    credit: _builtins.int
+    """Bytes that the sender counts among those under way to this stage until a Credit comes; 0: it wants none."""
     @_builtins.property
     def key(self) -> Global___RequestKey: ...
     @_builtins.property
@@ -534,10 +579,12 @@ class Activation(_message.Message):
         traceparent: _builtins.str = ...,
         direct: _builtins.bool = ...,
         priority: _builtins.int = ...,
+        piece_of: _builtins.int = ...,
+        credit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "direct", b"direct", "hop", b"hop", "key", b"key", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "credit", b"credit", "direct", b"direct", "hop", b"hop", "key", b"key", "piece_of", b"piece_of", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015

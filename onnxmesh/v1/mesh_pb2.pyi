@@ -859,6 +859,7 @@ class RoutedModel(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     TRAFFIC_PERCENT_FIELD_NUMBER: _builtins.int
+    SPLITTING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     traffic_percent: _builtins.int
@@ -869,6 +870,10 @@ class RoutedModel(_message.Message):
     def signature(self) -> _model_pb2.Signature: ...
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutedStage]: ...
+    @_builtins.property
+    def splitting(self) -> Global___Splitting:
+        """How a request with many rows may be cut into micro-batches; absent: not at all."""
+
     def __init__(
         self,
         *,
@@ -877,16 +882,49 @@ class RoutedModel(_message.Message):
         signature: _model_pb2.Signature | None = ...,
         stages: _abc.Iterable[Global___RoutedStage] | None = ...,
         traffic_percent: _builtins.int | None = ...,
+        splitting: Global___Splitting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "signature", b"signature", "traffic_percent", b"traffic_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "signature", b"signature", "splitting", b"splitting", "traffic_percent", b"traffic_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "name", b"name", "signature", b"signature", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "name", b"name", "signature", b"signature", "splitting", b"splitting", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__traffic_percent: _TypeAlias = _typing.Literal["traffic_percent"]  # noqa: Y015
     _WhichOneofArgType__traffic_percent: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_percent) -> _WhichOneofReturnType__traffic_percent | None: ...
 
 Global___RoutedModel: _TypeAlias = RoutedModel  # noqa: Y015
+
+@_typing.final
+class Splitting(_message.Message):
+    """A request may be cut along the first dimension of all its inputs, and the answers to the pieces put together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    CPU_CLASS_FIELD_NUMBER: _builtins.int
+    max_rows: _builtins.int
+    """Most rows of a request that may."""
+    cpu_class: _builtins.str
+    """Bits are equal where all workers of the route are CPUs of this class; empty: that is relied on nowhere."""
+    @_builtins.property
+    def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Outputs that do not grow with the batch."""
+
+    def __init__(
+        self,
+        *,
+        max_rows: _builtins.int = ...,
+        shared: _abc.Iterable[_builtins.str] | None = ...,
+        cpu_class: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "max_rows", b"max_rows", "shared", b"shared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Splitting: _TypeAlias = Splitting  # noqa: Y015
 
 @_typing.final
 class RoutedStage(_message.Message):

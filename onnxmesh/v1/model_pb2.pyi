@@ -209,6 +209,7 @@ class StageBatching(_message.Message):
     LARGEST_DIFFERENCE_FIELD_NUMBER: _builtins.int
     CPU_CLASS_FIELD_NUMBER: _builtins.int
     WHY_NOT_FIELD_NUMBER: _builtins.int
+    MAX_SPLIT_ROWS_FIELD_NUMBER: _builtins.int
     max_rows: _builtins.int
     """Most rows of one run; 1: each request runs alone."""
     max_delay_us: _builtins.int
@@ -221,6 +222,10 @@ class StageBatching(_message.Message):
     """Bits were found equal on workers of this CPU class, and only these rely on it; empty: any may."""
     why_not: _builtins.str
     """Why each request runs alone, for people."""
+    max_split_rows: _builtins.int
+    """Most rows of a request that may be answered in pieces: that many together were compared with single rows; where
+    a difference is accepted, any number. 0: none may.
+    """
     @_builtins.property
     def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its inputs and outputs that do not grow with the batch: requests with equal ones may run together."""
@@ -234,10 +239,11 @@ class StageBatching(_message.Message):
         largest_difference: _builtins.float = ...,
         cpu_class: _builtins.str = ...,
         why_not: _builtins.str = ...,
+        max_split_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "max_delay_us", b"max_delay_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "shared", b"shared", "why_not", b"why_not"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "max_split_rows", b"max_split_rows", "shared", b"shared", "why_not", b"why_not"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_delay_us: _TypeAlias = _typing.Literal["max_delay_us"]  # noqa: Y015
     _WhichOneofArgType__max_delay_us: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us"]  # noqa: Y015

@@ -45,6 +45,7 @@ def activation_frames(
         sent_unix_ns=sent_unix_ns,
         traceparent=order.traceparent,
         priority=order.priority,
+        piece_of=order.piece_of,
     )
     if not model.inputs_by_hop:
         return [(0, _first(activation, order, order.tensors))]

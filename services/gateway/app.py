@@ -32,6 +32,7 @@ from services.gateway.metrics import GatewayMetrics, RequestMetrics
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
+from services.gateway.router import Router
 from services.gateway.routing_servicer import GatewayRoutingServicer
 from services.gateway.servicer import InferenceServicer
 from services.gateway.sessions import Sessions
@@ -62,7 +63,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         if frame.header.WhichOneof("kind") == "load":
             sharing.said(worker, frame.header.load)
             if (way := link.way) is not None:
-                dispatcher.hear_way(settings.id, worker, Measured(way.round_trip_s, way.bytes_per_s))
+                router.hear_way(settings.id, worker, Measured(way.round_trip_s, way.bytes_per_s))
         dispatcher.on_frame(worker, frame)
 
     def on_lost(link: Link) -> None:
@@ -86,15 +87,21 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     )
     live = settings.live_state(settings.id)
     place = settings.place()
-    dispatcher = Dispatcher(
+    router = Router(
         settings.id,
         links,
-        max_attempts=settings.max_attempts,
         rng=Random(),
         locality=Locality.of(labels_of((), place)),
         sessions=Sessions(live, settings.session_ttl_s),
     )
-    sharing = Sharing(settings.id, live, dispatcher)
+    dispatcher = Dispatcher(
+        settings.id,
+        links,
+        router,
+        max_attempts=settings.max_attempts,
+        micro_batches=settings.micro_batches,
+    )
+    sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
         joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
@@ -113,10 +120,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
             max_message_bytes=settings.max_message_bytes,
             rng=Random(),
         )
-        GatewayMetrics(serving.registry, admission, dispatcher, watch, contact)
+        GatewayMetrics(serving.registry, admission, dispatcher, router, watch, contact)
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
-        routing = GatewayRoutingServicer(settings.id, watch, contact, dispatcher)
+        routing = GatewayRoutingServicer(settings.id, watch, contact, router)
         add_RoutingServicer_to_server(routing, serving.server)
         enable_reflection(serving.server)
         await serving.start()

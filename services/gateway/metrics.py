@@ -19,6 +19,7 @@ from services.gateway.admission import Admission
 from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.route_watch import RouteWatch
+from services.gateway.router import Router
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histogram of durations."""
@@ -112,6 +113,7 @@ class GatewayMetrics(Collector):
         registry: Where they are told.
         admission: Counts what runs.
         dispatcher: Counts attempts.
+        router: Knows who is left alone.
         watch: Has the route table.
         contact: Knows whether it is fresh.
     """
@@ -121,11 +123,13 @@ class GatewayMetrics(Collector):
         registry: CollectorRegistry,
         admission: Admission,
         dispatcher: Dispatcher,
+        router: Router,
         watch: RouteWatch,
         contact: Contact,
     ) -> None:
         self._admission = admission
         self._dispatcher = dispatcher
+        self._router = router
         self._watch = watch
         self._contact = contact
         registry.register(self)
@@ -146,7 +150,7 @@ class GatewayMetrics(Collector):
         yield GaugeMetricFamily(
             "onnxmesh_gateway_replicas_ejected",
             "Replicas that get no requests for a while: they fail, or are far slower than their peers.",
-            value=self._dispatcher.num_ejected,
+            value=self._router.num_ejected,
         )
         yield GaugeMetricFamily(
             "onnxmesh_gateway_route_table_epoch",

@@ -27,6 +27,7 @@ class Order:
         prefer: What it should meet.
         session: What goes to the workers that served it last; empty: no session.
         priority: Less is more urgent; 0: not said.
+        piece_of: Number of the request that it is a micro-batch of; 0: it is whole.
     """
 
     model: RoutedModel
@@ -39,6 +40,7 @@ class Order:
     prefer: tuple[Preference, ...] = ()
     session: str = ""
     priority: int = 0
+    piece_of: int = 0
 
     @property
     def num_bytes(self) -> int:

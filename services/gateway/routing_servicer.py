@@ -15,8 +15,8 @@ from onnxmesh.rpc.interceptor import Context
 from onnxmesh.v1 import mesh_pb2
 from onnxmesh.v1.mesh_pb2_grpc import RoutingServicer
 from services.gateway.contact import Contact
-from services.gateway.dispatcher import Dispatcher
 from services.gateway.route_watch import RouteWatch
+from services.gateway.router import Router
 
 
 class GatewayRoutingServicer(RoutingServicer):
@@ -26,14 +26,14 @@ class GatewayRoutingServicer(RoutingServicer):
         gateway: This gateway's id.
         watch: Has the route table.
         contact: Knows whether it is told of changes to it.
-        dispatcher: Knows the workers.
+        router: Knows the workers.
     """
 
-    def __init__(self, gateway: str, watch: RouteWatch, contact: Contact, dispatcher: Dispatcher) -> None:
+    def __init__(self, gateway: str, watch: RouteWatch, contact: Contact, router: Router) -> None:
         self._gateway = gateway
         self._watch = watch
         self._contact = contact
-        self._dispatcher = dispatcher
+        self._router = router
 
     async def Explain(  # noqa: N802 - the protocol's name
         self, request: mesh_pb2.ExplainRequest, context: Context
@@ -66,7 +66,7 @@ class GatewayRoutingServicer(RoutingServicer):
                     outcome=found.outcome,
                     replicas=[_verdict(verdict) for verdict in found.verdicts],
                 )
-                for found in await self._dispatcher.explain(model, ask, elsewhere, request.session)
+                for found in await self._router.explain(model, ask, elsewhere, request.session)
             ],
         )
 

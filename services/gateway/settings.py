@@ -51,6 +51,11 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         description="seconds without a request after which a session may go anywhere again",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
+    micro_batches: bool = Field(
+        True,
+        description="cut requests with many rows into micro-batches that several stages work on at once, where that "
+        "changes no more than batching does and was measured to be faster",
+    )
 
     @field_validator("shared_listen")
     @classmethod

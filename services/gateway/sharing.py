@@ -10,26 +10,26 @@ from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.v1.frame_pb2 import Load
 from services.gateway import shared_ejections, shared_loads, shared_ways
-from services.gateway.dispatcher import Dispatcher
+from services.gateway.router import Router
 from services.gateway.shared_ejections import SharedEjections
 from services.gateway.shared_loads import SharedLoads
 from services.gateway.shared_ways import SharedWays
 
 
 class Sharing:
-    """Tells others what workers say to this gateway, and its dispatcher what they say to others.
+    """Tells others what workers say to this gateway, and its router what they say to others.
 
     Args:
         gateway: This gateway's id.
         live: Where it is shared.
-        dispatcher: Goes by it.
+        router: Goes by it.
     """
 
-    def __init__(self, gateway: str, live: OwnLiveState | RedisLiveState, dispatcher: Dispatcher) -> None:
+    def __init__(self, gateway: str, live: OwnLiveState | RedisLiveState, router: Router) -> None:
         self._live = live
-        self._loads = SharedLoads(gateway, live, dispatcher.hear_load)
-        self._ways = SharedWays(gateway, live, dispatcher.hear_way, dispatcher.generation)
-        self._ejections = SharedEjections(gateway, live, dispatcher.ejections)
+        self._loads = SharedLoads(gateway, live, router.hear_load)
+        self._ways = SharedWays(gateway, live, router.hear_way, router.generation)
+        self._ejections = SharedEjections(gateway, live, router.ejections)
 
     def said(self, worker: WorkerId, load: Load) -> None:
         """Takes a worker's report to this gateway."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from onnxmesh.discovery.base import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
-from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage, RoutedWorker
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedReplica, RoutedStage, RoutedWorker, Splitting
 from onnxmesh.v1.model_pb2 import Plan
 from services.scheduler.wanted import ModelKey
 
@@ -115,6 +115,20 @@ def inputs_by_stage(plan: Plan) -> list[list[str]]:
     return direct
 
 
+def splitting(plan: Plan) -> Splitting | None:
+    """Returns how requests may be cut into micro-batches; None where some stage forbids it, or nothing would overlap."""
+    found = [partition.batching for partition in plan.partitions]
+    max_rows = min(each.max_split_rows for each in found)
+    if len(found) < 2 or max_rows < 2:
+        return None
+    shared = {name for each in found for name in each.shared}
+    return Splitting(
+        max_rows=max_rows,
+        shared=[spec.name for spec in plan.signature.outputs if spec.name in shared],
+        cpu_class=found[0].cpu_class,
+    )
+
+
 def _basis(
     deployment: Deployment,
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
@@ -157,6 +171,7 @@ def _model(basis: Basis, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
             for key, replicas, direct in zip(basis.stages, basis.replicas, inputs_by_stage(plan), strict=True)
         ],
         traffic_percent=basis.percent,
+        splitting=splitting(plan),
     )
 
 

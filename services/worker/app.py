@@ -23,7 +23,7 @@ from onnxmesh.rpc.links import Links
 from onnxmesh.service import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
-from onnxmesh.v1.frame_pb2 import Load, MeasuredWay
+from onnxmesh.v1.frame_pb2 import Credit, Load, MeasuredWay
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
 from services.worker.cache_folder import cache_folder
 from services.worker.cancellations import Cancellations
@@ -123,8 +123,22 @@ class _Worker:
             same_host=settings.same_host,
         )
         self._origins = Origins(self._id, self._links.get, self._tally, self._load)
-        self._intake = Intake(self._id, self._stages, self._origins, self._cancellations, self._tally)
-        self._forwarder = Forwarder(self._id, self._links, self._origins, self._tally, self._intake.receive)
+        self._intake = Intake(
+            self._id,
+            self._stages,
+            self._origins,
+            self._cancellations,
+            self._tally,
+            on_credit=self._credit_returned,
+        )
+        self._forwarder = Forwarder(
+            self._id,
+            self._links,
+            self._origins,
+            self._tally,
+            self._intake.receive,
+            on_room=self._wake_stages,
+        )
         self._threads = settings.threads or hardware.cores
         spinning = settings.spins(self._threads)
         loader = StageLoader(cache, self._threads, hardware.providers, spinning=spinning)
@@ -224,6 +238,13 @@ class _Worker:
             cpu_class=self._hardware.cpu_class if self._hardware.gpu is None else "",
             expected_wait_us=lambda: expected_wait_us(self._stages.runners()),
         )
+
+    def _credit_returned(self, link: Link, credit: Credit) -> None:
+        self._forwarder.credit_returned(link, credit)
+
+    def _wake_stages(self) -> None:
+        for runner in self._stages.runners():
+            runner.wake()
 
     def _load(self, ways: Iterable[MeasuredWay] = ()) -> Load:
         return load_now(self._stages.runners(), self._tally, self._resident_bytes, ways)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from onnxmesh.routing.run_cost import RunCost
+
 MAX_DELAY_S = 0.005
 """Longest wait, where the operator says nothing."""
-
-_KEPT_OF_RUNS = 0.98
-"""How much of what was known before counts after one more run."""
 
 _WEIGHT_OF_ARRIVAL = 0.1
 
@@ -27,7 +26,7 @@ class BatchDelay:
         self._max_s = MAX_DELAY_S if max_s is None else max_s
         self._last_s: float | None = None
         self._gap_s: float | None = None
-        self._num = self._rows = self._time = self._rows_rows = self._rows_time = 0.0
+        self._cost = RunCost()
 
     def arrived(self, now_s: float) -> None:
         """A request came."""
@@ -40,31 +39,16 @@ class BatchDelay:
 
     def ran(self, rows: int, seconds: float) -> None:
         """So many rows ran together."""
-        for name, seen in (
-            ("_num", 1.0),
-            ("_rows", rows),
-            ("_time", seconds),
-            ("_rows_rows", rows * rows),
-            ("_rows_time", rows * seconds),
-        ):
-            setattr(self, name, _KEPT_OF_RUNS * getattr(self, name) + seen)
+        self._cost.ran(rows, seconds)
 
     @property
     def cost(self) -> tuple[float, float]:
         """Seconds that a run costs for itself, 0 until two sizes were seen, and for each row."""
-        spread = self._num * self._rows_rows - self._rows * self._rows
-        if spread <= 1e-9 * max(1.0, self._rows_rows):
-            return 0.0, self._time / self._rows if self._rows else 0.0
-        per_row = (self._num * self._rows_time - self._rows * self._time) / spread
-        if per_row <= 0:
-            return self._time / self._num, 0.0
-        fixed = (self._time - per_row * self._rows) / self._num
-        return max(0.0, fixed), per_row
+        return self._cost.line
 
     def run_s(self, rows: int) -> float:
         """Returns how long a run of so many rows takes; 0 where nothing is known."""
-        fixed, per_row = self.cost
-        return fixed + per_row * rows
+        return self._cost.run_s(rows)
 
     def worth_s(self, num_requests: int, num_rows: int) -> float:
         """Returns for how long to wait with so many requests that wait already; 0: not at all."""

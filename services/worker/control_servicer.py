@@ -179,6 +179,7 @@ def _found(found: batching.StageBatching | None) -> StageBatching | None:
         largest_difference=found.largest_difference,
         cpu_class=found.cpu_class,
         why_not=found.why_not,
+        max_split_rows=found.max_split_rows,
     )
 
 

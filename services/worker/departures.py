@@ -9,6 +9,7 @@ from time import time_ns
 
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import StageGone
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
@@ -66,36 +67,57 @@ class Departures:
             InvalidRequest: A tensor that was asked for is not there (INVALID_ARGUMENT).
         """
         tensors = request_flow.outgoing(request, self._part, computed)
+        credit = None
         if request.next_hop is None:
             frame = outgoing_frames.result(request, tensors, timing, unix_ns=time_ns())
         else:
+            num_bytes = sum(tensor.byte_size for tensor in tensors)
+            # At once: what runs next must know of it.
+            taken, credit = self._forwarder.take_credit(request.next_hop, num_bytes)
             frame = outgoing_frames.activation(
-                request, tensors, timing, now_s=self._clock(), unix_ns=time_ns()
+                request, tensors, timing, now_s=self._clock(), unix_ns=time_ns(), credit=taken
             )
-        if self._left_at_once(request, frame):
+        if self._left_at_once(request, frame, credit):
             self._settle(request.num_bytes)
             return
-        await self._slots.acquire()
-        task = self._tasks.create_task(self._leave(request.key, request.deadline, request.next_hop, frame))
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            if credit is not None:
+                credit.give_back()
+            raise
+        leaving = self._leave(request.key, request.deadline, request.next_hop, frame, credit)
+        task = self._tasks.create_task(leaving)
         # Not in the task: one that is cancelled before it has begun does nothing at all.
-        task.add_done_callback(partial(self._left, request.key, request.num_bytes))
+        task.add_done_callback(partial(self._left, request.key, request.num_bytes, credit))
 
-    def _left_at_once(self, request: StageRequest, frame: Frame) -> bool:
+    def _left_at_once(self, request: StageRequest, frame: Frame, credit: Credit | None) -> bool:
         if request.next_hop is None:
             return self._origins.try_answer(request.key, frame)
-        return self._forwarder.try_forward(request.key, request.deadline, request.next_hop, frame)
+        return self._forwarder.try_forward(request.key, request.deadline, request.next_hop, frame, credit)
 
-    async def _leave(self, key: RequestKey, deadline: Deadline, next_hop: Hop | None, frame: Frame) -> None:
+    async def _leave(
+        self,
+        key: RequestKey,
+        deadline: Deadline,
+        next_hop: Hop | None,
+        frame: Frame,
+        credit: Credit | None,
+    ) -> None:
         try:
             if next_hop is None:
                 await self._origins.answer(key, frame)
             else:
-                await self._forwarder.forward(key, deadline, next_hop, frame)
+                await self._forwarder.forward(key, deadline, next_hop, frame, credit)
         except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
+            if credit is not None:
+                credit.give_back()
             self._origins.refuse(key, masked(error, stage=self._part.stage))
 
-    def _left(self, key: RequestKey, num_bytes: int, task: asyncio.Task[None]) -> None:
+    def _left(self, key: RequestKey, num_bytes: int, credit: Credit | None, task: asyncio.Task[None]) -> None:
         if task.cancelled():
+            if credit is not None:
+                credit.give_back()
             self._origins.refuse(key, StageGone(f"{self._part.stage} was let go"))
         self._slots.release()
         self._settle(num_bytes)

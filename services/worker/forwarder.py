@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import MeshError, Unavailable
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextStage
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
+from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from onnxmesh.v1.frame_pb2 import Hop, MeasuredWay
 from services.worker.origins import Origins
 from services.worker.request_key import RequestKey
+from services.worker.stage_request import StageRequest
 from services.worker.tally import Tally
 
 MAX_REMEMBERED = 512
@@ -35,7 +39,8 @@ class Forwarder:
         links: The streams to peers.
         origins: Who is told of failures.
         tally: Where it counts what becomes of requests.
-        receive: Takes an Activation as if it had come from a peer.
+        receive: Takes an Activation as if it had come from a peer, and what gives its credit back.
+        on_room: Told that stages which stood still for want of credit may go on.
         clock: Seconds, monotonic.
     """
 
@@ -45,7 +50,8 @@ class Forwarder:
         links: Links,
         origins: Origins,
         tally: Tally,
-        receive: Callable[[Frame], None],
+        receive: Callable[[Frame, Credit | None], None],
+        on_room: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
     ) -> None:
         self._worker = worker
@@ -53,12 +59,43 @@ class Forwarder:
         self._origins = origins
         self._tally = tally
         self._receive = receive
+        self._on_room = on_room
+        self._credits = Credits()
         self._clock = clock
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()
 
-    def try_forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> bool:
+    @property
+    def room(self) -> Callable[[StageRequest], int] | None:
+        """Tells for a request how many like it may go on to its next stage; None: all may."""
+        return self._room if self._credits else None
+
+    def take_credit(self, hop: Hop, num_bytes: int) -> tuple[int, Credit | None]:
+        """Takes credit for a request that is about to be forwarded: how much, and what gives it back if it is not."""
+        if num_bytes < LEAST_BYTES:
+            return 0, None
+        next_stage = _next_stage(hop)
+        self._credits.take(next_stage, num_bytes)
+        return num_bytes, Credit(partial(self._give_back, next_stage, num_bytes))
+
+    def credit_returned(self, link: Link, credit: CreditFrame) -> None:
+        """Takes credit that came back from a next worker."""
+        if self._links.get(link.peer) is link:
+            self._give_back((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
+
+    def try_forward(
+        self,
+        key: RequestKey,
+        deadline: Deadline,
+        hop: Hop,
+        activation: Frame,
+        credit: Credit | None = None,
+    ) -> bool:
         """Does what `forward` does if that takes no wait; returns whether it did."""
+        if hop.worker == self._worker:
+            self._tally.completed += 1
+            self._receive(activation, credit)
+            return True
         link = self._links.get(hop.worker)
         if link is None or not link.try_send(activation):
             return False
@@ -66,17 +103,32 @@ class Forwarder:
         self._tally.completed += 1
         return True
 
-    async def forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> None:
-        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once."""
-        if hop.worker == self._worker:
-            self._tally.completed += 1
-            self._receive(activation)
+    async def forward(
+        self,
+        key: RequestKey,
+        deadline: Deadline,
+        hop: Hop,
+        activation: Frame,
+        credit: Credit | None = None,
+    ) -> None:
+        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once.
+
+        Args:
+            key: The attempt.
+            deadline: Of the request.
+            hop: Where it goes.
+            activation: What is sent.
+            credit: What was taken for it: given back here where it does not get there.
+        """
+        if self.try_forward(key, deadline, hop, activation, credit):
             return
         try:
             link = await self._links.connect(hop.worker, hop.address)
             self._sent_on(link, key, deadline)
             await link.send(activation)
         except MeshError as error:
+            if credit is not None:
+                credit.give_back()
             told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
             self._origins.refuse(key, told, WorkerId(hop.worker))
         else:
@@ -99,11 +151,21 @@ class Forwarder:
 
     def link_lost(self, link: Link) -> None:
         """Fails what was lately sent on a link that ended."""
+        self._credits.forget(WorkerId(link.peer))
+        self._on_room()
         now_s = self._clock()
         error = Unavailable(f"the stream from {self._worker} to {link.peer} ended")
         for key, deadline in self._sent.pop(link, {}).items():
             if deadline.at_s > now_s:
                 self._origins.fail(key, error, WorkerId(link.peer))
+
+    def _room(self, request: StageRequest) -> int:
+        hop = request.next_hop
+        return UNBOUNDED if hop is None else self._credits.room(_next_stage(hop))
+
+    def _give_back(self, next_stage: NextStage, num_bytes: int) -> None:
+        self._credits.give_back(next_stage, num_bytes)
+        self._on_room()
 
     def _sent_on(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
         self._next[link.peer] = None
@@ -116,3 +178,7 @@ class Forwarder:
         sent[key] = deadline
         if len(sent) > MAX_REMEMBERED:
             sent.popitem(last=False)
+
+
+def _next_stage(hop: Hop) -> NextStage:
+    return WorkerId(hop.worker), StageKey(hop.stage)

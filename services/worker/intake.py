@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time_ns
 
 import structlog
@@ -10,8 +11,11 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
+from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
+from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker import request_flow
 from services.worker.cancellations import Cancellations
 from services.worker.origins import Origins
@@ -34,6 +38,7 @@ class Intake:
         origins: Who is told of what is refused.
         cancellations: Requests that were given up.
         tally: Where it counts what becomes of requests.
+        on_credit: Takes credit that comes back on a link.
         clock: Seconds, monotonic.
         unix_ns: This host's clock.
     """
@@ -45,6 +50,7 @@ class Intake:
         origins: Origins,
         cancellations: Cancellations,
         tally: Tally,
+        on_credit: Callable[[Link, CreditFrame], None] = lambda _, __: None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
     ) -> None:
@@ -53,27 +59,41 @@ class Intake:
         self._origins = origins
         self._cancellations = cancellations
         self._tally = tally
+        self._on_credit = on_credit
         self._clock = clock
         self._unix_ns = unix_ns
         self.draining = False
 
-    def on_frame(self, _: Link, frame: Frame) -> None:
+    def on_frame(self, link: Link, frame: Frame) -> None:
         """Takes a frame from a peer; what only gateways care for is ignored."""
         kind = frame.header.WhichOneof("kind")
         if kind == "activation":
-            self.receive(frame)
+            credit = None
+            if frame.header.activation.credit:
+                credit = Credit(partial(link.send_soon, _returning(frame.header.activation)))
+            self.receive(frame, credit)
         elif kind == "cancel":
             self.cancel(RequestKey.of(frame.header.cancel.key))
+        elif kind == "credit":
+            self._on_credit(link, frame.header.credit)
 
-    def receive(self, frame: Frame) -> None:
-        """Takes an Activation, from a peer or from a stage of this very worker."""
+    def receive(self, frame: Frame, credit: Credit | None = None) -> None:
+        """Takes an Activation, from a peer or from a stage of this very worker.
+
+        Args:
+            frame: The Activation.
+            credit: What its sender wants back; None: nothing.
+        """
         key = RequestKey.of(frame.header.activation.key)
         try:
-            self._admit(read_request(frame, self._clock(), self._unix_ns()))
+            if self._admit(read_request(frame, self._clock(), self._unix_ns(), credit)):
+                return
         except MeshError as error:
             self._origins.refuse(key, error)
         except Exception as error:  # noqa: BLE001 - one frame's defect must not end the stream
             self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
+        if credit is not None:
+            credit.give_back()
 
     def cancel(self, key: RequestKey) -> None:
         """Gives a request up, wherever it is here, and if it only comes later."""
@@ -91,7 +111,8 @@ class Intake:
         for runner in self._stages.runners():
             runner.forget_origin(peer)
 
-    def _admit(self, request: StageRequest) -> None:
+    def _admit(self, request: StageRequest) -> bool:
+        """Returns whether a request is its stage's matter from now on."""
         held = self._stages.get(request.stage)
         decision = request_flow.admit(
             request,
@@ -105,7 +126,15 @@ class Intake:
             case GoOn():
                 assert held is not None and held.runner is not None
                 held.runner.offer(request)
+                return True
             case Drop():
                 self._tally.dropped += 1
             case Refuse(error):
                 self._origins.refuse(request.key, error)
+        return False
+
+
+def _returning(activation: Activation) -> FrameHeader:
+    hops = activation.route.hops
+    stage = hops[activation.hop].stage if activation.hop < len(hops) else ""
+    return FrameHeader(credit=CreditFrame(stage=stage, credit=activation.credit))

@@ -21,8 +21,9 @@ def activation(
     *,
     now_s: float,
     unix_ns: int,
+    credit: int = 0,
 ) -> Frame:
-    """Returns the Activation for the next hop."""
+    """Returns the Activation for the next hop, which counts as so many bytes of credit."""
     before = request.header
     header = frame_pb2.Activation(
         key=before.key,
@@ -35,6 +36,8 @@ def activation(
         sent_unix_ns=unix_ns,
         traceparent=before.traceparent,
         priority=before.priority,
+        piece_of=before.piece_of,
+        credit=credit,
     )
     if not math.isinf(request.deadline.at_s):
         header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))

@@ -165,6 +165,7 @@ def _whole(first: StageRequest, second: StageRequest) -> StageRequest:
         deadline=main.deadline.earlier(direct.deadline),
         arrived_s=second.arrived_s,
         wire_ns=main.wire_ns,
+        credit=main.credit,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -60,7 +60,8 @@ class StageQueue:
     """A bounded queue, from which a request can be taken by its key at any place.
 
     The most urgent priority is first, in it the earliest deadline, then the first that came. With the first leave those
-    next in line that may run together with it.
+    next in line that may run together with it; of the micro-batches of one request one at the most, for the others would only
+    be kept from the next stage.
 
     Args:
         max_requests: How many may wait.
@@ -114,21 +115,37 @@ class StageQueue:
             return Next(1, 0, deadline_s)
         return Next(lane.num_requests, lane.num_rows, deadline_s)
 
-    def take(self) -> list[StageRequest]:
-        """Removes and returns the first request, with those that may run together with it; nothing if nobody waits."""
-        lane = self._first_lane()
-        if lane is None:
+    def take(self, room: Callable[[StageRequest], int] | None = None) -> list[StageRequest]:
+        """Removes and returns the first request, with those that may run together with it; nothing if nobody waits.
+
+        Args:
+            room: Tells for a request how many that go where it goes may be taken; None: all may. Those without room are
+                passed by others.
+        """
+        first = self._first(room)
+        if first is None:
             return []
-        first = self._waiting[lane.places[0][1]]
+        lane = self._lanes[_like(first.group)]
         taken = [self._remove(first)]
         if first.group is None or self._rule is None:
             return taken
         rows = first.group.rows
+        whole = {_whole(first.request)}
+        passed: list[tuple[_Place, RequestKey]] = []
         while (other := self._front(lane)) is not None and other.group is not None:
+            of = _whole(other.request)
+            if (of is not None and of in whole) or (
+                room is not None and room(other.request) <= _num_alongside(other.request, taken)
+            ):
+                passed.append(heappop(lane.places))
+                continue
             rows += other.group.rows
             if rows > self._rule.max_rows:
                 break
             taken.append(self._remove(other))
+            whole.add(of)
+        for place in passed:
+            heappush(lane.places, place)
         return taken
 
     def discard(self, key: RequestKey) -> StageRequest | None:
@@ -140,6 +157,16 @@ class StageQueue:
         """Removes and yields those that need not run any more."""
         for waiting in [each for each in self._waiting.values() if is_over(each.request)]:
             yield self._remove(waiting)
+
+    def _first(self, room: Callable[[StageRequest], int] | None) -> _Waiting | None:
+        lane = self._first_lane()
+        if lane is None:
+            return None
+        first = self._waiting[lane.places[0][1]]
+        if room is None or room(first.request) > 0:
+            return first
+        fitting = (each for each in self._waiting.values() if room(each.request) > 0)
+        return min(fitting, key=lambda each: each.place, default=None)
 
     def _first_lane(self) -> _Lane | None:
         lanes = [lane for lane in self._lanes.values() if self._front(lane) is not None]
@@ -164,6 +191,17 @@ class StageQueue:
         if not lane.num_requests:
             del self._lanes[like]
         return waiting.request
+
+
+def _num_alongside(request: StageRequest, taken: Iterable[StageRequest]) -> int:
+    """Returns how many of the requests go where this one goes."""
+    return sum(each.next_hop == request.next_hop for each in taken)
+
+
+def _whole(request: StageRequest) -> tuple[str, int] | None:
+    """Returns what a micro-batch is a piece of; None for a whole request."""
+    piece_of = request.header.piece_of
+    return (request.key.origin, piece_of) if piece_of else None
 
 
 def _like(group: Group | None) -> object:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import StageKey
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.datatype import BY_NAME
 from onnxmesh.tensors.tensor import Tensor
@@ -28,6 +29,7 @@ class StageRequest:
         deadline: On this process's clock.
         arrived_s: When it came, on the same clock.
         wire_ns: From the sender's clock to this host's.
+        credit: What its sender wants back once it waits no more; None: nothing.
     """
 
     key: RequestKey
@@ -36,6 +38,7 @@ class StageRequest:
     deadline: Deadline
     arrived_s: float
     wire_ns: int
+    credit: Credit | None = None
 
     @property
     def hop(self) -> frame_pb2.Hop:
@@ -58,19 +61,25 @@ class StageRequest:
         """Whether it is the part that the gateway sends straight here."""
         return self.header.direct
 
+    def give_credit_back(self) -> None:
+        """Gives its sender's credit back: it waits here no more."""
+        if self.credit is not None:
+            self.credit.give_back()
+
     @property
     def num_bytes(self) -> int:
         """Bytes of its tensors."""
         return sum(tensor.byte_size for tensor in self.tensors.values())
 
 
-def read_request(frame: Frame, now_s: float, unix_ns: int) -> StageRequest:
+def read_request(frame: Frame, now_s: float, unix_ns: int, credit: Credit | None = None) -> StageRequest:
     """Reads an Activation.
 
     Args:
         frame: A whole one: no pieces are missing.
         now_s: This process's monotonic clock.
         unix_ns: This host's clock.
+        credit: What its sender wants back.
 
     Raises:
         CorruptData: The route has no such hop, or a tensor has no known type or a negative dimension
@@ -96,4 +105,5 @@ def read_request(frame: Frame, now_s: float, unix_ns: int) -> StageRequest:
         deadline=Deadline(now_s + remaining_s),
         arrived_s=now_s,
         wire_ns=max(0, unix_ns - header.sent_unix_ns) if header.sent_unix_ns else 0,
+        credit=credit,
     )

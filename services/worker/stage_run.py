@@ -37,11 +37,13 @@ class Outcome:
             tensors alive.
         compute_ns: How long the run took, which it may have shared.
         batch: With how many requests it shared it, itself included.
+        rows: Of all of them; 0 where it shared it with none.
     """
 
     computed: dict[str, Tensor] | MeshError
     compute_ns: int
     batch: int = 1
+    rows: int = 0
 
 
 def run_requests(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome]:
@@ -93,7 +95,7 @@ def _together(session: Runnable, requests: Sequence[StageRequest], part: StagePa
         return None
     compute_ns = perf_counter_ns() - started_ns
     return [
-        Outcome({name: pieces[name][number] for name in names}, compute_ns, len(requests))
+        Outcome({name: pieces[name][number] for name in names}, compute_ns, len(requests), sum(rows))
         for number, names in enumerate(wanted)
     ]
 

@@ -32,6 +32,9 @@ from services.worker.waiting_parts import WaitingParts
 MEAN_WEIGHT = 0.1
 """Weight of a run against those before, in the mean that gateways plan with."""
 
+LEAST_TOLD_BYTES = 64 << 10
+"""What comes with a request is told to its gateway from so many bytes on."""
+
 RETRY_AFTER_S = 0.1
 """A full queue has room again after about this."""
 
@@ -80,6 +83,7 @@ class StageRunner:
             rule = None
         self.part = replace(part, batching=rule)
         self._session = session
+        self._forwarder = forwarder
         self._origins = origins
         self._cancellations = cancellations
         self._tally = tally
@@ -128,10 +132,12 @@ class StageRunner:
         if self._queue.is_full:
             self._sweep()
         if (older := self._queue.discard(request.key)) is not None:
+            older.give_credit_back()
             self._settle(older.num_bytes)
         try:
             self._queue.put(request)
         except Overloaded as error:
+            request.give_credit_back()
             raise Overloaded(error.message, retry_after_s=RETRY_AFTER_S) from None
         if self._delay is not None:
             self._delay.arrived(request.arrived_s)
@@ -145,6 +151,7 @@ class StageRunner:
         self._parts.cancel(key)
         request = self._queue.discard(key)
         if request is not None:
+            request.give_credit_back()
             self._tally.dropped += 1
             self._settle(request.num_bytes)
 
@@ -152,6 +159,7 @@ class StageRunner:
         """Drops what waits for a gateway that is gone: nobody would take the answers."""
         self.forget_parts(origin)
         for request in self._queue.sweep(lambda waiting: waiting.key.origin == origin):
+            request.give_credit_back()
             self._tally.dropped += 1
             self._settle(request.num_bytes)
 
@@ -163,6 +171,10 @@ class StageRunner:
         """Refuses what waits for its other part: that would not be taken any more."""
         self._parts.let_go(self._was_let_go())
 
+    def wake(self) -> None:
+        """Looks again at what waits: there may be room at its next stage now."""
+        self._woken.set()
+
     async def run(self) -> None:
         """Serves until it is cancelled."""
         try:
@@ -173,7 +185,7 @@ class StageRunner:
             self._thread.close()
             del self._session
             self.refuse_parts()
-            while batch := self._queue.take():
+            while batch := self._taken():
                 self._end(batch, self._was_let_go())
 
     @property
@@ -190,9 +202,15 @@ class StageRunner:
     async def _next(self) -> list[StageRequest]:
         if self._queue and self._delay is not None:
             await self._gather(self._delay, self._max_rows)
-        while not (batch := self._queue.take()):
+        while not (batch := self._taken(self._forwarder.room)):
             self._woken.clear()
             await self._woken.wait()
+        return batch
+
+    def _taken(self, room: Callable[[StageRequest], int] | None = None) -> list[StageRequest]:
+        batch = self._queue.take(room)
+        for request in batch:
+            request.give_credit_back()
         return batch
 
     async def _gather(self, delay: BatchDelay, max_rows: int) -> None:
@@ -246,6 +264,8 @@ class StageRunner:
             wire_ns=request.wire_ns,
             batch=outcome.batch,
             expected_wait_us=self._expected_wait_us(),
+            rows=outcome.rows,
+            tensor_bytes=num_bytes if (num_bytes := request.num_bytes) >= LEAST_TOLD_BYTES else 0,
         )
 
     def _goes_on(self, request: StageRequest) -> bool:
@@ -293,6 +313,7 @@ class StageRunner:
     def _sweep(self) -> None:
         """Makes room by ending those that wait in vain."""
         for request in self._queue.sweep(lambda waiting: waiting.deadline.at_s <= self._clock()):
+            request.give_credit_back()
             self._goes_on(request)
 
     def _settle(self, num_bytes: int) -> None:

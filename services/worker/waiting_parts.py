@@ -96,8 +96,10 @@ class WaitingParts:
                     case Wait():
                         self._wake_at(request.deadline.at_s)
                     case Drop():
+                        request.give_credit_back()
                         self._tally.dropped += 1
                     case Refuse(error):
+                        request.give_credit_back()
                         self._origins.refuse(request.key, error)
         finally:
             if self._rendezvous:

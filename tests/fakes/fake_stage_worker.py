@@ -98,6 +98,11 @@ class FakeStageWorker:
     def _reply(self, link: Link, frame: Frame) -> None:
         assert self._tasks is not None
         activation = frame.header.activation
+        if activation.credit:
+            stage = activation.route.hops[activation.hop].stage
+            link.send_soon(
+                frame_pb2.FrameHeader(credit=frame_pb2.Credit(stage=stage, credit=activation.credit))
+            )
         if self.failure is not None:
             failure = frame_pb2.Failure()
             failure.CopyFrom(self.failure)

@@ -25,6 +25,7 @@ from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
 from services.gateway import dispatcher
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.order import Order
+from services.gateway.router import Router
 from tests.eventually import eventually
 from tests.fakes.fake_peers import FakePeer, FakePeers
 from tests.fakes.routed_models import routed_model
@@ -49,11 +50,12 @@ class Bench:
     def __init__(self, *workers, max_attempts=3):
         self.clock = Clock()
         self.peers = FakePeers(*workers)
+        self.router = Router("g", self.peers, rng=Random(7), clock=self.clock)
         self.dispatcher = Dispatcher(
             "g",
             self.peers,
+            self.router,
             max_attempts=max_attempts,
-            rng=Random(7),
             clock=self.clock,
             unix_ns=lambda: NOW_NS,
         )
@@ -68,7 +70,7 @@ class Bench:
 
     def order(self, **changes):
         given = {
-            "model": self.dispatcher._table.find("m", ""),
+            "model": self.router.table.find("m", ""),
             "tensors": (INPUT,),
             "deadline": Deadline.after(60, self.clock),
             "request_id": "r",
@@ -390,7 +392,7 @@ async def test_a_thousand_cancelled_requests_leave_nothing():
     await asyncio.wait(requests)
     assert bench.dispatcher.num_in_flight == 0
     assert [bench.dispatcher._attempts.count_on(worker) for worker in "ab"] == [0, 0]
-    board = bench.dispatcher._balancer.workers
+    board = bench.router.balancer.workers
     assert [board.num_own(worker) for worker in "ab"] == [0, 0]
     assert not board.own_s.any()
 
@@ -514,7 +516,7 @@ async def test_reported_load_decides_between_replicas():
     requests = [asyncio.ensure_future(bench.dispatcher.infer(bench.order())) for _ in range(4)]
     await eventually(lambda: bench.dispatcher.num_in_flight == 4)
     assert len(bench.peers.streams["b"].sent) == 4
-    board = bench.dispatcher._balancer.workers
+    board = bench.router.balancer.workers
     assert board.others_s[board.slot("a")] == pytest.approx(0.004)
     bench.lose("a")
     assert board.others_s[board.slot("a")] == 0

@@ -100,7 +100,7 @@ async def test_a_replica_that_fails_again_and_again_is_left_alone():
     # The only replica that there was could not be ejected.
     assert "a" in {await answered(bench) for _ in range(50)}
     for _ in range(5):
-        bench.dispatcher._balancer.failed("a", ["m/1/0"], bench.clock())
+        bench.router.balancer.failed("a", ["m/1/0"], bench.clock())
     assert {await answered(bench) for _ in range(20)} == {"b"}
     bench.clock.now_s += 5
     assert "a" in {await answered(bench) for _ in range(50)}
@@ -121,7 +121,7 @@ async def test_full_queues_and_bad_inputs_eject_nobody():
                     for frame in bench.peers.streams[name].sent:
                         bench.refuse(name, frame.header.activation, reason, retriable=retriable)
                 request.cancel()
-    board = bench.dispatcher._balancer.board(bench.dispatcher._table.find("m", "").stages[0], bench.clock())
+    board = bench.router.balancer.board(bench.router.table.find("m", "").stages[0], bench.clock())
     assert not board.ejected_until_s.any()
 
 
@@ -131,7 +131,7 @@ async def test_an_ejected_replica_serves_where_nobody_else_is_left():
     bench.routes("ab")
     await answered(bench)
     for _ in range(5):
-        bench.dispatcher._balancer.failed("a", ["m/1/0"], bench.clock())
+        bench.router.balancer.failed("a", ["m/1/0"], bench.clock())
     bench.lose("b")
     assert await answered(bench) == "a"
 
@@ -160,6 +160,6 @@ async def test_a_worker_that_leaves_with_requests_in_flight():
         bench.answer("b", await bench.activation("b"))
         await request
     bench.routes("abc")
-    board = bench.dispatcher._balancer.workers
+    board = bench.router.balancer.workers
     assert [board.num_own(worker) for worker in "abc"] == [0, 0, 0]
     assert not board.own_s.any()

@@ -55,7 +55,7 @@ async def test_an_ejected_worker_loses_its_sessions():
     bench.routes(WORKERS)
     (first,) = await served(bench, "s")
     for _ in range(5):
-        bench.dispatcher._balancer.failed(first, ["m/1/0"], bench.clock())
+        bench.router.balancer.failed(first, ["m/1/0"], bench.clock())
     assert await served(bench, "s") != [first]
 
 
@@ -64,10 +64,10 @@ async def test_a_session_ends_with_its_time():
     bench = Bench(*WORKERS)
     bench.routes(WORKERS)
     await served(bench, "s")
-    model = bench.dispatcher._table.find("m", "")
-    assert await bench.dispatcher._sessions.places(model, "s")
+    model = bench.router.table.find("m", "")
+    assert await bench.router.sessions.places(model, "s")
     bench.clock.now_s += 601
-    assert not await bench.dispatcher._sessions.places(model, "s")
+    assert not await bench.router.sessions.places(model, "s")
 
 
 async def test_a_session_is_explained():
@@ -75,8 +75,8 @@ async def test_a_session_is_explained():
     bench = Bench(*WORKERS)
     bench.routes(WORKERS)
     (first,) = await served(bench, "s")
-    model = bench.dispatcher._table.find("m", "")
-    (found,) = await bench.dispatcher.explain(model, ANY, session="s")
+    model = bench.router.table.find("m", "")
+    (found,) = await bench.router.explain(model, ANY, session="s")
     assert found.outcome == f"'{first}': it has served this session"
 
 
@@ -86,7 +86,7 @@ async def test_what_another_release_remembers_is_nowhere():
     sessions = Sessions(live)
     bench = Bench("a")
     bench.routes("a")
-    model = bench.dispatcher._table.find("m", "")
+    model = bench.router.table.find("m", "")
     for place in ("w1", "[1]", '{"m/1/0": 7}'):
         live.remember("m/1/s", place, 60.0)
         assert not await sessions.places(model, "s")

@@ -12,6 +12,7 @@ from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table_difference import difference
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.model_health import ModelHealth
+from services.gateway.router import Router
 from tests.fakes.fake_peers import FakePeers
 from tests.fakes.route_changes import change_between
 from tests.fakes.route_tables import WORKERS, tables
@@ -39,8 +40,9 @@ def expected_health(table):
 async def test_everything_keeps_up_by_looking_at_the_changes(sequence):
     """Streams go to whom the table names, boards and health know of nothing else."""
     peers, said = FakePeers(*WORKERS), FakeHealth()
-    dispatcher = Dispatcher("g", peers, max_attempts=1, rng=Random(1))
-    balancer = dispatcher._balancer
+    router = Router("g", peers, rng=Random(1))
+    dispatcher = Dispatcher("g", peers, router, max_attempts=1)
+    balancer = router.balancer
     health = ModelHealth(said)
     table = RoutingTable.from_proto(sequence[0])
     steps = [(table, difference(EMPTY_TABLE, table))]

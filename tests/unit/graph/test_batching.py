@@ -8,10 +8,11 @@ import pytest
 
 from onnxmesh.device.kind import this_cpu_class
 from onnxmesh.graph.batch_axis import why_no_batch_axis
+from onnxmesh.graph.batching import MAX_SPLIT_ROWS
 from onnxmesh.graph.chain import carry, direct
 from onnxmesh.graph.session import StageSession
 from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.batching import BatchMode, BatchWish, StageBatching
+from onnxmesh.planning.batching import ANY_ROWS, BatchMode, BatchWish, StageBatching
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
 from onnxmesh.planning.partition import PARTITIONS, Partition
@@ -152,5 +153,17 @@ def test_a_cut_that_nobody_asks_about_batches_says_nothing_of_them(tmp_path):
 
 def test_what_was_found_survives_its_journey():
     """Through JSON and back."""
-    found = StageBatching(8, ("a", "b"), 1e-7, "class", "because")
+    found = StageBatching(8, ("a", "b"), 1e-7, "class", "because", 64)
     assert StageBatching.from_plain(json.loads(json.dumps(found.to_plain()))) == found
+
+
+def test_more_rows_than_run_together_may_be_run_in_pieces(tmp_path):
+    """As many as were compared; of a single stage none are, for nothing would overlap."""
+    _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "two", max_rows=5)
+    assert [(batching.max_rows, batching.max_split_rows) for batching in found] == [(5, MAX_SPLIT_ROWS)] * 2
+    _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "one", max_rows=5, num_stages=1)
+    assert [batching.max_split_rows for batching in found] == [5]
+    _, found = cut(ZOO["decoder"].build(tmp_path), tmp_path / "auto")
+    assert {batching.max_split_rows for batching in found} == {0}
+    _, found = cut(ZOO["decoder"].build(tmp_path), tmp_path / "on", mode="on")
+    assert {batching.max_split_rows for batching in found} == {ANY_ROWS}

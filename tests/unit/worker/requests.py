@@ -33,6 +33,8 @@ def request(
     direct=False,
     priority=0,
     arrived_s=0.0,
+    piece_of=0,
+    credit=None,
 ):
     key = RequestKey(origin, number, attempt)
     header = frame_pb2.Activation(
@@ -44,9 +46,10 @@ def request(
         traceparent="00-trace",
         direct=direct,
         priority=priority,
+        piece_of=piece_of,
     )
     held = {"x": tensor("x")} if tensors is None else tensors
-    return StageRequest(key, header, held, Deadline(at_s), arrived_s=arrived_s, wire_ns=5)
+    return StageRequest(key, header, held, Deadline(at_s), arrived_s=arrived_s, wire_ns=5, credit=credit)
 
 
 def rule(max_rows=4, shared=(), inputs=(("x", Datatype.UINT8),), **more):

@@ -302,3 +302,19 @@ async def test_without_a_rule_each_request_runs_alone():
             stage.runner.offer(request(number, stages=("m/1/0",), tensors={"x": tensor("x", b"1")}))
         await stage.settled()
         assert stage.session.runs == [1, 1, 1]
+
+
+async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
+    """The next stage is sent the first one before the run of the second has ended here, though both waited together."""
+    async with running(RowSession(), batching=rule(4)) as stage:
+        for number in (1, 2):
+            tensors = {"x": Tensor("x", Datatype.UINT8, (1, 1), bytes([number]))}
+            stage.runner.offer(request(number, tensors=tensors, piece_of=7))
+        await eventually(lambda: stage.session.runs == [1])
+        stage.session.release()
+        await eventually(lambda: stage.session.runs == [1, 1] and stage.handed_over)
+        (frame,) = stage.handed_over
+        assert (frame.header.activation.key.number, frame.header.activation.piece_of) == (1, 7)
+        assert stage.runner.num_running == 1
+        stage.session.release()
+        await stage.settled()

@@ -151,3 +151,15 @@ def test_another_attempt_is_another_request():
     cancelled.add(RequestKey("g", 1, 0))
     assert RequestKey("g", 1, 1) not in cancelled
     assert RequestKey("h", 1, 0) not in cancelled
+
+
+def test_micro_batches_of_one_request_do_not_run_together():
+    """With others they do, which may be behind them in line; those that are passed keep their place."""
+    queue = StageQueue(9, rule(MAX_ROWS))
+    for number, piece_of in ((1, 7), (2, 7), (3, 8), (4, 0), (5, 7), (6, 0)):
+        queue.put(rows(number, 1, piece_of=piece_of))
+    queue.put(rows(9, 1, piece_of=7, origin="another"))
+    runs = []
+    while batch := queue.take():
+        runs.append([request.key.number for request in batch])
+    assert runs == [[1, 3, 4, 6], [2, 9], [5]]

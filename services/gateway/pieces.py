@@ -1,0 +1,48 @@
+"""A request cut into micro-batches, and its answer put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.tensors.tensor import Tensor
+from services.gateway.order import Order
+
+
+def rows_of(tensors: Sequence[Tensor]) -> int:
+    """Returns how many rows a request has; 0 where its tensors do not agree on that."""
+    rows = {tensor.shape[0] if tensor.shape else 0 for tensor in tensors}
+    return rows.pop() if len(rows) == 1 else 0
+
+
+def cut(order: Order, rows: Sequence[int], number: int) -> list[Order]:
+    """Returns a request, which gets a number of its own, in pieces of so many rows, in order; tensors are not copied."""
+    apart = [taken_apart(tensor, rows) for tensor in order.tensors]
+    return [replace(order, tensors=tensors, piece_of=number) for tensors in zip(*apart, strict=True)]
+
+
+def joined(
+    answers: Sequence[Sequence[Tensor]], rows: Sequence[int], shared: Collection[str]
+) -> tuple[Tensor, ...] | None:
+    """Returns the answer to the whole of a request that was cut.
+
+    Args:
+        answers: The tensors of each piece's answer.
+        rows: How many rows each piece has.
+        shared: Tensors that do not grow with the batch.
+
+    Returns:
+        None where an answer has not a row for each row: then the model looks at more than single rows.
+    """
+    together = []
+    for pieces in zip(*answers, strict=True):
+        first = pieces[0]
+        if first.name in shared:
+            together.append(first)
+            continue
+        like = {(each.name, each.datatype, each.shape[1:]) for each in pieces}
+        if len(like) != 1 or [each.shape[:1] for each in pieces] != [(count,) for count in rows]:
+            return None
+        together.append(stacked(pieces))
+    return tuple(together)

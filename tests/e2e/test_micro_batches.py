@@ -1,0 +1,112 @@
+"""Requests with many rows through a real mesh, whole and in micro-batches."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+import numpy as np
+import pytest
+from tritonclient import grpc as triton
+
+from onnxmesh.client import RouteTrace
+from tests.e2e.mesh_process import running_mesh
+from tests.e2e.test_zoo import whole
+from tests.zoo.zoo_model import floats, model, node, normal
+
+NUM_ROWS = 64
+WIDTH = 512
+WAIT_S = 120
+
+
+def wide_mlp(folder):
+    """Twelve dense layers: enough work that stages overlap with gain, whatever a frame costs."""
+    rng = np.random.default_rng(1)
+    nodes, weights, last = [], {}, "x"
+    for layer in range(12):
+        weights[f"w{layer}"] = normal(rng, WIDTH, WIDTH)
+        nodes += [
+            node("MatMul", [last, f"w{layer}"], [f"dense{layer}"]),
+            node("Tanh", [f"dense{layer}"], [f"act{layer}"]),
+        ]
+        last = f"act{layer}"
+    nodes.append(node("Neg", [last], ["y"]))
+    path = folder / "wide.onnx"
+    made = model(nodes, [floats("x", "N", WIDTH)], [floats("y", "N", WIDTH)], weights)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def feeds(seed):
+    return {"x": np.random.default_rng(seed).standard_normal((NUM_ROWS, WIDTH)).astype(np.float32)}
+
+
+def infer(client, given):
+    x = triton.InferInput("x", list(given["x"].shape), "FP32").set_data_from_numpy(given["x"])
+    answer = client.infer("wide", [x], client_timeout=WAIT_S, parameters={"mesh.trace": True})
+    text = answer.get_response().parameters["mesh.trace"].string_param
+    return answer.as_numpy("y"), RouteTrace.from_json(text)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_many_rows_over_three_stages_are_those_of_the_whole_model(tmp_path, monkeypatch, on):
+    """Bit for bit, cut into micro-batches as soon as the stages were measured, or never where that is off."""
+    path = wide_mlp(tmp_path)
+    monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", str(on))
+    with running_mesh("--workers=3") as mesh:
+        mesh.deploy(path, name="wide", stages=3)
+        end_s = monotonic() + WAIT_S
+        pieces = []
+        with triton.InferenceServerClient(mesh.address) as client:
+            for seed in range(1000):
+                given = feeds(seed)
+                answer, trace = infer(client, given)
+                assert answer.tobytes() == whole(path, given)["y"].tobytes()
+                assert len(trace.hops) == 3
+                pieces.append(trace.pieces)
+                if monotonic() > end_s or (len(pieces) >= 5 and (not on or max(pieces) > 1)):
+                    break
+        assert pieces[0] == 1, "nothing was measured yet"
+        assert (max(pieces) > 1) is on
+
+
+def test_a_worker_may_die_in_the_middle_of_a_large_batch(tmp_path):
+    """With two replicas of each stage every answer comes, whichever micro-batches were lost."""
+    path = wide_mlp(tmp_path)
+    with running_mesh("--workers=3") as mesh:
+        mesh.deploy(path, name="wide", stages=3, replicas=2)
+        given = feeds(1)
+        expected = whole(path, given)["y"].tobytes()
+        seen, failures, stop = [], [], threading.Event()
+
+        def ask():
+            with triton.InferenceServerClient(mesh.address) as client:
+                while not stop.is_set():
+                    try:
+                        answer, trace = infer(client, given)
+                    except Exception as error:  # noqa: BLE001 - told by the assertion below
+                        failures.append(error)
+                        return
+                    seen.append((answer.tobytes() == expected, trace.pieces))
+
+        clients = [threading.Thread(target=ask) for _ in range(2)]
+        for client in clients:
+            client.start()
+        try:
+            wait_for(lambda: failures or any(pieces > 1 for _, pieces in seen))
+            mesh.kill("worker-1")
+            already = len(seen)
+            wait_for(lambda: failures or len(seen) > already + 20)
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()
+        assert not failures
+        assert all(right for right, _ in seen)
+
+
+def wait_for(condition):
+    end_s = monotonic() + WAIT_S
+    while not condition():
+        assert monotonic() < end_s
+        threading.Event().wait(0.05)
