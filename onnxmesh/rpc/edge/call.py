@@ -13,11 +13,12 @@ import grpc
 
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import answer_headers
+from onnxmesh.rpc.edge.inflow import Inflow
 from onnxmesh.rpc.edge.messages import MessageReader
 from onnxmesh.rpc.edge.outbox import Outgoing
 
 if TYPE_CHECKING:
-    from onnxmesh.rpc.edge.connection import Connection
+    from onnxmesh.rpc.edge.calls import Calls
 
 
 class CallContext(Protocol):
@@ -31,13 +32,13 @@ class CallContext(Protocol):
 
 
 class Call(Outgoing):
-    """One call. Belongs to its connection.
+    """One call. Belongs to the calls of its connection.
 
     Attributes:
         head: What the client said at the beginning.
         ends_at_s: When it must be over, on the monotonic clock; infinity: never.
         is_half_closed: Whether the client has sent everything.
-        room: Bytes that the client may still send of it.
+        inflow: What the client may send of it.
         task: Its handler, while that runs.
         reader: Puts its messages together; None: no piece has come.
         message: The one message of a unary call.
@@ -45,25 +46,25 @@ class Call(Outgoing):
 
     __slots__ = (
         "_arrived",
-        "_connection",
+        "_calls",
         "_held_bytes",
         "_messages",
         "ends_at_s",
         "head",
+        "inflow",
         "is_half_closed",
         "message",
         "reader",
-        "room",
         "task",
     )
 
-    def __init__(self, connection: Connection, stream: int, window: int, head: Head, room: int) -> None:
+    def __init__(self, calls: Calls, stream: int, window: int, head: Head, inflow: Inflow) -> None:
         super().__init__(stream, window)
-        self._connection = connection
+        self._calls = calls
         self.head = head
         self.ends_at_s = math.inf if head.timeout_s is None else monotonic() + head.timeout_s
         self.is_half_closed = False
-        self.room = room
+        self.inflow = inflow
         self.task: asyncio.Task[None] | None = None
         self.reader: MessageReader | None = None
         self.message: bytes | None = None
@@ -74,7 +75,7 @@ class Call(Outgoing):
     @property
     def peer(self) -> str:
         """Who calls: address and port."""
-        return self._connection.peer
+        return self._calls.peer
 
     def invocation_metadata(self) -> Metadata:
         """Returns what the client added to the call."""
@@ -101,17 +102,17 @@ class Call(Outgoing):
 
     def begin(self, metadata: Metadata = ()) -> None:
         """Sends headers, with metadata, unless that was done."""
-        self._connection.begin(self, answer_headers(metadata))
+        self._calls.begin(self, answer_headers(metadata))
 
     async def send(self, message: bytes) -> None:
         """Sends a message; returns once the client took it."""
         self.begin()
-        self._connection.send(self, message)
+        self._calls.send(self, message)
         await self.drained()
 
     def end(self, code: grpc.StatusCode, message: str = "", metadata: Metadata = ()) -> None:
         """Ends the call once all messages were sent; what comes after it does nothing."""
-        self._connection.end(self, code, message, metadata)
+        self._calls.end(self, code, message, metadata)
 
     def arrive(self, messages: list[bytes], num_bytes: int) -> None:
         """Takes what the connection received of a call whose handler takes messages one by one."""
@@ -134,8 +135,8 @@ class Call(Outgoing):
         return self._held_bytes
 
     def _give_back(self) -> None:
-        self._connection.give_back(self, self._held_bytes)
-        self._held_bytes = 0
+        taken, self._held_bytes = self._held_bytes, 0
+        self._calls.taken(self, taken)
 
 
 UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]

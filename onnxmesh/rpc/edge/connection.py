@@ -1,20 +1,17 @@
-"""One client's connection: HTTP/2 as far as gRPC needs it."""
+"""One client's connection: HTTP/2 as far as gRPC needs it.
+
+Source: https://www.rfc-editor.org/rfc/rfc9113
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from time import monotonic
+from collections.abc import Callable
 from typing import cast
 
-import grpc
 import structlog
 
-from onnxmesh.errors import Internal, MeshError
-from onnxmesh.rpc.edge.call import Call, StreamHandler, UnaryHandler
+from onnxmesh.rpc.edge.calls import Calls, Service
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2, StreamFault
 from onnxmesh.rpc.edge.framing import (
     ACK,
@@ -33,36 +30,22 @@ from onnxmesh.rpc.edge.framing import (
     settings_frame,
     word,
 )
-from onnxmesh.rpc.edge.head import Metadata
-from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, HeaderBlocks, http_refusal, trailers
-from onnxmesh.rpc.edge.limits import EdgeLimits
-from onnxmesh.rpc.edge.messages import ENCODINGS, MessageReader
-from onnxmesh.rpc.edge.outbox import FIRST_WINDOW_BYTES, Outbox, Outgoing
+from onnxmesh.rpc.edge.header_block import HeaderBlocks
+from onnxmesh.rpc.edge.outbox import FIRST_WINDOW_BYTES, Outbox
+from onnxmesh.rpc.edge.patience import Patience
 from onnxmesh.rpc.edge.peer_settings import PeerSettings, SettingId
-from onnxmesh.rpc.interceptor import masked
-from onnxmesh.rpc.status import to_status
 
-DEADLINE_GRACE_S = 0.1
-"""A handler that watches its deadline itself says better what was late: it is cancelled so much later."""
+MAX_CONTINUATIONS = 64
+"""Frames that the headers of one call may come in."""
 
+WRITE_BUFFER_BYTES = 1 << 20
+"""What may wait in the transport of a client that does not read before answers wait here."""
+
+_PRIORITY_BYTES = 5
+_PING_BYTES = 8
 _DRAIN_PING = b"draining"
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What connections serve.
-
-    Attributes:
-        handlers: By path, of calls with one message each way.
-        others: Handles every other call.
-        limits: Of each connection.
-    """
-
-    handlers: Mapping[str, UnaryHandler]
-    others: StreamHandler
-    limits: EdgeLimits
 
 
 class Connection(asyncio.Protocol):
@@ -81,29 +64,22 @@ class Connection(asyncio.Protocol):
         closed: Callable[[Connection], object],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._service = service
         self._limits = limits = service.limits
         self._opened = opened
         self._closed = closed
         self._transport: asyncio.Transport | None = None
-        self.peer = ""
         self._frames = FrameReader(limits.max_frame_bytes)
         self._blocks = HeaderBlocks(limits.max_headers_bytes)
-        self._outbox = Outbox(self._loop, self._sent)
         self._settings = PeerSettings()
-        self._calls: dict[int, Call] = {}
-        self._last_stream = 0
-        self._room = limits.connection_window_bytes
-        self._taken_bytes = 0
-        self._unfinished: tuple[int, int, bytearray, int] | None = None
-        self._num_idle_frames = 0
-        self._num_resets = 0
-        self._num_answers_bytes = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_s = math.inf
+        self._patience = Patience(limits)
+        self._outbox = Outbox(self._loop, self._patience)
+        self._calls = Calls(service, self._outbox, self._patience, self._call_left)
+        self._calls.initial_window = self._settings.initial_window
+        self._outbox.on_sent = self._calls.sent
+        self._unfinished: _Unfinished | None = None
         self._preface_timer: asyncio.TimerHandle | None = None
-        self._goodbye: asyncio.TimerHandle | None = None
-        self._is_draining = False
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._is_warned = False
         self._last_taken = MAX_WINDOW_BYTES
 
     # What the transport says.
@@ -112,8 +88,9 @@ class Connection(asyncio.Protocol):
         """A client has come."""
         # uvloop's transports are of no class of asyncio.
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
         name = transport.get_extra_info("peername")
-        self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        self._calls.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
         limits = self._limits
         self._outbox.write(
             settings_frame(
@@ -125,22 +102,20 @@ class Connection(asyncio.Protocol):
                 }
             )
         )
-        self._outbox.write(
-            frame(Kind.WINDOW_UPDATE, 0, 0, word(limits.connection_window_bytes - FIRST_WINDOW_BYTES))
-        )
+        wider = limits.connection_window_bytes - FIRST_WINDOW_BYTES
+        self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, 0, word(wider)))
         self._outbox.open(self._transport)
-        self._preface_timer = self._loop.call_later(limits.preface_s, self._too_slow)
+        self._preface_timer = self._loop.call_later(limits.preface_s, self._transport.abort)
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, in order or not."""
         self._transport = None
         self._outbox.close()
-        for timer in (self._timer, self._preface_timer, self._goodbye):
+        for timer in (self._preface_timer, self._end_timer):
             if timer is not None:
                 timer.cancel()
-        for call in tuple(self._calls.values()):
-            self._give_up(call)
+        self._calls.lose()
         self._closed(self)
 
     def pause_writing(self) -> None:
@@ -149,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self._num_answers_bytes = 0
+        self._patience.reads()
         self._outbox.resume()
 
     def data_received(self, data: bytes) -> None:
@@ -162,433 +137,187 @@ class Connection(asyncio.Protocol):
                     if self._unfinished is not None:
                         self._continue(kind, flags, stream, payload)
                     elif kind == DATA:
-                        self._data(flags, stream, payload, size)
+                        self._calls.data(stream, payload, size, is_last=bool(flags & END_STREAM))
                     elif kind == HEADERS:
                         self._headers(flags, stream, payload)
                     else:
                         self._control(kind, flags, stream, payload)
                 except StreamFault as fault:
-                    self._reset(stream, fault.code)
+                    _log.debug(
+                        "call_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message
+                    )
+                    self._count_reply()
+                    self._calls.reset(stream, fault.code)
         except NotHttp2 as error:
-            _log.debug("not_http2", peer=self.peer, error=str(error))
+            _log.debug("not_http2", peer=self._calls.peer, error=str(error))
             self._transport.abort()
         except ConnectionFault as fault:
-            _log.debug("connection_refused", peer=self.peer, code=fault.code.name, error=fault.message)
+            _log.debug("client_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message)
             self._leave(fault.code, fault.message)
-
-    # What handlers do, by way of their call.
-
-    def begin(self, call: Call, block: bytes) -> None:
-        """Sends the headers of an answer."""
-        if not call.is_sent:
-            self._outbox.begin(call, block)
-
-    def send(self, call: Call, message: bytes) -> None:
-        """Sends one message of several."""
-        if not call.is_sent:
-            self._outbox.send(call, message)
-
-    def end(self, call: Call, code: grpc.StatusCode, message: str, metadata: Metadata) -> None:
-        """Ends a call; one that has ended already stays as it is."""
-        if call.is_sent or call.trailers is not None:
-            return
-        block = trailers(code, message, metadata)
-        if call.is_begun:
-            self._outbox.end(call, block)
-        else:
-            self._outbox.refuse(call, ANSWER_HEADERS + block)
-
-    def give_back(self, call: Call, num_bytes: int) -> None:
-        """The client may send so much again: it was taken."""
-        self._taken(num_bytes)
-        if call.is_half_closed or call.is_sent:
-            return
-        window = self._limits.stream_window_bytes
-        unsaid = window - call.room - call.held_bytes + num_bytes
-        if 2 * unsaid >= window and num_bytes:
-            call.room += unsaid
-            self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, call.stream, word(unsaid)))
 
     # The end.
 
-    @property
-    def num_calls(self) -> int:
-        """Calls that have not ended."""
-        return len(self._calls)
-
     def drain(self) -> None:
-        """Takes no more calls, once the client knows; ends with the last call.
+        """Takes no more calls, once the client knows; the connection ends with the last call.
 
         The first GOAWAY only warns: what crosses it is answered.
         """
-        if self._is_draining or self._transport is None:
+        if self._is_warned or self._transport is None:
             return
-        self._is_draining = True
-        self._outbox.write(frame(Kind.GOAWAY, 0, 0, word(MAX_WINDOW_BYTES) + word(Code.NO_ERROR)))
+        self._is_warned = True
+        self._goaway(MAX_WINDOW_BYTES, Code.NO_ERROR)
         self._outbox.write(frame(Kind.PING, 0, 0, _DRAIN_PING))
-        self._goodbye = self._loop.call_later(self._limits.settle_s, self._say_goodbye)
+        self._end_timer = self._loop.call_later(self._limits.settle_s, self._say_goodbye)
 
     def abort(self, message: str) -> None:
         """Ends every call at once, and the connection."""
-        for call in tuple(self._calls.values()):
-            self.end(call, grpc.StatusCode.UNAVAILABLE, message, ())
-            self._give_up(call)
+        if self._transport is not None:
+            self._calls.abort(message)
         if self._transport is not None:
             self._leave(Code.NO_ERROR, message)
 
     def _say_goodbye(self) -> None:
-        if self._goodbye is None:
-            return
-        self._goodbye.cancel()
-        self._goodbye = None
-        self._last_taken = self._last_stream
-        self._outbox.write(frame(Kind.GOAWAY, 0, 0, word(self._last_stream) + word(Code.NO_ERROR)))
-        self._close_if_idle()
+        """The client knows by now, or had the time to."""
+        if self._last_taken == MAX_WINDOW_BYTES and self._transport is not None:
+            if self._end_timer is not None:
+                self._end_timer.cancel()
+            self._last_taken = self._calls.last_stream
+            self._goaway(self._last_taken, Code.NO_ERROR)
+            self._call_left()
 
-    def _close_if_idle(self) -> None:
-        if self._is_draining and self._goodbye is None and not self._calls and self._transport is not None:
-            self._outbox.flush()
-            self._transport.close()
+    def _call_left(self) -> None:
+        if self._last_taken < MAX_WINDOW_BYTES and not self._calls and self._transport is not None:
+            self._close(self._transport)
 
     def _leave(self, code: Code, message: str) -> None:
         assert self._transport is not None
-        self._outbox.write(
-            frame(Kind.GOAWAY, 0, 0, word(self._last_stream) + word(code) + message.encode()[:1024])
-        )
-        self._outbox.flush()
-        self._transport.close()
+        self._goaway(self._calls.last_stream, code, message)
+        self._close(self._transport)
 
-    def _too_slow(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+    def _goaway(self, last_stream: int, code: Code, message: str = "") -> None:
+        self._outbox.write(frame(Kind.GOAWAY, 0, 0, word(last_stream) + word(code) + message.encode()))
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Closes the connection once the client has taken everything, or had the time to."""
+        if not transport.is_closing():
+            self._outbox.flush()
+            transport.close()
+            self._end_timer = self._loop.call_later(self._limits.settle_s, transport.abort)
 
     # Frames.
 
     def _headers(self, flags: int, stream: int, payload: Payload) -> None:
         if flags & PRIORITISED:
-            if len(payload) < 5:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "HEADERS lack their priority")
-            payload = payload[5:]
+            if len(payload) < _PRIORITY_BYTES:
+                raise ConnectionFault(
+                    Code.FRAME_SIZE_ERROR, "HEADERS without the priority that they announce"
+                )
+            payload = payload[_PRIORITY_BYTES:]
         if not stream & 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client cannot open the stream {stream}")
+        unfinished = _Unfinished(flags, stream, bytes(payload))
+        if len(payload) > self._limits.max_headers_bytes:
+            raise unfinished.too_long()
         if flags & END_HEADERS:
-            self._block(flags, stream, bytes(payload))
+            self._block(unfinished)
         else:
-            self._unfinished = flags, stream, bytearray(payload), 0
+            self._unfinished = unfinished
 
     def _continue(self, kind: int, flags: int, stream: int, payload: Payload) -> None:
-        assert self._unfinished is not None
-        first_flags, first_stream, block, num_frames = self._unfinished
-        if kind != CONTINUATION or stream != first_stream:
+        unfinished = self._unfinished
+        assert unfinished is not None
+        if kind != CONTINUATION or stream != unfinished.stream:
             raise ConnectionFault(
-                Code.PROTOCOL_ERROR, f"expected CONTINUATION of the stream {first_stream}, got a frame {kind}"
+                Code.PROTOCOL_ERROR,
+                f"expected CONTINUATION of the stream {unfinished.stream}, got kind {kind} of {stream}",
             )
-        block += payload
-        num_frames += 1
-        if len(block) > self._limits.max_headers_bytes or num_frames > _MAX_CONTINUATIONS:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of {len(block)} bytes or more")
-        self._unfinished = first_flags, first_stream, block, num_frames
+        unfinished.block += payload
+        unfinished.num_frames += 1
+        if (
+            len(unfinished.block) > self._limits.max_headers_bytes
+            or unfinished.num_frames > MAX_CONTINUATIONS
+        ):
+            raise unfinished.too_long()
         if flags & END_HEADERS:
             self._unfinished = None
-            self._block(first_flags, stream, bytes(block))
+            self._block(unfinished)
 
-    def _block(self, flags: int, stream: int, block: bytes) -> None:
+    def _block(self, whole: _Unfinished) -> None:
         if not self._settings.are_known:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "expected SETTINGS first")
-        if stream <= self._last_stream:
-            self._second_block(flags, stream, block)
+        stream, is_last = whole.stream, bool(whole.flags & END_STREAM)
+        if stream > self._calls.last_stream:
+            self._calls.last_stream = stream
+            head = self._blocks.head(whole.block)
+            # Once it was said that no more are taken, the client asks elsewhere.
+            if stream <= self._last_taken:
+                self._calls.open(stream, head, is_whole=is_last)
             return
-        self._last_stream = stream
-        head = self._blocks.head(block)
-        if stream > self._last_taken:
-            return  # it was said that such calls are not taken: the client asks elsewhere
-        if len(self._calls) >= self._limits.max_calls:
-            self._wasted()
-            raise StreamFault(Code.REFUSED_STREAM, "too many calls")
-        self._num_idle_frames = 0
-        call = self._calls[stream] = Call(
-            self, stream, self._settings.initial_window, head, self._limits.stream_window_bytes
-        )
-        if head.timeout_s is not None and call.ends_at_s < self._timer_at_s:
-            self._watch(call.ends_at_s)
-        if head.http_status != 200:
-            self._outbox.refuse(call, http_refusal(head.http_status))
-        elif head.refusal is not None:
-            self.end(call, *head.refusal, ())
-        elif head.encoding not in _ENCODINGS:
-            self.end(
-                call,
-                grpc.StatusCode.UNIMPLEMENTED,
-                f"expected a grpc-encoding out of {ENCODINGS}, got '{head.encoding}'",
-                (("grpc-accept-encoding", ENCODINGS),),
-            )
-        elif head.path not in self._service.handlers:
-            call.task = self._loop.create_task(self._stream(call))
-        if flags & END_STREAM:
-            self._half_close(call)
-
-    def _second_block(self, flags: int, stream: int, block: bytes) -> None:
-        self._blocks.read(block)
-        self._idle_frame()
-        call = self._calls.get(stream)
-        if not flags & END_STREAM:
+        self._blocks.read(whole.block)
+        self._patience.idle_frame()
+        if not is_last:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"the stream {stream} was opened before")
-        if call is not None and not call.is_sent:
-            if call.is_half_closed:
-                raise StreamFault(Code.STREAM_CLOSED, "trailers after the end")
-            self._half_close(call)
-
-    def _data(self, flags: int, stream: int, payload: Payload, size: int) -> None:
-        self._room -= size
-        if self._room < 0:
-            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        call = self._calls.get(stream)
-        if call is None or call.is_sent:
-            if stream > self._last_stream or not stream & 1:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, f"data of the stream {stream}, which is not open")
-            self._taken(size)
-            self._idle_frame()
-            return
-        if call.is_half_closed:
-            self._taken(size)
-            raise StreamFault(Code.STREAM_CLOSED, "data after the end")
-        call.room -= size
-        if call.room < 0:
-            raise StreamFault(Code.FLOW_CONTROL_ERROR, "more data than the stream's window")
-        if payload:
-            self._num_idle_frames = 0
-            self._take(call, payload, size)
-        else:
-            self._idle_frame()
-            self._taken(size)
-        if flags & END_STREAM and not call.is_sent:
-            self._half_close(call)
-
-    def _take(self, call: Call, payload: Payload, size: int) -> None:
-        if call.reader is None:
-            call.reader = MessageReader(call.head.encoding, self._limits.max_message_bytes)
-        try:
-            messages = list(call.reader.feed(payload))
-            if call.task is not None:
-                call.arrive(messages, size)
-                return
-            for message in messages:
-                if call.message is not None:
-                    raise Internal("expected one message, got two")
-                call.message = message
-        except MeshError as error:
-            self._taken(size)
-            self._fail(call, error)
-            self._give_up(call)
-            return
-        self.give_back(call, size)
-
-    def _half_close(self, call: Call) -> None:
-        call.is_half_closed = True
-        if call.is_sent:
-            self._leave_call(call)
-        elif call.reader is not None and not call.reader.is_between:
-            self._fail(call, Internal("the call ends amid a message"))
-            self._give_up(call)
-        elif call.task is not None:
-            call.wake()
-        elif call.message is None:
-            self._fail(call, Internal("expected one message, got none"))
-        else:
-            message, call.message = call.message, None
-            call.task = self._loop.create_task(self._unary(call, message))
+        self._calls.end_request(stream)
 
     def _control(self, kind: int, flags: int, stream: int, payload: Payload) -> None:
+        self._patience.idle_frame()
         if kind == Kind.WINDOW_UPDATE:
-            self._window_update(stream, read_word(payload, Kind.WINDOW_UPDATE) & MAX_WINDOW_BYTES)
+            num_bytes = read_word(payload, Kind.WINDOW_UPDATE) & MAX_WINDOW_BYTES
+            if stream:
+                self._calls.widen(stream, num_bytes)
+            else:
+                self._outbox.widen(num_bytes)
         elif kind == Kind.RST_STREAM:
             read_word(payload, Kind.RST_STREAM)
-            self._was_reset(stream)
-        elif kind == Kind.PING:
-            self._ping(flags, stream, payload)
-        elif kind == Kind.SETTINGS:
-            self._peer_settings(flags, stream, payload)
-        elif kind == Kind.GOAWAY:
-            if stream:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY of one stream")
-            self.drain()
-        elif kind == Kind.CONTINUATION:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        elif kind == Kind.PUSH_PROMISE:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "a client cannot promise")
+            self._calls.give_up(stream)
         elif kind == Kind.PRIORITY:
-            if not stream:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY of no stream")
-            if len(payload) != 5:
-                raise StreamFault(Code.FRAME_SIZE_ERROR, "PRIORITY of another size")
-        self._idle_frame()
+            if len(payload) != _PRIORITY_BYTES:
+                raise StreamFault(Code.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
+        elif kind in (Kind.PUSH_PROMISE, Kind.CONTINUATION):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"did not expect {Kind(kind).name}")
+        elif kind in (Kind.PING, Kind.SETTINGS, Kind.GOAWAY):
+            if stream:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} of one stream")
+            self._of_connection(kind, payload, is_answer=bool(flags & ACK))
 
-    def _window_update(self, stream: int, num_bytes: int) -> None:
-        if not stream:
-            if not num_bytes:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "the window grows by nothing")
-            self._outbox.widen(num_bytes)
-            return
-        if stream > self._last_stream:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"the stream {stream} is not open")
-        call = self._calls.get(stream)
-        if call is None or call.is_sent:
-            return
-        if not num_bytes:
-            raise StreamFault(Code.PROTOCOL_ERROR, "the window grows by nothing")
-        call.window += num_bytes
-        if call.window > MAX_WINDOW_BYTES:
-            raise StreamFault(Code.FLOW_CONTROL_ERROR, "the window is too wide")
-        self._outbox.widened(call)
+    def _of_connection(self, kind: int, payload: Payload, *, is_answer: bool) -> None:
+        if kind == Kind.GOAWAY:
+            self.drain()
+        elif kind == Kind.PING:
+            if len(payload) != _PING_BYTES:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
+            if not is_answer:
+                self._count_reply()
+                self._outbox.write(frame(Kind.PING, ACK, 0, bytes(payload)))
+            elif self._is_warned and payload == _DRAIN_PING:
+                self._say_goodbye()
+        elif not is_answer:
+            if self._preface_timer is not None:
+                self._preface_timer.cancel()
+                self._preface_timer = None
+            self._settings.update(payload)
+            self._outbox.max_frame_bytes = self._settings.max_frame_bytes
+            self._calls.set_initial_window(self._settings.initial_window)
+            self._count_reply()
+            self._outbox.write(frame(Kind.SETTINGS, ACK, 0))
+        elif payload:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that are acknowledged have none")
 
-    def _was_reset(self, stream: int) -> None:
-        if not stream or stream > self._last_stream:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"the stream {stream} is not open")
-        call = self._calls.get(stream)
-        if call is not None and not call.is_sent:
-            self._wasted()
-            self._give_up(call)
-
-    def _ping(self, flags: int, stream: int, payload: Payload) -> None:
-        if stream:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "PING of one stream")
-        if len(payload) != 8:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"expected PING of 8 bytes, got {len(payload)}")
-        if not flags & ACK:
-            self._reply(frame(Kind.PING, ACK, 0, bytes(payload)))
-        elif payload == _DRAIN_PING:
-            self._say_goodbye()
-
-    def _peer_settings(self, flags: int, stream: int, payload: Payload) -> None:
-        if stream:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS of one stream")
-        if flags & ACK:
-            if payload:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "an ACK of SETTINGS is empty")
-            return
-        if self._preface_timer is not None:
-            self._preface_timer.cancel()
-            self._preface_timer = None
-        before = self._settings.initial_window
-        self._settings.update(payload)
-        self._outbox.max_frame_bytes = self._settings.max_frame_bytes
-        wider = self._settings.initial_window - before
-        for call in tuple(self._calls.values()) if wider else ():
-            call.window += wider
-            if call.window > MAX_WINDOW_BYTES:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "the window of a stream is too wide")
-            self._outbox.widened(call)
-        self._reply(frame(Kind.SETTINGS, ACK, 0))
-
-    # Clients that only make work.
-
-    def _reply(self, answer: bytes) -> None:
+    def _count_reply(self) -> None:
         if self._outbox.is_paused:
-            self._num_answers_bytes += len(answer)
-            if self._num_answers_bytes > self._limits.max_answers_bytes:
-                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "answers are not read")
-        self._outbox.write(answer)
-
-    def _idle_frame(self) -> None:
-        self._num_idle_frames += 1
-        if self._num_idle_frames > self._limits.max_idle_frames:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring nothing on")
-
-    def _wasted(self) -> None:
-        self._num_resets += 1
-        if self._num_resets > self._limits.max_resets:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many calls were given up")
-
-    # Calls.
-
-    async def _unary(self, call: Call, message: bytes) -> None:
-        try:
-            answer = await self._service.handlers[call.head.path](message, call)
-            if not call.is_sent:
-                self._outbox.answer(call, answer)
-        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
-            self._fail(call, error)
-        finally:
-            self._finished(call)
-
-    async def _stream(self, call: Call) -> None:
-        try:
-            await self._service.others(call)
-        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
-            self._fail(call, error)
-        finally:
-            self._finished(call)
-
-    def _finished(self, call: Call) -> None:
-        """A handler is done, cancelled ones included."""
-        call.task = None
-        self.end(call, grpc.StatusCode.CANCELLED, "the call was cancelled", ())
-        if call.is_sent:
-            self._leave_call(call)
-
-    def _fail(self, call: Call, error: Exception) -> None:
-        status = to_status(masked(error, call.head.path))
-        self.end(call, status.code, status.details, tuple(status.trailing_metadata or ()))
-
-    def _sent(self, stream: Outgoing) -> None:
-        """The end of a call was sent."""
-        call = self._calls[stream.stream]
-        if self._num_resets:
-            self._num_resets -= 1
-        if not call.is_half_closed:
-            # The client need not send the rest.
-            self._outbox.write(frame(Kind.RST_STREAM, 0, call.stream, word(Code.NO_ERROR)))
-        self._leave_call(call)
-
-    def _give_up(self, call: Call) -> None:
-        """Nobody waits for the rest of a call."""
-        self._outbox.forget(call)
-        if call.task is not None:
-            call.task.cancel()
-        else:
-            self._leave_call(call)
-
-    def _leave_call(self, call: Call) -> None:
-        if call.task is not None or self._calls.pop(call.stream, None) is None:
-            return
-        self._taken(call.held_bytes)
-        if self._is_draining:
-            self._close_if_idle()
-
-    def _reset(self, stream: int, code: Code) -> None:
-        self._reply(frame(Kind.RST_STREAM, 0, stream, word(code)))
-        call = self._calls.get(stream)
-        if call is not None:
-            self._give_up(call)
-
-    def _taken(self, num_bytes: int) -> None:
-        self._taken_bytes += num_bytes
-        if 2 * self._taken_bytes >= self._limits.connection_window_bytes:
-            self._room += self._taken_bytes
-            self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, 0, word(self._taken_bytes)))
-            self._taken_bytes = 0
-
-    # Deadlines.
-
-    def _watch(self, at_s: float) -> None:
-        """Has `_expire` called when the earliest deadline is past; most calls end long before theirs."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at_s = at_s
-        self._timer = self._loop.call_later(max(0.0, at_s - monotonic()) + DEADLINE_GRACE_S, self._expire)
-
-    def _expire(self) -> None:
-        now = monotonic()
-        self._timer, self._timer_at_s = None, math.inf
-        for call in tuple(self._calls.values()):
-            if call.ends_at_s <= now and not call.is_sent:
-                self.end(call, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer", ())
-                with contextlib.suppress(ConnectionFault):
-                    self._give_up(call)
-        ends = [call.ends_at_s for call in self._calls.values() if not call.is_sent]
-        if ends and min(ends) < math.inf:
-            self._watch(min(ends))
+            self._patience.unread()
 
 
-_ENCODINGS = frozenset(ENCODINGS.split(", "))
-_MAX_CONTINUATIONS = 64
+class _Unfinished:
+    """Headers that have not come to their end."""
+
+    __slots__ = ("block", "flags", "num_frames", "stream")
+
+    def __init__(self, flags: int, stream: int, block: bytes) -> None:
+        self.flags = flags
+        self.stream = stream
+        self.block = block
+        self.num_frames = 0
+
+    def too_long(self) -> ConnectionFault:
+        return ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of {len(self.block)} bytes and more")

@@ -98,20 +98,8 @@ class FrameReader:
             NotHttp2: The first bytes are not those of an HTTP/2 client.
             ConnectionFault: A frame is too long, or its padding is.
         """
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._need:
-                if not self._preface:
-                    self._begin(self._rest)
-                return
-            data = bytes(self._rest)
-            self._rest = bytearray()
+        data = self._joined(data)
         position, end = 0, len(data)
-        if not self._preface:
-            position = self._begin(data)
-            if not self._preface:
-                self._rest += data
-                return
         if self._data_left:
             size = min(self._data_left, end)
             position = size
@@ -150,13 +138,20 @@ class FrameReader:
             self._need = HEAD_BYTES
             self._rest += memoryview(data)[position:]
 
-    def _begin(self, data: bytes | bytearray) -> int:
-        if not PREFACE.startswith(data[: len(PREFACE)]):
-            raise NotHttp2(f"expected the preface of HTTP/2, got {bytes(data[: len(PREFACE)])!r}")
-        if len(data) < len(PREFACE):
-            return 0
+    def _joined(self, data: bytes) -> bytes:
+        """Returns what is there with what was left over before; nothing, if that is too little to go on with."""
+        if self._preface and not self._rest:
+            return data
+        self._rest += data
+        if not self._preface and not PREFACE.startswith(self._rest[: len(PREFACE)]):
+            raise NotHttp2(f"expected the preface of HTTP/2, got {bytes(self._rest[: len(PREFACE)])!r}")
+        if len(self._rest) < self._need:
+            return b""
+        joined, self._rest = bytes(self._rest), bytearray()
+        if self._preface:
+            return joined
         self._preface = True
-        return len(PREFACE)
+        return joined[len(PREFACE) :]
 
 
 def _without_padding(payload: Payload) -> Payload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from typing import Any
 
 BACKLOG = 1_024
 _EVERY_HOST = ("0.0.0.0", "::", "")
@@ -34,7 +35,7 @@ def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
     for family, _, _, _, where in dict.fromkeys(found):
         taken = sockets[0].getsockname()[1] if sockets else int(port)
         try:
-            sockets.append(_listening(family, (str(where[0]), taken), shared=shared))
+            sockets.append(_listening(family, (where[0], taken, *where[2:]), shared=shared))
         except OSError as error:
             # A name may have an address of a kind that this machine has not.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -47,7 +48,7 @@ def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
     return sockets
 
 
-def _listening(family: int, where: tuple[str, int], *, shared: bool, dual: bool = False) -> socket.socket:
+def _listening(family: int, where: tuple[Any, ...], *, shared: bool, dual: bool = False) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

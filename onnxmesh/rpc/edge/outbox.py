@@ -20,6 +20,7 @@ from onnxmesh.rpc.edge.framing import (
 )
 from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, OK_TRAILERS
 from onnxmesh.rpc.edge.messages import PREFIX_BYTES, message_prefix
+from onnxmesh.rpc.edge.patience import Patience
 
 FIRST_WINDOW_BYTES = 65_535
 """What may be sent before the client says more."""
@@ -63,10 +64,10 @@ class Outgoing:
         self._pieces += (message_prefix(len(message)), memoryview(message))
         self._num_bytes += PREFIX_BYTES + len(message)
 
-    def drop(self) -> None:
-        """Nobody waits for the rest."""
-        self.is_sent = True
+    def clear(self) -> None:
+        """Drops what waits."""
         self._pieces = None
+        self._trailers = None
         self._num_bytes = 0
         self._wake()
 
@@ -116,12 +117,18 @@ class Outbox:
 
     Args:
         loop: Calls `flush` once everything that is ready now has been added.
-        sent: Is called with each stream whose end was sent.
+        patience: Hears of data that go out.
+
+    Attributes:
+        on_sent: Is called with each stream whose end was sent.
+        window: Bytes that the client takes of the whole connection now.
+        max_frame_bytes: The longest frame that is sent.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sent: Callable[[Outgoing], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
         self._loop = loop
-        self._sent = sent
+        self._patience = patience
+        self.on_sent: Callable[[Outgoing], None] = lambda _: None
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes | memoryview] = []
         self._num_bytes = 0
@@ -192,7 +199,7 @@ class Outbox:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
         stream.is_sent = True
-        self._sent(stream)
+        self.on_sent(stream)
 
     def begin(self, stream: Outgoing, block: bytes) -> None:
         """Sends the headers of an answer, unless that was done."""
@@ -214,20 +221,27 @@ class Outbox:
         """Sends an answer that is headers alone."""
         stream.is_sent = True
         self._headers(stream, block, END_HEADERS | END_STREAM)
-        self._sent(stream)
+        self.on_sent(stream)
 
-    def forget(self, stream: Outgoing) -> None:
+    def clear(self, stream: Outgoing) -> None:
         """Drops what a stream has yet to send."""
         self._waiting.pop(stream.stream, None)
-        stream.drop()
+        stream.clear()
+
+    def forget(self, stream: Outgoing) -> None:
+        """Nobody waits for what a stream has yet to send, nor for its end."""
+        self.clear(stream)
+        stream.is_sent = True
 
     def widen(self, num_bytes: int) -> None:
         """The client takes more of the whole connection.
 
         Raises:
-            ConnectionFault: More than a window may have.
+            ConnectionFault: Nothing more, or more than a window may have.
         """
         self.window += num_bytes
+        if not num_bytes:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a window grows by nothing")
         if self.window > MAX_WINDOW_BYTES:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "the window of the connection is too wide")
         self._pump_all()
@@ -262,11 +276,17 @@ class Outbox:
             pass
 
     def _pump_all(self) -> None:
+        """Sends what the windows allow, a frame of each stream in turn."""
         moves = True
         while moves:
             moves = False
             for stream in tuple(self._waiting.values()):
-                moves |= self._frame(stream)
+                if self.window <= 0 or self._is_paused:
+                    return
+                if self._frame(stream):
+                    moves = True
+                    if self._waiting.pop(stream.stream, None) is not None:
+                        self._waiting[stream.stream] = stream  # behind the others
 
     def _frame(self, stream: Outgoing) -> bool:
         """Sends the next frame of a stream; says whether there may be another."""
@@ -278,6 +298,7 @@ class Outbox:
                 return False
             stream.window -= size
             self.window -= size
+            self._patience.progress()
             self.write(frame_head(DATA, 0, stream.stream, size))
             for piece in stream.take(size):
                 self.write(piece)
@@ -286,5 +307,5 @@ class Outbox:
         if stream.trailers is not None and not stream.is_sent:
             stream.is_sent = True
             self._headers(stream, stream.trailers, END_HEADERS | END_STREAM)
-            self._sent(stream)
+            self.on_sent(stream)
         return False

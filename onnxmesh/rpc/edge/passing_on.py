@@ -50,22 +50,18 @@ class PassingOn:
         upstream: Any = self._channel.stream_stream(call.head.path)(
             timeout=call.time_remaining(), metadata=metadata
         )
-        uploading = asyncio.ensure_future(_upload(call, upstream))
+        error: grpc.aio.AioRpcError | None = None
         try:
-            await _download(call, upstream)
-        except grpc.aio.AioRpcError as error:
-            call.end(error.code(), error.details() or "", _entries(error.trailing_metadata()))
-        else:
-            call.end(
-                await upstream.code(),
-                await upstream.details() or "",
-                _entries(await upstream.trailing_metadata()),
-            )
+            async with asyncio.TaskGroup() as tasks:
+                uploading = tasks.create_task(_upload(call, upstream))
+                error = await _download(call, upstream)
+                uploading.cancel()
         finally:
             upstream.cancel()
-            uploading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await uploading
+        if error is None:
+            call.end(grpc.StatusCode.OK, metadata=_entries(await upstream.trailing_metadata()))
+        else:
+            call.end(error.code(), error.details() or "", _entries(error.trailing_metadata()))
 
 
 async def _upload(call: Call, upstream: Any) -> None:
@@ -76,12 +72,16 @@ async def _upload(call: Call, upstream: Any) -> None:
         await upstream.done_writing()
 
 
-async def _download(call: Call, upstream: Any) -> None:
-    headers = _entries(await upstream.initial_metadata())
-    if headers:
-        call.begin(headers)
-    while (message := await upstream.read()) is not grpc.aio.EOF:
-        await call.send(message)
+async def _download(call: Call, upstream: Any) -> grpc.aio.AioRpcError | None:
+    try:
+        headers = _entries(await upstream.initial_metadata())
+        if headers:
+            call.begin(headers)
+        while (message := await upstream.read()) is not grpc.aio.EOF:
+            await call.send(message)
+    except grpc.aio.AioRpcError as error:
+        return error
+    return None
 
 
 def _entries(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:

@@ -7,7 +7,8 @@ import socket
 import ssl
 
 from onnxmesh.rpc.edge.call import StreamHandler, UnaryHandler
-from onnxmesh.rpc.edge.connection import Connection, Service
+from onnxmesh.rpc.edge.calls import Service
+from onnxmesh.rpc.edge.connection import Connection
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.listening import BACKLOG, listening_sockets
 
