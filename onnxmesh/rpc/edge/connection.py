@@ -296,10 +296,11 @@ class Connection(asyncio.Protocol):
                 self._preface_timer.cancel()
                 self._preface_timer = None
             self._settings.update(payload)
-            self._outbox.max_frame_bytes = self._settings.max_frame_bytes
-            self._calls.set_initial_window(self._settings.initial_window)
+            # Ahead of all that follows from it: until then the client goes by what was before.
             self._count_reply()
             self._outbox.write(frame(Kind.SETTINGS, ACK, 0))
+            self._outbox.max_frame_bytes = self._settings.max_frame_bytes
+            self._calls.set_initial_window(self._settings.initial_window)
         elif payload:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that are acknowledged have none")
 

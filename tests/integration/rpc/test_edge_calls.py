@@ -130,6 +130,7 @@ async def test_a_client_that_is_gone():
             with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
                 await call
         await eventually(lambda: edge.cancelled == 5)
+        del calls, call, channel  # gRPC keeps the connection for as long as there is one of them
         await eventually(lambda: edge.edge.num_connections == 0)
 
 
