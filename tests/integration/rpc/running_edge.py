@@ -13,7 +13,7 @@ import grpc.aio
 from onnxmesh.errors import Overloaded
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.server import EdgeServer
-from onnxmesh.service import Serving, ServiceSettings
+from onnxmesh.service import ServiceSettings, Serving
 
 NO_CAP = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

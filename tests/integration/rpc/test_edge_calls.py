@@ -47,7 +47,11 @@ async def test_large_messages_both_ways_at_once():
     async with running_edge() as edge, channel_to(edge) as channel:
         echo = channel.unary_unary(method("Echo"))
         large = bytes(64 << 20)
-        calls = [echo(large, timeout=100), *(echo(b"small", timeout=100) for _ in range(50)), echo(large, timeout=100)]
+        calls = [
+            echo(large, timeout=100),
+            *(echo(b"small", timeout=100) for _ in range(50)),
+            echo(large, timeout=100),
+        ]
         assert await asyncio.gather(*calls) == [large, *[b"small"] * 50, large]
 
 
@@ -55,11 +59,18 @@ async def test_metadata_and_time():
     """A handler sees what the client said, decoded, and how long it has."""
     async with running_edge() as edge, channel_to(edge) as channel:
         echo = channel.unary_unary(method("Echo"))
-        metadata = (("traceparent", "00-ab-cd-01"), ("some-bin", b"\x00\xff\x01"), ("twice", "a"), ("twice", "b"))
+        metadata = (
+            ("traceparent", "00-ab-cd-01"),
+            ("some-bin", b"\x00\xff\x01"),
+            ("twice", "a"),
+            ("twice", "b"),
+        )
         await echo(b"", timeout=50, metadata=metadata)
         await echo(b"")
         with_time, without = edge.contexts
-        assert [entry for entry in with_time.invocation_metadata() if entry[0] != "user-agent"] == list(metadata)
+        assert [entry for entry in with_time.invocation_metadata() if entry[0] != "user-agent"] == list(
+            metadata
+        )
         assert 0 < with_time.time_remaining() <= 50
         assert without.time_remaining() is None
         assert with_time.peer.startswith("127.0.0.1:")
@@ -166,14 +177,13 @@ async def test_a_client_that_pings():
 
 async def test_clients_that_read_slowly():
     """Answers wait for the client's window, in turns, and all arrive."""
-    async with running_edge() as edge:
-        async with grpc.aio.insecure_channel(
-            edge.address, [*NO_CAP, ("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
-        ) as channel:
-            large = channel.unary_unary(method("Large"))
-            sizes = [3_000_000 + number for number in range(8)]
-            answers = await asyncio.gather(*(large(str(size).encode(), timeout=100) for size in sizes))
-            assert [len(answer) for answer in answers] == sizes
+    async with running_edge() as edge, grpc.aio.insecure_channel(
+        edge.address, [*NO_CAP, ("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
+    ) as channel:
+        large = channel.unary_unary(method("Large"))
+        sizes = [3_000_000 + number for number in range(8)]
+        answers = await asyncio.gather(*(large(str(size).encode(), timeout=100) for size in sizes))
+        assert [len(answer) for answer in answers] == sizes
 
 
 async def test_a_server_that_stops_under_load_fails_no_call():

@@ -18,7 +18,9 @@ from tests.integration.rpc.running_edge import BEHIND, channel_to, running_edge
 async def test_a_conversation():
     """Messages go both ways one by one; headers and trailers come along, binary ones included."""
     async with running_edge() as edge, channel_to(edge) as channel:
-        call = channel.stream_stream(BEHIND)(timeout=60, metadata=(("greet", "hello"), ("raw-bin", b"\xfe\x00")))
+        call = channel.stream_stream(BEHIND)(
+            timeout=60, metadata=(("greet", "hello"), ("raw-bin", b"\xfe\x00"))
+        )
         assert dict(await call.initial_metadata()) == {"greeting": "hello", "data-bin": b"\x00\xff"}
         for message in (b"a", b"", bytes(10_000_000)):
             await call.write(message)

@@ -32,7 +32,7 @@ payloads = st.binary(max_size=300) | st.integers(2_000, MAX - 300).map(lambda si
 def frames(draw):
     """A frame of the oracle, and what the reader is to say of it: kind, flags, stream, payload, size."""
     stream, payload = draw(streams), draw(payloads)
-    which = draw(st.sampled_from("data headers continuation ping reset window unknown".split()))
+    which = draw(st.sampled_from(["data", "headers", "continuation", "ping", "reset", "window", "unknown"]))
     if which in ("data", "headers"):
         kind = oracle.DataFrame if which == "data" else oracle.HeadersFrame
         made = kind(stream, data=payload)
@@ -76,7 +76,9 @@ def test_frames_are_read_wherever_they_are_cut(made, cuts):
             data, size = data + piece, size + piece_size
             if size == length:
                 break
-            assert (kind, got_flags) == (DATA, 0), "only DATA come in pieces, and only the last one may end the stream"
+            assert (kind, got_flags) == (DATA, 0), (
+                "only DATA come in pieces, and only the last one may end the stream"
+            )
         assert got_flags == flags
         assert data == payload
     assert at == len(got)
@@ -93,7 +95,9 @@ def test_any_bytes_are_frames_or_a_fault(data):
         assert fault.code in (Code.FRAME_SIZE_ERROR, Code.PROTOCOL_ERROR)
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", PREFACE[:20] + b"?", b"PRI * HTTP/1"])
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", PREFACE[:20] + b"?", b"PRI * HTTP/1"]
+)
 def test_a_client_of_another_protocol_is_known_by_its_first_bytes(data):
     """HTTP/1.1 and TLS among them; even byte by byte."""
     with pytest.raises(NotHttp2):

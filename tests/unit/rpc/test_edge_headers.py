@@ -181,7 +181,8 @@ def test_what_a_call_says_of_itself():
 
 
 @pytest.mark.parametrize(
-    ("timeout", "seconds"), [(b"2H", 7200), (b"3M", 180), (b"20S", 20), (b"5m", 5e-3), (b"7u", 7e-6), (b"9n", 9e-9)]
+    ("timeout", "seconds"),
+    [(b"2H", 7200), (b"3M", 180), (b"20S", 20), (b"5m", 5e-3), (b"7u", 7e-6), (b"9n", 9e-9)],
 )
 def test_units_of_timeouts(timeout, seconds):
     """Hours, minutes, seconds and their parts."""

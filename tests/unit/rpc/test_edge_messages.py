@@ -23,7 +23,9 @@ def compressed(message, how):
 
 
 @given(
-    messages=st.lists(st.binary(max_size=20) | st.integers(0, 5_000).map(lambda size: b"x" * size), max_size=6),
+    messages=st.lists(
+        st.binary(max_size=20) | st.integers(0, 5_000).map(lambda size: b"x" * size), max_size=6
+    ),
     packed=st.sets(st.integers(0, 5)),
     how=st.sampled_from(["gzip", "deflate"]),
     cuts=st.lists(st.integers(0, 40_000), max_size=20),
@@ -36,7 +38,9 @@ def test_messages_are_read_wherever_they_are_cut(messages, packed, how, cuts, sm
         for number, message in enumerate(messages)
     )
     step = 1 if small and len(wire) < 2_000 else None
-    borders = range(len(wire) + 1) if step else sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    borders = (
+        range(len(wire) + 1) if step else sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    )
     reader = MessageReader(how, 10_000)
     got = []
     for begin, end in zip(borders, list(borders)[1:], strict=False):
@@ -103,7 +107,11 @@ def test_patience_ends():
     patience.unread()
     patience.reads()
     patience.unread()
-    for once_more in (patience.unread, lambda: patience.reset(18.2), lambda: [patience.idle_frame() for _ in range(4)]):
+    for once_more in (
+        patience.unread,
+        lambda: patience.reset(18.2),
+        lambda: [patience.idle_frame() for _ in range(4)],
+    ):
         with pytest.raises(ConnectionFault) as caught:
             once_more()
         assert caught.value.code is Code.ENHANCE_YOUR_CALM
