@@ -177,9 +177,12 @@ async def test_a_client_that_pings():
 
 async def test_clients_that_read_slowly():
     """Answers wait for the client's window, in turns, and all arrive."""
-    async with running_edge() as edge, grpc.aio.insecure_channel(
-        edge.address, [*NO_CAP, ("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
-    ) as channel:
+    async with (
+        running_edge() as edge,
+        grpc.aio.insecure_channel(
+            edge.address, [*NO_CAP, ("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
+        ) as channel,
+    ):
         large = channel.unary_unary(method("Large"))
         sizes = [3_000_000 + number for number in range(8)]
         answers = await asyncio.gather(*(large(str(size).encode(), timeout=100) for size in sizes))

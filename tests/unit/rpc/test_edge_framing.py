@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hyperframe.frame as oracle
 import pytest
 from hypothesis import given
@@ -25,7 +27,7 @@ from onnxmesh.rpc.edge.framing import (
 MAX = 70_000
 
 streams = st.integers(1, 2**31 - 1)
-payloads = st.binary(max_size=300) | st.integers(2_000, MAX - 300).map(lambda size: bytes(size))
+payloads = st.binary(max_size=300) | st.integers(2_000, MAX - 300).map(bytes)
 
 
 @st.composite
@@ -62,7 +64,7 @@ def test_frames_are_read_wherever_they_are_cut(made, cuts):
     reader = FrameReader(MAX)
     got = []
     borders = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(borders):
         got += [(*head, bytes(payload), size) for *head, payload, size in reader.feed(wire[begin:end])]
     at = 0
     for each, payload in made:
@@ -113,8 +115,7 @@ def test_frames_before_a_fault_are_read():
     long = frame(Kind.DATA, 0, 1, bytes(MAX + 1))
     got = []
     with pytest.raises(ConnectionFault) as caught:
-        for each in FrameReader(MAX).feed(PREFACE + frame(Kind.PING, 0, 0, b"12345678") + long):
-            got.append(each)
+        got.extend(FrameReader(MAX).feed(PREFACE + frame(Kind.PING, 0, 0, b"12345678") + long))
     assert caught.value.code is Code.FRAME_SIZE_ERROR
     assert [kind for kind, *_ in got] == [Kind.PING]
 
