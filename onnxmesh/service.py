@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -24,6 +25,9 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, Settings
 
 from onnxmesh.errors import MeshError
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES, server_options
+from onnxmesh.rpc.edge.limits import EdgeLimits
+from onnxmesh.rpc.edge.passing_on import PassingOn
+from onnxmesh.rpc.edge.server import EdgeServer
 from onnxmesh.rpc.interceptor import ErrorInterceptor
 from onnxmesh.telemetry.logs import LogFormat, LogLevel, configure_logs
 from onnxmesh.telemetry.metrics import MetricsServer, process_registry
@@ -96,9 +100,11 @@ class Serving:
         settings: Say where to listen.
         max_message_bytes: The largest message that is taken or sent.
         shared: HOST:PORT to serve too, together with other processes of this host.
+        with_edge: Whether an HTTP/2 edge of our own listens there, and passes on to gRPC's server what it has no handler for.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
+        edge: What listens instead of it; None: nothing does. Add handlers before `start`.
         health: Health by service name; `""` is the whole process.
         listens: Where it listens, with the port that it got.
         address: What peers dial; known from the beginning.
@@ -111,6 +117,8 @@ class Serving:
         settings: ServiceSettings,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         shared: str | None = None,
+        *,
+        with_edge: bool = False,
     ) -> None:
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
@@ -118,9 +126,14 @@ class Serving:
         )
         self.health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
-        port = self._listen(settings.listen)
+        self.edge: EdgeServer | None = None
+        self._passing_on: PassingOn | None = None
+        if with_edge:
+            self._passing_on = PassingOn(self._listen_inside(), max_message_bytes)
+            self.edge = EdgeServer(self._passing_on, EdgeLimits(max_message_bytes))
+        port = self._listen(settings.listen, shared=shared is not None)
         if shared is not None:
-            self._listen(shared)
+            self._listen(shared, shared=True)
         host = settings.listen.rpartition(":")[0]
         self.listens = f"{host}:{port}"
         # Nobody elsewhere could dial "every address".
@@ -130,22 +143,43 @@ class Serving:
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
 
-    def _listen(self, address: str) -> int:
+    def _listen(self, address: str, *, shared: bool) -> int:
         try:
+            if self.edge is not None:
+                return self.edge.listen(address, shared=shared)
             return self.server.add_insecure_port(address)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             raise SystemExit(f"cannot listen on {address}: is the address in use?") from error
+
+    def _listen_inside(self) -> str:
+        """Has gRPC's server listen where nobody but this process calls; returns where."""
+        if sys.platform != "linux":
+            return f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        address = f"unix-abstract:onnxmesh/{secrets.token_hex(16)}"
+        self.server.add_insecure_port(address)
+        return address
 
     async def start(self) -> None:
         """Begins to serve; health says SERVING for the process."""
         await self.server.start()
+        if self._passing_on is not None:
+            self._passing_on.open()
+        if self.edge is not None:
+            await self.edge.start()
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def leave(self, grace_s: float) -> None:
+        """Sends clients elsewhere, in the way of HTTP/2; what they have sent is answered within `grace_s`."""
+        await (self.server if self.edge is None else self.edge).stop(grace_s)
 
     async def stop(self, grace_s: float) -> None:
         """Ends the server; what runs gets `grace_s`."""
         async with asyncio.TaskGroup() as tasks:
             if self._metrics is not None:
                 tasks.create_task(asyncio.to_thread(self._metrics.close))
+            await self.leave(grace_s)
+            if self._passing_on is not None:
+                await self._passing_on.close()
             await self.server.stop(grace_s)
 
     async def announce_end(self) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# No test depends on how fast the machine is.
+settings.register_profile("onnxmesh", deadline=None)
+settings.load_profile("onnxmesh")
 
 
 @pytest.fixture(autouse=True)

@@ -79,8 +79,13 @@ def _stream(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
 
 
 async def _abort(error: Exception, method: str, context: Context) -> None:
-    if not isinstance(error, MeshError):
-        incident = uuid.uuid4().hex
-        _log.error("unexpected_error", method=method, incident=incident, exc_info=error)
-        error = Internal(f"internal error, incident {incident}: the log of the service has the rest")
-    await context.abort_with_status(to_status(error))
+    await context.abort_with_status(to_status(masked(error, method)))
+
+
+def masked(error: Exception, method: str) -> MeshError:
+    """Returns what a client is told of `error`; only the log has the text of an unexpected one."""
+    if isinstance(error, MeshError):
+        return error
+    incident = uuid.uuid4().hex
+    _log.error("unexpected_error", method=method, incident=incident, exc_info=error)
+    return Internal(f"internal error, incident {incident}: the log of the service has the rest")

@@ -34,7 +34,7 @@ from services.gateway.reflection import enable_reflection
 from services.gateway.route_watch import RouteWatch
 from services.gateway.router import Router
 from services.gateway.routing_servicer import GatewayRoutingServicer
-from services.gateway.servicer import InferenceServicer
+from services.gateway.servicer import MODEL_INFER, InferenceServicer
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
 from services.gateway.sharing import Sharing
@@ -53,7 +53,12 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     `drain_s`, the links to workers end with a Goodbye, the server stops.
     """
     generation = time_ns()
-    serving = Serving(settings, settings.max_message_bytes, shared=settings.shared_listen)
+    serving = Serving(
+        settings,
+        settings.max_message_bytes,
+        shared=settings.shared_listen,
+        with_edge=settings.edge == "http2",
+    )
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
@@ -123,6 +128,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         GatewayMetrics(serving.registry, admission, dispatcher, router, watch, contact)
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
+        if serving.edge is not None:
+            serving.edge.add(MODEL_INFER, servicer.model_infer)
         routing = GatewayRoutingServicer(settings.id, watch, contact, router)
         add_RoutingServicer_to_server(routing, serving.server)
         enable_reflection(serving.server)
@@ -135,7 +142,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
                 await serving.announce_end()
             # Clients are told at once to go elsewhere, in the way of HTTP/2, and what they have sent is answered. To
             # refuse requests would fail those of clients that have another gateway.
-            tasks.create_task(serving.server.stop(settings.drain_s))
+            tasks.create_task(serving.leave(settings.drain_s))
             if not await admission.idle(settings.drain_s):
                 _log.warning("drain_too_short", num_in_flight=dispatcher.num_in_flight)
         finally:

@@ -18,6 +18,7 @@ from onnxmesh.oip.request_codec import decode_request
 from onnxmesh.oip.response_codec import encode_response
 from onnxmesh.routing.random_source import RandomSource
 from onnxmesh.routing.table import RoutedModel, RoutingTable
+from onnxmesh.rpc.edge.call import CallContext
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.admission import Admission
@@ -29,6 +30,7 @@ from services.gateway.parameters import TRACE, read_options
 from services.gateway.validation import read_inputs, read_outputs
 
 SERVICE = "inference.GRPCInferenceService"
+MODEL_INFER = f"/{SERVICE}/ModelInfer"
 
 _Request = TypeVar("_Request", bound=Message)
 
@@ -119,7 +121,7 @@ class InferenceServicer:
         table = self._table()
         return model_metadata(model, table.versions(request.name) if table is not None else [model])
 
-    async def model_infer(self, message: bytes, context: Context) -> bytes:
+    async def model_infer(self, message: bytes, context: CallContext) -> bytes:
         """Runs a model.
 
         Raises:
@@ -165,7 +167,7 @@ class InferenceServicer:
             raise Unavailable(f"model '{name}': the gateway has not heard from a scheduler yet")
         return table.find(name, model_version, rng)
 
-    def _deadline(self, context: Context, timeout_s: float | None) -> Deadline:
+    def _deadline(self, context: CallContext, timeout_s: float | None) -> Deadline:
         remaining_s = context.time_remaining()
         if remaining_s is None:
             remaining_s = self._default_timeout_s
@@ -196,7 +198,7 @@ def _in_order(tensors: Iterable[Tensor], wanted: Iterable[str], model: RoutedMod
         raise CorruptData(f"{model}: the last stage's answer lacks output {missing}") from None
 
 
-def _traceparent(context: Context) -> str:
+def _traceparent(context: CallContext) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == "traceparent" and isinstance(value, str):
             return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,11 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         None,
         description="HOST:PORT to serve clients on as well, together with other gateways of this host or pod: each new "
         "connection goes to one of them",
+    )
+    edge: Literal["http2", "grpc"] = Field(
+        "http2",
+        description="what answers clients. http2: an edge of our own for inference, in front of gRPC's server; grpc: that "
+        "server alone, at several times the processor time for each request",
     )
     id: str = Field(
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",

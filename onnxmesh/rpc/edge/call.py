@@ -1,0 +1,146 @@
+"""One call at the edge, as its handler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from onnxmesh.rpc.edge.head import Head, Metadata
+from onnxmesh.rpc.edge.header_block import answer_headers
+from onnxmesh.rpc.edge.inflow import Inflow
+from onnxmesh.rpc.edge.messages import MessageReader
+from onnxmesh.rpc.edge.outbox import Outgoing
+
+if TYPE_CHECKING:
+    from onnxmesh.rpc.edge.calls import Calls
+
+
+class CallContext(Protocol):
+    """What a handler may ask of its call, here and at gRPC's own server."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """Returns what the client added to the call."""
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds left, 0 at the least; None: the client gave none."""
+
+
+class Call(Outgoing):
+    """One call. Belongs to the calls of its connection.
+
+    Attributes:
+        head: What the client said at the beginning.
+        ends_at_s: When it must be over, on the monotonic clock; infinity: never.
+        is_half_closed: Whether the client has sent everything.
+        inflow: What the client may send of it.
+        task: Its handler, while that runs.
+        reader: Puts its messages together; None: no piece has come.
+        message: The one message of a unary call.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_calls",
+        "_held_bytes",
+        "_messages",
+        "ends_at_s",
+        "head",
+        "inflow",
+        "is_half_closed",
+        "message",
+        "reader",
+        "task",
+    )
+
+    def __init__(self, calls: Calls, stream: int, window: int, head: Head, inflow: Inflow) -> None:
+        super().__init__(stream, window)
+        self._calls = calls
+        self.head = head
+        self.ends_at_s = math.inf if head.timeout_s is None else monotonic() + head.timeout_s
+        self.is_half_closed = False
+        self.inflow = inflow
+        self.task: asyncio.Task[None] | None = None
+        self.reader: MessageReader | None = None
+        self.message: bytes | None = None
+        self._messages: deque[bytes] | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        self._held_bytes = 0
+
+    @property
+    def peer(self) -> str:
+        """Who calls: address and port."""
+        return self._calls.peer
+
+    def invocation_metadata(self) -> Metadata:
+        """Returns what the client added to the call."""
+        return self.head.metadata
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds left, 0 at the least; None: the client gave none."""
+        return None if self.head.timeout_s is None else max(0.0, self.ends_at_s - monotonic())
+
+    async def receive(self) -> bytes | None:
+        """Returns the next message; None: the client has sent everything.
+
+        The client may send as much again as was taken.
+        """
+        while not self._messages:
+            if self.is_half_closed:
+                return None
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        message = self._messages.popleft()
+        if not self._messages:
+            self._give_back()
+        return message
+
+    def begin(self, metadata: Metadata = ()) -> None:
+        """Sends headers, with metadata, unless that was done."""
+        self._calls.begin(self, answer_headers(metadata))
+
+    async def send(self, message: bytes) -> None:
+        """Sends a message; returns once the client took it."""
+        self.begin()
+        self._calls.send(self, message)
+        await self.drained()
+
+    def end(self, code: grpc.StatusCode, message: str = "", metadata: Metadata = ()) -> None:
+        """Ends the call once all messages were sent; what comes after it does nothing."""
+        self._calls.end(self, code, message, metadata)
+
+    def arrive(self, messages: list[bytes], num_bytes: int) -> None:
+        """Takes what the connection received of a call whose handler takes messages one by one."""
+        if self._messages is None:
+            self._messages = deque()
+        self._messages += messages
+        self._held_bytes += num_bytes
+        if not self._messages:
+            self._give_back()
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to receive."""
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that arrived and that nobody has taken."""
+        return self._held_bytes
+
+    def _give_back(self) -> None:
+        taken, self._held_bytes = self._held_bytes, 0
+        self._calls.taken(self, taken)
+
+
+UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]
+"""Answers a message with a message; raises `MeshError` where it cannot."""
+
+StreamHandler = Callable[[Call], Awaitable[None]]
+"""Receives, sends and ends."""

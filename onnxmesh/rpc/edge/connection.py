@@ -1,0 +1,324 @@
+"""One client's connection: HTTP/2 as far as gRPC needs it.
+
+Source: https://www.rfc-editor.org/rfc/rfc9113
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+
+from onnxmesh.rpc.edge.calls import Calls, Service
+from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2, StreamFault
+from onnxmesh.rpc.edge.framing import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_WINDOW_BYTES,
+    PRIORITISED,
+    FrameReader,
+    Kind,
+    Payload,
+    frame,
+    read_word,
+    settings_frame,
+    word,
+)
+from onnxmesh.rpc.edge.header_block import HeaderBlocks
+from onnxmesh.rpc.edge.outbox import FIRST_WINDOW_BYTES, Outbox
+from onnxmesh.rpc.edge.patience import Patience
+from onnxmesh.rpc.edge.peer_settings import PeerSettings, SettingId
+
+MAX_CONTINUATIONS = 64
+"""Frames that the headers of one call may come in."""
+
+WRITE_BUFFER_BYTES = 1 << 20
+"""What may wait in the transport of a client that does not read before answers wait here."""
+
+_PRIORITY_BYTES = 5
+_PING_BYTES = 8
+_DRAIN_PING = b"draining"
+
+_log = structlog.get_logger(__name__)
+
+
+class Connection(asyncio.Protocol):
+    """Serves one client. Belongs to one event loop.
+
+    Args:
+        service: What is served.
+        opened: Is called when the client is there.
+        closed: Is called when it is gone.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        opened: Callable[[Connection], object],
+        closed: Callable[[Connection], object],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits = service.limits
+        self._opened = opened
+        self._closed = closed
+        self._transport: asyncio.Transport | None = None
+        self._frames = FrameReader(limits.max_frame_bytes)
+        self._blocks = HeaderBlocks(limits.max_headers_bytes)
+        self._settings = PeerSettings()
+        self._patience = Patience(limits)
+        self._outbox = Outbox(self._loop, self._patience)
+        self._calls = Calls(service, self._outbox, self._patience, self._call_left)
+        self._calls.initial_window = self._settings.initial_window
+        self._outbox.on_sent = self._calls.sent
+        self._unfinished: _Unfinished | None = None
+        self._preface_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._is_warned = False
+        self._last_taken = MAX_WINDOW_BYTES
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        # uvloop's transports are of no class of asyncio.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        name = transport.get_extra_info("peername")
+        self._calls.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        limits = self._limits
+        self._outbox.write(
+            settings_frame(
+                {
+                    SettingId.MAX_CONCURRENT_STREAMS: limits.max_calls,
+                    SettingId.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+                    SettingId.MAX_FRAME_SIZE: limits.max_frame_bytes,
+                    SettingId.MAX_HEADER_LIST_SIZE: limits.max_headers_bytes,
+                }
+            )
+        )
+        wider = limits.connection_window_bytes - FIRST_WINDOW_BYTES
+        self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, 0, word(wider)))
+        self._outbox.open(self._transport)
+        self._preface_timer = self._loop.call_later(limits.preface_s, self._transport.abort)
+        self._opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, in order or not."""
+        self._transport = None
+        self._outbox.close()
+        for timer in (self._preface_timer, self._end_timer):
+            if timer is not None:
+                timer.cancel()
+        self._calls.lose()
+        self._closed(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._patience.reads()
+        self._outbox.resume()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what the client sent, to its last frame."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
+            for kind, flags, stream, payload, size in self._frames.feed(data):
+                try:
+                    if self._unfinished is not None:
+                        self._continue(kind, flags, stream, payload)
+                    elif kind == DATA:
+                        self._calls.data(stream, payload, size, is_last=bool(flags & END_STREAM))
+                    elif kind == HEADERS:
+                        self._headers(flags, stream, payload)
+                    else:
+                        self._control(kind, flags, stream, payload)
+                except StreamFault as fault:
+                    _log.debug(
+                        "call_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message
+                    )
+                    self._count_reply()
+                    self._calls.reset(stream, fault.code)
+        except NotHttp2 as error:
+            _log.debug("not_http2", peer=self._calls.peer, error=str(error))
+            self._transport.abort()
+        except ConnectionFault as fault:
+            _log.debug("client_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message)
+            self._leave(fault.code, fault.message)
+
+    # The end.
+
+    def drain(self) -> None:
+        """Takes no more calls, once the client knows; the connection ends with the last call.
+
+        The first GOAWAY only warns: what crosses it is answered.
+        """
+        if self._is_warned or self._transport is None:
+            return
+        self._is_warned = True
+        self._goaway(MAX_WINDOW_BYTES, Code.NO_ERROR)
+        self._outbox.write(frame(Kind.PING, 0, 0, _DRAIN_PING))
+        self._end_timer = self._loop.call_later(self._limits.settle_s, self._say_goodbye)
+
+    def abort(self, message: str) -> None:
+        """Ends every call at once, and the connection."""
+        if self._transport is not None:
+            self._calls.abort(message)
+        if self._transport is not None:
+            self._leave(Code.NO_ERROR, message)
+
+    def _say_goodbye(self) -> None:
+        """The client knows by now, or had the time to."""
+        if self._last_taken == MAX_WINDOW_BYTES and self._transport is not None:
+            if self._end_timer is not None:
+                self._end_timer.cancel()
+            self._last_taken = self._calls.last_stream
+            self._goaway(self._last_taken, Code.NO_ERROR)
+            self._call_left()
+
+    def _call_left(self) -> None:
+        if self._last_taken < MAX_WINDOW_BYTES and not self._calls and self._transport is not None:
+            self._close(self._transport)
+
+    def _leave(self, code: Code, message: str) -> None:
+        assert self._transport is not None
+        self._goaway(self._calls.last_stream, code, message)
+        self._close(self._transport)
+
+    def _goaway(self, last_stream: int, code: Code, message: str = "") -> None:
+        self._outbox.write(frame(Kind.GOAWAY, 0, 0, word(last_stream) + word(code) + message.encode()))
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Closes the connection once the client has taken everything, or had the time to."""
+        if not transport.is_closing():
+            self._outbox.flush()
+            transport.close()
+            self._end_timer = self._loop.call_later(self._limits.settle_s, transport.abort)
+
+    # Frames.
+
+    def _headers(self, flags: int, stream: int, payload: Payload) -> None:
+        if flags & PRIORITISED:
+            if len(payload) < _PRIORITY_BYTES:
+                raise ConnectionFault(
+                    Code.FRAME_SIZE_ERROR, "HEADERS without the priority that they announce"
+                )
+            payload = payload[_PRIORITY_BYTES:]
+        if not stream & 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client cannot open the stream {stream}")
+        unfinished = _Unfinished(flags, stream, bytes(payload))
+        if len(payload) > self._limits.max_headers_bytes:
+            raise unfinished.too_long()
+        if flags & END_HEADERS:
+            self._block(unfinished)
+        else:
+            self._unfinished = unfinished
+
+    def _continue(self, kind: int, flags: int, stream: int, payload: Payload) -> None:
+        unfinished = self._unfinished
+        assert unfinished is not None
+        if kind != CONTINUATION or stream != unfinished.stream:
+            raise ConnectionFault(
+                Code.PROTOCOL_ERROR,
+                f"expected CONTINUATION of the stream {unfinished.stream}, got kind {kind} of {stream}",
+            )
+        unfinished.block += payload
+        unfinished.num_frames += 1
+        if (
+            len(unfinished.block) > self._limits.max_headers_bytes
+            or unfinished.num_frames > MAX_CONTINUATIONS
+        ):
+            raise unfinished.too_long()
+        if flags & END_HEADERS:
+            self._unfinished = None
+            self._block(unfinished)
+
+    def _block(self, whole: _Unfinished) -> None:
+        if not self._settings.are_known:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "expected SETTINGS first")
+        stream, is_last = whole.stream, bool(whole.flags & END_STREAM)
+        if stream > self._calls.last_stream:
+            self._calls.last_stream = stream
+            head = self._blocks.head(whole.block)
+            # Once it was said that no more are taken, the client asks elsewhere.
+            if stream <= self._last_taken:
+                self._calls.open(stream, head, is_whole=is_last)
+            return
+        self._blocks.read(whole.block)
+        self._patience.idle_frame()
+        if not is_last:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"the stream {stream} was opened before")
+        self._calls.end_request(stream)
+
+    def _control(self, kind: int, flags: int, stream: int, payload: Payload) -> None:
+        self._patience.idle_frame()
+        if kind == Kind.WINDOW_UPDATE:
+            num_bytes = read_word(payload, Kind.WINDOW_UPDATE) & MAX_WINDOW_BYTES
+            if stream:
+                self._calls.widen(stream, num_bytes)
+            else:
+                self._outbox.widen(num_bytes)
+        elif kind == Kind.RST_STREAM:
+            read_word(payload, Kind.RST_STREAM)
+            self._calls.give_up(stream)
+        elif kind == Kind.PRIORITY:
+            if len(payload) != _PRIORITY_BYTES:
+                raise StreamFault(Code.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
+        elif kind in (Kind.PUSH_PROMISE, Kind.CONTINUATION):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"did not expect {Kind(kind).name}")
+        elif kind in (Kind.PING, Kind.SETTINGS, Kind.GOAWAY):
+            if stream:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} of one stream")
+            self._of_connection(kind, payload, is_answer=bool(flags & ACK))
+
+    def _of_connection(self, kind: int, payload: Payload, *, is_answer: bool) -> None:
+        if kind == Kind.GOAWAY:
+            self.drain()
+        elif kind == Kind.PING:
+            if len(payload) != _PING_BYTES:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
+            if not is_answer:
+                self._count_reply()
+                self._outbox.write(frame(Kind.PING, ACK, 0, bytes(payload)))
+            elif self._is_warned and payload == _DRAIN_PING:
+                self._say_goodbye()
+        elif not is_answer:
+            if self._preface_timer is not None:
+                self._preface_timer.cancel()
+                self._preface_timer = None
+            self._settings.update(payload)
+            # Ahead of all that follows from it: until then the client goes by what was before.
+            self._count_reply()
+            self._outbox.write(frame(Kind.SETTINGS, ACK, 0))
+            self._outbox.max_frame_bytes = self._settings.max_frame_bytes
+            self._calls.set_initial_window(self._settings.initial_window)
+        elif payload:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that are acknowledged have none")
+
+    def _count_reply(self) -> None:
+        if self._outbox.is_paused:
+            self._patience.unread()
+
+
+class _Unfinished:
+    """Headers that have not come to their end."""
+
+    __slots__ = ("block", "flags", "num_frames", "stream")
+
+    def __init__(self, flags: int, stream: int, block: bytes) -> None:
+        self.flags = flags
+        self.stream = stream
+        self.block = block
+        self.num_frames = 0
+
+    def too_long(self) -> ConnectionFault:
+        return ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of {len(self.block)} bytes and more")

@@ -1,0 +1,65 @@
+"""Sockets that listen at HOST:PORT."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import Any
+
+BACKLOG = 1_024
+_EVERY_HOST = ("0.0.0.0", "::", "")
+
+
+def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
+    """Returns sockets that listen at every address that the host has; all have one port.
+
+    Every address, `0.0.0.0` or `[::]`, includes those of IPv6 where the system has it.
+
+    Args:
+        address: HOST:PORT; port 0 takes a free one.
+        shared: Whether other processes may listen there, too.
+
+    Raises:
+        OSError: The address is in use, or none of this machine.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if host in _EVERY_HOST:
+        with contextlib.suppress(OSError):
+            return [_listening(socket.AF_INET6, ("::", int(port)), shared=shared, dual=True)]
+        host = "0.0.0.0"
+    found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, _, _, _, where in dict.fromkeys(found):
+        taken = sockets[0].getsockname()[1] if sockets else int(port)
+        try:
+            sockets.append(_listening(family, (where[0], taken, *where[2:]), shared=shared))
+        except OSError as error:
+            # A name may have an address of a kind that this machine has not.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for each in sockets:
+                    each.close()
+                raise
+            failure = error
+    if not sockets:
+        raise failure or OSError(f"no address of {host}")
+    return sockets
+
+
+def _listening(family: int, where: tuple[Any, ...], *, shared: bool, dual: bool = False) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dual))
+        listening.bind(where)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,66 @@
+"""How long a client is borne with that only makes work."""
+
+from __future__ import annotations
+
+from onnxmesh.rpc.edge.faults import Code, ConnectionFault
+from onnxmesh.rpc.edge.limits import EdgeLimits
+
+_RESETS_WINDOW_S = 1.0
+
+
+class Patience:
+    """Counts what one client makes the server do for nothing.
+
+    Args:
+        limits: How much of it is borne.
+    """
+
+    __slots__ = ("_limits", "_num_idle_frames", "_num_resets", "_num_unread", "_resets_since_s")
+
+    def __init__(self, limits: EdgeLimits) -> None:
+        self._limits = limits
+        self._num_idle_frames = 0
+        self._num_resets = 0
+        self._resets_since_s = 0.0
+        self._num_unread = 0
+
+    def progress(self) -> None:
+        """A call began, or data went one way or the other."""
+        self._num_idle_frames = 0
+
+    def idle_frame(self) -> None:
+        """A frame brought no call on: ping, settings, window, priority, empty or late data.
+
+        Raises:
+            ConnectionFault: Too many came in a row.
+        """
+        self._num_idle_frames += 1
+        if self._num_idle_frames > self._limits.max_idle_frames:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring nothing on")
+
+    def reset(self, now_s: float) -> None:
+        """A call was given up, or was one too many.
+
+        Raises:
+            ConnectionFault: Too many were within a second.
+        """
+        if now_s - self._resets_since_s > _RESETS_WINDOW_S:
+            self._resets_since_s = now_s
+            self._num_resets = 0
+        self._num_resets += 1
+        if self._num_resets > self._limits.max_resets_per_s:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many calls were given up")
+
+    def unread(self) -> None:
+        """An answer to such a frame waits, for the client does not read.
+
+        Raises:
+            ConnectionFault: Too many wait.
+        """
+        self._num_unread += 1
+        if self._num_unread > self._limits.max_unread:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "answers are not read")
+
+    def reads(self) -> None:
+        """The client reads again."""
+        self._num_unread = 0

@@ -1,0 +1,146 @@
+"""Frames of HTTP/2, against the library hyperframe."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import hyperframe.frame as oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2
+from onnxmesh.rpc.edge.framing import (
+    DATA,
+    END_STREAM,
+    HEAD_BYTES,
+    PREFACE,
+    FrameReader,
+    Kind,
+    frame,
+    read_settings,
+    read_word,
+    settings_frame,
+    word,
+)
+
+MAX = 70_000
+
+streams = st.integers(1, 2**31 - 1)
+payloads = st.binary(max_size=300) | st.integers(2_000, MAX - 300).map(bytes)
+
+
+@st.composite
+def frames(draw):
+    """A frame of the oracle, and what the reader is to say of it: kind, flags, stream, payload, size."""
+    stream, payload = draw(streams), draw(payloads)
+    which = draw(st.sampled_from(["data", "headers", "continuation", "ping", "reset", "window", "unknown"]))
+    if which in ("data", "headers"):
+        kind = oracle.DataFrame if which == "data" else oracle.HeadersFrame
+        made = kind(stream, data=payload)
+        if draw(st.booleans()):
+            made.flags.add("END_STREAM")
+        if draw(st.booleans()):
+            made.flags.add("PADDED")
+            made.pad_length = draw(st.integers(0, 255))
+        return made, payload
+    if which == "continuation":
+        return oracle.ContinuationFrame(stream, data=payload), payload
+    if which == "ping":
+        return oracle.PingFrame(0, opaque_data=b"12345678"), b"12345678"
+    if which == "reset":
+        return oracle.RstStreamFrame(stream, error_code=8), word(8)
+    if which == "window":
+        return oracle.WindowUpdateFrame(stream, window_increment=77), word(77)
+    made = oracle.ExtensionFrame(stream_id=stream, type=0xB9, flag_byte=0x4, body=payload)
+    made.body_len = len(payload)
+    return made, payload
+
+
+@given(made=st.lists(frames(), max_size=8), cuts=st.lists(st.integers(0, 400_000), max_size=12))
+def test_frames_are_read_wherever_they_are_cut(made, cuts):
+    """Kinds, flags, streams and payloads are those that were sent; windows are charged for the padding, too."""
+    wire = PREFACE + b"".join(each.serialize() for each, _ in made)
+    reader = FrameReader(MAX)
+    got = []
+    borders = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    for begin, end in pairwise(borders):
+        got += [(*head, bytes(payload), size) for *head, payload, size in reader.feed(wire[begin:end])]
+    at = 0
+    for each, payload in made:
+        whole = each.serialize()
+        kind, flags, length = whole[3], whole[4], len(whole) - HEAD_BYTES
+        data, size = b"", 0
+        while True:
+            got_kind, got_flags, stream, piece, piece_size = got[at]
+            at += 1
+            assert (got_kind, stream) == (kind, each.stream_id)
+            data, size = data + piece, size + piece_size
+            if size == length:
+                break
+            assert (kind, got_flags) == (DATA, 0), (
+                "only DATA come in pieces, and only the last one may end the stream"
+            )
+        assert got_flags == flags
+        assert data == payload
+    assert at == len(got)
+
+
+@given(st.binary(min_size=1, max_size=100))
+def test_any_bytes_are_frames_or_a_fault(data):
+    """Whatever a client sends, nothing else is raised."""
+    reader = FrameReader(MAX)
+    try:
+        for kind, *_ in reader.feed(PREFACE + data):
+            assert 0 <= kind <= 255
+    except ConnectionFault as fault:
+        assert fault.code in (Code.FRAME_SIZE_ERROR, Code.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", PREFACE[:20] + b"?", b"PRI * HTTP/1"]
+)
+def test_a_client_of_another_protocol_is_known_by_its_first_bytes(data):
+    """HTTP/1.1 and TLS among them; even byte by byte."""
+    with pytest.raises(NotHttp2):
+        list(FrameReader(MAX).feed(data))
+    reader = FrameReader(MAX)
+    with pytest.raises(NotHttp2):
+        for byte in data:
+            list(reader.feed(bytes((byte,))))
+
+
+def test_frames_before_a_fault_are_read():
+    """What was right is not lost with what was not."""
+    long = frame(Kind.DATA, 0, 1, bytes(MAX + 1))
+    got = []
+    with pytest.raises(ConnectionFault) as caught:
+        got.extend(FrameReader(MAX).feed(PREFACE + frame(Kind.PING, 0, 0, b"12345678") + long))
+    assert caught.value.code is Code.FRAME_SIZE_ERROR
+    assert [kind for kind, *_ in got] == [Kind.PING]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x05abcd", b"\x01"])
+def test_padding_longer_than_its_frame(payload):
+    """PROTOCOL_ERROR, as HTTP/2 has it."""
+    with pytest.raises(ConnectionFault) as caught:
+        list(FrameReader(MAX).feed(PREFACE + frame(Kind.DATA, 0x8 | END_STREAM, 1, payload)))
+    assert caught.value.code is Code.PROTOCOL_ERROR
+
+
+@given(st.dictionaries(st.integers(1, 2**16 - 1), st.integers(0, 2**32 - 1)))
+def test_settings(settings):
+    """What is written is what the oracle reads, and what we read."""
+    wire = settings_frame(settings)
+    read, _ = oracle.Frame.parse_frame_header(memoryview(wire[:HEAD_BYTES]))
+    read.parse_body(memoryview(wire[HEAD_BYTES:]))
+    assert read.settings == settings
+    assert dict(read_settings(wire[HEAD_BYTES:])) == settings
+
+
+def test_sizes_of_fixed_frames():
+    """A frame of another size than its kind has is a FRAME_SIZE_ERROR."""
+    for wrong in (lambda: read_word(b"123", Kind.RST_STREAM), lambda: read_settings(b"12345")):
+        with pytest.raises(ConnectionFault) as caught:
+            wrong()
+        assert caught.value.code is Code.FRAME_SIZE_ERROR

@@ -1,0 +1,117 @@
+"""Messages from pieces, windows, and patience."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.errors import Internal, TooLarge
+from onnxmesh.rpc.edge.faults import Code, ConnectionFault
+from onnxmesh.rpc.edge.inflow import Inflow
+from onnxmesh.rpc.edge.limits import EdgeLimits
+from onnxmesh.rpc.edge.messages import MessageReader, message_prefix
+from onnxmesh.rpc.edge.patience import Patience
+
+
+def compressed(message, how):
+    data = gzip.compress(message) if how == "gzip" else zlib.compress(message)
+    return b"\x01" + len(data).to_bytes(4, "big") + data
+
+
+@given(
+    messages=st.lists(
+        st.binary(max_size=20) | st.integers(0, 5_000).map(lambda size: b"x" * size), max_size=6
+    ),
+    packed=st.sets(st.integers(0, 5)),
+    how=st.sampled_from(["gzip", "deflate"]),
+    cuts=st.lists(st.integers(0, 40_000), max_size=20),
+    small=st.booleans(),
+)
+def test_messages_are_read_wherever_they_are_cut(messages, packed, how, cuts, small):
+    """Compressed and not, in pieces of any size, empty ones included."""
+    wire = b"".join(
+        compressed(message, how) if number in packed else message_prefix(len(message)) + message
+        for number, message in enumerate(messages)
+    )
+    step = 1 if small and len(wire) < 2_000 else None
+    borders = (
+        range(len(wire) + 1) if step else sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    )
+    reader = MessageReader(how, 10_000)
+    got = []
+    for begin, end in pairwise(borders):
+        got += reader.feed(memoryview(wire)[begin:end])
+    assert got == messages
+    assert all(type(message) is bytes for message in got)
+    assert reader.is_between
+
+
+def test_a_message_that_has_not_ended():
+    """It is known that more must come."""
+    reader = MessageReader("identity", 100)
+    assert reader.is_between
+    for piece in (b"\0\0\0", b"\0\x03", b"ab"):
+        assert list(reader.feed(piece)) == []
+        assert not reader.is_between
+    assert list(reader.feed(b"c")) == [b"abc"]
+    assert reader.is_between
+
+
+@pytest.mark.parametrize(
+    ("encoding", "wire", "error", "says"),
+    [
+        ("identity", message_prefix(101), TooLarge, "Received message larger than max (101 vs. 100)"),
+        ("gzip", compressed(bytes(101), "gzip"), TooLarge, "larger than max"),
+        ("identity", compressed(b"a", "gzip"), Internal, "no grpc-encoding"),
+        ("identity", b"\x02\0\0\0\0", Internal, "expected 0 or 1"),
+        ("gzip", b"\x01\0\0\0\x03abc", Internal, "not what its encoding gzip says"),
+        ("gzip", b"\x01\0\0\0\x0a" + gzip.compress(b"abc")[:10], Internal, "cut short"),
+    ],
+)
+def test_messages_that_cannot_be_taken(encoding, wire, error, says):
+    """Each is told what was wrong with it."""
+    with pytest.raises(error) as caught:
+        list(MessageReader(encoding, 100).feed(wire))
+    assert says in caught.value.message
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=100))
+def test_a_window_is_given_back_and_never_more(sizes):
+    """A client that sends what it may, and is read, is never stuck, and never may send more than the window."""
+    inflow, allowed = Inflow(100), 100
+    for wanted in sizes:
+        size = min(wanted, allowed)
+        assert inflow.arrive(size)
+        allowed -= size
+        allowed += inflow.take(size)
+        assert 50 <= allowed <= 100
+    assert not inflow.arrive(allowed + 1)
+
+
+def test_patience_ends():
+    """Idle frames in a row, calls given up within a second, answers that are not read."""
+    limits = EdgeLimits(max_idle_frames=3, max_resets_per_s=2, max_unread=1)
+    patience = Patience(limits)
+    for _ in range(10):
+        for _ in range(3):
+            patience.idle_frame()
+        patience.progress()
+    for now in range(0, 20, 2):
+        patience.reset(now)
+        patience.reset(now + 0.1)
+    patience.unread()
+    patience.reads()
+    patience.unread()
+    for once_more in (
+        patience.unread,
+        lambda: patience.reset(18.2),
+        lambda: [patience.idle_frame() for _ in range(4)],
+    ):
+        with pytest.raises(ConnectionFault) as caught:
+            once_more()
+        assert caught.value.code is Code.ENHANCE_YOUR_CALM
