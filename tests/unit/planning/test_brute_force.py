@@ -24,7 +24,7 @@ from tests.unit.planning.every_assignment import (
 PS = 1e12
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(graphs(), clusters(), st.booleans())
 def test_the_search_is_brute_forces(costs, cluster, replicate):
     """Into every number of stages, the slowest is as fast as in the best of all assignments; none exactly if none fits."""
@@ -39,7 +39,7 @@ def test_the_search_is_brute_forces(costs, cluster, replicate):
         assert found is None or (found.fits(chain) and min(found.spare(chain.counts)) >= 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), clusters())
 def test_the_search_for_latency_is_brute_forces(costs, cluster):
     """So is the sum."""
@@ -53,7 +53,7 @@ def test_the_search_for_latency_is_brute_forces(costs, cluster):
         assert (None if found is None else found.latency(chain)) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(graphs(), clusters(), st.data())
 def test_a_plan_as_asked_is_within_two_percent_of_the_best(costs, cluster, data):
     """Stages and replicas given: only to save bytes is the plan slower than the best, and by no more than 2 %."""
@@ -71,7 +71,7 @@ def test_a_plan_as_asked_is_within_two_percent_of_the_best(costs, cluster, data)
     assert best <= made <= best * 102 // 100
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), clusters(), st.integers(1, 3))
 def test_a_plan_for_latency_is_the_best(costs, cluster, replicas):
     """Stages free: no assignment answers one request sooner."""
@@ -88,7 +88,7 @@ def test_a_plan_for_latency_is_the_best(costs, cluster, replicas):
     assert free.latency_s <= plan.latency_s
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(graphs(), clusters(), st.sampled_from([None, 1]))
 def test_the_fewest_stages_that_are_nearly_best(costs, cluster, replicas):
     """Stages free: within 10 % of the best (and 2 % for bytes), and fewer stages would not be."""
@@ -113,7 +113,7 @@ def test_the_fewest_stages_that_are_nearly_best(costs, cluster, replicas):
         assert len(plan.stages) >= min(k for k, period in periods.items() if period <= limit)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), clusters(), st.integers(1, 2))
 def test_packing_finds_what_fits(costs, cluster, replicas):
     """Something is packed exactly if some assignment fits, and in the fewest stages."""
@@ -125,7 +125,7 @@ def test_packing_finds_what_fits(costs, cluster, replicas):
     assert found is None or found.fits(chain)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(graphs(), clusters(), st.sampled_from([None, 1, 2]), st.sampled_from(list(Objective)), st.data())
 def test_the_same_demand_gets_the_same_plan(costs, cluster, replicas, objective, data):
     """Plans are a function of their arguments; refusals too."""

@@ -235,7 +235,7 @@ def overheld(plan, devices, slots=1):
     return [name for name, count in used.items() if count > devices.kind(name).count * slots]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     graphs(9),
     clusters(most_devices=6),
@@ -268,7 +268,7 @@ def test_a_plan_is_valid_or_refused(costs, devices, replicas, objective, share, 
             assert room is None or stage.peak_bytes <= room // slots
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10**6),
     st.integers(20, 120),

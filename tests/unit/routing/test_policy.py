@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
@@ -245,7 +245,6 @@ def test_later_stages_have_what_earlier_ones_leave():
     st.floats(0, 1),
     st.integers(0, 1000),
 )
-@settings(deadline=None)
 def test_a_pick_passes_every_filter(workers, figures, explore, seed):
     """Dead, excluded and ejected workers are never picked, silent ones only where all are; if anybody is left, somebody is."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
@@ -271,7 +270,6 @@ def test_a_pick_passes_every_filter(workers, figures, explore, seed):
         assert picked in usable if usable else picked is None
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 100))
 def test_every_live_replica_is_picked_in_the_end(num, seed):
     """However bad its figures, and in whatever zone: figures are only corrected by requests."""

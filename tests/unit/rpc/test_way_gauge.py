@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.rpc.way_gauge import (
@@ -110,7 +110,6 @@ def test_time_in_the_queue_is_no_part_of_the_way():
     assert gauge.way.round_trip_s == pytest.approx(0.001)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.floats(-0.001, 30.0), st.integers(-1, 1), st.floats(0.0, 6.0)),

@@ -179,4 +179,4 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
 
 
 TestMesh = MeshMachine.TestCase
-TestMesh.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestMesh.settings = settings(max_examples=100, stateful_step_count=50)

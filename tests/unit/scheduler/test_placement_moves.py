@@ -198,7 +198,7 @@ def meshes(draw):
     return wanted, workers
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(meshes(), st.booleans())
 def test_placing_ends_from_any_state(mesh, rebalance):
     """With inputs fixed, rounds with orders come to an end, and from then on nothing is proposed and nothing changes."""
@@ -213,7 +213,7 @@ def test_placing_ends_from_any_state(mesh, rebalance):
         assert orders(decide(wanted, end, 0.0)) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(meshes())
 def test_a_stage_that_is_served_stays_served(mesh):
     """Round after round; nothing is routed that is let go, nothing is loaded that is held, no move is made in vain."""

@@ -252,4 +252,4 @@ class PlacementMachine(RuleBasedStateMachine):
 
 
 TestPlacementConverges = PlacementMachine.TestCase
-TestPlacementConverges.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPlacementConverges.settings = settings(max_examples=150, stateful_step_count=40)

@@ -236,7 +236,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events)
 def test_whatever_happens_each_request_has_its_own_end(events):
     """Sizes, orders, bad ones, cancellations and lost gateways in any order: nobody gets another's answer, or two."""

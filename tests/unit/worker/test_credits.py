@@ -187,7 +187,7 @@ class Pipelines(RuleBasedStateMachine):
 
 
 TestPipelines = Pipelines.TestCase
-TestPipelines.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPipelines.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 class Lender:

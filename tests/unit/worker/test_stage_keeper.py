@@ -191,7 +191,7 @@ async def test_a_draining_worker_places_nothing_and_is_done_when_all_are_idle():
         await eventually(lambda: StageKey("m/1/1") not in it.table)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(
