@@ -178,7 +178,8 @@ class Connection(asyncio.Protocol):
 
     def _say_goodbye(self) -> None:
         """The client knows by now, or had the time to."""
-        if self._last_taken == MAX_WINDOW_BYTES and self._transport is not None:
+        transport = self._transport
+        if self._last_taken == MAX_WINDOW_BYTES and transport is not None and not transport.is_closing():
             if self._end_timer is not None:
                 self._end_timer.cancel()
             self._last_taken = self._calls.last_stream
@@ -201,6 +202,7 @@ class Connection(asyncio.Protocol):
         """Closes the connection once the client has taken everything, or had the time to."""
         if not transport.is_closing():
             self._outbox.flush()
+            self._outbox.close()
             transport.close()
             self._end_timer = self._loop.call_later(self._limits.settle_s, transport.abort)
 

@@ -21,6 +21,9 @@ _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE = re.compile(rb"[^\x00\r\n]*")
+_KEY = re.compile(r"[0-9a-z_.\-]+")
+_TEXT = re.compile(rb"[\x20-\x7e]*")
+_PATH = re.compile(rb"/[\x21-\x7e]*")
 _PSEUDO = (b":method", b":path", b":scheme", b":authority")
 _OF_A_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 _OF_THE_PROTOCOL = ("content-type", "te", "host")
@@ -70,8 +73,8 @@ class Head:
                 continue
             try:
                 metadata += _entries(key, value)
-            except binascii.Error:
-                refusal = (grpc.StatusCode.INTERNAL, f"expected base64 in the metadata '{key}'")
+            except ValueError as error:
+                refusal = (grpc.StatusCode.INTERNAL, f"metadata '{key}': {error}")
         for name in (b":method", b":path", b":scheme"):
             if not pseudo.get(name):
                 raise StreamFault(Code.PROTOCOL_ERROR, f"expected a header {name!r}")
@@ -87,6 +90,8 @@ class Head:
                 grpc.StatusCode.INTERNAL,
                 "expected the header 'te: trailers': a proxy may have dropped it",
             )
+        if not _PATH.fullmatch(pseudo[b":path"]):
+            refusal = (grpc.StatusCode.UNIMPLEMENTED, "expected /SERVICE/METHOD as the path")
         return cls(
             path=pseudo[b":path"].decode("latin-1"),
             metadata=tuple(metadata),
@@ -110,12 +115,19 @@ def _http_status(method: bytes, content_type: str) -> int:
 
 
 def _entries(key: str, value: bytes) -> list[tuple[str, str | bytes]]:
-    if not key.endswith("-bin"):
-        return [(key, value.decode("latin-1"))]
-    # Several values may have been joined on the way.
-    return [(key, _unbase64(each.strip())) for each in value.split(b",")]
+    if not _KEY.fullmatch(key):
+        raise ValueError("expected letters, digits, '.', '_' and '-' in its name")
+    if key.endswith("-bin"):
+        # Several values may have been joined on the way.
+        return [(key, _unbase64(each.strip())) for each in value.split(b",")]
+    if not _TEXT.fullmatch(value):
+        raise ValueError("expected printable ASCII")
+    return [(key, value.decode("ascii"))]
 
 
 def _unbase64(value: bytes) -> bytes:
     value = value.rstrip(b"=")
-    return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    try:
+        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("expected base64") from error

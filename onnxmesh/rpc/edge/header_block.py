@@ -22,6 +22,7 @@ from onnxmesh.rpc.edge.head import Head, Metadata
 Headers = list[tuple[bytes, bytes]]
 
 _MAX_KNOWN = 64
+_KNOWN_BYTES = 512  # longer blocks are not kept
 _INDEXED = 0x80
 _LONG_INDEX = 0xFF
 _UPDATE_BITS = 0xE0
@@ -60,7 +61,7 @@ class HeaderBlocks:
             return known
         headers, is_same = self._decoded(block)
         head = Head.of(headers)
-        if is_same:
+        if is_same and len(block) <= _KNOWN_BYTES:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[block] = head
@@ -100,9 +101,10 @@ class HeaderBlocks:
         begin = self._prefixes.get(references)
         if begin is None:
             begin = [(name, value) for name, value in self._decoder.decode(references, raw=True)]
-            if len(self._prefixes) >= _MAX_KNOWN:
-                self._prefixes.clear()
-            self._prefixes[references] = begin
+            if size <= _KNOWN_BYTES:
+                if len(self._prefixes) >= _MAX_KNOWN:
+                    self._prefixes.clear()
+                self._prefixes[references] = begin
         if size == len(block):
             return begin
         if size and block[size] & _UPDATE_BITS == _SIZE_UPDATE:

@@ -88,9 +88,10 @@ async def test_tritonclient_sends_and_gets_every_datatype():
         await asyncio.to_thread(drive)
 
 
-async def test_tritonclient_in_asyncio():
-    """Many at once, each with its own answer, and a subset of the outputs."""
-    async with running_gateway() as gateway:
+@pytest.mark.parametrize("edge", ["http2", "grpc"])
+async def test_tritonclient_in_asyncio(edge):
+    """Many at once, each with its own answer, and a subset of the outputs, with the edge and without."""
+    async with running_gateway(edge=edge) as gateway:
         await gateway.publish(gateway.routed("ab", "ab"))
         async with triton_aio.InferenceServerClient(gateway.address) as client:
             metadata = await client.get_model_metadata("m")
@@ -206,9 +207,10 @@ async def test_a_client_without_stubs_uses_reflection():
         assert to_array(result).tolist() == [[2, 2, 2, 2]]
 
 
-async def test_a_gateway_that_stops_finishes_what_it_has():
+@pytest.mark.parametrize("edge", ["http2", "grpc"])
+async def test_a_gateway_that_stops_finishes_what_it_has(edge):
     """New requests go elsewhere; those that run are answered; the registration ends."""
-    async with running_gateway() as gateway:
+    async with running_gateway(edge=edge) as gateway:
         await gateway.publish(gateway.routed("a"))
         a = gateway.workers["a"]
         a.holding = True

@@ -27,6 +27,7 @@ def test_help_lists_every_setting():
         "--listen",
         "--advertise",
         "--shared-listen",
+        "--edge",
         "--id",
         "--scheduler",
         "--consul",

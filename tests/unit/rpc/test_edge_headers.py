@@ -66,8 +66,10 @@ def test_a_block_that_changes_nothing_is_read_once():
 
 
 def test_blocks_of_many_kinds_do_not_pile_up():
-    """A client that never sends the same twice costs no memory."""
+    """A client that never sends the same twice, or very long ones, costs no memory."""
     encoder, blocks = Encoder(), HeaderBlocks(64 << 10)
+    blocks.head(encoder.encode([*REQUEST, (b"x-long", b"x" * 10_000, True)]))
+    assert not blocks._known
     for number in range(1000):
         blocks.head(encoder.encode([*REQUEST, (b"x-n", str(number).encode(), True)]))
     assert len(blocks._known) <= 64
@@ -199,6 +201,8 @@ def test_units_of_timeouts(timeout, seconds):
         {"grpc_timeout": b"-1S"},
         {"wrong_bin": b"$"},
         {"wrong_bin": b"A"},
+        {"wrong": b"\xe4"},
+        {"wro$ng": b"a"},
     ],
 )
 def test_requests_that_are_refused_with_a_status(changes):
@@ -206,6 +210,13 @@ def test_requests_that_are_refused_with_a_status(changes):
     refusal = Head.of(changed(**changes)).refusal
     assert refusal is not None
     assert refusal[0] is grpc.StatusCode.INTERNAL
+
+
+@pytest.mark.parametrize("path", [b"no-slash", b"/a b", b"/\xff"])
+def test_paths_that_are_no_methods(path):
+    """UNIMPLEMENTED, here: gRPC's server behind is not bothered with them."""
+    headers = [(name, path if name == b":path" else value) for name, value in REQUEST]
+    assert Head.of(headers).refusal[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(

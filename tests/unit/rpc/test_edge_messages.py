@@ -72,6 +72,7 @@ def test_a_message_that_has_not_ended():
         ("gzip", b"\x01\0\0\0\x03abc", Internal, "not what its encoding gzip says"),
         ("gzip", b"\x01\0\0\0\x0a" + gzip.compress(b"abc")[:10], Internal, "cut short"),
     ],
+    ids=["too long", "too long, uncompressed", "not announced", "odd flag", "not compressed", "cut short"],
 )
 def test_messages_that_cannot_be_taken(encoding, wire, error, says):
     """Each is told what was wrong with it."""
