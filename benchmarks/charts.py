@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import of_goal, target_of
+from benchmarks.report import amount
 from onnxmesh.pictures.colours import BOTTLENECK, INK, KINDS, LINES
 
 _VERDICTS = {"goal": "#2a9d8f", "floor": "#f2a541", "below": BOTTLENECK}
@@ -36,19 +37,37 @@ def draw(results: Mapping[str, Any], stem: Path) -> list[Path]:
     Raises:
         ChartsMissing: matplotlib is not installed.
     """
+    prepare()
+    files: list[Path] = []
+    curves = curves_of(results["rows"])
+    if curves:
+        files += saved(_latency_chart(curves), stem.with_name(f"{stem.name}-latency"))
+    figures = [figure for figure in results["figures"] if figure["value"] is not None]
+    if figures:
+        files += saved(_figures_chart(figures), stem.with_name(f"{stem.name}-figures"))
+    return files
+
+
+def prepare() -> None:
+    """Has matplotlib draw into files, in the colours of this project.
+
+    Raises:
+        ChartsMissing: It is not installed.
+    """
     try:
         import matplotlib as mpl  # noqa: PLC0415 - nothing else needs it
     except ImportError as error:
         raise ChartsMissing("no charts: matplotlib is not installed (`make setup`)") from error
     mpl.use("agg")
     mpl.rcParams |= {"svg.hashsalt": "onnxmesh", "font.size": 9, "text.color": INK, "axes.edgecolor": LINES}
-    files: list[Path] = []
-    curves = curves_of(results["rows"])
-    if curves:
-        files += _saved(_latency_chart(curves), stem.with_name(f"{stem.name}-latency"))
-    figures = [figure for figure in results["figures"] if figure["value"] is not None]
-    if figures:
-        files += _saved(_figures_chart(figures), stem.with_name(f"{stem.name}-figures"))
+
+
+def saved(chart: Any, stem: Path) -> list[Path]:
+    """Writes a chart of matplotlib as PNG and as SVG; returns the files."""
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    for file in files:
+        # Without a date, the same results give the same file.
+        chart.savefig(file, dpi=130, metadata={"Date": None} if file.suffix == ".svg" else None)
     return files
 
 
@@ -102,20 +121,12 @@ def _figures_chart(figures: Sequence[Mapping[str, Any]]) -> Any:
         panel.barh(place, shown, height=0.6, color=_VERDICTS[figure["verdict"]])
         floor = of_goal(target, target.floor)
         panel.plot([floor, floor], [place - 0.4, place + 0.4], color=INK, linewidth=1.5)
-        panel.text(shown + 0.02, place, f"{figure['value']:,.3g} {figure['unit']}".rstrip(), va="center")
+        panel.text(max(shown, floor) + 0.03, place, amount(figure["value"], figure["unit"]), va="center")
     panel.axvline(1.0, color=INK, linewidth=1, linestyle="--")
     panel.set_yticks(list(places), [figure["title"] for figure in figures])
     panel.set(xlim=(0, _MOST_OF_GOAL * 1.1), xlabel="of the goal (dashed; stroke: the floor); more is better")
     panel.spines[["top", "right"]].set_visible(False)
     return chart
-
-
-def _saved(chart: Any, stem: Path) -> list[Path]:
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    for file in files:
-        # Without a date, the same results give the same file.
-        chart.savefig(file, dpi=130, metadata={"Date": None} if file.suffix == ".svg" else None)
-    return files
 
 
 def main() -> None:

@@ -89,6 +89,11 @@ def wide(folder: Path) -> Path:
     return _save(folder, "wide", nodes, 16, 1, constants)
 
 
+def large(folder: Path) -> Path:
+    """FP32 [N,2500000] to the same: 10 MB each way."""
+    return _save(folder, "large", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], WIDE, WIDE, {})
+
+
 def resnet50(folder: Path) -> Path:
     """The light ResNet-50 of the onnx package with random weights."""
     return ZOO["resnet50"].build(folder)
@@ -126,6 +131,7 @@ def _noise(name: str, *shape: int) -> Callable[[], Inputs]:
 IDENTITY = BenchModel("identity", identity, _noise("INPUT", 1, 16), 16)
 MLP = BenchModel("mlp", mlp, _noise("INPUT", 1, 256), 256)
 WIDE_MODEL = BenchModel("wide", wide, _noise("INPUT", 1, 16), 16)
+LARGE = BenchModel("large", large, _noise("INPUT", 1, WIDE), WIDE)
 RESNET50 = BenchModel("resnet50", resnet50, _noise("gpu_0/data_0", 1, 3, 224, 224))
 RESNET50_32 = BenchModel("resnet50_32", resnet50_batches, _noise("gpu_0/data_0", 32, 3, 224, 224))
 ENCODER_32 = BenchModel("encoder_32", encoder, lambda: ZOO["encoder"].inputs(0, 32))

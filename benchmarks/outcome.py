@@ -62,23 +62,32 @@ class Outcome:
         return {
             "figures": [figure_document(figure) for figure in self.ordered_figures()],
             "rivals": dict(self.rivals),
-            "rows": [asdict(row) | {"client_share": _number(row.client_share)} for row in self.rows],
+            "rows": [_finite(asdict(row) | {"client_share": row.client_share}) for row in self.rows],
         }
 
 
 def figure_document(figure: Figure) -> dict[str, Any]:
     """Returns a figure as JSON has it: what cannot be had is null."""
-    return asdict(figure.target) | {
-        "value": _number(figure.value),
-        "lowest": min(figure.rounds, default=None),
-        "highest": max(figure.rounds, default=None),
-        "rounds": list(figure.rounds),
-        "verdict": figure.verdict,
-        "of_goal": _number(figure.of_goal),
-        "sides": figure.sides,
-        "reason": figure.reason,
-    }
+    found: dict[str, Any] = _finite(
+        asdict(figure.target)
+        | {
+            "value": figure.value,
+            "lowest": min(figure.rounds, default=None),
+            "highest": max(figure.rounds, default=None),
+            "rounds": list(figure.rounds),
+            "verdict": figure.verdict,
+            "of_goal": figure.of_goal,
+            "sides": figure.sides,
+            "reason": figure.reason,
+        }
+    )
+    return found
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _finite(value: Any) -> Any:
+    """Returns a document with null for every nan, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

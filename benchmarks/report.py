@@ -19,11 +19,11 @@ def figure_row(figure: Figure) -> _FigureRow:
     """Returns the words of a figure, one for each column of the table."""
     target = figure.target
     sign = "≤" if target.less_is_better else "≥"
-    floor, goal = (f"{sign} {_amount(bound, target.unit)}" for bound in (target.floor, target.goal))
+    floor, goal = (f"{sign} {amount(bound, target.unit)}" for bound in (target.floor, target.goal))
     if not figure.rounds:
         return target.title, floor, goal, "—", "", figure.reason, "missing"
-    spread = f"{_amount(min(figure.rounds))} to {_amount(max(figure.rounds))}"
-    measured = _amount(figure.value, target.unit)
+    spread = f"{amount(min(figure.rounds))} to {amount(max(figure.rounds))}"
+    measured = amount(figure.value, target.unit)
     return target.title, floor, goal, measured, spread, figure.sides, figure.verdict
 
 
@@ -77,9 +77,10 @@ def markdown(figures: Sequence[Figure], rivals: dict[str, str], machine: dict[st
     return "\n".join(lines)
 
 
-def _amount(value: float, unit: str = "") -> str:
+def amount(value: float, unit: str = "") -> str:
+    """Returns a figure with three digits or more, and its unit."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}{' ' * bool(unit)}{unit}"
+    return f"{value:,.{digits}f} {unit}".rstrip()
 
 
 def _cell(text: str) -> str:
