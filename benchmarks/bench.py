@@ -167,11 +167,9 @@ class Bench:
             yield Side(called, driver, server.processes)
 
     @contextlib.contextmanager
-    def limit(
-        self, model: BuiltModel, num_threads: int, provider: str = "CPUExecutionProvider"
-    ) -> Iterator[Side]:
+    def limit(self, model: BuiltModel, num_threads: int, device: str = "cpu") -> Iterator[Side]:
         """Yields ONNX Runtime in process, called by some threads."""
-        arguments = f"--path={model.path}", f"--case={model.case}", f"--provider={provider}"
+        arguments = f"--path={model.path}", f"--case={model.case}", f"--device={device}"
         with Driver("benchmarks.in_process", *arguments) as driver:
             yield Side(
                 f"in process, {num_threads} thread{'s' * (num_threads > 1)}", driver, None, num_threads

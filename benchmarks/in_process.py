@@ -16,13 +16,19 @@ import onnxruntime as ort
 
 from benchmarks.driver import obey
 from benchmarks.measurement import percentile
+from onnxmesh.device.gpu import CUDA, find_gpu
 
 
-def open_session(path: Path, provider: str = "CPUExecutionProvider") -> ort.InferenceSession:
-    """Returns a session of one thread's width, with default optimisation."""
+def open_session(path: Path, device: str = "cpu") -> ort.InferenceSession:
+    """Returns a session of one thread's width, with default optimisation.
+
+    Raises:
+        Unsatisfiable: `cuda` is wanted and cannot be had.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    provider = CUDA if find_gpu(device) else "CPUExecutionProvider"
     return ort.InferenceSession(str(path), options, providers=[provider])
 
 
@@ -68,9 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", required=True, type=Path, help="the model")
     parser.add_argument("--case", required=True, type=Path, help="an .npz with its inputs")
-    parser.add_argument("--provider", default="CPUExecutionProvider")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
-    session = open_session(arguments.path, arguments.provider)
+    session = open_session(arguments.path, arguments.device)
     with np.load(arguments.case) as case:
         feeds = {name: case[name] for name in case.files if name != "expected"}
     session.run(None, feeds)

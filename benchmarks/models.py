@@ -103,17 +103,11 @@ def resnet50_batches(folder: Path) -> Path:
     """The same with a batch of any size."""
     model = onnx.load(ZOO["resnet50"].build(folder))
     for value in (*model.graph.input, *model.graph.output):
-        if value.name not in {weight.name for weight in model.graph.initializer}:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
     for weight in model.graph.initializer:
-        # The classifier's Reshape names its one row.
-        if weight.name in _reshapes(model):
-            shape = numpy_helper.to_array(weight).copy()
-            shape[0] = -1
-            if (shape == -1).sum() > 1:
-                shape[1:] = np.where(shape[1:] == -1, 2048, shape[1:])
-            weight.CopyFrom(numpy_helper.from_array(shape, weight.name))
-    del model.graph.value_info[:]
+        if weight.name in _shapes(model):
+            # The classifier's Reshape counts on one row.
+            weight.CopyFrom(numpy_helper.from_array(np.array([-1, 2048]), weight.name))
     path = folder / "resnet50_batches.onnx"
     onnx.save(model, path)
     return path
@@ -137,7 +131,7 @@ RESNET50_32 = BenchModel("resnet50_32", resnet50_batches, _noise("gpu_0/data_0",
 ENCODER_32 = BenchModel("encoder_32", encoder, lambda: ZOO["encoder"].inputs(0, 32))
 
 
-def _reshapes(model: onnx.ModelProto) -> set[str]:
+def _shapes(model: onnx.ModelProto) -> set[str]:
     return {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import onnxruntime as ort
-
 from benchmarks.bench import Bench
 from benchmarks.figures import by_throughput, missing
 from benchmarks.models import ENCODER_32, RESNET50_32
+from onnxmesh.device.gpu import find_gpu
+from onnxmesh.errors import Unsatisfiable
 
 IN_FLIGHT = 4
 MODELS = (("gpu-resnet50", RESNET50_32), ("gpu-encoder", ENCODER_32))
-_PROVIDER = "CUDAExecutionProvider"
 
 
 def lack() -> str:
     """Returns why nothing can be measured on a GPU here; empty if it can."""
-    if _PROVIDER not in ort.get_available_providers():
-        return "this ONNX Runtime has no CUDA (extra worker-gpu)"
-    if not Path("/dev/nvidia0").exists():
-        return "there is no GPU on this machine"
+    try:
+        find_gpu("cuda")
+    except Unsatisfiable as error:
+        return error.message
     return ""
 
 
@@ -39,6 +36,6 @@ def measure(bench: Bench) -> None:
         with bench.mesh(1) as it:
             bench.board.step("deploying")
             it.deploy(model.path, model.name, batching="off")
-            with bench.client(it, model) as ours, bench.limit(model, 1, _PROVIDER) as alone:
+            with bench.client(it, model) as ours, bench.limit(model, 1, "cuda") as alone:
                 of_ours, of_alone = bench.compare(model.name, [ours, alone], IN_FLIGHT)
         bench.outcome.figures.append(by_throughput(key, of_ours, of_alone))
