@@ -194,7 +194,11 @@ class Bench:
             self.outcome.rows.append(Row(model, side.name, in_flight, Measurement.of([run]), curve=True))
 
     def against(self, ours: Side, rival: Rival, model: BuiltModel, duels: Sequence[Duel] = ()) -> None:
-        """Has a rival serve a model and measures it; if it cannot be had, its figures say why."""
+        """Has a rival serve a model and measures it; if it cannot be had, its figures say why.
+
+        Raises:
+            DriverFailed: The mesh gave a wrong answer, or none.
+        """
         if rival.key not in self.settings.rivals:
             self.outcome.figures += [missing(duel.key, "not among --rivals") for duel in duels]
             return
@@ -205,6 +209,8 @@ class Bench:
                     self.outcome.figures.append(duel.figure(duel.key, of_ours, of_theirs))
                 self.curve(model.name, theirs)
         except (RivalMissing, DriverFailed) as error:
+            if ours.driver.ended:
+                raise
             self.outcome.rivals[rival.name] = f"missing: {error}"
             self.board.say(f"{rival.name} is not measured: {error}")
             done = {figure.target.key for figure in self.outcome.figures}

@@ -46,6 +46,11 @@ class Driver:
     ) -> None:
         self.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child is no more."""
+        return self._process.poll() is not None
+
     def run(self, in_flight: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
         """Has it keep so many requests in flight for so long; returns what it saw.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,22 @@ class Environment:
         return found[-1]
 
     @property
+    def base(self) -> Path:
+        """Where the Python is installed that made it.
+
+        Raises:
+            RivalMissing: That is not written down there.
+        """
+        with contextlib.suppress(OSError):
+            for line in (self.folder / "pyvenv.cfg").read_text().splitlines():
+                key, _, value = line.partition("=")
+                if key.strip() == "home":
+                    return Path(value.strip()).parent
+        raise RivalMissing(
+            f"{self.folder} is no virtual environment: expected a pyvenv.cfg that names its home"
+        )
+
+    @property
     def pins(self) -> Path:
         """What is installed: a package with its version in each line."""
         return PINS / f"{self.name}.txt"
@@ -88,17 +105,9 @@ class Environment:
             raise RivalMissing(f"not installed in {self.folder}; a run without --no-install does it")
         tell(f"{self.name}: installing")
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._run(self.python, "-m", "venv", str(self.folder))
-        pip = (
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--only-binary=:all:",
-        )
-        self._run(str(self.interpreter), *pip, "-r", str(self.pins))
+        self._run(self.python, "-I", "-m", "venv", str(self.folder))
+        options = "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"
+        self._run(str(self.interpreter), "-I", "-m", "pip", "install", *options, "-r", str(self.pins))
         (self.folder / _STAMP).write_text(self.pins.read_text())
 
     def version_of(self, package: str) -> str:

@@ -14,7 +14,7 @@ from benchmarks.rivals.rival import PROGRAMS, Launch
 
 @dataclass(frozen=True, slots=True)
 class MLServer:
-    """MLServer that runs models in its own process, which is faster here than in workers of its own."""
+    """MLServer that runs models in its own process."""
 
     key: str = "mlserver"
     name: str = "MLServer"

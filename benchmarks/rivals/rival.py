@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,9 +74,5 @@ def plain_environment(of: Environment) -> dict[str, str]:
     """Returns the variables that a rival's program gets: nothing of this project's Python."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
     path = f"{of.folder / 'bin'}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return kept | {"PATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-
-
-def base_of_python() -> Path:
-    """Returns where the Python is installed that made the environments."""
-    return Path(sys.base_prefix)
+    local = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    return kept | local | {"PATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}

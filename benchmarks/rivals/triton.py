@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.models import BuiltModel
 from benchmarks.rivals.environment import Environment, RivalMissing
-from benchmarks.rivals.rival import PROGRAMS, Launch, base_of_python
+from benchmarks.rivals.rival import PROGRAMS, Launch
 
 _CONFIG = """\
 name: "{name}"
@@ -55,7 +55,7 @@ class Triton:
         ]
         for kind, port in zip(("grpc", "http", "metrics"), ports, strict=True):
             command += [f"--{kind}-port={port}", f"--{kind}-address=127.0.0.1"]
-        base = base_of_python()
+        base = environment.base
         libraries = [base / "lib", environment.packages / "nvidia_pytriton.libs"]
         return Launch(
             command,

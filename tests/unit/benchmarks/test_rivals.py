@@ -20,6 +20,7 @@ from benchmarks.rivals.mlserver import MLServer
 from benchmarks.rivals.ray import Ray
 from benchmarks.rivals.rival import Launch
 from benchmarks.rivals.triton import Triton
+from benchmarks.side import Side
 from tests.eventually import eventually
 
 RIVAL_KINDS = (Triton(), Triton(batching=True), KServe(), MLServer(), Ray())
@@ -38,6 +39,15 @@ class SilentBoard:
     say = step
 
 
+class IdleDriver:
+    """Is connected, and never asked for anything."""
+
+    ended = False
+
+
+OURS = Side("onnxmesh", IdleDriver())
+
+
 def bench(tmp_path, **settings):
     return Bench(Settings(root=tmp_path / "rivals", **settings), SilentBoard(), tmp_path)
 
@@ -49,7 +59,7 @@ def model(tmp_path):
 def test_an_absent_rival_is_missing_with_its_reason(tmp_path):
     """The figure and the list of rivals say why; nothing is raised, and the next rival has its turn."""
     run = bench(tmp_path, install=False)
-    run.against(None, KServe(), model(tmp_path), [DUEL])
+    run.against(OURS, KServe(), model(tmp_path), [DUEL])
     (figure,) = run.outcome.figures
     assert figure.verdict == "missing"
     assert (
@@ -63,7 +73,7 @@ def test_an_absent_rival_is_missing_with_its_reason(tmp_path):
 def test_a_rival_that_was_not_asked_for_is_missing_too(tmp_path):
     """It is not even looked for."""
     run = bench(tmp_path, rivals=("triton",))
-    run.against(None, KServe(), model(tmp_path), [DUEL])
+    run.against(OURS, KServe(), model(tmp_path), [DUEL])
     assert [figure.reason for figure in run.outcome.figures] == ["not among --rivals"]
     assert not run.outcome.rivals
 
@@ -104,6 +114,16 @@ def test_every_rival_is_pinned(rival):
     names = {line.partition("==")[0] for line in lines}
     assert {"onnxruntime", rival.package} <= names
     assert rival.key in RIVALS
+
+
+def test_an_environment_knows_the_python_that_made_it(tmp_path):
+    """It is written down there; a folder where it is not is no environment."""
+    environment = Environment("kserve", tmp_path)
+    with pytest.raises(RivalMissing, match="is no virtual environment"):
+        _ = environment.base
+    environment.folder.mkdir()
+    (environment.folder / "pyvenv.cfg").write_text("home = /opt/python/bin\nversion = 3.11.7\n")
+    assert str(environment.base) == "/opt/python"
 
 
 def test_triton_needs_a_python_that_its_wheel_knows(tmp_path):
