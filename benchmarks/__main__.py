@@ -15,13 +15,15 @@ from types import FrameType
 
 from rich.console import Console
 
-from benchmarks.bench import RIVALS, Bench, Board, Settings
+from benchmarks.bench import Bench
+from benchmarks.board import Board
 from benchmarks.charts import ChartsMissing, draw
 from benchmarks.machine import describe_machine, result_file
 from benchmarks.outcome import Outcome
 from benchmarks.parts import gpu, hop, identity, mlp, resnet50
 from benchmarks.report import figures_table, markdown, rows_table
 from benchmarks.rivals.environment import OWN_ROOT
+from benchmarks.settings import RIVALS, Settings
 
 PARTS = {"identity": identity, "mlp": mlp, "resnet50": resnet50, "hop": hop, "gpu": gpu}
 READY_MADE = "ONNXMESH_BENCH_RIVALS"
@@ -42,11 +44,12 @@ def main() -> None:
     arguments = _parser().parse_args()
     # Servers of others run in sessions of their own: a signal must still reach the code that ends them.
     signal.signal(signal.SIGTERM, _stop)
-    outcome = measure(_settings(arguments), arguments.only)
+    settings = _settings(arguments)
+    outcome = measure(settings, arguments.only)
     machine = describe_machine()
     out = arguments.out or result_file("bench")
     out.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine} | outcome.document()
+    document = {"machine": machine, "settings": settings.document()} | outcome.document()
     out.write_text(json.dumps(document, indent=1) + "\n")
     out.with_suffix(".md").write_text(markdown(outcome.ordered_figures(), outcome.rivals, machine))
     console = Console(width=None if Console().is_terminal else 160)

@@ -1,68 +1,26 @@
-"""What the parts of a run share: settings, progress, clients, rivals, and what was found."""
+"""What the parts of a run share: clients, rivals, and what was found."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks import mesh
+from benchmarks.board import Board
 from benchmarks.driver import Driver, DriverFailed
 from benchmarks.figures import Figure, missing
 from benchmarks.measurement import Measurement, Run
 from benchmarks.models import BuiltModel
 from benchmarks.outcome import Outcome, Row
-from benchmarks.rivals.environment import OWN_ROOT, Environment, RivalMissing
+from benchmarks.rivals.environment import Environment, RivalMissing
 from benchmarks.rivals.rival import Rival
 from benchmarks.rivals.server import serving
+from benchmarks.settings import Settings
 from benchmarks.side import Side, in_turns
 
 OURS = "onnxmesh"
-RIVALS = ("triton", "kserve", "mlserver", "ray")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How long and against whom.
-
-    Attributes:
-        seconds: Length of one run of one side.
-        num_rounds: Rounds of each figure.
-        curve_seconds: Length of a run for a point of latency against load.
-        loads: Requests in flight of these points.
-        connections: Of the client to a server.
-        rivals: Keys of those to measure.
-        root: Folder of their environments.
-        ready_made: See `Environment`.
-        install: Whether missing ones are installed.
-    """
-
-    seconds: float = 2.0
-    num_rounds: int = 5
-    curve_seconds: float = 1.0
-    loads: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    connections: int = 1
-    rivals: tuple[str, ...] = RIVALS
-    root: Path = OWN_ROOT
-    ready_made: bool = False
-    install: bool = True
-
-    def quick(self) -> Settings:
-        """Returns the same for a first impression: short, and against Triton alone, if it is installed."""
-        return replace(
-            self,
-            seconds=1.0,
-            num_rounds=1,
-            curve_seconds=0.5,
-            loads=(1, 8, 32),
-            rivals=("triton",),
-            install=False,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,53 +36,6 @@ class Duel:
     key: str
     in_flight: int
     figure: Callable[[str, Sequence[Run], Sequence[Run]], Figure]
-
-
-class Board:
-    """The progress display: parts of the run above, steps of the part below. A context manager.
-
-    Args:
-        num_parts: Of the run.
-    """
-
-    def __init__(self, num_parts: int) -> None:
-        columns = TextColumn("{task.description:48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._parts = self._progress.add_task("parts", total=num_parts)
-        self._steps: TaskID | None = None
-        self._part = ""
-
-    def __enter__(self) -> Board:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    @contextlib.contextmanager
-    def part(self, name: str, num_steps: int) -> Iterator[None]:
-        """Shows a part for as long as it lasts."""
-        self._part = name
-        self._steps = self._progress.add_task(name, total=num_steps)
-        yield
-        self._progress.remove_task(self._steps)
-        self._progress.advance(self._parts)
-
-    def step(self, what: str) -> None:
-        """Says what is being done now; what was said before is done."""
-        if self._steps is not None:
-            if self._progress.tasks[-1].description != self._part:
-                self._progress.advance(self._steps)
-            self._progress.update(self._steps, description=f"{self._part}: {what}")
-
-    def say(self, what: str) -> None:
-        """Prints a line that stays."""
-        self._progress.console.print(what, highlight=False)
 
 
 @dataclass(slots=True)

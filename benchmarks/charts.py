@@ -80,7 +80,8 @@ def curves_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Map
 
 
 def _latency_chart(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Any:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - see `draw`
+    from matplotlib.figure import Figure  # noqa: PLC0415 - see `prepare`
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415
 
     chart = Figure(figsize=(11, 4.2 * len(curves)), layout="constrained")
     panels = chart.subplots(len(curves), len(_LATENCIES), squeeze=False)
@@ -97,6 +98,7 @@ def _latency_chart(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]
                     label=server,
                 )
             panel.set(xscale="log", yscale="log", xlabel="requests/s", ylabel=f"{title}, ms")
+            panel.xaxis.set_minor_formatter(NullFormatter())
             panel.set_title(f"{model}: {title} against throughput", fontsize=10)
             panel.grid(color=LINES, linewidth=0.5, which="both", alpha=0.5)
         row[-1].legend(fontsize=8)
@@ -110,7 +112,7 @@ def _latency_chart(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]
 
 
 def _figures_chart(figures: Sequence[Mapping[str, Any]]) -> Any:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - see `draw`
+    from matplotlib.figure import Figure  # noqa: PLC0415 - see `prepare`
 
     chart = Figure(figsize=(11, 1.4 + 0.42 * len(figures)), layout="constrained")
     panel = chart.subplots()

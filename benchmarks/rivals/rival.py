@@ -26,13 +26,11 @@ class Launch:
         command: Program and arguments.
         port: Where it answers ModelInfer, on loopback.
         environment: Variables of its own, beside what every program gets.
-        folder: It runs there.
     """
 
     command: Sequence[str]
     port: int
     environment: Mapping[str, str] = field(default_factory=dict)
-    folder: Path | None = None
 
 
 class Rival(Protocol):

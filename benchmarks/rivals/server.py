@@ -91,7 +91,7 @@ def running(name: str, launch: Launch, variables: dict[str, str], folder: Path) 
             process = subprocess.Popen(
                 launch.command,
                 env=variables | launch.environment | {_MARK: mark},
-                cwd=launch.folder or folder,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

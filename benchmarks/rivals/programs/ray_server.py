@@ -3,6 +3,7 @@
 `open_inference_pb2` must be on the path.
 """
 
+import os
 import sys
 
 import grpc
@@ -77,7 +78,14 @@ def main():
     grpc_port, http_port, *paths = sys.argv[1:]
     # Ray takes loopback for a mistake, and would listen on every address instead.
     ray._private.services.resolve_ip_for_localhost = lambda host: host
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        # What it leaves goes with the folder of this run.
+        _temp_dir=os.getcwd(),  # noqa: PTH109 - Ray wants a string
+    )
     serve.start(
         http_options={"host": "127.0.0.1", "port": int(http_port)},
         grpc_options={

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import psutil
 import pytest
 
-from benchmarks.bench import RIVALS, Bench, Duel, Settings
+from benchmarks.bench import Bench, Duel
 from benchmarks.figures import by_throughput
 from benchmarks.models import IDENTITY, BuiltModel
 from benchmarks.parts import gpu, hop, identity, mlp, resnet50
@@ -20,6 +20,7 @@ from benchmarks.rivals.mlserver import MLServer
 from benchmarks.rivals.ray import Ray
 from benchmarks.rivals.rival import Launch
 from benchmarks.rivals.triton import Triton
+from benchmarks.settings import RIVALS, Settings
 from benchmarks.side import Side
 from tests.eventually import eventually
 
