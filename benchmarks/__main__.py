@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -24,6 +22,7 @@ from benchmarks.parts import gpu, hop, identity, mlp, resnet50
 from benchmarks.report import figures_table, markdown, rows_table
 from benchmarks.rivals.environment import OWN_ROOT
 from benchmarks.settings import RIVALS, Settings
+from benchmarks.stopping import exit_on_sigterm
 
 PARTS = {"identity": identity, "mlp": mlp, "resnet50": resnet50, "hop": hop, "gpu": gpu}
 READY_MADE = "ONNXMESH_BENCH_RIVALS"
@@ -42,8 +41,7 @@ def measure(settings: Settings, only: list[str]) -> Outcome:
 
 def main() -> None:
     arguments = _parser().parse_args()
-    # Servers of others run in sessions of their own: a signal must still reach the code that ends them.
-    signal.signal(signal.SIGTERM, _stop)
+    exit_on_sigterm()
     settings = _settings(arguments)
     outcome = measure(settings, arguments.only)
     machine = describe_machine()
@@ -85,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rivals-from",
         type=Path,
-        default=os.environ.get(READY_MADE),
+        default=os.environ.get(READY_MADE) or None,
         metavar="DIR",
         help=f"folder of virtual environments that others made, or {READY_MADE}; else build/rivals",
     )
@@ -106,15 +104,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         loads=tuple(arguments.in_flight),
         connections=arguments.connections,
         rivals=tuple(arguments.rivals),
-        root=arguments.rivals_from or OWN_ROOT,
+        root=arguments.rivals_from.absolute() if arguments.rivals_from else OWN_ROOT,
         ready_made=arguments.rivals_from is not None,
         install=not arguments.no_install,
     )
     return settings.quick() if arguments.quick else settings
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ CHECK_EVERY = 100
 
 
 class WrongAnswer(Exception):
-    """An answer is not what the model computes."""
+    """An answer is not what the model computes, or an error."""
 
 
 def request(model: str, inputs: dict[str, NDArray[Any]]) -> bytes:
@@ -83,12 +83,16 @@ class Client:
     async def first(self) -> None:
         """Sends one request on each connection, and checks the answers."""
         for call in self._calls:
-            answer = await call(self._body, timeout=TIMEOUT_S)
+            answer = await self._ask(call)
             check(answer, self._expected)
             self._size = len(answer)
 
     async def run(self, in_flight: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
-        """Keeps so many requests in flight; returns what came back within `seconds` after the warm-up."""
+        """Keeps so many requests in flight; returns what came back within `seconds` after the warm-up.
+
+        Raises:
+            WrongAnswer: The first answer that was one.
+        """
         latencies: list[float] = []
         num_requests = 0
         begin = perf_counter() + warm_up_s
@@ -97,7 +101,7 @@ class Client:
         async def loop(call: grpc.aio.UnaryUnaryMultiCallable) -> None:
             nonlocal num_requests
             while (sent := perf_counter()) < end:
-                answer = await call(self._body, timeout=TIMEOUT_S)
+                answer = await self._ask(call)
                 now = perf_counter()
                 num_requests += 1
                 if len(answer) != self._size:
@@ -108,9 +112,12 @@ class Client:
                     latencies.append(now - sent)
 
         cpu_s = process_time()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(in_flight):
-                tasks.create_task(loop(self._calls[number % len(self._calls)]))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(in_flight):
+                    tasks.create_task(loop(self._calls[number % len(self._calls)]))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         return {
             "requests_per_s": len(latencies) / seconds,
             "p50_ms": percentile(latencies, 0.50) * 1e3,
@@ -118,6 +125,13 @@ class Client:
             "num_requests": num_requests,
             "client_cpu_s": process_time() - cpu_s,
         }
+
+    async def _ask(self, call: grpc.aio.UnaryUnaryMultiCallable) -> bytes:
+        try:
+            answer: bytes = await call(self._body, timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise WrongAnswer(f"{error.code().name}: {error.details()}") from None
+        return answer
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from benchmarks.memory.growth import EARLY_S, WINDOW_S, Growth, Sample, figure_o
 from benchmarks.models import IDENTITY, LARGE, WIDE_MODEL, BuiltModel
 from benchmarks.outcome import figure_document
 from benchmarks.report import figures_table
+from benchmarks.stopping import exit_on_sigterm
 
 NUM_WORKERS = 2
 SAMPLE_EVERY_S = 1.0
@@ -103,6 +104,7 @@ def main() -> None:
         parser.error(
             f"--minutes: expected at least {(EARLY_S + 2 * WINDOW_S) / 60:.2f}, got {arguments.minutes}"
         )
+    exit_on_sigterm()
     samples, counts = measure(seconds)
     found = growths(samples)
     figure = figure_of(found)

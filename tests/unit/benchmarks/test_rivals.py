@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import psutil
 import pytest
@@ -115,6 +117,15 @@ def test_every_rival_is_pinned(rival):
     names = {line.partition("==")[0] for line in lines}
     assert {"onnxruntime", rival.package} <= names
     assert rival.key in RIVALS
+
+
+@pytest.mark.parametrize("name", sorted({rival.environment for rival in RIVAL_KINDS}))
+def test_rivals_have_the_onnx_runtime_of_the_mesh(name):
+    """The pinned version is the one that is locked for this project."""
+    locks = (Path(__file__).parents[3] / "locks" / "dev.txt").read_text()
+    (locked,) = re.findall(r"^onnxruntime==(\S+)", locks, re.MULTILINE)
+    (pinned,) = re.findall(r"^onnxruntime==(\S+)", (PINS / f"{name}.txt").read_text(), re.MULTILINE)
+    assert pinned == locked
 
 
 def test_an_environment_knows_the_python_that_made_it(tmp_path):

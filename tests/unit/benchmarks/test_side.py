@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from contextlib import redirect_stdout
 
+import grpc.aio
 import numpy as np
 import pytest
 
 from benchmarks.driver import Driver, DriverFailed, obey
-from benchmarks.load import WrongAnswer, check, request
+from benchmarks.load import Client, WrongAnswer, check, request
 from benchmarks.memory.mixed_load import wrong_requests
 from benchmarks.side import Side, in_turns
 from onnxmesh.oip import open_inference_pb2 as oip
@@ -97,6 +99,44 @@ def test_answers_are_checked():
         check(answer(1.0), expected)
     with pytest.raises(WrongAnswer, match="expected one raw output, got 0"):
         check(oip.ModelInferResponse().SerializeToString(), expected)
+
+
+class FakeServer:
+    """Answers twice as it should, and then as it is told to."""
+
+    def __init__(self, then):
+        self.then = then
+        self.num_calls = 0
+
+    async def __call__(self, body, timeout):
+        await asyncio.sleep(0)
+        self.num_calls += 1
+        if self.num_calls <= 2:
+            return answer(1.0, 2.0)
+        if isinstance(self.then, Exception):
+            raise self.then
+        return self.then
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        (answer(1.0), "expected an answer of 10 bytes, got 6"),
+        (
+            grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "gone"
+            ),
+            "UNAVAILABLE: gone",
+        ),
+    ],
+    ids=["size", "error"],
+)
+async def test_a_client_stops_at_a_wrong_answer(then, told):
+    """One of another size or an error ends a run, whatever else is in flight, and is told in one line."""
+    client = Client([FakeServer(then)], b"", np.array([[1.0, 2.0]], np.float32))
+    await client.first()
+    with pytest.raises(WrongAnswer, match=told):
+        await client.run(4, 60.0, 0.0)
 
 
 def test_wrong_requests_differ_from_the_right_one():
