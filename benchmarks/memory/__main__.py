@@ -36,7 +36,7 @@ def measure(seconds: float) -> tuple[list[Sample], dict[str, int]]:
     columns = TextColumn("{task.description:32}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        Progress(*columns, console=Console(stderr=True)) as progress,
+        Progress(*columns, console=Console(stderr=True), refresh_per_second=1) as progress,
     ):
         task = progress.add_task("starting a mesh", total=seconds)
         models = [model.built(Path(folder)) for model in (IDENTITY, WIDE_MODEL, LARGE)]
