@@ -12,7 +12,7 @@ EARLY_S = 60.0
 """Caches, pools and learned figures are filled by then."""
 
 WINDOW_S = 30.0
-"""What a gateway holds swings by a fifth with the large requests that are under way."""
+"""What a gateway holds swings by a fifth with the large requests under way: the mean over many of them counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Growth:
 
     Attributes:
         name: Of the process.
-        early_rss, late_rss, early_pss, late_pss: In bytes: medians around one minute, and of the last seconds.
+        early_rss, late_rss, early_pss, late_pss: In bytes: means around one minute, and of the last seconds.
     """
 
     name: str
@@ -71,10 +71,10 @@ def growths(samples: Sequence[Sample]) -> list[Growth]:
     return [
         Growth(
             name,
-            statistics.median(each.rss[name] for each in early),
-            statistics.median(each.rss[name] for each in late),
-            statistics.median(each.pss[name] for each in early),
-            statistics.median(each.pss[name] for each in late),
+            statistics.fmean(each.rss[name] for each in early),
+            statistics.fmean(each.rss[name] for each in late),
+            statistics.fmean(each.pss[name] for each in early),
+            statistics.fmean(each.pss[name] for each in late),
         )
         for name in samples[0].rss
     ]
