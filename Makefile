@@ -12,7 +12,7 @@ READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
 
 ##@ Use it
-.PHONY: help demo up down bench bench-plan bench-scheduler bench-zones
+.PHONY: help demo up down bench bench-quick bench-memory bench-plan bench-scheduler bench-zones
 help: ## what you can do here
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
@@ -28,8 +28,14 @@ up: $(READY) ## a mesh on this machine until Ctrl-C (ARGS="--workers 4 --models 
 down: ## stop the containers that `docker compose up` started
 	@docker compose down --remove-orphans
 
-bench: $(READY) ## latency and throughput through the mesh, against ONNX Runtime in process (ARGS="--quick")
+bench: $(READY) ## the mesh against ONNX Runtime in process and other servers, which it installs (ARGS="--only identity")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(READY) ## the same in two minutes, and against Triton alone if it is installed
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-memory: $(READY) ## memory of gateway and workers under mixed load, ten minutes (ARGS="--minutes 2")
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 bench-scheduler: $(READY) ## the routing policy in virtual time, and what a decision costs (ARGS="--quick", "--only bursty")
 	@$(BIN)/python -m benchmarks.simulate $(ARGS)

@@ -1,149 +1,114 @@
-"""`make bench`: the mesh against ONNX Runtime in process, in one run; a table and JSON."""
+"""`make bench`: what the mesh costs, against ONNX Runtime in process and against other servers, in one run.
+
+Tables, JSON, Markdown and charts; `benchmarks/METHODOLOGY.md` says what each figure means.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from benchmarks import in_process, mesh
+from benchmarks.bench import Bench
+from benchmarks.board import Board
+from benchmarks.charts import ChartsMissing, draw
 from benchmarks.machine import describe_machine, result_file
-from benchmarks.models import BenchModel, bench_models
+from benchmarks.outcome import Outcome
+from benchmarks.parts import gpu, hop, identity, mlp, resnet50
+from benchmarks.report import figures_table, markdown, rows_table
+from benchmarks.rivals.environment import OWN_ROOT
+from benchmarks.settings import RIVALS, Settings
+from benchmarks.stopping import exit_on_sigterm
 
-IN_FLIGHT = (1, 8, 32)
-LAYOUTS = ((1, 1), (1, 2), (2, 1))
-"""Stages and replicas, on two workers."""
-
-
-def measure(
-    seconds: float, num_runs: int, only: list[str], load: Sequence[int], batching: str
-) -> list[dict[str, object]]:
-    """Measures every model in process and in every layout of the mesh; returns a row for each.
-
-    Args:
-        seconds: Length of one run.
-        num_runs: Runs of each figure.
-        only: Names of models; none: all.
-        load: Requests in flight.
-        batching: Whether requests may run together: `auto`, `on` or `off`.
-    """
-    models = [model for model in bench_models() if not only or model.name in only]
-    rows: list[dict[str, object]] = []
-    columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Progress(*columns, console=Console(stderr=True)) as progress,
-    ):
-        task = progress.add_task(
-            "starting", total=sum(2 + len(_layouts(model)) * len(load) for model in models)
-        )
-        for model in models:
-            path = model.build(Path(folder))
-            limits = {}
-            for num_threads in (1, 2):
-                progress.update(task, description=f"{model.name}: in process, {num_threads} threads")
-                limit = in_process.measure(model, path, num_threads, seconds, num_runs)
-                limits[num_threads] = limit
-                rows.append(
-                    {"model": model.name, "where": "in process", "in_flight": num_threads} | asdict(limit)
-                )
-                progress.advance(task)
-            # Several threads of one process share Python's lock: on small models one is faster alone.
-            most = max(limit.requests_per_s for limit in limits.values())
-            with mesh.running(2) as it:
-                for stages, replicas in _layouts(model):
-                    name = f"{model.name}-{stages}x{replicas}"
-                    it.deploy(path, name, stages, replicas, batching)
-                    for in_flight in load:
-                        where = f"mesh, {stages} stage{'s' * (stages > 1)} x {replicas}"
-                        progress.update(task, description=f"{model.name}: {where}, {in_flight} in flight")
-                        measured, cpu = it.measure(model, name, in_flight, seconds, num_runs)
-                        rows.append(
-                            {"model": model.name, "where": where, "in_flight": in_flight}
-                            | asdict(measured)
-                            | {
-                                "of_limit": measured.requests_per_s
-                                / (limits[1].requests_per_s if in_flight == 1 else most)
-                            }
-                            | cpu
-                        )
-                        progress.advance(task)
-    return rows
+PARTS = {"identity": identity, "mlp": mlp, "resnet50": resnet50, "hop": hop, "gpu": gpu}
+READY_MADE = "ONNXMESH_BENCH_RIVALS"
 
 
-def _layouts(model: BenchModel) -> list[tuple[int, int]]:
-    # One Identity node cannot be cut.
-    return [layout for layout in LAYOUTS if layout[0] == 1 or model.name != "identity"]
-
-
-def table(rows: list[dict[str, object]]) -> Table:
-    """Returns what a person reads."""
-    drawn = Table(title="onnxmesh against ONNX Runtime in process")
-    for name in ("model", "where"):
-        drawn.add_column(name)
-    for name in ("in flight", "requests/s", "spread", "p50 ms", "p99 ms", "of limit", "CPU µs/request"):
-        drawn.add_column(name, justify="right")
-    last = None
-    for row in rows:
-        if last not in (None, row["model"]):
-            drawn.add_section()
-        last = row["model"]
-        drawn.add_row(
-            str(row["model"]),
-            str(row["where"]),
-            str(row["in_flight"]),
-            f"{row['requests_per_s']:,.1f}",
-            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
-            f"{row['p50_ms']:.3f}",
-            f"{row['p99_ms']:.3f}",
-            f"{row['of_limit']:.3f}" if "of_limit" in row else "",
-            f"{row['services_us']:,.0f}" if "services_us" in row else "",
-        )
-    return drawn
+def measure(settings: Settings, only: list[str]) -> Outcome:
+    """Measures the parts; returns what was found."""
+    parts = {name: part for name, part in PARTS.items() if not only or name in only}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Board(len(parts)) as board:
+        bench = Bench(settings, board, Path(folder))
+        for name, part in parts.items():
+            with board.part(name, part.num_steps(bench)):
+                part.measure(bench)
+    return bench.outcome
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one run")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each figure; their median counts")
-    parser.add_argument("--only", nargs="*", default=[], help="names of models")
-    parser.add_argument("--in-flight", nargs="*", type=int, default=IN_FLIGHT, help="requests in flight")
-    parser.add_argument(
-        "--batching", choices=("auto", "on", "off"), default="auto", help="whether requests may run together"
-    )
-    parser.add_argument("--out", type=Path, help="JSON file; default: benchmarks/results/<date>.json")
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each figure: does it work at all?"
-    )
-    arguments = parser.parse_args()
-    seconds, num_runs = (0.5, 1) if arguments.quick else (arguments.seconds, arguments.runs)
-    rows = measure(seconds, num_runs, arguments.only, arguments.in_flight, arguments.batching)
+    arguments = _parser().parse_args()
+    exit_on_sigterm()
+    settings = _settings(arguments)
+    outcome = measure(settings, arguments.only)
     machine = describe_machine()
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(table(rows))
-    console.print(" · ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
-    out = arguments.out or result_file("cpu")
+    out = arguments.out or result_file("bench")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        json.dumps(
-            {
-                "machine": machine,
-                "seconds": seconds,
-                "batching": arguments.batching,
-                "rows": rows,
-            },
-            indent=1,
-        )
-        + "\n"
+    document = {"machine": machine, "settings": settings.document()} | outcome.document()
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    out.with_suffix(".md").write_text(markdown(outcome.ordered_figures(), outcome.rivals, machine))
+    console = Console(width=None if Console().is_terminal else 160)
+    console.print(rows_table(outcome.rows))
+    console.print(figures_table(outcome.ordered_figures()))
+    for name, state in outcome.rivals.items():
+        console.print(f"{name}: {state}", highlight=False)
+    console.print(" · ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
+    written = [out, out.with_suffix(".md")]
+    try:
+        written += draw(document, out.with_suffix(""))
+    except ChartsMissing as error:
+        console.print(str(error), highlight=False)
+    console.print(f"written: {', '.join(map(str, written))}", highlight=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Settings()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    console.print(f"written: {out}", highlight=False)
+    parser.add_argument("--only", nargs="*", default=[], choices=list(PARTS), help="parts to measure")
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="length of one run")
+    parser.add_argument("--rounds", type=int, default=usual.num_rounds, help="rounds of each figure")
+    parser.add_argument(
+        "--in-flight", nargs="*", type=int, default=list(usual.loads), help="requests in flight of the curves"
+    )
+    parser.add_argument("--connections", type=int, default=usual.connections, help="of the client")
+    parser.add_argument(
+        "--rivals", nargs="*", default=list(RIVALS), choices=RIVALS, help="who is measured too"
+    )
+    parser.add_argument("--no-install", action="store_true", help="measure only rivals that are installed")
+    parser.add_argument(
+        "--rivals-from",
+        type=Path,
+        default=os.environ.get(READY_MADE) or None,
+        metavar="DIR",
+        help=f"folder of virtual environments that others made, or {READY_MADE}; else build/rivals",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="JSON file; benchmarks/results/<date>-bench.json unless given"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="short runs, one round, Triton alone and only if it is installed"
+    )
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    settings = Settings(
+        seconds=arguments.seconds,
+        num_rounds=arguments.rounds,
+        curve_seconds=arguments.seconds / 2,
+        loads=tuple(arguments.in_flight),
+        connections=arguments.connections,
+        rivals=tuple(arguments.rivals),
+        root=arguments.rivals_from.absolute() if arguments.rivals_from else OWN_ROOT,
+        ready_made=arguments.rivals_from is not None,
+        install=not arguments.no_install,
+    )
+    return settings.quick() if arguments.quick else settings
 
 
 if __name__ == "__main__":

@@ -1,40 +1,87 @@
-"""The limit: ONNX Runtime called in a loop, in one process, with nothing around it."""
+"""The limit: ONNX Runtime called in a loop, in a process of its own, with nothing around it.
+
+`python -m benchmarks.in_process` does what `benchmarks.driver` tells it; in flight are the threads that call a session.
+"""
 
 from __future__ import annotations
 
+import argparse
 import threading
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
-from benchmarks.measurement import Measurement
-from benchmarks.models import BenchModel
+from benchmarks.driver import obey
+from benchmarks.measurement import percentile
+from onnxmesh.device.gpu import CUDA, find_gpu
 
 
-def measure(model: BenchModel, path: Path, num_threads: int, seconds: float, num_runs: int) -> Measurement:
-    """Returns what `num_threads` threads reach, each calling a session of one thread's width."""
+def open_session(path: Path, device: str = "cpu") -> ort.InferenceSession:
+    """Returns a session of one thread's width, with default optimisation.
+
+    Raises:
+        Unsatisfiable: `cuda` is wanted and cannot be had.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feeds = {model.input_name: model.input()}
-    session.run(None, feeds)
-    return Measurement.of([_run(session, feeds, num_threads, seconds) for _ in range(num_runs)], seconds)
+    provider = CUDA if find_gpu(device) else "CPUExecutionProvider"
+    return ort.InferenceSession(str(path), options, providers=[provider])
 
 
-def _run(session: ort.InferenceSession, feeds: dict, num_threads: int, seconds: float) -> list[float]:
+def run(
+    session: ort.InferenceSession,
+    feeds: dict[str, Any],
+    num_threads: int,
+    seconds: float,
+    warm_up_s: float,
+) -> dict[str, Any]:
+    """Has some threads call a session; returns what came back within `seconds` after the warm-up."""
     latencies: list[list[float]] = [[] for _ in range(num_threads)]
-    end = perf_counter() + seconds
+    num_runs = [0] * num_threads
+    cpu_s = process_time()
+    begin = perf_counter() + warm_up_s
+    end = begin + seconds
 
-    def loop(into: list[float]) -> None:
+    def loop(number: int) -> None:
+        into = latencies[number]
         while (began := perf_counter()) < end:
             session.run(None, feeds)
-            into.append(perf_counter() - began)
+            now = perf_counter()
+            num_runs[number] += 1
+            if begin <= now <= end:
+                into.append(now - began)
 
-    threads = [threading.Thread(target=loop, args=(into,)) for into in latencies]
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(num_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [latency for into in latencies for latency in into]
+    found = [latency for into in latencies for latency in into]
+    return {
+        "requests_per_s": len(found) / seconds,
+        "p50_ms": percentile(found, 0.50) * 1e3,
+        "p99_ms": percentile(found, 0.99) * 1e3,
+        "num_requests": sum(num_runs),
+        "client_cpu_s": process_time() - cpu_s,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--path", required=True, type=Path, help="the model")
+    parser.add_argument("--case", required=True, type=Path, help="an .npz with its inputs")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    arguments = parser.parse_args()
+    session = open_session(arguments.path, arguments.device)
+    with np.load(arguments.case) as case:
+        feeds = {name: case[name] for name in case.files if name != "expected"}
+    session.run(None, feeds)
+    obey(lambda in_flight, seconds, warm_up_s: run(session, feeds, in_flight, seconds, warm_up_s))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,79 +1,163 @@
-"""A closed-loop client in a process of its own: `python -m benchmarks.load`, one JSON line per run.
+"""A closed-loop client in a process of its own: `python -m benchmarks.load`, the same for every server.
 
-Each of `--in-flight` loops keeps exactly one ModelInfer in flight. The request is encoded once, answers are compared with
-the first one by length, so that the client's own share of the machine stays small.
+Each loop keeps exactly one ModelInfer in flight. The request is encoded once and the answer is taken as bytes, so that the
+client's own share of the machine stays small: every answer is compared by its length with the first one, the first and every
+hundredth by its values with those of ONNX Runtime. It does what `benchmarks.driver` tells it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
+from pathlib import Path
 from time import perf_counter, process_time
+from typing import Any
 
 import grpc.aio
 import numpy as np
 import uvloop
+from numpy.typing import NDArray
 
+from benchmarks.driver import obey
+from benchmarks.measurement import percentile
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.channel import open_channel
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
-WARM_UP_S = 0.5
+TIMEOUT_S = 60.0
+CHECK_EVERY = 100
 
 
-def request(model: str, input_name: str, shape: tuple[int, ...]) -> bytes:
-    data = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    message = oip.ModelInferRequest(model_name=model, raw_input_contents=[data.tobytes()])
-    message.inputs.add(name=input_name, datatype="FP32", shape=shape)
+class WrongAnswer(Exception):
+    """An answer is not what the model computes, or an error."""
+
+
+def request(model: str, inputs: dict[str, NDArray[Any]]) -> bytes:
+    """Returns a ModelInferRequest with raw contents."""
+    message = oip.ModelInferRequest(
+        model_name=model,
+        raw_input_contents=[np.ascontiguousarray(each).tobytes() for each in inputs.values()],
+    )
+    for name, each in inputs.items():
+        message.inputs.add(name=name, datatype=_DATATYPES[each.dtype.name], shape=each.shape)
     return message.SerializeToString()
 
 
-async def run(
-    call: grpc.aio.UnaryUnaryMultiCallable, body: bytes, size: int, in_flight: int, seconds: float
-) -> dict:
-    latencies: list[float] = []
-    num_requests = 0
-    begin = perf_counter() + WARM_UP_S
-    end = begin + seconds
-
-    async def loop() -> None:
-        nonlocal num_requests
-        while (sent := perf_counter()) < end:
-            answer = await call(body, timeout=60)
-            now = perf_counter()
-            num_requests += 1
-            if len(answer) != size:
-                raise SystemExit(f"expected an answer of {size} bytes, got {len(answer)}")
-            if begin <= now <= end:
-                latencies.append(now - sent)
-
-    cpu = process_time()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(in_flight):
-            tasks.create_task(loop())
-    return {"latencies": latencies, "num_requests": num_requests, "client_cpu_s": process_time() - cpu}
+_DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32"}
 
 
-async def main(arguments: argparse.Namespace) -> None:
-    body = request(arguments.model, arguments.input, tuple(arguments.shape))
-    async with open_channel(arguments.mesh) as channel:
-        call = channel.unary_unary(METHOD)
-        size = len(await call(body, timeout=60))
-        for _ in range(arguments.runs):
-            outcome = await run(call, body, size, arguments.in_flight, arguments.seconds)
-            sys.stdout.write(json.dumps(outcome) + "\n")
-            sys.stdout.flush()
+def check(answer: bytes, expected: NDArray[np.float32]) -> None:
+    """Compares an answer's one output with what is expected.
+
+    Raises:
+        WrongAnswer: It differs by more than the order of additions explains.
+    """
+    message = oip.ModelInferResponse.FromString(answer)
+    if len(message.raw_output_contents) != 1:
+        raise WrongAnswer(f"expected one raw output, got {len(message.raw_output_contents)}")
+    values = np.frombuffer(message.raw_output_contents[0], np.float32)
+    if values.size != expected.size:
+        raise WrongAnswer(f"expected an output of {expected.size} values, got {values.size}")
+    if not np.allclose(values, expected.ravel(), rtol=1e-2, atol=1e-3):
+        worst = float(np.abs(values - expected.ravel()).max())
+        raise WrongAnswer(f"the output differs from ONNX Runtime's by up to {worst:.3g}")
+
+
+class Client:
+    """A closed loop over some connections to one server.
+
+    Args:
+        calls: ModelInfer on each connection; loops take them in turns.
+        body: The request.
+        expected: The model's output.
+    """
+
+    def __init__(
+        self, calls: list[grpc.aio.UnaryUnaryMultiCallable], body: bytes, expected: NDArray[np.float32]
+    ) -> None:
+        self._calls = calls
+        self._body = body
+        self._expected = expected
+        self._size = 0
+
+    async def first(self) -> None:
+        """Sends one request on each connection, and checks the answers."""
+        for call in self._calls:
+            answer = await self._ask(call)
+            check(answer, self._expected)
+            self._size = len(answer)
+
+    async def run(self, in_flight: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
+        """Keeps so many requests in flight; returns what came back within `seconds` after the warm-up.
+
+        Raises:
+            WrongAnswer: The first answer that was one.
+        """
+        latencies: list[float] = []
+        num_requests = 0
+        begin = perf_counter() + warm_up_s
+        end = begin + seconds
+
+        async def loop(call: grpc.aio.UnaryUnaryMultiCallable) -> None:
+            nonlocal num_requests
+            while (sent := perf_counter()) < end:
+                answer = await self._ask(call)
+                now = perf_counter()
+                num_requests += 1
+                if len(answer) != self._size:
+                    raise WrongAnswer(f"expected an answer of {self._size} bytes, got {len(answer)}")
+                if num_requests % CHECK_EVERY == 0:
+                    check(answer, self._expected)
+                if begin <= now <= end:
+                    latencies.append(now - sent)
+
+        cpu_s = process_time()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(in_flight):
+                    tasks.create_task(loop(self._calls[number % len(self._calls)]))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return {
+            "requests_per_s": len(latencies) / seconds,
+            "p50_ms": percentile(latencies, 0.50) * 1e3,
+            "p99_ms": percentile(latencies, 0.99) * 1e3,
+            "num_requests": num_requests,
+            "client_cpu_s": process_time() - cpu_s,
+        }
+
+    async def _ask(self, call: grpc.aio.UnaryUnaryMultiCallable) -> bytes:
+        try:
+            answer: bytes = await call(self._body, timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise WrongAnswer(f"{error.code().name}: {error.details()}") from None
+        return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True, help="HOST:PORT of a server")
+    parser.add_argument("--model", required=True, help="its name there")
+    parser.add_argument(
+        "--case", required=True, type=Path, help="an .npz of inputs and the `expected` output"
+    )
+    parser.add_argument("--connections", type=int, default=1)
+    arguments = parser.parse_args()
+    with np.load(arguments.case) as case:
+        inputs = {name: case[name] for name in case.files if name != "expected"}
+        expected = case["expected"]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+
+        async def connected() -> Client:
+            channels = [open_channel(arguments.address) for _ in range(arguments.connections)]
+            body = request(arguments.model, inputs)
+            client = Client([channel.unary_unary(METHOD) for channel in channels], body, expected)
+            await client.first()
+            return client
+
+        client = runner.run(connected())
+        obey(lambda *order: runner.run(client.run(*order)))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mesh", required=True, help="HOST:PORT of a gateway")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", required=True, help="name of the model's input, FP32")
-    parser.add_argument("--shape", required=True, type=int, nargs="+")
-    parser.add_argument("--in-flight", required=True, type=int)
-    parser.add_argument("--seconds", required=True, type=float)
-    parser.add_argument("--runs", required=True, type=int)
-    uvloop.run(main(parser.parse_args()))
+    main()

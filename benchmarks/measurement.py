@@ -1,20 +1,39 @@
-"""What one run of closed-loop requests showed."""
+"""What runs of closed-loop requests showed."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a client against one server.
+
+    Attributes:
+        requests_per_s: Answers within the run, by its length.
+        p50_ms, p99_ms: Of the latency that the client saw; nan where nothing was answered.
+        client_us: CPU that a request cost the client, in µs.
+        cpu_us: CPU that a request cost each process of the server, by name, in µs; empty where nobody looked.
+    """
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    client_us: float
+    cpu_us: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Median over runs, with the spread of the throughput.
+    """Medians over runs, with the spread of the throughput.
 
     Attributes:
         requests_per_s: Median over the runs.
         lowest, highest: Slowest and fastest run, in requests/s.
-        p50_ms, p99_ms: Medians over the runs of each run's percentile.
+        p50_ms, p99_ms: Medians of the runs' percentiles.
+        client_us, cpu_us: Medians of what a request cost.
         num_runs: Runs counted.
     """
 
@@ -23,18 +42,23 @@ class Measurement:
     highest: float
     p50_ms: float
     p99_ms: float
+    client_us: float
+    cpu_us: dict[str, float]
     num_runs: int
 
     @classmethod
-    def of(cls, runs: Sequence[Sequence[float]], seconds: float) -> Measurement:
-        """Returns the summary of `runs`, each the latencies in seconds of what ended within `seconds`."""
-        rates = [len(latencies) / seconds for latencies in runs]
+    def of(cls, runs: Sequence[Run]) -> Measurement:
+        """Returns the summary of one run or more."""
+        rates = [run.requests_per_s for run in runs]
+        names = list(dict.fromkeys(name for run in runs for name in run.cpu_us))
         return cls(
             requests_per_s=statistics.median(rates),
             lowest=min(rates),
             highest=max(rates),
-            p50_ms=statistics.median(percentile(latencies, 0.50) for latencies in runs) * 1e3,
-            p99_ms=statistics.median(percentile(latencies, 0.99) for latencies in runs) * 1e3,
+            p50_ms=statistics.median(run.p50_ms for run in runs),
+            p99_ms=statistics.median(run.p99_ms for run in runs),
+            client_us=statistics.median(run.client_us for run in runs),
+            cpu_us={name: statistics.median(run.cpu_us.get(name, 0.0) for run in runs) for name in names},
             num_runs=len(runs),
         )
 

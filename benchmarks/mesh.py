@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from benchmarks.measurement import Measurement
-from benchmarks.models import BenchModel
+from benchmarks.processes import Processes
 from onnxmesh.client import LocalMesh, MeshClient
 from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec
 
@@ -25,13 +20,15 @@ class Mesh:
 
     Attributes:
         address: HOST:PORT of its gateway.
-        process: The supervisor; the services are its children.
+        processes: Its services, by their names.
     """
 
     address: str
-    process: psutil.Process
+    processes: Processes
 
-    def deploy(self, path: Path, name: str, stages: int, replicas: int, batching: str) -> None:
+    def deploy(
+        self, path: Path, name: str, stages: int = 1, replicas: int = 1, batching: str = "auto"
+    ) -> None:
         """Deploys a model and returns once it is served."""
         wish = DeploymentSpec(name=name, stages=stages, replicas=replicas, batching=Batching(mode=batching))
 
@@ -41,32 +38,31 @@ class Mesh:
 
         asyncio.run(deploy())
 
-    def cpu_s(self) -> float:
-        """CPU seconds that the services have used so far."""
-        used = (service.cpu_times() for service in self.process.children(recursive=True))
-        return sum(times.user + times.system for times in used)
 
-    def measure(
-        self, model: BenchModel, name: str, in_flight: int, seconds: float, num_runs: int
-    ) -> tuple[Measurement, dict[str, float]]:
-        """Returns latency and throughput of a deployed model, and the CPU that a request cost."""
-        command = [sys.executable, "-m", "benchmarks.load", f"--mesh={self.address}", f"--model={name}"]
-        command += [f"--input={model.input_name}", "--shape", *map(str, model.shape)]
-        command += [f"--in-flight={in_flight}", f"--seconds={seconds}", f"--runs={num_runs}"]
-        before = self.cpu_s()
-        lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-        spent = self.cpu_s() - before
-        runs = [json.loads(line) for line in lines]
-        num_requests = sum(run["num_requests"] for run in runs)
-        cpu = {
-            "services_us": spent / num_requests * 1e6,
-            "client_us": sum(run["client_cpu_s"] for run in runs) / num_requests * 1e6,
-        }
-        return Measurement.of([run["latencies"] for run in runs], seconds), cpu
+@contextlib.contextmanager
+def running(num_workers: int, settings: Mapping[str, str] | None = None) -> Iterator[Mesh]:
+    """Starts a mesh of workers of one ONNX Runtime thread each; stops it at the end.
+
+    Args:
+        num_workers: How many.
+        settings: Environment variables for its services, as ONNXMESH_SAME_HOST.
+    """
+    with _environment(settings or {}):
+        local = LocalMesh(f"--workers={num_workers}", "--threads=1")
+    with local:
+        address = local.wait_ready()
+        yield Mesh(address, Processes({name: [pid] for name, pid in local.pids.items()}))
 
 
 @contextlib.contextmanager
-def running(num_workers: int) -> Iterator[Mesh]:
-    """Starts a mesh of `num_workers` workers of one ONNX Runtime thread each; stops it at the end."""
-    with LocalMesh(f"--workers={num_workers}", "--threads=1") as local:
-        yield Mesh(local.wait_ready(), psutil.Process(local.process.pid))
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,1 @@
+"""Memory of gateway and workers over minutes of mixed load."""

@@ -1,0 +1,102 @@
+"""A figure is held against floor and goal, round by round."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.figures import (
+    TARGETS,
+    Figure,
+    Target,
+    by_added_p50,
+    by_cpu,
+    by_p50,
+    by_throughput,
+    missing,
+    of_goal,
+    target_of,
+)
+from benchmarks.measurement import Run
+
+MORE = Target("more", "more", 0.8, 1.2)
+LESS = Target("less", "less", 5.0, 2.0, "ms", less_is_better=True)
+
+
+def runs(*rates, cpu_us=None):
+    return [Run(rate, 1000 / rate, 2000 / rate, 10.0, cpu_us or {}) for rate in rates]
+
+
+def test_the_median_of_the_rounds_ratios_counts():
+    """A machine that is twice as slow in one round changes no ratio of that round."""
+    figure = by_throughput("identity-triton", runs(100, 50, 120), runs(100, 50, 100))
+    assert figure.rounds == (1.0, 1.0, 1.2)
+    assert figure.value == 1.0
+    assert figure.sides == "100.0 : 100.0 /s"
+
+
+def test_latencies_are_divided_or_subtracted():
+    """p50 by p50, or what is added to it."""
+    assert by_p50("identity-p50", runs(100), runs(200)).rounds == (2.0,)
+    assert by_added_p50("hop-memory", runs(100), runs(200)).rounds == (5.0,)
+
+
+def test_cpu_is_that_of_the_processes_that_count_less_the_model():
+    """The scheduler, which is not on the path, is left out."""
+    of = runs(100, 100, cpu_us={"gateway": 120.0, "worker-0": 90.0, "scheduler": 50.0})
+    figure = by_cpu("cpu", of, ["gateway", "worker-0"], 10.0)
+    assert figure.rounds == (200.0, 200.0)
+    assert figure.sides == "gateway 120 + worker-0 90 - model 10.0 µs"
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "verdict"),
+    [
+        (MORE, 0.79, "below"),
+        (MORE, 0.8, "floor"),
+        (MORE, 1.2, "goal"),
+        (LESS, 5.1, "below"),
+        (LESS, 5.0, "floor"),
+        (LESS, 2.0, "goal"),
+        (LESS, -0.1, "goal"),
+        (LESS, math.nan, "below"),
+        (MORE, math.nan, "below"),
+    ],
+)
+def test_verdicts(target, value, verdict):
+    """Floor and goal themselves are reached; what is no number reaches neither."""
+    assert Figure(target, (value,)).verdict == verdict
+
+
+def test_a_missing_figure_says_why():
+    """It has no value, and its reason."""
+    figure = missing("identity-ray", "no wheel")
+    assert (figure.verdict, figure.reason) == ("missing", "no wheel")
+    assert math.isnan(figure.value)
+
+
+@given(st.sampled_from(TARGETS), st.floats(1e-6, 1e6))
+def test_one_is_the_goal_in_charts(target, value):
+    """For every target what reaches the goal is at one or beyond, and nothing else is."""
+    assert (of_goal(target, value) >= 1.0) == target.reaches(value, target.goal)
+
+
+def test_a_server_that_answers_nothing_gives_no_ratio():
+    """The figure is no number rather than an exception."""
+    assert math.isnan(by_throughput("identity-ray", runs(100), [Run(0.0, 1.0, 1.0, 1.0)]).value)
+
+
+def test_targets_are_told_apart_and_goals_are_beyond_floors():
+    """Keys are unique; whoever reaches a goal has reached the floor."""
+    assert len({target.key for target in TARGETS}) == len(TARGETS)
+    assert all(target.reaches(target.goal, target.floor) for target in TARGETS)
+    assert all(target_of(target.key) is target for target in TARGETS)
+
+
+def test_an_unknown_figure_is_named():
+    """A wrong key tells which there are."""
+    with pytest.raises(KeyError, match=r"no figure 'nothing'; there are .*identity-p50"):
+        target_of("nothing")

@@ -1,0 +1,24 @@
+"""How long a run measures, and against whom."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks.settings import RIVALS, Settings
+
+
+def test_a_quick_run_installs_nothing():
+    """It is short, and has Triton alone; where environments are stays as it was said."""
+    settings = Settings(ready_made=True)
+    quick = settings.quick()
+    assert quick.rivals == ("triton",)
+    assert not quick.install
+    assert quick.seconds * quick.num_rounds < settings.seconds * settings.num_rounds
+    assert (quick.root, quick.ready_made) == (settings.root, True)
+
+
+def test_results_say_how_long_and_against_whom():
+    """And nothing of the machine's folders."""
+    document = json.loads(json.dumps(Settings().document()))
+    assert document["rivals"] == list(RIVALS)
+    assert "root" not in document
