@@ -69,17 +69,19 @@ class RoutedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Splitting:
-    """How a request may be cut into micro-batches along the first dimension of all its inputs.
+    """How a request may be cut along the first dimension of all its inputs, and several be put together.
 
     Attributes:
         max_rows: Most rows of a request that may.
         shared: Outputs that do not grow with the batch.
         cpu_class: All workers of the route must be CPUs of this class; empty: any may be in it.
+        max_batch_rows: Most rows of several requests as one.
     """
 
     max_rows: int
     shared: frozenset[str] = frozenset()
     cpu_class: str = ""
+    max_batch_rows: int = 1
 
     def allows(self, rows: int, route: Iterable[Replica]) -> bool:
         """Whether a request with so many rows may be cut on this route."""
@@ -329,7 +331,9 @@ def _model(model: mesh_pb2.RoutedModel, facts: Mapping[WorkerId, WorkerFacts]) -
 
 
 def _splitting(splitting: mesh_pb2.Splitting) -> Splitting:
-    return Splitting(splitting.max_rows, frozenset(splitting.shared), splitting.cpu_class)
+    return Splitting(
+        splitting.max_rows, frozenset(splitting.shared), splitting.cpu_class, splitting.max_batch_rows
+    )
 
 
 def _tensors(specs: Iterable[model_pb2.TensorSpec]) -> tuple[RoutedTensor, ...]:

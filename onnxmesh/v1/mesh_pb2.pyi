@@ -896,17 +896,22 @@ Global___RoutedModel: _TypeAlias = RoutedModel  # noqa: Y015
 
 @_typing.final
 class Splitting(_message.Message):
-    """A request may be cut along the first dimension of all its inputs, and the answers to the pieces put together."""
+    """A request may be cut along the first dimension of all its inputs, and the answers to the pieces put together; and
+    the other way about: several requests may be run as one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_ROWS_FIELD_NUMBER: _builtins.int
     SHARED_FIELD_NUMBER: _builtins.int
     CPU_CLASS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_ROWS_FIELD_NUMBER: _builtins.int
     max_rows: _builtins.int
     """Most rows of a request that may."""
     cpu_class: _builtins.str
     """Bits are equal where all workers of the route are CPUs of this class; empty: that is relied on nowhere."""
+    max_batch_rows: _builtins.int
+    """Most rows of several requests as one: what every stage runs at once."""
     @_builtins.property
     def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Outputs that do not grow with the batch."""
@@ -917,10 +922,11 @@ class Splitting(_message.Message):
         max_rows: _builtins.int = ...,
         shared: _abc.Iterable[_builtins.str] | None = ...,
         cpu_class: _builtins.str = ...,
+        max_batch_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "max_rows", b"max_rows", "shared", b"shared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "max_batch_rows", b"max_batch_rows", "max_rows", b"max_rows", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

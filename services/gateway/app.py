@@ -28,6 +28,7 @@ from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
 from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.gathering import Gathering
 from services.gateway.metrics import GatewayMetrics, RequestMetrics
 from services.gateway.model_health import ModelHealth
 from services.gateway.reflection import enable_reflection
@@ -81,6 +82,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         dispatcher.update(table, news)
         await health.update(table, {name for name, _ in news.models})
         requests.forget(news.gone_models)
+        gathering.forget(news.gone_models)
 
     links = Links(
         settings.id,
@@ -106,6 +108,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         max_attempts=settings.max_attempts,
         micro_batches=settings.micro_batches,
     )
+    gathering = Gathering(dispatcher.infer, enabled=settings.gathering)
     sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
@@ -119,6 +122,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         servicer = InferenceServicer(
             lambda: watch.table,
             dispatcher,
+            gathering,
             admission,
             requests,
             default_timeout_s=settings.default_timeout_s,

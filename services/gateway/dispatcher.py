@@ -107,7 +107,7 @@ class Dispatcher:
             if remaining_s <= 0:
                 raise TimeoutError
             async with asyncio.timeout(remaining_s):
-                if order.model.splitting is not None and self._micro_batches:
+                if order.model.splitting is not None and len(order.model.stages) > 1 and self._micro_batches:
                     rows = rows_of(order.tensors)
                     if rows > 1:
                         return await self._infer_rows(order, rows, setbacks, began)

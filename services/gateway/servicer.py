@@ -23,10 +23,11 @@ from onnxmesh.rpc.interceptor import Context
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.admission import Admission
 from services.gateway.dispatcher import Dispatcher
+from services.gateway.gathering import Gathering
 from services.gateway.metadata import model_metadata
 from services.gateway.metrics import RequestMetrics
 from services.gateway.order import Order
-from services.gateway.parameters import TRACE, read_options
+from services.gateway.parameters import DEFAULT_OPTIONS, TRACE, read_options
 from services.gateway.validation import read_inputs, read_outputs
 
 SERVICE = "inference.GRPCInferenceService"
@@ -44,6 +45,7 @@ class InferenceServicer:
     Args:
         table: Returns the route table in force, or None before the first one came.
         dispatcher: Gets requests answered.
+        gathering: Does the same for those that ask for nothing special.
         admission: Lets them in.
         metrics: Counts them.
         default_timeout_s: Deadline of requests that come without one.
@@ -56,6 +58,7 @@ class InferenceServicer:
         self,
         table: Callable[[], RoutingTable | None],
         dispatcher: Dispatcher,
+        gathering: Gathering,
         admission: Admission,
         metrics: RequestMetrics,
         *,
@@ -66,6 +69,7 @@ class InferenceServicer:
     ) -> None:
         self._table = table
         self._dispatcher = dispatcher
+        self._gathering = gathering
         self._admission = admission
         self._metrics = metrics
         self._default_timeout_s = default_timeout_s
@@ -136,7 +140,8 @@ class InferenceServicer:
             options = read_options(request.parameters)
             outputs = read_outputs(request, model)
             deadline = self._deadline(context, options.timeout_s)
-            answer = await self._dispatcher.infer(
+            infer = self._gathering.infer if options is DEFAULT_OPTIONS else self._dispatcher.infer
+            answer = await infer(
                 Order(
                     model=model,
                     tensors=read_inputs(request, raw_inputs, model),

@@ -56,6 +56,10 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         description="seconds without a request after which a session may go anywhere again",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
+    gathering: bool = Field(
+        True,
+        description="send small requests that come together on as one, where they may run together and compute little",
+    )
     micro_batches: bool = Field(
         True,
         description="cut requests with many rows into micro-batches that several stages work on at once, where that "

@@ -116,16 +116,17 @@ def inputs_by_stage(plan: Plan) -> list[list[str]]:
 
 
 def splitting(plan: Plan) -> Splitting | None:
-    """Returns how requests may be cut into micro-batches; None where some stage forbids it, or nothing would overlap."""
+    """Returns how requests may be cut and put together; None where some stage forbids it."""
     found = [partition.batching for partition in plan.partitions]
     max_rows = min(each.max_split_rows for each in found)
-    if len(found) < 2 or max_rows < 2:
+    if max_rows < 2:
         return None
     shared = {name for each in found for name in each.shared}
     return Splitting(
         max_rows=max_rows,
         shared=[spec.name for spec in plan.signature.outputs if spec.name in shared],
         cpu_class=found[0].cpu_class,
+        max_batch_rows=min(each.max_rows for each in found),
     )
 
 

@@ -1,0 +1,210 @@
+"""Small requests that come together and go on together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from onnxmesh.routing.table import RoutedModel
+from onnxmesh.tensors.rows import taken_apart
+from onnxmesh.tensors.tensor import Tensor
+from services.gateway.order import Answer, Order
+from services.gateway.pieces import rows_of
+
+MAX_BYTES = 16 << 10
+"""A larger request costs more for its bytes than for being one."""
+
+LIGHT_S = 0.0005
+"""Requests are gathered up to so much computing: more is better spread over replicas."""
+
+SMOOTHING = 0.1
+"""Weight of one answer in what a row is known to take."""
+
+Infer = Callable[[Order], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one version of a model.
+
+    Attributes:
+        model: As the route table has it.
+        max_rows: Most rows that may be together; 0: none may.
+        row_s: What a row takes at all stages together; 0: not measured.
+    """
+
+    model: RoutedModel
+    max_rows: int
+    row_s: float = 0.0
+
+    def learn(self, answer: Answer) -> None:
+        row_s = sum(hop.compute_ns / max(1, hop.rows) for hop in answer.trace.hops) / 1e9
+        self.row_s += (SMOOTHING if self.row_s else 1.0) * (row_s - self.row_s)
+
+    @property
+    def rows_at_once(self) -> int:
+        return min(self.max_rows, int(LIGHT_S / self.row_s)) if self.row_s else 1
+
+
+@dataclass(slots=True)
+class _Group:
+    """Requests that leave together."""
+
+    orders: list[Order] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    answers: list[asyncio.Future[Answer]] = field(default_factory=list)
+    num_rows: int = 0
+
+    def add(self, order: Order, rows: int) -> asyncio.Future[Answer]:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.orders.append(order)
+        self.rows.append(rows)
+        self.answers.append(answer)
+        self.num_rows += rows
+        return answer
+
+
+class Gathering:
+    """Sends requests on as one that came in one turn of the event loop; none waits for others to come.
+
+    Each costs the mesh some 100 µs of processor time for itself, however little its model computes: in a small model's
+    request that is most of it. So those that may run together by the deploy's check leave together, answers are taken
+    apart, and where something goes wrong each is run alone, so that a bad one fails alone.
+
+    Args:
+        infer: Runs one request to its end.
+        enabled: Whether any are gathered.
+    """
+
+    def __init__(self, infer: Infer, *, enabled: bool = True) -> None:
+        self._infer = infer
+        self._enabled = enabled
+        self._known: dict[tuple[str, int], _Known] = {}
+        self._open: dict[object, _Group] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def infer(self, order: Order) -> Answer:
+        """Runs one request to its end.
+
+        Raises:
+            MeshError: What running it alone raises.
+        """
+        known = self._of(order.model)
+        rows = rows_of(order.tensors) if known.max_rows else 0
+        most_rows = known.rows_at_once
+        if not 0 < rows < most_rows or order.traceparent or order.num_bytes > MAX_BYTES:
+            return await self._alone(order, known)
+        like = (id(order.model), order.requested_outputs, *(tensor.shape[1:] for tensor in order.tensors))
+        group = self._open.get(like)
+        if group is not None and group.num_rows + rows <= most_rows:
+            return await group.add(order, rows)
+        group = self._open[like] = _Group()
+        own = group.add(order, rows)
+        try:
+            await asyncio.sleep(0)  # those that came with it come in this turn
+        except asyncio.CancelledError:
+            own.cancel()
+            raise
+        finally:
+            if self._open.get(like) is group:
+                del self._open[like]
+            if len(group.orders) > 1:
+                task = asyncio.get_running_loop().create_task(self._run(group, known))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        return await (own if len(group.orders) > 1 else self._alone(order, known))
+
+    def forget(self, models: Iterable[tuple[str, int]]) -> None:
+        """Forgets models that are gone."""
+        for key in models:
+            self._known.pop(key, None)
+
+    def _of(self, model: RoutedModel) -> _Known:
+        key = (model.name, model.version)
+        known = self._known.get(key)
+        if known is None or known.model is not model:
+            row_s = 0.0 if known is None else known.row_s
+            known = self._known[key] = _Known(model, _max_rows(model) if self._enabled else 0, row_s)
+        return known
+
+    async def _alone(self, order: Order, known: _Known) -> Answer:
+        answer = await self._infer(order)
+        if known.max_rows:
+            known.learn(answer)
+        return answer
+
+    async def _run(self, group: _Group, known: _Known) -> None:
+        try:
+            answer = await self._infer(_together(group.orders, group.num_rows))
+            known.learn(answer)
+            apart = _apart(answer, group.rows, group.num_rows, known.model)
+        except Exception:  # noqa: BLE001 - each is told what becomes of it alone
+            apart = None
+        if apart is not None:
+            for waiting, part in zip(group.answers, apart, strict=True):
+                if not waiting.done():
+                    waiting.set_result(part)
+            return
+        await asyncio.gather(
+            *(
+                self._retry(order, waiting)
+                for order, waiting in zip(group.orders, group.answers, strict=True)
+                if not waiting.done()
+            )
+        )
+
+    async def _retry(self, order: Order, waiting: asyncio.Future[Answer]) -> None:
+        run = asyncio.ensure_future(self._infer(order))
+        waiting.add_done_callback(lambda _: run.cancel())
+        try:
+            answer = await run
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            if not waiting.done():
+                waiting.set_exception(error)
+        except asyncio.CancelledError:
+            if not waiting.done():
+                waiting.cancel()
+        else:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+
+def _max_rows(model: RoutedModel) -> int:
+    """Returns how many rows may be together whatever route they take."""
+    rule = model.splitting
+    if rule is None:
+        return 0
+    most = min(rule.max_rows, rule.max_batch_rows)
+    return most if all(rule.allows(most, stage.replicas) for stage in model.stages) else 0
+
+
+def _together(orders: Sequence[Order], rows: int) -> Order:
+    tensors = tuple(
+        Tensor(
+            parts[0].name,
+            parts[0].datatype,
+            (rows, *parts[0].shape[1:]),
+            b"".join([part.data for part in parts]),
+        )
+        for parts in zip(*(order.tensors for order in orders), strict=True)
+    )
+    return replace(
+        orders[0],
+        tensors=tensors,
+        deadline=min((order.deadline for order in orders), key=lambda deadline: deadline.at_s),
+    )
+
+
+def _apart(answer: Answer, rows: Sequence[int], num_rows: int, model: RoutedModel) -> list[Answer] | None:
+    """Returns the answer to each; None where there is not a row for each row."""
+    assert model.splitting is not None
+    columns: list[Sequence[Tensor]] = []
+    for tensor in answer.tensors:
+        if tensor.name in model.splitting.shared:
+            columns.append([tensor] * len(rows))
+        elif tensor.shape[:1] == (num_rows,):
+            columns.append(taken_apart(tensor, rows))
+        else:
+            return None
+    return [Answer(tensors, answer.trace) for tensors in zip(*columns, strict=True)]
