@@ -190,10 +190,12 @@ class Dispatcher:
         stay = await self._router.sessions.places(order.model, order.session)
         model, route = await self._router.route(order, set(), setbacks, stay)
         pieces = batcher.pieces(rows, model, route)
+        set_out = self._clock()
         if len(pieces) > 1:
             answers = await self._infer_pieces(cut(order, pieces, next(self._numbers)), model, route, began)
             for count, answer in zip(pieces, answers, strict=True):
                 batcher.learn(count, answer.trace.hops)
+            batcher.took(rows, model, self._clock() - set_out, len(pieces))
             assert model.splitting is not None
             tensors = joined([answer.tensors for answer in answers], pieces, model.splitting.shared)
             if tensors is not None:
@@ -201,6 +203,7 @@ class Dispatcher:
                 return Answer(tensors, Trace.of_pieces(total_s, [answer.trace for answer in answers]))
         answer = await self._try_routes(order, setbacks, began, (model, route))
         batcher.learn(rows, answer.trace.hops)
+        batcher.took(rows, model, self._clock() - set_out, 1)
         return answer
 
     async def _infer_pieces(

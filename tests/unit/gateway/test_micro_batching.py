@@ -43,7 +43,9 @@ class SplitBench(Bench):
             frame_pb2.HopTiming(stage=f"m/1/{index}", worker=worker, compute_ns=rows * row_ns)
             for index, worker in enumerate(route)
         ]
-        self.router.micro_batcher.learn(rows, timings)
+        batcher = self.router.micro_batcher
+        batcher.learn(rows, timings)
+        batcher.took(ROWS, self.router.table.find("m", ""), 1.0, 1)
 
     def sent(self, worker):
         return [frame.header.activation for frame in self.peers.streams[worker].sent]
@@ -199,3 +201,4 @@ def test_what_is_gone_is_forgotten():
     bench.dispatcher.update(RoutingTable.from_proto(RouteTable()))
     assert not batcher._costs
     assert not batcher._row_bytes
+    assert not batcher._records
