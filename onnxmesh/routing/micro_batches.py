@@ -18,7 +18,7 @@ MAX_PIECES = 64
 LEAST_GAIN = 0.1
 """A request is cut where that is expected to spare this share of its time."""
 
-FRAME_S = 0.0003
+FRAME_S = 0.0005
 """What a hop costs for each micro-batch beside the run: frames, queues, threads."""
 
 UNSEEN = 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from time import monotonic, time_ns
 
 import structlog
@@ -26,14 +27,11 @@ from services.gateway.credit_line import CreditLine
 from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
 from services.gateway.peers import Peer, Peers
-from services.gateway.pieces import cut, joined, rows_of
+from services.gateway.pieces import rows_of
 from services.gateway.router import Router
-from services.gateway.sessions import NOWHERE
+from services.gateway.row_requests import Picked, RowRequests
 from services.gateway.setbacks import gave_up
 from services.gateway.trace import Trace
-
-PIECES_PER_STAGE = 2
-"""Micro-batches of one request that are under way at once, for each stage: one runs, one comes."""
 
 DEFAULT_PRIORITY = 100
 """Of a request that says none."""
@@ -79,6 +77,7 @@ class Dispatcher:
         self._attempts = Attempts(gateway)
         self._credit_line = CreditLine()
         self._num_retried = 0
+        self._row_requests = RowRequests(router, self._try_routes, partial(next, self._numbers), clock)
 
     @property
     def num_in_flight(self) -> int:
@@ -110,7 +109,7 @@ class Dispatcher:
                 if order.model.splitting is not None and len(order.model.stages) > 1 and self._micro_batches:
                     rows = rows_of(order.tensors)
                     if rows > 1:
-                        return await self._infer_rows(order, rows, setbacks, began)
+                        return await self._row_requests.infer(order, rows, setbacks, began)
                 return await self._try_routes(order, setbacks, began)
         except TimeoutError:
             tried = f" after {len(setbacks)} failed attempts" if setbacks else ""
@@ -184,67 +183,20 @@ class Dispatcher:
             if num_moved:
                 _log.warning("attempts_moved", worker=worker, num_attempts=num_moved)
 
-    async def _infer_rows(self, order: Order, rows: int, setbacks: list[Setback], began: float) -> Answer:
-        """Runs a request that may be cut, and learns from it."""
-        batcher = self._router.micro_batcher
-        stay = await self._router.sessions.places(order.model, order.session)
-        model, route = await self._router.route(order, set(), setbacks, stay)
-        pieces = batcher.pieces(rows, model, route)
-        if len(pieces) > 1:
-            answers = await self._infer_pieces(cut(order, pieces, next(self._numbers)), model, route, began)
-            for count, answer in zip(pieces, answers, strict=True):
-                batcher.learn(count, answer.trace.hops)
-            assert model.splitting is not None
-            tensors = joined([answer.tensors for answer in answers], pieces, model.splitting.shared)
-            if tensors is not None:
-                total_s = self._clock() - began
-                return Answer(tensors, Trace.of_pieces(total_s, [answer.trace for answer in answers]))
-        answer = await self._try_routes(order, setbacks, began, (model, route))
-        batcher.learn(rows, answer.trace.hops)
-        return answer
-
-    async def _infer_pieces(
-        self, pieces: Sequence[Order], model: RoutedModel, route: Route, began: float
-    ) -> list[Answer]:
-        """Runs micro-batches one behind the other on one route; what becomes of one that fails is its own matter.
-
-        So many are under way as keep each stage at work: others, who come to a stage in the meantime, go in between.
-        """
-        window = asyncio.Semaphore(PIECES_PER_STAGE * len(route))
-
-        async def infer(piece: Order) -> Answer:
-            try:
-                return await self._try_routes(piece, [], began, (model, route))
-            finally:
-                window.release()
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = []
-                for piece in pieces:
-                    await window.acquire()
-                    tasks.append(group.create_task(infer(piece)))
-        except ExceptionGroup as failed:
-            # The first ended the others.
-            raise failed.exceptions[0] from None
-        return [task.result() for task in tasks]
-
     async def _try_routes(
         self,
         order: Order,
         setbacks: list[Setback],
         began: float,
-        given: tuple[RoutedModel, Route] | None = None,
+        given: Picked | None = None,
     ) -> Answer:
         """Tries the route that was picked already, if all its workers are still there, then others."""
         number = next(self._numbers)
         excluded: set[WorkerId] = set()
         num_failed = 0
-        stay = NOWHERE
-        if given is None or not self._router.are_live(given[1]):
+        stay = await self._router.sessions.places(order.model, order.session)
+        if given is not None and not self._router.are_live(given[1]):
             given = None
-        if given is None or order.session:
-            stay = await self._router.sessions.places(order.model, order.session)
         for index in itertools.count():
             if given is None:
                 given = await self._router.route(order, excluded, setbacks, stay)

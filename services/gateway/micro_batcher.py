@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Route
+from onnxmesh.routing.cut_record import CutRecord
 from onnxmesh.routing.micro_batches import Leg, num_pieces, sizes
 from onnxmesh.routing.network import GUESSES, Measured, Network
 from onnxmesh.routing.run_cost import RunCost
@@ -27,6 +29,7 @@ class MicroBatcher:
         self._network = network
         self._costs: dict[tuple[StageKey, WorkerId], RunCost] = {}
         self._row_bytes: dict[StageKey, float] = {}
+        self._records: defaultdict[tuple[StageKey, int], CutRecord] = defaultdict(CutRecord)
 
     def pieces(self, rows: int, model: RoutedModel, route: Route) -> list[int]:
         """Returns the rows of each micro-batch of a request; all in one where nothing is gained, or nothing known."""
@@ -49,10 +52,15 @@ class MicroBatcher:
                 )
             )
             origin = Origin(replica.worker, replica.facts.locality)
-        return sizes(rows, num_pieces(rows, legs))
+        num = num_pieces(rows, legs)
+        return sizes(rows, num if num > 1 and self._record(rows, model).next_is_cut() else 1)
+
+    def took(self, rows: int, model: RoutedModel, seconds: float, num: int) -> None:
+        """Takes how long a request took in so many pieces."""
+        self._record(rows, model).took(seconds / rows, cut=num > 1)
 
     def learn(self, rows: int, timings: Iterable[HopTiming]) -> None:
-        """Takes what the hops of an answered request with so many rows measured."""
+        """Takes what the hops of an answered request, or of a piece of one, with so many rows measured."""
         for timing in timings:
             stage = StageKey(timing.stage)
             cost = self._costs.setdefault((stage, WorkerId(timing.worker)), RunCost())
@@ -70,6 +78,12 @@ class MicroBatcher:
             }
             for stage in stages:
                 self._row_bytes.pop(stage, None)
+            for record in [each for each in self._records if each[0] in stages]:
+                del self._records[record]
+
+    def _record(self, rows: int, model: RoutedModel) -> CutRecord:
+        """Returns what is known of requests of about that size: others are compared apart."""
+        return self._records[model.stages[0].key, rows.bit_length()]
 
     def _way(self, origin: Origin, replica: Replica) -> tuple[float, float]:
         """Returns seconds that the way to a replica takes, and seconds for each byte more."""

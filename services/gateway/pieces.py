@@ -11,9 +11,9 @@ from services.gateway.order import Order
 
 
 def rows_of(tensors: Sequence[Tensor]) -> int:
-    """Returns how many rows a request has; 0 where its tensors do not agree on that."""
-    rows = {tensor.shape[0] if tensor.shape else 0 for tensor in tensors}
-    return rows.pop() if len(rows) == 1 else 0
+    """Returns how many rows a request of one tensor or more has; 0 where they do not agree on that."""
+    first = tensors[0].shape[:1]
+    return first[0] if first and all(tensor.shape[:1] == first for tensor in tensors) else 0
 
 
 def cut(order: Order, rows: Sequence[int], number: int) -> list[Order]:

@@ -80,8 +80,7 @@ class Forwarder:
 
     def credit_returned(self, link: Link, credit: CreditFrame) -> None:
         """Takes credit that came back from a next worker."""
-        if self._links.get(link.peer) is link:
-            self._give_back((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
+        self._give_back((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
 
     def try_forward(
         self,

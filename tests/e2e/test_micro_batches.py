@@ -10,12 +10,13 @@ import pytest
 from tritonclient import grpc as triton
 
 from onnxmesh.client import RouteTrace
+from onnxmesh.v1.model_pb2 import Shapes
 from tests.e2e.mesh_process import running_mesh
 from tests.e2e.test_zoo import whole
 from tests.zoo.zoo_model import floats, model, node, normal
 
 NUM_ROWS = 64
-WIDTH = 512
+WIDTH = 1024
 WAIT_S = 120
 
 
@@ -54,7 +55,7 @@ def test_many_rows_over_three_stages_are_those_of_the_whole_model(tmp_path, monk
     path = wide_mlp(tmp_path)
     monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", str(on))
     with running_mesh("--workers=3") as mesh:
-        mesh.deploy(path, name="wide", stages=3)
+        mesh.deploy(path, name="wide", stages=3, shapes=Shapes(batch=NUM_ROWS))
         end_s = monotonic() + WAIT_S
         pieces = []
         with triton.InferenceServerClient(mesh.address) as client:
@@ -74,7 +75,7 @@ def test_a_worker_may_die_in_the_middle_of_a_large_batch(tmp_path):
     """With two replicas of each stage every answer comes, whichever micro-batches were lost."""
     path = wide_mlp(tmp_path)
     with running_mesh("--workers=3") as mesh:
-        mesh.deploy(path, name="wide", stages=3, replicas=2)
+        mesh.deploy(path, name="wide", stages=3, replicas=2, shapes=Shapes(batch=NUM_ROWS))
         given = feeds(1)
         expected = whole(path, given)["y"].tobytes()
         seen, failures, stop = [], [], threading.Event()

@@ -1,0 +1,146 @@
+"""Credit on its way: taken for what is forwarded, given back for what comes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from onnxmesh.deadline import Deadline
+from onnxmesh.errors import Unavailable
+from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.v1 import frame_pb2
+from services.worker.cancellations import Cancellations
+from services.worker.forwarder import Forwarder
+from services.worker.intake import Intake
+from services.worker.origins import Origins
+from services.worker.request_key import RequestKey
+from services.worker.stage_table import StageTable
+from services.worker.tally import Tally
+from tests.unit.worker.requests import request
+
+FOREVER = Deadline(math.inf)
+KEY = RequestKey("gateway", 1, 0)
+
+
+class FakeLink:
+    """A link to another worker, which may be broken."""
+
+    is_open = True
+    peer = "b"
+
+    def __init__(self):
+        self.broken = False
+        self.sent = []
+        self.said = []
+
+    async def send(self, frame):
+        if self.broken:
+            raise Unavailable("it is broken")
+        self.sent.append(frame)
+
+    def send_soon(self, header):
+        self.said.append(header)
+
+
+class FakeLinks:
+    """The links of one worker: one at a time, to `b`."""
+
+    def __init__(self):
+        self.link = FakeLink()
+
+    def get(self, peer):
+        return self.link if peer == "b" else None
+
+    async def connect(self, peer, address):
+        assert peer == "b"
+        return self.link
+
+
+class Sender:
+    """A forwarder of worker `a`, and how often it said that there is room."""
+
+    def __init__(self):
+        self.links = FakeLinks()
+        self.received = []
+        self.num_rooms = 0
+        tally = Tally()
+        self.forwarder = Forwarder(
+            WorkerId("a"),
+            self.links,
+            Origins(WorkerId("a"), lambda _: None, tally, frame_pb2.Load),
+            tally,
+            lambda frame, credit: self.received.append((frame, credit)),
+            on_room=self._on_room,
+        )
+
+    def _on_room(self):
+        self.num_rooms += 1
+
+    def room(self, worker="b"):
+        waiting = request(2, stages=("m/1/0", "m/1/1"))
+        waiting.header.route.hops[1].worker = worker
+        room = self.forwarder.room
+        return UNBOUNDED if room is None else room(waiting)
+
+    async def forward(self, worker="b", num_bytes=WINDOW_BYTES):
+        hop = frame_pb2.Hop(stage="m/1/1", worker=worker)
+        taken, credit = self.forwarder.take_credit(hop, num_bytes)
+        frame = Frame(frame_pb2.FrameHeader(activation=frame_pb2.Activation(credit=taken)))
+        await self.forwarder.forward(KEY, FOREVER, hop, frame, credit)
+
+
+async def test_what_was_sent_counts_until_the_next_worker_gives_its_credit_back():
+    """Small requests do not count."""
+    sender = Sender()
+    await sender.forward(num_bytes=LEAST_BYTES - 1)
+    assert sender.room() == UNBOUNDED
+    await sender.forward()
+    await sender.forward()
+    assert (sender.room(), sender.room("c"), sender.num_rooms) == (0, UNBOUNDED, 0)
+    returned = frame_pb2.Credit(stage="m/1/1", credit=WINDOW_BYTES)
+    sender.forwarder.credit_returned(sender.links.link, returned)
+    assert (sender.room(), sender.num_rooms) == (1, 1)
+
+
+async def test_what_did_not_get_there_does_not_count():
+    """It failed, or its link was lost afterwards."""
+    sender = Sender()
+    sender.links.link.broken = True
+    await sender.forward()
+    await sender.forward()
+    assert sender.room() == 2
+    sender.links.link.broken = False
+    await sender.forward()
+    await sender.forward()
+    assert sender.room() == 0
+    rooms = sender.num_rooms
+    sender.forwarder.link_lost(sender.links.link)
+    assert (sender.room(), sender.num_rooms) == (UNBOUNDED, rooms + 1)
+
+
+async def test_a_stage_of_the_same_worker_gives_its_credit_back_directly():
+    """Without any frame."""
+    sender = Sender()
+    await sender.forward("a")
+    await sender.forward("a")
+    assert sender.room("a") == 0
+    for _, credit in sender.received:
+        credit.give_back()
+    assert sender.room("a") == 2
+
+
+@pytest.mark.parametrize(("hop", "stage"), [(1, "m/1/1"), (9, "")])
+def test_a_request_that_is_refused_when_it_comes_gives_its_credit_back(hop, stage):
+    """For a stage that is not here, or of no known form: its sender would wait forever else."""
+    tally, link = Tally(), FakeLink()
+    origins = Origins(WorkerId("w"), lambda _: None, tally, frame_pb2.Load)
+    intake = Intake(WorkerId("w"), StageTable(), origins, Cancellations(), tally)
+    header = request(1, hop=1).header
+    header.hop = hop
+    header.credit = 5
+    intake.on_frame(link, Frame(frame_pb2.FrameHeader(activation=header)))
+    assert [said.credit for said in link.said] == [frame_pb2.Credit(stage=stage, credit=5)]
+    assert tally.failed == 1
