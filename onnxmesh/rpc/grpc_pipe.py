@@ -10,12 +10,18 @@ import grpc.aio
 
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames import Frame, SharedPayload
+from onnxmesh.tensors.room import FindRoom
 
 
 class GrpcPipe:
     """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
 
     gathers = True
+    reserve: FindRoom | None = None
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Leaves the frame as it is."""
+        return frame
 
     def place(self, frame: Frame) -> Frame:
         """Leaves the frame as it is: there is no memory to put it in."""

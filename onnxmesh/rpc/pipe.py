@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from onnxmesh.rpc.frames import Frame, SharedPayload
+from onnxmesh.tensors.room import FindRoom
 
 
 class Pipe(Protocol):
@@ -20,6 +21,13 @@ class Pipe(Protocol):
 
     async def write(self, message: bytes) -> None:
         """Sends one message; waits for flow control."""
+
+    @property
+    def reserve(self) -> FindRoom | None:
+        """Finds room where the peer sees what is written, so that placing it costs nothing; None: there is no such place."""
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Copies payloads to where the peer sees them, if that takes so long that it is better done aside."""
 
     def place(self, frame: Frame) -> Frame:
         """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""

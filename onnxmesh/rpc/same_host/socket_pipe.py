@@ -10,10 +10,17 @@ from typing import cast
 
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames import Frame, SharedPayload
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory, placed
+from onnxmesh.rpc.same_host.placing import brought, placed
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
 
 LEAST_SHARED_BYTES = 32 << 10
 """Smaller payloads go through the socket: that costs less than taking and releasing memory."""
+
+LEAST_BROUGHT_BYTES = 1 << 20
+"""Larger payloads are copied in a thread: others are served meanwhile."""
+
+TRIM_S = 30.0
+"""Memory that was not needed for so long, or up to twice that, is given back."""
 
 MAX_MESSAGE_BYTES = 64 << 20
 """A longer one is none of ours."""
@@ -27,15 +34,16 @@ class SocketPipe(asyncio.Protocol):
 
     Args:
         own: What this side writes payloads to.
-        peer_descriptor: Of the memory that the other side writes to.
+        peer: What the other side writes payloads to.
     """
 
     gathers = False
 
-    def __init__(self, own: OwnMemory, peer_descriptor: int) -> None:
+    def __init__(self, own: OwnMemory, peer: PeerMemory) -> None:
         self._loop = asyncio.get_running_loop()
         self._own = own
-        self._peer = PeerMemory(peer_descriptor, self._no_view_left)
+        self._peer = peer
+        self._trimming: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._rest = bytearray()
         self._messages: deque[bytes] = deque()
@@ -51,10 +59,13 @@ class SocketPipe(asyncio.Protocol):
         """The socket is connected."""
         # uvloop's transports are of no class of asyncio.
         self._transport = cast(asyncio.Transport, transport)
+        self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, in order or not."""
         self._finish(exc)
+        if self._trimming is not None:
+            self._trimming.cancel()
         self._own.close()
 
     def eof_received(self) -> None:
@@ -117,6 +128,16 @@ class SocketPipe(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
 
+    def reserve(self, byte_size: int) -> memoryview | None:
+        """Returns room in shared memory; see `OwnMemory.reserve`."""
+        return self._own.reserve(byte_size)
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Copies very large payloads into shared memory, as far as there is room."""
+        if any(len(each) >= LEAST_BROUGHT_BYTES and not self._own.holds(each) for each in frame.payloads):
+            return await asyncio.to_thread(brought, self._own, frame, LEAST_BROUGHT_BYTES)
+        return frame
+
     def place(self, frame: Frame) -> Frame:
         """Puts large payloads into shared memory, as far as there is room."""
         return placed(self._own, frame, LEAST_SHARED_BYTES)
@@ -127,7 +148,7 @@ class SocketPipe(asyncio.Protocol):
         Raises:
             CorruptData: It is outside the memory (DATA_LOSS).
         """
-        return self._peer.view(payload)
+        return self._peer.view(payload, self._no_view_left)
 
     def release(self, offsets: Iterable[int]) -> None:
         """Takes that the other side has read payloads.
@@ -156,6 +177,10 @@ class SocketPipe(asyncio.Protocol):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+    def _trim(self) -> None:
+        self._loop.run_in_executor(None, self._own.trim)
+        self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def _no_view_left(self, offset: int) -> None:
         """Comes from whichever thread dropped the last view."""

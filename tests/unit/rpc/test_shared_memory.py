@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.frames import Frame, SharedPayload, decode, encode
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory, placed
+from onnxmesh.rpc.same_host.placing import brought, placed
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
 from onnxmesh.v1.frame_pb2 import FrameHeader, Load
 
 HEADER = FrameHeader(load=Load(queued=3))
@@ -23,7 +24,10 @@ class Sides:
     def __init__(self, byte_size=1 << 20):
         self.own = OwnMemory(byte_size)
         self.freed = []
-        self.peer = PeerMemory(os.dup(self.own.descriptor), self.freed.append)
+        self.peer = PeerMemory(os.dup(self.own.descriptor))
+
+    def view(self, payload):
+        return self.peer.view(payload, self.freed.append)
 
     def close(self):
         self.own.close()
@@ -39,7 +43,7 @@ def sides():
 def test_a_payload_is_read_where_it_was_written(sides):
     """The reader sees the writer's bytes, aligned, and cannot write to them."""
     payload = os.urandom(10_000)
-    view = sides.peer.view(sides.own.put(payload))
+    view = sides.view(sides.own.put(payload))
     assert view == payload
     assert view.readonly
 
@@ -47,7 +51,7 @@ def test_a_payload_is_read_where_it_was_written(sides):
 def test_it_is_freed_with_its_last_view(sides):
     """A slice, or an array made of it, keeps a payload; when nothing does, its offset is told, once."""
     put = sides.own.put(b"x" * 100)
-    view = sides.peer.view(put)
+    view = sides.view(put)
     part = view[10:20]
     del view
     gc.collect()
@@ -79,7 +83,7 @@ def test_releasing_what_is_not_out_is_corrupt(sides):
 def test_a_payload_beyond_the_memory_is_corrupt(sides, payload):
     """Nothing outside the memory is ever read."""
     with pytest.raises(CorruptData, match="of 1048576 shared bytes"):
-        sides.peer.view(payload)
+        sides.view(payload)
 
 
 def test_memory_that_can_shrink_is_refused():
@@ -87,7 +91,7 @@ def test_memory_that_can_shrink_is_refused():
     descriptor = os.memfd_create("shrinks")
     os.ftruncate(descriptor, 4096)
     with pytest.raises(CorruptData, match="could shrink"):
-        PeerMemory(descriptor, print)
+        PeerMemory(descriptor)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
 
@@ -97,7 +101,7 @@ def test_frames_arrive_as_they_were(payloads, least_bytes):
     """Whatever part of a frame is shared, the reader gets its payloads in order."""
     sides = Sides(2048)
     sent = placed(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
-    (got,) = decode(encode([sent]), sides.peer.view)
+    (got,) = decode(encode([sent]), sides.view)
     assert got.header == HEADER
     assert [bytes(part) for part in got.payloads] == payloads
     assert sent.payload_bytes == sum(map(len, sent.payloads))
