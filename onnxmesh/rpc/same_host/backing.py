@@ -45,13 +45,15 @@ class Backing:
     """
 
     def __init__(self, file: mmap.mmap, descriptor: int, allowance: Allowance) -> None:
-        self._file = file
+        self._file: mmap.mmap | None = file
         self._descriptor = descriptor
         self._allowance = allowance
         self.end = 0
 
     def grow(self, end: int) -> bool:
         """Has the kernel give memory up to `end`; False where there is none: to write there would end this process."""
+        if self._file is None:
+            return False
         more = min(_whole_pages(end), len(self._file)) - self.end
         if more <= 0:
             return True
@@ -69,7 +71,7 @@ class Backing:
         """Gives the kernel back a step of what lies beyond `end`, which nobody uses; False where nothing does."""
         # Python lets no other thread run during one.
         step = min(_STEP_BYTES, self.end - _whole_pages(end))
-        if step <= 0:
+        if self._file is None or step <= 0:
             return False
         self._file.madvise(mmap.MADV_REMOVE, self.end - step, step)
         self._allowance.give_back(step)
@@ -77,7 +79,8 @@ class Backing:
         return True
 
     def close(self) -> None:
-        """Takes that the file goes."""
+        """Lets the file go."""
+        self._file = None
         self._allowance.give_back(self.end)
         self.end = 0
 

@@ -56,11 +56,6 @@ class OwnMemory:
         self._closed = False
 
     @property
-    def byte_size(self) -> int:
-        """Its length."""
-        return len(self._bytes)
-
-    @property
     def taken_bytes(self) -> int:
         """Bytes of payloads that the other side has not released yet, and of rooms that this one still sees."""
         with self._lock:
@@ -144,10 +139,11 @@ class OwnMemory:
                 shrinking = not self._closed and self._backing.shrink(end)
 
     def close(self) -> None:
-        """Gives the descriptor back; what is mapped goes with the last view of it."""
+        """Gives the descriptor back, and what is mapped with the last view of a room."""
         with self._lock:
             self._closed = True
             self._backing.close()
+            self._bytes = np.empty(0, np.uint8)
             os.close(self.descriptor)
 
     def _take(self, byte_size: int) -> int | None:
@@ -189,11 +185,15 @@ class PeerMemory:
             if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
                 raise CorruptData("the peer's memory could shrink under its reader")
             self._size = os.fstat(descriptor).st_size
-            self._map = mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ)
+            self._map: mmap.mmap | None = mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ)
         except (OSError, ValueError) as error:
             raise CorruptData(f"the peer's memory cannot be mapped: {error}") from error
         finally:
             os.close(descriptor)
+
+    def close(self) -> None:
+        """Takes that nothing more will be read; what is mapped goes with the last view."""
+        self._map = None
 
     def view(self, payload: SharedPayload, freed: Callable[[int], None]) -> memoryview:
         """Returns the bytes of a payload, where they are.
@@ -203,8 +203,10 @@ class PeerMemory:
             freed: Called, in any thread, with its offset once no view of it is left.
 
         Raises:
-            CorruptData: It is not inside the memory (DATA_LOSS).
+            CorruptData: It is not inside the memory, or that is closed (DATA_LOSS).
         """
+        if self._map is None:
+            raise CorruptData("a payload is announced in memory that is shared no more")
         if payload.offset + payload.byte_size > self._size:
             raise CorruptData(
                 f"{payload.byte_size} bytes announced at {payload.offset} of {self._size} shared bytes"

@@ -164,7 +164,8 @@ class SocketPipe(asyncio.Protocol):
         self._on_freed = callback
 
     def close(self) -> None:
-        """Ends the connection, after what was written."""
+        """Ends the connection, after what was written; nothing more is read."""
+        self._peer.close()
         if self._transport is not None:
             self._transport.close()
 
