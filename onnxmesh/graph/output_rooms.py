@@ -60,6 +60,7 @@ class OutputRooms:
     def __init__(self, datatypes: Mapping[str, Datatype]) -> None:
         self._datatypes = {name: kind for name, kind in datatypes.items() if has_rows(kind)}
         self._shapes = OutputShapes()
+        self._in_use = True
 
     def find(self, form: Hashable, wanted: Iterable[str], find_room: FindRoom) -> dict[str, OutputRoom]:
         """Returns a room for each output that is worth it and has one, by name.
@@ -69,7 +70,7 @@ class OutputRooms:
             wanted: Outputs that are to be computed.
             find_room: Where rooms come from.
         """
-        shapes = self._shapes.foretell(form)
+        shapes = self._shapes.foretell(form) if self._in_use else {}
         rooms = {}
         for name in wanted:
             if (shape := shapes.get(name)) is not None:
@@ -89,3 +90,11 @@ class OutputRooms:
         }
         if large:
             self._shapes.saw(form, large)
+
+    def were_refused(self, rooms: Mapping[str, OutputRoom], outputs: Mapping[str, Tensor]) -> None:
+        """Takes that a run failed with these rooms, and gave these outputs without.
+
+        One that has another shape than was foretold explains that; if none has, no more rooms are found: this model or its device
+        does not take them.
+        """
+        self._in_use = any(outputs[name].shape != room.shape for name, room in rooms.items())

@@ -198,8 +198,8 @@ class StageSession:
         except ModelRunFailed:
             if not rooms:
                 raise
-            # Perhaps an output has another shape this time; what it is then told of keeps it from being foretold.
             computed = self._run_bound(values, wanted, {})
+            self._rooms.were_refused(rooms, computed)
         self._rooms.saw(form, computed)
         return passed | computed
 

@@ -29,7 +29,7 @@ QUIET_BYTES = 64 << 10
 """A link over which less went since the last ping is quiet."""
 
 LARGE_BYTES = 1 << 20
-"""Frames with more payload than this may be copied aside before they are sent."""
+"""Frames with at least so much payload may be copied aside before they are sent."""
 
 MAX_URGENT = 64
 """Pings and answers to pings that may wait; beyond, they are dropped."""

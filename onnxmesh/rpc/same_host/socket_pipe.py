@@ -16,9 +16,6 @@ from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
 LEAST_SHARED_BYTES = 32 << 10
 """Smaller payloads go through the socket: that costs less than taking and releasing memory."""
 
-LEAST_BROUGHT_BYTES = 1 << 20
-"""Larger payloads are copied in a thread: others are served meanwhile."""
-
 TRIM_S = 30.0
 """Memory that was not needed for so long, or up to twice that, is given back."""
 
@@ -133,9 +130,9 @@ class SocketPipe(asyncio.Protocol):
         return self._own.reserve(byte_size)
 
     async def bring(self, frame: Frame) -> Frame:
-        """Copies very large payloads into shared memory, as far as there is room."""
-        if any(len(each) >= LEAST_BROUGHT_BYTES and not self._own.holds(each) for each in frame.payloads):
-            return await asyncio.to_thread(brought, self._own, frame, LEAST_BROUGHT_BYTES)
+        """Copies large payloads into shared memory, as far as there is room, in a thread: others are served meanwhile."""
+        if any(len(each) >= LEAST_SHARED_BYTES and not self._own.holds(each) for each in frame.payloads):
+            return await asyncio.to_thread(brought, self._own, frame, LEAST_SHARED_BYTES)
         return frame
 
     def place(self, frame: Frame) -> Frame:
@@ -180,7 +177,8 @@ class SocketPipe(asyncio.Protocol):
             self._reader.set_result(None)
 
     def _trim(self) -> None:
-        self._loop.run_in_executor(None, self._own.trim)
+        if self._own.backed_bytes:
+            self._loop.run_in_executor(None, self._own.trim)
         self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def _no_view_left(self, offset: int) -> None:

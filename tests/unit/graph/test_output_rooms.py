@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF
-from onnxmesh.graph.output_rooms import LEAST_BOUND_BYTES
+from onnxmesh.graph.output_rooms import LEAST_BOUND_BYTES, OutputRooms
 from onnxmesh.graph.output_shapes import MAX_KNOWN, OutputShapes
 from onnxmesh.graph.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
@@ -135,6 +135,20 @@ def test_a_model_that_refuses_its_inputs_says_so_with_rooms_too(tmp_path):
     assert run(NUM // 2, 2).shape == (NUM // 2, 2)
     gc.collect()
     assert rooms.num_seen == 0
+
+
+def test_a_model_that_refuses_rooms_is_offered_none_again():
+    """If shapes do not explain why a run with rooms failed, requests are not run twice for ever."""
+    y = from_array("y", np.zeros(NUM, np.float32))
+    for other, still in ((from_array("y", np.zeros(2 * NUM, np.float32)), True), (y, False)):
+        rooms = OutputRooms({"y": Datatype.FP32, "z": Datatype.FP32})
+        rooms.saw("form", {"y": y, "z": y.renamed("z")})
+        found = rooms.find("form", ["y", "z"], Rooms())
+        assert found.keys() == {"y", "z"}
+        without = {"y": other, "z": y.renamed("z")}
+        rooms.were_refused(found, without)
+        rooms.saw("form", without)
+        assert rooms.find("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
 
 
 @pytest.mark.parametrize("datatype", [kind for kind in Datatype if kind.bits >= 8])
