@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.frames import ALIGNMENT, SharedPayload
@@ -72,26 +73,26 @@ class OwnMemory:
 
         It is taken while a view of it is left, and on from there for as long as it is handed out.
         """
-        start = self._take(byte_size)
-        if start is None:
+        taken = self._take(byte_size)
+        if taken is None:
             return None
-        room = self._bytes[start : start + byte_size]
+        start, room = taken
         # Only noted, and not under a lock: it may come at any time, in any thread.
         weakref.finalize(room, self._left.append, start).atexit = False
         return memoryview(room)  # type: ignore[arg-type]
 
     def put(self, payload: Buffer) -> SharedPayload | None:
         """Copies a payload in and hands it out; None where there is no room, or no memory, for it."""
-        size = len(payload)
-        start = self._take(size)
-        if start is None:
+        taken = self._take(len(payload))
+        if taken is None:
             return None
+        start, block = taken
         # Unlike a memoryview it lets other threads run meanwhile.
-        np.copyto(self._bytes[start : start + size], np.frombuffer(payload, np.uint8))
+        np.copyto(block, np.frombuffer(payload, np.uint8))
         with self._lock:
             self._blocks.hand_out(start)
             self._blocks.leave(start)
-        return SharedPayload(start, size)
+        return SharedPayload(start, len(payload))
 
     def holds(self, payload: Buffer) -> bool:
         """Whether a payload is in a room, from where it can be handed out."""
@@ -146,8 +147,8 @@ class OwnMemory:
             self._bytes = np.empty(0, np.uint8)
             os.close(self.descriptor)
 
-    def _take(self, byte_size: int) -> int | None:
-        """Returns where a block begins that is this writer's, None where there is no room, or no memory, for it."""
+    def _take(self, byte_size: int) -> tuple[int, npt.NDArray[np.uint8]] | None:
+        """Returns where a block is that is this writer's, and its bytes; None where there is no room, or no memory, for it."""
         with self._lock:
             self._sweep()
             start = None if self._closed else self._blocks.take(byte_size)
@@ -158,7 +159,7 @@ class OwnMemory:
                 self._blocks.leave(start)
                 return None
             self._needed_end = max(self._needed_end, end)
-            return start
+            return start, self._bytes[start:end]
 
     def _offset(self, payload: Buffer) -> int | None:
         """Returns where a payload is in this memory; None: elsewhere, or where its reader would have to copy it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from queue import SimpleQueue
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -239,3 +241,63 @@ def test_without_memory_nothing_is_placed():
     assert own.reserve(8192) is None
     assert own.taken_bytes == 4096
     own.close()
+
+
+def test_threads_do_not_get_into_each_others_way():
+    """While some write, one reads, releases and gives memory back, and at last closes it: everything arrives as it was written."""
+    sides = Sides(1 << 20)
+    out, sent = SimpleQueue(), []
+
+    def write(seed):
+        draw = Random(seed)
+        for _ in range(300):
+            payload = draw.randbytes(draw.randint(1, 1 << 17))
+            room = sides.own.bring(payload)
+            if room is not payload:
+                out.put((sides.own.hand_out(room), payload))
+        out.put(None)
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    num_ended = 0
+    while num_ended < len(threads):
+        told = out.get()
+        if told is None:
+            num_ended += 1
+            continue
+        put, payload = told
+        view = sides.view(put)
+        assert view == payload
+        del view
+        sides.own.release(put.offset)
+        sent.append(len(payload))
+        if len(sent) % 20 == 0:
+            sides.own.trim()
+    for thread in threads:
+        thread.join()
+    assert sent
+    gc.collect()
+    assert sides.own.taken_bytes == 0
+    sides.close()
+
+
+def test_memory_may_close_while_threads_write():
+    """What they write then goes nowhere, and harms nothing."""
+    for seed in range(20):
+        sides = Sides(1 << 16)
+        payload = Random(seed).randbytes(3000)
+        started = threading.Event()
+        found = []
+
+        def write(sides=sides, payload=payload, started=started, found=found):
+            for _ in range(100):
+                found.append(sides.own.bring(payload) == payload)
+                started.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        started.wait()
+        sides.close()
+        thread.join()
+        assert all(found)
