@@ -26,6 +26,10 @@ LENGTH_BYTES = 4
 """Before each message."""
 
 
+def _nothing(_: list[int]) -> None:
+    """Nobody is told what is freed."""
+
+
 class SocketPipe(asyncio.Protocol):
     """One end of a Unix socket that carries messages; large payloads stay in shared memory.
 
@@ -50,7 +54,7 @@ class SocketPipe(asyncio.Protocol):
         self._end: Exception | None = None
         self._ended = False
         self._freed: deque[int] = deque()
-        self._on_freed: Callable[[list[int]], None] = lambda _: None
+        self._on_freed: Callable[[list[int]], None] = _nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
@@ -163,6 +167,8 @@ class SocketPipe(asyncio.Protocol):
     def close(self) -> None:
         """Ends the connection, after what was written; nothing more is read."""
         self._peer.close()
+        # Views that are left know this pipe; through it they must not keep whoever keeps them.
+        self._on_freed = _nothing
         if self._transport is not None:
             self._transport.close()
 

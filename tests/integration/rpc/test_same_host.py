@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import sys
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -96,6 +97,24 @@ async def test_views_outlive_the_link():
         link._pipe._transport.abort()
         await link.closed.wait()
     assert same(got[0], sent)
+
+
+async def test_a_reader_that_keeps_what_it_read_goes_with_it():
+    """A view does not keep the link that it came by, nor through that its own keeper."""
+
+    def num_mapped():
+        gc.collect()
+        return Path("/proc/self/maps").read_text().count("memfd:onnxmesh")
+
+    async def visit():
+        async with pair() as (link, _, got):
+            await link.send(activation(LARGE))
+            await eventually(lambda: got)
+            assert num_mapped() == before + 4
+
+    before = num_mapped()
+    await visit()
+    await eventually(lambda: num_mapped() == before)
 
 
 async def test_without_a_door_there_is_grpc():
