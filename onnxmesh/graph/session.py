@@ -9,12 +9,14 @@ import onnxruntime
 
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.element_types import datatype_of_runtime_type
+from onnxmesh.graph.output_rooms import OutputRoom, OutputRooms
 from onnxmesh.graph.runtime_errors import readable
 from onnxmesh.graph.runtime_values import from_runtime, from_strings, to_runtime, to_strings
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.tensors.tensor import Tensor
 
 CPU = "CPUExecutionProvider"
@@ -141,6 +143,7 @@ class StageSession:
         self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
         self._input_names = frozenset(spec.name for spec in self.inputs)
         self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
+        self._rooms = OutputRooms({spec.name: Datatype(spec.datatype) for spec in self.outputs})
         self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
 
     @property
@@ -148,13 +151,19 @@ class StageSession:
         """The execution providers that ONNX Runtime really uses."""
         return tuple(self._session.get_providers())
 
-    def run(self, feeds: Mapping[str, Tensor], outputs: Collection[str] | None = None) -> dict[str, Tensor]:
+    def run(
+        self,
+        feeds: Mapping[str, Tensor],
+        outputs: Collection[str] | None = None,
+        find_room: FindRoom | None = None,
+    ) -> dict[str, Tensor]:
         """Runs the stage once.
 
         Args:
             feeds: A tensor for each input, by name; what is not an input is ignored. Used in place where
                 aligned (see `runtime_values.ALIGNMENT`), never written to.
             outputs: Names of the outputs to compute; None for all.
+            find_room: Where large outputs had better be; those whose shape can be foretold are computed there.
 
         Returns:
             The outputs by name; views of memory that they keep alive.
@@ -180,18 +189,42 @@ class StageSession:
             return passed | self._run_arrays(feeds, wanted)
         # They keep the memory that is bound.
         values = {name: to_runtime(feeds[name]) for name in self._input_names}
+        if find_room is None:
+            return passed | self._run_bound(values, wanted, {})
+        form = tuple(feeds[name].shape for name in self._input_names)
+        rooms = self._rooms.find(form, wanted, find_room)
+        try:
+            computed = self._run_bound(values, wanted, rooms)
+        except ModelRunFailed:
+            if not rooms:
+                raise
+            computed = self._run_bound(values, wanted, {})
+            self._rooms.were_refused(rooms, computed)
+        self._rooms.saw(form, computed)
+        return passed | computed
+
+    def _run_bound(
+        self, values: Mapping[str, onnxruntime.OrtValue], wanted: list[str], rooms: Mapping[str, OutputRoom]
+    ) -> dict[str, Tensor]:
         # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
         binding = self._session.io_binding()
         try:
             for name, value in values.items():
                 binding.bind_ortvalue_input(name, value)
             for name in wanted:
-                binding.bind_output(name)
+                if name in rooms:
+                    rooms[name].bind(binding)
+                else:
+                    binding.bind_output(name)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise ModelRunFailed(readable(error)) from error
-        computed = zip(wanted, binding.get_outputs(), strict=True)
-        return passed | {name: from_runtime(name, value, self._session) for name, value in computed}
+        computed = {}
+        for name, value in zip(wanted, binding.get_outputs(), strict=True):
+            room = rooms.get(name)
+            tensor = None if room is None else room.tensor(value)
+            computed[name] = from_runtime(name, value, self._session) if tensor is None else tensor
+        return computed
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
         """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""

@@ -10,6 +10,7 @@ import grpc.aio
 
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames import Frame, SharedPayload
+from onnxmesh.tensors.room import FindRoom
 
 
 class GrpcPipe:
@@ -17,6 +18,7 @@ class GrpcPipe:
 
     is_prompt = False
     has_room = False
+    reserve: FindRoom | None = None
 
     async def carry(self, take: Callable[[bytes], bool]) -> None:
         """Reads, one message after another."""
@@ -32,6 +34,10 @@ class GrpcPipe:
 
     async def _read(self) -> bytes | None:
         raise NotImplementedError
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Leaves the frame as it is."""
+        return frame
 
     def place(self, frame: Frame) -> Frame:
         """Leaves the frame as it is: there is no memory to put it in."""

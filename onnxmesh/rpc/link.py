@@ -19,6 +19,7 @@ from onnxmesh.rpc.nap import Nap
 from onnxmesh.rpc.pipe import Pipe
 from onnxmesh.rpc.pulse import Pulse
 from onnxmesh.rpc.way_gauge import PAYLOAD_BYTES, GaugedWay, WayGauge
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping, Pong, Release
 
 LEAVE_S = 2.0
@@ -26,6 +27,9 @@ LEAVE_S = 2.0
 
 QUIET_BYTES = 64 << 10
 """A link over which less went since the last ping is quiet."""
+
+LARGE_BYTES = 1 << 20
+"""Frames with at least so much payload may be copied aside before they are sent."""
 
 MAX_URGENT = 64
 """Pings and answers to pings that may wait; beyond, they are dropped."""
@@ -108,12 +112,19 @@ class Link:
         """The way to the peer, as it was measured lately; None before the first measurement."""
         return self._gauge.way
 
+    @property
+    def find_room(self) -> FindRoom | None:
+        """Finds room for payloads that the peer will read in place; None where it shares no memory."""
+        return self._pipe.reserve
+
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
 
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
+        if frame.payload_bytes >= LARGE_BYTES:
+            frame = await self._pipe.bring(frame)
         await self._has_room()
         self._use()
         for piece in split(self._pipe.place(frame), self._limits.chunk_bytes):

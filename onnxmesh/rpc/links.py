@@ -140,7 +140,11 @@ class Links:
                 raise Unavailable(f"dialling {peer} at {address} was given up") from None
             raise
         if isinstance(outcome, MeshError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                # Its traceback has this frame: together they would keep what a caller wanted to send.
+                del outcome
         return outcome
 
     def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:

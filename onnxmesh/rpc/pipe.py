@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from onnxmesh.rpc.frames import Frame, SharedPayload
+from onnxmesh.tensors.room import FindRoom
 
 
 class Pipe(Protocol):
@@ -30,6 +31,13 @@ class Pipe(Protocol):
 
     def write_now(self, message: bytes) -> None:
         """Sends one message where there is room; for prompt streams alone."""
+
+    @property
+    def reserve(self) -> FindRoom | None:
+        """Finds room where the peer sees what is written, so that placing it costs nothing; None: there is no such place."""
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Copies payloads to where the peer sees them, if that takes so long that it is better done aside."""
 
     def place(self, frame: Frame) -> Frame:
         """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from time import time_ns
 
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import StageGone
+from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
 from services.worker import outgoing_frames, request_flow
@@ -54,6 +56,17 @@ class Departures:
         self._clock = clock
         rule = part.batching
         self._slots = asyncio.Semaphore(MAX_LEAVING + (0 if rule is None else rule.max_rows))
+
+    def find_room(self, requests: Iterable[StageRequest]) -> FindRoom | None:
+        """Returns what finds room where all of the requests go from here; None: they go several ways, or there is none."""
+        ways = {
+            (request.key.origin, True) if request.next_hop is None else (request.next_hop.worker, False)
+            for request in requests
+        }
+        if len(ways) != 1:
+            return None
+        ((peer, is_last),) = ways
+        return self._origins.find_room(peer) if is_last else self._forwarder.find_room(WorkerId(peer))
 
     async def send(self, request: StageRequest, computed: Mapping[str, Tensor], timing: HopTiming) -> None:
         """Sends a request on; returns once there is room for it to leave. What this raises for is not settled.

@@ -14,6 +14,7 @@ from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextSt
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from onnxmesh.v1.frame_pb2 import Hop, MeasuredWay
 from services.worker.origins import Origins
@@ -132,6 +133,11 @@ class Forwarder:
             self._origins.refuse(key, told, WorkerId(hop.worker))
         else:
             self._tally.completed += 1
+
+    def find_room(self, worker: WorkerId) -> FindRoom | None:
+        """Returns what finds room that this worker sees, too; None where there is none, or none is needed."""
+        link = None if worker == self._worker else self._links.get(worker)
+        return None if link is None else link.find_room
 
     def ways(self) -> list[MeasuredWay]:
         """Returns what is known of the ways to the workers that were lately sent to."""

@@ -12,6 +12,7 @@ from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.v1.frame_pb2 import FrameHeader, Load
 from services.worker import outgoing_frames
 from services.worker.request_flow import counts_as_drop
@@ -75,6 +76,11 @@ class Origins:
         else:
             return False
         return True
+
+    def find_room(self, origin: str) -> FindRoom | None:
+        """Returns what finds room that this gateway sees, too; None where there is none."""
+        link = self._link_of(origin)
+        return None if link is None else link.find_room
 
     async def answer(self, key: RequestKey, result: Frame) -> None:
         """Sends a Result; one whose gateway is gone is dropped, for nobody waits for it."""

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from onnxmesh.errors import Internal, MeshError
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.tensors.rows import stacked, taken_apart
 from onnxmesh.tensors.tensor import Tensor
 from services.worker import request_flow
@@ -23,8 +24,13 @@ _log = structlog.get_logger(__name__)
 class Runnable(Protocol):
     """A loaded model; `onnxmesh.graph.session.StageSession` is one."""
 
-    def run(self, feeds: Mapping[str, Tensor], outputs: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Computes the named outputs; blocks, and is called in a thread."""
+    def run(
+        self,
+        feeds: Mapping[str, Tensor],
+        outputs: Collection[str] | None = None,
+        find_room: FindRoom | None = None,
+    ) -> dict[str, Tensor]:
+        """Computes the named outputs, in rooms as far as it can; blocks, and is called in a thread."""
         ...
 
 
@@ -46,35 +52,43 @@ class Outcome:
     rows: int = 0
 
 
-def run_requests(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome]:
+def run_requests(
+    session: Runnable,
+    requests: Sequence[StageRequest],
+    part: StagePart,
+    find_room: FindRoom | None = None,
+) -> list[Outcome]:
     """Runs requests, together if they are several; where that fails, each alone, so that a bad one fails alone.
 
     Args:
         session: The model.
         requests: Of one group of the stage's rule, or a single one.
         part: The stage.
+        find_room: Finds room where all of them go next; None: they go several ways, or there is none.
 
     Returns:
         One for each request, in order.
     """
     if len(requests) > 1:
-        together = _together(session, requests, part)
+        together = _together(session, requests, part, find_room)
         if together is not None:
             return together
-    return [_alone(session, request, part) for request in requests]
+    return [_alone(session, request, part, find_room) for request in requests]
 
 
-def _alone(session: Runnable, request: StageRequest, part: StagePart) -> Outcome:
+def _alone(session: Runnable, request: StageRequest, part: StagePart, find_room: FindRoom | None) -> Outcome:
     started_ns = perf_counter_ns()
     computed: dict[str, Tensor] | MeshError
     try:
-        computed = session.run(request.tensors, request_flow.to_compute(request, part))
+        computed = session.run(request.tensors, request_flow.to_compute(request, part), find_room)
     except Exception as error:  # noqa: BLE001 - whatever it is, its origin is told
         computed = told_to_origin(error, part.stage)
     return Outcome(computed, perf_counter_ns() - started_ns)
 
 
-def _together(session: Runnable, requests: Sequence[StageRequest], part: StagePart) -> list[Outcome] | None:
+def _together(
+    session: Runnable, requests: Sequence[StageRequest], part: StagePart, find_room: FindRoom | None
+) -> list[Outcome] | None:
     """Returns None if the run failed, or did not answer with a row for each row."""
     rule = part.batching
     assert rule is not None, "requests run together by a rule"
@@ -88,7 +102,7 @@ def _together(session: Runnable, requests: Sequence[StageRequest], part: StagePa
         }
         rows = rule.rows_of(requests)
         wanted = [request_flow.to_compute(request, part) for request in requests]
-        computed = session.run(feeds, frozenset().union(*wanted))
+        computed = session.run(feeds, frozenset().union(*wanted), find_room)
         pieces = {name: _pieces(computed[name], rows, shared=name in rule.shared) for name in computed}
     except Exception as error:  # noqa: BLE001 - each request is told what becomes of it alone
         _log.info("batch_failed", stage=part.stage, requests=len(requests), error=str(error)[:200])

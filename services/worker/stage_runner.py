@@ -288,8 +288,9 @@ class StageRunner:
 
     async def _compute(self, requests: list[StageRequest]) -> list[Outcome]:
         self.num_running = len(requests)
+        work = partial(run_requests, self._session, requests, self.part, self._departures.find_room(requests))
         try:
-            outcomes = await self._thread.do(partial(run_requests, self._session, requests, self.part))
+            outcomes = await self._thread.do(work)
         finally:
             self.num_running = 0
         self._learn(requests, outcomes)

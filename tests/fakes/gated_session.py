@@ -28,7 +28,7 @@ class GatedSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None):
+    def run(self, feeds, outputs=None, find_room=None):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
             assert self._gate.acquire(timeout=30)

@@ -32,7 +32,7 @@ class RowSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None):
+    def run(self, feeds, outputs=None, find_room=None):
         x = to_array(feeds["x"])
         self.runs.append(len(x))
         if "s" in feeds:

@@ -16,22 +16,28 @@ from typing import Any
 import structlog
 from google.protobuf.message import DecodeError
 
+from onnxmesh.device.resources import memory_bytes
 from onnxmesh.errors import CorruptData, Unavailable
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.rpc.same_host.backing import Allowance
+from onnxmesh.rpc.same_host.shared_memory import MEMORY_BYTES, OwnMemory, PeerMemory
 from onnxmesh.rpc.same_host.socket_pipe import LENGTH_BYTES, SocketPipe
 from onnxmesh.v1 import frame_pb2
 
 HANDSHAKE_S = 2.0
 """Two processes of one host need far less to say Hello."""
 
+SHARE = 4
+"""One in so many bytes of what this process may use at all may be shared memory."""
+
 _BACKLOG = 128
+_LEAST_MEMORY_BYTES = 1 << 20
 _MAX_HELLO_BYTES = 4096
 _CREDENTIALS = struct.Struct("3i")
 
 _log = structlog.get_logger(__name__)
 
-_Met = tuple[frame_pb2.Hello, int]
-"""The other side's Hello, and the descriptor of its memory."""
+_Met = tuple[frame_pb2.Hello, PeerMemory]
+"""The other side's Hello, and its memory."""
 
 Entered = Callable[[SocketPipe, frame_pb2.Hello], object]
 
@@ -44,6 +50,24 @@ def boot_id() -> str:
         return ""
 
 
+def _possible_bytes() -> int:
+    """Returns how long memory for a peer may be: less than wanted where this process has little address space.
+
+    Raises:
+        OSError: There can be none at all.
+    """
+    byte_size = MEMORY_BYTES
+    while byte_size > _LEAST_MEMORY_BYTES:
+        try:
+            OwnMemory(byte_size).close()
+        except OSError:
+            byte_size //= 4
+        else:
+            return byte_size
+    OwnMemory(_LEAST_MEMORY_BYTES).close()
+    return _LEAST_MEMORY_BYTES
+
+
 class Door:
     """A Unix socket at which other processes of this host and user come in. For one event loop.
 
@@ -54,15 +78,22 @@ class Door:
         node: This process's name.
         generation: Which start of it this is.
         entered: Called with each stream that is opened here.
+        may_use_bytes: Memory that this process may use; None: what its container or machine has.
     """
 
-    def __init__(self, node: str, generation: int, entered: Entered) -> None:
+    def __init__(
+        self, node: str, generation: int, entered: Entered, may_use_bytes: int | None = None
+    ) -> None:
         self._hello = frame_pb2.Hello(node=node, generation=generation)
         self._entered = entered
         self._name = b"onnxmesh/" + secrets.token_hex(16).encode()
         self._token = secrets.token_bytes(16)
         self._boot_id = boot_id()
         self._socket: socket.socket | None = None
+        may_use_bytes = memory_bytes() if may_use_bytes is None else may_use_bytes
+        self._allowed_bytes = MEMORY_BYTES if may_use_bytes is None else may_use_bytes // SHARE
+        self._allowance = Allowance(self._allowed_bytes)
+        self._memory_bytes = MEMORY_BYTES
 
     @property
     def address(self) -> frame_pb2.Door:
@@ -79,13 +110,21 @@ class Door:
         try:
             listening.bind(b"\0" + self._name)
             listening.listen(_BACKLOG)
-            OwnMemory(1).close()
+            self._memory_bytes = _possible_bytes()
         except OSError as error:
             listening.close()
             _log.info("same_host_not_used", error=str(error))
             return False
         listening.setblocking(False)
         self._socket = listening
+        usable_bytes = min(self._memory_bytes, self._allowed_bytes)
+        if usable_bytes < MEMORY_BYTES:
+            _log.warning(
+                "little_shared_memory",
+                bytes=usable_bytes,
+                wanted=MEMORY_BYTES,
+                effect="large tensors go through sockets where it is full",
+            )
         return True
 
     async def run(self) -> None:
@@ -114,24 +153,36 @@ class Door:
         hello = frame_pb2.Hello()
         hello.CopyFrom(self._hello)
         hello.token = door.token
-        connection, memory = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), OwnMemory()
+        try:
+            connection, memory = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), self._own_memory()
+        except OSError as error:
+            _log.warning("door_not_entered", error=str(error))
+            return None
         met = await _met(partial(_knock, connection, door.name, hello, memory), connection, memory)
         if isinstance(met, Exception):
             _log.info("door_not_entered", error=str(met))
             return None
-        answer, descriptor = met
-        return await self._pipe(connection, memory, descriptor, accepted=False), answer
+        answer, theirs = met
+        return await self._pipe(connection, memory, theirs, accepted=False), answer
 
     async def _let_in(self, connection: socket.socket) -> None:
-        memory = OwnMemory()
+        try:
+            memory = self._own_memory()
+        except OSError as error:
+            connection.close()
+            _log.warning("visitor_refused", error=str(error))
+            return
         met = await _met(partial(self._greet, connection, memory), connection, memory)
         if isinstance(met, Exception):
             _log.warning("visitor_refused", error=str(met))
             return
-        hello, descriptor = met
-        self._entered(await self._pipe(connection, memory, descriptor, accepted=True), hello)
+        hello, theirs = met
+        self._entered(await self._pipe(connection, memory, theirs, accepted=True), hello)
 
-    def _greet(self, connection: socket.socket, memory: OwnMemory) -> tuple[frame_pb2.Hello, int]:
+    def _own_memory(self) -> OwnMemory:
+        return OwnMemory(self._memory_bytes, self._allowance)
+
+    def _greet(self, connection: socket.socket, memory: OwnMemory) -> _Met:
         """Takes a visitor's Hello and answers it; runs in a thread."""
         connection.settimeout(HANDSHAKE_S)
         _, user, _ = _CREDENTIALS.unpack(
@@ -141,18 +192,20 @@ class Door:
         try:
             if user != os.getuid() or not hmac.compare_digest(hello.token, self._token):
                 raise Unavailable(f"user {user} came to the door without its token")
-            _send(connection, self._hello, memory)
         except BaseException:
             os.close(descriptor)
             raise
-        return hello, descriptor
+        # Before the answer: a visitor whose memory cannot be mapped here is not let in.
+        theirs = PeerMemory(descriptor)
+        _send(connection, self._hello, memory)
+        return hello, theirs
 
     async def _pipe(
-        self, connection: socket.socket, memory: OwnMemory, descriptor: int, *, accepted: bool
+        self, connection: socket.socket, memory: OwnMemory, theirs: PeerMemory, *, accepted: bool
     ) -> SocketPipe:
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
-        pipe = SocketPipe(memory, descriptor)
+        pipe = SocketPipe(memory, theirs)
 
         def factory() -> SocketPipe:
             return pipe
@@ -183,18 +236,17 @@ def _part(connection: socket.socket, memory: OwnMemory, meeting: asyncio.Future[
     """Closes everything that a handshake opened."""
     connection.close()
     memory.close()
-    if meeting is not None and not meeting.cancelled() and meeting.exception() is None:
-        os.close(meeting.result()[1])
+    if meeting is not None and not meeting.cancelled():
+        meeting.exception()  # nobody else asks for it
 
 
-def _knock(
-    connection: socket.socket, name: bytes, hello: frame_pb2.Hello, memory: OwnMemory
-) -> tuple[frame_pb2.Hello, int]:
+def _knock(connection: socket.socket, name: bytes, hello: frame_pb2.Hello, memory: OwnMemory) -> _Met:
     """Says Hello at a door and takes the answer; runs in a thread."""
     connection.settimeout(HANDSHAKE_S)
     connection.connect(b"\0" + name)
     _send(connection, hello, memory)
-    return _receive(connection)
+    answer, descriptor = _receive(connection)
+    return answer, PeerMemory(descriptor)
 
 
 def _send(connection: socket.socket, hello: frame_pb2.Hello, memory: OwnMemory) -> None:

@@ -31,6 +31,11 @@ class Extents:
         """Blocks that are out."""
         return len(self._taken)
 
+    @property
+    def taken_end(self) -> int:
+        """Where the last block that is out ends; 0 while none is."""
+        return max((start + size for start, size in self._taken.items()), default=0)
+
     def take(self, byte_size: int) -> int | None:
         """Returns where a block of so many bytes begins, None where there is no room for it."""
         wanted = max(ALIGNMENT, -(-byte_size // ALIGNMENT) * ALIGNMENT)

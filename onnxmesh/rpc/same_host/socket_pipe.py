@@ -10,10 +10,14 @@ from typing import cast
 
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames import Frame, SharedPayload
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory, placed
+from onnxmesh.rpc.same_host.placing import brought, placed
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
 
 LEAST_SHARED_BYTES = 32 << 10
 """Smaller payloads go through the socket: that costs less than taking and releasing memory."""
+
+TRIM_S = 30.0
+"""Memory that was not needed for so long, or up to twice that, is given back."""
 
 MAX_MESSAGE_BYTES = 64 << 20
 """A longer one is none of ours."""
@@ -22,20 +26,25 @@ LENGTH_BYTES = 4
 """Before each message."""
 
 
+def _nothing(_: list[int]) -> None:
+    """Nobody is told what is freed."""
+
+
 class SocketPipe(asyncio.Protocol):
     """One end of a Unix socket that carries messages; large payloads stay in shared memory.
 
     Args:
         own: What this side writes payloads to.
-        peer_descriptor: Of the memory that the other side writes to.
+        peer: What the other side writes payloads to.
     """
 
     is_prompt = True
 
-    def __init__(self, own: OwnMemory, peer_descriptor: int) -> None:
+    def __init__(self, own: OwnMemory, peer: PeerMemory) -> None:
         self._loop = asyncio.get_running_loop()
         self._own = own
-        self._peer = PeerMemory(peer_descriptor, self._no_view_left)
+        self._peer = peer
+        self._trimming: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._rest = bytearray()
         self._messages: deque[bytes] = deque()
@@ -46,16 +55,19 @@ class SocketPipe(asyncio.Protocol):
         self._end: Exception | None = None
         self._ended = False
         self._freed: deque[int] = deque()
-        self._on_freed: Callable[[list[int]], None] = lambda _: None
+        self._on_freed: Callable[[list[int]], None] = _nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
         # uvloop's transports are of no class of asyncio.
         self._transport = cast(asyncio.Transport, transport)
+        self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, in order or not."""
         self._finish(exc)
+        if self._trimming is not None:
+            self._trimming.cancel()
         self._own.close()
 
     def eof_received(self) -> None:
@@ -126,6 +138,16 @@ class SocketPipe(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
 
+    def reserve(self, byte_size: int) -> memoryview | None:
+        """Returns room in shared memory; see `OwnMemory.reserve`."""
+        return self._own.reserve(byte_size)
+
+    async def bring(self, frame: Frame) -> Frame:
+        """Copies large payloads into shared memory, as far as there is room, in a thread: others are served meanwhile."""
+        if any(len(each) >= LEAST_SHARED_BYTES and not self._own.holds(each) for each in frame.payloads):
+            return await asyncio.to_thread(brought, self._own, frame, LEAST_SHARED_BYTES)
+        return frame
+
     def place(self, frame: Frame) -> Frame:
         """Puts large payloads into shared memory, as far as there is room."""
         return placed(self._own, frame, LEAST_SHARED_BYTES)
@@ -136,7 +158,7 @@ class SocketPipe(asyncio.Protocol):
         Raises:
             CorruptData: It is outside the memory (DATA_LOSS).
         """
-        return self._peer.view(payload)
+        return self._peer.view(payload, self._no_view_left)
 
     def release(self, offsets: Iterable[int]) -> None:
         """Takes that the other side has read payloads.
@@ -152,7 +174,10 @@ class SocketPipe(asyncio.Protocol):
         self._on_freed = callback
 
     def close(self) -> None:
-        """Ends the connection, after what was written."""
+        """Ends the connection, after what was written; nothing more is read."""
+        self._peer.close()
+        # Views that are left know this pipe; through it they must not keep whoever keeps them.
+        self._on_freed = _nothing
         if self._transport is not None:
             self._transport.close()
 
@@ -178,6 +203,11 @@ class SocketPipe(asyncio.Protocol):
             self._over.set_exception(Unavailable(f"the socket broke: {self._end}"))
         elif self._ended:
             self._over.set_result(None)
+
+    def _trim(self) -> None:
+        if self._own.backed_bytes:
+            self._loop.run_in_executor(None, self._own.trim)
+        self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def _no_view_left(self, offset: int) -> None:
         """Comes from whichever thread dropped the last view."""

@@ -8,10 +8,12 @@ import gc
 import os
 import socket
 import sys
+from pathlib import Path
 
 import grpc.aio
 import pytest
 
+from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.links import Links
 from onnxmesh.rpc.same_host.door import Door
@@ -97,6 +99,24 @@ async def test_views_outlive_the_link():
     assert same(got[0], sent)
 
 
+async def test_a_reader_that_keeps_what_it_read_goes_with_it():
+    """A view does not keep the link that it came by, nor through that its own keeper."""
+
+    def num_mapped():
+        gc.collect()
+        return Path("/proc/self/maps").read_text().count("memfd:onnxmesh")
+
+    async def visit():
+        async with pair() as (link, _, got):
+            await link.send(activation(LARGE))
+            await eventually(lambda: got)
+            assert num_mapped() == before + 4
+
+    before = num_mapped()
+    await visit()
+    await eventually(lambda: num_mapped() == before)
+
+
 async def test_without_a_door_there_is_grpc():
     """A peer that keeps its door shut, or that is told to do without, is reached through gRPC."""
     async with pair(same_host=False) as (link, _, got):
@@ -142,8 +162,124 @@ async def test_nonsense_at_the_door_disturbs_nobody():
         await eventually(lambda: got)
 
 
+async def test_what_is_written_in_place_is_not_copied():
+    """A payload in a room of the link arrives from there; it needs no place of its own."""
+    async with pair() as (link, _, got):
+        room = link.find_room(LARGE)
+        room[:] = content = os.urandom(LARGE)
+        sent = activation(LARGE)
+        await link.send(Frame(sent.header, (room.toreadonly(),)))
+        await eventually(lambda: got)
+        assert taken_bytes(link) == LARGE
+        assert got[0].payloads[0] == content
+        got.clear()
+        del room
+        gc.collect()
+        await eventually(lambda: taken_bytes(link) == 0)
+
+
+async def test_a_send_that_is_cancelled_leaves_nothing_taken():
+    """Whenever it is: while its payload is copied, or later."""
+    async with pair() as (link, _, got):
+        for turn in range(20):
+            sending = asyncio.ensure_future(link.send(activation(LARGE, turn)))
+            for _ in range(turn % 4):
+                await asyncio.sleep(0)
+            sending.cancel()
+            await asyncio.wait([sending])
+        await link.send(activation(100, 99))
+        await eventually(lambda: any(frame.header.activation.key.number == 99 for frame in got))
+        got.clear()
+        gc.collect()
+        await eventually(lambda: gc.collect() is not None and taken_bytes(link) == 0)
+
+
+async def test_idle_memory_is_given_back(monkeypatch):
+    """A burst does not hold its memory for ever; afterwards everything goes on as before."""
+    monkeypatch.setattr("onnxmesh.rpc.same_host.socket_pipe.TRIM_S", 0.05)
+    async with pair() as (link, _, got):
+        for number in range(4):
+            await link.send(activation(LARGE, number))
+        await eventually(lambda: len(got) == 4)
+        got.clear()
+        gc.collect()
+        await eventually(lambda: link._pipe._own.backed_bytes == 0)
+        sent = activation(LARGE)
+        await link.send(sent)
+        await eventually(lambda: got)
+        assert same(got[0], sent)
+
+
+async def test_little_memory_is_told_once_and_done_without(capsys):
+    """In a container with little memory at most a quarter of it is shared; the rest goes through the socket."""
+    entered = []
+    host = Door("b", 1, lambda pipe, hello: entered.append(pipe), may_use_bytes=8 << 20)
+    visitor = Door("a", 1, print, may_use_bytes=8 << 20)
+    assert host.open()
+    running = asyncio.ensure_future(host.run())
+    try:
+        assert capsys.readouterr().out.count("little_shared_memory") == 1
+        ends = [(await visitor.enter(host.address))[0] for _ in range(2)]
+        large = activation(1 << 20)
+        assert ends[0].place(large).shared
+        assert ends[1].place(large).shared
+        assert ends[0].place(large) is large
+        assert "memory" not in capsys.readouterr().out
+        ends[1].close()
+        await ends[1].read()
+        await eventually(lambda: ends[0].place(large).shared)
+        ends[0].close()
+        await ends[0].read()
+        for pipe in entered:
+            pipe.close()
+            await pipe.read()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        host.close()
+
+
+NARROW = """
+import asyncio, gc, resource, sys
+from onnxmesh.rpc.links import Links
+from tests.eventually import eventually
+from tests.integration.rpc.test_same_host import LARGE, activation, same
+
+async def main():
+    got = []
+    async with Links("narrow", 1, lambda _, frame: got.append(frame)) as links:
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (int(sys.argv[2]) << 20),) * 2)
+        link = await links.connect("b", sys.argv[1])
+        await link.send(sent := activation(LARGE))
+        await eventually(lambda: got, timeout=60)
+        assert same(got[0], sent)
+        print(type(link._pipe).__name__)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("spare_megabytes", [1000, 3000])
+async def test_a_process_with_little_address_space_is_served(spare_megabytes):
+    """Where memory cannot be mapped, its own or its peer's, there is gRPC; tensors arrive whole."""
+    echoes = []
+    async with Links("b", 1, lambda link, got: echoes.append(asyncio.ensure_future(link.send(got)))) as b:
+        server = grpc.aio.server(options=server_options())
+        server.add_generic_rpc_handlers((b.handler(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        command = [sys.executable, "-c", NARROW, f"127.0.0.1:{port}", str(spare_megabytes)]
+        narrow = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await narrow.communicate()
+        await server.stop(None)
+        assert narrow.returncode == 0
+        assert spare_megabytes < 3000 or said.endswith(b"SocketPipe\n")
+
+
 VICTIM = """
 import asyncio, os, sys
+from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.links import Links
 from tests.integration.rpc.test_same_host import LARGE, activation

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+from queue import SimpleQueue
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.frames import Frame, SharedPayload, decode, encode
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory, placed
+from onnxmesh.rpc.same_host.backing import Allowance
+from onnxmesh.rpc.same_host.placing import brought, placed
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
 from onnxmesh.v1.frame_pb2 import FrameHeader, Load
 
 HEADER = FrameHeader(load=Load(queued=3))
@@ -23,7 +28,10 @@ class Sides:
     def __init__(self, byte_size=1 << 20):
         self.own = OwnMemory(byte_size)
         self.freed = []
-        self.peer = PeerMemory(os.dup(self.own.descriptor), self.freed.append)
+        self.peer = PeerMemory(os.dup(self.own.descriptor))
+
+    def view(self, payload):
+        return self.peer.view(payload, self.freed.append)
 
     def close(self):
         self.own.close()
@@ -39,7 +47,7 @@ def sides():
 def test_a_payload_is_read_where_it_was_written(sides):
     """The reader sees the writer's bytes, aligned, and cannot write to them."""
     payload = os.urandom(10_000)
-    view = sides.peer.view(sides.own.put(payload))
+    view = sides.view(sides.own.put(payload))
     assert view == payload
     assert view.readonly
 
@@ -47,7 +55,7 @@ def test_a_payload_is_read_where_it_was_written(sides):
 def test_it_is_freed_with_its_last_view(sides):
     """A slice, or an array made of it, keeps a payload; when nothing does, its offset is told, once."""
     put = sides.own.put(b"x" * 100)
-    view = sides.peer.view(put)
+    view = sides.view(put)
     part = view[10:20]
     del view
     gc.collect()
@@ -79,7 +87,7 @@ def test_releasing_what_is_not_out_is_corrupt(sides):
 def test_a_payload_beyond_the_memory_is_corrupt(sides, payload):
     """Nothing outside the memory is ever read."""
     with pytest.raises(CorruptData, match="of 1048576 shared bytes"):
-        sides.peer.view(payload)
+        sides.view(payload)
 
 
 def test_memory_that_can_shrink_is_refused():
@@ -87,7 +95,7 @@ def test_memory_that_can_shrink_is_refused():
     descriptor = os.memfd_create("shrinks")
     os.ftruncate(descriptor, 4096)
     with pytest.raises(CorruptData, match="could shrink"):
-        PeerMemory(descriptor, print)
+        PeerMemory(descriptor)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
 
@@ -97,7 +105,7 @@ def test_frames_arrive_as_they_were(payloads, least_bytes):
     """Whatever part of a frame is shared, the reader gets its payloads in order."""
     sides = Sides(2048)
     sent = placed(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
-    (got,) = decode(encode([sent]), sides.peer.view)
+    (got,) = decode(encode([sent]), sides.view)
     assert got.header == HEADER
     assert [bytes(part) for part in got.payloads] == payloads
     assert sent.payload_bytes == sum(map(len, sent.payloads))
@@ -116,3 +124,180 @@ def test_a_shared_payload_needs_shared_memory(sides):
     envelope = encode([placed(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
     with pytest.raises(CorruptData, match="not shared"):
         decode(envelope)
+
+
+def test_a_room_is_handed_out_without_a_copy(sides):
+    """What is written to a room is read from there; it is taken until its writer and its reader are done with it."""
+    room = sides.own.reserve(10_000)
+    room[:] = payload = os.urandom(10_000)
+    put = sides.own.hand_out(room.toreadonly())
+    view = sides.view(put)
+    assert view == payload
+    room[:4] = b"seen"
+    assert bytes(view[:4]) == b"seen"
+    sides.own.release(put.offset)
+    assert sides.own.taken_bytes > 0
+    del room
+    gc.collect()
+    assert sides.own.taken_bytes == 0
+
+
+def test_a_room_that_is_not_used_comes_back(sides):
+    """Nobody has to say so: it is free when no view of it, in whatever thread, is left."""
+    room = sides.own.reserve(1 << 20)
+    part = memoryview(room)[5:6]
+    assert sides.own.reserve(1) is None
+    del room
+    assert sides.own.taken_bytes == 1 << 20
+    thread = threading.Thread(target=lambda kept: kept.pop(), args=([part],))
+    del part
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert sides.own.taken_bytes == 0
+
+
+def test_rows_of_a_room_are_handed_out_one_by_one(sides):
+    """The room is taken until the last of them was read, whoever is last."""
+    room = sides.own.reserve(3 * 4096)
+    room[:] = b"a" * 4096 + b"b" * 4096 + b"c" * 4096
+    puts = [sides.own.hand_out(room[begin : begin + 4096]) for begin in (0, 4096, 8192)]
+    again = sides.own.hand_out(room[4096:8192])
+    assert again == puts[1]
+    del room
+    gc.collect()
+    assert [bytes(sides.view(put)[:1]) for put in puts] == [b"a", b"b", b"c"]
+    for put in (puts[1], puts[0], puts[2]):
+        sides.own.release(put.offset)
+        assert sides.own.taken_bytes == 3 * 4096
+    sides.own.release(again.offset)
+    assert sides.own.taken_bytes == 0
+
+
+def test_what_is_elsewhere_or_at_an_odd_address_is_not_handed_out(sides):
+    """It is copied, so that its reader gets it aligned."""
+    room = sides.own.reserve(100)
+    assert sides.own.hand_out(os.urandom(100)) is None
+    assert sides.own.hand_out(room[4:]) is None
+    assert sides.own.hand_out(room[16:]) is not None
+
+
+def test_a_frame_is_brought_in_before_it_is_placed(sides):
+    """Copies are made once, of large payloads alone; a frame that is dropped in between leaves nothing taken."""
+    payloads = (os.urandom(5000), b"small", os.urandom(6000))
+    frame = brought(sides.own, Frame(HEADER, payloads), 1024)
+    assert brought(sides.own, frame, 1024).payloads == frame.payloads == payloads
+    taken = sides.own.taken_bytes
+    sent = placed(sides.own, frame, 1024)
+    assert sides.own.taken_bytes == taken
+    (got,) = decode(encode([sent]), sides.view)
+    assert [bytes(part) for part in got.payloads] == [bytes(part) for part in payloads]
+    for _, each in sent.shared:
+        sides.own.release(each.offset)
+    del frame
+    gc.collect()
+    assert sides.own.taken_bytes == 0
+
+
+def test_without_room_a_frame_stays_as_it_is(sides):
+    """What cannot be brought in is sent."""
+    frame = Frame(HEADER, (bytes(2 << 20), bytes(2048)))
+    there = brought(sides.own, frame, 1024)
+    assert there.payloads[0] is frame.payloads[0]
+    assert placed(sides.own, there, 1024) is there
+
+
+def test_memory_that_was_not_needed_lately_is_given_back(sides):
+    """Once two periods are over; what is in use stays, with its content."""
+    low = sides.own.put(b"stays" * 1000)
+    high = sides.own.put(bytes(1 << 19))
+    assert sides.own.backed_bytes > 1 << 19
+    sides.own.release(high.offset)
+    sides.own.trim()
+    assert sides.own.backed_bytes > 1 << 19
+    sides.own.trim()
+    assert sides.own.backed_bytes == 8192
+    assert sides.view(low) == b"stays" * 1000
+    assert sides.own.put(b"x" * (1 << 19)) is not None
+    assert sides.own.backed_bytes > 1 << 19
+
+
+def test_closed_memory_gives_no_room():
+    """A link that has ended, whose descriptor may be another file by now, is not written to."""
+    sides = Sides()
+    room = sides.own.reserve(100)
+    sides.close()
+    assert sides.own.reserve(100) is None
+    assert sides.own.put(b"x") is None
+    sides.own.trim()
+    room[:4] = b"safe"
+    assert bytes(room[:4]) == b"safe"
+
+
+def test_without_memory_nothing_is_placed():
+    """A process that has spent its allowance sends everything."""
+    own = OwnMemory(1 << 20, Allowance(8192))
+    assert own.put(bytes(4096)) is not None
+    assert own.reserve(8192) is None
+    assert own.taken_bytes == 4096
+    own.close()
+
+
+def test_threads_do_not_get_into_each_others_way():
+    """While some write, one reads, releases and gives memory back, and at last closes it: everything arrives as it was written."""
+    sides = Sides(1 << 20)
+    out, sent = SimpleQueue(), []
+
+    def write(seed):
+        draw = Random(seed)
+        for _ in range(300):
+            payload = draw.randbytes(draw.randint(1, 1 << 17))
+            room = sides.own.bring(payload)
+            if room is not payload:
+                out.put((sides.own.hand_out(room), payload))
+        out.put(None)
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    num_ended = 0
+    while num_ended < len(threads):
+        told = out.get()
+        if told is None:
+            num_ended += 1
+            continue
+        put, payload = told
+        view = sides.view(put)
+        assert view == payload
+        del view
+        sides.own.release(put.offset)
+        sent.append(len(payload))
+        if len(sent) % 20 == 0:
+            sides.own.trim()
+    for thread in threads:
+        thread.join()
+    assert sent
+    gc.collect()
+    assert sides.own.taken_bytes == 0
+    sides.close()
+
+
+def test_memory_may_close_while_threads_write():
+    """What they write then goes nowhere, and harms nothing."""
+    for seed in range(20):
+        sides = Sides(1 << 16)
+        payload = Random(seed).randbytes(3000)
+        started = threading.Event()
+        found = []
+
+        def write(sides=sides, payload=payload, started=started, found=found):
+            for _ in range(100):
+                found.append(sides.own.bring(payload) == payload)
+                started.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        started.wait()
+        sides.close()
+        thread.join()
+        assert all(found)

@@ -74,7 +74,7 @@ class Keeping:
         self.keeper = StageKeeper(self.table, self.loader, make_runner, self.schedulers, drain_s)
         self.events = []
 
-    peer, is_open = "gateway", True
+    peer, is_open, find_room = "gateway", True, None
 
     def send_soon(self, header):
         self.failures.append(header.failure)

@@ -29,6 +29,7 @@ class ListeningLink:
 
     peer = "gateway"
     is_open = True
+    find_room = None
 
     def __init__(self):
         self.frames = []

@@ -1,0 +1,63 @@
+"""Tensors of many megabytes through a real mesh, with shared memory and without."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from tritonclient import grpc as triton
+
+from tests.e2e.mesh_process import running_mesh
+from tests.zoo.zoo_model import model, node, value
+
+ROW = 1 << 18
+"""Numbers in a row: 1 MB."""
+
+
+@pytest.fixture(params=["same_host", "grpc"])
+def mesh(request, monkeypatch):
+    monkeypatch.setenv("ONNXMESH_SAME_HOST", str(request.param == "same_host"))
+    with running_mesh("--workers=3") as running:
+        yield running
+
+
+def skipping(folder):
+    """Three stages of plain arithmetic; what the first one computes is needed by the last one, too, and is an output."""
+    nodes = [
+        node("Sin", ["x"], ["early"]),
+        node("Neg", ["early"], ["a"]),
+        node("Exp", ["a"], ["b"]),
+        node("Cos", ["b"], ["c"]),
+        node("Add", ["c", "early"], ["y"]),
+    ]
+    made = model(
+        nodes,
+        [value("x", TensorProto.FLOAT, ["N", ROW])],
+        [value("y", TensorProto.FLOAT, ["N", ROW]), value("early", TensorProto.FLOAT, ["N", ROW])],
+    )
+    path = folder / "skipping.onnx"
+    onnx.save(made, path)
+    return path
+
+
+def test_large_tensors_arrive_bit_by_bit(mesh, tmp_path):
+    """From 1 to 20 MB, several at once, over three workers; the whole model on one worker is what they are held against."""
+    path = skipping(tmp_path)
+    mesh.deploy(path, name="whole", stages=1)
+    mesh.deploy(path, name="cut", stages=3)
+    with triton.InferenceServerClient(mesh.address) as client:
+
+        def ask(name, rows, seed):
+            x = np.random.default_rng(seed).standard_normal((rows, ROW)).astype(np.float32)
+            sent = triton.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)
+            answer = client.infer(name, [sent], client_timeout=60)
+            return [answer.as_numpy(output).tobytes() for output in ("y", "early")]
+
+        with ThreadPoolExecutor(4) as clients:
+            for rows in (1, 4, 10, 20, 3):
+                expected = ask("whole", rows, rows)
+                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(6)):
+                    assert answer == expected

@@ -1,0 +1,211 @@
+"""Large tensors between processes of one host: computed where the next one reads them, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from tests.eventually import eventually
+from tests.integration.worker.stage_models import model, slow, value, wide
+from tests.integration.worker.test_process import worker_process
+
+MEGABYTE = 1 << 20
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def rows():
+    """Two elementwise nodes over rows of 256 KiB."""
+    nodes = [helper.make_node("Neg", ["x"], ["h"]), helper.make_node("Abs", ["h"], ["y"])]
+    return model(nodes, [value("x", ["N", 65536])], [value("y", ["N", 65536])])
+
+
+def memories():
+    """Returns what of this process's shared memory is open."""
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, OwnMemory) and not each._closed]
+
+
+def taken_bytes():
+    return sum(each.taken_bytes for each in memories())
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Collects the sizes of what is copied into shared memory."""
+    made = []
+    put, bring = OwnMemory.put, OwnMemory.bring
+
+    def counting_put(self, payload):
+        made.append(len(payload))
+        return put(self, payload)
+
+    def counting_bring(self, payload):
+        if not self.holds(payload):
+            made.append(len(payload))
+        return bring(self, payload)
+
+    monkeypatch.setattr(OwnMemory, "put", counting_put)
+    monkeypatch.setattr(OwnMemory, "bring", counting_bring)
+    return made
+
+
+async def test_what_a_stage_computes_is_not_copied(bench, copies):
+    """Once it is known how large it is, it is computed where the next worker, or the gateway, reads it; its bits are the same."""
+    first, second = await bench.worker("a"), await bench.worker("b")
+    route = await bench.pipeline(wide(), [1], first, second)
+    gateway = await bench.gateway()
+    for turn in range(4):
+        copies.clear()
+        x = normal(MEGABYTE, seed=turn)
+        answer = await gateway.answer(await gateway.send(route, {"x": x}))
+        assert np.array_equal(answer["y"].view(np.uint32), np.abs(x).view(np.uint32))
+        # Of the first requests what the stages computed, too; after that only what the gateway sends.
+        assert copies == [4 * MEGABYTE] * len(copies)
+        assert len(copies) == 1 or turn < 2
+        # The gateway still has its answer.
+        assert taken_bytes() >= 4 * MEGABYTE
+        del answer
+        gateway.results.clear()
+    await eventually(lambda: taken_bytes() == 0)
+
+
+async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
+    """Each goes on as a part of what was computed at once, to the next worker and to the gateway that they came from."""
+    first, second = await bench.worker("a"), await bench.worker("b")
+    route = []
+    for index, (partition, worker) in enumerate(
+        zip(bench.partitions(rows(), [1]), (first, second), strict=True)
+    ):
+        partition.batching.max_rows = 8
+        await bench.place(worker, f"m/1/{index}", partition)
+        route.append(worker.hop(f"m/1/{index}"))
+    gateway = await bench.gateway()
+    together = 1
+    for turn in range(100):
+        sent = {}
+        for seed in range(8):
+            x = normal(1, 65536, seed=100 * turn + seed)
+            sent[await gateway.send(route, {"x": x})] = x
+        for number, x in sent.items():
+            assert np.array_equal((await gateway.answer(number))["y"], np.abs(x))
+            timings = gateway.results[number].header.result.timings
+            together = max(together, *(timing.batch for timing in timings))
+        gateway.results.clear()
+        if turn > 5 and together > 1:
+            break
+    assert together > 1
+    await eventually(lambda: taken_bytes() == 0)
+
+
+async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
+    """Tensors larger than the memory, and more of them than there is room for, arrive whole."""
+    monkeypatch.setattr("onnxmesh.rpc.same_host.door.MEMORY_BYTES", 6 * MEGABYTE)
+    first, second = await bench.worker("a"), await bench.worker("b")
+    route = await bench.pipeline(wide(), [1], first, second)
+    gateway = await bench.gateway()
+    sent = {}
+    for turn in range(12):
+        x = normal(MEGABYTE * (2 if turn % 4 == 3 else 1), seed=turn)
+        sent[await gateway.send(route, {"x": x})] = x
+    for number, x in sent.items():
+        assert np.array_equal((await gateway.answer(number, timeout=60))["y"], np.abs(x))
+    del x
+    gateway.results.clear()
+    await eventually(lambda: taken_bytes() == 0)
+
+
+async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench):
+    """What it computes then is read by nobody, and its place is free for the next one."""
+    only = await bench.worker("a")
+    route = await bench.pipeline(slow(rounds=8), [], only)
+    gateway = await bench.gateway()
+    x = np.ones((1024, 1024), np.float32)
+    await gateway.answer(await gateway.send(route, {"x": x}), timeout=60)
+    gateway.results.clear()
+    await eventually(lambda: taken_bytes() == 0)
+    number = await gateway.send(route, {"x": x})
+    # The request itself, and the room for its answer.
+    await eventually(lambda: taken_bytes() == 8 * MEGABYTE, timeout=30)
+    await gateway.cancel(number, "a")
+    await eventually(lambda: gateway.loads["a"].dropped == 1, timeout=60)
+    await eventually(lambda: taken_bytes() == 0)
+    assert not gateway.results
+
+
+async def test_a_run_that_fails_gives_its_room_back(bench):
+    """The next attempt, with other numbers, has its answer in the same place."""
+    nodes = [helper.make_node("Gather", ["table", "i"], ["y"])]
+    table = normal(64, 4096)
+    only = await bench.worker("a")
+    made = model(nodes, [value("i", ["N"], 7)], [value("y", ["N", 4096])], {"table": table})
+    route = await bench.pipeline(made, [], only)
+    gateway = await bench.gateway()
+    for index in (3, 63, 64, 5):
+        number = await gateway.send(route, {"i": np.full(64, index)})
+        if index < 64:
+            assert np.array_equal((await gateway.answer(number))["y"], table[np.full(64, index)])
+        else:
+            assert (await gateway.failure(number)).reason == "MODEL_RUN_FAILED"
+        gateway.results.clear()
+        await eventually(lambda: taken_bytes() == 0)
+
+
+def num_mapped(pid):
+    """Returns how many shared memories a process sees, its own and its peers'."""
+    return Path(f"/proc/{pid}/maps").read_text().count("memfd:onnxmesh")
+
+
+@pytest.mark.parametrize("victim", ["a", "b"])
+async def test_a_killed_process_leaves_nothing_behind(bench, victim):
+    """`kill -9` of the writer or of the reader in the middle of large requests: who lives on lets go of all that they shared."""
+    async with worker_process("a") as (one, first), worker_process("b") as (two, second):
+        route = await bench.pipeline(wide(), [1], first, second)
+        gateway = await bench.gateway()
+        x = normal(MEGABYTE)
+        for _ in range(3):
+            assert np.array_equal((await gateway.answer(await gateway.send(route, {"x": x})))["y"], np.abs(x))
+        # One of each side for each of two links.
+        assert num_mapped(one.pid) == num_mapped(two.pid) == 4
+        killed, left = (one, two) if victim == "a" else (two, one)
+        numbers = [await gateway.send(route, {"x": x}) for _ in range(4)]
+        killed.send_signal(signal.SIGKILL)
+        await killed.wait()
+        await eventually(lambda: victim in gateway.lost)
+        assert all(
+            np.array_equal(gateway.results[number].payloads[0].cast("f"), np.abs(x))
+            for number in numbers
+            if number in gateway.results
+        )
+        gateway.results.clear()
+        await eventually(lambda: num_mapped(left.pid) == 2, timeout=30)
+        await eventually(lambda: gc.collect() is not None and num_mapped("self") == 2, timeout=30)
+        await eventually(lambda: taken_bytes() == 0)
+
+
+async def test_who_lives_on_serves_on(bench):
+    """After a neighbour was killed, a worker's large tensors go to another one, in shared memory as before."""
+    async with worker_process("a") as (_, first), worker_process("b") as (two, second):
+        third = await bench.worker("c")
+        route = await bench.pipeline(wide(), [1], first, second)
+        partitions = bench.partitions(wide(), [1])
+        await bench.place(third, "m/1/1", partitions[1])
+        gateway = await bench.gateway()
+        x = normal(MEGABYTE)
+        await gateway.answer(await gateway.send(route, {"x": x}))
+        two.kill()
+        await two.wait()
+        await eventually(lambda: "b" in gateway.lost)
+        for _ in range(3):
+            number = await gateway.send([route[0], third.hop("m/1/1")], {"x": x})
+            assert np.array_equal((await gateway.answer(number))["y"], np.abs(x))
+            await asyncio.sleep(0)
