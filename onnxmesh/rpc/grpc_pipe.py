@@ -15,6 +15,7 @@ from onnxmesh.rpc.frames import Frame, SharedPayload
 class GrpcPipe:
     """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
 
+    same_host = False
     gathers = True
 
     def place(self, frame: Frame) -> Frame:

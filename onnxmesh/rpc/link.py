@@ -103,6 +103,11 @@ class Link:
         """The way to the peer, as it was measured lately; None before the first measurement."""
         return self._gauge.way
 
+    @property
+    def same_host(self) -> bool:
+        """Whether the peer is known to be on this host."""
+        return self._pipe.same_host
+
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
 
@@ -241,7 +246,10 @@ class Link:
             frames = self._take()
             message = encode(frames)
             self._passed_bytes += len(message)
+            began_s = self._clock()
             await self._pipe.write(message)
+            if (ping := self._gauge.wrote(len(message), began_s)) is not None:
+                self._enqueue_urgent(Frame(FrameHeader(ping=Ping(number=ping.number))))
             gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return

@@ -12,6 +12,10 @@ class Pipe(Protocol):
     """One end of a stream of messages, dialled or accepted."""
 
     @property
+    def same_host(self) -> bool:
+        """Whether the peer is on this host, and bytes cost next to nothing."""
+
+    @property
     def gathers(self) -> bool:
         """Whether a message costs so much that waiting for more frames to go with it may pay."""
 

@@ -30,6 +30,7 @@ class SocketPipe(asyncio.Protocol):
         peer_descriptor: Of the memory that the other side writes to.
     """
 
+    same_host = True
     gathers = False
 
     def __init__(self, own: OwnMemory, peer_descriptor: int) -> None:
