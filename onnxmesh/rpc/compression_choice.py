@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NewType
 
-from onnxmesh.tensors.compression.encoding import Encoding
+from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.tensors.datatype import Datatype
 
 Boundary = NewType("Boundary", str)
@@ -56,6 +56,12 @@ class Allowance:
 
     roundings: frozenset[Encoding] = frozenset()
     tensors: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_labels(cls, labels: Iterable[str], tensors: Iterable[str]) -> Allowance:
+        """Returns what a partition allows; labels that are not known here allow nothing."""
+        allowed = frozenset(labels)
+        return cls(frozenset(each for each in ROUNDINGS if each.label in allowed), frozenset(tensors))
 
     def of(self, tensor: str) -> frozenset[Encoding]:
         """Returns how a tensor may lose bits."""

@@ -120,15 +120,15 @@ class Compressor:
             jobs.append(_Job(index, tensor, choice))
         written: dict[int, Encoded] = {}
         if any(job.choice != Choice(Encoding.NONE) for job in jobs):
-            for job, done in zip(jobs, await asyncio.to_thread(_done, jobs), strict=True):
-                for tried in done:
-                    size = None if tried.encoded is None else len(tried.encoded.data)
-                    self._choice.wrote(
-                        boundary, job.tensor.name, tried.encoding, tried.num_bytes, size, tried.seconds
-                    )
-                    # One that did not get smaller after all is as well sent as it is.
-                    if tried.encoding is job.choice.encoding and tried.encoded and size < job.tensor.byte_size:
-                        written[job.index] = tried.encoded
+            for job, tries in zip(jobs, await asyncio.to_thread(_done, jobs), strict=True):
+                for tried in tries:
+                    self._learn(boundary, job.tensor.name, tried)
+                encoded = next(
+                    (tried.encoded for tried in tries if tried.encoding is job.choice.encoding), None
+                )
+                # One that did not get smaller after all is as well sent as it is.
+                if encoded is not None and len(encoded.data) < job.tensor.byte_size:
+                    written[job.index] = encoded
         for job in jobs:
             self._count(link.peer, job.tensor, written.get(job.index))
         return packed(frame, written) if written else frame
@@ -156,6 +156,10 @@ class Compressor:
         """Drops what was counted for a peer that is gone."""
         for key in [key for key in self._sent if key[0] == peer]:
             del self._sent[key]
+
+    def _learn(self, boundary: Boundary, tensor: str, tried: _Tried) -> None:
+        size = None if tried.encoded is None else len(tried.encoded.data)
+        self._choice.wrote(boundary, tensor, tried.encoding, tried.num_bytes, size, tried.seconds)
 
     def _count(self, peer: str, tensor: Tensor, encoded: Encoded | None) -> None:
         encoding = Encoding.NONE if encoded is None else encoded.encoding

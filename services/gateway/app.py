@@ -19,11 +19,13 @@ from onnxmesh.routing.network import Measured
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.rpc.channels import Channels
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
 from onnxmesh.rpc.mesh_proxy import MeshProxy
 from onnxmesh.service import Serving
+from onnxmesh.telemetry.compression_metrics import CompressionMetrics
 from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
 from services.gateway.contact import Contact
@@ -56,6 +58,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
+    compressor = Compressor()
+    CompressionMetrics(serving.registry, "gateway", compressor)
 
     def on_frame(link: Link, frame: Frame) -> None:
         worker = WorkerId(link.peer)
@@ -67,6 +71,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
 
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
+        if links.get(link.peer) is None:
+            compressor.forget(link.peer)
 
     def on_silence(link: Link) -> None:
         dispatcher.on_silence(WorkerId(link.peer), link)
@@ -93,6 +99,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         rng=Random(),
         locality=Locality.of(labels_of((), place)),
         sessions=Sessions(live, settings.session_ttl_s),
+        compressor=compressor,
     )
     sharing = Sharing(settings.id, live, dispatcher)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)

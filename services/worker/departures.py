@@ -82,7 +82,7 @@ class Departures:
             if next_hop is None:
                 await self._origins.answer(key, frame)
             else:
-                await self._forwarder.forward(key, deadline, next_hop, frame)
+                await self._forwarder.forward(key, deadline, next_hop, frame, self._part.allowance)
         except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
             self._origins.refuse(key, masked(error, stage=self._part.stage))
 

@@ -9,6 +9,8 @@ from time import monotonic
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.compression_choice import NO_LOSS, Allowance
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
@@ -36,6 +38,7 @@ class Forwarder:
         origins: Who is told of failures.
         tally: Where it counts what becomes of requests.
         receive: Takes an Activation as if it had come from a peer.
+        compressor: Writes it in fewer bytes where the way is slow; None: a new one.
         clock: Seconds, monotonic.
     """
 
@@ -47,6 +50,7 @@ class Forwarder:
         tally: Tally,
         receive: Callable[[Frame], None],
         clock: Clock = monotonic,
+        compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._links = links
@@ -54,11 +58,27 @@ class Forwarder:
         self._tally = tally
         self._receive = receive
         self._clock = clock
+        self._compressor = compressor or Compressor()
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()
 
-    async def forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> None:
-        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once."""
+    async def forward(
+        self,
+        key: RequestKey,
+        deadline: Deadline,
+        hop: Hop,
+        activation: Frame,
+        allowance: Allowance = NO_LOSS,
+    ) -> None:
+        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once.
+
+        Args:
+            key: Of the request.
+            deadline: Of the request.
+            hop: Where it goes.
+            activation: What goes there.
+            allowance: What of it may lose bits on a slow link.
+        """
         if hop.worker == self._worker:
             self._tally.completed += 1
             self._receive(activation)
@@ -70,7 +90,7 @@ class Forwarder:
             self._next.move_to_end(hop.worker)
             if len(self._next) > MAX_WAYS:
                 self._next.popitem(last=False)
-            await link.send(activation)
+            await link.send(await self._compressor.packed(activation, link, allowance))
         except MeshError as error:
             told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
             self._origins.refuse(key, told, WorkerId(hop.worker))

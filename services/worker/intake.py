@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic, time_ns
 
@@ -10,8 +11,10 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
+from onnxmesh.rpc.packed_frames import is_packed
 from services.worker import request_flow
 from services.worker.cancellations import Cancellations
 from services.worker.origins import Origins
@@ -36,6 +39,7 @@ class Intake:
         tally: Where it counts what becomes of requests.
         clock: Seconds, monotonic.
         unix_ns: This host's clock.
+        compressor: Reads what comes in fewer bytes; None: a new one.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Intake:
         tally: Tally,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
+        compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._stages = stages
@@ -55,6 +60,8 @@ class Intake:
         self._tally = tally
         self._clock = clock
         self._unix_ns = unix_ns
+        self._compressor = compressor or Compressor()
+        self._unpacking: dict[asyncio.Task[Frame], RequestKey] = {}
         self.draining = False
 
     def on_frame(self, _: Link, frame: Frame) -> None:
@@ -68,6 +75,12 @@ class Intake:
     def receive(self, frame: Frame) -> None:
         """Takes an Activation, from a peer or from a stage of this very worker."""
         key = RequestKey.of(frame.header.activation.key)
+        if is_packed(frame):
+            # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
+            unpacking = asyncio.ensure_future(self._compressor.unpacked(frame))
+            self._unpacking[unpacking] = key
+            unpacking.add_done_callback(self._unpacked)
+            return
         try:
             self._admit(read_request(frame, self._clock(), self._unix_ns()))
         except MeshError as error:
@@ -83,13 +96,31 @@ class Intake:
 
     def link_up(self, peer: str) -> None:
         """Drops what came in parts for a gateway that has a new link: with the old one it failed all of them."""
+        self._forget_unpacking(peer)
         for runner in self._stages.runners():
             runner.forget_parts(peer)
 
     def peer_lost(self, peer: str) -> None:
         """Drops what waits for a gateway that no link leads to any more."""
+        self._forget_unpacking(peer)
         for runner in self._stages.runners():
             runner.forget_origin(peer)
+
+    def _unpacked(self, unpacking: asyncio.Task[Frame]) -> None:
+        key = self._unpacking.pop(unpacking)
+        if unpacking.cancelled():
+            self._tally.dropped += 1
+        elif (error := unpacking.exception()) is None:
+            self.receive(unpacking.result())
+        elif isinstance(error, MeshError):
+            self._origins.refuse(key, error)
+        elif isinstance(error, Exception):
+            self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
+
+    def _forget_unpacking(self, origin: str) -> None:
+        for unpacking, key in self._unpacking.items():
+            if key.origin == origin:
+                unpacking.cancel()
 
     def _admit(self, request: StageRequest) -> None:
         held = self._stages.get(request.stage)

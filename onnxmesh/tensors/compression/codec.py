@@ -89,13 +89,9 @@ def decode(name: str, datatype: Datatype, shape: tuple[int, ...], encoded: Encod
     rounded = encoding.rounding is not Encoding.NONE
     stored = tensor.num_elements * encoding.stored_bits(datatype) // 8 if rounded else num_bytes
     if encoding.is_zstd:
-        data = _in_order(
-            _decompressed(name, encoded.data, stored), encoding.stored_bits(datatype) // 8
-        ).data
+        data = _in_order(_decompressed(name, encoded.data, stored), encoding.stored_bits(datatype) // 8).data
     elif len(data) != stored:
-        raise CorruptData(
-            f"tensor '{name}': expected {stored} bytes of {encoding.label}, got {len(data)}"
-        )
+        raise CorruptData(f"tensor '{name}': expected {stored} bytes of {encoding.label}, got {len(data)}")
     if encoding.rounding is Encoding.FP16:
         data = _bytes_of(np.frombuffer(data, dtype="<f2").astype(NUMPY[datatype]))
     elif encoding.rounding is Encoding.INT8:
