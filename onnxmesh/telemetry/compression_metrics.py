@@ -1,4 +1,4 @@
-"""What compression spares, for Prometheus."""
+"""What gateways and workers tell Prometheus of the tensors that they send to other hosts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from onnxmesh.rpc.compressor import Compressor
 
 
 class CompressionMetrics(Collector):
-    """Bytes of large tensors that were sent to other hosts, before and after.
+    """Bytes of large tensors before and after, for each peer; those of one whose last link has ended are gone.
 
     Args:
         registry: Where they are told.
-        service: `gateway` or `worker`; part of the names.
         compressor: Counts them.
     """
 
-    def __init__(self, registry: CollectorRegistry, service: str, compressor: Compressor) -> None:
-        self._prefix = f"onnxmesh_{service}"
+    def __init__(self, registry: CollectorRegistry, compressor: Compressor) -> None:
         self._compressor = compressor
         registry.register(self)
 
@@ -29,12 +27,12 @@ class CompressionMetrics(Collector):
         """Yields them."""
         labels = ["peer", "encoding"]
         before = CounterMetricFamily(
-            f"{self._prefix}_tensor_bytes",
+            "onnxmesh_compression_tensor_bytes",
             "Bytes of the elements of large tensors that were sent to other hosts.",
             labels=labels,
         )
         after = CounterMetricFamily(
-            f"{self._prefix}_tensor_wire_bytes", "What of these bytes went over the wire.", labels=labels
+            "onnxmesh_compression_wire_bytes", "What of these bytes went over the wire.", labels=labels
         )
         for sent in self._compressor.sent():
             before.add_metric([sent.peer, sent.encoding], sent.num_bytes)

@@ -59,7 +59,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
     compressor = Compressor()
-    CompressionMetrics(serving.registry, "gateway", compressor)
+    CompressionMetrics(serving.registry, compressor)
 
     def on_frame(link: Link, frame: Frame) -> None:
         worker = WorkerId(link.peer)

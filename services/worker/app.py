@@ -114,7 +114,7 @@ class _Worker:
         self._stages = StageTable()
         self._compressor = Compressor()
         self._metrics = WorkerMetrics(registry, self._stages, self._load)
-        CompressionMetrics(registry, "worker", self._compressor)
+        CompressionMetrics(registry, self._compressor)
         self._cancellations = Cancellations()
         self._schedulers = Schedulers()
         self._departure = Departure(self._stages, self._schedulers)
