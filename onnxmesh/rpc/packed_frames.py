@@ -28,7 +28,7 @@ def is_packed(frame: Frame) -> bool:
 
 
 def packed(frame: Frame, written: Mapping[int, Encoded]) -> Frame:
-    """Returns a frame with some of its tensors written otherwise, by their index."""
+    """Returns a frame with some of its tensors written otherwise, by their index; the timing of who sends it says so."""
     header = FrameHeader()
     header.CopyFrom(frame.header)
     body = body_of(header)
@@ -42,6 +42,9 @@ def packed(frame: Frame, written: Mapping[int, Encoded]) -> Frame:
         told.scale = encoded.scale
         told.zero_point = encoded.zero_point
         payloads[index] = encoded.data
+    if body.timings:
+        body.timings[-1].tensor_bytes = frame.payload_bytes
+        body.timings[-1].wire_bytes = sum(map(len, payloads))
     return Frame(header, tuple(payloads))
 
 

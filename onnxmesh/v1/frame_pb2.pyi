@@ -489,6 +489,8 @@ class HopTiming(_message.Message):
     WIRE_NS_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
+    TENSOR_BYTES_FIELD_NUMBER: _builtins.int
+    WIRE_BYTES_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
@@ -499,6 +501,9 @@ class HopTiming(_message.Message):
     """How many requests ran together in `compute_ns`; 0 means 1."""
     expected_wait_us: _builtins.int
     """What a request that came then would have waited there; see Load."""
+    tensor_bytes: _builtins.int
+    """Where tensors left that worker in fewer bytes: bytes of the elements of all that left, and those of their payloads."""
+    wire_bytes: _builtins.int
     def __init__(
         self,
         *,
@@ -509,10 +514,12 @@ class HopTiming(_message.Message):
         wire_ns: _builtins.int = ...,
         batch: _builtins.int = ...,
         expected_wait_us: _builtins.int | None = ...,
+        tensor_bytes: _builtins.int = ...,
+        wire_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "stage", b"stage", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "stage", b"stage", "tensor_bytes", b"tensor_bytes", "wire_bytes", b"wire_bytes", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015

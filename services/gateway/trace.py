@@ -56,6 +56,8 @@ class Trace:
                         "compute_us": hop.compute_ns / 1e3,
                         "wire_us": hop.wire_ns / 1e3,
                         "batch": max(1, hop.batch),
+                        "tensor_bytes": hop.tensor_bytes,
+                        "wire_bytes": hop.wire_bytes,
                     }
                     for hop in self.hops
                 ],

@@ -70,9 +70,11 @@ class Mesh:
         np.save(path, x)
         first = self.first_worker(name)
         before = self.network.sent_bytes(first)
-        told = json.loads(self.onnxmesh("infer", name, "--input", f"x={path}", "--json"))
-        output = told["outputs"]["y"]
-        return np.array(output["data"], dtype=np.float32), self.network.sent_bytes(first) - before
+        told = json.loads(self.onnxmesh("infer", name, "--input", f"x={path}", "--json", "--trace"))
+        num_bytes = self.network.sent_bytes(first) - before
+        hop = told["trace"]["hops"][0]
+        assert not hop["tensor_bytes"] or hop["wire_bytes"] <= num_bytes < hop["tensor_bytes"]
+        return np.array(told["outputs"]["y"]["data"], dtype=np.float32), num_bytes
 
     def model(self, name):
         """Returns what the status says of a model."""

@@ -36,6 +36,7 @@ def frame(array=NUMBERS, name="h", **more):
         route=frame_pb2.Route(hops=hops),
         hop=1,
         tensors=described,
+        timings=[frame_pb2.HopTiming(stage="m/1/0")],
         **more,
     )
     return Frame(frame_pb2.FrameHeader(activation=activation), tuple(each.data for each in tensors))
@@ -65,6 +66,9 @@ async def test_a_tensor_that_repeats_leaves_in_fewer_bytes_and_comes_whole():
     assert [tensor.encoding for tensor in sent.header.activation.tensors] == [Encoding.NONE, Encoding.ZSTD]
     assert sent.payload_bytes < 0.5 * given.payload_bytes
     back = await compressor.unpacked(over_the_wire(sent))
+    timing = back.header.activation.timings[-1]
+    assert (timing.tensor_bytes, timing.wire_bytes) == (given.payload_bytes, sent.payload_bytes)
+    given.header.activation.timings[-1].MergeFrom(timing)
     assert back.header == given.header
     assert list(map(bytes, back.payloads)) == list(map(bytes, given.payloads))
 
