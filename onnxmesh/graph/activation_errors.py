@@ -61,15 +61,11 @@ def find_activation_errors(
     ]
     edge = {spec.name for spec in (*costs.signature.inputs, *costs.signature.outputs)}
     try:
-        outputs = {
-            encoding: _run(folder, partitions, mode, given, edge, encoding)
-            for encoding in (Encoding.NONE, *ROUNDINGS)
-        }
+        exact, *rounded = _run(folder, partitions, mode, given, edge, (Encoding.NONE, *ROUNDINGS))
     except ModelRunFailed as error:
         return ActivationErrors(why_not=f"it refuses random inputs: {error.message}")
-    exact = outputs[Encoding.NONE]
     return ActivationErrors(
-        tuple((rounding.label, _largest(exact, outputs[rounding])) for rounding in ROUNDINGS)
+        tuple((each.label, _largest(exact, found)) for each, found in zip(ROUNDINGS, rounded, strict=True))
     )
 
 
@@ -79,22 +75,20 @@ def _run(
     mode: CutMode,
     given: Sequence[Tensors],
     edge: set[str],
-    encoding: Encoding,
-) -> list[Tensors]:
-    """Returns the model's outputs for each of the inputs, where what crosses a boundary is written so."""
+    encodings: Sequence[Encoding],
+) -> list[list[dict[str, Tensor]]]:
+    """Returns, for each encoding that boundaries are written in, the model's outputs for each of the inputs."""
     prepack = prepacked(partitions)
-    alive = [dict(feeds) for feeds in given]
+    alive = [[dict(feeds) for feeds in given] for _ in encodings]
     for partition in partitions:
         session = StageSession(folder / f"stage-{partition.index}", level=mode.load_level, prepack=prepack)
-        lossy = set(inner_tensors(partition.live_out, edge))
-        for number, feeds in enumerate(given):
-            before = alive[number] | direct(partition, feeds)
-            after = detached(carry(partition, before, session.run(before)))
-            alive[number] = {
-                name: _there_and_back(tensor, encoding) if name in lossy else tensor
-                for name, tensor in after.items()
-            }
-    return list(alive)
+        lossy = inner_tensors(partition.live_out, edge)
+        for encoding, requests in zip(encodings, alive, strict=True):
+            for number, feeds in enumerate(given):
+                before = requests[number] | direct(partition, feeds)
+                after = detached(carry(partition, before, session.run(before)))
+                requests[number] = after | {name: _there_and_back(after[name], encoding) for name in lossy}
+    return alive
 
 
 def _there_and_back(tensor: Tensor, encoding: Encoding) -> Tensor:
