@@ -11,7 +11,7 @@ import zstandard
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.tensors.compression.encoding import Encoding
-from onnxmesh.tensors.compression.rounding import from_steps, to_half, to_steps
+from onnxmesh.tensors.compression.rounding import NUM_STEPS, from_steps, largest_scale, to_half, to_steps
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
@@ -95,12 +95,12 @@ def decode(name: str, datatype: Datatype, shape: tuple[int, ...], encoded: Encod
     if encoding.rounding is Encoding.FP16:
         data = _bytes_of(np.frombuffer(data, dtype="<f2").astype(NUMPY[datatype]))
     elif encoding.rounding is Encoding.INT8:
-        if not (np.isfinite(encoded.scale) and 0 <= encoded.zero_point <= np.iinfo(np.uint8).max):
+        dtype, scale, zero_point = NUMPY[datatype], encoded.scale, encoded.zero_point
+        if not (0 <= scale <= largest_scale(dtype) and 0 <= zero_point <= NUM_STEPS):
             raise CorruptData(
-                f"tensor '{name}': steps of {encoded.scale} around {encoded.zero_point} are none of 8 bits"
+                f"tensor '{name}': steps of {scale:g} around {zero_point} are none of {datatype}"
             )
-        steps = np.frombuffer(data, dtype=np.uint8)
-        data = _bytes_of(from_steps(steps, encoded.scale, encoded.zero_point, NUMPY[datatype]))
+        data = _bytes_of(from_steps(np.frombuffer(data, dtype=np.uint8), scale, zero_point, dtype))
     return Tensor(name, datatype, shape, data)
 
 

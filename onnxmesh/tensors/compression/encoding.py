@@ -44,9 +44,7 @@ class Encoding(IntEnum):
 
     def takes(self, datatype: Datatype) -> bool:
         """Whether tensors of this type can be written so, and get smaller by it."""
-        if self is Encoding.NONE or self.is_lossless:
-            return True
-        return datatype in _ROUNDED and self.stored_bits(datatype) < datatype.bits
+        return self.is_lossless or (datatype in _ROUNDED and self.stored_bits(datatype) < datatype.bits)
 
     @property
     def label(self) -> str:

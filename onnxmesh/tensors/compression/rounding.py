@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_STEPS = 255
+NUM_STEPS = 255
 """From the least of 8 bits to the largest."""
 
 _MAGNITUDE, _INFINITE, _LEAST_NORMAL = 0x7FFF, 0x7C00, 0x0400
@@ -47,7 +47,7 @@ def to_steps(array: Array) -> tuple[Array, float, int] | None:
     # Also false of a NaN. A step may stand for a little more than the largest number.
     if not max(high, -low) < float(np.finfo(array.dtype).max) / 2:
         return None
-    scale = (high - low) / _STEPS
+    scale = (high - low) / NUM_STEPS
     if not scale:
         return np.zeros(array.shape, dtype=np.uint8), 0.0, 0
     # Below it the scale itself loses bits.
@@ -57,8 +57,13 @@ def to_steps(array: Array) -> tuple[Array, float, int] | None:
     steps = work / work.dtype.type(scale)
     np.rint(steps, out=steps)
     steps += work.dtype.type(zero_point)
-    np.clip(steps, 0, _STEPS, out=steps)
+    np.clip(steps, 0, NUM_STEPS, out=steps)
     return steps.astype(np.uint8), scale, zero_point
+
+
+def largest_scale(dtype: np.dtype[Any]) -> float:
+    """Returns the distance of steps beyond which some would be no numbers of that type."""
+    return float(np.finfo(dtype).max) / NUM_STEPS
 
 
 def from_steps(steps: Array, scale: float, zero_point: int, dtype: np.dtype[Any]) -> Array:

@@ -103,6 +103,13 @@ def test_activations_get_smaller():
         (Datatype.FP32, Encoded(Encoding.FP16, b"12345678"), 12, "has 16 bytes, 12 are said"),
         (Datatype.FP32, Encoded(Encoding.INT8, b"1234", float("nan")), 16, "steps of nan"),
         (Datatype.FP32, Encoded(Encoding.INT8, b"1234", 1.0, 999), 16, "around 999"),
+        (
+            Datatype.FP32,
+            Encoded(Encoding.INT8, b"1234", 1e38),
+            16,
+            "steps of 1e\\+38 around 0 are none of FP32",
+        ),
+        (Datatype.FP32, Encoded(Encoding.INT8, b"1234", -1.0), 16, "steps of -1"),
         (Datatype.INT32, Encoded(Encoding.INT8, b"1234", 1.0), 16, "INT32 is never written as int8"),
         (Datatype.FP32, Encoded(Encoding.ZSTD, b"no zstd at all"), 16, "cannot be unpacked"),
         (Datatype.BYTES, Encoded(Encoding.ZSTD, b""), 16, "cannot be unpacked"),
