@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from onnxmesh.cli.activation_words import activation_words
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
 from onnxmesh.cli.shapes import parse_shapes
@@ -75,6 +76,15 @@ def deploy(
             help="Longest that a busy stage waits for more requests; 0: never; default: what it learns to be worth it.",
         ),
     ] = None,
+    max_activation_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BOUND",
+            help="Largest error of an output that activations of fewer bits may bring about on slow links, as a share of "
+            "the largest magnitude in that output, such as 0.01; it is measured with random inputs. Default: not a "
+            "bit is lost.",
+        ),
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +148,7 @@ def deploy(
                 max_rows=_count("--max-batch", max_batch),
                 max_delay_us=None if max_delay_ms is None else round(max_delay_ms * 1000),
             ),
+            max_activation_error=max_activation_error,
         )
         deployed = asyncio.run(_deploy(mesh, model, spec))
     typer.echo(json.dumps(model_document(deployed)) if as_json else sentence_of(deployed))
@@ -189,7 +200,8 @@ def sentence_of(model: ModelStatus) -> str:
         workers.setdefault(replica.stage, []).append(replica.worker)
     where = " → ".join("|".join(held) or "?" for held in workers.values())
     stages = "1 stage" if len(workers) == 1 else f"{len(workers)} stages"
-    return f"deployed {model.name} version {model.version} in {stages}: {where}"
+    told = activation_words(model)
+    return f"deployed {model.name} version {model.version} in {stages}: {where}{told and f'; {told}'}"
 
 
 def _count(option: str, text: str) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
@@ -103,16 +104,17 @@ def outputs_table(answer: Answer) -> Table:
 
 
 def trace_table(trace: RouteTrace) -> Table:
-    """One row for each hop, in microseconds."""
+    """One row for each hop, in microseconds, and what it sent on in fewer bytes."""
     title = f"route, attempt {trace.attempts}" if trace.attempts > 1 else "route"
     if trace.pieces > 1:
         title += f"; {trace.pieces} micro-batches: compute of all, the longest of the rest"
     table = Table("stage", "worker", title=title)
-    for column in ("wire µs", "queue µs", "compute µs", "batch"):
+    for column in ("wire µs", "queue µs", "compute µs", "batch", "sent on"):
         table.add_column(column, justify="right")
     for hop in trace.hops:
         figures = (f"{figure:.0f}" for figure in (hop.wire_us, hop.queue_us, hop.compute_us))
-        table.add_row(escape(hop.stage), escape(hop.worker), *figures, str(hop.batch))
+        sent = f"{decimal(hop.plain_bytes)} as {decimal(hop.wire_bytes)}" if hop.plain_bytes else ""
+        table.add_row(escape(hop.stage), escape(hop.worker), *figures, str(hop.batch), sent)
     table.add_row("answer", "gateway", f"{trace.return_us:.0f}", "", "", "")
     table.add_row("total in the mesh", "", "", "", f"{trace.total_us:.0f}", "", style="bold")
     return table

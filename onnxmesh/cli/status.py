@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from onnxmesh.cli.activation_words import activation_words
 from onnxmesh.cli.console import output
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
@@ -123,6 +124,8 @@ def plan_sentence(model: ModelStatus) -> str:
             f"{plan.predicted_latency_s * 1e3:.3g} ms each"
         )
     words.append(_batching_words(plan))
+    if told := activation_words(model):
+        words.append(told)
     if plan.revision:
         words.append(f"planned anew {plan.revision} time{'s' if plan.revision > 1 else ''}")
     if plan.why:

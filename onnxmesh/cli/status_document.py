@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from onnxmesh.v1.frame_pb2 import Load
@@ -55,6 +56,13 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
         "replicate": model.spec.replicate,
         "require": list(model.spec.require),
         "batching": model.spec.batching.mode,
+        "max_activation_error": model.spec.max_activation_error
+        if model.spec.HasField("max_activation_error")
+        else None,
+        "activation_errors": {
+            each.encoding: each.largest_error if isfinite(each.largest_error) else None
+            for each in model.plan.activation_errors.measured
+        },
         "stages": [
             {
                 "stage": partition.index,
@@ -69,6 +77,7 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
                     "cpu_class": partition.batching.cpu_class,
                     "why_not": partition.batching.why_not,
                 },
+                "lossy_encodings": list(partition.lossy_encodings),
                 "devices": [{"kind": devices.kind, "count": devices.count} for devices in partition.devices],
                 "digest": partition.artefact.digest,
                 "replicas": [

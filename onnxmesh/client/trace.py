@@ -23,6 +23,8 @@ class HopTrace:
         compute_us: Microseconds in ONNX Runtime.
         wire_us: Microseconds from the sender's clock to the worker's.
         batch: How many requests shared the time in ONNX Runtime, this one included.
+        plain_bytes: What was sent on from there in fewer bytes; 0: it was sent as it is.
+        wire_bytes: How many bytes that were then.
     """
 
     stage: str
@@ -31,6 +33,8 @@ class HopTrace:
     compute_us: float
     wire_us: float
     batch: int = 1
+    plain_bytes: int = 0
+    wire_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class RouteTrace:
                     compute_us=float(hop["compute_us"]),
                     wire_us=float(hop["wire_us"]),
                     batch=int(hop.get("batch", 1)),
+                    plain_bytes=int(hop.get("plain_bytes", 0)),
+                    wire_bytes=int(hop.get("wire_bytes", 0)),
                 )
                 for hop in document["hops"]
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
+from onnxmesh.graph.activation_errors import find_activation_errors
 from onnxmesh.graph.analyse import analyse, types_of
 from onnxmesh.graph.as_written import as_written
 from onnxmesh.graph.batching import find_batching
@@ -117,6 +118,7 @@ def cut_prepared(
     cuts: Sequence[int],
     direct: Sequence[Sequence[str]] = (),
     batching: Mapping[str, Any] | None = None,
+    activation_errors: bool = False,
     *,
     measure: bool = True,
 ) -> str:
@@ -128,12 +130,13 @@ def cut_prepared(
         direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
             carried.
         batching: `BatchWish.to_plain()`: whether to find out about requests that run together; none: not at all.
+        activation_errors: Whether to measure what activations of fewer bits do to the outputs.
         measure: Whether a portable chain is run beside the whole model, which touches all its weights.
 
     Returns:
         JSON: `partitions` is a list of `Partition`s as plain values, `largest_difference` what
         `PlanFile.largest_difference` is, -1 where it was not measured, `batching` a list of `StageBatching`s, empty where
-        nobody asked.
+        nobody asked, `activation_errors` an `ActivationErrors`, null likewise.
 
     Raises:
         CorruptData: `prepare` did not finish in this folder (DATA_LOSS).
@@ -166,6 +169,11 @@ def cut_prepared(
         together = find_batching(
             to_cut, out, partitions, mode, wish, costs=costs, types=types, shapes=shapes, accepted=bound
         )
+    lost = None
+    if activation_errors:
+        lost = find_activation_errors(
+            to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
+        ).to_plain()
     plan = PlanFile(
         notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
     )
@@ -176,6 +184,7 @@ def cut_prepared(
             "partitions": plain,
             "largest_difference": -1.0 if largest is None else largest,
             "batching": [each.to_plain() for each in together],
+            "activation_errors": lost,
         }
     )
 

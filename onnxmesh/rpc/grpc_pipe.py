@@ -16,6 +16,7 @@ from onnxmesh.tensors.room import FindRoom
 class GrpcPipe:
     """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
 
+    same_host = False
     is_prompt = False
     has_room = False
     reserve: FindRoom | None = None

@@ -12,6 +12,7 @@ import grpc.aio
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.chunking import Assembler, split
+from onnxmesh.rpc.compression_choice import LEAST_BYTES
 from onnxmesh.rpc.frames import Frame, decode, encode
 from onnxmesh.rpc.gathering import GATHER_S, Gathering
 from onnxmesh.rpc.link_limits import LinkLimits
@@ -117,6 +118,11 @@ class Link:
         """Finds room for payloads that the peer will read in place; None where it shares no memory."""
         return self._pipe.reserve
 
+    @property
+    def same_host(self) -> bool:
+        """Whether the peer is known to be on this host."""
+        return self._pipe.same_host
+
     async def send(self, frame: Frame) -> None:
         """Queues `frame`; waits while too much is queued already.
 
@@ -132,14 +138,17 @@ class Link:
             self._enqueue(piece)
 
     def try_send(self, frame: Frame) -> bool:
-        """Queues `frame` if that takes no wait and it goes in one piece; returns whether it did. Else `send` it.
+        """Queues `frame` if that takes no wait, nothing could make it smaller and it goes in one piece; returns whether it did.
+
+        Else `send` it.
 
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
         if not self.is_open:
             raise Unavailable(f"the stream to {self.peer} is closed")
-        if not self._room.is_set() or frame.payload_bytes > self._limits.chunk_bytes:
+        most_bytes = self._limits.chunk_bytes if self._pipe.same_host else LEAST_BYTES - 1
+        if not self._room.is_set() or frame.payload_bytes > most_bytes:
             return False
         self._use()
         self._enqueue(self._pipe.place(frame))
@@ -283,7 +292,11 @@ class Link:
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
             frames = self._take()
-            await self._pipe.write(self._message(frames))
+            message = self._message(frames)
+            began_s = self._clock()
+            await self._pipe.write(message)
+            if (ping := self._gauge.wrote(len(message), began_s)) is not None:
+                self._enqueue_urgent(Frame(FrameHeader(ping=Ping(number=ping.number))))
             gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return

@@ -13,6 +13,10 @@ class Pipe(Protocol):
     """One end of a stream of messages, dialled or accepted."""
 
     @property
+    def same_host(self) -> bool:
+        """Whether the peer is on this host, and bytes cost next to nothing."""
+
+    @property
     def is_prompt(self) -> bool:
         """Whether `write_now` may be used: a message costs so little that none should wait for others to go with it."""
 

@@ -33,6 +33,12 @@ EVERY_S = 30.0
 SLOW_S = 0.2
 """A way with a longer round trip is spared payloads."""
 
+LEAST_CARGO_BYTES = 256 << 10
+"""A message of so much is itself a payload to measure by."""
+
+CARGO_EVERY_S = 1.0
+"""Time between two messages that are measured by."""
+
 LOST_S = 10.0
 """A ping that has not been answered for so long is not waited for."""
 
@@ -74,20 +80,31 @@ class _Sent:
     sent_s: float = inf
 
 
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    num_bytes: int
+    bytes_per_s: float
+
+    def tells_beside(self, num_bytes: int) -> bool:
+        """Whether it counts where there is a payload of another size: a much larger one tells more."""
+        return self.num_bytes * 2 >= num_bytes
+
+
 class WayGauge:
     """Says when to ping, and what the answers mean. At most one ping is under way.
 
     A new way is measured quickly, a known one now and then. Payloads are few, and small where the way is slow:
-    measuring must not delay what is measured for.
+    measuring must not delay what is measured for. Large messages of those who use the way are payloads that cost nothing,
+    and tell more: many a way carries some ten kilobytes at once before it shows how slow it is.
     """
 
     def __init__(self) -> None:
         self._number = 0
         self._under_way: _Sent | None = None
         self._round_trips: deque[float] = deque(maxlen=NUM_ROUND_TRIPS)
-        self._rates: deque[float] = deque(maxlen=NUM_PAYLOADS)
-        self._rated_bytes = 0
+        self._rates: deque[_Rate] = deque(maxlen=NUM_PAYLOADS)
         self._payload_s = -inf
+        self._cargo_s = -inf
         self._asked_s = -inf
 
     @property
@@ -95,7 +112,7 @@ class WayGauge:
         """What is known by now; None before the first answer."""
         if not self._round_trips:
             return None
-        return GaugedWay(min(self._round_trips), max(self._rates, default=None))
+        return GaugedWay(min(self._round_trips), self._bytes_per_s)
 
     def ping(self, now_s: float, *, quiet: bool) -> WantedPing | None:
         """Returns the next ping, if it is time for one; asked about once a second.
@@ -104,7 +121,7 @@ class WayGauge:
             now_s: The time.
             quiet: Whether next to nothing else goes over the way.
         """
-        if self._under_way is not None and now_s - self._under_way.asked_s < LOST_S:
+        if self._waits(now_s):
             return None
         num_bytes = self._payload(now_s) if quiet else 0
         enough = len(self._round_trips) == NUM_ROUND_TRIPS
@@ -119,8 +136,25 @@ class WayGauge:
 
     def sent(self, number: int, now_s: float) -> None:
         """Takes that a ping leaves now: what it waited for before is no part of the way."""
-        if self._under_way is not None and self._under_way.number == number:
-            self._under_way.sent_s = now_s
+        ping = self._under_way
+        if ping is not None and ping.number == number and ping.sent_s == inf:
+            ping.sent_s = now_s
+
+    def wrote(self, num_bytes: int, began_s: float) -> WantedPing | None:
+        """Takes that a message was written; returns the ping to send right behind it, if it is to be measured by.
+
+        Args:
+            num_bytes: Its size.
+            began_s: When writing it began.
+        """
+        if num_bytes < LEAST_CARGO_BYTES or not self._round_trips:
+            return None
+        if began_s - self._cargo_s < CARGO_EVERY_S or self._waits(began_s):
+            return None
+        self._cargo_s = began_s
+        self._number += 1
+        self._under_way = _Sent(self._number, num_bytes, began_s, began_s)
+        return WantedPing(self._number, 0)
 
     def answered(self, number: int, now_s: float) -> None:
         """Takes an answer; one to a ping that is not under way is passed over."""
@@ -132,12 +166,20 @@ class WayGauge:
         if not ping.num_bytes:
             self._round_trips.append(took_s)
             return
-        if ping.num_bytes > self._rated_bytes:
-            # A larger one tells more than all smaller ones.
-            self._rates.clear()
-            self._rated_bytes = ping.num_bytes
         adds_s = max(took_s - min(self._round_trips), _NOISE * took_s)
-        self._rates.append(ping.num_bytes / adds_s)
+        for each in [each for each in self._rates if not each.tells_beside(ping.num_bytes)]:
+            self._rates.remove(each)
+        self._rates.append(_Rate(ping.num_bytes, ping.num_bytes / adds_s))
+
+    @property
+    def _bytes_per_s(self) -> float | None:
+        """The best of the larger payloads; None before the first."""
+        largest = max((each.num_bytes for each in self._rates), default=0)
+        return max((each.bytes_per_s for each in self._rates if each.tells_beside(largest)), default=None)
+
+    def _waits(self, now_s: float) -> bool:
+        """Whether a ping is under way."""
+        return self._under_way is not None and now_s - self._under_way.asked_s < LOST_S
 
     def _payload(self, now_s: float) -> int:
         """Returns how much the next ping should carry; 0 where it should measure the round trip."""
@@ -148,7 +190,8 @@ class WayGauge:
         is_busy = last_s > 2 * best_s + 0.001
         if best_s > SLOW_S or is_busy:
             return 0
-        if not self._rates:
+        bytes_per_s = self._bytes_per_s
+        if bytes_per_s is None:
             return FIRST_PAYLOAD_BYTES
-        affordable = int(max(self._rates) * PAYLOAD_S)
+        affordable = int(bytes_per_s * PAYLOAD_S)
         return min(PAYLOAD_BYTES, max(LEAST_PAYLOAD_BYTES, affordable))

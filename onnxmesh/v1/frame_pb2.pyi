@@ -11,6 +11,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -387,14 +388,57 @@ Global___RequestKey: _TypeAlias = RequestKey  # noqa: Y015
 class Tensor(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Encoding:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Tensor._Encoding.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        NONE: Tensor._Encoding.ValueType  # 0
+        """The elements."""
+        ZSTD: Tensor._Encoding.ValueType  # 1
+        """One Zstandard frame that tells its content's size: all first bytes of the elements, then all second ones, and so on."""
+        FP16: Tensor._Encoding.ValueType  # 2
+        """Elements rounded to half precision."""
+        INT8: Tensor._Encoding.ValueType  # 3
+        """A byte for each element, its step."""
+        FP16_ZSTD: Tensor._Encoding.ValueType  # 4
+        """FP16, INT8, and that in turn as ZSTD has it."""
+        INT8_ZSTD: Tensor._Encoding.ValueType  # 5
+
+    class Encoding(_Encoding, metaclass=_EncodingEnumTypeWrapper): ...
+    NONE: Tensor.Encoding.ValueType  # 0
+    """The elements."""
+    ZSTD: Tensor.Encoding.ValueType  # 1
+    """One Zstandard frame that tells its content's size: all first bytes of the elements, then all second ones, and so on."""
+    FP16: Tensor.Encoding.ValueType  # 2
+    """Elements rounded to half precision."""
+    INT8: Tensor.Encoding.ValueType  # 3
+    """A byte for each element, its step."""
+    FP16_ZSTD: Tensor.Encoding.ValueType  # 4
+    """FP16, INT8, and that in turn as ZSTD has it."""
+    INT8_ZSTD: Tensor.Encoding.ValueType  # 5
+
     NAME_FIELD_NUMBER: _builtins.int
     DATATYPE_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     BYTE_SIZE_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    DECODED_BYTES_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    ZERO_POINT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     datatype: _builtins.str
     """Open Inference Protocol datatype, or the ONNX name for a type which that protocol lacks."""
     byte_size: _builtins.int
+    """Of the payload on the wire, as it is encoded."""
+    encoding: Global___Tensor.Encoding.ValueType
+    """What the payload is. Readers refuse what they do not know."""
+    decoded_bytes: _builtins.int
+    """Encoded: bytes of the elements once they are decoded, and the most that a reader takes for them."""
+    scale: _builtins.float
+    """INT8: an element is (step - zero_point) * scale, in the datatype's own precision."""
+    zero_point: _builtins.int
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -404,10 +448,14 @@ class Tensor(_message.Message):
         datatype: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         byte_size: _builtins.int = ...,
+        encoding: Global___Tensor.Encoding.ValueType = ...,
+        decoded_bytes: _builtins.int = ...,
+        scale: _builtins.float = ...,
+        zero_point: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "datatype", b"datatype", "name", b"name", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "datatype", b"datatype", "decoded_bytes", b"decoded_bytes", "encoding", b"encoding", "name", b"name", "scale", b"scale", "shape", b"shape", "zero_point", b"zero_point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,6 +520,8 @@ class HopTiming(_message.Message):
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     TENSOR_BYTES_FIELD_NUMBER: _builtins.int
+    PLAIN_BYTES_FIELD_NUMBER: _builtins.int
+    WIRE_BYTES_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     worker: _builtins.str
     queue_ns: _builtins.int
@@ -486,6 +536,9 @@ class HopTiming(_message.Message):
     """How many rows of the batch axis ran together in `compute_ns`; 0 where the request ran alone."""
     tensor_bytes: _builtins.int
     """What the tensors that came to this hop hold; 0 where that is too little to count."""
+    plain_bytes: _builtins.int
+    """Where tensors left that worker in fewer bytes: bytes of the elements of all that left, and those of their payloads."""
+    wire_bytes: _builtins.int
     def __init__(
         self,
         *,
@@ -498,10 +551,12 @@ class HopTiming(_message.Message):
         expected_wait_us: _builtins.int | None = ...,
         rows: _builtins.int = ...,
         tensor_bytes: _builtins.int = ...,
+        plain_bytes: _builtins.int = ...,
+        wire_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "queue_ns", b"queue_ns", "rows", b"rows", "stage", b"stage", "tensor_bytes", b"tensor_bytes", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "batch", b"batch", "compute_ns", b"compute_ns", "expected_wait_us", b"expected_wait_us", "plain_bytes", b"plain_bytes", "queue_ns", b"queue_ns", "rows", b"rows", "stage", b"stage", "tensor_bytes", b"tensor_bytes", "wire_bytes", b"wire_bytes", "wire_ns", b"wire_ns", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015

@@ -141,6 +141,8 @@ class Partition(_message.Message):
     PEAK_BYTES_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     BATCHING_FIELD_NUMBER: _builtins.int
+    LOSSY_ENCODINGS_FIELD_NUMBER: _builtins.int
+    LOSSY_TENSORS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     num_nodes: _builtins.int
     weight_bytes: _builtins.int
@@ -172,6 +174,14 @@ class Partition(_message.Message):
     def batching(self) -> Global___StageBatching:
         """How its requests may run together; absent: each runs alone."""
 
+    @_builtins.property
+    def lossy_encodings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ways in which what leaves this stage may lose bits on a slow link: `fp16`, `int8`. Empty: not a bit is lost."""
+
+    @_builtins.property
+    def lossy_tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tensors on the boundary after it that may: neither inputs nor outputs of the model."""
+
     def __init__(
         self,
         *,
@@ -188,10 +198,12 @@ class Partition(_message.Message):
         peak_bytes: _builtins.int = ...,
         devices: _abc.Iterable[Global___PlannedDevices] | None = ...,
         batching: Global___StageBatching | None = ...,
+        lossy_encodings: _abc.Iterable[_builtins.str] | None = ...,
+        lossy_tensors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "batching", b"batching"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "batching", b"batching", "devices", b"devices", "direct_inputs", b"direct_inputs", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "load_optimisation", b"load_optimisation", "num_nodes", b"num_nodes", "outputs", b"outputs", "peak_bytes", b"peak_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artefact", b"artefact", "batching", b"batching", "devices", b"devices", "direct_inputs", b"direct_inputs", "estimated_cost", b"estimated_cost", "index", b"index", "inputs", b"inputs", "live_out", b"live_out", "load_optimisation", b"load_optimisation", "lossy_encodings", b"lossy_encodings", "lossy_tensors", b"lossy_tensors", "num_nodes", b"num_nodes", "outputs", b"outputs", "peak_bytes", b"peak_bytes", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,6 +307,7 @@ class Plan(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     PREDICTED_PERIOD_S_FIELD_NUMBER: _builtins.int
     PREDICTED_LATENCY_S_FIELD_NUMBER: _builtins.int
+    ACTIVATION_ERRORS_FIELD_NUMBER: _builtins.int
     optimisation: _builtins.str
     """`none`, `basic`, `extended` or `all`: what ONNX Runtime did to the whole graph before the cut."""
     source_digest: _builtins.str
@@ -318,6 +331,10 @@ class Plan(_message.Message):
     def signature(self) -> Global___Signature: ...
     @_builtins.property
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Partition]: ...
+    @_builtins.property
+    def activation_errors(self) -> Global___ActivationErrors:
+        """What activations of fewer bits do to the model's outputs; absent: nobody asked."""
+
     def __init__(
         self,
         *,
@@ -332,14 +349,65 @@ class Plan(_message.Message):
         why: _builtins.str = ...,
         predicted_period_s: _builtins.float = ...,
         predicted_latency_s: _builtins.float = ...,
+        activation_errors: Global___ActivationErrors | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "mode", b"mode", "optimisation", b"optimisation", "partitions", b"partitions", "predicted_latency_s", b"predicted_latency_s", "predicted_period_s", b"predicted_period_s", "revision", b"revision", "signature", b"signature", "source_digest", b"source_digest", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "mode", b"mode", "optimisation", b"optimisation", "partitions", b"partitions", "predicted_latency_s", b"predicted_latency_s", "predicted_period_s", b"predicted_period_s", "revision", b"revision", "signature", b"signature", "source_digest", b"source_digest", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class ActivationErrors(_message.Message):
+    """Measured when the model was cut, with every boundary written so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURED_FIELD_NUMBER: _builtins.int
+    WHY_NOT_FIELD_NUMBER: _builtins.int
+    why_not: _builtins.str
+    """Why nothing could be measured, for people."""
+    @_builtins.property
+    def measured(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivationError]: ...
+    def __init__(
+        self,
+        *,
+        measured: _abc.Iterable[Global___ActivationError] | None = ...,
+        why_not: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured", "why_not", b"why_not"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivationErrors: _TypeAlias = ActivationErrors  # noqa: Y015
+
+@_typing.final
+class ActivationError(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODING_FIELD_NUMBER: _builtins.int
+    LARGEST_ERROR_FIELD_NUMBER: _builtins.int
+    encoding: _builtins.str
+    """`fp16` or `int8`."""
+    largest_error: _builtins.float
+    """Largest difference of an output's element, relative to the largest magnitude in that output."""
+    def __init__(
+        self,
+        *,
+        encoding: _builtins.str = ...,
+        largest_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "largest_error", b"largest_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivationError: _TypeAlias = ActivationError  # noqa: Y015
 
 @_typing.final
 class DeploymentSpec(_message.Message):
@@ -359,6 +427,7 @@ class DeploymentSpec(_message.Message):
     SHAPES_FIELD_NUMBER: _builtins.int
     TRAFFIC_PERCENT_FIELD_NUMBER: _builtins.int
     BATCHING_FIELD_NUMBER: _builtins.int
+    MAX_ACTIVATION_ERROR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0: the next free version."""
@@ -376,6 +445,10 @@ class DeploymentSpec(_message.Message):
     traffic_percent: _builtins.int
     """Percent of the requests that name no version, from the start. Absent: all of them as soon as it is the newest, or
     none where a split is in force. It is not part of the wish that is kept: see Mesh.Rollout.
+    """
+    max_activation_error: _builtins.float
+    """Largest error of the model's outputs, as ActivationError has it, that activations of fewer bits may bring about on
+    slow links. Absent: they lose no bits.
     """
     @_builtins.property
     def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -404,13 +477,19 @@ class DeploymentSpec(_message.Message):
         shapes: Global___Shapes | None = ...,
         traffic_percent: _builtins.int | None = ...,
         batching: Global___Batching | None = ...,
+        max_activation_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "batching", b"batching", "shapes", b"shapes", "traffic_percent", b"traffic_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_activation_error", b"_max_activation_error", "_traffic_percent", b"_traffic_percent", "batching", b"batching", "max_activation_error", b"max_activation_error", "shapes", b"shapes", "traffic_percent", b"traffic_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent", "batching", b"batching", "mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_activation_error", b"_max_activation_error", "_traffic_percent", b"_traffic_percent", "batching", b"batching", "max_activation_error", b"max_activation_error", "mode", b"mode", "name", b"name", "objective", b"objective", "optimisation", b"optimisation", "replicas", b"replicas", "replicate", b"replicate", "require", b"require", "shapes", b"shapes", "stages", b"stages", "traffic_percent", b"traffic_percent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_activation_error: _TypeAlias = _typing.Literal["max_activation_error"]  # noqa: Y015
+    _WhichOneofArgType__max_activation_error: _TypeAlias = _typing.Literal["_max_activation_error", b"_max_activation_error"]  # noqa: Y015
     _WhichOneofReturnType__traffic_percent: _TypeAlias = _typing.Literal["traffic_percent"]  # noqa: Y015
     _WhichOneofArgType__traffic_percent: _TypeAlias = _typing.Literal["_traffic_percent", b"_traffic_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_activation_error) -> _WhichOneofReturnType__max_activation_error | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_percent) -> _WhichOneofReturnType__traffic_percent | None: ...
 
 Global___DeploymentSpec: _TypeAlias = DeploymentSpec  # noqa: Y015

@@ -404,7 +404,10 @@ class CutRequest(_message.Message):
     CUTS_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
     BATCHING_FIELD_NUMBER: _builtins.int
+    MEASURE_ACTIVATION_ERRORS_FIELD_NUMBER: _builtins.int
     prepared: _builtins.str
+    measure_activation_errors: _builtins.bool
+    """Whether to measure what activations of fewer bits do to the model's outputs."""
     @_builtins.property
     def cuts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Node positions at which a new stage begins."""
@@ -424,10 +427,11 @@ class CutRequest(_message.Message):
         cuts: _abc.Iterable[_builtins.int] | None = ...,
         direct: _abc.Iterable[Global___DirectInputs] | None = ...,
         batching: _model_pb2.Batching | None = ...,
+        measure_activation_errors: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cuts", b"cuts", "direct", b"direct", "prepared", b"prepared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cuts", b"cuts", "direct", b"direct", "measure_activation_errors", b"measure_activation_errors", "prepared", b"prepared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,19 +463,25 @@ class CutResponse(_message.Message):
 
     PARTITIONS_FIELD_NUMBER: _builtins.int
     LARGEST_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    ACTIVATION_ERRORS_FIELD_NUMBER: _builtins.int
     largest_difference: _builtins.float
     """Portable mode: see Plan.largest_difference, measured on this worker."""
     @_builtins.property
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Partition]: ...
+    @_builtins.property
+    def activation_errors(self) -> _model_pb2.ActivationErrors:
+        """Absent: nobody asked."""
+
     def __init__(
         self,
         *,
         partitions: _abc.Iterable[_model_pb2.Partition] | None = ...,
         largest_difference: _builtins.float = ...,
+        activation_errors: _model_pb2.ActivationErrors | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_difference", b"largest_difference", "partitions", b"partitions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "largest_difference", b"largest_difference", "partitions", b"partitions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,11 +19,13 @@ from onnxmesh.routing.network import Measured
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.rpc.channels import Channels
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
 from onnxmesh.rpc.mesh_proxy import MeshProxy
 from onnxmesh.service import Serving
+from onnxmesh.telemetry.compression_metrics import CompressionMetrics
 from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.admission import Admission
 from services.gateway.contact import Contact
@@ -63,6 +65,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
+    compressor = Compressor()
+    CompressionMetrics(serving.registry, compressor)
 
     def on_frame(link: Link, frame: Frame) -> None:
         worker = WorkerId(link.peer)
@@ -74,6 +78,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
 
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
+        if links.get(link.peer) is None:
+            compressor.forget(link.peer)
 
     def on_silence(link: Link) -> None:
         dispatcher.on_silence(WorkerId(link.peer), link)
@@ -107,6 +113,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         router,
         max_attempts=settings.max_attempts,
         micro_batches=settings.micro_batches,
+        compressor=compressor,
     )
     gathering = Gathering(dispatcher.infer, enabled=settings.gathering)
     sharing = Sharing(settings.id, live, router)

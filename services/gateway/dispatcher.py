@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import monotonic, time_ns
 
@@ -16,8 +17,10 @@ from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table import RoutedModel, RoutingTable
 from onnxmesh.routing.table_difference import TableDifference, difference
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.credits import LEAST_BYTES
 from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.packed_frames import is_packed
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -52,6 +55,7 @@ class Dispatcher:
         router: Picks routes over these workers; is told here of all that it is to learn.
         max_attempts: Routes that are tried for one request.
         micro_batches: Whether requests with many rows are cut into micro-batches where that is faster.
+        compressor: Writes requests, and reads answers, in fewer bytes where a way is slow; None: a new one.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
     """
@@ -64,6 +68,7 @@ class Dispatcher:
         *,
         max_attempts: int,
         micro_batches: bool = True,
+        compressor: Compressor | None = None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
     ) -> None:
@@ -77,6 +82,7 @@ class Dispatcher:
         self._attempts = Attempts(gateway)
         self._credit_line = CreditLine()
         self._num_retried = 0
+        self._compressor = compressor or Compressor()
         self._row_requests = RowRequests(router, self._try_routes, partial(next, self._numbers), clock)
 
     @property
@@ -248,10 +254,12 @@ class Dispatcher:
                     if hop == 0 and frame.payload_bytes >= LEAST_BYTES:
                         await self._send_large(order, attempt, frame)
                     elif not links[hop].try_send(frame):
-                        await links[hop].send(frame)
+                        await links[hop].send(await self._compressor.packed(frame, links[hop]))
                 except Unavailable as error:
                     return Setback(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
+            if isinstance(outcome, Arrival) and is_packed(outcome.frame):
+                outcome = await self._unpacked(outcome, route[-1].worker)
             self._router.learn(outcome, route, model, ticket)
             arrived = outcome if isinstance(outcome, Arrival) else None
             # A worker that refused for good has told everyone whom it concerns, but not the later hops where
@@ -275,11 +283,18 @@ class Dispatcher:
         frame.header.activation.credit = num_bytes
         sent = False
         try:
-            await attempt.links[0].send(frame)
+            await attempt.links[0].send(await self._compressor.packed(frame, attempt.links[0]))
             sent = True
         finally:
             if not sent:
                 credit.give_back()
+
+    async def _unpacked(self, arrival: Arrival, worker: WorkerId) -> Arrival | Setback:
+        """Returns an answer with the elements of its tensors."""
+        try:
+            return replace(arrival, frame=await self._compressor.unpacked(arrival.frame))
+        except CorruptData as error:
+            return Setback(error, worker, retriable=True, speaks_against=True)
 
     def _cancel(self, attempt: Attempt) -> None:
         header = frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=attempt.key))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from onnxmesh.rpc.compressor import Way
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
 
-class Peer(Protocol):
+class Peer(Way, Protocol):
     """The stream to one worker."""
 
     @property

@@ -85,6 +85,8 @@ class Trace:
                         "compute_us": hop.compute_ns / 1e3,
                         "wire_us": hop.wire_ns / 1e3,
                         "batch": max(1, hop.batch),
+                        "plain_bytes": hop.plain_bytes,
+                        "wire_bytes": hop.wire_bytes,
                     }
                     for hop in self.hops
                 ],

@@ -25,11 +25,12 @@ from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.mesh_pb2 import DeployProgress
-from onnxmesh.v1.model_pb2 import Artefact, Batching, DeploymentSpec, Plan
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 from onnxmesh.v1.worker_pb2 import CutRequest, CutResponse, DirectInputs, PrepareRequest, PrepareResponse
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.eligibility import Eligible, eligible_workers
 from services.scheduler.fleet import Fleet
+from services.scheduler.lossy_activations import allow_losses
 from services.scheduler.plan_message import check_agreement, checked, plan_message, witnesses
 from services.scheduler.retention import Scope
 from services.scheduler.spec import demand_of, normalised
@@ -105,7 +106,7 @@ class Preparation:
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
                 await report(DeployProgress.CUTTING, cut_plan.why)
-                answer = await stub.Cut(_cut_request(prepared, cut_plan, spec.batching))
+                answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
             await self._take_in(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
@@ -130,7 +131,7 @@ class Preparation:
             async with _control(worker) as stub:
                 prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
                 await in_thread(_check_same_graph, deployment.costs, prepared.costs, worker.id)
-                answer = await stub.Cut(_cut_request(prepared, cut_plan, normalised(spec).batching))
+                answer = await stub.Cut(_cut_request(prepared, cut_plan, normalised(spec)))
             await self._take_in(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
@@ -187,7 +188,7 @@ class Preparation:
             for candidates in witnesses(cut.worker, cut.survey, cut.plan):
                 witness, other = await self._witnessed(candidates, cut, spec, source)
                 difference = check_agreement(cut.worker.id, cut.answer, witness.id, other, difference)
-        return plan_message(
+        plan = plan_message(
             source,
             cut.eligible,
             cut.survey,
@@ -197,6 +198,8 @@ class Preparation:
             difference,
             spec.batching,
         )
+        allow_losses(plan, spec, cut.answer)
+        return plan
 
     async def _witnessed(
         self, candidates: Sequence[Instance], cut: _Cut, spec: DeploymentSpec, source: Artefact
@@ -242,14 +245,16 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
 
 
 def _cut_request(
-    prepared: PrepareResponse, cut_plan: CutPlan, batching: Batching | None = None
+    prepared: PrepareResponse, cut_plan: CutPlan, spec: DeploymentSpec | None = None
 ) -> CutRequest:
+    """Asks for a cut, and for what is to be found out about it for a normalised spec; None: nothing."""
     direct = [DirectInputs(names=stage.direct_inputs) for stage in cut_plan.stages]
     return CutRequest(
         prepared=prepared.prepared,
         cuts=cut_plan.cuts,
         direct=direct if any(inputs.names for inputs in direct) else [],
-        batching=batching,
+        batching=None if spec is None else spec.batching,
+        measure_activation_errors=spec is not None and spec.HasField("max_activation_error"),
     )
 
 

@@ -74,6 +74,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
         replicate=spec.replicate,
         shapes=_shapes(spec),
         batching=_batching(spec.batching),
+        max_activation_error=_max_activation_error(spec),
     )
 
 
@@ -107,6 +108,7 @@ def same_wish(left: DeploymentSpec, right: DeploymentSpec) -> bool:
             asked.batching.mode,
             asked.batching.max_rows,
             asked.batching.max_delay_us if asked.batching.HasField("max_delay_us") else None,
+            _max_activation_error(asked),
         )
 
     return wish(left) == wish(right)
@@ -153,6 +155,17 @@ def _batching(asked: Batching) -> Batching:
         max_rows=asked.max_rows,
         max_delay_us=asked.max_delay_us if asked.HasField("max_delay_us") else None,
     )
+
+
+def _max_activation_error(spec: DeploymentSpec) -> float | None:
+    if not spec.HasField("max_activation_error"):
+        return None
+    if not 0 < spec.max_activation_error <= 1:
+        raise InvalidRequest(
+            "an error of activations is a share of the output's largest magnitude, above 0 and up to 1; "
+            f"{spec.max_activation_error:g} was allowed"
+        )
+    return spec.max_activation_error
 
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> str:

@@ -17,11 +17,13 @@ from onnxmesh.discovery.joining import joining
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
 from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.rpc.links import Links
 from onnxmesh.service import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
+from onnxmesh.telemetry.compression_metrics import CompressionMetrics
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.frame_pb2 import Credit, Load, MeasuredWay
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
@@ -110,7 +112,9 @@ class _Worker:
         self._tally = Tally()
         self._resident_bytes = resident_bytes()
         self._stages = StageTable()
+        self._compressor = Compressor()
         self._metrics = WorkerMetrics(registry, self._stages, self._load)
+        CompressionMetrics(registry, self._compressor)
         self._cancellations = Cancellations()
         self._schedulers = Schedulers()
         self._departure = Departure(self._stages, self._schedulers)
@@ -122,7 +126,9 @@ class _Worker:
             on_lost=self._link_lost,
             same_host=settings.same_host,
         )
-        self._origins = Origins(self._id, self._links.get, self._tally, self._load)
+        self._origins = Origins(
+            self._id, self._links.get, self._tally, self._load, compressor=self._compressor
+        )
         self._intake = Intake(
             self._id,
             self._stages,
@@ -130,6 +136,7 @@ class _Worker:
             self._cancellations,
             self._tally,
             on_credit=self._credit_returned,
+            compressor=self._compressor,
         )
         self._forwarder = Forwarder(
             self._id,
@@ -138,6 +145,7 @@ class _Worker:
             self._tally,
             self._intake.receive,
             on_room=self._wake_stages,
+            compressor=self._compressor,
         )
         self._threads = settings.threads or hardware.cores
         spinning = settings.spins(self._threads)
@@ -269,3 +277,4 @@ class _Worker:
         self._forwarder.link_lost(link)
         if self._links.get(link.peer) is None:
             self._intake.peer_lost(link.peer)
+            self._compressor.forget(link.peer)

@@ -9,11 +9,13 @@ from typing import Any
 import grpc.aio
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning import batching, tensor_spec
+from onnxmesh.planning import activation_errors, batching, tensor_spec
 from onnxmesh.planning.batching import BatchMode, BatchWish
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.input_shapes import InputShapes
 from onnxmesh.v1.model_pb2 import (
+    ActivationError,
+    ActivationErrors,
     Batching,
     Partition,
     Shapes,
@@ -121,8 +123,18 @@ class ControlServicer(WorkerControlServicer):
         """
         direct = [list(inputs.names) for inputs in request.direct]
         wish = _batching(request.batching) if request.HasField("batching") else None
-        made, difference = await self._preparations.cut(request.prepared, request.cuts, direct, wish)
-        return CutResponse(partitions=map(_partition, made), largest_difference=difference)
+        made = await self._preparations.cut(
+            request.prepared,
+            request.cuts,
+            direct,
+            wish,
+            activation_errors=request.measure_activation_errors,
+        )
+        return CutResponse(
+            partitions=map(_partition, made.partitions),
+            largest_difference=made.largest_difference,
+            activation_errors=_errors(made.activation_errors),
+        )
 
     async def MeasureLinks(self, request: MeasureLinksRequest, context: Context) -> MeasureLinksResponse:  # noqa: N802 - the protocol's name
         """Measures the way from here to other workers.
@@ -181,6 +193,13 @@ def _found(found: batching.StageBatching | None) -> StageBatching | None:
         why_not=found.why_not,
         max_split_rows=found.max_split_rows,
     )
+
+
+def _errors(found: activation_errors.ActivationErrors | None) -> ActivationErrors | None:
+    if found is None:
+        return None
+    measured = [ActivationError(encoding=encoding, largest_error=error) for encoding, error in found.measured]
+    return ActivationErrors(measured=measured, why_not=found.why_not)
 
 
 def _shapes(shapes: Shapes) -> InputShapes:

@@ -121,7 +121,7 @@ class Departures:
             if next_hop is None:
                 await self._origins.answer(key, frame)
             else:
-                await self._forwarder.forward(key, deadline, next_hop, frame, credit)
+                await self._forwarder.forward(key, deadline, next_hop, frame, credit, self._part.allowance)
         except Exception as error:  # noqa: BLE001 - one request's defect must not stop the stage
             if credit is not None:
                 credit.give_back()

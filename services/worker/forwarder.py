@@ -10,6 +10,8 @@ from time import monotonic
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.rpc.compression_choice import NO_LOSS, Allowance
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextStage
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
@@ -42,6 +44,7 @@ class Forwarder:
         tally: Where it counts what becomes of requests.
         receive: Takes an Activation as if it had come from a peer, and what gives its credit back.
         on_room: Told that stages which stood still for want of credit may go on.
+        compressor: Writes it in fewer bytes where the way is slow; None: a new one.
         clock: Seconds, monotonic.
     """
 
@@ -54,6 +57,7 @@ class Forwarder:
         receive: Callable[[Frame, Credit | None], None],
         on_room: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
+        compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._links = links
@@ -63,6 +67,7 @@ class Forwarder:
         self._on_room = on_room
         self._credits = Credits()
         self._clock = clock
+        self._compressor = compressor or Compressor()
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()
 
@@ -110,6 +115,7 @@ class Forwarder:
         hop: Hop,
         activation: Frame,
         credit: Credit | None = None,
+        allowance: Allowance = NO_LOSS,
     ) -> None:
         """Sends an Activation on; a next worker that cannot be reached is told to the origin at once.
 
@@ -119,13 +125,14 @@ class Forwarder:
             hop: Where it goes.
             activation: What is sent.
             credit: What was taken for it: given back here where it does not get there.
+            allowance: What of it may lose bits on a slow link.
         """
         if self.try_forward(key, deadline, hop, activation, credit):
             return
         try:
             link = await self._links.connect(hop.worker, hop.address)
             self._sent_on(link, key, deadline)
-            await link.send(activation)
+            await link.send(await self._compressor.packed(activation, link, allowance))
         except MeshError as error:
             if credit is not None:
                 credit.give_back()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, time_ns
@@ -11,9 +12,11 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
+from onnxmesh.rpc.packed_frames import is_packed
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker import request_flow
@@ -41,6 +44,7 @@ class Intake:
         on_credit: Takes credit that comes back on a link.
         clock: Seconds, monotonic.
         unix_ns: This host's clock.
+        compressor: Reads what comes in fewer bytes; None: a new one.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Intake:
         on_credit: Callable[[Link, CreditFrame], None] = lambda _, __: None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
+        compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._stages = stages
@@ -62,6 +67,8 @@ class Intake:
         self._on_credit = on_credit
         self._clock = clock
         self._unix_ns = unix_ns
+        self._compressor = compressor or Compressor()
+        self._unpacking: dict[asyncio.Task[Frame], RequestKey] = {}
         self.draining = False
 
     def on_frame(self, link: Link, frame: Frame) -> None:
@@ -85,6 +92,12 @@ class Intake:
             credit: What its sender wants back; None: nothing.
         """
         key = RequestKey.of(frame.header.activation.key)
+        if is_packed(frame):
+            # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
+            unpacking = asyncio.ensure_future(self._compressor.unpacked(frame))
+            self._unpacking[unpacking] = key
+            unpacking.add_done_callback(partial(self._unpacked, credit))
+            return
         try:
             if self._admit(read_request(frame, self._clock(), self._unix_ns(), credit)):
                 return
@@ -103,13 +116,35 @@ class Intake:
 
     def link_up(self, peer: str) -> None:
         """Drops what came in parts for a gateway that has a new link: with the old one it failed all of them."""
+        self._forget_unpacking(peer)
         for runner in self._stages.runners():
             runner.forget_parts(peer)
 
     def peer_lost(self, peer: str) -> None:
         """Drops what waits for a gateway that no link leads to any more."""
+        self._forget_unpacking(peer)
         for runner in self._stages.runners():
             runner.forget_origin(peer)
+
+    def _unpacked(self, credit: Credit | None, unpacking: asyncio.Task[Frame]) -> None:
+        key = self._unpacking.pop(unpacking)
+        error = None if unpacking.cancelled() else unpacking.exception()
+        if error is None and not unpacking.cancelled():
+            self.receive(unpacking.result(), credit)
+            return
+        if credit is not None:
+            credit.give_back()
+        if error is None:
+            self._tally.dropped += 1
+        elif isinstance(error, MeshError):
+            self._origins.refuse(key, error)
+        elif isinstance(error, Exception):
+            self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
+
+    def _forget_unpacking(self, origin: str) -> None:
+        for unpacking, key in self._unpacking.items():
+            if key.origin == origin:
+                unpacking.cancel()
 
     def _admit(self, request: StageRequest) -> bool:
         """Returns whether a request is its stage's matter from now on."""

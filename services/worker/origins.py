@@ -10,6 +10,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.link import Link
 from onnxmesh.tensors.room import FindRoom
@@ -34,6 +35,7 @@ class Origins:
         tally: Where it counts what becomes of requests.
         load: Returns this worker's load now.
         clock: Seconds, monotonic.
+        compressor: Writes answers in fewer bytes where the way is slow; None: a new one.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Origins:
         tally: Tally,
         load: Callable[[], Load],
         clock: Clock = monotonic,
+        compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._link_of = link_of
         self._tally = tally
         self._load = load
         self._clock = clock
+        self._compressor = compressor or Compressor()
         self._links: dict[str, Link] = {}
         self._told_load_s: dict[str, float] = {}
 
@@ -89,7 +93,7 @@ class Origins:
             self._drop(key)
             return
         try:
-            await link.send(result)
+            await link.send(await self._compressor.packed(result, link))
         except Unavailable:
             self._drop(key)
         else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
+from onnxmesh.planning.activation_errors import ActivationErrors
 from onnxmesh.planning.batching import BatchWish, StageBatching
 from onnxmesh.planning.cut_mode import CutMode
 from onnxmesh.planning.graph_costs import GraphCosts
@@ -104,6 +105,21 @@ class CutPartition:
     batching: StageBatching | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CutModel:
+    """A model as its partitions, and what was found about the chain that they are.
+
+    Attributes:
+        partitions: In order.
+        largest_difference: From the whole model; 0 in exact mode, -1 where it could not be measured.
+        activation_errors: What activations of fewer bits do to the outputs; None where nobody asked.
+    """
+
+    partitions: list[CutPartition]
+    largest_difference: float
+    activation_errors: ActivationErrors | None = None
+
+
 class Preparations:
     """Prepares models and keeps the last few, so that they can be cut.
 
@@ -190,7 +206,9 @@ class Preparations:
         cuts: Sequence[int],
         direct: Sequence[Sequence[str]] = (),
         batching: BatchWish | None = None,
-    ) -> tuple[list[CutPartition], float]:
+        *,
+        activation_errors: bool = False,
+    ) -> CutModel:
         """Cuts a prepared model; the partitions can be fetched from here for as long as it is kept.
 
         Args:
@@ -198,9 +216,7 @@ class Preparations:
             cuts: Positions at which a new stage begins.
             direct: For each stage the inputs of the model that it gets straight from the gateway; empty: none.
             batching: What to find out about requests that run together; None: nothing.
-
-        Returns:
-            The partitions, and their largest difference from the whole model, which is 0 in exact mode.
+            activation_errors: Whether to measure what activations of fewer bits do to the outputs.
 
         Raises:
             NotFound: No such prepared model, or not any more (NOT_FOUND).
@@ -214,7 +230,9 @@ class Preparations:
             raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
         work = prepared.folder / "work"
         wish = None if batching is None else batching.to_plain()
-        answer = json.loads(await self._workshop.cut(str(work), cuts, direct, wish))
+        answer = json.loads(
+            await self._workshop.cut(str(work), cuts, direct, wish, activation_errors=activation_errors)
+        )
         together: list[StageBatching | None] = [StageBatching.from_plain(each) for each in answer["batching"]]
         partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
         made = []
@@ -227,7 +245,12 @@ class Preparations:
             if artefact.digest != partition.digest:
                 raise CorruptData(f"partition {partition.index} changed while it was taken in")
             made.append(CutPartition(partition, artefact, found))
-        return made, float(answer["largest_difference"])
+        lost = answer["activation_errors"]
+        return CutModel(
+            made,
+            float(answer["largest_difference"]),
+            None if lost is None else ActivationErrors.from_plain(lost),
+        )
 
     async def _drop(self, name: str) -> None:
         prepared = self._prepared.pop(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.ids import Digest, StageKey
+from onnxmesh.rpc.compression_choice import NO_LOSS, Allowance
 from onnxmesh.v1.model_pb2 import Partition
 from services.worker.batch_rule import BatchRule
 
@@ -21,6 +22,7 @@ class StagePart:
         weight_bytes: Bytes of its weights.
         direct_inputs: What of its inputs comes straight from the gateway.
         batching: Which of its requests may run together; None: each runs alone.
+        allowance: What of that which leaves it may lose bits on a slow link.
     """
 
     stage: StageKey
@@ -30,6 +32,7 @@ class StagePart:
     weight_bytes: int
     direct_inputs: frozenset[str] = frozenset()
     batching: BatchRule | None = None
+    allowance: Allowance = NO_LOSS
 
     @classmethod
     def of(cls, stage: StageKey, partition: Partition) -> StagePart:
@@ -42,4 +45,5 @@ class StagePart:
             partition.weight_bytes,
             frozenset(partition.direct_inputs),
             BatchRule.of(partition),
+            Allowance.of_labels(partition.lossy_encodings, partition.lossy_tensors),
         )

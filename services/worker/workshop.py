@@ -65,6 +65,8 @@ class Workshop:
         cuts: Sequence[int],
         direct: Sequence[Sequence[str]],
         batching: dict[str, Any] | None = None,
+        *,
+        activation_errors: bool = False,
     ) -> str:
         """Returns what `onnxmesh.graph.workshop.cut_prepared` does; the partitions' files are left in `work`.
 
@@ -74,7 +76,7 @@ class Workshop:
         """
         async with self._turn:
             child = self._take_kept() or Child(self._command)
-            arguments = [work, list(cuts), list(direct), batching]
+            arguments = [work, list(cuts), list(direct), batching, activation_errors]
             answer = await self._ask(child, "cut", "cutting the model", arguments)
             child.close()
             return answer

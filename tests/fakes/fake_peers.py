@@ -10,8 +10,11 @@ from onnxmesh.errors import Unavailable
 class FakePeer:
     """One stream; `send` waits while `room` is not set."""
 
+    same_host = False
+    way = None
+
     def __init__(self, name, generation=1):
-        self.name = name
+        self.name = self.peer = name
         self.generation = generation
         self.is_open = True
         self.is_silent = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -73,6 +74,13 @@ class Network:
     def mend(self, host):
         """Puts the cable back."""
         self._ip("switch", "link", "set", self._port(host), "up")
+
+    def sent_bytes(self, host):
+        """Returns how many bytes a host has put on its cable."""
+        (interface,) = json.loads(
+            _run("ip", "-n", self._of(host), "-json", "-statistics", "link", "show", "eth0")
+        )
+        return interface["stats64"]["tx"]["bytes"]
 
     def on(self, host):
         """Returns the words before a command that run it on a host, with the host's name for its own."""

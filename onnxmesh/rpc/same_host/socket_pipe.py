@@ -38,6 +38,7 @@ class SocketPipe(asyncio.Protocol):
         peer: What the other side writes payloads to.
     """
 
+    same_host = True
     is_prompt = True
 
     def __init__(self, own: OwnMemory, peer: PeerMemory) -> None:

@@ -75,6 +75,8 @@ async def test_a_trace_tells_the_way():
                 "compute_us": 2.0,
                 "wire_us": 3.0,
                 "batch": 1,
+                "plain_bytes": 0,
+                "wire_bytes": 0,
             }
             for stage, worker in enumerate("ab")
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from functools import partial
 
@@ -99,6 +100,20 @@ async def test_frames_keep_their_order(peer):
             await link.send(activation(number * 10, number))
         await eventually(lambda: len(b.frames) == 500)
         assert [frame.header.activation.key.number for _, frame in b.frames] == list(range(500))
+
+
+async def test_a_way_is_measured_by_the_large_frames_that_go_over_it():
+    """By larger ones than any ping has; one that leaves while a ping is under way is not measured by."""
+    async with grpc_peer("a", serve=False) as a, grpc_peer("b") as b:
+        link = await a.links.connect("b", b.address)
+        assert not link.same_host
+        async with asyncio.timeout(60):
+            number = 0
+            while not any(rate.num_bytes > 1 << 20 for rate in link._gauge._rates):
+                await link.send(activation(1 << 20, number))
+                number += 1
+                await eventually(lambda: len(b.frames) == number)  # noqa: B023 - called before the next one
+        assert link.way.bytes_per_s > 0
 
 
 async def test_the_accepted_side_uses_the_same_link(peer):

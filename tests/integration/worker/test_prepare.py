@@ -207,6 +207,19 @@ async def test_inputs_that_go_straight_to_a_stage_are_part_of_the_cut(bench):
     assert [list(partition.direct_inputs) for partition in cut.partitions] == [[], ["late"]]
 
 
+async def test_a_cut_says_what_activations_of_fewer_bits_do(bench):
+    """Where that is asked for."""
+    maker = await bench.worker("a")
+    answer = await prepared(maker, bench, skipping_mlp())
+    cuts = [GraphCosts.from_json(answer.costs.decode()).legal_cuts[0]]
+    request = CutRequest(prepared=answer.prepared, cuts=cuts)
+    assert not (await maker.scheduler.stub.Cut(request)).HasField("activation_errors")
+    request.measure_activation_errors = True
+    found = (await maker.scheduler.stub.Cut(request)).activation_errors
+    errors = {each.encoding: each.largest_error for each in found.measured}
+    assert 0 < errors["fp16"] < errors["int8"] < 0.1
+
+
 async def test_a_cut_says_what_may_run_together(bench):
     """Where that is asked for; a way to batch that is none is refused."""
     maker = await bench.worker("a")

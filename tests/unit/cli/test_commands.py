@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
+from onnxmesh.cli.deployments import sentence_of
 from onnxmesh.cli.explain import stage_table
 from onnxmesh.cli.status import ejected, gateway_sentence, plan_sentence
 from onnxmesh.cli.status_document import model_document, status_document
@@ -29,7 +30,15 @@ from onnxmesh.v1.mesh_pb2 import (
     TableResponse,
     WorkerStatus,
 )
-from onnxmesh.v1.model_pb2 import DeploymentSpec, Partition, Plan, PlannedDevices, StageBatching
+from onnxmesh.v1.model_pb2 import (
+    ActivationError,
+    ActivationErrors,
+    DeploymentSpec,
+    Partition,
+    Plan,
+    PlannedDevices,
+    StageBatching,
+)
 from tests.fakes.fake_scheduler import FakeScheduler
 from tests.zoo import ZOO, zoo_model
 from tests.zoo.zoo_model import node
@@ -266,6 +275,40 @@ def test_status_says_what_runs_together(found, words):
     """And how far it is from running alone, or why nothing does."""
     partitions = [Partition(index=index, batching=each) for index, each in enumerate(found)]
     assert words in plan_sentence(ModelStatus(name="m", version=1, plan=Plan(partitions=partitions)))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "found", "words"),
+    [
+        (
+            ["fp16"],
+            {"fp16": 1e-4, "int8": 0.03},
+            "activations may travel as fp16 over slow links, for an error of 0.01 (fp16 errs by 0.0001, int8 errs by 0.03)",
+        ),
+        (
+            [],
+            {"fp16": 0.02, "int8": 0.03},
+            "activations keep every bit: nothing meets an error of 0.01 (fp16 errs by 0.02, int8 errs by 0.03)",
+        ),
+        ([], {}, "activations keep every bit: the model is one stage"),
+    ],
+)
+def test_what_activations_may_lose_is_said(allowed, found, words):
+    """At the deploy and in the status, with what was measured; nothing where nobody asked."""
+    errors = ActivationErrors(
+        measured=[ActivationError(encoding=each, largest_error=error) for each, error in found.items()],
+        why_not="" if found else "the model is one stage",
+    )
+    plan = Plan(partitions=[Partition(lossy_encodings=allowed)], activation_errors=errors)
+    model = ModelStatus(name="m", version=1, plan=plan, spec=DeploymentSpec(max_activation_error=0.01))
+    assert words in plan_sentence(model)
+    assert sentence_of(model).endswith(f"; {words}")
+    document = model_document(model)
+    assert (document["max_activation_error"], document["activation_errors"]) == (0.01, found)
+    assert document["stages"][0]["lossy_encodings"] == allowed
+    silent = ModelStatus(name="m", version=1, plan=Plan(partitions=[Partition()]))
+    assert "activations" not in plan_sentence(silent) + sentence_of(silent)
+    assert model_document(silent)["max_activation_error"] is None
 
 
 def test_status_says_how_a_model_is_cut_and_why():

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.rpc.way_gauge import (
+    CARGO_EVERY_S,
     FIRST_PAYLOAD_BYTES,
+    LEAST_CARGO_BYTES,
     LEAST_PAYLOAD_BYTES,
     LOST_S,
     NUM_ROUND_TRIPS,
@@ -108,6 +110,38 @@ def test_time_in_the_queue_is_no_part_of_the_way():
     gauge.sent(ping.number, 2.0)
     gauge.answered(ping.number, 2.001)
     assert gauge.way.round_trip_s == pytest.approx(0.001)
+
+
+def test_large_messages_are_measured_by_and_tell_more_than_payloads():
+    """A way that takes the first 64 KiB at once looks fast to small payloads; a message of megabytes shows what it is."""
+    gauge = WayGauge()
+    burst, bytes_per_s = 64 << 10, 12.5e6
+    for second in range(40):
+        if (ping := gauge.ping(second, quiet=True)) is not None:
+            gauge.sent(ping.number, second)
+            held = max(0, ping.num_bytes - burst)
+            gauge.answered(ping.number, second + 0.001 + ping.num_bytes / 1e9 + held / bytes_per_s)
+    assert gauge.way.bytes_per_s > 1.2 * bytes_per_s
+    behind = gauge.wrote(4 << 20, 40.0)
+    assert behind.num_bytes == 0
+    gauge.sent(behind.number, 40.3)  # the time of the ping alone does not count
+    gauge.answered(behind.number, 40.001 + (4 << 20) / bytes_per_s)
+    assert gauge.way.bytes_per_s == pytest.approx(bytes_per_s, rel=0.01)
+    assert gauge.ping(70.0, quiet=True).num_bytes <= 1.01 * bytes_per_s * PAYLOAD_S
+
+
+def test_few_messages_are_measured_by():
+    """None that is small, none before a round trip is known, one a second at the most, and no two pings at once."""
+    gauge = WayGauge()
+    assert gauge.wrote(4 << 20, 0.0) is None
+    measure(gauge, 1, 0.001, 1e8)
+    assert gauge.wrote(LEAST_CARGO_BYTES - 1, 1.0) is None
+    first = gauge.wrote(LEAST_CARGO_BYTES, 1.0)
+    assert gauge.wrote(LEAST_CARGO_BYTES, 1.0 + CARGO_EVERY_S) is None
+    assert gauge.ping(2.0, quiet=True) is None
+    gauge.answered(first.number, 2.1)
+    assert gauge.wrote(LEAST_CARGO_BYTES, 1.0 + 0.9 * CARGO_EVERY_S) is None
+    assert gauge.wrote(LEAST_CARGO_BYTES, 1.0 + CARGO_EVERY_S) is not None
 
 
 @given(

@@ -15,11 +15,18 @@ from onnxmesh.telemetry.metrics import MetricsServer, process_registry
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("service", ["gateway", "scheduler", "worker"])
-def test_every_figure_is_written_down_and_nothing_else_is(service):
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [
+        ("gateway", "services/gateway/metrics.py"),
+        ("scheduler", "services/scheduler/metrics.py"),
+        ("worker", "services/worker/metrics.py"),
+        ("compression", "onnxmesh/telemetry/compression_metrics.py"),
+    ],
+)
+def test_every_figure_is_written_down_and_nothing_else_is(service, path):
     """Names in docs/metrics.md are those in the code; a counter's with the ending that Prometheus shows."""
-    code = (ROOT / "services" / service / "metrics.py").read_text()
-    named = re.findall(rf'(\w+)\(\s*"(onnxmesh_{service}_\w+)"', code)
+    named = re.findall(rf'(\w+)\(\s*"(onnxmesh_{service}_\w+)"', (ROOT / path).read_text())
     names = {f"{name}_total" if kind.startswith("Counter") else name for kind, name in named}
     written = set(
         re.findall(rf"^\| `(onnxmesh_{service}_\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M)

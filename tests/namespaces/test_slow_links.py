@@ -1,0 +1,154 @@
+"""Two workers on hosts of their own, 100 Mbit/s apart, and an activation of 4 MB between their stages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxmesh.graph.session import StageSession
+from onnxmesh.tensors.arrays import from_array, to_array
+from tests.fakes.service_processes import ServiceProcesses, until
+from tests.namespaces.network import Network
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+
+WIDTH = 1024
+ACTIVATION_BYTES = WIDTH * WIDTH * 4
+SLOW = "100mbit"
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    """A mesh whose workers' cables carry 100 Mbit/s each way."""
+    with Network() as network, ServiceProcesses(tmp_path) as services:
+        for host in ("scheduler", "gateway-1"):
+            network.add(host)
+        for host in ("worker-a", "worker-b"):
+            network.add(host, rate=SLOW)
+        scheduler = services.start(
+            "scheduler", f"--listen={network.addresses['scheduler']}:8010", within=network.on("scheduler")
+        )
+        for host in ("worker-a", "worker-b", "gateway-1"):
+            options = ("--threads=1", "--no-measure") if host.startswith("worker") else ()
+            services.start(
+                host,
+                f"--listen={network.addresses[host]}:8020",
+                f"--scheduler={scheduler}",
+                *options,
+                within=network.on(host),
+            )
+        yield Mesh(network, services, tmp_path)
+
+
+class Mesh:
+    """The running mesh."""
+
+    def __init__(self, network, services, folder):
+        self.network = network
+        self.folder = folder
+        self._address = services.addresses["gateway-1"]
+        self._number = 0
+
+    def onnxmesh(self, *words):
+        """Returns what a command prints on the gateway's host."""
+        command = [*self.network.on("gateway-1"), sys.executable, "-m", "onnxmesh.cli", *words]
+        done = subprocess.run(
+            [*command, "--mesh", self._address], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ask(self, name, x):
+        """Returns a model's answer, and how many bytes the worker of its first stage sent for it."""
+        path = self.folder / "x.npy"
+        np.save(path, x)
+        first = self.first_worker(name)
+        before = self.network.sent_bytes(first)
+        told = json.loads(self.onnxmesh("infer", name, "--input", f"x={path}", "--json", "--trace"))
+        num_bytes = self.network.sent_bytes(first) - before
+        hop = told["trace"]["hops"][0]
+        assert not hop["plain_bytes"] or hop["wire_bytes"] <= num_bytes < hop["plain_bytes"]
+        return np.array(told["outputs"]["y"]["data"], dtype=np.float32), num_bytes
+
+    def model(self, name):
+        """Returns what the status says of a model."""
+        models = json.loads(self.onnxmesh("status", "--json"))["models"]
+        return next(model for model in models if model["name"] == name)
+
+    def first_worker(self, name):
+        """Returns who has the first stage; the second one is elsewhere."""
+        first, second = (
+            {replica["worker"] for replica in stage["replicas"]} for stage in self.model(name)["stages"]
+        )
+        assert len(first) == 1
+        assert not first & second
+        return first.pop()
+
+    def settled(self, name, x, max_bytes):
+        """Returns an answer for which no more than so many bytes were sent: the first ones are there to learn from."""
+        answers = []
+
+        def is_small():
+            answer, num_bytes = self.ask(name, x)
+            answers.append(answer)
+            return True if num_bytes <= max_bytes else num_bytes
+
+        until(is_small, timeout_s=120)
+        return answers[-1]
+
+
+def outer_product(folder):
+    """A model that makes 4 MB of a kilobyte and sums them up again; half of them are zero, the others have much in common."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("ReduceMean", ["r", "axes"], ["y"], keepdims=0),
+    ]
+    weights = np.random.default_rng(1).standard_normal((1, WIDTH)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "outer",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [WIDTH, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [WIDTH])],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([1]), "axes")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path = folder / "outer.onnx"
+    onnx.save(made, path)
+    return path
+
+
+def test_no_bit_is_lost_by_default_and_fewer_bytes_are_sent(mesh, tmp_path):
+    """A deployment that allows nothing gets the bits of the whole model, through zstd."""
+    model = outer_product(tmp_path)
+    mesh.onnxmesh("deploy", str(model), "--name", "outer", "--stages", "2")
+    x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
+    expected = to_array(StageSession(model).run({"x": from_array("x", x)})["y"])
+    plain, num_bytes = mesh.ask("outer", x)
+    assert num_bytes > ACTIVATION_BYTES
+    packed = mesh.settled("outer", x, 0.6 * ACTIVATION_BYTES)
+    for answer in (plain, packed):
+        assert np.array_equal(answer.view(np.uint32), expected.view(np.uint32))
+    assert mesh.model("outer")["stages"][0]["lossy_encodings"] == []
+
+
+def test_bits_are_lost_within_the_bound_that_is_allowed(mesh, tmp_path):
+    """What was measured at the deploy is told; 8 bits are used where they meet the bound, and the answer meets it."""
+    model, bound = outer_product(tmp_path), 0.02
+    told = mesh.onnxmesh(
+        "deploy", str(model), "--name", "outer", "--stages", "2", "--max-activation-error", str(bound)
+    )
+    assert "activations may travel as fp16 and int8 over slow links" in told
+    found = mesh.model("outer")
+    assert 0 < found["activation_errors"]["fp16"] < found["activation_errors"]["int8"] <= bound
+    x = np.random.default_rng(2).standard_normal((WIDTH, 1)).astype(np.float32)
+    expected = to_array(StageSession(model).run({"x": from_array("x", x)})["y"])
+    answer = mesh.settled("outer", x, 0.3 * ACTIVATION_BYTES)
+    error = np.abs(answer - expected).max() / np.abs(expected).max()
+    assert 0 < error <= bound

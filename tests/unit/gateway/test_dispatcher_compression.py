@@ -1,0 +1,69 @@
+"""Requests and answers in fewer bytes, where a worker is far."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.packed_frames import is_packed, packed, unpacked
+from onnxmesh.tensors.compression.codec import encode
+from onnxmesh.tensors.compression.encoding import Encoding
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+from tests.fakes.slow_link import SLOW
+from tests.unit.gateway.test_dispatcher import NOW_NS, Bench
+
+LARGE = Tensor("x", Datatype.FP32, (1, 16_000), np.repeat(np.arange(1000, dtype=np.float32), 16).tobytes())
+
+
+def answer(activation, change=None):
+    """Returns an answer of the large tensor in fewer bytes."""
+    described = frame_pb2.Tensor(
+        name="y", datatype="FP32", shape=LARGE.shape, byte_size=LARGE.byte_size, decoded_bytes=0
+    )
+    result = frame_pb2.Result(key=activation.key, tensors=[described], sent_unix_ns=NOW_NS)
+    frame = packed(
+        Frame(frame_pb2.FrameHeader(result=result), (LARGE.data,)), {0: encode(LARGE, Encoding.ZSTD)}
+    )
+    if change is not None:
+        frame.header.result.tensors[0].decoded_bytes = change
+    return frame
+
+
+async def test_inputs_leave_in_fewer_bytes_over_a_slow_way():
+    """With every bit, once it is known what becomes of them."""
+    bench = Bench("a")
+    bench.routes("a")
+    bench.peers.streams["a"].way = SLOW
+    for index in range(3):
+        async with bench.asking(tensors=(LARGE,)) as request:
+            bench.answer("a", await bench.activation("a", index))
+            await request
+    first, *_, last = bench.peers.streams["a"].sent
+    assert not is_packed(first)
+    assert is_packed(last)
+    assert bytes(unpacked(last).payloads[0]) == LARGE.data
+
+
+async def test_an_answer_that_comes_in_fewer_bytes_is_the_answer():
+    """The client sees its elements."""
+    bench = Bench("a")
+    bench.routes("a")
+    async with bench.asking() as request:
+        bench.dispatcher.on_frame("a", answer(await bench.activation("a")))
+        (tensor,) = (await request).tensors
+    assert (tensor.shape, bytes(tensor.data)) == (LARGE.shape, LARGE.data)
+
+
+async def test_an_answer_that_cannot_be_decoded_is_asked_for_again():
+    """From somebody else, as is one that was cut short."""
+    bench = Bench("a", "b")
+    bench.routes("ab")
+    async with bench.asking() as request:
+        (one,) = [name for name, stream in bench.peers.streams.items() if stream.sent]
+        bench.dispatcher.on_frame(one, answer(await bench.activation(one), change=3))
+        other = "b" if one == "a" else "a"
+        bench.dispatcher.on_frame(other, answer(await bench.activation(other)))
+        (tensor,) = (await request).tensors
+    assert bytes(tensor.data) == LARGE.data

@@ -1,0 +1,66 @@
+"""What a model's outputs lose by activations of fewer bits, measured when it is cut."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.planning.activation_errors import ActivationErrors, inner_tensors
+from onnxmesh.planning.graph_costs import GraphCosts
+from tests.zoo import ZOO
+
+
+def cut(name, folder, num_stages=3, **more):
+    """Returns what a cut of a model of the zoo says of the errors of its activations."""
+    source, work = ZOO[name].build(folder), folder / "work"
+    costs = GraphCosts.from_json(json.loads(prepare(str(source), str(work), "all"))["costs"])
+    legal = costs.legal_cuts
+    cuts = sorted({legal[len(legal) * part // num_stages] for part in range(1, num_stages)})
+    answer = json.loads(cut_prepared(str(work), cuts, activation_errors=True, **more))
+    return ActivationErrors.from_plain(answer["activation_errors"])
+
+
+@pytest.mark.parametrize("name", ["mlp", "branching_cnn", "encoder"])
+def test_half_precision_errs_less_than_8_bits_and_both_err_little(name, tmp_path):
+    """Relative to the largest magnitude in the output; the more bits the better."""
+    found = cut(name, tmp_path)
+    errors = dict(found.measured)
+    assert 0 < errors["fp16"] < errors["int8"] < 0.2
+    assert errors["fp16"] < 0.005
+    assert found.why_not == ""
+    assert ActivationErrors.from_plain(found.to_plain()) == found
+
+
+def test_the_same_model_is_found_the_same_again(tmp_path):
+    """Inputs are drawn by their number: a plan that is made anew measures the same."""
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    assert cut("mlp", tmp_path / "one") == cut("mlp", tmp_path / "other")
+
+
+def test_a_model_that_refuses_random_inputs_is_said_to(tmp_path):
+    """It is cut all the same; its activations keep every bit."""
+    found = cut("strings_and_bfloat", tmp_path, num_stages=2)
+    assert found.measured == ()
+    assert found.why_not.startswith("it refuses random inputs: ")
+
+
+def test_a_model_of_one_stage_has_nothing_that_could_err(tmp_path):
+    """That is said, and nothing is run."""
+    assert cut("mlp", tmp_path, num_stages=1) == ActivationErrors(why_not="the model is one stage")
+
+
+def test_nobody_who_does_not_ask_waits_for_it(tmp_path):
+    """A cut measures nothing by itself."""
+    work = tmp_path / "work"
+    costs = GraphCosts.from_json(
+        json.loads(prepare(str(ZOO["mlp"].build(tmp_path)), str(work), "all"))["costs"]
+    )
+    assert json.loads(cut_prepared(str(work), [costs.legal_cuts[0]]))["activation_errors"] is None
+
+
+def test_the_edge_of_a_model_keeps_every_bit():
+    """Inputs that are carried on, and outputs that were ready early."""
+    assert inner_tensors(["x", "h", "early", "k"], {"x", "y", "early"}) == ["h", "k"]
