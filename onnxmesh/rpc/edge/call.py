@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,8 +15,9 @@ import grpc
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import answer_headers
 from onnxmesh.rpc.edge.inflow import Inflow
+from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.messages import MessageReader
-from onnxmesh.rpc.edge.outbox import Outgoing
+from onnxmesh.rpc.edge.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from onnxmesh.rpc.edge.calls import Calls
@@ -144,3 +146,18 @@ UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]
 
 StreamHandler = Callable[[Call], Awaitable[None]]
 """Receives, sends and ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What connections serve.
+
+    Attributes:
+        handlers: By path, of calls with one message each way.
+        others: Handles every other call.
+        limits: Of each connection.
+    """
+
+    handlers: Mapping[str, UnaryHandler]
+    others: StreamHandler
+    limits: EdgeLimits

@@ -11,7 +11,8 @@ from typing import cast
 
 import structlog
 
-from onnxmesh.rpc.edge.calls import Calls, Service
+from onnxmesh.rpc.edge.call import Service
+from onnxmesh.rpc.edge.calls import Calls
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2, StreamFault
 from onnxmesh.rpc.edge.framing import (
     ACK,
