@@ -41,7 +41,8 @@ class Call(Outgoing):
         ends_at_s: When it must be over, on the monotonic clock; infinity: never.
         is_half_closed: Whether the client has sent everything.
         inflow: What the client may send of it.
-        task: Its handler, while that runs.
+        task: Its handler, until that is done.
+        is_running: Whether the handler has begun.
         reader: Puts its messages together; None: no piece has come.
         message: The one message of a unary call.
     """
@@ -55,6 +56,7 @@ class Call(Outgoing):
         "head",
         "inflow",
         "is_half_closed",
+        "is_running",
         "message",
         "reader",
         "task",
@@ -66,6 +68,7 @@ class Call(Outgoing):
         self.head = head
         self.ends_at_s = math.inf if head.timeout_s is None else monotonic() + head.timeout_s
         self.is_half_closed = False
+        self.is_running = False
         self.inflow = inflow
         self.task: asyncio.Task[None] | None = None
         self.reader: MessageReader | None = None

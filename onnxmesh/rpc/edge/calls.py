@@ -270,6 +270,7 @@ class Calls:
             call.task = self._loop.create_task(self._unary(call, message))
 
     async def _unary(self, call: Call, message: bytes) -> None:
+        call.is_running = True
         try:
             answer = await self._service.handlers[call.head.path](message, call)
             if not call.is_sent:
@@ -280,6 +281,7 @@ class Calls:
             self._finished(call)
 
     async def _stream(self, call: Call) -> None:
+        call.is_running = True
         try:
             await self._service.others(call)
         except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
@@ -298,20 +300,22 @@ class Calls:
 
     def _cut(self, call: Call, code: grpc.StatusCode, message: str, metadata: Metadata = ()) -> None:
         """Ends a call without waiting for its handler, or for messages that the client has not taken."""
-        if call.is_sent:
-            return
-        task = call.task
-        self._outbox.clear(call)
-        self.end(call, code, message, metadata)
-        if task is not None:
-            task.cancel()
+        if not call.is_sent:
+            self._stop(call)
+            self._outbox.clear(call)
+            self.end(call, code, message, metadata)
 
     def _drop(self, call: Call) -> None:
         """Nobody waits for the rest of a call."""
+        self._stop(call)
         self._outbox.forget(call)
+        self._leave(call)
+
+    def _stop(self, call: Call) -> None:
         if call.task is not None:
             call.task.cancel()
-        self._leave(call)
+            if not call.is_running:
+                call.task = None  # it never will be: a task that is cancelled before its first step has none
 
     def _leave(self, call: Call) -> None:
         """The call is over, once its handler is, too."""
