@@ -164,7 +164,7 @@ class Client:
                 self.ended.add(stream)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(steps=st.lists(steps, max_size=40), step_size=st.integers(1, 5_000))
 def test_whatever_a_client_does(steps, step_size):
     """Nothing is raised, what is sent is right and within the client's windows, and nothing is left of it at the end."""
