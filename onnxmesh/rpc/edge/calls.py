@@ -112,6 +112,7 @@ class Calls:
             self._taken(num_bytes)
             raise StreamFault(Code.STREAM_CLOSED, "data after the end")
         if not call.inflow.arrive(num_bytes):
+            self._taken(num_bytes)
             raise StreamFault(Code.FLOW_CONTROL_ERROR, "more data than the window of the stream")
         call.is_half_closed = is_last
         if payload:
