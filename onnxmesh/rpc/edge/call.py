@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,8 +15,9 @@ import grpc
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import answer_headers
 from onnxmesh.rpc.edge.inflow import Inflow
+from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.messages import MessageReader
-from onnxmesh.rpc.edge.outbox import Outgoing
+from onnxmesh.rpc.edge.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from onnxmesh.rpc.edge.calls import Calls
@@ -39,7 +41,8 @@ class Call(Outgoing):
         ends_at_s: When it must be over, on the monotonic clock; infinity: never.
         is_half_closed: Whether the client has sent everything.
         inflow: What the client may send of it.
-        task: Its handler, while that runs.
+        task: Its handler, until that is done.
+        is_running: Whether the handler has begun.
         reader: Puts its messages together; None: no piece has come.
         message: The one message of a unary call.
     """
@@ -53,6 +56,7 @@ class Call(Outgoing):
         "head",
         "inflow",
         "is_half_closed",
+        "is_running",
         "message",
         "reader",
         "task",
@@ -64,6 +68,7 @@ class Call(Outgoing):
         self.head = head
         self.ends_at_s = math.inf if head.timeout_s is None else monotonic() + head.timeout_s
         self.is_half_closed = False
+        self.is_running = False
         self.inflow = inflow
         self.task: asyncio.Task[None] | None = None
         self.reader: MessageReader | None = None
@@ -144,3 +149,18 @@ UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]
 
 StreamHandler = Callable[[Call], Awaitable[None]]
 """Receives, sends and ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What connections serve.
+
+    Attributes:
+        handlers: By path, of calls with one message each way.
+        others: Handles every other call.
+        limits: Of each connection.
+    """
+
+    handlers: Mapping[str, UnaryHandler]
+    others: StreamHandler
+    limits: EdgeLimits

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from time import monotonic
 
 import grpc
 
 from onnxmesh.errors import Internal, MeshError
-from onnxmesh.rpc.edge.call import Call, StreamHandler, UnaryHandler
+from onnxmesh.rpc.edge.call import Call, Service
+from onnxmesh.rpc.edge.deadlines import Deadlines
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, StreamFault
 from onnxmesh.rpc.edge.framing import MAX_WINDOW_BYTES, Kind, Payload, frame, word
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, http_refusal, trailers
 from onnxmesh.rpc.edge.inflow import Inflow
-from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.messages import ENCODINGS, MessageReader
-from onnxmesh.rpc.edge.outbox import Outbox, Outgoing
+from onnxmesh.rpc.edge.outbox import Outbox
+from onnxmesh.rpc.edge.outgoing import Outgoing
 from onnxmesh.rpc.edge.patience import Patience
 from onnxmesh.rpc.interceptor import masked
 from onnxmesh.rpc.status import to_status
 
-DEADLINE_GRACE_S = 0.1
-"""A handler that watches its deadline itself says better what was late: it is cancelled so much later."""
-
 _ENCODINGS = frozenset(ENCODINGS.split(", "))
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What connections serve.
-
-    Attributes:
-        handlers: By path, of calls with one message each way.
-        others: Handles every other call.
-        limits: Of each connection.
-    """
-
-    handlers: Mapping[str, UnaryHandler]
-    others: StreamHandler
-    limits: EdgeLimits
 
 
 class Calls:
@@ -71,8 +52,7 @@ class Calls:
         self._left = left
         self._calls: dict[int, Call] = {}
         self._inflow = Inflow(service.limits.connection_window_bytes)
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_s = math.inf
+        self._deadlines = Deadlines(self._loop, self._calls, self._expire)
         self.peer = ""
         self.last_stream = 0
         self.initial_window = 0
@@ -95,8 +75,8 @@ class Calls:
         inflow = Inflow(self._limits.stream_window_bytes)
         call = self._calls[stream] = Call(self, stream, self.initial_window, head, inflow)
         call.is_half_closed = is_whole
-        if call.ends_at_s < self._timer_at_s:
-            self._watch(call.ends_at_s)
+        if call.ends_at_s < self._deadlines.next_s:
+            self._deadlines.watch(call.ends_at_s)
         if head.http_status != 200:
             self._outbox.refuse(call, http_refusal(head.http_status))
         elif head.refusal is not None:
@@ -132,6 +112,7 @@ class Calls:
             self._taken(num_bytes)
             raise StreamFault(Code.STREAM_CLOSED, "data after the end")
         if not call.inflow.arrive(num_bytes):
+            self._taken(num_bytes)
             raise StreamFault(Code.FLOW_CONTROL_ERROR, "more data than the window of the stream")
         call.is_half_closed = is_last
         if payload:
@@ -215,8 +196,7 @@ class Calls:
 
     def lose(self) -> None:
         """The client is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.close()
         for call in tuple(self._calls.values()):
             self._drop(call)
 
@@ -291,6 +271,7 @@ class Calls:
             call.task = self._loop.create_task(self._unary(call, message))
 
     async def _unary(self, call: Call, message: bytes) -> None:
+        call.is_running = True
         try:
             answer = await self._service.handlers[call.head.path](message, call)
             if not call.is_sent:
@@ -301,6 +282,7 @@ class Calls:
             self._finished(call)
 
     async def _stream(self, call: Call) -> None:
+        call.is_running = True
         try:
             await self._service.others(call)
         except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
@@ -319,20 +301,22 @@ class Calls:
 
     def _cut(self, call: Call, code: grpc.StatusCode, message: str, metadata: Metadata = ()) -> None:
         """Ends a call without waiting for its handler, or for messages that the client has not taken."""
-        if call.is_sent:
-            return
-        task = call.task
-        self._outbox.clear(call)
-        self.end(call, code, message, metadata)
-        if task is not None:
-            task.cancel()
+        if not call.is_sent:
+            self._stop(call)
+            self._outbox.clear(call)
+            self.end(call, code, message, metadata)
 
     def _drop(self, call: Call) -> None:
         """Nobody waits for the rest of a call."""
+        self._stop(call)
         self._outbox.forget(call)
+        self._leave(call)
+
+    def _stop(self, call: Call) -> None:
         if call.task is not None:
             call.task.cancel()
-        self._leave(call)
+            if not call.is_running:
+                call.task = None  # it never will be: a task that is cancelled before its first step has none
 
     def _leave(self, call: Call) -> None:
         """The call is over, once its handler is, too."""
@@ -349,26 +333,8 @@ class Calls:
         if more:
             self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, 0, word(more)))
 
-    def _watch(self, at_s: float) -> None:
-        """Sees to it that the earliest deadline is kept; most calls end long before theirs."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at_s = at_s
-        self._timer = self._loop.call_later(max(0.0, at_s - monotonic()) + DEADLINE_GRACE_S, self._expire)
-
-    def _expire(self) -> None:
-        now_s = monotonic()
-        self._timer, self._timer_at_s = None, math.inf
-        for call in tuple(self._calls.values()):
-            if call.ends_at_s <= now_s:
-                self._cut(
-                    call, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer was there"
-                )
-        earliest_s = min(
-            (call.ends_at_s for call in self._calls.values() if not call.is_sent), default=math.inf
-        )
-        if earliest_s < math.inf:
-            self._watch(earliest_s)
+    def _expire(self, call: Call) -> None:
+        self._cut(call, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer was there")
 
 
 def _status(error: Exception, call: Call) -> tuple[grpc.StatusCode, str, Metadata]:

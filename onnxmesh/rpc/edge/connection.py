@@ -11,7 +11,8 @@ from typing import cast
 
 import structlog
 
-from onnxmesh.rpc.edge.calls import Calls, Service
+from onnxmesh.rpc.edge.call import Service
+from onnxmesh.rpc.edge.calls import Calls
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2, StreamFault
 from onnxmesh.rpc.edge.framing import (
     ACK,
@@ -273,6 +274,8 @@ class Connection(asyncio.Protocol):
             read_word(payload, Kind.RST_STREAM)
             self._calls.give_up(stream)
         elif kind == Kind.PRIORITY:
+            if not stream:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY of no stream")
             if len(payload) != _PRIORITY_BYTES:
                 raise StreamFault(Code.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
         elif kind in (Kind.PUSH_PROMISE, Kind.CONTINUATION):

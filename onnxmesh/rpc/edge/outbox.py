@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from struct import Struct
 
@@ -19,7 +18,8 @@ from onnxmesh.rpc.edge.framing import (
     frame_head,
 )
 from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, OK_TRAILERS
-from onnxmesh.rpc.edge.messages import PREFIX_BYTES, message_prefix
+from onnxmesh.rpc.edge.messages import PREFIX_BYTES
+from onnxmesh.rpc.edge.outgoing import Outgoing
 from onnxmesh.rpc.edge.patience import Patience
 
 FIRST_WINDOW_BYTES = 65_535
@@ -33,83 +33,6 @@ _ANSWER = Struct(f"!5sL{len(ANSWER_HEADERS)}sHBBBLBL")
 _ANSWER_BEGIN = frame_head(HEADERS, END_HEADERS, 0, len(ANSWER_HEADERS))[:5]
 _END = Struct(f"!5sL{len(OK_TRAILERS)}s")
 _END_BEGIN = frame_head(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
-
-
-class Outgoing:
-    """What one stream has yet to send.
-
-    Attributes:
-        stream: Its number.
-        window: Bytes that the client takes of it now; below zero after it took some back.
-        is_begun: Whether headers were sent.
-        is_sent: Whether its end was sent, or nobody waits for it.
-    """
-
-    __slots__ = ("_drained", "_num_bytes", "_pieces", "_trailers", "is_begun", "is_sent", "stream", "window")
-
-    def __init__(self, stream: int, window: int) -> None:
-        self.stream = stream
-        self.window = window
-        self.is_begun = False
-        self.is_sent = False
-        self._pieces: deque[bytes | memoryview] | None = None
-        self._num_bytes = 0
-        self._trailers: bytes | None = None
-        self._drained: asyncio.Future[None] | None = None
-
-    def add(self, message: bytes) -> None:
-        """Takes a message that is to be sent."""
-        if self._pieces is None:
-            self._pieces = deque()
-        self._pieces += (message_prefix(len(message)), memoryview(message))
-        self._num_bytes += PREFIX_BYTES + len(message)
-
-    def clear(self) -> None:
-        """Drops what waits."""
-        self._pieces = None
-        self._trailers = None
-        self._num_bytes = 0
-        self._wake()
-
-    def take(self, size: int) -> list[bytes | memoryview]:
-        """Removes the next `size` bytes."""
-        assert self._pieces is not None
-        self._num_bytes -= size
-        taken: list[bytes | memoryview] = []
-        while size:
-            piece = self._pieces.popleft()
-            if len(piece) > size:
-                self._pieces.appendleft(memoryview(piece)[size:])
-                piece = piece[:size]
-            taken.append(piece)
-            size -= len(piece)
-        if not self._num_bytes:
-            self._wake()
-        return taken
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of messages that wait."""
-        return self._num_bytes
-
-    @property
-    def trailers(self) -> bytes | None:
-        """What follows the messages; None: more messages may."""
-        return self._trailers
-
-    @trailers.setter
-    def trailers(self, block: bytes) -> None:
-        self._trailers = block
-
-    async def drained(self) -> None:
-        """Returns once nothing waits."""
-        if self._num_bytes:
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-
-    def _wake(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
 
 
 class Outbox:

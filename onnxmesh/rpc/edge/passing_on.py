@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from onnxmesh.rpc.channel import server_options
 from onnxmesh.rpc.edge.call import Call
 
 _USER_AGENT = "user-agent"
@@ -28,14 +27,19 @@ class PassingOn:
 
     def __init__(self, address: str, max_message_bytes: int) -> None:
         self._address = address
-        self._options = server_options(max_message_bytes)[:2]
+        self._max_message_bytes = max_message_bytes
         self._channel: grpc.aio.Channel | None = None
 
     def open(self) -> None:
         """Gets ready; the server listens by now."""
         self._channel = grpc.aio.insecure_channel(
             self._address,
-            [*self._options, ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)],
+            [
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", self._max_message_bytes),
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_http_proxy", 0),
+            ],
         )
 
     async def close(self) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import socket
 import ssl
 
-from onnxmesh.rpc.edge.call import StreamHandler, UnaryHandler
-from onnxmesh.rpc.edge.calls import Service
+from onnxmesh.rpc.edge.call import Service, StreamHandler, UnaryHandler
 from onnxmesh.rpc.edge.connection import Connection
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.listening import BACKLOG, listening_sockets

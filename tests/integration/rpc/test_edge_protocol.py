@@ -57,6 +57,7 @@ def violations():
         "a reset of what is not open": ([frame(Kind.RST_STREAM, 0, 9, word(8))], Code.PROTOCOL_ERROR),
         "a reset of no stream": ([frame(Kind.RST_STREAM, 0, 0, word(8))], Code.PROTOCOL_ERROR),
         "a reset cut short": ([OPEN, frame(Kind.RST_STREAM, 0, 1, b"ab")], Code.FRAME_SIZE_ERROR),
+        "priority of no stream": ([frame(Kind.PRIORITY, 0, 0, bytes(5))], Code.PROTOCOL_ERROR),
         "a promise": ([frame(Kind.PUSH_PROMISE, END_HEADERS, 1, bytes(4))], Code.PROTOCOL_ERROR),
         "goaway of a stream": ([frame(Kind.GOAWAY, 0, 1, bytes(8))], Code.PROTOCOL_ERROR),
         "a window that grows by nothing": ([frame(Kind.WINDOW_UPDATE, 0, 0, word(0))], Code.PROTOCOL_ERROR),
@@ -298,6 +299,31 @@ async def test_a_client_that_does_not_read_what_it_asks_for():
                 break
             await asyncio.sleep(0)
         await eventually(lambda: edge.edge.num_connections == 0)
+
+
+async def test_calls_that_are_given_up_before_they_began():
+    """In one packet with their beginning: nothing is left of them."""
+    async with running_edge(max_calls=2) as edge, raw_client(edge.address) as client:
+        for number in range(10):
+            for path in (method("Hold"), "/test.Behind/Stream"):
+                stream = 4 * number + (1 if path == method("Hold") else 3)
+                client.send(
+                    client.headers(stream, path),
+                    client.data(stream),
+                    frame(Kind.RST_STREAM, 0, stream, word(8)),
+                )
+        client.send(client.headers(99), client.data(99))
+        assert (await client.status(99))["grpc-status"] == "0"
+
+
+async def test_a_client_that_is_gone_amid_a_message():
+    """Nothing is left of it, and the handler is not asked."""
+    async with running_edge() as edge:
+        async with raw_client(edge.address) as client:
+            client.send(client.headers(1), frame(Kind.DATA, 0, 1, b"\0\0\0\0\x09abc"))
+            await eventually(lambda: any(connection._calls for connection in edge.edge._connections))
+        await eventually(lambda: edge.edge.num_connections == 0)
+        assert not edge.contexts
 
 
 async def test_an_end_amid_a_message():

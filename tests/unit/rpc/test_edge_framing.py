@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import hyperframe.frame as oracle
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2
@@ -57,6 +57,7 @@ def frames(draw):
     return made, payload
 
 
+@settings(deadline=None)
 @given(made=st.lists(frames(), max_size=8), cuts=st.lists(st.integers(0, 400_000), max_size=12))
 def test_frames_are_read_wherever_they_are_cut(made, cuts):
     """Kinds, flags, streams and payloads are those that were sent; windows are charged for the padding, too."""
@@ -86,6 +87,7 @@ def test_frames_are_read_wherever_they_are_cut(made, cuts):
     assert at == len(got)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
 def test_any_bytes_are_frames_or_a_fault(data):
     """Whatever a client sends, nothing else is raised."""
@@ -128,14 +130,15 @@ def test_padding_longer_than_its_frame(payload):
     assert caught.value.code is Code.PROTOCOL_ERROR
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 2**16 - 1), st.integers(0, 2**32 - 1)))
-def test_settings(settings):
+def test_settings(wanted):
     """What is written is what the oracle reads, and what we read."""
-    wire = settings_frame(settings)
+    wire = settings_frame(wanted)
     read, _ = oracle.Frame.parse_frame_header(memoryview(wire[:HEAD_BYTES]))
     read.parse_body(memoryview(wire[HEAD_BYTES:]))
-    assert read.settings == settings
-    assert dict(read_settings(wire[HEAD_BYTES:])) == settings
+    assert read.settings == wanted
+    assert dict(read_settings(wire[HEAD_BYTES:])) == wanted
 
 
 def test_sizes_of_fixed_frames():

@@ -7,7 +7,7 @@ import base64
 import grpc
 import pytest
 from hpack import Decoder, Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, StreamFault
@@ -36,6 +36,7 @@ values = st.text("abc ,=;/-_0", max_size=40).map(str.encode)
 extras = st.lists(st.tuples(names, values, st.booleans()), max_size=4)
 
 
+@settings(deadline=None)
 @given(calls=st.lists(extras, min_size=1, max_size=8), sizes=st.lists(st.integers(0, 4096), max_size=8))
 def test_blocks_mean_what_the_oracle_says(calls, sizes):
     """However the client uses and changes its table, kept blocks included."""
@@ -76,6 +77,7 @@ def test_blocks_of_many_kinds_do_not_pile_up():
     assert len(blocks._prefixes) <= 64
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_a_fault(block):
     """Whatever a client sends, nothing else is raised."""
@@ -112,6 +114,7 @@ metadata_entries = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     code=st.sampled_from(grpc.StatusCode), message=st.text(max_size=300), metadata=st.lists(metadata_entries)
 )

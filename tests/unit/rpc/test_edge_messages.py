@@ -7,7 +7,7 @@ import zlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.errors import Internal, TooLarge
@@ -23,6 +23,7 @@ def compressed(message, how):
     return b"\x01" + len(data).to_bytes(4, "big") + data
 
 
+@settings(deadline=None)
 @given(
     messages=st.lists(
         st.binary(max_size=20) | st.integers(0, 5_000).map(lambda size: b"x" * size), max_size=6
@@ -81,6 +82,7 @@ def test_messages_that_cannot_be_taken(encoding, wire, error, says):
     assert says in caught.value.message
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=100))
 def test_a_window_is_given_back_and_never_more(sizes):
     """A client that sends what it may, and is read, is never stuck, and never may send more than the window."""
