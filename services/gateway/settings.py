@@ -8,11 +8,15 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from onnxmesh.consul.settings import address_list
+from onnxmesh.device.resources import cores
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
 from onnxmesh.rpc.same_host.settings import SameHostSettings
 from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
+
+MAX_PROCESSES = 256
+"""More than any host has use for."""
 
 
 class GatewaySettings(LiveSettings, SameHostSettings):
@@ -25,6 +29,11 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         None,
         description="HOST:PORT to serve clients on as well, together with other gateways of this host or pod: each new "
         "connection goes to one of them",
+    )
+    processes: int = Field(
+        1,
+        description="processes that serve the port together, each a gateway of its own; auto: one for each core that "
+        "this process was given",
     )
     id: str = Field(
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",
@@ -51,6 +60,15 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         description="seconds without a request after which a session may go anywhere again",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="routes that are tried for one request")
+
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _num_processes(cls, said: object) -> object:
+        if said == "auto":
+            return cores()
+        if not str(said).isdecimal() or not 1 <= int(str(said)) <= MAX_PROCESSES:
+            raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto")
+        return said
 
     @field_validator("shared_listen")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.cli.supervisor.restart_policy import RestartPolicy
+from onnxmesh.supervisor.restart_policy import RestartPolicy
 
 
 def test_backs_off_twice_as_long_each_time_and_gives_up_at_the_fifth_death():
