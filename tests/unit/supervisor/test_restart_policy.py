@@ -20,6 +20,12 @@ def test_a_death_is_forgotten_after_the_window():
     assert {policy.delay_after_death(31.0 * number) for number in range(20)} == {0.1}
 
 
+def test_it_need_not_give_up():
+    """Where others serve on, one that dies again and again is tried for ever, at the longest delay."""
+    policy = RestartPolicy(max_deaths=None)
+    assert [policy.delay_after_death(float(second)) for second in range(20)][-1] == policy.max_delay_s
+
+
 @given(st.lists(st.floats(0.0, 100.0), max_size=50))
 def test_gives_up_exactly_when_the_window_holds_too_many_deaths(gaps_s):
     """Whatever the times, None comes if and only if 5 deaths lie within 30 s, and no delay is over the longest."""
