@@ -93,6 +93,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         rng=Random(),
         locality=Locality.of(labels_of((), place)),
         sessions=Sessions(live, settings.session_ttl_s),
+        # Workers may still know requests of the process that had this name before.
+        first_number=generation,
     )
     sharing = Sharing(settings.id, live, dispatcher)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)

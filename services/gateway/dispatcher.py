@@ -59,6 +59,7 @@ class Dispatcher:
         sessions: Where sessions are; None: nobody else is told.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
+        first_number: Number of the first request; those of an earlier process of this id have to be below it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Dispatcher:
         sessions: Sessions | None = None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
+        first_number: int = 1,
     ) -> None:
         self._peers = peers
         self._max_attempts = max_attempts
@@ -79,7 +81,7 @@ class Dispatcher:
         self._unix_ns = unix_ns
         self._table = EMPTY_TABLE
         self._table_changed = asyncio.Event()
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_number)
         self._attempts = Attempts(gateway)
         self._num_retried = 0
         self._balancer = Balancer(Origin(gateway, locality), rng)

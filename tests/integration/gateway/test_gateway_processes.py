@@ -163,6 +163,7 @@ async def test_every_process_serves_and_one_that_dies_comes_back_unnoticed_by_th
         assert gateway.pid("g-1") != killed
         assert gateway.scheduler.instances["g-1"].address == before["g-1"].address
         assert health_of(before["g-1"].address) == "SERVING"
+        used = numbers(gateway, "g-1")
         gateway.worker.activations.clear()
         for _ in range(20):
             async with clients(gateway.address, 16) as fresh:
@@ -170,6 +171,14 @@ async def test_every_process_serves_and_one_that_dies_comes_back_unnoticed_by_th
             if "g-1" in gateway.origins():
                 break
         assert "g-1" in gateway.origins()
+        # Else what a worker knows of the dead one's requests would be taken for its own.
+        assert min(numbers(gateway, "g-1")) > max(used)
+
+
+def numbers(gateway, name):
+    """Which numbers requests of a process have had."""
+    keys = [activation.key for activation in gateway.worker.activations]
+    return {key.number for key in keys if key.origin == name}
 
 
 async def test_a_signal_to_the_parent_drains_every_process():
