@@ -48,10 +48,8 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
         SystemExit: The port cannot be had.
     """
     shared = settings.shared_listen
-    patience_s = settings.drain_s + END_S
-    async with claimed_port(
-        shared or settings.listen, alone=shared is None, patience_s=patience_s
-    ) as address:
+    end_s = settings.drain_s + END_S
+    async with claimed_port(shared or settings.listen, alone=shared is None, patience_s=end_s) as address:
         journal, environment = LogJournal(), _environment(settings)
         async with ServiceGroup() as services:
             keepers = [
@@ -63,7 +61,7 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
                     journal,
                     policy=RestartPolicy(max_deaths=None),
                     environment=environment,
-                    grace_s=settings.drain_s + END_S,
+                    grace_s=end_s,
                 )
                 for number in range(settings.processes)
             ]
