@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -51,8 +51,8 @@ class ServiceSettings(BaseSettings):
     listen: str = Field("127.0.0.1:0", description="HOST:PORT to serve on; port 0 takes a free one")
     advertise: str | None = Field(
         None,
-        description="HOST:PORT at which others reach this service; default: where it listens, by the name of this "
-        "host if it listens on every address",
+        description="HOST:PORT at which others reach this service, port 0 stands for the one it listens on; default: "
+        "where it listens, by the name of this host if it listens on every address",
     )
     region: str = Field("", description="where this service is: a set of zones")
     zone: str = Field("", description="where this service is: what fails together and is near to itself")
@@ -88,6 +88,11 @@ def host_and_port(address: str) -> str:
     if not host or not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"expected HOST:PORT, got '{address}'")
     return address
+
+
+def _with_port(address: str, port: int) -> str:
+    host, _, own_port = address.rpartition(":")
+    return address if int(own_port) else f"{host}:{port}"
 
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "[::]"})
@@ -138,7 +143,7 @@ class Serving:
         self.listens = f"{host}:{port}"
         # Nobody elsewhere could dial "every address".
         named = socket.gethostname() if host in _EVERY_ADDRESS else host
-        self.address = settings.advertise or f"{named}:{port}"
+        self.address = _with_port(settings.advertise or f"{named}:0", port)
         self.registry = process_registry()
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
@@ -187,13 +192,29 @@ class Serving:
         await self.health.enter_graceful_shutdown()
 
 
+class Front(Protocol):
+    """Where a service is reached that runs, in this process or in others that it keeps; see `Serving`."""
+
+    @property
+    def listens(self) -> str:
+        """HOST:PORT that it listens on."""
+
+    @property
+    def address(self) -> str:
+        """What peers dial."""
+
+    @property
+    def metrics_address(self) -> str | None:
+        """HOST:PORT of its figures; None: this process serves none."""
+
+
 S = TypeVar("S", bound=ServiceSettings)
 
 
 def run_service(
     role: str,
     settings_type: type[S],
-    app: Callable[[S], AbstractAsyncContextManager[Serving]],
+    app: Callable[[S], AbstractAsyncContextManager[Front]],
 ) -> None:
     """Runs a service until SIGTERM, SIGINT, or, if so set, the end of standard input.
 
@@ -214,7 +235,7 @@ def run_service(
         raise SystemExit(f"{role}: {error.message}") from error
 
 
-async def _serve(role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[Serving]]) -> None:
+async def _serve(role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[Front]]) -> None:
     async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
         async with app(settings) as serving:
             if settings.ready_line:

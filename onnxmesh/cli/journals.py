@@ -8,7 +8,7 @@ from typing import Any, Protocol, assert_never
 
 import typer
 
-from onnxmesh.cli.supervisor.events import Event, ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.events import Event, ServiceComplained, ServiceDied, ServiceReady
 
 
 class Narrator(Protocol):

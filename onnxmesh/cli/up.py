@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 
 from onnxmesh.cli.deployments import sentence_of
+from onnxmesh.cli.embedded_mesh import EmbeddedMesh, MeshShape, dialled
 from onnxmesh.cli.journals import JsonLines, Narrator, Words
 from onnxmesh.cli.options import DEFAULT_MESH
 from onnxmesh.cli.outcome import reported
+from onnxmesh.cli.state_folder import open_state_folder
 from onnxmesh.cli.status_document import model_document, status_document
-from onnxmesh.cli.supervisor.embedded_mesh import EmbeddedMesh, MeshShape, dialled
-from onnxmesh.cli.supervisor.state_folder import open_state_folder
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, MeshError
 from onnxmesh.v1.mesh_pb2 import StatusResponse
@@ -45,6 +45,9 @@ def up(
     threads: Annotated[
         int | None, typer.Option(min=1, help="ONNX Runtime threads of each worker; default: cores / workers.")
     ] = None,
+    gateway_processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of processes that are the gateway, on its one port.")
+    ] = 1,
     zones: Annotated[
         str,
         typer.Option(
@@ -70,7 +73,13 @@ def up(
     narrator: Narrator = JsonLines() if as_json else Words()
     with reported():
         found = models_in(models) if models is not None else []
-        shape = MeshShape(workers, threads or max(1, num_cores() // workers), address, zones=zones_in(zones))
+        shape = MeshShape(
+            workers,
+            threads or max(1, num_cores() // workers),
+            address,
+            zones=zones_in(zones),
+            gateway_processes=gateway_processes,
+        )
         with open_state_folder(state) as folder:
             mesh = EmbeddedMesh(shape, folder, narrator)
             where = f"state and logs in {folder.root}"

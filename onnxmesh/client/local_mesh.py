@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -28,14 +28,19 @@ class LocalMesh:
 
     Args:
         arguments: Options of `onnxmesh up`.
+        environment: Settings of its services, as the variables that they read, beside those of this process.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.events: list[Event] = []
         self._arrived = threading.Condition()
         command = [sys.executable, "-m", "onnxmesh.cli", "up", "--json", "--address", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -80,8 +81,16 @@ class DialledPipe(GrpcPipe):
         return bytes(message)
 
     async def write(self, message: bytes) -> None:
-        """Sends one message."""
-        await self._call.write(message)
+        """Sends one message.
+
+        Raises:
+            Unavailable: The stream is over (UNAVAILABLE).
+        """
+        try:
+            await self._call.write(message)
+        except asyncio.InvalidStateError as error:
+            # How gRPC says that the call ended, where nobody has read its end yet.
+            raise Unavailable(str(error)) from error
 
 
 class AcceptedPipe(GrpcPipe):

@@ -1,15 +1,22 @@
-"""`python -m services.gateway`: one gateway, configured by flags or environment."""
+"""`python -m services.gateway`: a gateway of one process or several, configured by flags or environment."""
 
 from __future__ import annotations
 
-from onnxmesh.service import run_service
+from contextlib import AbstractAsyncContextManager
+
+from onnxmesh.service import Front, run_service
 from services.gateway.app import gateway_app
+from services.gateway.processes import gateway_processes
 from services.gateway.settings import GatewaySettings
 
 
 def main() -> None:
     """Runs a gateway until it is told to stop."""
-    run_service("gateway", GatewaySettings, gateway_app)
+    run_service("gateway", GatewaySettings, _gateway)
+
+
+def _gateway(settings: GatewaySettings) -> AbstractAsyncContextManager[Front]:
+    return gateway_app(settings) if settings.processes == 1 else gateway_processes(settings)
 
 
 if __name__ == "__main__":

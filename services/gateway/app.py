@@ -114,6 +114,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         max_attempts=settings.max_attempts,
         micro_batches=settings.micro_batches,
         compressor=compressor,
+        # Workers may still know requests of the process that had this name before.
+        first_number=generation,
     )
     gathering = Gathering(dispatcher.infer, enabled=settings.gathering)
     sharing = Sharing(settings.id, live, router)

@@ -58,6 +58,7 @@ class Dispatcher:
         compressor: Writes requests, and reads answers, in fewer bytes where a way is slow; None: a new one.
         clock: Seconds, monotonic.
         unix_ns: Nanoseconds of Unix time, for traces.
+        first_number: Number of the first request; those of an earlier process of this id have to be below it.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Dispatcher:
         compressor: Compressor | None = None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
+        first_number: int = 1,
     ) -> None:
         self._peers = peers
         self._router = router
@@ -78,7 +80,7 @@ class Dispatcher:
         self._micro_batches = micro_batches
         self._clock = clock
         self._unix_ns = unix_ns
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_number)
         self._attempts = Attempts(gateway)
         self._credit_line = CreditLine()
         self._num_retried = 0

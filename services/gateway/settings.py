@@ -8,11 +8,15 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from onnxmesh.consul.settings import address_list
+from onnxmesh.device.resources import cores
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
 from onnxmesh.rpc.same_host.settings import SameHostSettings
 from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
+
+MAX_PROCESSES = 256
+"""More than any host has use for."""
 
 
 class GatewaySettings(LiveSettings, SameHostSettings):
@@ -30,6 +34,11 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         "http2",
         description="what answers clients. http2: an edge of our own for inference, in front of gRPC's server; grpc: that "
         "server alone, at several times the processor time for each request",
+    )
+    processes: int = Field(
+        1,
+        description="processes that serve the port together, each a gateway of its own; auto: one for each core that "
+        "this process was given",
     )
     id: str = Field(
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",
@@ -65,6 +74,15 @@ class GatewaySettings(LiveSettings, SameHostSettings):
         description="cut requests with many rows into micro-batches that several stages work on at once, where that "
         "changes no more than batching does and was measured to be faster",
     )
+
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _num_processes(cls, said: object) -> object:
+        if said == "auto":
+            return cores()
+        if not str(said).isdecimal() or not 1 <= int(str(said)) <= MAX_PROCESSES:
+            raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto")
+        return said
 
     @field_validator("shared_listen")
     @classmethod

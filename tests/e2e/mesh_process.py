@@ -16,6 +16,7 @@ from typing import Any
 from onnxmesh.client import LocalMesh, MeshClient
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
+from tests.data_planes import ON, DataPlane
 
 ONNXMESH = [sys.executable, "-m", "onnxmesh.cli"]
 
@@ -26,6 +27,7 @@ class MeshProcess:
 
     address: str
     local: LocalMesh
+    plane: DataPlane
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs one command of the CLI against this mesh, from another process."""
@@ -35,8 +37,9 @@ class MeshProcess:
         return done
 
     def deploy(self, model: Path, **spec: Any) -> ModelStatus:
-        """Deploys a model, named after its file if `spec` says nothing else."""
-        wish = DeploymentSpec(**({"name": model.stem, "replicas": 1} | spec))
+        """Deploys a model, named after its file and batched as the data plane has it if `spec` says nothing else."""
+        usual = {"name": model.stem, "replicas": 1, "batching": self.plane.spec()}
+        wish = DeploymentSpec(**(usual | spec))
 
         async def deploy() -> ModelStatus:
             async with MeshClient(self.address) as client:
@@ -68,9 +71,9 @@ class MeshProcess:
 
 
 @contextlib.contextmanager
-def running_mesh(*options: str) -> Iterator[MeshProcess]:
+def running_mesh(*options: str, plane: DataPlane = ON) -> Iterator[MeshProcess]:
     """Starts a mesh with one ONNX Runtime thread a worker; afterwards stops it and sees that nothing is left."""
-    with LocalMesh("--threads=1", *options) as local:
-        yield MeshProcess(local.wait_ready(), local)
+    with LocalMesh("--threads=1", *options, environment=dict(plane.settings)) as local:
+        yield MeshProcess(local.wait_ready(), local, plane)
     assert local.process.returncode == 0
     assert local.left_over == []

@@ -15,7 +15,7 @@ import pytest
 from tritonclient import grpc as triton
 
 from onnxmesh.oip.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
-from onnxmesh.v1.model_pb2 import Batching
+from tests.data_planes import BOTH
 from tests.e2e.mesh_process import running_mesh
 from tests.zoo import ZOO
 
@@ -23,13 +23,12 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
-@pytest.fixture(scope="module", params=["auto", "off"], ids=["batches", "alone"])
+@pytest.fixture(scope="module", params=BOTH, ids=str)
 def mesh(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("models")
-    batching = Batching(mode=request.param)
-    with running_mesh("--workers=2") as running:
-        running.deploy(ZOO["mlp"].build(folder), name="mlp", stages=2, batching=batching)
-        running.deploy(ZOO["strings"].build(folder), name="strings", stages=2, batching=batching)
+    with running_mesh("--workers=2", plane=request.param) as running:
+        running.deploy(ZOO["mlp"].build(folder), name="mlp", stages=2)
+        running.deploy(ZOO["strings"].build(folder), name="strings", stages=2)
         yield running
 
 

@@ -11,19 +11,21 @@ from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from onnxmesh.client import RouteTrace
-from onnxmesh.v1.model_pb2 import Batching
+from tests.data_planes import BOTH, OFF, ON
 from tests.e2e.mesh_process import running_mesh
 from tests.e2e.test_zoo import bits, whole
 from tests.zoo import ZOO
 
 NUM_CLIENTS = 16
 NUM_REQUESTS = 6
+MANY = 40
+"""Rows of a request that no batch has room for."""
 TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn"]
 
 
-@pytest.fixture(scope="module")
-def mesh():
-    with running_mesh("--workers=2") as running:
+@pytest.fixture(scope="module", params=BOTH, ids=str)
+def mesh(request):
+    with running_mesh("--workers=2", plane=request.param) as running:
         yield running
 
 
@@ -42,17 +44,16 @@ def check(answer, expected):
         assert bits(got) == bits(array), output
 
 
-@pytest.mark.parametrize("mode", ["auto", "off"])
 @pytest.mark.parametrize("name", TOGETHER)
-def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name, mode):
-    """16 clients at once, each with rows of its own, with batching where it is inferred and without."""
+def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name):
+    """16 clients at once, each with rows of its own, one of them with many."""
     model = ZOO[name]
     path = model.build(tmp_path)
-    deployed = mesh.deploy(path, name=name, stages=2, batching=Batching(mode=mode))
+    deployed = mesh.deploy(path, name=name, stages=2)
     most = [partition.batching.max_rows for partition in deployed.plan.partitions]
-    assert all(rows > 1 for rows in most) if mode == "auto" else most == [1, 1]
+    assert all(rows > 1 for rows in most) if mesh.plane is ON else most == [1, 1]
     feeds = {
-        (client, turn): model.inputs(100 * client + turn, 1 + (client + turn) % 3)
+        (client, turn): model.inputs(100 * client + turn, MANY if client == 0 else 1 + (client + turn) % 3)
         for client in range(NUM_CLIENTS)
         for turn in range(NUM_REQUESTS)
     }
@@ -71,7 +72,7 @@ def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name, mode)
 
 
 def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
-    """Words that the model does not know fail the run of their own request, and no other; batches are seen in traces."""
+    """Words that the model does not know fail the run of their own request, and no other; traces show who ran together."""
     model = ZOO["tied_weights"]
     path = model.build(tmp_path)
     mesh.deploy(path, name="words", stages=2)
@@ -92,7 +93,7 @@ def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
                     check(answer, expected)
                     text = answer.get_response().parameters["mesh.trace"].string_param
                     batches.append(max(hop.batch for hop in RouteTrace.from_json(text).hops))
-                if len(batches) > 100 and max(batches) > 1:
+                if len(batches) > 100 and (max(batches) > 1 or mesh.plane is OFF):
                     return
 
     try:
@@ -100,9 +101,10 @@ def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
             list(pool.map(one_client, range(NUM_CLIENTS)))
     finally:
         mesh.undeploy("words")
-    assert max(batches) > 1
+    assert (max(batches) > 1) == (mesh.plane is ON)
 
 
+@pytest.mark.parametrize("mesh", [ON], indirect=True, ids=str)
 def test_status_says_what_runs_together_and_why_not(mesh, tmp_path):
     """For each model, in words and for programs."""
     mesh.deploy(ZOO["mlp"].build(tmp_path), name="mlp", stages=2)

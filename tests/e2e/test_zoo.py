@@ -8,6 +8,7 @@ import pytest
 from tritonclient import grpc as triton
 from tritonclient.utils import np_to_triton_dtype
 
+from tests.data_planes import OFF, ON
 from tests.e2e.mesh_process import running_mesh
 from tests.zoo import ZOO
 
@@ -19,8 +20,8 @@ CASES = [(name, stages) for name in MODELS for stages in range(1, ZOO[name].max_
 
 
 @pytest.fixture(scope="module")
-def mesh():
-    with running_mesh("--workers=4") as running:
+def mesh(request):
+    with running_mesh("--workers=4", plane=request.param) as running:
         yield running
 
 
@@ -53,9 +54,21 @@ def bits(array):
     return array.tobytes()
 
 
+@pytest.mark.parametrize("mesh", [ON], indirect=True, ids=str)
 @pytest.mark.parametrize(("name", "stages"), CASES)
 def test_the_cut_model_answers_as_the_whole(mesh, folder, name, stages):
     """Cut in 1 to 4 stages over as many worker processes, the answer is that of plain ONNX Runtime, bit for bit."""
+    answers_as_the_whole(mesh, folder, name, stages)
+
+
+@pytest.mark.parametrize("mesh", [OFF], indirect=True, ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_it_does_so_on_the_plainest_data_plane(mesh, folder, name):
+    """Cut as often as it can be, with every tensor sent through gRPC and every request by itself."""
+    answers_as_the_whole(mesh, folder, name, ZOO[name].max_stages)
+
+
+def answers_as_the_whole(mesh, folder, name, stages):
     model = ZOO[name]
     path = folder / f"{name}.onnx"
     if not path.exists():

@@ -49,14 +49,18 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGTERM, 2), (signal.SIGHUP, 1)])
-def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers):
+@pytest.mark.parametrize(
+    ("number", "num_workers", "num_gateways"), [(signal.SIGTERM, 2, 1), (signal.SIGHUP, 1, 2)]
+)
+def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers, num_gateways):
     """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0."""
-    with LocalMesh(f"--workers={num_workers}") as mesh:
+    with LocalMesh(f"--workers={num_workers}", f"--gateway-processes={num_gateways}") as mesh:
         mesh.wait_ready()
         workers = {f"worker-{worker}" for worker in range(num_workers)}
         assert set(mesh.pids) == {"scheduler", "gateway"} | workers
         family = psutil.Process(mesh.process.pid).children(recursive=True)
+        of_gateway = psutil.Process(mesh.pids["gateway"]).children()
+        assert len(of_gateway) == (num_gateways if num_gateways > 1 else 0)
         assert mesh.stop(number) < 5.0
     assert mesh.process.returncode == 0
     assert mesh.left_over == []

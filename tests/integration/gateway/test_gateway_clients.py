@@ -25,6 +25,8 @@ from onnxmesh.tensors.tensor import Tensor
 from tests.eventually import eventually
 from tests.integration.gateway.running_gateway import SERVICE, request_of, running_gateway
 
+pytestmark = pytest.mark.usefixtures("data_plane")
+
 DTYPES = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,

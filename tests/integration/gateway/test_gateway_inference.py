@@ -20,6 +20,8 @@ from tests.eventually import eventually
 from tests.fakes.fake_stage_worker import FakeStageWorker
 from tests.integration.gateway.running_gateway import SERVICE, double, request_of, running_gateway
 
+pytestmark = pytest.mark.usefixtures("data_plane")
+
 
 async def refused(call):
     """The mesh error that a call ends with."""

@@ -28,6 +28,7 @@ def test_help_lists_every_setting():
         "--advertise",
         "--shared-listen",
         "--edge",
+        "--processes",
         "--id",
         "--scheduler",
         "--consul",
@@ -57,6 +58,10 @@ def test_help_lists_every_setting():
         (
             ["--scheduler=h:1", "--shared-listen=8001"],
             "shared_listen: Value error, expected HOST:PORT, got '8001'",
+        ),
+        *(
+            (["--scheduler=h:1", f"--processes={said}"], f"from 1 to 256, or auto (got '{said}')")
+            for said in ("0", "-1", "257", "many", "1.5", "")
         ),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--scheduler=h:1", "--metrics=9090"], "expected HOST:PORT, got '9090'"),

@@ -19,6 +19,8 @@ from tests.fakes.routed_models import routed_model
 from tests.integration.gateway.running_gateway import running_gateway
 from tests.integration.worker.direct_stages import DIRECT, ENTRY, INPUTS, expected, inputs, partitions
 
+pytestmark = pytest.mark.usefixtures("data_plane")
+
 LARGE = 3_000_000
 """12 MB a tensor: three chunks."""
 

@@ -17,6 +17,8 @@ from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import reshaping, slow, wide
 
+pytestmark = pytest.mark.usefixtures("data_plane")
+
 LARGE = np.ones((1024, 1024), np.float32)
 SMALL = np.ones(4, np.float32)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from onnxmesh.graph.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import skipping_mlp, wide, write
+
+pytestmark = pytest.mark.usefixtures("data_plane")
 
 
 def whole(made, folder, inputs):

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
 from onnxmesh.cli.deployments import sentence_of
+from onnxmesh.cli.embedded_mesh import MeshShape
 from onnxmesh.cli.explain import stage_table
 from onnxmesh.cli.status import ejected, gateway_sentence, plan_sentence
 from onnxmesh.cli.status_document import model_document, status_document
-from onnxmesh.cli.supervisor.embedded_mesh import MeshShape
 from onnxmesh.cli.up import zones_in
 from onnxmesh.client import RouteTrace, RouteWishes
 from onnxmesh.client.inference import infer_request

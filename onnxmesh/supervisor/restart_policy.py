@@ -13,13 +13,13 @@ class RestartPolicy:
     Owned by the keeper of one service.
 
     Attributes:
-        max_deaths: Number of deaths within the window at which it gives up.
+        max_deaths: Number of deaths within the window at which it gives up; None: it never does.
         window_s: Seconds after which a death is forgotten.
         first_delay_s: Delay after the first death in the window; doubles with each more.
         max_delay_s: The longest delay.
     """
 
-    max_deaths: int = 5
+    max_deaths: int | None = 5
     window_s: float = 30.0
     first_delay_s: float = 0.1
     max_delay_s: float = 3.0
@@ -31,6 +31,6 @@ class RestartPolicy:
         while self._deaths_s[0] <= now_s - self.window_s:
             self._deaths_s.popleft()
         num_deaths = len(self._deaths_s)
-        if num_deaths >= self.max_deaths:
+        if self.max_deaths is not None and num_deaths >= self.max_deaths:
             return None
         return min(self.max_delay_s, self.first_delay_s * 2.0 ** (num_deaths - 1))

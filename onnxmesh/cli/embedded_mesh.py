@@ -8,13 +8,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import NoReturn
 
-from onnxmesh.cli.supervisor.events import Journal
-from onnxmesh.cli.supervisor.service_keeper import CommandAt, ServiceKeeper
-from onnxmesh.cli.supervisor.state_folder import StateFolder
+from onnxmesh.cli.state_folder import StateFolder
 from onnxmesh.client import MeshClient
-from onnxmesh.errors import DeadlineExceeded, InvalidRequest, MeshError, Unavailable
+from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from onnxmesh.supervisor.events import Journal
+from onnxmesh.supervisor.service_group import ServiceGroup
+from onnxmesh.supervisor.service_keeper import CommandAt, ServiceKeeper
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 
 _ANY_PORT = "127.0.0.1:0"
@@ -34,12 +34,14 @@ class MeshShape:
         threads: ONNX Runtime threads of each worker.
         address: HOST:PORT of the gateway; port 0 takes a free one.
         zones: Where the workers are, in turn; the gateway is in the first. Empty: nowhere in particular.
+        gateway_processes: Number of processes that are the gateway together.
     """
 
     num_workers: int
     threads: int
     address: str
     zones: tuple[str, ...] = ()
+    gateway_processes: int = 1
 
     def zone(self, number: int) -> list[str]:
         """Returns the option that says where the service of this number is."""
@@ -59,7 +61,7 @@ class EmbeddedMesh:
         self._shape = shape
         self._state = state
         self._journal = journal
-        self._keepers: list[ServiceKeeper] = []
+        self._services = ServiceGroup()
 
     async def run(self, serve: Callable[[str], Awaitable[None]]) -> None:
         """Starts everything, calls `serve` with the gateway's address, and stops everything when it returns.
@@ -71,36 +73,27 @@ class EmbeddedMesh:
             Unavailable: The address is in use, or a service cannot live (UNAVAILABLE).
         """
         require_free(self._shape.address)
-        try:
-            async with asyncio.TaskGroup() as group:
-                keeping: list[asyncio.Task[None]] = []
-
-                def keep(name: str, listen: str, command_at: CommandAt) -> ServiceKeeper:
-                    keeper = ServiceKeeper(name, listen, command_at, self._state.log(name), self._journal)
-                    self._keepers.append(keeper)
-                    keeping.append(group.create_task(keeper.keep(), name=name))
-                    return keeper
-
-                scheduler = await keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
-                gateway = keep("gateway", self._shape.address, self._gateway_at(scheduler))
-                workers = [
-                    keep(f"worker-{number}", _ANY_PORT, self._worker_at(number, scheduler))
-                    for number in range(self._shape.num_workers)
-                ]
-                for worker in workers:
-                    await worker.ready()
-                address = await gateway.ready()
-                await self._joined(dialled(address))
-                await serve(address)
-                for task in keeping:
-                    task.cancel()
-        except ExceptionGroup as failures:
-            _raise_first(failures)
+        async with self._services:
+            scheduler = await self._keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
+            gateway = self._keep("gateway", self._shape.address, self._gateway_at(scheduler))
+            workers = [
+                self._keep(f"worker-{number}", _ANY_PORT, self._worker_at(number, scheduler))
+                for number in range(self._shape.num_workers)
+            ]
+            for worker in workers:
+                await worker.ready()
+            address = await gateway.ready()
+            await self._joined(dialled(address))
+            await serve(address)
 
     def kill(self) -> None:
         """Ends every process by force, at once."""
-        for keeper in self._keepers:
-            keeper.kill()
+        self._services.kill()
+
+    def _keep(self, name: str, listen: str, command_at: CommandAt) -> ServiceKeeper:
+        keeper = ServiceKeeper(name, listen, command_at, self._state.log(name), self._journal)
+        self._services.keep(keeper)
+        return keeper
 
     async def _joined(self, address: str) -> None:
         """Waits until the gateway answers, every worker is there, and models of an earlier run are served again."""
@@ -129,6 +122,7 @@ class EmbeddedMesh:
 
     def _gateway_at(self, scheduler: str) -> CommandAt:
         settings = ["--scheduler", scheduler, *self._shape.zone(0)]
+        settings += ["--processes", str(self._shape.gateway_processes)]
         return lambda listen: [*_service("gateway", listen), *settings]
 
     def _worker_at(self, number: int, scheduler: str) -> CommandAt:
@@ -180,14 +174,3 @@ def dialled(address: str) -> str:
     """Returns the address at which this machine reaches a service that listens on `address`."""
     host, _, port = address.rpartition(":")
     return f"{_ANY_HOST.get(host, host)}:{port}"
-
-
-def _raise_first(failures: ExceptionGroup[Exception]) -> NoReturn:
-    """Raises the first expected failure alone: it is what the others followed from."""
-    expected = failures.subgroup(MeshError)
-    if expected is None:
-        raise failures
-    first: BaseException = expected
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    raise first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.cli.supervisor.restart_policy import RestartPolicy
+from onnxmesh.supervisor.restart_policy import RestartPolicy
 
 
 def test_backs_off_twice_as_long_each_time_and_gives_up_at_the_fifth_death():
@@ -18,6 +18,12 @@ def test_a_death_is_forgotten_after_the_window():
     """A service that dies every 31 s is started again at once for ever."""
     policy = RestartPolicy(window_s=30.0)
     assert {policy.delay_after_death(31.0 * number) for number in range(20)} == {0.1}
+
+
+def test_it_need_not_give_up():
+    """Where others serve on, one that dies again and again is tried for ever, at the longest delay."""
+    policy = RestartPolicy(max_deaths=None)
+    assert [policy.delay_after_death(float(second)) for second in range(20)][-1] == policy.max_delay_s
 
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=50))

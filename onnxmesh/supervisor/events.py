@@ -1,4 +1,4 @@
-"""What happens to the services of an embedded mesh."""
+"""What happens to services that are kept alive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ServiceReady:
     """A service answers.
 
     Attributes:
-        name: Name of the service in this mesh, such as `worker-0`.
+        name: Name of the service, such as `worker-0`.
         pid: Its process.
         address: HOST:PORT at which it answers.
         again: Whether it had died before.
@@ -28,7 +28,7 @@ class ServiceDied:
     """A service ended without being asked to.
 
     Attributes:
-        name: Name of the service in this mesh.
+        name: Name of the service.
         pid: The process that was.
         cause: How it ended, in words.
         delay_s: Seconds until it is started again.
@@ -45,7 +45,7 @@ class ServiceComplained:
     """A service logged a warning or something worse.
 
     Attributes:
-        name: Name of the service in this mesh.
+        name: Name of the service.
         level: `warning`, `error` or `critical`.
         text: The event and what it says about itself, on one line.
     """

@@ -7,13 +7,13 @@ import os
 import signal
 from asyncio.subprocess import PIPE
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import cast
 
-from onnxmesh.cli.supervisor.log_line import LogLine, parse
+from onnxmesh.supervisor.log_line import LogLine, parse
 
 _STDOUT, _STDERR = 1, 2
 _NUM_LAST_LINES = 20
@@ -27,11 +27,11 @@ class ServiceProcess(asyncio.SubprocessProtocol):
     standard input, whose end tells it that the supervisor is gone, however that went.
 
     Args:
-        log: File that its standard error is appended to; opened and closed here.
-        on_line: Is told of each line of its log.
+        log: File that its standard error is appended to, opened and closed here; None: it has that of this process.
+        on_line: Is told of each line of the file.
     """
 
-    def __init__(self, log: Path, on_line: Callable[[LogLine], None]) -> None:
+    def __init__(self, log: Path | None, on_line: Callable[[LogLine], None]) -> None:
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
         """The address that the service says it is ready at; cancelled if it ends before."""
@@ -44,20 +44,32 @@ class ServiceProcess(asyncio.SubprocessProtocol):
         self._partial = {_STDOUT: b"", _STDERR: b""}
         self._transport: asyncio.SubprocessTransport | None = None
 
-    async def start(self, command: Sequence[str]) -> None:
+    async def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Starts the process; returns before it is ready.
+
+        Args:
+            command: The program and its arguments.
+            environment: Its environment variables; None: those of this process.
 
         Raises:
             OSError: It cannot be started.
         """
-        self._log = self._log_path.open("ab", buffering=0)
+        if self._log_path is not None:
+            self._log = self._log_path.open("ab", buffering=0)
         loop = asyncio.get_running_loop()
         try:
             await loop.subprocess_exec(
-                lambda: self, *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+                lambda: self,
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=None if self._log is None else PIPE,
+                start_new_session=True,
+                env=environment,
             )
         except OSError:
-            self._log.close()
+            if self._log is not None:
+                self._log.close()
             raise
 
     @property

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, suppress
 import psutil
 import pytest
 
-from onnxmesh.cli.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
-from onnxmesh.cli.supervisor.restart_policy import RestartPolicy
-from onnxmesh.cli.supervisor.service_keeper import ServiceKeeper
 from onnxmesh.errors import Unavailable
+from onnxmesh.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.restart_policy import RestartPolicy
+from onnxmesh.supervisor.service_keeper import ServiceKeeper
 from tests.eventually import eventually
 
 SERVICE = """

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from onnxmesh.cli.supervisor.log_line import LogLine, parse
+from onnxmesh.supervisor.log_line import LogLine, parse
 
 
 def test_says_event_and_figures_on_one_line():

@@ -1,21 +1,21 @@
-"""Keeps one service of an embedded mesh running."""
+"""Keeps one service running."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
-from onnxmesh.cli.supervisor.events import Journal, ServiceComplained, ServiceDied, ServiceReady
-from onnxmesh.cli.supervisor.log_line import LogLine
-from onnxmesh.cli.supervisor.restart_policy import RestartPolicy
-from onnxmesh.cli.supervisor.service_process import ServiceProcess, cause_of_end
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import Unavailable
+from onnxmesh.supervisor.events import Journal, ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.log_line import LogLine
+from onnxmesh.supervisor.restart_policy import RestartPolicy
+from onnxmesh.supervisor.service_process import ServiceProcess, cause_of_end
 
 GRACE_S = 4.0
-"""Seconds that a service has to end by itself."""
+"""Seconds that a service has to end by itself, where nothing else is said."""
 
 CommandAt = Callable[[str], Sequence[str]]
 """Returns the command that starts the service at an address, HOST:PORT; port 0 means any."""
@@ -25,13 +25,15 @@ class ServiceKeeper:
     """Starts a service, and starts it again at the same address whenever it dies.
 
     Args:
-        name: Name of the service in this mesh.
+        name: Name of the service.
         listen: HOST:PORT of the first start; later ones take the port that this one got.
         command_at: Makes the command for an address.
-        log: File of its log.
+        log: File of its log; None: it logs where this process does.
         journal: Is told what happens.
         policy: When to start it again.
         clock: Times its deaths.
+        environment: Its environment variables; None: those of this process.
+        grace_s: Seconds that it has to end by itself.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class ServiceKeeper:
         name: str,
         listen: str,
         command_at: CommandAt,
-        log: Path,
+        log: Path | None,
         journal: Journal,
         *,
         policy: RestartPolicy | None = None,
         clock: Clock = monotonic,
+        environment: Mapping[str, str] | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         self.name = name
         self._listen = listen
@@ -52,6 +56,8 @@ class ServiceKeeper:
         self._journal = journal
         self._policy = policy or RestartPolicy()
         self._clock = clock
+        self._environment = environment
+        self._grace_s = grace_s
         self._process: ServiceProcess | None = None
         self._first_ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stopping = False
@@ -61,7 +67,7 @@ class ServiceKeeper:
         return await asyncio.shield(self._first_ready)
 
     async def keep(self) -> None:
-        """Runs the service until it is cancelled, which ends it within `GRACE_S`.
+        """Runs the service until it is cancelled, which ends it within `grace_s`.
 
         Raises:
             Unavailable: The service never became ready, or died too often.
@@ -72,7 +78,7 @@ class ServiceKeeper:
                 exit_code = await self._run(process)
             finally:
                 self._stopping = True
-                await process.stop(GRACE_S)
+                await process.stop(self._grace_s)
             self._stopping = False
             cause = cause_of_end(exit_code)
             if not self._first_ready.done():
@@ -94,7 +100,7 @@ class ServiceKeeper:
     async def _run(self, process: ServiceProcess) -> int:
         self._process = process
         try:
-            await process.start(self._command_at(self._listen))
+            await process.start(self._command_at(self._listen), self._environment)
         except OSError as error:
             raise Unavailable(f"{self.name} cannot be started: {error.strerror}") from error
         await asyncio.wait((process.ready, process.ended), return_when=asyncio.FIRST_COMPLETED)
