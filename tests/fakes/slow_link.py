@@ -25,6 +25,9 @@ class SlowLink:
         self.frames = []
         self.headers = []
 
+    def try_send(self, frame):
+        return False
+
     async def send(self, frame):
         self.frames.append(frame)
 

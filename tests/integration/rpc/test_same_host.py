@@ -226,13 +226,13 @@ async def test_little_memory_is_told_once_and_done_without(capsys):
         assert ends[0].place(large) is large
         assert "memory" not in capsys.readouterr().out
         ends[1].close()
-        await ends[1].read()
+        await ends[1].carry(bool)
         await eventually(lambda: ends[0].place(large).shared)
         ends[0].close()
-        await ends[0].read()
+        await ends[0].carry(bool)
         for pipe in entered:
             pipe.close()
-            await pipe.read()
+            await pipe.carry(bool)
     finally:
         running.cancel()
         await asyncio.wait([running])

@@ -38,6 +38,9 @@ class FarLinks:
     def __init__(self):
         self.links = {}
 
+    def get(self, peer):
+        return self.links.get(peer)
+
     async def connect(self, peer, address):
         return self.links.setdefault(peer, SlowLink(peer))
 
@@ -49,11 +52,11 @@ def origins(link, **more):
 async def forwarded(allowance, worker="far", times=8):
     """Returns what the next worker was sent last, or what this one handed to itself."""
     links, own = FarLinks(), []
-    forwarder = Forwarder(WorkerId("w"), links, origins(None), Tally(), own.append)
+    forwarder = Forwarder(WorkerId("w"), links, origins(None), Tally(), lambda frame, _: own.append(frame))
     asked = request(tensors={"h": TENSOR})
     for _ in range(times):
         frame = outgoing_frames.activation(asked, [TENSOR], HopTiming(), now_s=0.0, unix_ns=1)
-        await forwarder.forward(asked.key, Deadline(1e9), Hop(worker=worker), frame, allowance)
+        await forwarder.forward(asked.key, Deadline(1e9), Hop(worker=worker), frame, allowance=allowance)
     return (links.links["far"].frames if worker == "far" else own)[-1]
 
 

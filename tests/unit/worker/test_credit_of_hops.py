@@ -36,6 +36,9 @@ class FakeLink:
         self.sent = []
         self.said = []
 
+    def try_send(self, frame):
+        return False
+
     async def send(self, frame):
         if self.broken:
             raise Unavailable("it is broken")
