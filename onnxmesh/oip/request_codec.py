@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.rpc.varint import read_varint
+from onnxmesh.rpc.varint import read_varint, varint
 from onnxmesh.tensors.tensor import Buffer
 
 VIEW_BYTES = 32 << 10
@@ -36,6 +36,11 @@ def decode_request(message: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]
             f"expected a ModelInferRequest, got {len(message)} bytes that are none: {error}"
         ) from error
     return request, list(request.raw_input_contents)
+
+
+def raw_input_prefix(byte_size: int) -> bytes:
+    """Returns what comes before the bytes of one entry of `raw_input_contents`."""
+    return bytes((_RAW_INPUT_CONTENTS << 3 | _LENGTH_DELIMITED,)) + varint(byte_size)
 
 
 def _split(message: bytes) -> tuple[bytes, list[Buffer]] | None:

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onnxmesh.errors import TooLarge
-from onnxmesh.oip.open_inference_pb2 import ModelInferResponse
 from onnxmesh.rpc.varint import varint
 from onnxmesh.tensors.tensor import Buffer
 
 _RAW_OUTPUT_CONTENTS = b"\x32"  # ModelInferResponse.raw_output_contents = 6, length-delimited
 
 
-def encode_response(response: ModelInferResponse, raw_outputs: Iterable[Buffer], limit_bytes: int) -> bytes:
+def encode_response(head: bytes, raw_outputs: Iterable[Buffer], limit_bytes: int) -> bytes:
     """Returns the serialised answer; payloads are copied once.
 
     Args:
-        response: All of the answer but `raw_output_contents`.
+        head: All of the answer but `raw_output_contents`, serialised.
         raw_outputs: Contents of each output, in order.
         limit_bytes: The largest message that may be sent.
 
     Raises:
         TooLarge: The answer takes more than that (RESOURCE_EXHAUSTED).
     """
-    head = response.SerializeToString()
     parts: list[Buffer] = [head]
     size = len(head)
     for raw in raw_outputs:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from onnxmesh.errors import Overloaded
 
@@ -30,8 +28,7 @@ class Admission:
         """Requests admitted and not over yet."""
         return self._count
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def admitted(self) -> Admission:
         """Admits one request for the time of the context.
 
         Raises:
@@ -42,14 +39,16 @@ class Admission:
                 f"the gateway has {self._count} requests in flight, expected {self._limit} at most",
                 retry_after_s=RETRY_AFTER_S,
             )
+        return self
+
+    def __enter__(self) -> None:
         self._count += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._idle.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._idle.set()
 
     async def idle(self, timeout_s: float) -> bool:
         """Returns once nothing runs, or after `timeout_s` seconds; says whether nothing did."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from onnxmesh.routing.table import RoutedModel
 from onnxmesh.tensors.rows import taken_apart
@@ -18,8 +19,8 @@ MAX_BYTES = 16 << 10
 LIGHT_S = 0.0005
 """Requests are gathered up to so much computing: more is better spread over replicas."""
 
-SMOOTHING = 0.1
-"""Weight of one answer in what a row is known to take."""
+FADING = 0.1
+"""How much less a run counts with each that follows."""
 
 Infer = Callable[[Order], Awaitable[Answer]]
 
@@ -31,20 +32,27 @@ class _Known:
     Attributes:
         model: As the route table has it.
         max_rows: Most rows that may be together; 0: none may.
-        row_s: What a row takes at all stages together; 0: not measured.
+        rows: Of the last runs, the older the less they count.
+        run_s: What these took, at all stages together.
     """
 
     model: RoutedModel
     max_rows: int
-    row_s: float = 0.0
+    rows: float = 0.0
+    run_s: float = 0.0
 
     def learn(self, answer: Answer) -> None:
-        row_s = sum(hop.compute_ns / max(1, hop.rows) for hop in answer.trace.hops) / 1e9
-        self.row_s += (SMOOTHING if self.row_s else 1.0) * (row_s - self.row_s)
+        hops = answer.trace.hops
+        if hops:
+            self.rows += hops[0].rows - FADING * self.rows
+            self.run_s += (
+                sum(hop.compute_ns * hops[0].rows / max(1, hop.rows) for hop in hops) / 1e9
+                - FADING * self.run_s
+            )
 
     @property
     def rows_at_once(self) -> int:
-        return min(self.max_rows, int(LIGHT_S / self.row_s)) if self.row_s else 1
+        return min(self.max_rows, int(LIGHT_S * self.rows / self.run_s)) if self.run_s else 1
 
 
 @dataclass(slots=True)
@@ -95,25 +103,30 @@ class Gathering:
         most_rows = known.rows_at_once
         if not 0 < rows < most_rows or order.traceparent or order.num_bytes > MAX_BYTES:
             return await self._alone(order, known)
-        like = (id(order.model), order.requested_outputs, *(tensor.shape[1:] for tensor in order.tensors))
+        like = (id(order.model), order.requested_outputs, *[tensor.shape[1:] for tensor in order.tensors])
         group = self._open.get(like)
         if group is not None and group.num_rows + rows <= most_rows:
             return await group.add(order, rows)
+        return await self._lead(order, rows, known, like)
+
+    async def _lead(self, order: Order, rows: int, known: _Known, like: object) -> Answer:
+        """Runs a request together with those that come in this turn of the loop, too."""
         group = self._open[like] = _Group()
         own = group.add(order, rows)
         try:
-            await asyncio.sleep(0)  # those that came with it come in this turn
+            try:
+                await asyncio.sleep(0)
+            finally:
+                if self._open.get(like) is group:
+                    del self._open[like]
+            if len(group.orders) == 1:
+                return await self._alone(order, known)
+            await self._run(group, known)
         except asyncio.CancelledError:
             own.cancel()
+            self._run_each_aside(group)
             raise
-        finally:
-            if self._open.get(like) is group:
-                del self._open[like]
-            if len(group.orders) > 1:
-                task = asyncio.get_running_loop().create_task(self._run(group, known))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-        return await (own if len(group.orders) > 1 else self._alone(order, known))
+        return await own
 
     def forget(self, models: Iterable[tuple[str, int]]) -> None:
         """Forgets models that are gone."""
@@ -124,8 +137,11 @@ class Gathering:
         key = (model.name, model.version)
         known = self._known.get(key)
         if known is None or known.model is not model:
-            row_s = 0.0 if known is None else known.row_s
-            known = self._known[key] = _Known(model, _max_rows(model) if self._enabled else 0, row_s)
+            max_rows = _max_rows(model) if self._enabled else 0
+            before = known
+            known = self._known[key] = _Known(model, max_rows)
+            if before is not None:
+                known.rows, known.run_s = before.rows, before.run_s
         return known
 
     async def _alone(self, order: Order, known: _Known) -> Answer:
@@ -136,38 +152,41 @@ class Gathering:
 
     async def _run(self, group: _Group, known: _Known) -> None:
         try:
-            answer = await self._infer(_together(group.orders, group.num_rows))
-            known.learn(answer)
+            answer = await self._alone(_together(group.orders, group.num_rows), known)
             apart = _apart(answer, group.rows, group.num_rows, known.model)
         except Exception:  # noqa: BLE001 - each is told what becomes of it alone
             apart = None
-        if apart is not None:
-            for waiting, part in zip(group.answers, apart, strict=True):
-                if not waiting.done():
-                    waiting.set_result(part)
+        if apart is None:
+            self._run_each_aside(group)
             return
-        await asyncio.gather(
-            *(
-                self._retry(order, waiting)
-                for order, waiting in zip(group.orders, group.answers, strict=True)
-                if not waiting.done()
-            )
-        )
+        for waiting, part in zip(group.answers, apart, strict=True):
+            if not waiting.done():
+                waiting.set_result(part)
+
+    def _run_each_aside(self, group: _Group) -> None:
+        """Has each of those who still wait run alone."""
+        for order, waiting in zip(group.orders, group.answers, strict=True):
+            if not waiting.done():
+                task = asyncio.get_running_loop().create_task(self._retry(order, waiting))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                waiting.add_done_callback(partial(_cancel, task))
 
     async def _retry(self, order: Order, waiting: asyncio.Future[Answer]) -> None:
-        run = asyncio.ensure_future(self._infer(order))
-        waiting.add_done_callback(lambda _: run.cancel())
         try:
-            answer = await run
+            answer = await self._infer(order)
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             if not waiting.done():
                 waiting.set_exception(error)
-        except asyncio.CancelledError:
-            if not waiting.done():
-                waiting.cancel()
         else:
             if not waiting.done():
                 waiting.set_result(answer)
+        finally:
+            waiting.cancel()
+
+
+def _cancel(task: asyncio.Task[None], _: object) -> None:
+    task.cancel()
 
 
 def _max_rows(model: RoutedModel) -> int:

@@ -43,10 +43,10 @@ class Mesh:
         self.gathering = Gathering(self.infer)
 
     async def infer(self, order):
-        self.orders.append(order)
-        await asyncio.sleep(0)
         (tensor,) = order.tensors
         data = bytes(tensor.data)
+        self.orders.append(order)
+        await asyncio.sleep(0)
         if BAD in data:
             raise ModelRunFailed("a bad byte")
         rows = tensor.shape[0]

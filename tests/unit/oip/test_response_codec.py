@@ -17,7 +17,7 @@ def test_protobuf_reads_what_was_put_together_by_hand(raws):
     response = ModelInferResponse(model_name="m", id="7")
     for index in range(len(raws)):
         response.outputs.add(name=str(index), datatype="UINT8", shape=[len(raws[index])])
-    message = encode_response(response, [memoryview(raw) for raw in raws], 10_000)
+    message = encode_response(response.SerializeToString(), [memoryview(raw) for raw in raws], 10_000)
     response.raw_output_contents.extend(raws)
     assert ModelInferResponse.FromString(message) == response
 
@@ -25,6 +25,6 @@ def test_protobuf_reads_what_was_put_together_by_hand(raws):
 def test_an_answer_over_the_limit_names_both_figures():
     """The client learns how large the answer is and what a message may have."""
     response = ModelInferResponse(model_name="m")
-    assert len(encode_response(response, [bytes(95)], 100)) == 100
+    assert len(encode_response(response.SerializeToString(), [bytes(95)], 100)) == 100
     with pytest.raises(TooLarge, match="takes 101 bytes, but a message may have 100 at most"):
-        encode_response(response, [bytes(96)], 100)
+        encode_response(response.SerializeToString(), [bytes(96)], 100)
