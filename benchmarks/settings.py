@@ -31,7 +31,7 @@ class Settings:
     num_rounds: int = 5
     curve_seconds: float = 1.0
     loads: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    connections: int = 1
+    connections: int = 4
     rivals: tuple[str, ...] = RIVALS
     root: Path = OWN_ROOT
     ready_made: bool = False
