@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
 
 from onnxmesh.errors import MeshError
+from onnxmesh.freed_memory import keep_freed_memory
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.passing_on import PassingOn
@@ -229,6 +230,7 @@ def run_service(
     """
     settings = _read_settings(role, settings_type)
     configure_logs(role, settings.log_format, settings.log_level)
+    keep_freed_memory()
     try:
         _run(_serve(role, settings, app))
     except MeshError as error:
