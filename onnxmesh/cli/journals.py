@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import asdict
 from typing import Any, Protocol, assert_never
 
@@ -45,7 +47,7 @@ class Words:
 
     def tell(self, event: str, text: str, **figures: Any) -> None:
         """Prints the text at once, even into a pipe."""
-        print(text, flush=True)  # noqa: T201 - output of a command
+        _say(text)
 
     def complain(self, text: str) -> None:
         """Prints the text on standard error."""
@@ -73,4 +75,12 @@ class JsonLines:
         self._print({"event": "error", "message": text})
 
     def _print(self, document: dict[str, Any]) -> None:
-        print(json.dumps(document), flush=True)  # noqa: T201 - output of a command
+        _say(json.dumps(document))
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)  # noqa: T201 - output of a command
+    except BrokenPipeError:
+        # Whoever read it is gone; the mesh has to be run, and stopped, all the same.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends

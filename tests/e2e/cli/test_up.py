@@ -68,6 +68,21 @@ def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers, nu
     assert folders_in(temporary) == []
 
 
+def test_a_mesh_whose_reader_is_gone_is_stopped_like_any_other(temporary):
+    """What it says goes nowhere then, and is no reason to fail."""
+    command = [sys.executable, "-m", "onnxmesh.cli", "up", "--json", "--workers=1", "--address=127.0.0.1:0"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as mesh:
+        assert mesh.stdout is not None
+        while '"ready"' not in mesh.stdout.readline():
+            assert mesh.poll() is None
+        family = psutil.Process(mesh.pid).children(recursive=True)
+        mesh.stdout.close()
+        mesh.terminate()
+        assert mesh.wait(30) == 0
+    assert not [process for process in family if process.is_running()]
+    assert folders_in(temporary) == []
+
+
 def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
     """A mesh that is stopped before it is ready leaves nothing either."""
     with LocalMesh("--workers=2") as mesh:
