@@ -34,7 +34,12 @@ ON = DataPlane("on", (), "auto")
 
 OFF = DataPlane(
     "off",
-    (("ONNXMESH_SAME_HOST", "false"), ("ONNXMESH_GATHERING", "false"), ("ONNXMESH_MICRO_BATCHES", "false"), ("ONNXMESH_EDGE", "grpc")),
+    (
+        ("ONNXMESH_SAME_HOST", "false"),
+        ("ONNXMESH_GATHERING", "false"),
+        ("ONNXMESH_MICRO_BATCHES", "false"),
+        ("ONNXMESH_EDGE", "grpc"),
+    ),
     "off",
 )
 """Streams of gRPC alone, and each request by itself."""
