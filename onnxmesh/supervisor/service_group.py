@@ -30,7 +30,9 @@ class ServiceGroup:
 
     async def __aexit__(self, *failure: Any) -> None:
         for task in self._keeping:
-            task.cancel()
+            # Where one could not be kept the others are stopping already: a second cancel would cut that short.
+            if not task.cancelling():
+                task.cancel()
         try:
             await self._tasks.__aexit__(*failure)
         except ExceptionGroup as failures:

@@ -12,6 +12,7 @@ import numpy as np
 from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.packed_frames import is_packed, unpacked
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -95,6 +96,8 @@ class OriginGateway:
         await eventually(lambda: number in self.results or number in self.failures, timeout)
         assert number in self.results, self.failures[number]
         frame = self.results[number]
+        if is_packed(frame):  # a way on a busy machine may be slow
+            frame = unpacked(frame)
         tensors = {}
         for told, payload in zip(frame.header.result.tensors, frame.payloads, strict=True):
             tensor = Tensor(told.name, Datatype(told.datatype), tuple(told.shape), payload)

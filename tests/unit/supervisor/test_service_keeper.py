@@ -14,7 +14,8 @@ import pytest
 from onnxmesh.errors import Unavailable
 from onnxmesh.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
 from onnxmesh.supervisor.restart_policy import RestartPolicy
-from onnxmesh.supervisor.service_keeper import ServiceKeeper
+from onnxmesh.supervisor.service_group import ServiceGroup
+from onnxmesh.supervisor.service_keeper import GRACE_S, ServiceKeeper
 from tests.eventually import eventually
 
 SERVICE = """
@@ -57,7 +58,7 @@ def journal():
 
 @pytest.fixture
 def keeper_of(journal, tmp_path):
-    def make(mode, **policy):
+    def make(mode, grace_s=GRACE_S, **policy):
         return ServiceKeeper(
             "worker-0",
             "127.0.0.1:0",
@@ -65,6 +66,7 @@ def keeper_of(journal, tmp_path):
             tmp_path / "worker-0.log",
             journal,
             policy=RestartPolicy(first_delay_s=0.01, **policy),
+            grace_s=grace_s,
         )
 
     return make
@@ -142,4 +144,17 @@ async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(keeper_of, jour
             keeper.kill()
             with suppress(asyncio.CancelledError):
                 await task
+    assert not psutil.pid_exists(ready.pid)
+
+
+async def test_a_group_that_one_cannot_live_in_ends_the_others_first(keeper_of, journal):
+    """Also one that ignores SIGTERM: when the error comes, nothing runs any more."""
+    with pytest.raises(Unavailable, match="the setting is wrong"):
+        async with ServiceGroup() as group:
+            deaf, broken = keeper_of("deaf", grace_s=0.2), keeper_of("broken")
+            group.keep(deaf)
+            await deaf.ready()
+            group.keep(broken)
+            await broken.ready()
+    (ready,) = journal.of(ServiceReady)
     assert not psutil.pid_exists(ready.pid)
