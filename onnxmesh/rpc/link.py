@@ -90,7 +90,8 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._assembler = Assembler()
         self._wake = asyncio.Event()
-        self._will_flush = False
+        self._num_in_turn = 0
+        self._is_crowded = False
         self._is_writing = False
         self._room = asyncio.Event()
         self._room.set()
@@ -162,8 +163,8 @@ class Link:
     def leave(self) -> None:
         """Says Goodbye after what is queued and ends the stream."""
         if self.is_open:
-            self._enqueue(Frame(FrameHeader(goodbye=Goodbye())))
             self._leaving = True
+            self._enqueue(Frame(FrameHeader(goodbye=Goodbye())))
 
     async def run(self) -> MeshError | None:
         """Carries frames until the stream ends.
@@ -224,15 +225,22 @@ class Link:
             self._nap.end()
 
     def _stir(self) -> None:
-        """Has what is queued written: from the loop's next turn, with all that is queued in this one, where that may be."""
+        """Has what is queued written: at once where frames come one by one, else all of one turn of the loop together."""
         if not self._pipe.is_prompt:
             self._wake.set()
-        elif not self._will_flush:
-            self._will_flush = True
-            self._loop.call_soon(self._flush)
+            return
+        self._num_in_turn += 1
+        if self._num_in_turn == 1:
+            self._loop.call_soon(self._end_turn)
+            if not self._is_crowded:
+                self._flush()
+
+    def _end_turn(self) -> None:
+        self._is_crowded = self._num_in_turn > 1
+        self._num_in_turn = 0
+        self._flush()
 
     def _flush(self) -> None:
-        self._will_flush = False
         while self._queue or self._urgent:
             if self._is_writing or self._leaving or not self._pipe.has_room:
                 self._wake.set()

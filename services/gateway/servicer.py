@@ -149,7 +149,10 @@ class InferenceServicer:
                     order = Order(
                         model, tensors, form.outputs, self._deadline(context, None), "", _traceparent(context)
                     )
-                    return self._encoded(await self._gathering.infer(order), order, form)
+                    # One that is alone here has nobody to go with.
+                    alone = self._admission.num_running == 1
+                    infer = self._dispatcher.infer if alone else self._gathering.infer
+                    return self._encoded(await infer(order), order, form)
             request, raw_inputs = decode_request(message)
             if model is None:
                 model = seen.model = self._find(request.model_name, request.model_version, self._rng)

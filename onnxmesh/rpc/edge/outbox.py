@@ -56,6 +56,8 @@ class Outbox:
         self._parts: list[bytes | memoryview] = []
         self._num_bytes = 0
         self._is_scheduled = False
+        self._num_in_turn = 0
+        self._is_crowded = False
         self._waiting: dict[int, Outgoing] = {}
         self._is_paused = False
         self.window = FIRST_WINDOW_BYTES
@@ -97,8 +99,16 @@ class Outbox:
             self._transport.writelines(parts)
         self._num_bytes = 0
 
+    def _end_turn(self) -> None:
+        self._is_crowded = self._num_in_turn > 1
+        self._num_in_turn = 0
+        self.flush()
+
     def answer(self, stream: Outgoing, message: bytes) -> None:
-        """Sends the one message of a call that ended well: headers, message, trailers."""
+        """Sends the one message of a call that ended well: headers, message, trailers.
+
+        At once where answers come one by one, else with all others of this turn of the loop.
+        """
         size = PREFIX_BYTES + len(message)
         if (
             size > self.max_frame_bytes
@@ -118,9 +128,11 @@ class Outbox:
         )
         self._parts += (head, message, _END.pack(_END_BEGIN, number, OK_TRAILERS))
         self._num_bytes += size
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self.flush)
+        self._num_in_turn += 1
+        if self._num_in_turn == 1:
+            self._loop.call_soon(self._end_turn)
+            if not self._is_crowded:
+                self.flush()
         stream.is_sent = True
         self.on_sent(stream)
 
