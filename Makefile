@@ -51,7 +51,7 @@ bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: $(READY) ## the mesh of docker-compose.yml, built, started, harmed and taken down; needs Docker
 	@$(BIN)/python -m pytest tests/compose -p no:xdist $(ARGS)

@@ -14,7 +14,7 @@ from benchmarks.rivals.rival import PROGRAMS, Launch
 
 @dataclass(frozen=True, slots=True)
 class MLServer:
-    """MLServer that runs models in its own process."""
+    """MLServer as it is by default: one process beside the server runs the models."""
 
     key: str = "mlserver"
     name: str = "MLServer"
@@ -33,7 +33,7 @@ class MLServer:
             "grpc_port": ports[0],
             "http_port": ports[1],
             "metrics_port": ports[2],
-            "parallel_workers": 0,
+            "parallel_workers": 1,
             "grpc_max_message_length": 1 << 28,
         }
         (served / "settings.json").write_text(json.dumps(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -107,12 +108,18 @@ def running(name: str, launch: Launch, variables: dict[str, str], folder: Path) 
 
 
 def free_ports(number: int) -> list[int]:
-    """Returns ports of loopback that nobody has at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Returns ports of loopback that nobody has at this moment.
+
+    They are below those that the kernel gives to connections: some servers make many of these before they listen.
+    """
+    free: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 1_000):
+        with contextlib.suppress(OSError), socket.socket() as tried:
+            tried.bind(("127.0.0.1", port))
+            free.append(port)
+        if len(free) == number:
+            return free
+    raise OSError(f"expected {number} free ports from 20000 to 31999, found {len(free)}")
 
 
 def _wait_for(server: MarkedServer, model: BuiltModel, log: Path) -> None:
