@@ -14,6 +14,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.priority import DEFAULT_PRIORITY
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table import RoutedModel, RoutingTable
 from onnxmesh.routing.table_difference import TableDifference, difference
@@ -35,9 +36,6 @@ from services.gateway.router import Router
 from services.gateway.row_requests import Picked, RowRequests
 from services.gateway.setbacks import gave_up
 from services.gateway.trace import Trace
-
-DEFAULT_PRIORITY = 100
-"""Of a request that says none."""
 
 TABLE_WAIT_S = 5.0
 """How long a request waits for the table that tells where a stage went, before it takes its worker for lost."""

@@ -136,13 +136,14 @@ class Gathering:
     def _of(self, model: RoutedModel) -> _Known:
         key = (model.name, model.version)
         known = self._known.get(key)
-        if known is None or known.model is not model:
-            max_rows = _max_rows(model) if self._enabled else 0
-            before = known
-            known = self._known[key] = _Known(model, max_rows)
-            if before is not None:
-                known.rows, known.run_s = before.rows, before.run_s
+        if known is None:
+            known = self._known[key] = _Known(model, self._max_rows(model))
+        elif known.model is not model:
+            known.model, known.max_rows = model, self._max_rows(model)
         return known
+
+    def _max_rows(self, model: RoutedModel) -> int:
+        return _max_rows(model) if self._enabled else 0
 
     async def _alone(self, order: Order, known: _Known) -> Answer:
         answer = await self._infer(order)
@@ -153,7 +154,7 @@ class Gathering:
     async def _run(self, group: _Group, known: _Known) -> None:
         try:
             answer = await self._alone(_together(group.orders, group.num_rows), known)
-            apart = _apart(answer, group.rows, group.num_rows, known.model)
+            apart = _apart(answer, group.rows, group.num_rows, group.orders[0].model)
         except Exception:  # noqa: BLE001 - each is told what becomes of it alone
             apart = None
         if apart is None:

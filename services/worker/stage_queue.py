@@ -8,12 +8,10 @@ from heapq import heappop, heappush
 from itertools import count
 
 from onnxmesh.errors import Overloaded
+from onnxmesh.priority import DEFAULT_PRIORITY
 from services.worker.batch_rule import BatchRule, Group
 from services.worker.request_key import RequestKey
 from services.worker.stage_request import StageRequest
-
-DEFAULT_PRIORITY = 100
-"""Priority of a request that says none."""
 
 PATIENCE_S = 10.0
 """A request is not passed by those of its priority that come later than this after it, however short their time is."""

@@ -1,0 +1,4 @@
+"""How urgent requests are."""
+
+DEFAULT_PRIORITY = 100
+"""Of a request that says none; less is more urgent."""
