@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import grpc.aio
@@ -172,32 +172,39 @@ class Link:
         Returns:
             None where either side said Goodbye, else why the link broke.
         """
-        failure: MeshError | None = None
+        # No group: what it raises is tied up with all that its tasks were about, and only the collector of cycles ends that.
+        jobs = [
+            self._loop.create_task(job)
+            for job in (self._read(), self._write(), self._watch_silence(), self._measure())
+        ]
+        reading, writing, watching, _ = jobs
         try:
-            async with asyncio.TaskGroup() as tasks:
-                reading, writing, watching, measuring = (
-                    tasks.create_task(job)
-                    for job in (self._read(), self._write(), self._watch_silence(), self._measure())
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and self._leaving:
+                # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
+                # cancel the call, and with it what is on its way.
+                await asyncio.wait(
+                    (reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED
                 )
-                await asyncio.wait((reading, writing, watching), return_when=asyncio.FIRST_COMPLETED)
-                if writing.done() and self._leaving:
-                    # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
-                    # cancel the call, and with it what is on its way.
-                    await asyncio.wait(
-                        (reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED
-                    )
-                for job in (reading, writing, watching, measuring):
-                    job.cancel()
-        except* MeshError as group:
-            failure = next(error for error in _leaves(group) if isinstance(error, MeshError))
-        except* (grpc.aio.BaseError, grpc.aio.AioRpcError) as group:
-            failure = Unavailable(f"the stream to {self.peer} broke: {_reason(next(_leaves(group)))}")
         finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
             self._open = False
             self._room.set()
             self._queue.clear()
             self.closed.set()
-        return failure
+        return self._why_broken(jobs)
+
+    def _why_broken(self, jobs: Iterable[asyncio.Task[None]]) -> MeshError | None:
+        errors = [error for job in jobs if not job.cancelled() and (error := job.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, MeshError | grpc.aio.BaseError | grpc.aio.AioRpcError):
+                raise error
+        for error in errors:
+            if isinstance(error, MeshError):
+                return error
+        return Unavailable(f"the stream to {self.peer} broke: {_reason(errors[0])}") if errors else None
 
     async def _has_room(self) -> None:
         if not self._room.is_set():
@@ -308,6 +315,8 @@ class Link:
             gathering.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
+            # Nothing here may keep what was sent until more is.
+            del frames, message
 
     def _urgent_message(self) -> bytes:
         frames = list(self._urgent)
@@ -372,14 +381,6 @@ class Link:
         if self.is_silent != is_silent:
             self.is_silent = is_silent
             self._on_silence(self)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _reason(error: BaseException) -> str:

@@ -140,11 +140,8 @@ class Links:
                 raise Unavailable(f"dialling {peer} at {address} was given up") from None
             raise
         if isinstance(outcome, MeshError):
-            try:
-                raise outcome
-            finally:
-                # Its traceback has this frame: together they would keep what a caller wanted to send.
-                del outcome
+            # One of its own for each caller: the dial keeps its outcome, whose traceback would keep what they wanted to send.
+            raise Unavailable(outcome.message)
         return outcome
 
     def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
@@ -300,8 +297,8 @@ class Links:
         self._running.add(task)
         try:
             error = await link.run()
-        except* Exception as group:  # noqa: BLE001 - a defect on one stream must not end the others
-            _log.error("link_failed", peer=link.peer, exc_info=group)
+        except Exception as defect:  # noqa: BLE001 - one on one stream must not end the others
+            _log.error("link_failed", peer=link.peer, exc_info=defect)
         finally:
             self._running.discard(task)
             if self._links.get(link.peer) is link:

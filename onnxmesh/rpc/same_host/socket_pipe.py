@@ -50,7 +50,7 @@ class SocketPipe(asyncio.Protocol):
         self._rest = bytearray()
         self._messages: deque[bytes] = deque()
         self._take: Callable[[bytes], bool] | None = None
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._end: Exception | None = None
@@ -111,11 +111,13 @@ class SocketPipe(asyncio.Protocol):
             Unavailable: The connection broke (UNAVAILABLE).
         """
         self._take = take
+        self._over = self._loop.create_future()
         self._hand_on()
         try:
             await self._over
         finally:
-            self._take = None
+            # What it raised keeps this frame, and what was being taken: it must not be kept in turn.
+            self._take = self._over = None
 
     async def write(self, message: bytes) -> None:
         """Sends a message.
@@ -190,7 +192,7 @@ class SocketPipe(asyncio.Protocol):
 
     def _hand_on(self) -> None:
         """Hands on what has come, and the end after it, once somebody takes it."""
-        if self._take is None or self._over.done():
+        if self._take is None or self._over is None or self._over.done():
             return
         try:
             while self._messages:
