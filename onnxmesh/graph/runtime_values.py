@@ -14,6 +14,7 @@ from onnxmesh.errors import InvalidRequest
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
 from onnxmesh.tensors.bytes_codec import decode_bytes, encode_bytes
 from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
 ALIGNMENT = 16
@@ -93,6 +94,26 @@ def from_runtime(name: str, value: onnxruntime.OrtValue, owner: object = None) -
     # A memoryview of the block holds the block, and the block holds the value that owns the memory.
     block._owner = (value, owner)  # noqa: SLF001 # ctypes arrays take attributes
     return Tensor(name, datatype, shape, memoryview(block).cast("B").toreadonly())
+
+
+def on_device(name: str, value: onnxruntime.OrtValue, device: str, owner: object) -> Tensor:
+    """Returns what ONNX Runtime left in a device's memory as a tensor, which stays there.
+
+    Args:
+        name: Name for the tensor.
+        value: A dense tensor of elements that NumPy knows, not empty.
+        device: Where it is.
+        owner: Kept alive along with the value; the session, whose memory it is.
+    """
+    datatype = datatype_of_runtime_type(value.data_type())
+    assert datatype is not None and datatype in NUMPY
+
+    def fetch() -> memoryview:
+        array: npt.NDArray[Any] = value.numpy()
+        return array.reshape(-1).view(np.uint8).data.toreadonly()
+
+    memory = DeviceMemory(device, value.data_ptr(), fetch, (value, owner))
+    return DeviceTensor(name, datatype, tuple(value.shape()), memory)
 
 
 def from_strings(name: str, array: npt.NDArray[Any]) -> Tensor:

@@ -8,19 +8,23 @@ from pathlib import Path
 import onnxruntime
 
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
-from onnxmesh.graph.element_types import datatype_of_runtime_type
+from onnxmesh.graph.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
 from onnxmesh.graph.output_rooms import OutputRoom, OutputRooms
 from onnxmesh.graph.runtime_errors import readable
-from onnxmesh.graph.runtime_values import from_runtime, from_strings, to_runtime, to_strings
+from onnxmesh.graph.runtime_values import from_runtime, from_strings, on_device, to_runtime, to_strings
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.planning.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
-from onnxmesh.tensors.room import FindRoom
+from onnxmesh.tensors.device_tensor import DeviceTensor
+from onnxmesh.tensors.room import FindRoom, Staging
 from onnxmesh.tensors.tensor import Tensor
 
 CPU = "CPUExecutionProvider"
 _FATAL = 4
+
+LEAST_STAGED_BYTES = 64 << 10
+"""What is smaller is copied to a device as fast from anywhere."""
 
 _LEVELS = {
     OptimisationLevel.NONE: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -119,6 +123,8 @@ class StageSession:
         level: Optimisation at load; none for partitions of a model that was cut in exact mode.
         prepack: See `session_options`.
         spinning: See `session_options`.
+        device: Whose memory outputs may stay in, in ONNX Runtime's words: `cuda`; empty: the host's is all there is.
+        staging: Where what is copied to that device and back passes through; None: through any memory.
 
     Raises:
         Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
@@ -134,11 +140,15 @@ class StageSession:
         *,
         prepack: bool = True,
         spinning: bool = False,
+        device: str = "",
+        staging: Staging | None = None,
     ) -> None:
         path = model / "model.onnx" if model.is_dir() else model
         self._session = make_session(
             path, threads=threads, providers=providers, level=level, prepack=prepack, spinning=spinning
         )
+        self.device = device
+        self._staging = staging
         self.inputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_inputs()))
         self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
         self._input_names = frozenset(spec.name for spec in self.inputs)
@@ -151,11 +161,18 @@ class StageSession:
         """The execution providers that ONNX Runtime really uses."""
         return tuple(self._session.get_providers())
 
+    @property
+    def feed_room(self) -> FindRoom | None:
+        """Finds room where inputs had better be put together; None: any place is as good."""
+        return None if self._staging is None else self._staging.reserve
+
     def run(
         self,
         feeds: Mapping[str, Tensor],
         outputs: Collection[str] | None = None,
         find_room: FindRoom | None = None,
+        *,
+        stays: bool = False,
     ) -> dict[str, Tensor]:
         """Runs the stage once.
 
@@ -164,6 +181,7 @@ class StageSession:
                 aligned (see `runtime_values.ALIGNMENT`), never written to.
             outputs: Names of the outputs to compute; None for all.
             find_room: Where large outputs had better be; those whose shape can be foretold are computed there.
+            stays: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
 
         Returns:
             The outputs by name; views of memory that they keep alive.
@@ -188,7 +206,12 @@ class StageSession:
         if self._takes_strings and all(self._in_numpy(name) for name in wanted):
             return passed | self._run_arrays(feeds, wanted)
         # They keep the memory that is bound.
-        values = {name: to_runtime(feeds[name]) for name in self._input_names}
+        values = {name: self._fed(feeds[name]) for name in self._input_names}
+        if stays and self.device:
+            staying = [name for name in wanted if self._datatypes[name] in NUMPY]
+            return passed | self._run_bound(values, wanted, {}, staying)
+        if find_room is None:
+            find_room = self.feed_room
         if find_room is None:
             return passed | self._run_bound(values, wanted, {})
         form = tuple(feeds[name].shape for name in self._input_names)
@@ -203,17 +226,35 @@ class StageSession:
         self._rooms.saw(form, computed)
         return passed | computed
 
+    def _fed(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
+        """Returns an input as it can be bound."""
+        if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
+            return tensor
+        if self._staging is not None and tensor.byte_size >= LEAST_STAGED_BYTES:
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+        return to_runtime(tensor)
+
     def _run_bound(
-        self, values: Mapping[str, onnxruntime.OrtValue], wanted: list[str], rooms: Mapping[str, OutputRoom]
+        self,
+        values: Mapping[str, onnxruntime.OrtValue | DeviceTensor],
+        wanted: list[str],
+        rooms: Mapping[str, OutputRoom],
+        staying: Collection[str] = (),
     ) -> dict[str, Tensor]:
         # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
         binding = self._session.io_binding()
         try:
             for name, value in values.items():
-                binding.bind_ortvalue_input(name, value)
+                if isinstance(value, DeviceTensor):
+                    code = ELEMENT_TYPE_OF[value.datatype]
+                    binding.bind_input(name, self.device, 0, code, value.shape, value.address)
+                else:
+                    binding.bind_ortvalue_input(name, value)
             for name in wanted:
                 if name in rooms:
                     rooms[name].bind(binding)
+                elif name in staying:
+                    binding.bind_output(name, self.device)
                 else:
                     binding.bind_output(name)
             self._session.run_with_iobinding(binding)
@@ -221,10 +262,16 @@ class StageSession:
             raise ModelRunFailed(readable(error)) from error
         computed = {}
         for name, value in zip(wanted, binding.get_outputs(), strict=True):
-            room = rooms.get(name)
-            tensor = None if room is None else room.tensor(value)
-            computed[name] = from_runtime(name, value, self._session) if tensor is None else tensor
+            computed[name] = (
+                on_device(name, value, self.device, self._session)
+                if name in staying and value.tensor_size_in_bytes()
+                else self._on_host(name, value, rooms.get(name))
+            )
         return computed
+
+    def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputRoom | None) -> Tensor:
+        tensor = None if room is None else room.tensor(value)
+        return from_runtime(name, value, self._session) if tensor is None else tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
         """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
+
+from onnxmesh.tensors.tensor import Buffer
 
 FindRoom = Callable[[int], memoryview | None]
 """Returns a writable place of so many bytes, aligned for any kernel, or None where there is none.
 
 It is taken for as long as a view of it is left. May be called in any thread.
 """
+
+
+class Staging(Protocol):
+    """Host memory that a device reads and writes by itself, without the processor's help."""
+
+    @property
+    def reserve(self) -> FindRoom:
+        """Finds room in it."""
+
+    def bring(self, payload: Buffer) -> Buffer:
+        """Returns a payload that is in it, a copy if it was not; the payload itself where there is no room. Blocks."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.device_tensor import DeviceTensor, adjoined
+from onnxmesh.tensors.room import FindRoom
 from onnxmesh.tensors.tensor import Tensor
 
 _ALIGNMENT = 64
@@ -17,25 +19,31 @@ def has_rows(datatype: Datatype) -> bool:
     return datatype.bits >= 8
 
 
-def stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Returns the rows of all tensors, in order, as one tensor in a fresh buffer that is aligned for any kernel.
+def stacked(tensors: Sequence[Tensor], find_room: FindRoom | None = None) -> Tensor:
+    """Returns the rows of all tensors, in order, as one tensor that is aligned for any kernel.
+
+    Those that follow each other in a device's memory stay there.
 
     Args:
         tensors: One or more of one name and datatype, that has rows, and equal but for their first dimension.
+        find_room: Where the tensor had better be; None, or where there is no room: in a fresh buffer.
     """
+    if (whole := adjoined(tensors)) is not None:
+        return whole
     first = tensors[0]
     size = sum(tensor.byte_size for tensor in tensors)
-    room = np.empty(size + _ALIGNMENT, dtype=np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    buffer = room[start : start + size]
+    room = None if find_room is None else find_room(size)
+    if room is None:
+        room = _fresh(size)
+    buffer = np.frombuffer(room, dtype=np.uint8)
     position = 0
     for tensor in tensors:
         end = position + tensor.byte_size
         if end > position:
-            buffer[position:end] = np.frombuffer(tensor.data, dtype=np.uint8)
+            np.copyto(buffer[position:end], np.frombuffer(tensor.data, dtype=np.uint8))
         position = end
     rows = sum(tensor.shape[0] for tensor in tensors)
-    return Tensor(first.name, first.datatype, (rows, *first.shape[1:]), buffer.data)
+    return Tensor(first.name, first.datatype, (rows, *first.shape[1:]), room)
 
 
 def taken_apart(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
@@ -45,12 +53,20 @@ def taken_apart(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
         tensor: Of a datatype that has rows; its first dimension is the sum of `rows`.
         rows: Sizes of the pieces, in order.
     """
+    if isinstance(tensor, DeviceTensor):
+        return tensor.taken_apart(rows)
     view = memoryview(tensor.data)
     row_bytes = tensor.byte_size // tensor.shape[0] if tensor.shape[0] else 0
-    pieces = []
+    pieces: list[Tensor] = []
     start = 0
     for count in rows:
         end = start + count * row_bytes
         pieces.append(Tensor(tensor.name, tensor.datatype, (count, *tensor.shape[1:]), view[start:end]))
         start = end
     return pieces
+
+
+def _fresh(byte_size: int) -> memoryview:
+    buffer = np.empty(byte_size + _ALIGNMENT, dtype=np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + byte_size].data

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from prometheus_client import CollectorRegistry
 
+from onnxmesh.device.pinned_memory import pinned_memory
 from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.discovery.registration import Registration
@@ -143,13 +144,22 @@ class _Worker:
             self._links,
             self._origins,
             self._tally,
-            self._intake.receive,
+            self._intake.take,
             on_room=self._wake_stages,
             compressor=self._compressor,
         )
         self._threads = settings.threads or hardware.cores
         spinning = settings.spins(self._threads)
-        loader = StageLoader(cache, self._threads, hardware.providers, spinning=spinning)
+        on_gpu = hardware.gpu is not None
+        loader = StageLoader(
+            cache,
+            self._threads,
+            hardware.providers,
+            spinning=spinning,
+            device="cuda" if on_gpu else "",
+            staging=pinned_memory(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
+        )
+        self._runs_at_once = settings.runs_at_once or (2 if on_gpu else 1)
         self._keeper = StageKeeper(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )
@@ -242,6 +252,7 @@ class _Worker:
             self._tally,
             queue_size=self._settings.queue_size,
             waiting_bytes=self._settings.waiting_bytes,
+            runs_at_once=self._runs_at_once,
             on_computed=self._metrics.computed(part.stage),
             cpu_class=self._hardware.cpu_class if self._hardware.gpu is None else "",
             expected_wait_us=lambda: expected_wait_us(self._stages.runners()),

@@ -68,6 +68,11 @@ class Departures:
         ((peer, is_last),) = ways
         return self._origins.find_room(peer) if is_last else self._forwarder.find_room(WorkerId(peer))
 
+    def stay_here(self, requests: Iterable[StageRequest]) -> bool:
+        """Whether all of the requests go to another stage of this worker from here."""
+        hops = [request.next_hop for request in requests]
+        return all(hop is not None and self._forwarder.is_here(hop) for hop in hops)
+
     async def send(self, request: StageRequest, computed: Mapping[str, Tensor], timing: HopTiming) -> None:
         """Sends a request on; returns once there is room for it to leave. What this raises for is not settled.
 
@@ -80,17 +85,23 @@ class Departures:
             InvalidRequest: A tensor that was asked for is not there (INVALID_ARGUMENT).
         """
         tensors = request_flow.outgoing(request, self._part, computed)
-        credit = None
-        if request.next_hop is None:
+        next_hop, credit = request.next_hop, None
+        if next_hop is None:
             frame = outgoing_frames.result(request, tensors, timing, unix_ns=time_ns())
         else:
             num_bytes = sum(tensor.byte_size for tensor in tensors)
             # At once: what runs next must know of it.
-            taken, credit = self._forwarder.take_credit(request.next_hop, num_bytes)
+            taken, credit = self._forwarder.take_credit(next_hop, num_bytes)
+            now_s = self._clock()
+            if self._forwarder.is_here(next_hop):
+                following = outgoing_frames.handed_over(request, tensors, timing, now_s=now_s, credit=credit)
+                self._forwarder.hand_over(following)
+                self._settle(request.num_bytes)
+                return
             frame = outgoing_frames.activation(
-                request, tensors, timing, now_s=self._clock(), unix_ns=time_ns(), credit=taken
+                request, tensors, timing, now_s=now_s, unix_ns=time_ns(), credit=taken
             )
-        if self._left_at_once(request, frame, credit):
+        if self._left_at_once(request, frame):
             self._settle(request.num_bytes)
             return
         try:
@@ -99,15 +110,15 @@ class Departures:
             if credit is not None:
                 credit.give_back()
             raise
-        leaving = self._leave(request.key, request.deadline, request.next_hop, frame, credit)
+        leaving = self._leave(request.key, request.deadline, next_hop, frame, credit)
         task = self._tasks.create_task(leaving)
         # Not in the task: one that is cancelled before it has begun does nothing at all.
         task.add_done_callback(partial(self._left, request.key, request.num_bytes, credit))
 
-    def _left_at_once(self, request: StageRequest, frame: Frame, credit: Credit | None) -> bool:
+    def _left_at_once(self, request: StageRequest, frame: Frame) -> bool:
         if request.next_hop is None:
             return self._origins.try_answer(request.key, frame)
-        return self._forwarder.try_forward(request.key, request.deadline, request.next_hop, frame, credit)
+        return self._forwarder.try_forward(request.key, request.deadline, request.next_hop, frame)
 
     async def _leave(
         self,

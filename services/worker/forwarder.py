@@ -38,11 +38,11 @@ class Forwarder:
     request lately sent there is failed to its origin, which ignores what it has an answer to.
 
     Args:
-        worker: This worker: a hop to it goes through no wire.
+        worker: This worker.
         links: The streams to peers.
         origins: Who is told of failures.
         tally: Where it counts what becomes of requests.
-        receive: Takes an Activation as if it had come from a peer, and what gives its credit back.
+        take: Takes a request for another stage of this worker.
         on_room: Told that stages which stood still for want of credit may go on.
         compressor: Writes it in fewer bytes where the way is slow; None: a new one.
         clock: Seconds, monotonic.
@@ -54,7 +54,7 @@ class Forwarder:
         links: Links,
         origins: Origins,
         tally: Tally,
-        receive: Callable[[Frame, Credit | None], None],
+        take: Callable[[StageRequest], None],
         on_room: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
         compressor: Compressor | None = None,
@@ -63,7 +63,7 @@ class Forwarder:
         self._links = links
         self._origins = origins
         self._tally = tally
-        self._receive = receive
+        self._take = take
         self._on_room = on_room
         self._credits = Credits()
         self._clock = clock
@@ -88,19 +88,17 @@ class Forwarder:
         """Takes credit that came back from a next worker."""
         self._give_back((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
 
-    def try_forward(
-        self,
-        key: RequestKey,
-        deadline: Deadline,
-        hop: Hop,
-        activation: Frame,
-        credit: Credit | None = None,
-    ) -> bool:
+    def is_here(self, hop: Hop) -> bool:
+        """Whether a hop is to this worker itself: through no wire."""
+        return hop.worker == self._worker
+
+    def hand_over(self, request: StageRequest) -> None:
+        """Takes a request to another stage of this worker."""
+        self._tally.completed += 1
+        self._take(request)
+
+    def try_forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> bool:
         """Does what `forward` does if that takes no wait; returns whether it did."""
-        if hop.worker == self._worker:
-            self._tally.completed += 1
-            self._receive(activation, credit)
-            return True
         link = self._links.get(hop.worker)
         if link is None or not link.try_send(activation):
             return False
@@ -122,12 +120,12 @@ class Forwarder:
         Args:
             key: The attempt.
             deadline: Of the request.
-            hop: Where it goes.
+            hop: Where it goes: another worker.
             activation: What is sent.
             credit: What was taken for it: given back here where it does not get there.
             allowance: What of it may lose bits on a slow link.
         """
-        if self.try_forward(key, deadline, hop, activation, credit):
+        if self.try_forward(key, deadline, hop, activation):
             return
         try:
             link = await self._links.connect(hop.worker, hop.address)

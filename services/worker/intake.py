@@ -85,7 +85,7 @@ class Intake:
             self._on_credit(link, frame.header.credit)
 
     def receive(self, frame: Frame, credit: Credit | None = None) -> None:
-        """Takes an Activation, from a peer or from a stage of this very worker.
+        """Takes an Activation.
 
         Args:
             frame: The Activation.
@@ -99,14 +99,22 @@ class Intake:
             unpacking.add_done_callback(partial(self._unpacked, credit))
             return
         try:
-            if self._admit(read_request(frame, self._clock(), self._unix_ns(), credit)):
-                return
-        except MeshError as error:
-            self._origins.refuse(key, error)
+            request = read_request(frame, self._clock(), self._unix_ns(), credit)
         except Exception as error:  # noqa: BLE001 - one frame's defect must not end the stream
-            self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
-        if credit is not None:
-            credit.give_back()
+            self._refuse(key, error)
+            if credit is not None:
+                credit.give_back()
+        else:
+            self.take(request)
+
+    def take(self, request: StageRequest) -> None:
+        """Takes a request, that came from a peer or from a stage of this very worker."""
+        try:
+            if self._admit(request):
+                return
+        except Exception as error:  # noqa: BLE001 - one request's defect must not end the stream
+            self._refuse(request.key, error)
+        request.give_credit_back()
 
     def cancel(self, key: RequestKey) -> None:
         """Gives a request up, wherever it is here, and if it only comes later."""
@@ -136,10 +144,12 @@ class Intake:
             credit.give_back()
         if error is None:
             self._tally.dropped += 1
-        elif isinstance(error, MeshError):
-            self._origins.refuse(key, error)
         elif isinstance(error, Exception):
-            self._origins.refuse(key, masked(error, origin=key.origin, number=key.number))
+            self._refuse(key, error)
+
+    def _refuse(self, key: RequestKey, error: Exception) -> None:
+        told = error if isinstance(error, MeshError) else masked(error, origin=key.origin, number=key.number)
+        self._origins.refuse(key, told)
 
     def _forget_unpacking(self, origin: str) -> None:
         for unpacking, key in self._unpacking.items():

@@ -1,4 +1,4 @@
-"""The frames that a worker sends on for a request. Pure."""
+"""What a worker sends on for a request. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.credits import Credit
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -24,24 +25,49 @@ def activation(
     credit: int = 0,
 ) -> Frame:
     """Returns the Activation for the next hop, which counts as so many bytes of credit."""
+    header = _following(request, timing)
+    header.tensors.extend(_described(tensors))
+    header.sent_unix_ns = unix_ns
+    header.credit = credit
+    if not math.isinf(request.deadline.at_s):
+        header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))
+    return Frame(frame_pb2.FrameHeader(activation=header), _payloads(tensors))
+
+
+def handed_over(
+    request: StageRequest,
+    tensors: Sequence[Tensor],
+    timing: frame_pb2.HopTiming,
+    *,
+    now_s: float,
+    credit: Credit | None = None,
+) -> StageRequest:
+    """Returns what the next stage gets on this very worker, in no frame: its tensors stay where they are."""
+    return StageRequest(
+        key=request.key,
+        header=_following(request, timing),
+        tensors={tensor.name: tensor for tensor in tensors},
+        deadline=request.deadline,
+        arrived_s=now_s,
+        wire_ns=0,
+        credit=credit,
+    )
+
+
+def _following(request: StageRequest, timing: frame_pb2.HopTiming) -> frame_pb2.Activation:
+    """Returns what the next hop is told besides the tensors."""
     before = request.header
-    header = frame_pb2.Activation(
+    return frame_pb2.Activation(
         key=before.key,
         request_id=before.request_id,
         route=before.route,
         hop=before.hop + 1,
-        tensors=_described(tensors),
         requested_outputs=before.requested_outputs,
         timings=[*before.timings, timing],
-        sent_unix_ns=unix_ns,
         traceparent=before.traceparent,
         priority=before.priority,
         piece_of=before.piece_of,
-        credit=credit,
     )
-    if not math.isinf(request.deadline.at_s):
-        header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))
-    return Frame(frame_pb2.FrameHeader(activation=header), _payloads(tensors))
 
 
 def result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, StageGone, Unavailable
@@ -90,16 +90,23 @@ def to_compute(request: StageRequest, part: StagePart) -> frozenset[str]:
     return part.outputs.intersection(wanted_after(request, part))
 
 
+def leaving(
+    request: StageRequest, part: StagePart, computed: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor | None]]:
+    """Yields what leaves with the request, by name: computed here, or carried through untouched; None: it is neither."""
+    for name in wanted_after(request, part):
+        yield name, computed.get(name) or request.tensors.get(name)
+
+
 def outgoing(request: StageRequest, part: StagePart, computed: Mapping[str, Tensor]) -> list[Tensor]:
-    """Returns the tensors that leave with the request: computed here, or carried through untouched.
+    """Returns the tensors that leave with the request.
 
     Raises:
         InvalidRequest: One is neither: the client asked for an output that the model lacks, or an earlier
             stage left a tensor out (INVALID_ARGUMENT).
     """
     tensors = []
-    for name in wanted_after(request, part):
-        tensor = computed.get(name) or request.tensors.get(name)
+    for name, tensor in leaving(request, part, computed):
         if tensor is None:
             raise InvalidRequest(f"{part.stage} neither computes nor was given '{name}'")
         tensors.append(tensor)

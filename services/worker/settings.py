@@ -60,6 +60,15 @@ class WorkerSettings(ConsulSettings, SameHostSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="what stages run on; auto: a GPU if there is one"
     )
+    runs_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="runs of one stage that may be under way at a time; default: 2 on a GPU, so that one is copied while "
+        "another is computed, else 1",
+    )
+    pinned_bytes: int = Field(
+        256 << 20, ge=0, description="host memory that a GPU may read and write by itself; 0: none"
+    )
     measure: bool = Field(
         True, description="measure at the start how fast this worker is, so that plans can count on it"
     )

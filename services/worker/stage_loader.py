@@ -10,6 +10,7 @@ from onnxmesh.graph.session import StageSession
 from onnxmesh.ids import StageKey
 from onnxmesh.planning.optimisation_level import OptimisationLevel
 from onnxmesh.store.threads import in_thread
+from onnxmesh.tensors.room import Staging
 from onnxmesh.v1.model_pb2 import Partition
 from services.worker.model_cache import ModelCache
 from services.worker.run_errors import is_out_of_memory
@@ -24,15 +25,26 @@ class StageLoader:
         threads: Threads within an operator, for each stage.
         providers: ONNX Runtime execution providers, best first.
         spinning: Whether those threads spin while they wait.
+        device: Whose memory stages may leave outputs in for each other; empty: the host's is all there is.
+        staging: Where what is copied to that device and back passes through; None: through any memory.
     """
 
     def __init__(
-        self, cache: ModelCache, threads: int, providers: Sequence[str], *, spinning: bool = False
+        self,
+        cache: ModelCache,
+        threads: int,
+        providers: Sequence[str],
+        *,
+        spinning: bool = False,
+        device: str = "",
+        staging: Staging | None = None,
     ) -> None:
         self._cache = cache
         self._threads = threads
         self._providers = tuple(providers)
         self._spinning = spinning
+        self._device = device
+        self._staging = staging
 
     async def load(self, stage: StageKey, partition: Partition, sources: Sequence[str]) -> StageSession:
         """Returns a partition's session; its artefact is held until `let_go`.
@@ -66,6 +78,8 @@ class StageLoader:
                 providers=self._providers,
                 level=level,
                 spinning=self._spinning,
+                device=self._device,
+                staging=self._staging,
             )
         except Exception as error:
             if is_out_of_memory(error):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter_ns
 from typing import Protocol
 
 import structlog
 
 from onnxmesh.errors import Internal, MeshError
+from onnxmesh.tensors.device_tensor import DeviceTensor
 from onnxmesh.tensors.room import FindRoom
 from onnxmesh.tensors.rows import stacked, taken_apart
 from onnxmesh.tensors.tensor import Tensor
@@ -29,9 +31,24 @@ class Runnable(Protocol):
         feeds: Mapping[str, Tensor],
         outputs: Collection[str] | None = None,
         find_room: FindRoom | None = None,
+        *,
+        stays: bool = False,
     ) -> dict[str, Tensor]:
         """Computes the named outputs, in rooms as far as it can; blocks, and is called in a thread."""
         ...
+
+    @property
+    def device(self) -> str:
+        """Whose memory outputs may stay in; empty: the host's is all there is."""
+        ...
+
+    @property
+    def feed_room(self) -> FindRoom | None:
+        """Finds room where inputs had better be put together; None: any place is as good."""
+        ...
+
+
+Run = Callable[[Mapping[str, Tensor], Collection[str]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,8 @@ def run_requests(
     requests: Sequence[StageRequest],
     part: StagePart,
     find_room: FindRoom | None = None,
+    *,
+    stays: bool = False,
 ) -> list[Outcome]:
     """Runs requests, together if they are several; where that fails, each alone, so that a bad one fails alone.
 
@@ -65,29 +84,41 @@ def run_requests(
         requests: Of one group of the stage's rule, or a single one.
         part: The stage.
         find_room: Finds room where all of them go next; None: they go several ways, or there is none.
+        stays: Whether all of them go to another stage of this worker next.
 
     Returns:
         One for each request, in order.
     """
-    if len(requests) > 1:
-        together = _together(session, requests, part, find_room)
-        if together is not None:
-            return together
-    return [_alone(session, request, part, find_room) for request in requests]
+    run = partial(session.run, find_room=find_room, stays=stays)
+    outcomes = _together(run, session.feed_room, requests, part) if len(requests) > 1 else None
+    if outcomes is None:
+        outcomes = [_alone(run, request, part) for request in requests]
+    if session.device and not stays:
+        for request, outcome in zip(requests, outcomes, strict=True):
+            _fetch(request, part, outcome)
+    return outcomes
 
 
-def _alone(session: Runnable, request: StageRequest, part: StagePart, find_room: FindRoom | None) -> Outcome:
+def _fetch(request: StageRequest, part: StagePart, outcome: Outcome) -> None:
+    """Has what leaves a device's memory copied here: who sends it must not wait for that."""
+    if not isinstance(outcome.computed, MeshError):
+        for _, tensor in request_flow.leaving(request, part, outcome.computed):
+            if isinstance(tensor, DeviceTensor):
+                tensor.memory.on_host()
+
+
+def _alone(run: Run, request: StageRequest, part: StagePart) -> Outcome:
     started_ns = perf_counter_ns()
     computed: dict[str, Tensor] | MeshError
     try:
-        computed = session.run(request.tensors, request_flow.to_compute(request, part), find_room)
+        computed = run(request.tensors, request_flow.to_compute(request, part))
     except Exception as error:  # noqa: BLE001 - whatever it is, its origin is told
         computed = told_to_origin(error, part.stage)
     return Outcome(computed, perf_counter_ns() - started_ns)
 
 
 def _together(
-    session: Runnable, requests: Sequence[StageRequest], part: StagePart, find_room: FindRoom | None
+    run: Run, feed_room: FindRoom | None, requests: Sequence[StageRequest], part: StagePart
 ) -> list[Outcome] | None:
     """Returns None if the run failed, or did not answer with a row for each row."""
     rule = part.batching
@@ -97,12 +128,12 @@ def _together(
         feeds = {
             name: requests[0].tensors[name]
             if name in rule.shared
-            else stacked([request.tensors[name] for request in requests])
+            else stacked([request.tensors[name] for request in requests], feed_room)
             for name, _ in rule.inputs
         }
         rows = rule.rows_of(requests)
         wanted = [request_flow.to_compute(request, part) for request in requests]
-        computed = session.run(feeds, frozenset().union(*wanted), find_room)
+        computed = run(feeds, frozenset().union(*wanted))
         pieces = {name: _pieces(computed[name], rows, shared=name in rule.shared) for name in computed}
     except Exception as error:  # noqa: BLE001 - each request is told what becomes of it alone
         _log.info("batch_failed", stage=part.stage, requests=len(requests), error=str(error)[:200])

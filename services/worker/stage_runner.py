@@ -1,4 +1,4 @@
-"""One stage at work: its queue, its one thread, and what leaves it."""
+"""One stage at work: its queue, its threads, and what leaves it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ RETRY_AFTER_S = 0.1
 
 
 class StageRunner:
-    """Runs the requests of one stage in a thread of its own: one after another, or several together where they may.
+    """Runs the requests of one stage in threads of its own: one after another, or several together where they may.
 
-    What gathers while a run is under way is the next one, up to the rule's size; an idle stage never waits.
+    What gathers while a run is under way is the next one, up to the rule's size; an idle stage never waits. Where more
+    than one run may be under way, another begins as soon as it would not become larger by waiting.
 
     `run` must run for as long as requests are offered; cancelling it ends the stage, and whoever still
     waits is told that it is unavailable.
@@ -56,6 +57,7 @@ class StageRunner:
         tally: Where it counts what becomes of requests.
         queue_size: How many requests may wait, and how many parts for their others.
         waiting_bytes: How many bytes of such parts may wait.
+        runs_at_once: Runs that may be under way at a time.
         on_computed: Is told how long each run took, in seconds.
         clock: Seconds, monotonic.
         cpu_class: Class of this worker's CPU; empty where stages run on something else.
@@ -73,6 +75,7 @@ class StageRunner:
         *,
         queue_size: int,
         waiting_bytes: int = 1 << 30,
+        runs_at_once: int = 1,
         on_computed: Callable[[float], None] = lambda _: None,
         clock: Clock = monotonic,
         cpu_class: str = "",
@@ -96,7 +99,9 @@ class StageRunner:
         self._parts = WaitingParts(
             part, self._put, origins, tally, max_parts=queue_size, max_bytes=waiting_bytes, clock=clock
         )
-        self._thread: StageThread[list[Outcome]] = StageThread(part.stage)
+        self._threads: list[StageThread[list[Outcome]]] = [
+            StageThread(part.stage) for _ in range(runs_at_once)
+        ]
         self._tasks = asyncio.TaskGroup()
         self._departures = Departures(self.part, forwarder, origins, self._tasks, self._settle, clock)
         self._woken = asyncio.Event()
@@ -178,11 +183,12 @@ class StageRunner:
     async def run(self) -> None:
         """Serves until it is cancelled."""
         try:
-            async with self._tasks:
-                while True:
-                    await self._serve(await self._next())
+            async with self._tasks, asyncio.TaskGroup() as lanes:
+                for thread in self._threads:
+                    lanes.create_task(self._run_in(thread))
         finally:
-            self._thread.close()
+            for thread in self._threads:
+                thread.close()
             del self._session
             self.refuse_parts()
             while batch := self._taken():
@@ -199,13 +205,24 @@ class StageRunner:
             await self._parts.none_left()
             await self._idle.wait()
 
+    async def _run_in(self, thread: StageThread[list[Outcome]]) -> None:
+        while True:
+            await self._serve(await self._next(), thread)
+
     async def _next(self) -> list[StageRequest]:
         if self._queue and self._delay is not None:
             await self._gather(self._delay, self._max_rows)
-        while not (batch := self._taken(self._forwarder.room)):
+        while not (self._may_begin() and (batch := self._taken(self._forwarder.room))):
             self._woken.clear()
             await self._woken.wait()
         return batch
+
+    def _may_begin(self) -> bool:
+        """Whether the next run would not become larger while the ones that are under way go on."""
+        if not self.num_running:
+            return True
+        first = self._queue.next()
+        return first is not None and not 0 < first.num_rows < self._max_rows
 
     def _taken(self, room: Callable[[StageRequest], int] | None = None) -> list[StageRequest]:
         batch = self._queue.take(room)
@@ -229,11 +246,11 @@ class StageRunner:
             except TimeoutError:
                 return
 
-    async def _serve(self, batch: list[StageRequest]) -> None:
+    async def _serve(self, batch: list[StageRequest], thread: StageThread[list[Outcome]]) -> None:
         pending = deque(request for request in batch if self._goes_on(request))
         begun_s = self._clock()
         try:
-            outcomes = deque(await self._compute(list(pending)) if pending else ())
+            outcomes = deque(await self._compute(list(pending), thread) if pending else ())
             while pending:
                 await self._send_on(pending[0], outcomes.popleft(), begun_s)
                 pending.popleft()
@@ -286,13 +303,22 @@ class StageRunner:
             self._origins.refuse(request.key, error)
             self._settle(request.num_bytes)
 
-    async def _compute(self, requests: list[StageRequest]) -> list[Outcome]:
-        self.num_running = len(requests)
-        work = partial(run_requests, self._session, requests, self.part, self._departures.find_room(requests))
+    async def _compute(
+        self, requests: list[StageRequest], thread: StageThread[list[Outcome]]
+    ) -> list[Outcome]:
+        self.num_running += len(requests)
+        work = partial(
+            run_requests,
+            self._session,
+            requests,
+            self.part,
+            self._departures.find_room(requests),
+            stays=bool(self._session.device) and self._departures.stay_here(requests),
+        )
         try:
-            outcomes = await self._thread.do(work)
+            outcomes = await thread.do(work)
         finally:
-            self.num_running = 0
+            self.num_running -= len(requests)
         self._learn(requests, outcomes)
         return outcomes
 

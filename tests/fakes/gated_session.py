@@ -15,6 +15,9 @@ class GatedSession:
         errors: Raised by the next runs, one each.
     """
 
+    device = ""
+    feed_room = None
+
     def __init__(self, *, opened: bool = False):
         self.runs: list[bytes] = []
         self.errors: list[Exception] = []
@@ -28,7 +31,7 @@ class GatedSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, find_room=None):
+    def run(self, feeds, outputs=None, find_room=None, *, stays=False):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
             assert self._gate.acquire(timeout=30)

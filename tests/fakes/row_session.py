@@ -22,6 +22,9 @@ class RowSession:
         lost_rows: Rows to leave out of the answers of runs with more than one.
     """
 
+    device = ""
+    feed_room = None
+
     def __init__(self, *, opened: bool = False):
         self.runs: list[int] = []
         self.shared: list[bytes] = []
@@ -32,7 +35,7 @@ class RowSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, find_room=None):
+    def run(self, feeds, outputs=None, find_room=None, *, stays=False):
         x = to_array(feeds["x"])
         self.runs.append(len(x))
         if "s" in feeds:

@@ -313,8 +313,8 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
         await eventually(lambda: stage.session.runs == [1])
         stage.session.release()
         await eventually(lambda: stage.session.runs == [1, 1] and stage.handed_over)
-        (frame,) = stage.handed_over
-        assert (frame.header.activation.key.number, frame.header.activation.piece_of) == (1, 7)
+        (following,) = stage.handed_over
+        assert (following.key.number, following.header.piece_of) == (1, 7)
         assert stage.runner.num_running == 1
         stage.session.release()
         await stage.settled()

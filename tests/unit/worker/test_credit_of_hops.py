@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -75,7 +76,7 @@ class Sender:
             self.links,
             Origins(WorkerId("a"), lambda _: None, tally, frame_pb2.Load),
             tally,
-            lambda frame, credit: self.received.append((frame, credit)),
+            self.received.append,
             on_room=self._on_room,
         )
 
@@ -88,8 +89,8 @@ class Sender:
         room = self.forwarder.room
         return UNBOUNDED if room is None else room(waiting)
 
-    async def forward(self, worker="b", num_bytes=WINDOW_BYTES):
-        hop = frame_pb2.Hop(stage="m/1/1", worker=worker)
+    async def forward(self, num_bytes=WINDOW_BYTES):
+        hop = frame_pb2.Hop(stage="m/1/1", worker="b")
         taken, credit = self.forwarder.take_credit(hop, num_bytes)
         frame = Frame(frame_pb2.FrameHeader(activation=frame_pb2.Activation(credit=taken)))
         await self.forwarder.forward(KEY, FOREVER, hop, frame, credit)
@@ -127,11 +128,13 @@ async def test_what_did_not_get_there_does_not_count():
 async def test_a_stage_of_the_same_worker_gives_its_credit_back_directly():
     """Without any frame."""
     sender = Sender()
-    await sender.forward("a")
-    await sender.forward("a")
+    hop = frame_pb2.Hop(stage="m/1/1", worker="a")
+    for _ in range(2):
+        _, credit = sender.forwarder.take_credit(hop, WINDOW_BYTES)
+        sender.forwarder.hand_over(replace(request(1), credit=credit))
     assert sender.room("a") == 0
-    for _, credit in sender.received:
-        credit.give_back()
+    for each in sender.received:
+        each.give_credit_back()
     assert sender.room("a") == 2
 
 

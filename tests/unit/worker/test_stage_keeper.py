@@ -66,7 +66,7 @@ class Keeping:
         self.failures = []
         tally = Tally()
         origins = Origins(WorkerId("w"), lambda _: self, tally, Load)
-        forwarder = Forwarder(WorkerId("w"), None, origins, tally, lambda _, __: None)
+        forwarder = Forwarder(WorkerId("w"), None, origins, tally, lambda _: None)
 
         def make_runner(part, session):
             return StageRunner(part, session, forwarder, origins, Cancellations(), tally, queue_size=4)

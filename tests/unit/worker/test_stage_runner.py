@@ -65,9 +65,7 @@ class Stage:
             Load,
             lambda: self.now_s,
         )
-        forwarder = Forwarder(
-            WorkerId("w"), None, origins, self.tally, lambda frame, _: self.handed_over.append(frame)
-        )
+        forwarder = Forwarder(WorkerId("w"), None, origins, self.tally, self.handed_over.append)
         self.runner = StageRunner(
             part("m/1/1" if direct else "m/1/0", direct=direct, batching=batching),
             session,

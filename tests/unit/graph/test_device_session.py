@@ -1,0 +1,150 @@
+"""Sessions whose outputs stay in a device's memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from onnxmesh.device.gpu import CUDA
+from onnxmesh.errors import ModelRunFailed
+from onnxmesh.graph.session import CPU, LEAST_STAGED_BYTES, StageSession
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.tensors.arrays import from_array, to_array
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.device_tensor import DeviceTensor
+from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.tensors.tensor import Tensor
+from tests.devices import DEVICES
+from tests.zoo.zoo_model import model, node, value
+
+PROVIDERS = {"cpu": (CPU,), "cuda": (CUDA, CPU)}
+MEGABYTE = 1 << 20
+FLOAT = TensorProto.FLOAT
+
+
+@pytest.fixture(params=DEVICES)
+def load(request, tmp_path):
+    """Returns what loads a model on a device."""
+
+    def loaded(nodes, inputs, outputs, **more):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
+        onnx.save(model(nodes, inputs, outputs, opsets={"": 21}), path)
+        return StageSession(path, providers=PROVIDERS[request.param], device=request.param, **more)
+
+    return loaded
+
+
+def doubling(load, **more):
+    return load(
+        [node("Add", ["x", "x"], ["y"])], [value("x", FLOAT, ["N", 4])], [value("y", FLOAT, ["N", 4])], **more
+    )
+
+
+def negating(load, **more):
+    return load(
+        [node("Neg", ["y"], ["z"])], [value("y", FLOAT, ["N", 4])], [value("z", FLOAT, ["N", 4])], **more
+    )
+
+
+X = np.arange(24, dtype=np.float32).reshape(6, 4)
+
+
+def test_what_one_stage_leaves_there_the_next_one_takes(load):
+    """Whole, in pieces, and in pieces put together again: with the bits that go through the host."""
+    first, second = doubling(load), negating(load)
+    y = first.run({"x": from_array("x", X)}, stays=True)["y"]
+    assert isinstance(y, DeviceTensor)
+    assert (y.memory.device, y.shape) == (first.device, (6, 4))
+    assert np.array_equal(to_array(second.run({"y": y})["z"]), -2 * X)
+    one, two, three = taken_apart(y, [1, 3, 2])
+    assert np.array_equal(to_array(second.run({"y": two})["z"]), -2 * X[1:4])
+    assert np.array_equal(to_array(second.run({"y": stacked([two, three])})["z"]), -2 * X[1:])
+    assert np.array_equal(to_array(second.run({"y": stacked([three, one])})["z"]), -2 * X[[4, 5, 0]])
+    assert np.array_equal(to_array(y), 2 * X)
+
+
+def test_it_outlives_the_session_that_computed_it(load):
+    """And is gone with the last who knows of it."""
+    first, second = doubling(load), negating(load)
+    y = first.run({"x": from_array("x", X)}, stays=True)["y"]
+    memory = weakref.ref(y.memory)
+    del first
+    gc.collect()
+    assert np.array_equal(to_array(second.run({"y": y})["z"]), -2 * X)
+    del y
+    assert memory() is None
+
+
+def test_whoever_does_not_share_the_device_takes_it_from_the_host(load, tmp_path):
+    """A session on another device, too."""
+    y = doubling(load).run({"x": from_array("x", X)}, stays=True)["y"]
+    elsewhere = negating(load)
+    elsewhere.device = "another"
+    assert np.array_equal(to_array(elsewhere.run({"y": y})["z"]), -2 * X)
+
+
+def test_what_cannot_stay_comes_as_ever(load):
+    """Types that NumPy lacks, packed elements, strings, nothing at all, and inputs that are outputs."""
+    nodes = [
+        node("Cast", ["x"], ["b"], to=TensorProto.BFLOAT16),
+        node("Identity", ["x"], ["same"]),
+        node("Shape", ["x"], ["s"]),
+    ]
+    outputs = [
+        value("b", TensorProto.BFLOAT16, ["N", 4]),
+        value("same", FLOAT, ["N", 4]),
+        value("s", TensorProto.INT64, [2]),
+    ]
+    session = load(nodes, [value("x", FLOAT, ["N", 4])], outputs)
+    answer = session.run({"x": from_array("x", X)}, stays=True)
+    assert not isinstance(answer["b"], DeviceTensor)
+    assert np.array_equal(to_array(answer["b"]), X)
+    assert isinstance(answer["same"], DeviceTensor)
+    assert to_array(answer["s"]).tolist() == [6, 4]
+    empty = session.run({"x": Tensor("x", Datatype.FP32, (0, 4), b"")}, stays=True)
+    assert (empty["same"].shape, empty["same"].byte_size) == ((0, 4), 0)
+
+
+def test_a_run_that_fails_says_so(load):
+    """A tensor of another shape than the stage takes is refused by ONNX Runtime, wherever it is."""
+    y = doubling(load).run({"x": from_array("x", X)}, stays=True)["y"]
+    narrow = load([node("Neg", ["y"], ["z"])], [value("y", FLOAT, ["N", 3])], [value("z", FLOAT, ["N", 3])])
+    with pytest.raises(ModelRunFailed, match="y"):
+        narrow.run({"y": y})
+
+
+def test_large_tensors_pass_through_the_staging_memory(load):
+    """Inputs are brought there, outputs are computed there once their shape is known, and it is free again afterwards."""
+    memory = OwnMemory(8 * MEGABYTE)
+    session = load(
+        [node("Neg", ["x"], ["y"])], [value("x", FLOAT, ["N"])], [value("y", FLOAT, ["N"])], staging=memory
+    )
+    assert session.feed_room is not None
+    x = np.arange(MEGABYTE // 4, dtype=np.float32)
+    for turn in range(3):
+        y = session.run({"x": from_array("x", x)})["y"]
+        assert np.array_equal(to_array(y), -x)
+        assert memory.holds(y.data) == (turn > 0)
+        del y
+        gc.collect()
+        assert memory.taken_bytes == 0
+    small = np.zeros(LEAST_STAGED_BYTES // 4 - 1, np.float32)
+    assert np.array_equal(to_array(session.run({"x": from_array("x", small)})["y"]), -small)
+
+
+def test_a_full_staging_memory_is_done_without(load):
+    """What finds no room is copied from where it is."""
+    session = load(
+        [node("Neg", ["x"], ["y"])],
+        [value("x", FLOAT, ["N"])],
+        [value("y", FLOAT, ["N"])],
+        staging=OwnMemory(MEGABYTE),
+    )
+    x = np.arange(MEGABYTE, dtype=np.float32)
+    for _ in range(2):
+        assert np.array_equal(to_array(session.run({"x": from_array("x", x)})["y"]), -x)

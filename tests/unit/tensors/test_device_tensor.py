@@ -1,0 +1,107 @@
+"""Tensors in a device's memory."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.tensors.arrays import from_array, to_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor, adjoined
+from onnxmesh.tensors.rows import stacked, taken_apart
+
+
+class Memory:
+    """An array on some device, and how often it was copied to the host."""
+
+    def __init__(self, array, datatype=Datatype.FP32):
+        self.num_copies = 0
+        self._array = array
+        memory = DeviceMemory("gpu", 1 << 40, self._fetch, self)
+        self.tensor = DeviceTensor("x", datatype, array.shape, memory)
+
+    def _fetch(self):
+        self.num_copies += 1
+        return memoryview(self._array.tobytes())
+
+
+ARRAY = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.lists(st.integers(1, 3), max_size=2),
+    st.sampled_from(sorted(NUMPY)),
+)
+def test_pieces_stay_where_they_are_and_are_put_together_there(rows, rest, datatype):
+    """Each at its own address, all of them as the whole; not a byte is copied until somebody reads one, and then all are once."""
+    array = (
+        np.arange(sum(rows) * int(np.prod(rest, dtype=int))).reshape(sum(rows), *rest).astype(NUMPY[datatype])
+    )
+    memory = Memory(array, datatype)
+    pieces = taken_apart(memory.tensor, rows)
+    whole = stacked(pieces)
+    assert isinstance(whole, DeviceTensor)
+    assert (whole.address, whole.shape, whole.byte_size) == (1 << 40, array.shape, array.nbytes)
+    assert memory.num_copies == 0
+    position = 0
+    for piece, count in zip(pieces, rows, strict=True):
+        assert np.array_equal(to_array(piece), array[position : position + count])
+        assert piece.address == (1 << 40) + array[:position].nbytes
+        position += count
+    assert np.array_equal(to_array(whole), array)
+    assert memory.num_copies == 1
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2], [0, 2], [0, 0]])
+def test_what_does_not_follow_each_other_is_put_together_on_the_host(order):
+    """In the order in which it is asked for."""
+    pieces = taken_apart(Memory(ARRAY).tensor, [1, 2, 3])
+    chosen = [pieces[index] for index in order]
+    assert adjoined(chosen) is None
+    arrays = [ARRAY[:1], ARRAY[1:3], ARRAY[3:]]
+    assert np.array_equal(to_array(stacked(chosen)), np.concatenate([arrays[index] for index in order]))
+
+
+def test_tensors_of_several_memories_are_put_together_on_the_host():
+    """Some of them may be there already."""
+    tensors = [Memory(ARRAY).tensor, from_array("x", ARRAY), Memory(ARRAY).tensor]
+    for chosen in (tensors, tensors[1:], tensors[::2]):
+        assert np.array_equal(to_array(stacked(chosen)), np.concatenate([ARRAY] * len(chosen)))
+
+
+def test_many_threads_that_read_have_it_copied_once():
+    """A tensor goes several ways at once."""
+    memory = Memory(ARRAY)
+    threads = [threading.Thread(target=lambda: memory.tensor.data) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert memory.num_copies == 1
+
+
+def test_another_name_is_for_the_same_memory():
+    """Nothing is copied for it."""
+    memory = Memory(ARRAY)
+    renamed = memory.tensor.renamed("z")
+    assert (renamed.name, renamed.address, memory.num_copies) == ("z", memory.tensor.address, 0)
+    assert np.array_equal(to_array(renamed), ARRAY)
+
+
+def test_rows_are_put_together_in_a_room_where_there_is_one():
+    """Of the right size; else in a buffer of their own."""
+    rooms = []
+
+    def find_room(byte_size):
+        rooms.append(np.empty(byte_size, np.uint8))
+        return rooms[-1].data
+
+    whole = stacked([from_array("x", ARRAY), from_array("x", ARRAY)], find_room)
+    assert np.array_equal(to_array(whole), np.concatenate([ARRAY, ARRAY]))
+    assert np.frombuffer(whole.data, np.uint8).ctypes.data == rooms[0].ctypes.data
+    assert np.array_equal(to_array(stacked([from_array("x", ARRAY)], lambda _: None)), ARRAY)
