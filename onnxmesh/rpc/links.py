@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from random import random
+from random import Random
 from time import monotonic
 from typing import Any
 
@@ -81,6 +81,7 @@ class Links:
         self._on_silence = on_silence
         self._clock = clock
         self._limits = limits
+        self._random = Random()
         self._links: dict[str, Link] = {}
         self._dials: dict[tuple[str, str], asyncio.Task[Link | MeshError]] = {}
         self._kept: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -283,7 +284,7 @@ class Links:
             on_silence=self._on_silence,
             clock=self._clock,
             limits=self._limits,
-            draw=random,
+            draw=self._random.random,
         )
         # The newest link serves; an older one to the same peer, if any, runs out by itself.
         self._links[node] = link

@@ -29,7 +29,8 @@ def expected(i):
 
 
 async def pipeline(bench, *workers, max_rows=16):
-    partitions = bench.partitions(embedding(), [2])
+    """Returns a route of a stage on each worker: two, or three whose first ones only look up and double."""
+    partitions = bench.partitions(embedding(), [2] if len(workers) == 2 else [1, 2])
     route = []
     for index, (partition, worker) in enumerate(zip(partitions, workers, strict=True)):
         partition.batching.max_rows = max_rows
@@ -44,10 +45,13 @@ def timings(gateway, number):
 
 @pytest.mark.parametrize("max_rows", [1, 16])
 async def test_each_of_many_requests_gets_its_own_answer(bench, max_rows):
-    """With batching and without: of any number of rows and any length, bad ones among good ones, some given up."""
+    """With batching and without."""
     first, second = await bench.worker("a"), await bench.worker("b")
-    route = await pipeline(bench, first, second, max_rows=max_rows)
-    gateway = await bench.gateway()
+    await ask_many(await pipeline(bench, first, second, max_rows=max_rows), await bench.gateway(), max_rows)
+
+
+async def ask_many(route, gateway, max_rows):
+    """Checks the answers to requests of any number of rows and any length, bad ones among good ones, some given up."""
     rng = np.random.default_rng(5)
     sent, bad, cancelled = {}, set(), set()
     for turn in range(120):

@@ -172,13 +172,18 @@ async def test_each_request_ends_once_and_then_the_workers_are_at_rest(bench, ma
     """
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second, max_rows=max_rows)
+    await asyncio.to_thread(playing(route))
+
+
+def playing(route, max_examples=25):
+    """Returns what plays histories on a route of the running loop's workers, from another thread."""
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(steps, max_size=20))
     def check(history):
         with capture_logs() as logs:
             asyncio.run_coroutine_threadsafe(play(route, history), loop).result(2 * LONG_S)
         assert not [line for line in logs if line["log_level"] == "error"]
 
-    await asyncio.to_thread(check)
+    return check

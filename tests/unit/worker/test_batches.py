@@ -318,3 +318,23 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
         assert stage.runner.num_running == 1
         stage.session.release()
         await stage.settled()
+
+
+async def test_a_second_run_begins_when_it_is_full():
+    """What would become larger by waiting for the first run to end does wait; a full batch does not, nor what runs alone."""
+    async with running(RowSession(), batching=rule(3), at_once=2) as stage:
+        stage.runner.offer(rows(0, 1))
+        await eventually(lambda: stage.session.runs == [1])
+        stage.runner.offer(rows(1, 1))
+        stage.runner.offer(rows(2, 2))
+        assert (stage.runner.num_running, stage.runner.num_queued) == (1, 2)
+        stage.runner.offer(rows(3, 3))
+        await eventually(lambda: stage.session.runs == [1, 3])
+        stage.runner.offer(rows(4, 4))
+        assert (stage.runner.num_running, stage.runner.num_queued) == (4, 1)
+        stage.session.release(2)
+        await eventually(lambda: stage.session.runs == [1, 3, 1])
+        stage.session.release()
+        await stage.settled()
+        assert answers(stage.link) == {n: [bytes([3 * n or 3])] for n in range(5)}
+        assert stage.counts == (5, 0, 0)

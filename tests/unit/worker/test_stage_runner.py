@@ -50,7 +50,7 @@ class ListeningLink:
 class Stage:
     """A runner and everything around it that can be looked at."""
 
-    def __init__(self, session, queue_size, direct=(), clock=None, batching=None, cpu_class=""):
+    def __init__(self, session, queue_size, direct=(), clock=None, batching=None, cpu_class="", at_once=1):
         self.session = session
         self.others = {}
         self.now_s = 0.0
@@ -76,6 +76,7 @@ class Stage:
             queue_size=queue_size,
             clock=clock or (lambda: self.now_s),
             cpu_class=cpu_class,
+            runs_at_once=at_once,
         )
 
     def cancel(self, number):
@@ -247,3 +248,30 @@ async def test_nothing_keeps_the_tensors_of_a_request_that_has_ended(end):
             await eventually(lambda: gone() is None)
         finally:
             gc.enable()
+
+
+async def test_two_runs_may_be_under_way():
+    """Each in a thread of its own; a third request waits for one of them."""
+    async with running(at_once=2) as stage:
+        for number in range(3):
+            stage.runner.offer(last(number, tensors={"x": tensor("x", bytes([number]))}))
+        await eventually(lambda: stage.session.num_started == 2)
+        assert (stage.runner.num_running, stage.runner.num_queued) == (2, 1)
+        stage.session.release()
+        await eventually(lambda: stage.session.num_started == 3)
+        assert stage.runner.num_running == 2
+        stage.session.release(2)
+        await stage.settled()
+        assert sorted(frame.header.result.key.number for frame in stage.link.frames) == [0, 1, 2]
+        assert stage.counts == (3, 0, 0)
+
+
+async def test_a_stage_with_two_runs_that_is_let_go_tells_all_who_wait():
+    """Those of both runs, and the one that waits."""
+    async with running(at_once=2) as stage:
+        for number in range(3):
+            stage.runner.offer(last(number))
+        await eventually(lambda: stage.session.num_started == 2)
+    assert sorted(failure.key.number for failure in stage.link.failures) == [0, 1, 2]
+    assert {failure.reason for failure in stage.link.failures} == {"STAGE_GONE"}
+    assert stage.counts == (0, 0, 3)

@@ -1,0 +1,115 @@
+"""Stages of one worker that hand tensors over in their device's memory: real sockets, real ONNX Runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from onnxmesh.graph.session import StageSession
+from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
+from services.worker.stage_loader import StageLoader
+from tests.devices import DEVICES
+from tests.integration.worker import test_batching, test_request_histories
+from tests.integration.worker.stage_models import skipping_mlp, wide
+from tests.integration.worker.test_pipeline import normal, whole
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(params=DEVICES)
+def device(request, monkeypatch):
+    """Has workers compute on a device; the host's memory is treated as one of its own, with what else belongs to that."""
+    settings = {"device": request.param, "runs_at_once": 2}
+    if request.param == "cpu":
+
+        def loader(*args, **more):
+            return StageLoader(*args, **more | {"device": "cpu", "staging": OwnMemory(32 * MEGABYTE)})
+
+        monkeypatch.setattr("services.worker.app.StageLoader", loader)
+    return settings
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Returns the threads in which something was copied to the host."""
+    threads = []
+    make = DeviceMemory.__init__
+
+    def making(memory, device, address, fetch, owner):
+        def noting():
+            threads.append(threading.current_thread().name)
+            return fetch()
+
+        make(memory, device, address, noting, owner)
+
+    monkeypatch.setattr(DeviceMemory, "__init__", making)
+    return threads
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """Returns the names of tensors that a stage took from its device's memory."""
+    names = []
+    fed = StageSession._fed
+
+    def noting(session, tensor):
+        if isinstance(tensor, DeviceTensor):
+            names.append(tensor.name)
+        return fed(session, tensor)
+
+    monkeypatch.setattr(StageSession, "_fed", noting)
+    return names
+
+
+async def test_what_goes_to_another_stage_of_the_worker_stays_where_it_is(
+    bench, device, copies, handed_over, tmp_path
+):
+    """Bit for bit as if the host had seen it; what only passes through a stage is copied when it leaves, in a stage's thread."""
+    first, second = await bench.worker("a", **device), await bench.worker("b", **device)
+    route = await bench.pipeline(skipping_mlp(), [3, 6], first, first, second)
+    gateway = await bench.gateway()
+    for batch in (1, 3):
+        x = normal(batch, 16, seed=batch)
+        answer = await gateway.answer(await gateway.send(route, {"x": x}))
+        expected = whole(skipping_mlp(), tmp_path, {"x": x})
+        assert answer.keys() == expected.keys()
+        for name, array in expected.items():
+            assert np.allclose(answer[name], array, rtol=1e-3, atol=1e-3), name
+            assert device["device"] == "cuda" or np.array_equal(answer[name], array), name
+    assert set(handed_over) == {"h1"}
+    assert set(copies) == {"m/1/1"}
+
+
+async def test_what_goes_to_another_worker_does_not(bench, device, handed_over):
+    """Two stages here and one elsewhere: only the first hop is a hand-over; large tensors are whole everywhere."""
+    first, second = await bench.worker("a", **device), await bench.worker("b", **device)
+    route = await bench.pipeline(wide(), [1], first, first, name="near")
+    far = await bench.pipeline(wide(), [1], first, second, name="far")
+    gateway = await bench.gateway()
+    for turn in range(3):
+        x = normal(MEGABYTE, seed=turn)
+        for way in (route, far):
+            assert np.array_equal((await gateway.answer(await gateway.send(way, {"x": x})))["y"], np.abs(x))
+        gateway.results.clear()
+    assert handed_over == ["h"] * 3
+
+
+@pytest.mark.parametrize("max_rows", [1, 16])
+async def test_each_of_many_requests_gets_its_own_answer(bench, device, max_rows, handed_over):
+    """Two runs at a time, with batching and without, bad ones among good ones."""
+    first, second = await bench.worker("a", **device), await bench.worker("b", **device)
+    route = await test_batching.pipeline(bench, first, first, second, max_rows=max_rows)
+    await test_batching.ask_many(route, await bench.gateway(), max_rows)
+    assert handed_over
+
+
+async def test_histories(bench, device, handed_over):
+    """Whatever gateways do: each request ends once, and then the workers are at rest."""
+    first, second = await bench.worker("a", **device), await bench.worker("b", **device)
+    route = await test_batching.pipeline(bench, first, first, second)
+    await asyncio.to_thread(test_request_histories.playing(route, max_examples=15))
+    assert handed_over
