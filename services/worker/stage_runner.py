@@ -13,7 +13,6 @@ from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Overloaded, StageGone
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker import request_flow
-from services.worker.batch_delay import BatchDelay
 from services.worker.cancellations import Cancellations
 from services.worker.departures import Departures
 from services.worker.forwarder import Forwarder
@@ -21,6 +20,7 @@ from services.worker.origins import Origins
 from services.worker.request_flow import Drop, GoOn, Refuse
 from services.worker.request_key import RequestKey
 from services.worker.run_errors import masked
+from services.worker.stage_pace import StagePace
 from services.worker.stage_part import StagePart
 from services.worker.stage_queue import StageQueue
 from services.worker.stage_request import StageRequest
@@ -28,9 +28,6 @@ from services.worker.stage_run import Outcome, Runnable, run_requests
 from services.worker.stage_thread import StageThread
 from services.worker.tally import Tally
 from services.worker.waiting_parts import WaitingParts
-
-MEAN_WEIGHT = 0.1
-"""Weight of a run against those before, in the mean that gateways plan with."""
 
 LEAST_TOLD_BYTES = 64 << 10
 """What comes with a request is told to its gateway from so many bytes on."""
@@ -90,12 +87,10 @@ class StageRunner:
         self._origins = origins
         self._cancellations = cancellations
         self._tally = tally
-        self._on_computed = on_computed
         self._expected_wait_us = expected_wait_us
         self._clock = clock
         self._queue = StageQueue(queue_size, rule)
-        self._delay = None if rule is None else BatchDelay(rule.max_delay_s)
-        self._max_rows = 1 if rule is None else rule.max_rows
+        self._pace = StagePace(rule, on_computed)
         self._parts = WaitingParts(
             part, self._put, origins, tally, max_parts=queue_size, max_bytes=waiting_bytes, clock=clock
         )
@@ -110,7 +105,11 @@ class StageRunner:
         self._num_pending = 0
         self._num_bytes = 0
         self.num_running = 0
-        self.mean_compute_s = 0.0
+
+    @property
+    def mean_compute_s(self) -> float:
+        """Seconds that a request takes in a run, lately; 0 before the first."""
+        return self._pace.mean_compute_s
 
     @property
     def num_queued(self) -> int:
@@ -144,8 +143,7 @@ class StageRunner:
         except Overloaded as error:
             request.give_credit_back()
             raise Overloaded(error.message, retry_after_s=RETRY_AFTER_S) from None
-        if self._delay is not None:
-            self._delay.arrived(request.arrived_s)
+        self._pace.arrived(request.arrived_s)
         self._num_pending += 1
         self._num_bytes += request.num_bytes
         self._idle.clear()
@@ -210,8 +208,7 @@ class StageRunner:
             await self._serve(await self._next(), thread)
 
     async def _next(self) -> list[StageRequest]:
-        if self._queue and self._delay is not None:
-            await self._gather(self._delay, self._max_rows)
+        await self._gather()
         while not (self._may_begin() and (batch := self._taken(self._forwarder.room))):
             self._woken.clear()
             await self._woken.wait()
@@ -222,7 +219,7 @@ class StageRunner:
         if not self.num_running:
             return True
         first = self._queue.next()
-        return first is not None and not 0 < first.num_rows < self._max_rows
+        return first is not None and self._pace.is_complete(first)
 
     def _taken(self, room: Callable[[StageRequest], int] | None = None) -> list[StageRequest]:
         batch = self._queue.take(room)
@@ -230,13 +227,11 @@ class StageRunner:
             request.give_credit_back()
         return batch
 
-    async def _gather(self, delay: BatchDelay, max_rows: int) -> None:
+    async def _gather(self) -> None:
         """Waits while it is worth it: for those that come soon after a run, to run with those that came during it."""
         begun_s = self._clock()
-        while (first := self._queue.next()) is not None and 0 < first.num_rows < max_rows:
-            until_s = begun_s + delay.worth_s(first.num_requests, first.num_rows)
-            latest_s = first.deadline_s - delay.run_s(first.num_rows)
-            left_s = min(until_s, latest_s) - self._clock()
+        while (first := self._queue.next()) is not None:
+            left_s = self._pace.worth_until_s(first, begun_s) - self._clock()
             if left_s <= 0:
                 return
             self._woken.clear()
@@ -319,23 +314,8 @@ class StageRunner:
             outcomes = await thread.do(work)
         finally:
             self.num_running -= len(requests)
-        self._learn(requests, outcomes)
+        self._pace.ran(requests, outcomes)
         return outcomes
-
-    def _learn(self, requests: list[StageRequest], outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            if not isinstance(outcome.computed, MeshError):
-                weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
-                own_s = outcome.compute_ns / outcome.batch / 1e9
-                self.mean_compute_s += weight * (own_s - self.mean_compute_s)
-        rule, delay, run = self.part.batching, self._delay, outcomes[0]
-        together = run.batch == len(requests)
-        for each in outcomes[:1] if together else outcomes:
-            if not isinstance(each.computed, MeshError):
-                self._on_computed(each.compute_ns / 1e9)
-        if rule is None or delay is None or not together or isinstance(run.computed, MeshError):
-            return
-        delay.ran(sum(rule.rows_of(requests)), run.compute_ns / 1e9)
 
     def _sweep(self) -> None:
         """Makes room by ending those that wait in vain."""
