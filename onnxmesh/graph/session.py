@@ -264,10 +264,14 @@ class StageSession:
         for name, value in zip(wanted, binding.get_outputs(), strict=True):
             computed[name] = (
                 on_device(name, value, self.device, self._session)
-                if name in staying and value.tensor_size_in_bytes()
+                if name in staying and self._is_there(value)
                 else self._on_host(name, value, rooms.get(name))
             )
         return computed
+
+    def _is_there(self, value: onnxruntime.OrtValue) -> bool:
+        """Whether a value is in the device's memory, as it was asked for."""
+        return value.tensor_size_in_bytes() > 0 and (self.device == "cpu") == (value.device_name() == "cpu")
 
     def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputRoom | None) -> Tensor:
         tensor = None if room is None else room.tensor(value)
