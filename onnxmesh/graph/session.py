@@ -271,7 +271,8 @@ class StageSession:
 
     def _is_there(self, value: onnxruntime.OrtValue) -> bool:
         """Whether a value is in the device's memory, as it was asked for."""
-        return value.tensor_size_in_bytes() > 0 and (self.device == "cpu") == (value.device_name() == "cpu")
+        on_host: bool = value.device_name() == "cpu"
+        return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
 
     def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputRoom | None) -> Tensor:
         tensor = None if room is None else room.tensor(value)
