@@ -183,9 +183,7 @@ class Link:
             if writing.done() and self._leaving:
                 # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
                 # cancel the call, and with it what is on its way.
-                await asyncio.wait(
-                    (reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait((reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for job in jobs:
                 job.cancel()
