@@ -18,13 +18,20 @@ from benchmarks.board import Board
 from benchmarks.charts import ChartsMissing, draw
 from benchmarks.machine import describe_machine, result_file
 from benchmarks.outcome import Outcome
-from benchmarks.parts import gpu, hop, identity, mlp, resnet50
+from benchmarks.parts import gpu, hop, identity, mlp, pipeline, resnet50
 from benchmarks.report import figures_table, markdown, rows_table
 from benchmarks.rivals.environment import OWN_ROOT
 from benchmarks.settings import RIVALS, Settings
 from benchmarks.stopping import exit_on_sigterm
 
-PARTS = {"identity": identity, "mlp": mlp, "resnet50": resnet50, "hop": hop, "gpu": gpu}
+PARTS = {
+    "identity": identity,
+    "mlp": mlp,
+    "resnet50": resnet50,
+    "pipeline": pipeline,
+    "hop": hop,
+    "gpu": gpu,
+}
 READY_MADE = "ONNXMESH_BENCH_RIVALS"
 
 

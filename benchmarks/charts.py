@@ -15,7 +15,7 @@ from benchmarks.figures import of_goal, target_of
 from benchmarks.report import amount
 from onnxmesh.pictures.colours import BOTTLENECK, INK, KINDS, LINES
 
-_VERDICTS = {"goal": "#2a9d8f", "floor": "#f2a541", "below": BOTTLENECK}
+_VERDICTS = {"goal": "#2a9d8f", "floor": "#f2a541", "below": BOTTLENECK, "told": KINDS[0]}
 _LATENCIES = (("p50_ms", "p50"), ("p99_ms", "p99"))
 _MOST_OF_GOAL = 3.0
 
@@ -121,8 +121,10 @@ def _figures_chart(figures: Sequence[Mapping[str, Any]]) -> Any:
         shown = min(figure["of_goal"], _MOST_OF_GOAL)
         target = target_of(figure["key"])
         panel.barh(place, shown, height=0.6, color=_VERDICTS[figure["verdict"]])
-        floor = of_goal(target, target.floor)
-        panel.plot([floor, floor], [place - 0.4, place + 0.4], color=INK, linewidth=1.5)
+        floor = 0.0
+        if target.floor is not None:
+            floor = of_goal(target, target.floor)
+            panel.plot([floor, floor], [place - 0.4, place + 0.4], color=INK, linewidth=1.5)
         panel.text(max(shown, floor) + 0.03, place, amount(figure["value"], figure["unit"]), va="center")
     panel.axvline(1.0, color=INK, linewidth=1, linestyle="--")
     panel.set_yticks(list(places), [figure["title"] for figure in figures])

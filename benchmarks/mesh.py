@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.processes import Processes
 from onnxmesh.client import LocalMesh, MeshClient
-from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec
+from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,22 @@ class Mesh:
     processes: Processes
 
     def deploy(
-        self, path: Path, name: str, stages: int = 1, replicas: int = 1, batching: str = "auto"
+        self,
+        path: Path,
+        name: str,
+        stages: int = 1,
+        replicas: int = 1,
+        batching: str = "auto",
+        rows: int = 1,
     ) -> None:
-        """Deploys a model and returns once it is served."""
-        wish = DeploymentSpec(name=name, stages=stages, replicas=replicas, batching=Batching(mode=batching))
+        """Deploys a model, planned for requests of so many rows, and returns once it is served."""
+        wish = DeploymentSpec(
+            name=name,
+            stages=stages,
+            replicas=replicas,
+            batching=Batching(mode=batching),
+            shapes=Shapes(batch=rows),
+        )
 
         async def deploy() -> None:
             async with MeshClient(self.address) as client:

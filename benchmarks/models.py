@@ -20,6 +20,9 @@ Inputs = dict[str, NDArray[Any]]
 WIDE = 2_500_000
 """Values of FP32 in a tensor of 10 MB."""
 
+PIPELINE_ROWS = 16
+"""Of the request that is cut into micro-batches: as many as a deploy compares bit for bit in its time."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
@@ -66,7 +69,7 @@ class BenchModel:
 
 def identity(folder: Path) -> Path:
     """FP32 [N,16] to the same: all that is measured is the mesh."""
-    return _save(folder, "identity", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], 16, 16, {})
+    return _save(folder, "identity", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], (16,), (16,), {})
 
 
 def mlp(folder: Path) -> Path:
@@ -86,12 +89,12 @@ def wide(folder: Path) -> Path:
         helper.make_node("ReduceSum", ["wide", "axes"], ["OUTPUT"]),
     ]
     constants = {"repeats": np.array([1, WIDE // 16]), "axes": np.array([1])}
-    return _save(folder, "wide", nodes, 16, 1, constants)
+    return _save(folder, "wide", nodes, (16,), (1,), constants)
 
 
 def large(folder: Path) -> Path:
     """FP32 [N,2500000] to the same: 10 MB each way."""
-    return _save(folder, "large", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], WIDE, WIDE, {})
+    return _save(folder, "large", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], (WIDE,), (WIDE,), {})
 
 
 def resnet50(folder: Path) -> Path:
@@ -113,6 +116,22 @@ def resnet50_batches(folder: Path) -> Path:
     return path
 
 
+def convolutions(folder: Path) -> Path:
+    """FP32 [N,3,64,64] through twelve convolutions of the same cost, after a small one, to [N,32]: two stages can be equal."""
+    rng = np.random.default_rng(0)
+    weights = {
+        f"W{layer}": (rng.standard_normal((32, 32 if layer else 3, 3, 3)) / 12).astype(np.float32)
+        for layer in range(13)
+    }
+    nodes, value = [], "INPUT"
+    for layer, weight in enumerate(weights):
+        nodes.append(helper.make_node("Conv", [value, weight], [f"conv{layer}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"]))
+        value = f"relu{layer}"
+    nodes.append(helper.make_node("ReduceMean", [value], ["OUTPUT"], axes=[2, 3], keepdims=0))
+    return _save(folder, "convolutions", nodes, (3, 64, 64), (32,), weights)
+
+
 def encoder(folder: Path) -> Path:
     """A transformer encoder of twelve layers."""
     return ZOO["encoder"].build(folder)
@@ -126,6 +145,7 @@ IDENTITY = BenchModel("identity", identity, _noise("INPUT", 1, 16), 16)
 MLP = BenchModel("mlp", mlp, _noise("INPUT", 1, 256), 256)
 WIDE_MODEL = BenchModel("wide", wide, _noise("INPUT", 1, 16), 16)
 LARGE = BenchModel("large", large, _noise("INPUT", 1, WIDE), WIDE)
+CONVOLUTIONS = BenchModel("convolutions", convolutions, _noise("INPUT", PIPELINE_ROWS, 3, 64, 64))
 RESNET50 = BenchModel("resnet50", resnet50, _noise("gpu_0/data_0", 1, 3, 224, 224))
 RESNET50_32 = BenchModel("resnet50_32", resnet50_batches, _noise("gpu_0/data_0", 32, 3, 224, 224))
 ENCODER_32 = BenchModel("encoder_32", encoder, lambda: ZOO["encoder"].inputs(0, 32))
@@ -147,20 +167,20 @@ def _mlp(folder: Path, name: str, layers: range) -> Path:
         if not last:
             value = "OUTPUT" if layer == layers[-1] else f"hidden{layer}"
             nodes.append(helper.make_node("Relu", [gemm], [value]))
-    return _save(folder, name, nodes, 256, 256, weights)
+    return _save(folder, name, nodes, (256,), (256,), weights)
 
 
 def _save(
     folder: Path,
     name: str,
     nodes: list[onnx.NodeProto],
-    width: int,
-    output_width: int,
+    row: tuple[int, ...],
+    output_row: tuple[int, ...],
     weights: dict[str, NDArray[Any]],
 ) -> Path:
     values = [
-        helper.make_tensor_value_info(value, TensorProto.FLOAT, ["N", size])
-        for value, size in (("INPUT", width), ("OUTPUT", output_width))
+        helper.make_tensor_value_info(value, TensorProto.FLOAT, ["N", *shape])
+        for value, shape in (("INPUT", row), ("OUTPUT", output_row))
     ]
     tensors = [numpy_helper.from_array(weight, key) for key, weight in weights.items()]
     graph = helper.make_graph(nodes, name, values[:1], values[1:], tensors)

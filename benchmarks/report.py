@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from benchmarks.outcome import Row
 
-_COLOURS = {"goal": "green", "floor": "yellow", "below": "red", "missing": "dim"}
+_COLOURS = {"goal": "green", "floor": "yellow", "below": "red", "told": "cyan", "missing": "dim"}
 _HEADER = ("figure", "floor", "goal", "measured", "spread", "made of", "reached")
 _FigureRow = tuple[str, str, str, str, str, str, str]
 
@@ -19,7 +19,10 @@ def figure_row(figure: Figure) -> _FigureRow:
     """Returns the words of a figure, one for each column of the table."""
     target = figure.target
     sign = "≤" if target.less_is_better else "≥"
-    floor, goal = (f"{sign} {amount(bound, target.unit)}" for bound in (target.floor, target.goal))
+    floor, goal = (
+        "" if bound is None else f"{sign} {amount(bound, target.unit)}"
+        for bound in (target.floor, target.goal)
+    )
     if not figure.rounds:
         return target.title, floor, goal, "—", "", figure.reason, "missing"
     spread = f"{amount(min(figure.rounds))} to {amount(max(figure.rounds))}"

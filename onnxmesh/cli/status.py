@@ -14,6 +14,7 @@ from onnxmesh.cli.activation_words import activation_words
 from onnxmesh.cli.console import output
 from onnxmesh.cli.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.outcome import reported
+from onnxmesh.cli.sent_tensors import sent_table
 from onnxmesh.cli.status_document import gateway_document, largest_difference, status_document
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import Internal, MeshError
@@ -26,6 +27,8 @@ _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
 def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
     """Show models, versions and stages, where each is, its state, and every worker's load.
+
+    Where large tensors went to other hosts, it shows by which ways, how they were written there, and what that spared.
 
     **Examples**
 
@@ -49,6 +52,8 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
     for model in found.models:
         console.print(plan_sentence(model), markup=False, highlight=False)
     console.print(workers_table(found))
+    if (sent := sent_table(found, table)) is not None:
+        console.print(sent)
     gateways = ", ".join(gateway.address for gateway in found.gateways) or "none"
     console.print(f"gateways: {gateways}", markup=False)
     if table is not None:

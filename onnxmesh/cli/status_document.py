@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
+from onnxmesh.cli.sent_tensors import sent_documents
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Plan
@@ -33,6 +34,7 @@ def gateway_document(table: TableResponse | None) -> dict[str, Any] | None:
         "stale": table.stale,
         "alone_s": table.alone_ms / 1e3,
         "scheduler": table.scheduler,
+        "sent": sent_documents(table.sent),
     }
 
 
@@ -110,6 +112,7 @@ def _worker(worker: WorkerStatus) -> dict[str, Any]:
             for each in worker.ejections
         ],
         "load": _load(worker.load),
+        "sent": sent_documents(worker.load.sent),
         "heard_load": _load(worker.heard_load) if worker.HasField("heard_load") else None,
     }
 

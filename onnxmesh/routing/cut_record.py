@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from onnxmesh.routing.micro_batches import LEAST_GAIN
+from onnxmesh.routing.usual_time import UsualTime
+
+NUM_TRIALS = 3
+"""So many requests go each way, in turns, before one of them is preferred: the first runs of a size are slow."""
 
 TRY_AGAIN = 16
 """One request of so many goes the way that was slower, for that may have changed."""
 
-_SMOOTHING = 0.25
-
 
 class CutRecord:
-    """How long requests of about one size took, whole and cut.
+    """How long requests of about one size took for each of their rows, whole and cut.
 
     A plan counts on measured runs and ways; it knows nothing of processor time that gateways and workers take from each other, and of
     stages that others keep at work anyway. So what comes of it is held against what comes of leaving it.
@@ -19,18 +21,28 @@ class CutRecord:
 
     def __init__(self) -> None:
         self._num = 0
-        self._row_s: dict[bool, float] = {}
+        self._whole, self._cut = UsualTime(), UsualTime()
 
     def next_is_cut(self) -> bool:
-        """Returns whether the next request that is worth cutting by plan is cut."""
+        """Returns whether the next request that may be worth cutting is cut."""
+        whole, cut = self._whole, self._cut
+        if len(cut) < min(len(whole), NUM_TRIALS):
+            return True
+        if len(whole) < NUM_TRIALS:
+            return False
+        is_faster = _is_worth(cut.seconds, whole.seconds)
+        # What the other way took last would change the choice if it lasted: then it is looked at again at once.
+        if is_faster:
+            would_change = not _is_worth(cut.seconds, whole.last_s)
+        else:
+            would_change = _is_worth(cut.last_s, whole.seconds)
         self._num += 1
-        whole_s, cut_s = self._row_s.get(False), self._row_s.get(True)
-        if whole_s is None or cut_s is None:
-            return whole_s is not None
-        is_faster = cut_s <= (1.0 - LEAST_GAIN) * whole_s
-        return is_faster != (self._num % TRY_AGAIN == 0)
+        return is_faster != (would_change or self._num % TRY_AGAIN == 0)
 
     def took(self, row_s: float, *, cut: bool) -> None:
         """Takes how long a request took for each of its rows."""
-        known_s = self._row_s.get(cut, row_s)
-        self._row_s[cut] = known_s + _SMOOTHING * (row_s - known_s)
+        (self._cut if cut else self._whole).took(row_s)
+
+
+def _is_worth(cut_s: float, whole_s: float) -> bool:
+    return cut_s <= (1.0 - LEAST_GAIN) * whole_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxmesh.ids import WorkerId
 
@@ -65,6 +65,21 @@ def num_pieces(rows: int, legs: Sequence[Leg]) -> int:
         if total_s < best_s:
             best_s, best = total_s, pieces
     return best
+
+
+def num_to_try(rows: int, legs: Sequence[Leg]) -> int:
+    """Returns into how many a request is cut to see whether `num_pieces` is right to leave it whole; 1: it must be.
+
+    What it costs to run at all is the small difference of two figures that were measured, and may be far off. A plan that
+    leaves requests whole for it is not put right by whole ones. So this one counts as if rows were all that costs.
+
+    Args:
+        rows: Of the request.
+        legs: Its route, in order.
+    """
+    return min(
+        2, num_pieces(rows, [replace(leg, fixed_s=0.0, row_s=leg.row_s + leg.fixed_s / rows) for leg in legs])
+    )
 
 
 def sizes(rows: int, pieces: int) -> list[int]:

@@ -7,19 +7,13 @@ _KEPT = 0.98
 
 
 class RunCost:
-    """The line `fixed + per_row * rows` through the runs that were seen, late ones counting for more.
-
-    Attributes:
-        least_rows: The fewest rows of a run that was seen; 0: none was.
-    """
+    """The line `fixed + per_row * rows` through the runs that were seen, late ones counting for more."""
 
     def __init__(self) -> None:
-        self.least_rows = 0
         self._num = self._rows = self._time = self._rows_rows = self._rows_time = 0.0
 
     def ran(self, rows: int, seconds: float) -> None:
         """So many rows ran together."""
-        self.least_rows = min(self.least_rows or rows, rows)
         self._num = _KEPT * self._num + 1.0
         self._rows = _KEPT * self._rows + rows
         self._time = _KEPT * self._time + seconds

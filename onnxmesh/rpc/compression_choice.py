@@ -85,6 +85,10 @@ class Choice:
     to_try: Encoding | None = None
 
 
+AS_IT_IS = Choice(Encoding.NONE)
+"""Nothing is done with it."""
+
+
 @dataclass(slots=True)
 class _Seen:
     """What became of a tensor in one encoding.
@@ -138,7 +142,7 @@ class CompressionChoice:
             roundings: How it may lose bits.
         """
         if num_bytes < LEAST_BYTES:
-            return Choice(Encoding.NONE)
+            return AS_IT_IS
         known = self._of(boundary, tensor)
         known.num_sent += 1
         limit_s = WORTH / bytes_per_s

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from onnxmesh.rpc.compression_choice import (
+    AS_IT_IS,
     LEAST_BYTES,
     NO_LOSS,
     SAMPLE_BYTES,
@@ -24,7 +25,7 @@ from onnxmesh.tensors.compression.codec import Encoded, encode
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from onnxmesh.v1.frame_pb2 import Activation, Result
+from onnxmesh.v1.frame_pb2 import Activation, Result, SentTensors
 
 _SAMPLE_PIECES = 4
 """Places of a tensor that a sample is taken from."""
@@ -44,22 +45,6 @@ class Way(Protocol):
     @property
     def way(self) -> GaugedWay | None:
         """The way to the peer, as it was measured lately."""
-
-
-class Sent(NamedTuple):
-    """What was sent to a peer in one encoding.
-
-    Attributes:
-        peer: Node id.
-        encoding: Its label; `none`: as it was.
-        num_bytes: Bytes of the elements.
-        encoded_bytes: Bytes on the wire.
-    """
-
-    peer: str
-    encoding: str
-    num_bytes: int
-    encoded_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +69,12 @@ class Compressor:
 
     Args:
         choice: What it has learned.
+        enabled: Whether anything is written in fewer bytes; what comes so is read either way.
     """
 
-    def __init__(self, choice: CompressionChoice | None = None) -> None:
+    def __init__(self, choice: CompressionChoice | None = None, *, enabled: bool = True) -> None:
         self._choice = choice or CompressionChoice()
+        self._enabled = enabled
         self._sent: dict[tuple[str, Encoding], tuple[int, int]] = {}
 
     async def packed(self, frame: Frame, link: Way, allowance: Allowance = NO_LOSS) -> Frame:
@@ -109,17 +96,19 @@ class Compressor:
             if len(payload) < LEAST_BYTES:
                 continue
             tensor = Tensor(told.name, Datatype(told.datatype), tuple(told.shape), payload)
-            choice = self._choice.choose(
-                boundary,
-                tensor.name,
-                tensor.datatype,
-                tensor.byte_size,
-                way.bytes_per_s,
-                allowance.of(tensor.name),
-            )
+            choice = AS_IT_IS
+            if self._enabled:
+                choice = self._choice.choose(
+                    boundary,
+                    tensor.name,
+                    tensor.datatype,
+                    tensor.byte_size,
+                    way.bytes_per_s,
+                    allowance.of(tensor.name),
+                )
             jobs.append(_Job(index, tensor, choice))
         written: dict[int, Encoded] = {}
-        if any(job.choice != Choice(Encoding.NONE) for job in jobs):
+        if any(job.choice != AS_IT_IS for job in jobs):
             for job, tries in zip(jobs, await asyncio.to_thread(_done, jobs), strict=True):
                 for tried in tries:
                     self._learn(boundary, job.tensor.name, tried)
@@ -146,10 +135,11 @@ class Compressor:
             self._choice.read(encoding, num_bytes, took_s)
         return whole
 
-    def sent(self) -> list[Sent]:
+    def sent(self) -> list[SentTensors]:
         """Returns what was sent, to each peer that is not on this host. May be called in any thread."""
         return [
-            Sent(peer, encoding.label, *figures) for (peer, encoding), figures in list(self._sent.items())
+            SentTensors(peer=peer, encoding=encoding.label, tensor_bytes=tensor_bytes, wire_bytes=wire_bytes)
+            for (peer, encoding), (tensor_bytes, wire_bytes) in list(self._sent.items())
         ]
 
     def forget(self, peer: str) -> None:

@@ -35,6 +35,6 @@ class CompressionMetrics(Collector):
             "onnxmesh_compression_wire_bytes", "What of these bytes went over the wire.", labels=labels
         )
         for sent in self._compressor.sent():
-            before.add_metric([sent.peer, sent.encoding], sent.num_bytes)
-            after.add_metric([sent.peer, sent.encoding], sent.encoded_bytes)
+            before.add_metric([sent.peer, sent.encoding], sent.tensor_bytes)
+            after.add_metric([sent.peer, sent.encoding], sent.wire_bytes)
         yield from (before, after)

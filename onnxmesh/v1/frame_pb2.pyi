@@ -795,6 +795,7 @@ class Load(_message.Message):
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     WAYS_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
     running: _builtins.int
     in_flight_bytes: _builtins.int
@@ -812,6 +813,10 @@ class Load(_message.Message):
     def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredWay]:
         """The ways to the processes that this worker has streams to."""
 
+    @_builtins.property
+    def sent(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentTensors]:
+        """What it sent to processes of other hosts since it has streams to them."""
+
     def __init__(
         self,
         *,
@@ -825,16 +830,50 @@ class Load(_message.Message):
         expected_wait_us: _builtins.int | None = ...,
         stages: _abc.Iterable[Global___StageLoad] | None = ...,
         ways: _abc.Iterable[Global___MeasuredWay] | None = ...,
+        sent: _abc.Iterable[Global___SentTensors] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "stages", b"stages", "ways", b"ways"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "sent", b"sent", "stages", b"stages", "ways", b"ways"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_wait_us) -> _WhichOneofReturnType__expected_wait_us | None: ...
 
 Global___Load: _TypeAlias = Load  # noqa: Y015
+
+@_typing.final
+class SentTensors(_message.Message):
+    """Large tensors that were sent to one process in one way to write them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    TENSOR_BYTES_FIELD_NUMBER: _builtins.int
+    WIRE_BYTES_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    encoding: _builtins.str
+    """`none`: as they were; `zstd`, `fp16`, `int8`, `fp16+zstd`, `int8+zstd`."""
+    tensor_bytes: _builtins.int
+    """Bytes of their elements."""
+    wire_bytes: _builtins.int
+    """What of these went over the wire."""
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        encoding: _builtins.str = ...,
+        tensor_bytes: _builtins.int = ...,
+        wire_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "peer", b"peer", "tensor_bytes", b"tensor_bytes", "wire_bytes", b"wire_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SentTensors: _TypeAlias = SentTensors  # noqa: Y015
 
 @_typing.final
 class MeasuredWay(_message.Message):

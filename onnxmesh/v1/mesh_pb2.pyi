@@ -1014,6 +1014,7 @@ class TableResponse(_message.Message):
     STALE_FIELD_NUMBER: _builtins.int
     ALONE_MS_FIELD_NUMBER: _builtins.int
     SCHEDULER_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
     gateway: _builtins.str
     epoch: _builtins.int
     """Of the table in force; 0: none has come yet."""
@@ -1026,6 +1027,10 @@ class TableResponse(_message.Message):
     """Time without a scheduler; 0: one is followed."""
     scheduler: _builtins.str
     """The scheduler that is followed, or was last; empty: none is known."""
+    @_builtins.property
+    def sent(self) -> _containers.RepeatedCompositeFieldContainer[_frame_pb2.SentTensors]:
+        """What this gateway sent to workers of other hosts."""
+
     def __init__(
         self,
         *,
@@ -1036,10 +1041,11 @@ class TableResponse(_message.Message):
         stale: _builtins.bool = ...,
         alone_ms: _builtins.int = ...,
         scheduler: _builtins.str = ...,
+        sent: _abc.Iterable[_frame_pb2.SentTensors] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_ms", b"alone_ms", "epoch", b"epoch", "gateway", b"gateway", "num_models", b"num_models", "num_workers", b"num_workers", "scheduler", b"scheduler", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_ms", b"alone_ms", "epoch", b"epoch", "gateway", b"gateway", "num_models", b"num_models", "num_workers", b"num_workers", "scheduler", b"scheduler", "sent", b"sent", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

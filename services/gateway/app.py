@@ -65,7 +65,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
     requests = RequestMetrics(serving.registry)
-    compressor = Compressor()
+    compressor = Compressor(enabled=settings.compression == "auto")
     CompressionMetrics(serving.registry, compressor)
 
     def on_frame(link: Link, frame: Frame) -> None:
@@ -143,7 +143,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
         if serving.edge is not None:
             serving.edge.add(MODEL_INFER, servicer.model_infer)
-        routing = GatewayRoutingServicer(settings.id, watch, contact, router)
+        routing = GatewayRoutingServicer(settings.id, watch, contact, router, compressor)
         add_RoutingServicer_to_server(routing, serving.server)
         enable_reflection(serving.server)
         await serving.start()

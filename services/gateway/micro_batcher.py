@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.cut_record import CutRecord
-from onnxmesh.routing.micro_batches import Leg, num_pieces, sizes
+from onnxmesh.routing.micro_batches import Leg, num_pieces, num_to_try, sizes
 from onnxmesh.routing.network import GUESSES, Measured, Network
-from onnxmesh.routing.run_cost import RunCost
+from onnxmesh.routing.run_times import RunTimes
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table import Replica, RoutedModel
 from onnxmesh.v1.frame_pb2 import HopTiming
@@ -27,7 +27,7 @@ class MicroBatcher:
     def __init__(self, home: Origin, network: Network) -> None:
         self._home = home
         self._network = network
-        self._costs: dict[tuple[StageKey, WorkerId], RunCost] = {}
+        self._costs: dict[tuple[StageKey, WorkerId], RunTimes] = {}
         self._row_bytes: dict[StageKey, float] = {}
         self._records: defaultdict[tuple[StageKey, int], CutRecord] = defaultdict(CutRecord)
 
@@ -53,6 +53,8 @@ class MicroBatcher:
             )
             origin = Origin(replica.worker, replica.facts.locality)
         num = num_pieces(rows, legs)
+        if num == 1:
+            num = num_to_try(rows, legs)
         return sizes(rows, num if num > 1 and self._record(rows, model).next_is_cut() else 1)
 
     def took(self, rows: int, model: RoutedModel, seconds: float, num: int) -> None:
@@ -63,7 +65,7 @@ class MicroBatcher:
         """Takes what the hops of an answered request, or of a piece of one, with so many rows measured."""
         for timing in timings:
             stage = StageKey(timing.stage)
-            cost = self._costs.setdefault((stage, WorkerId(timing.worker)), RunCost())
+            cost = self._costs.setdefault((stage, WorkerId(timing.worker)), RunTimes())
             cost.ran(timing.rows or rows, timing.compute_ns / 1e9)
             self._row_bytes[stage] = timing.tensor_bytes / rows
 

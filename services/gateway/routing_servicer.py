@@ -11,6 +11,7 @@ from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.preference import parse_preferences
 from onnxmesh.routing.selector_text import all_of
 from onnxmesh.routing.table import EMPTY_TABLE
+from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.v1 import mesh_pb2
 from onnxmesh.v1.mesh_pb2_grpc import RoutingServicer
@@ -27,13 +28,17 @@ class GatewayRoutingServicer(RoutingServicer):
         watch: Has the route table.
         contact: Knows whether it is told of changes to it.
         router: Knows the workers.
+        compressor: Counts what is sent to them.
     """
 
-    def __init__(self, gateway: str, watch: RouteWatch, contact: Contact, router: Router) -> None:
+    def __init__(
+        self, gateway: str, watch: RouteWatch, contact: Contact, router: Router, compressor: Compressor
+    ) -> None:
         self._gateway = gateway
         self._watch = watch
         self._contact = contact
         self._router = router
+        self._compressor = compressor
 
     async def Explain(  # noqa: N802 - the protocol's name
         self, request: mesh_pb2.ExplainRequest, context: Context
@@ -87,6 +92,7 @@ class GatewayRoutingServicer(RoutingServicer):
             stale=self._contact.is_stale,
             alone_ms=round(self._contact.alone_s * 1e3),
             scheduler=scheduler,
+            sent=self._compressor.sent(),
         )
 
 

@@ -11,6 +11,7 @@ from onnxmesh.consul.settings import address_list
 from onnxmesh.device.resources import cores
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
+from onnxmesh.rpc.compression_settings import CompressionSettings
 from onnxmesh.rpc.same_host.settings import SameHostSettings
 from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
@@ -19,7 +20,7 @@ MAX_PROCESSES = 256
 """More than any host has use for."""
 
 
-class GatewaySettings(LiveSettings, SameHostSettings):
+class GatewaySettings(LiveSettings, SameHostSettings, CompressionSettings):
     """Settings of a gateway: flags, or environment variables ONNXMESH_<NAME>."""
 
     listen: str = Field(

@@ -26,7 +26,7 @@ from onnxmesh.service import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.telemetry.compression_metrics import CompressionMetrics
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
-from onnxmesh.v1.frame_pb2 import Credit, Load, MeasuredWay
+from onnxmesh.v1.frame_pb2 import Credit, Load, MeasuredWay, SentTensors
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
 from services.worker.cache_folder import cache_folder
 from services.worker.cancellations import Cancellations
@@ -113,7 +113,7 @@ class _Worker:
         self._tally = Tally()
         self._resident_bytes = resident_bytes()
         self._stages = StageTable()
-        self._compressor = Compressor()
+        self._compressor = Compressor(enabled=settings.compression == "auto")
         self._metrics = WorkerMetrics(registry, self._stages, self._load)
         CompressionMetrics(registry, self._compressor)
         self._cancellations = Cancellations()
@@ -265,13 +265,13 @@ class _Worker:
         for runner in self._stages.runners():
             runner.wake()
 
-    def _load(self, ways: Iterable[MeasuredWay] = ()) -> Load:
-        return load_now(self._stages.runners(), self._tally, self._resident_bytes, ways)
+    def _load(self, ways: Iterable[MeasuredWay] = (), sent: Iterable[SentTensors] = ()) -> Load:
+        return load_now(self._stages.runners(), self._tally, self._resident_bytes, ways, sent)
 
     async def _report(self) -> None:
         while True:
             self._resident_bytes = resident_bytes()
-            load = self._load(self._forwarder.ways())
+            load = self._load(self._forwarder.ways(), self._compressor.sent())
             self._schedulers.tell_load(load)
             self._origins.tell_load(load)
             await asyncio.sleep(REPORT_S)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 
-from onnxmesh.v1.frame_pb2 import Load, MeasuredWay, StageLoad
+from onnxmesh.v1.frame_pb2 import Load, MeasuredWay, SentTensors, StageLoad
 from services.worker.stage_runner import StageRunner
 from services.worker.tally import Tally
 
@@ -17,7 +17,11 @@ _STATM = Path("/proc/self/statm")
 
 
 def load_now(
-    runners: Iterable[StageRunner], tally: Tally, resident_bytes: int, ways: Iterable[MeasuredWay] = ()
+    runners: Iterable[StageRunner],
+    tally: Tally,
+    resident_bytes: int,
+    ways: Iterable[MeasuredWay] = (),
+    sent: Iterable[SentTensors] = (),
 ) -> Load:
     """Returns the load as it is told to gateways and schedulers.
 
@@ -26,6 +30,7 @@ def load_now(
         tally: What became of requests.
         resident_bytes: Memory of this process.
         ways: To the workers that this one sends to.
+        sent: What it sent to processes of other hosts.
     """
     held = list(runners)
     stages = [
@@ -48,6 +53,7 @@ def load_now(
         expected_wait_us=expected_wait_us(held),
         stages=stages,
         ways=ways,
+        sent=sent,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from onnxmesh.consul.settings import ConsulSettings, address_list
 from onnxmesh.device.resources import has_own_cores
+from onnxmesh.rpc.compression_settings import CompressionSettings
 from onnxmesh.rpc.same_host.settings import SameHostSettings
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -23,7 +24,7 @@ def _default_id() -> str:
     return f"worker-{host[:80]}-{uuid.uuid4().hex[:8]}"
 
 
-class WorkerSettings(ConsulSettings, SameHostSettings):
+class WorkerSettings(ConsulSettings, SameHostSettings, CompressionSettings):
     """Settings of a worker: flags, or environment variables ONNXMESH_<NAME>."""
 
     id: str = Field(default_factory=_default_id, description="name of this worker, unique in the mesh")

@@ -24,7 +24,13 @@ SLOW = "100mbit"
 
 
 @pytest.fixture
-def mesh(tmp_path):
+def uncompressed():
+    """Workers that are told to send everything as it is; none, unless a test says otherwise."""
+    return ()
+
+
+@pytest.fixture
+def mesh(tmp_path, uncompressed):
     """A mesh whose workers' cables carry 100 Mbit/s each way."""
     with Network() as network, ServiceProcesses(tmp_path) as services:
         for host in ("scheduler", "gateway-1"):
@@ -36,6 +42,8 @@ def mesh(tmp_path):
         )
         for host in ("worker-a", "worker-b", "gateway-1"):
             options = ("--threads=1", "--no-measure") if host.startswith("worker") else ()
+            if host in uncompressed:
+                options += ("--compression=off",)
             services.start(
                 host,
                 f"--listen={network.addresses[host]}:8020",
@@ -80,6 +88,19 @@ class Mesh:
         """Returns what the status says of a model."""
         models = json.loads(self.onnxmesh("status", "--json"))["models"]
         return next(model for model in models if model["name"] == name)
+
+    def sent(self, worker, encoding):
+        """Returns what the status says of the tensors that a worker sent, by encoding, once it names that one."""
+        found = {}
+
+        def is_told():
+            workers = json.loads(self.onnxmesh("status", "--json"))["workers"]
+            sent = next(told["sent"] for told in workers if told["id"] == worker)
+            found.update({each["encoding"]: each for each in sent if each["peer"].startswith("worker")})
+            return encoding in found or found
+
+        until(is_told, timeout_s=60)
+        return found
 
     def first_worker(self, name):
         """Returns who has the first stage; the second one is elsewhere."""
@@ -136,6 +157,23 @@ def test_no_bit_is_lost_by_default_and_fewer_bytes_are_sent(mesh, tmp_path):
     for answer in (plain, packed):
         assert np.array_equal(answer.view(np.uint32), expected.view(np.uint32))
     assert mesh.model("outer")["stages"][0]["lossy_encodings"] == []
+    told = mesh.sent(mesh.first_worker("outer"), "zstd")["zstd"]
+    assert told["wire_bytes"] < 0.6 * told["tensor_bytes"]
+    assert "Large tensors to other hosts" in mesh.onnxmesh("status")
+
+
+@pytest.mark.parametrize("uncompressed", [("worker-a", "worker-b")])
+def test_workers_that_are_told_so_send_everything_as_it_is(mesh, tmp_path):
+    """However slow the way is, and though the deployment allows a loss."""
+    model = outer_product(tmp_path)
+    mesh.onnxmesh("deploy", str(model), "--name", "outer", "--stages", "2", "--max-activation-error", "0.02")
+    x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
+    expected = to_array(StageSession(model).run({"x": from_array("x", x)})["y"])
+    for _ in range(6):
+        answer, num_bytes = mesh.ask("outer", x)
+        assert num_bytes > ACTIVATION_BYTES
+        assert np.array_equal(answer.view(np.uint32), expected.view(np.uint32))
+    assert list(mesh.sent(mesh.first_worker("outer"), "none")) == ["none"]
 
 
 def test_bits_are_lost_within_the_bound_that_is_allowed(mesh, tmp_path):

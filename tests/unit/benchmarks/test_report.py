@@ -31,6 +31,13 @@ def test_a_figure_in_words():
     assert words == ["≤ 5.00 ms", "≤ 2.00 ms", "4.00 ms", "3.00 to 5.00", "9.00 - 5.00 ms", "floor"]
 
 
+def test_a_figure_without_a_floor_names_none():
+    """It only tells."""
+    words = figure_row(Figure(target_of("pipeline"), (0.7, 0.8, 0.9), "80 : 100 ms"))
+    assert words[1:4] == ("", "≤ 0.67", "0.80")
+    assert words[-1] == "told"
+
+
 def test_a_missing_figure_in_words():
     """Its reason stands where the others say what they are made of."""
     assert figure_row(MISSING)[3:] == ("—", "", MISSING.reason, "missing")

@@ -240,6 +240,7 @@ def test_status_says_what_the_gateway_routes_by():
         "stale": False,
         "alone_s": 0.0,
         "scheduler": "h:1",
+        "sent": [],
     }
     table.stale, table.alone_ms = True, 12_340
     assert gateway_sentence(table).endswith(": no scheduler h:1 since 12.3 s")

@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.micro_batches import FRAME_S, LEAST_GAIN, MAX_PIECES, Leg, _total_s, num_pieces, sizes
+from onnxmesh.routing.micro_batches import (
+    FRAME_S,
+    LEAST_GAIN,
+    MAX_PIECES,
+    Leg,
+    _total_s,
+    num_pieces,
+    num_to_try,
+    sizes,
+)
 from onnxmesh.routing.run_cost import RunCost
+from onnxmesh.routing.run_times import RunTimes
 
 seconds = st.floats(0.0, 0.1)
 legs = st.builds(
@@ -72,7 +82,23 @@ def test_the_number_follows_from_what_was_measured(rows, route, expected):
 def test_frames_are_counted():
     """Runs as short as what a frame costs are not worth cutting."""
     tiny = FRAME_S / 100
-    assert num_pieces(64, [leg("a", row_s=tiny), leg("b", row_s=tiny)]) == 1
+    route = [leg("a", row_s=tiny), leg("b", row_s=tiny)]
+    assert num_pieces(64, route) == num_to_try(64, route) == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ([leg("a", 0.05, 0.0), leg("b", 0.05, 0.0)], 2),
+        ([leg("a", 0.05, 0.0), leg("a", 0.05, 0.0)], 1),
+        ([leg("a", 0.2, 0.0), leg("b", row_s=1e-5)], 1),
+    ],
+    ids=["runs cost much in themselves", "one worker", "one stage does it all"],
+)
+def test_what_is_left_whole_for_what_runs_cost_in_themselves_is_tried_in_two(route, expected):
+    """For that may not be so; where it cannot matter, nothing is tried."""
+    assert num_pieces(32, route) == 1
+    assert num_to_try(32, route) == expected
 
 
 @given(st.floats(0.0, 1.0), st.floats(1e-4, 1.0), st.lists(st.integers(1, 64), min_size=1, max_size=50))
@@ -81,7 +107,43 @@ def test_a_line_is_found_again(fixed_s, row_s, runs):
     cost = RunCost()
     for rows in runs:
         cost.ran(rows, fixed_s + row_s * rows)
-    assert cost.least_rows == min(runs)
     assert cost.run_s(runs[0]) == pytest.approx(fixed_s + row_s * runs[0], rel=1e-3)
     if len(set(runs)) > 1:
         assert cost.line == pytest.approx((fixed_s, row_s), rel=1e-2, abs=1e-2 * (fixed_s + row_s))
+
+
+@given(st.floats(0.0, 1.0), st.floats(1e-4, 1.0), st.lists(st.integers(1, 64), min_size=1, max_size=50))
+def test_a_line_through_usual_times_is_found_again(fixed_s, row_s, runs):
+    """From two sizes on both costs are known; from one, their sum. A slow run of each size counts for nothing."""
+    times = RunTimes()
+    for rows in runs:
+        for slower in (3, 1):
+            times.ran(rows, slower * (fixed_s + row_s * rows))
+    assert times.least_rows == min(runs)
+    fixed, per_row = times.line
+    sizes_left = list(times._usual)
+    for rows in sizes_left:
+        assert fixed + per_row * rows == pytest.approx(fixed_s + row_s * rows, rel=1e-3)
+    if len(sizes_left) > 1:
+        assert (fixed, per_row) == pytest.approx((fixed_s, row_s), rel=1e-2, abs=1e-2 * (fixed_s + row_s))
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(1e-6, 1.0)), min_size=1, max_size=50))
+def test_costs_are_never_negative(runs):
+    """However the measured times lie; and no size usually takes less than the line says."""
+    times = RunTimes()
+    assert times.line == (0.0, 0.0)
+    for rows, seconds in runs:
+        times.ran(rows, seconds)
+        fixed, per_row = times.line
+        assert min(fixed, per_row) >= 0.0
+        for size, usual in times._usual.items():
+            assert fixed + per_row * size <= usual.seconds * (1 + 1e-6)
+
+
+def test_a_size_that_was_run_at_a_bad_moment_does_not_bend_the_line():
+    """However far above the others it is."""
+    times = RunTimes()
+    for rows, seconds in ((32, 0.032), (8, 0.2), (16, 0.016)):
+        times.ran(rows, seconds)
+    assert times.line == pytest.approx((0.0, 0.001), abs=1e-9)

@@ -103,6 +103,20 @@ async def test_nothing_is_done_where_it_cannot_pay(link):
         assert await compressor.packed(given, link, ANY_LOSS) is given
 
 
+async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_same():
+    """Over the slowest way the very frame is sent, and counted as it is; one that another process packed has its elements."""
+    off = Compressor(enabled=False)
+    for _ in range(8):
+        given = frame()
+        assert await off.packed(given, SlowLink(), ANY_LOSS) is given
+    (told,) = off.sent()
+    assert (told.peer, told.encoding) == ("far", "none")
+    assert told.tensor_bytes == told.wire_bytes == 8 * NUMBERS.nbytes
+    packed_elsewhere = over_the_wire(await settled(Compressor(), SlowLink()))
+    assert is_packed(packed_elsewhere)
+    assert bytes((await off.unpacked(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
+
+
 async def test_small_frames_are_left_alone():
     """And what has no tensors."""
     compressor = Compressor()

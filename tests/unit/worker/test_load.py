@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from onnxmesh.v1.frame_pb2 import SentTensors
 from services.worker.load import load_now
 from services.worker.tally import Tally
 
@@ -49,3 +50,10 @@ def test_the_expected_wait(runners, wait_us):
         (runner.stage, runner.num_queued, runner.num_running) for runner in runners
     ]
     assert (load.queued, load.resident_bytes) == (sum(runner.num_queued for runner in runners), 5)
+
+
+def test_what_was_sent_to_other_hosts_is_told():
+    """As the compressor counted it; where nothing is said of it, nothing is told."""
+    sent = [SentTensors(peer="b", encoding="zstd", tensor_bytes=100, wire_bytes=40)]
+    assert list(load_now([], Tally(), 5, sent=sent).sent) == sent
+    assert not load_now([], Tally(), 5).sent
