@@ -7,7 +7,7 @@ from collections import deque
 
 from onnxmesh.deadline import Clock
 from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.gathering import GATHER_S, Gathering
+from onnxmesh.rpc.linger import LINGER_S, Linger
 from onnxmesh.rpc.link_limits import LinkLimits
 from onnxmesh.rpc.nap import Nap
 from onnxmesh.rpc.pipe import Pipe
@@ -105,7 +105,7 @@ class FrameWriter:
 
     async def run(self) -> None:
         """Writes until the Goodbye is written."""
-        gathering = Gathering()
+        linger = Linger()
         while True:
             self._is_writing = False
             try:
@@ -120,10 +120,10 @@ class FrameWriter:
                 continue
             if (
                 not self._pipe.is_prompt
-                and gathering.should_wait(self._clock())
+                and linger.should_wait(self._clock())
                 and self._queued_bytes < self._limits.chunk_bytes
             ):
-                await self._nap.take(GATHER_S)
+                await self._nap.take(LINGER_S)
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
             frames = self._take()
@@ -132,7 +132,7 @@ class FrameWriter:
             await self._pipe.write(message)
             if (ping := self._gauge.wrote(len(message), began_s)) is not None:
                 self.put_urgent(Frame(FrameHeader(ping=Ping(number=ping.number))))
-            gathering.wrote(len(frames), self._clock())
+            linger.wrote(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
             # Nothing here may keep what was sent until more is.
