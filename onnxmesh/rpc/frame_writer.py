@@ -42,6 +42,7 @@ class FrameWriter:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._pipe = pipe
+        self._write_now = pipe.write_now
         self._pulse = pulse
         self._gauge = gauge
         self._clock = clock
@@ -119,7 +120,7 @@ class FrameWriter:
                 await self._pipe.write(self._urgent_message())
                 continue
             if (
-                not self._pipe.is_prompt
+                self._write_now is None
                 and linger.should_wait(self._clock())
                 and self._queued_bytes < self._limits.chunk_bytes
             ):
@@ -140,7 +141,7 @@ class FrameWriter:
 
     def _stir(self) -> None:
         """Has what is queued written: at once where frames come one by one, else all of one turn of the loop together."""
-        if not self._pipe.is_prompt:
+        if self._write_now is None:
             self._wake.set()
             return
         self._num_in_turn += 1
@@ -156,10 +157,10 @@ class FrameWriter:
 
     def _flush(self) -> None:
         while self._queue or self._urgent:
-            if self._is_writing or self.is_leaving or not self._pipe.has_room:
+            if self._write_now is None or self._is_writing or self.is_leaving or not self._pipe.has_room:
                 self._wake.set()
                 return
-            self._pipe.write_now(self._urgent_message() if self._urgent else self._message(self._take()))
+            self._write_now(self._urgent_message() if self._urgent else self._message(self._take()))
 
     def _take(self) -> list[Frame]:
         """Takes what fits into one message: frames of up to a chunk's size, one at the least."""

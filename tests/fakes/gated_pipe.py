@@ -15,10 +15,10 @@ class GatedPipe:
     """
 
     def __init__(self, *, is_prompt=False):
-        self.is_prompt = is_prompt
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages = []
+        self.write_now = self.messages.append if is_prompt else None
 
     @property
     def has_room(self):
@@ -28,9 +28,6 @@ class GatedPipe:
     def kinds(self):
         """What each message holds."""
         return [[frame.header.WhichOneof("kind") for frame in decode(each)] for each in self.messages]
-
-    def write_now(self, message):
-        self.messages.append(message)
 
     async def write(self, message):
         self.messages.append(message)
