@@ -16,8 +16,8 @@ from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import ANY, Ask, Decision, decide
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
 from onnxmesh.routing.random_source import RandomSource
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 
 Route = tuple[Replica, ...]

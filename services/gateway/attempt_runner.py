@@ -10,7 +10,7 @@ from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.ids import WorkerId
 from onnxmesh.priority import DEFAULT_PRIORITY
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.rpc.compressor import Compressor
 from onnxmesh.rpc.credits import LEAST_BYTES
 from onnxmesh.rpc.frames import Frame

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onnxmesh.errors import CorruptData, Internal, MeshError, StageGone, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedStage
+from onnxmesh.routing.routed_model import RoutedStage
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1.frame_pb2 import Failure, RequestKey
 from services.gateway.peers import Peer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
 from onnxmesh.routing.balancer import NoRoute
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from services.gateway.attempts import Setback
 
 MIN_RETRY_AFTER_S = 0.001

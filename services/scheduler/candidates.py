@@ -14,8 +14,8 @@ from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import Ask, Decision, decide
 from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 from services.scheduler.holdings import StageState
 from services.scheduler.situation import LEAST_COST_S, Situation

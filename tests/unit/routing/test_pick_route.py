@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from onnxmesh.ids import StageKey
 from onnxmesh.routing.balancer import Balancer, NoRoute
 from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage
 
 
 def stage(*workers, index=0):

@@ -18,11 +18,11 @@ from onnxmesh.routing.network import GUESSES, Measured, Network
 from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import parse_preferences
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.selector_text import parse_selector
 from onnxmesh.routing.slow_start import ramp
 from onnxmesh.routing.spill import shares
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_facts import WorkerFacts
 
 KEY = StageKey("m/1/0")
