@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
-from onnxmesh.routing.balancer import NoRoute
+from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.routed_model import RoutedModel
 from services.gateway.attempts import Setback
 

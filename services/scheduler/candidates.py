@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.ids import StageKey
+from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.bar import Bar
+from onnxmesh.routing.decision import Decision
 from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
-from onnxmesh.routing.policy import Ask, Decision, decide
+from onnxmesh.routing.policy import decide
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard

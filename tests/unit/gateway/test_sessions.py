@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.routing.policy import ANY
+from onnxmesh.routing.ask import ANY
 from services.gateway.sessions import Sessions
 from tests.unit.gateway.test_dispatcher import Bench
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.balancer import Balancer, NoRoute
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.locality import Locality, Nearness
 from onnxmesh.routing.network import GUESSES, Measured, Network
-from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import parse_preferences
 from onnxmesh.routing.routed_model import Replica, RoutedStage
