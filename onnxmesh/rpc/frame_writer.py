@@ -12,6 +12,7 @@ from onnxmesh.rpc.link_limits import LinkLimits
 from onnxmesh.rpc.nap import Nap
 from onnxmesh.rpc.pipe import Pipe
 from onnxmesh.rpc.pulse import Pulse
+from onnxmesh.rpc.turn import Turn
 from onnxmesh.rpc.way_gauge import WayGauge
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping
 
@@ -40,7 +41,6 @@ class FrameWriter:
     def __init__(
         self, pipe: Pipe, pulse: Pulse, gauge: WayGauge, *, clock: Clock, limits: LinkLimits
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._pipe = pipe
         self._write_now = pipe.write_now
         self._pulse = pulse
@@ -54,8 +54,7 @@ class FrameWriter:
         self._room = asyncio.Event()
         self._room.set()
         self._nap = Nap()
-        self._num_in_turn = 0
-        self._is_crowded = False
+        self._turn = Turn(asyncio.get_running_loop())
         self._is_writing = False
         self.is_leaving = False
         self.num_bytes = 0
@@ -140,20 +139,11 @@ class FrameWriter:
             del frames, message
 
     def _stir(self) -> None:
-        """Has what is queued written: at once where frames come one by one, else all of one turn of the loop together."""
+        """Has what is queued written."""
         if self._write_now is None:
             self._wake.set()
-            return
-        self._num_in_turn += 1
-        if self._num_in_turn == 1:
-            self._loop.call_soon(self._end_turn)
-            if not self._is_crowded:
-                self._flush()
-
-    def _end_turn(self) -> None:
-        self._is_crowded = self._num_in_turn > 1
-        self._num_in_turn = 0
-        self._flush()
+        else:
+            self._turn.came(self._flush)
 
     def _flush(self) -> None:
         while self._queue or self._urgent:
