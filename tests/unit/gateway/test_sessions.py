@@ -7,7 +7,7 @@ import asyncio
 from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.routing.ask import ANY
 from services.gateway.sessions import Sessions
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 WORKERS = "abcdefgh"
 
