@@ -21,8 +21,6 @@ from tests.fakes.fake_peers import FakePeers
 from tests.fakes.routed_models import routed_model
 
 INPUT = Tensor("x", Datatype.FP32, (1, 1), b"\0\0\x80\x3f")
-
-
 NOW_NS = 1_000_000
 
 

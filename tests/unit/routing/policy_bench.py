@@ -16,11 +16,7 @@ from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.worker_facts import WorkerFacts
 
 KEY = StageKey("m/1/0")
-
-
 HOME = Origin("g", Locality("r", "near"))
-
-
 NO_LUCK = PolicySettings(explore=0.0)
 
 

@@ -39,11 +39,7 @@ X86 = {"cpu_class": "x86", "device": "cpu"}
 
 
 ARM = {"cpu_class": "arm", "device": "cpu"}
-
-
 GPU = {"cpu_class": "x86", "device": "cuda"}
-
-
 LEVELS = {
     "one class of CPU": ("auto", "auto", [X86, X86], ("exact", "all", "x86", 2)),
     "two classes": ("auto", "auto", [X86, ARM], ("exact", "extended", "", 2)),

@@ -135,14 +135,8 @@ def test_what_keeps_a_stage_on_a_worker_that_leaves_is_named(workers, lacking_by
 
 
 READY = Held(StageState.READY, Digest("d0"))
-
-
 LOADING = Held(StageState.LOADING, Digest("d0"))
-
-
 FAILED = Held(StageState.FAILED, Digest("d0"), "INVALID_MODEL", "no such op")
-
-
 STATES = {
     "ready": ({"m/1/0": ("a",)}, [view("a", s0=READY)], False, 1, "READY", ""),
     "one of two": (
