@@ -66,7 +66,7 @@ class FrameWriter:
 
     @property
     def has_room(self) -> bool:
-        """Whether so little is queued that more should be."""
+        """Whether so little is queued that more may be."""
         return self._room.is_set()
 
     async def room(self) -> None:
