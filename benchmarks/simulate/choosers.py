@@ -14,9 +14,10 @@ from benchmarks.simulate.fleet import Fleet, Run, Worker
 from benchmarks.simulate.placing import Table
 from benchmarks.simulate.scenario import REQUEST_BYTES, ZONES, way_s
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.balancer import Balancer, NoRoute, Ticket
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.balancer import Balancer, Ticket
 from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.stage_board import Origin
 
 

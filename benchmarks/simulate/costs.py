@@ -11,11 +11,13 @@ from typing import Any
 from benchmarks.simulate.large_table import NUM_MODELS, NUM_WORKERS, LargeTable
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.balancer import Balancer, NoRoute
+from onnxmesh.routing.ask import ANY, Ask
+from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.policy import ANY, Ask
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import EMPTY_TABLE, Replica, RoutedStage, RoutingTable
+from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table_difference import TableDifference, difference
 from onnxmesh.routing.worker_facts import WorkerFacts
 from onnxmesh.v1.mesh_pb2 import RouteUpdate

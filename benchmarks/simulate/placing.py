@@ -13,7 +13,7 @@ import simpy
 from benchmarks.simulate.fleet import Fleet, Worker, facts_of, worker_id
 from benchmarks.simulate.scenario import ACTIVATION_BYTES, CROSS_ZONE_S, KINDS, Scenario
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
-from onnxmesh.routing.table import Replica, RoutedStage
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.v1.worker_pb2 import StageLoaded
 from services.scheduler.holdings import Holdings, StageState
 from services.scheduler.placement import Placement, decide

@@ -12,6 +12,10 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from google.protobuf.message import DecodeError
+
+from onnxmesh.rpc.varint import read_varint
+
 _LOCATION = b"location"
 _TENSOR_EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -29,10 +33,6 @@ _CHILDREN: dict[str, dict[int, str]] = {
 """Message kind → field number → kind of the messages in it; only what leads to a tensor."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-
-
-class _MalformedError(ValueError):
-    """The bytes are not protobuf."""
 
 
 def external_files(model: Path) -> list[PurePosixPath]:
@@ -53,7 +53,7 @@ def external_files(model: Path) -> list[PurePosixPath]:
                 path = PurePosixPath(location.decode())
                 if not path.is_absolute() and ".." not in path.parts and path.parts:
                     names[path] = None
-        except (_MalformedError, UnicodeDecodeError):
+        except (DecodeError, UnicodeDecodeError):
             return []
     return list(names)
 
@@ -81,33 +81,21 @@ def _messages(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int,
     """Yields number, start and end of each length-delimited field in `data[start:end]`."""
     at = start
     while at < end:
-        tag, at = _varint(data, at, end)
+        tag, at = read_varint(data, at)
         wire_type = tag & 7
         if tag >> 3 == 0:
-            raise _MalformedError
+            raise DecodeError(f"no field has number 0: byte {at}")
         if wire_type == _LENGTH:
-            length, at = _varint(data, at, end)
+            length, at = read_varint(data, at)
             if at + length > end:
-                raise _MalformedError
+                raise DecodeError(f"{length} bytes announced at byte {at}, {end - at} are there")
             yield tag >> 3, at, at + length
             at += length
         elif wire_type == _VARINT:
-            _, at = _varint(data, at, end)
+            _, at = read_varint(data, at)
         elif wire_type == _FIXED64:
             at += 8
         elif wire_type == _FIXED32:
             at += 4
         else:
-            raise _MalformedError
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _MalformedError
+            raise DecodeError(f"wire type {wire_type} at byte {at}")

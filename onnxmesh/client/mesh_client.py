@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -15,12 +14,12 @@ from google.protobuf.message import Message
 
 from onnxmesh.client.answer import Answer, Array
 from onnxmesh.client.inference import answer_of, infer_request
-from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, messages
+from onnxmesh.client.mesh_errors import mesh_errors
+from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, send
 from onnxmesh.client.wishes import NO_WISHES, RouteWishes
-from onnxmesh.errors import Internal, InvalidModel, Unavailable
+from onnxmesh.errors import Internal, InvalidModel
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.status import from_rpc_error
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
@@ -107,7 +106,7 @@ class MeshClient:
 
     async def undeploy(self, name: str, version: int = 0) -> list[int]:
         """Takes a model out of service; version 0 means all. Returns the versions that went."""
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             response = await self._mesh.Undeploy(UndeployRequest(name=name, version=version))
         return list(response.versions)
 
@@ -132,7 +131,7 @@ class MeshClient:
             DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
             Unavailable: The worker was started anew meanwhile, or no mesh answers (UNAVAILABLE).
         """
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             async for step in self._mesh.Drain(DrainRequest(worker=worker, undo=undo), timeout=timeout):
                 if progress is not None:
                     progress(step)
@@ -157,7 +156,7 @@ class MeshClient:
             MeshError: Whatever else the mesh says.
         """
         request = ScaleRequest(name=name, version=version, replicas=replicas)
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             async for step in self._mesh.Scale(request):
                 if progress is not None:
                     progress(step)
@@ -167,7 +166,7 @@ class MeshClient:
 
     async def rebalance(self, *, dry_run: bool = False) -> list[StageMove]:
         """Moves stages to where they would be placed today and returns the moves; with `dry_run` that is all it does."""
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             response = await self._mesh.Rebalance(RebalanceRequest(dry_run=dry_run))
         return list(response.moves)
 
@@ -193,13 +192,13 @@ class MeshClient:
         return await self._rollout(RolloutRequest(name=name, back=True))
 
     async def _rollout(self, request: RolloutRequest) -> dict[int, int]:
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             response = await self._mesh.Rollout(request)
         return {each.version: each.percent for each in response.versions}
 
     async def status(self, timeout: float | None = None) -> StatusResponse:
         """Returns every model, worker and gateway of the mesh."""
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             return await self._mesh.Status(StatusRequest(), timeout=timeout)
 
     async def route_table(self, timeout: float | None = None) -> TableResponse:
@@ -208,12 +207,12 @@ class MeshClient:
         Raises:
             Internal: What answers at the address is no gateway.
         """
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             return await self._routing.Table(TableRequest(), timeout=timeout)
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
         """Returns how the gateway would route a request now, and why."""
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             return await self._routing.Explain(request)
 
     async def server_ready(self, timeout: float | None = None) -> bool:
@@ -285,7 +284,7 @@ class MeshClient:
     async def _deploy(
         self, spec: DeploymentSpec, files: list[UploadFile], progress: Progress | None
     ) -> ModelStatus:
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             call = self._mesh.Deploy()
             try:
                 await call.write(DeployRequest(spec=spec))
@@ -294,7 +293,7 @@ class MeshClient:
                         progress(step)
                     if step.phase == DeployProgress.ACCEPTED:
                         # Not earlier: a spec that is refused costs nobody the sending of a large model.
-                        await _send(call, files)
+                        await send(call, files)
                     elif step.phase == DeployProgress.READY:
                         return step.model
             finally:
@@ -310,32 +309,5 @@ class MeshClient:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        with self._mesh_errors():
+        with mesh_errors(self.address):
             return cast("_Response", await call(request, timeout=timeout))
-
-    @contextmanager
-    def _mesh_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.aio.AioRpcError as error:
-            rebuilt = from_rpc_error(error)
-            if error.code() is grpc.StatusCode.UNAVAILABLE and not _said_by_mesh(error):
-                raise Unavailable(f"no mesh answers at {self.address}") from error
-            raise rebuilt from error
-
-
-async def _send(
-    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
-) -> None:
-    try:
-        async with aclosing(messages(files)) as upload:
-            async for message in upload:
-                await call.write(message)
-        await call.done_writing()
-    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-        pass  # the mesh refused before the end of the upload: reading tells why
-
-
-def _said_by_mesh(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a service wrote the status; gRPC's own have no details attached."""
-    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc.aio
+
 from onnxmesh.client.external_data import external_files
 from onnxmesh.errors import InvalidModel
-from onnxmesh.v1.mesh_pb2 import DeployRequest, FileStart, Upload
+from onnxmesh.v1.mesh_pb2 import DeployProgress, DeployRequest, FileStart, Upload
 
 PIECE_BYTES = 1 << 20
 """Bytes of a file in one message: within every gRPC implementation's default limit."""
@@ -69,3 +72,20 @@ async def messages(files: list[UploadFile]) -> AsyncGenerator[DeployRequest, Non
         except OSError as error:
             raise InvalidModel(f"cannot read '{file.path}': {error.strerror}") from error
     yield DeployRequest(end=Upload(num_files=len(files)))
+
+
+async def send(
+    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
+) -> None:
+    """Sends the files after the spec, as far as the mesh takes them: why it does not, reading the call tells.
+
+    Raises:
+        InvalidModel: See `messages`.
+    """
+    try:
+        async with aclosing(messages(files)) as upload:
+            async for message in upload:
+                await call.write(message)
+        await call.done_writing()
+    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        pass

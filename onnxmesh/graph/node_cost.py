@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -13,7 +13,6 @@ from onnxmesh.graph.operator_flops import flops_of
 from onnxmesh.graph.operator_traffic import bytes_moved
 from onnxmesh.graph.row import RowNode
 from onnxmesh.graph.value_sizes import ValueSizes, weight_bytes
-from onnxmesh.graph.value_types import ValueType
 
 __all__ = ["CostModel", "weight_bytes"]
 
@@ -46,21 +45,8 @@ class CostModel(ValueSizes):
     """Estimates operations, bytes and memory of the nodes of one graph.
 
     The bodies of Loop and Scan count as often as they run, where that is constant, else once; of the branches of
-    an If the dearest counts.
-
-    Args:
-        types: Types of the values of the graph.
-        dims: Figures for symbolic dimensions, by symbol.
-        shapes: Shapes of those values for which more is known than their type says.
+    an If the dearest counts. Made like `ValueSizes`.
     """
-
-    def __init__(
-        self,
-        types: Mapping[str, ValueType],
-        dims: Mapping[str, int] | None = None,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> None:
-        super().__init__(types, dims, shapes)
 
     def flops(self, node: RowNode) -> int:
         """Returns the estimated operations of a node, a multiply-add counted as two."""

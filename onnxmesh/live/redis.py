@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import stamina
 import structlog
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 from onnxmesh.deadline import Clock
 from onnxmesh.live.base import RECALL_S, Figure, Topic, Values
 from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.figure_document import Heard, document_of, heard_in
 from onnxmesh.live.redis_url import open_redis
 
 PERIOD_S = 0.5
@@ -37,22 +37,11 @@ _FAILURES = (RedisError, OSError, TimeoutError)
 _log = structlog.get_logger(__name__)
 
 
-class _Heard(NamedTuple):
-    """What another process has said; times are of this process's clock."""
-
-    writer: str
-    key: str
-    values: Values
-    said_s: float
-    expires_s: float
-
-
 class RedisLiveState:
     """The `LiveState` of a mesh with a Redis; `run` must run beside it.
 
     Each process keeps what it says in its own memory, and `run` exchanges it with Redis in the background: one
-    document for each topic and process, which expires with the last figure in it. No clock but each process's
-    own is relied on: ages are measured by how much of a document's time to live has passed.
+    document for each topic and process, which expires with the last figure in it (`figure_document`).
 
     Args:
         url: See `open_redis`.
@@ -85,7 +74,7 @@ class RedisLiveState:
         self._clock = clock
         self._changed: set[Topic] = set()
         self._pending: dict[str, tuple[str | None, float]] = {}
-        self._heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
+        self._heard: dict[Topic, list[Heard]] = {topic: [] for topic in Topic}
         self._shared = False
         self._reported: bool | None = None
         """Whether the log has it last that Redis was lost; None: it has nothing of it yet."""
@@ -240,18 +229,13 @@ class RedisLiveState:
         await self._read(dict(zip(topics, answers[-len(topics) :], strict=True)))
 
     def _write(self, commands: Any, topic: Topic) -> None:
-        now_s = self._clock()
-        said = [
-            (key, round(1000 * (now_s - entry.set_s)), round(1000 * (entry.expires_s - now_s)), entry.value)
-            for key, entry in self._own.entries(topic)
-        ]
+        document, left_ms = document_of(self._own.entries(topic), self._clock())
         key = self._document_key(topic, self._own.writer)
-        left_ms = max((each[2] for each in said), default=0)
         if left_ms <= 0:
             commands.delete(key)
             commands.srem(self._writers_key(topic), self._own.writer)
             return
-        commands.set(key, json.dumps({"left_ms": left_ms, "said": said}), px=left_ms)
+        commands.set(key, document, px=left_ms)
 
     async def _read(self, writers: Mapping[Topic, set[bytes]]) -> None:
         others = [
@@ -260,7 +244,7 @@ class RedisLiveState:
             for name in sorted(each.decode() for each in names)
             if name != self._own.writer
         ]
-        heard: dict[Topic, list[_Heard]] = {topic: [] for topic in Topic}
+        heard: dict[Topic, list[Heard]] = {topic: [] for topic in Topic}
         if others:
             commands = self._client.pipeline(transaction=False)
             for topic, writer in others:
@@ -272,7 +256,7 @@ class RedisLiveState:
                 if document is None or left_ms < 0:
                     gone.append((self._writers_key(topic), writer))
                 else:
-                    heard[topic] += _heard(writer, document, left_ms, self._clock())
+                    heard[topic] += heard_in(writer, document, left_ms, self._clock())
             if gone:
                 commands = self._client.pipeline(transaction=False)
                 for key, writer in gone:
@@ -301,23 +285,3 @@ def _end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _heard(writer: str, document: bytes, left_ms: int, now_s: float) -> list[_Heard]:
-    """Reads a document of another process, which has `left_ms` to live of what it says it had."""
-    try:
-        content = json.loads(document)
-        elapsed_s = max(0, content["left_ms"] - left_ms) / 1000
-        return [
-            _Heard(
-                writer,
-                key,
-                values,
-                now_s - elapsed_s - age_ms / 1000,
-                now_s - elapsed_s + expires_ms / 1000,
-            )
-            for key, age_ms, expires_ms, values in content["said"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        _log.error("live_document_unreadable", writer=writer, error=repr(error))
-        return []

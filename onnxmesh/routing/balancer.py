@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.ask import ANY, Ask
+from onnxmesh.routing.decision import Decision
 from onnxmesh.routing.ejections import Ejections
 from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
-from onnxmesh.routing.policy import ANY, Ask, Decision, decide
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.policy import decide
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
 from onnxmesh.routing.random_source import RandomSource
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 
 Route = tuple[Replica, ...]
@@ -52,35 +55,6 @@ class Booking:
 
 Ticket = tuple[Booking, ...]
 """A request's bookings, one for each stage of its route."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoRoute:
-    """There is no route.
-
-    Attributes:
-        stage: The first stage that has no replica for the request.
-        decision: Why.
-    """
-
-    stage: int
-    decision: Decision
-
-    @property
-    def is_late(self) -> bool:
-        """Whether replicas there could serve it, but none in time."""
-        return self.decision.late
-
-    @property
-    def is_unsatisfiable(self) -> bool:
-        """Whether no replica there, usable or not, meets what the request requires."""
-        require = self.decision.ask.require
-        return bool(require) and not self.decision.stage.selected(require).any()
-
-    @property
-    def retry_after_s(self) -> float:
-        """When the work ahead of the request will have become little enough, if nothing comes in between."""
-        return max(0.0, self.decision.soonest_s - self.decision.ask.remaining_s)
 
 
 class Balancer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.policy import ALL_TIERS, Decision
+from onnxmesh.routing.decision import ALL_TIERS, Decision
 from onnxmesh.routing.worker_board import WorkerBoard
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from onnxmesh.ids import ModelName, Version, WorkerId
+from onnxmesh.routing.routed_model import Replica, RoutedModel
 from onnxmesh.routing.worker_facts import WorkerFacts
-
-if TYPE_CHECKING:
-    from onnxmesh.routing.table import Replica, RoutedModel
 
 ModelKey = tuple[ModelName, Version]
 """One version of a model."""

@@ -13,111 +13,20 @@ running after the same worker.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.bar import Bar
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.decision import ALL_TIERS, Decision
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
-from onnxmesh.routing.preference import Preference
 from onnxmesh.routing.random_source import RandomSource
-from onnxmesh.routing.selector import EVERYBODY, Selector
 from onnxmesh.routing.slow_start import ramp
 from onnxmesh.routing.spill import shares
 from onnxmesh.routing.stage_board import Origin, StageBoard, View
 from onnxmesh.routing.worker_board import WorkerBoard
-
-ALL_TIERS = -1
-"""The tier of a decision that was open to every zone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a request wants of the replica.
-
-    Attributes:
-        excluded: Workers that failed it already.
-        require: What the worker must meet.
-        prefer: What it should meet.
-        remaining_s: Time until its deadline.
-        waited_s: How long it will have waited before: what is ahead of it there gets on meanwhile.
-        num_bytes: What must be sent to the replica.
-        bars: Rules of the asker's own.
-        onward_s: For each replica the time from there to where the request goes next; None: not known, or equal.
-        draws: Whether one of the best is drawn, so that several askers do not all choose the same. Else it is the best of
-            all zones, be it new or not, and of equals the first.
-        stay: By stage the worker that has served its session, which gets it again where it passes every filter.
-    """
-
-    excluded: Collection[WorkerId] = ()
-    require: Selector = EVERYBODY
-    prefer: tuple[Preference, ...] = ()
-    remaining_s: float = inf
-    waited_s: float = 0.0
-    num_bytes: float = 0.0
-    bars: tuple[Bar, ...] = ()
-    onward_s: NDArray[np.float64] | None = field(default=None, compare=False)
-    draws: bool = True
-    stay: Mapping[StageKey, WorkerId] = field(default_factory=dict)
-
-
-ANY = Ask()
-"""Nothing in particular."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What was decided, and what it was decided by; columns are in the order of the stage's replicas.
-
-    Attributes:
-        stage: The replicas.
-        ask: What was wanted of them.
-        view: How they are seen from where the request comes from.
-        up: Live and not draining.
-        passed: Passed every filter.
-        wait_s: Work ahead of the request.
-        transfer_s: Time to get there, and on from there where the request says where to.
-        ready_s: Computing, and the wait that is left when the request comes there.
-        completion_s: Transfer, all the wait and computing.
-        score_s: Completion, and for caution something for what others usually have there, less bonus; less is better.
-        pool: Those of the tier and past their slow start.
-        tier: Whose turn it was.
-        shares: For each tier, the share of requests that it keeps.
-        index: The pick; None: there is none.
-        late: Whether nobody was picked because nobody can be done in time.
-        probe: Whether somebody was picked although nobody can be done in time, as far as is known.
-        explored: Whether the pick was any candidate rather than one of the best.
-        stays: Whether the pick is where the request's session is.
-    """
-
-    stage: StageBoard
-    ask: Ask
-    view: View
-    up: NDArray[np.bool_]
-    passed: NDArray[np.bool_]
-    wait_s: NDArray[np.float64]
-    transfer_s: NDArray[np.float64]
-    ready_s: NDArray[np.float64]
-    completion_s: NDArray[np.float64]
-    score_s: NDArray[np.float64]
-    pool: NDArray[np.bool_]
-    tier: int
-    shares: tuple[float, ...]
-    index: int | None
-    late: bool = False
-    probe: bool = False
-    explored: bool = False
-    stays: bool = False
-
-    @property
-    def soonest_s(self) -> float:
-        """When the first of those who passed is expected to be done, the way there apart."""
-        return float(self.ready_s[self.passed].min())
 
 
 def decide(

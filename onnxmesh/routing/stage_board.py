@@ -14,9 +14,9 @@ from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outliers import Outliers
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.preference import MAX_WEIGHT, Preference
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.selector import Selector
 from onnxmesh.routing.spill import Pressure
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 
 _MAX_CACHED = 256

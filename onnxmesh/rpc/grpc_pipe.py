@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,12 +15,12 @@ from onnxmesh.rpc.frames import Frame, SharedPayload
 from onnxmesh.tensors.room import FindRoom
 
 
-class GrpcPipe:
+class GrpcPipe(ABC):
     """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
 
     same_host = False
-    is_prompt = False
     has_room = False
+    write_now: Callable[[bytes], None] | None = None
     reserve: FindRoom | None = None
 
     async def carry(self, take: Callable[[bytes], bool]) -> None:
@@ -30,12 +31,13 @@ class GrpcPipe:
             # Nothing here may keep the last message until the next one comes.
             del message
 
-    def write_now(self, message: bytes) -> None:
-        """Refuses: gRPC tells of room only to those who wait."""
-        raise NotImplementedError
+    @abstractmethod
+    async def write(self, message: bytes) -> None:
+        """Sends one message; waits for flow control: gRPC tells of room only to those who wait."""
 
+    @abstractmethod
     async def _read(self) -> bytes | None:
-        raise NotImplementedError
+        """Returns the next message, None after the last."""
 
     async def bring(self, frame: Frame) -> Frame:
         """Leaves the frame as it is."""
@@ -61,7 +63,7 @@ class GrpcPipe:
         """
         raise CorruptData("this stream shares no memory")
 
-    def on_freed(self, callback: Callable[[list[int]], None]) -> None:
+    def on_freed(self, callback: Callable[[list[int]], None]) -> None:  # noqa: B027 - for both ends alike
         """Nothing is ever placed."""
 
 

@@ -17,8 +17,11 @@ class Pipe(Protocol):
         """Whether the peer is on this host, and bytes cost next to nothing."""
 
     @property
-    def is_prompt(self) -> bool:
-        """Whether `write_now` may be used: a message costs so little that none should wait for others to go with it."""
+    def write_now(self) -> Callable[[bytes], None] | None:
+        """Sends one message where there is room.
+
+        None: a message costs so much that it is better to wait for others to go with it.
+        """
 
     @property
     def has_room(self) -> bool:
@@ -32,9 +35,6 @@ class Pipe(Protocol):
 
     async def write(self, message: bytes) -> None:
         """Sends one message; waits for flow control."""
-
-    def write_now(self, message: bytes) -> None:
-        """Sends one message where there is room; for prompt streams alone."""
 
     @property
     def reserve(self) -> FindRoom | None:

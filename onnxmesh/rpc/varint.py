@@ -5,6 +5,8 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+import mmap
+
 from google.protobuf.message import DecodeError
 
 
@@ -18,7 +20,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(view: memoryview, position: int) -> tuple[int, int]:
+def read_varint(view: memoryview | mmap.mmap, position: int) -> tuple[int, int]:
     """Returns the integer that begins at `position`, and where what follows it begins.
 
     Raises:

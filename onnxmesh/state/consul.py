@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, unquote
@@ -15,12 +13,13 @@ import structlog
 
 from onnxmesh.consul.agent import ConsulAgent, patiently
 from onnxmesh.consul.follow import Follower
-from onnxmesh.errors import Conflict, CorruptData, MeshError, NotFound, Unavailable
+from onnxmesh.errors import CorruptData, NotFound
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.latest import Latest
-from onnxmesh.leadership.consul import lock_key
 from onnxmesh.state.base import Deployment
+from onnxmesh.state.change_queue import ChangeQueue
 from onnxmesh.state.consul_records import ConsulRecords, Head
+from onnxmesh.state.fenced_keys import FencedKeys
 from onnxmesh.state.record import to_record
 from onnxmesh.state.traffic_split import TrafficSplit
 
@@ -46,20 +45,16 @@ class ConsulDeployments:
 
     Args:
         agent: The Consul agent to ask.
-        fence: Returns the session that holds the leader's lock, empty if this scheduler does not lead; None
-            for a store that nobody else writes to.
+        fence: See `FencedKeys`; None for a store that nobody else writes to.
     """
 
     def __init__(self, agent: ConsulAgent, fence: Callable[[], str] | None = None) -> None:
         self._agent = agent
-        self._fence = fence
-        self._lock_key = lock_key(agent.access.prefix)
+        self._keys = FencedKeys(agent, fence)
         self._heads = f"{agent.access.prefix}/deployments/"
         self._mark = ""
         self._records = ConsulRecords(agent)
-        self._changes: asyncio.Queue[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = (
-            asyncio.Queue()
-        )
+        self._changes = ChangeQueue()
         self._latest: Latest[list[Deployment]] = Latest([])
         self._splits: dict[str, bytes] = {}
 
@@ -72,7 +67,7 @@ class ConsulDeployments:
         """
         record = to_record(deployment)
         key = self._head_key(deployment.name, deployment.version)
-        await self._do(lambda: patiently(lambda: self._save(key, record), PATIENCE_S))
+        await self._changes.do(lambda: patiently(lambda: self._save(key, record), PATIENCE_S))
 
     async def delete(self, name: ModelName, version: Version) -> None:
         """Forgets a deployment; one that is not there is no error.
@@ -82,7 +77,7 @@ class ConsulDeployments:
             Unavailable: Consul stays away (UNAVAILABLE).
         """
         key = self._head_key(name, version)
-        await self._do(lambda: patiently(lambda: self._delete(key), PATIENCE_S))
+        await self._changes.do(lambda: patiently(lambda: self._delete(key), PATIENCE_S))
 
     async def all(self) -> list[Deployment]:
         """Returns every deployment, by name and version.
@@ -110,7 +105,7 @@ class ConsulDeployments:
             Unavailable: Consul stays away (UNAVAILABLE).
         """
         key, value = self._split_key(split.name), split.to_json().encode()
-        await self._do(lambda: patiently(lambda: self._save_split(key, value), PATIENCE_S))
+        await self._changes.do(lambda: patiently(lambda: self._save_split(key, value), PATIENCE_S))
 
     async def delete_split(self, name: ModelName) -> None:
         """Forgets a model's traffic split; one that is not there is no error.
@@ -120,7 +115,7 @@ class ConsulDeployments:
             Unavailable: Consul stays away (UNAVAILABLE).
         """
         key = self._split_key(name)
-        await self._do(lambda: patiently(lambda: self._delete_split(key), PATIENCE_S))
+        await self._changes.do(lambda: patiently(lambda: self._delete_split(key), PATIENCE_S))
 
     async def splits(self) -> list[TrafficSplit]:
         """Returns every traffic split, by name.
@@ -139,38 +134,13 @@ class ConsulDeployments:
         Raises:
             MeshError: Consul is away, or another scheduler leads.
         """
-        await self._do(self._sweep)
+        await self._changes.do(self._sweep)
 
     async def run(self) -> None:
         """Makes changes and follows those of others, until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._change())
+            group.create_task(self._changes.run())
             group.create_task(self._follow())
-
-    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changes.put_nowait((work, done))
-        await done
-
-    async def _change(self) -> None:
-        try:
-            while True:
-                work, done = await self._changes.get()
-                try:
-                    await work()
-                except MeshError as error:
-                    if done.done():  # its caller was cancelled
-                        _log.warning("change_failed", error=error.message)
-                    else:
-                        done.set_exception(error)
-                else:
-                    if not done.done():
-                        done.set_result(None)
-        finally:
-            while not self._changes.empty():
-                _, done = self._changes.get_nowait()
-                if not done.done():
-                    done.set_exception(Unavailable("the scheduler stops: the change was not made"))
 
     async def _save(self, key: str, record: bytes) -> None:
         await self._make_mark()
@@ -182,8 +152,7 @@ class ConsulDeployments:
         if before == head:  # also what an attempt before this one did without being told so
             return
         await self._records.write(head, record)
-        value = base64.b64encode(head.to_json()).decode()
-        await self._transact({"Verb": "cas", "Key": key, "Value": value, "Index": index})
+        await self._keys.write(key, head.to_json(), index)
         if before is not None:
             await self._records.remove(before.digest)
 
@@ -191,7 +160,7 @@ class ConsulDeployments:
         index, before = await self._head(key)
         if before is None:
             return
-        await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
+        await self._keys.delete(key, index)
         await self._records.remove(before.digest)
 
     async def _save_split(self, key: str, value: bytes) -> None:
@@ -199,44 +168,24 @@ class ConsulDeployments:
         await self._put_value(key, value)
 
     async def _put_value(self, key: str, value: bytes) -> None:
-        index, before = await self._value(key)
+        index, before = await self._keys.read(key)
         if before != value:
-            encoded = base64.b64encode(value).decode()
-            await self._transact({"Verb": "cas", "Key": key, "Value": encoded, "Index": index})
+            await self._keys.write(key, value, index)
 
     async def _delete_split(self, key: str) -> None:
-        index, before = await self._value(key)
+        index, before = await self._keys.read(key)
         if before is not None:
-            await self._transact({"Verb": "delete-cas", "Key": key, "Index": index})
-
-    async def _transact(self, change: dict[str, Any]) -> None:
-        """Makes a change in one step with seeing that this scheduler holds the leader's lock."""
-        operations = [{"KV": change}]
-        if self._fence is not None:
-            session = self._fence()
-            if not session:
-                raise Conflict("this scheduler does not lead: another one makes changes")
-            operations.insert(0, {"KV": {"Verb": "check-session", "Key": self._lock_key, "Session": session}})
-        datacenter = self._agent.access.datacenter
-        params = [("dc", datacenter)] if datacenter else []
-        await self._agent.ask(
-            lambda client: client.http.put(_done, "/v1/txn", params=params, data=json.dumps(operations))
-        )
+            await self._keys.delete(key, index)
 
     async def _head(self, key: str) -> tuple[int, Head | None]:
         """Returns a deployment's head and the index to replace it by; 0 and None if there is none."""
-        index, value = await self._value(key)
+        index, value = await self._keys.read(key)
         return index, None if value is None else Head.from_json(value)
-
-    async def _value(self, key: str) -> tuple[int, bytes | None]:
-        """Returns what a key holds and the index to replace it by; 0 and None if it is not there."""
-        _, held = await self._agent.ask(lambda client: client.kv.get(key, consistency="consistent"))
-        return (0, None) if held is None else (held["ModifyIndex"], held["Value"] or b"")
 
     async def _all(self) -> list[Deployment]:
         held = await self._everything()
         if self._is_lost(held):
-            if self._fence is None or self._fence():
+            if self._keys.may_write:
                 self._write_again()
             return self._latest.value
         heads = [Head.from_json(value) for key, value in held.items() if self._is_head(key)]
@@ -305,9 +254,7 @@ class ConsulDeployments:
             # Last: until it is there, nobody takes what is missing for undeployed.
             await self._make_mark()
 
-        nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        nobody.cancel()
-        self._changes.put_nowait((lambda: patiently(put_all, PATIENCE_S), nobody))
+        self._changes.do_later(lambda: patiently(put_all, PATIENCE_S))
 
     async def _make_mark(self) -> None:
         """Marks that something has been deployed here, if that is not marked."""
@@ -365,23 +312,3 @@ def _values(answer: tuple[Any, list[dict[str, Any]] | None]) -> dict[str, bytes 
 
 def _in_order(deployments: list[Deployment]) -> list[Deployment]:
     return sorted(deployments, key=lambda each: (each.name, each.version))
-
-
-def _done(response: Any) -> None:
-    """Reads a transaction's answer.
-
-    Raises:
-        Conflict: It was rolled back (ALREADY_EXISTS).
-        Unavailable: Consul could not carry it out (UNAVAILABLE).
-    """
-    if response.code == 409:
-        raise Conflict(f"Consul refused the change: {_reasons(response.body)}")
-    if response.code != 200:
-        raise Unavailable(f"Consul could not make the change: {response.code} {response.body}")
-
-
-def _reasons(body: str) -> str:
-    try:
-        return "; ".join(each["What"] for each in json.loads(body)["Errors"])
-    except (ValueError, KeyError, TypeError):
-        return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from onnxmesh.errors import MeshError
+from onnxmesh.errors import CorruptData, Internal, MeshError, StageGone, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedStage
+from onnxmesh.routing.routed_model import RoutedStage
 from onnxmesh.rpc.frames import Frame
-from onnxmesh.v1.frame_pb2 import RequestKey
+from onnxmesh.v1.frame_pb2 import Failure, RequestKey
 from services.gateway.peers import Peer
 
 
@@ -41,6 +41,17 @@ class Setback:
     retriable: bool
     excludes: bool = True
     speaks_against: bool = False
+
+    @classmethod
+    def of(cls, failure: Failure, speaker: WorkerId) -> Setback:
+        """Reads what a worker said."""
+        error = from_reason(failure.reason, failure.message, failure.retry_after_ms / 1e3 or None)
+        at_fault = WorkerId(failure.worker) if failure.worker else speaker
+        # A full queue or an outdated route is no fault, and what the request itself brought about is none of the worker's.
+        speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
+            error, StageGone
+        )
+        return cls(error, at_fault, failure.retriable, speaks_against=speaks_against)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

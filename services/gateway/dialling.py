@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.table import Replica
+from onnxmesh.routing.routed_model import Replica
 from services.gateway.peers import Peers
 
 

@@ -1,32 +1,26 @@
-"""Requests to workers: attempts, retries, deadlines, cancellation."""
+"""Requests to workers: routes, retries, deadlines."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from time import monotonic, time_ns
 
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import CorruptData, DeadlineExceeded, Internal, StageGone, Unavailable, from_reason
+from onnxmesh.errors import DeadlineExceeded, StageGone, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.priority import DEFAULT_PRIORITY
-from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedModel, RoutingTable
+from onnxmesh.routing.table import RoutingTable
 from onnxmesh.routing.table_difference import TableDifference, difference
 from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.credits import LEAST_BYTES
 from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.packed_frames import is_packed
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from onnxmesh.v1 import frame_pb2
-from services.gateway.activation import activation_frames
-from services.gateway.attempts import Arrival, Attempt, Attempts, Setback
+from services.gateway.attempt_runner import AttemptRunner
+from services.gateway.attempts import Arrival, Attempts, Setback
 from services.gateway.credit_line import CreditLine
 from services.gateway.moving import may_move
 from services.gateway.order import Answer, Order
@@ -82,7 +76,15 @@ class Dispatcher:
         self._attempts = Attempts(gateway)
         self._credit_line = CreditLine()
         self._num_retried = 0
-        self._compressor = compressor or Compressor()
+        self._runner = AttemptRunner(
+            self._attempts,
+            self._credit_line,
+            peers,
+            router,
+            compressor or Compressor(),
+            clock=clock,
+            unix_ns=unix_ns,
+        )
         self._row_requests = RowRequests(router, self._try_routes, partial(next, self._numbers), clock)
 
     @property
@@ -150,7 +152,7 @@ class Dispatcher:
         if kind == "result":
             known = self._attempts.settle(header.result.key, Arrival(frame, self._unix_ns()))
         elif kind == "failure":
-            known = self._attempts.settle(header.failure.key, _setback(header.failure, worker))
+            known = self._attempts.settle(header.failure.key, Setback.of(header.failure, worker))
         elif kind == "load":
             self._router.hear_load(worker, header.load)
         elif kind == "credit":
@@ -209,7 +211,7 @@ class Dispatcher:
             (model, route), given = given, None
             self._num_retried += index > 0
             table = self._router.table
-            outcome = await self._attempt(order, number, index, model, route)
+            outcome = await self._runner.run(order, number, index, model, route)
             if isinstance(outcome, Arrival):
                 self._router.sessions.served(model, order.session, route)
                 return self._answer(outcome, index + 1, began)
@@ -234,73 +236,6 @@ class Dispatcher:
                 break
         raise gave_up(f"{order.model}: gave up after {self._max_attempts} attempts", setbacks)
 
-    async def _attempt(
-        self, order: Order, number: int, index: int, model: RoutedModel, route: Route
-    ) -> Arrival | Setback:
-        # Nothing was awaited since the workers were picked as live.
-        links = tuple(link for replica in route if (link := self._peers.get(replica.worker)) is not None)
-        attempt = self._attempts.open(number, index, model.stages, route, links)
-        ticket = self._router.begin(model, route)
-        arrived: Arrival | None = None
-        over = False
-        try:
-            remaining_s = order.deadline.remaining_s(self._clock)
-            frames = activation_frames(order, attempt.key, model, route, remaining_s, self._unix_ns())
-            # One after another: a later hop cannot run before an earlier one has what it needs.
-            for hop, frame in frames:
-                if attempt.outcome.done():
-                    break
-                try:
-                    if hop == 0 and frame.payload_bytes >= LEAST_BYTES:
-                        await self._send_large(order, attempt, frame)
-                    elif not links[hop].try_send(frame):
-                        await links[hop].send(await self._compressor.packed(frame, links[hop]))
-                except Unavailable as error:
-                    return Setback(error, route[hop].worker, retriable=True)
-            outcome = await attempt.outcome
-            if isinstance(outcome, Arrival) and is_packed(outcome.frame):
-                outcome = await self._unpacked(outcome, route[-1].worker)
-            self._router.learn(outcome, route, model, ticket)
-            arrived = outcome if isinstance(outcome, Arrival) else None
-            # A worker that refused for good has told everyone whom it concerns, but not the later hops where
-            # inputs wait for what will not come.
-            over = isinstance(outcome, Arrival) or not (outcome.retriable or model.inputs_by_hop)
-            return outcome
-        finally:
-            self._attempts.close(attempt)
-            self._router.end(ticket, () if arrived is None else arrived.frame.header.result.timings)
-            if not over:
-                self._cancel(attempt)
-
-    async def _send_large(self, order: Order, attempt: Attempt, frame: Frame) -> None:
-        """Sends an attempt's first stage what needs credit, once there is room; not if the attempt ends before."""
-        first = (attempt.route[0].worker, attempt.stages[0].key)
-        num_bytes = frame.payload_bytes
-        urgency = (order.priority or DEFAULT_PRIORITY, order.deadline.at_s)
-        credit = await self._credit_line.credit(first, num_bytes, urgency, attempt.outcome)
-        if credit is None:
-            return
-        frame.header.activation.credit = num_bytes
-        sent = False
-        try:
-            await attempt.links[0].send(await self._compressor.packed(frame, attempt.links[0]))
-            sent = True
-        finally:
-            if not sent:
-                credit.give_back()
-
-    async def _unpacked(self, arrival: Arrival, worker: WorkerId) -> Arrival | Setback:
-        """Returns an answer with the elements of its tensors."""
-        try:
-            return replace(arrival, frame=await self._compressor.unpacked(arrival.frame))
-        except CorruptData as error:
-            return Setback(error, worker, retriable=True, speaks_against=True)
-
-    def _cancel(self, attempt: Attempt) -> None:
-        header = frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=attempt.key))
-        for link in dict.fromkeys(attempt.links):
-            link.send_soon(header)
-
     def _answer(self, arrival: Arrival, attempts: int, began: float) -> Answer:
         result = arrival.frame.header.result
         tensors = tuple(
@@ -314,14 +249,3 @@ class Dispatcher:
     def _fail(self, worker: WorkerId, why: str) -> None:
         if self._attempts.fail_worker(worker, Unavailable(why)):
             _log.warning("attempts_failed", worker=worker, why=why)
-
-
-def _setback(failure: frame_pb2.Failure, speaker: WorkerId) -> Setback:
-    retry_after_s = failure.retry_after_ms / 1e3 or None
-    error = from_reason(failure.reason, failure.message, retry_after_s)
-    at_fault = WorkerId(failure.worker) if failure.worker else speaker
-    # A full queue or an outdated route is no fault, and what the request itself brought about is none of the worker's.
-    speaks_against = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
-        error, StageGone
-    )
-    return Setback(error, at_fault, failure.retriable, speaks_against=speaks_against)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.tensors.rows import taken_apart
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.order import Answer, Order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
-from onnxmesh.routing.table import RoutedModel, RoutedTensor
+from onnxmesh.routing.routed_model import RoutedModel, RoutedTensor
 
 PLATFORM = "onnxruntime_onnx"
 """The name that clients know ONNX models under ONNX Runtime by."""

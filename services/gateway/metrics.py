@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.routing.member import ModelKey
-from onnxmesh.routing.table import EMPTY_TABLE, RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
+from onnxmesh.routing.table import EMPTY_TABLE
 from services.gateway.admission import Admission
 from services.gateway.contact import Contact
 from services.gateway.dispatcher import Dispatcher

@@ -10,9 +10,9 @@ from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.cut_record import CutRecord
 from onnxmesh.routing.micro_batches import Leg, num_pieces, num_to_try, sizes
 from onnxmesh.routing.network import GUESSES, Measured, Network
+from onnxmesh.routing.routed_model import Replica, RoutedModel
 from onnxmesh.routing.run_times import RunTimes
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedModel
 from onnxmesh.v1.frame_pb2 import HopTiming
 
 

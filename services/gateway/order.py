@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from onnxmesh.deadline import Deadline
 from onnxmesh.routing.preference import Preference
+from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.routing.selector import EVERYBODY, Selector
-from onnxmesh.routing.table import RoutedModel
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.trace import Trace
 

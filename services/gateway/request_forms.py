@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
 from onnxmesh.oip.request_codec import VIEW_BYTES, raw_input_prefix
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 

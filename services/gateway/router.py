@@ -13,15 +13,17 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.routing.balancer import Balancer, NoRoute, Route, Ticket
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.balancer import Balancer, Route, Ticket
 from onnxmesh.routing.ejections import Ejections
 from onnxmesh.routing.explanation import Explanation
 from onnxmesh.routing.locality import NOWHERE, Locality
 from onnxmesh.routing.network import Measured
-from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.routed_model import Replica, RoutedModel, RoutedStage
 from onnxmesh.routing.selector import Selector
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import EMPTY_TABLE, Replica, RoutedModel, RoutedStage, RoutingTable
+from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table_difference import TableDifference
 from onnxmesh.v1.frame_pb2 import HopTiming, Load
 from services.gateway.attempts import Arrival, Setback

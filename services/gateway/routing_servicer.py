@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 
 from onnxmesh.errors import Unavailable
+from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.explanation import Verdict
 from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.policy import Ask
 from onnxmesh.routing.preference import parse_preferences
 from onnxmesh.routing.selector_text import all_of
 from onnxmesh.routing.table import EMPTY_TABLE

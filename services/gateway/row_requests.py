@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxmesh.deadline import Clock
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 from services.gateway.attempts import Setback
 from services.gateway.order import Answer, Order
 from services.gateway.pieces import cut, joined

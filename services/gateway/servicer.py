@@ -17,7 +17,8 @@ from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.oip.request_codec import decode_request
 from onnxmesh.oip.response_codec import encode_response
 from onnxmesh.routing.random_source import RandomSource
-from onnxmesh.routing.table import RoutedModel, RoutingTable
+from onnxmesh.routing.routed_model import RoutedModel
+from onnxmesh.routing.table import RoutingTable
 from onnxmesh.rpc.edge.call import CallContext
 from onnxmesh.rpc.interceptor import Context
 from onnxmesh.tensors.tensor import Tensor

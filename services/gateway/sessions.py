@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.base import LiveState
 from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.routed_model import RoutedModel
 
 DEFAULT_TTL_S = 600.0
 """A session that nobody uses is forgotten after so long."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
-from onnxmesh.routing.balancer import NoRoute
-from onnxmesh.routing.table import RoutedModel
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.routed_model import RoutedModel
 from services.gateway.attempts import Setback
 
 MIN_RETRY_AFTER_S = 0.001

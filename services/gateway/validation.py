@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
 from onnxmesh.oip.typed_contents import FIELDS, raw_from_typed
-from onnxmesh.routing.table import RoutedModel, RoutedTensor
+from onnxmesh.routing.routed_model import RoutedModel, RoutedTensor
 from onnxmesh.tensors.bytes_codec import decode_bytes
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor

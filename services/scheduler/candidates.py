@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.ids import StageKey
+from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.bar import Bar
+from onnxmesh.routing.decision import Decision
 from onnxmesh.routing.explanation import Explanation, explain
 from onnxmesh.routing.network import Network
-from onnxmesh.routing.policy import Ask, Decision, decide
+from onnxmesh.routing.policy import decide
 from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 from services.scheduler.holdings import StageState
 from services.scheduler.situation import LEAST_COST_S, Situation

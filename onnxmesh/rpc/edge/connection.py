@@ -16,13 +16,10 @@ from onnxmesh.rpc.edge.calls import Calls
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2, StreamFault
 from onnxmesh.rpc.edge.framing import (
     ACK,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
     HEADERS,
     MAX_WINDOW_BYTES,
-    PRIORITISED,
     FrameReader,
     Kind,
     Payload,
@@ -32,17 +29,14 @@ from onnxmesh.rpc.edge.framing import (
     word,
 )
 from onnxmesh.rpc.edge.header_block import HeaderBlocks
+from onnxmesh.rpc.edge.header_frames import PRIORITY_BYTES, HeaderFrames, HeaderPieces
 from onnxmesh.rpc.edge.outbox import FIRST_WINDOW_BYTES, Outbox
 from onnxmesh.rpc.edge.patience import Patience
 from onnxmesh.rpc.edge.peer_settings import PeerSettings, SettingId
 
-MAX_CONTINUATIONS = 64
-"""Frames that the headers of one call may come in."""
-
 WRITE_BUFFER_BYTES = 1 << 20
 """What may wait in the transport of a client that does not read before answers wait here."""
 
-_PRIORITY_BYTES = 5
 _PING_BYTES = 8
 _DRAIN_PING = b"draining"
 
@@ -70,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._closed = closed
         self._transport: asyncio.Transport | None = None
         self._frames = FrameReader(limits.max_frame_bytes)
+        self._header_frames = HeaderFrames(limits.max_headers_bytes)
         self._blocks = HeaderBlocks(limits.max_headers_bytes)
         self._settings = PeerSettings()
         self._patience = Patience(limits)
@@ -77,7 +72,6 @@ class Connection(asyncio.Protocol):
         self._calls = Calls(service, self._outbox, self._patience, self._call_left)
         self._calls.initial_window = self._settings.initial_window
         self._outbox.on_sent = self._calls.sent
-        self._unfinished: _Unfinished | None = None
         self._preface_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._is_warned = False
@@ -135,12 +129,12 @@ class Connection(asyncio.Protocol):
         try:
             for kind, flags, stream, payload, size in self._frames.feed(data):
                 try:
-                    if self._unfinished is not None:
-                        self._continue(kind, flags, stream, payload)
+                    if self._header_frames.unfinished is not None:
+                        self._block(self._header_frames.go_on(kind, flags, stream, payload))
                     elif kind == DATA:
                         self._calls.data(stream, payload, size, is_last=bool(flags & END_STREAM))
                     elif kind == HEADERS:
-                        self._headers(flags, stream, payload)
+                        self._block(self._header_frames.begin(flags, stream, payload))
                     else:
                         self._control(kind, flags, stream, payload)
                 except StreamFault as fault:
@@ -209,56 +203,23 @@ class Connection(asyncio.Protocol):
 
     # Frames.
 
-    def _headers(self, flags: int, stream: int, payload: Payload) -> None:
-        if flags & PRIORITISED:
-            if len(payload) < _PRIORITY_BYTES:
-                raise ConnectionFault(
-                    Code.FRAME_SIZE_ERROR, "HEADERS without the priority that they announce"
-                )
-            payload = payload[_PRIORITY_BYTES:]
-        if not stream & 1:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client cannot open the stream {stream}")
-        unfinished = _Unfinished(flags, stream, bytes(payload))
-        if len(payload) > self._limits.max_headers_bytes:
-            raise unfinished.too_long()
-        if flags & END_HEADERS:
-            self._block(unfinished)
-        else:
-            self._unfinished = unfinished
-
-    def _continue(self, kind: int, flags: int, stream: int, payload: Payload) -> None:
-        unfinished = self._unfinished
-        assert unfinished is not None
-        if kind != CONTINUATION or stream != unfinished.stream:
-            raise ConnectionFault(
-                Code.PROTOCOL_ERROR,
-                f"expected CONTINUATION of the stream {unfinished.stream}, got kind {kind} of {stream}",
-            )
-        unfinished.block += payload
-        unfinished.num_frames += 1
-        if (
-            len(unfinished.block) > self._limits.max_headers_bytes
-            or unfinished.num_frames > MAX_CONTINUATIONS
-        ):
-            raise unfinished.too_long()
-        if flags & END_HEADERS:
-            self._unfinished = None
-            self._block(unfinished)
-
-    def _block(self, whole: _Unfinished) -> None:
+    def _block(self, whole: HeaderPieces | None) -> None:
+        """Takes a header block that has come; None: more of it must follow."""
+        if whole is None:
+            return
         if not self._settings.are_known:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "expected SETTINGS first")
-        stream, is_last = whole.stream, bool(whole.flags & END_STREAM)
+        stream = whole.stream
         if stream > self._calls.last_stream:
             self._calls.last_stream = stream
             head = self._blocks.head(whole.block)
             # Once it was said that no more are taken, the client asks elsewhere.
             if stream <= self._last_taken:
-                self._calls.open(stream, head, is_whole=is_last)
+                self._calls.open(stream, head, is_whole=whole.is_last)
             return
         self._blocks.read(whole.block)
         self._patience.idle_frame()
-        if not is_last:
+        if not whole.is_last:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"the stream {stream} was opened before")
         self._calls.end_request(stream)
 
@@ -276,7 +237,7 @@ class Connection(asyncio.Protocol):
         elif kind == Kind.PRIORITY:
             if not stream:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY of no stream")
-            if len(payload) != _PRIORITY_BYTES:
+            if len(payload) != PRIORITY_BYTES:
                 raise StreamFault(Code.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
         elif kind in (Kind.PUSH_PROMISE, Kind.CONTINUATION):
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"did not expect {Kind(kind).name}")
@@ -312,18 +273,3 @@ class Connection(asyncio.Protocol):
     def _count_reply(self) -> None:
         if self._outbox.is_paused:
             self._patience.unread()
-
-
-class _Unfinished:
-    """Headers that have not come to their end."""
-
-    __slots__ = ("block", "flags", "num_frames", "stream")
-
-    def __init__(self, flags: int, stream: int, block: bytes) -> None:
-        self.flags = flags
-        self.stream = stream
-        self.block = block
-        self.num_frames = 0
-
-    def too_long(self) -> ConnectionFault:
-        return ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of {len(self.block)} bytes and more")

@@ -18,6 +18,7 @@ from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault
 from onnxmesh.rpc.edge.head import Head, Metadata
+from onnxmesh.rpc.varint import varint
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -125,13 +126,7 @@ def _string(text: bytes) -> bytes:
     length = len(text)
     if length < 0x7F:
         return bytes((length,)) + text
-    out = bytearray((0x7F,))
-    length -= 0x7F
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    out.append(length)
-    return bytes(out) + text
+    return b"\x7f" + varint(length - 0x7F) + text
 
 
 ANSWER_HEADERS = _STATUS_200 + _CONTENT_TYPE + _string(b"application/grpc")

@@ -21,6 +21,7 @@ from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, OK_TRAILERS
 from onnxmesh.rpc.edge.messages import PREFIX_BYTES
 from onnxmesh.rpc.edge.outgoing import Outgoing
 from onnxmesh.rpc.edge.patience import Patience
+from onnxmesh.rpc.turn import Turn
 
 FIRST_WINDOW_BYTES = 65_535
 """What may be sent before the client says more."""
@@ -56,8 +57,7 @@ class Outbox:
         self._parts: list[bytes | memoryview] = []
         self._num_bytes = 0
         self._is_scheduled = False
-        self._num_in_turn = 0
-        self._is_crowded = False
+        self._turn = Turn(loop)
         self._waiting: dict[int, Outgoing] = {}
         self._is_paused = False
         self.window = FIRST_WINDOW_BYTES
@@ -99,11 +99,6 @@ class Outbox:
             self._transport.writelines(parts)
         self._num_bytes = 0
 
-    def _end_turn(self) -> None:
-        self._is_crowded = self._num_in_turn > 1
-        self._num_in_turn = 0
-        self.flush()
-
     def answer(self, stream: Outgoing, message: bytes) -> None:
         """Sends the one message of a call that ended well: headers, message, trailers.
 
@@ -128,11 +123,7 @@ class Outbox:
         )
         self._parts += (head, message, _END.pack(_END_BEGIN, number, OK_TRAILERS))
         self._num_bytes += size
-        self._num_in_turn += 1
-        if self._num_in_turn == 1:
-            self._loop.call_soon(self._end_turn)
-            if not self._is_crowded:
-                self.flush()
+        self._turn.came(self.flush)
         stream.is_sent = True
         self.on_sent(stream)
 

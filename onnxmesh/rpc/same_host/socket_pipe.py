@@ -39,7 +39,6 @@ class SocketPipe(asyncio.Protocol):
     """
 
     same_host = True
-    is_prompt = True
 
     def __init__(self, own: OwnMemory, peer: PeerMemory) -> None:
         self._loop = asyncio.get_running_loop()

@@ -85,6 +85,7 @@ async def test_the_link_itself(no_collector):
     async with pair() as (a, link, b):
         link.send_soon(FrameHeader(cancel=Cancel()))
         pipe = weakref.ref(link._pipe)
+        await eventually(lambda: b.get("a"))
         hang_up(b)
         await link.closed.wait()
         del link

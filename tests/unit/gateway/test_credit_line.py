@@ -13,7 +13,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 SIZE = WINDOW_BYTES // 3
 """Three fit."""

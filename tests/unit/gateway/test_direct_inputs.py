@@ -11,7 +11,7 @@ from onnxmesh.errors import DeadlineExceeded, ModelRunFailed
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from tests.eventually import eventually
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 TENSORS = tuple(Tensor(name, Datatype.UINT8, (4,), name.encode() * 4) for name in "xuv")
 SPECS = tuple((name, "UINT8", [4]) for name in "xuv")

@@ -12,7 +12,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from tests.fakes.slow_link import SLOW
-from tests.unit.gateway.test_dispatcher import NOW_NS, Bench
+from tests.unit.gateway.dispatcher_bench import NOW_NS, Bench
 
 LARGE = Tensor("x", Datatype.FP32, (1, 16_000), np.repeat(np.arange(1000, dtype=np.float32), 16).tobytes())
 

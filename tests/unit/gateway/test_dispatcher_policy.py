@@ -9,7 +9,7 @@ from onnxmesh.errors import Overloaded, Unavailable
 from onnxmesh.rpc.frames import Frame
 from onnxmesh.v1 import frame_pb2
 from services.gateway.worker_loads import report_timings
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 
 def told(bench, worker, queued=0, mean_s=0.0, wait_s=None):

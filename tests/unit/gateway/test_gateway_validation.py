@@ -11,7 +11,7 @@ from onnxmesh.errors import InvalidRequest
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.oip.open_inference_pb2 import InferTensorContents, ModelInferRequest
 from onnxmesh.oip.typed_contents import FIELDS
-from onnxmesh.routing.table import RoutedModel, RoutedTensor
+from onnxmesh.routing.routed_model import RoutedModel, RoutedTensor
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from services.gateway.validation import read_inputs, read_outputs

@@ -16,7 +16,7 @@ from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable, Splitting
 from services.gateway.row_requests import PIECES_PER_STAGE
 from tests.eventually import eventually
 from tests.fakes.routed_models import routed_model
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 ROWS = 32
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.routing.policy import ANY
+from onnxmesh.routing.ask import ANY
 from services.gateway.sessions import Sessions
-from tests.unit.gateway.test_dispatcher import Bench
+from tests.unit.gateway.dispatcher_bench import Bench
 
 WORKERS = "abcdefgh"
 

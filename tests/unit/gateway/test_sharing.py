@@ -12,8 +12,8 @@ from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.live.way_figures import WayFigure
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.network import Measured
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.v1.frame_pb2 import Load, MeasuredWay
 from services.gateway.shared_ejections import SharedEjections
 from services.gateway.shared_ways import SAID_AGAIN_S, TTL_S, SharedWays

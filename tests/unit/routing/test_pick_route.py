@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.balancer import Balancer, NoRoute
-from onnxmesh.routing.policy import Ask
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.balancer import Balancer
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage
 
 
 def stage(*workers, index=0):

@@ -12,76 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.balancer import Balancer, NoRoute
-from onnxmesh.routing.locality import Locality, Nearness
-from onnxmesh.routing.network import GUESSES, Measured, Network
-from onnxmesh.routing.policy import Ask
-from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.balancer import Balancer
+from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.preference import parse_preferences
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.selector_text import parse_selector
 from onnxmesh.routing.slow_start import ramp
-from onnxmesh.routing.spill import shares
-from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import Replica, RoutedStage
-from onnxmesh.routing.worker_facts import WorkerFacts
-
-KEY = StageKey("m/1/0")
-HOME = Origin("g", Locality("r", "near"))
-NO_LUCK = PolicySettings(explore=0.0)
-
-
-def alive(_):
-    return True
-
-
-class Bench:
-    """A balancer over one stage whose workers are given as `name: zone`."""
-
-    def __init__(self, zones, settings=NO_LUCK, seed=0, attributes=None):
-        self.now_s = 0.0
-        self.balancer = Balancer(HOME, Random(seed), settings)
-        self.stage = self.staged(zones, attributes or {})
-        self.board = self.balancer.board(self.stage, self.now_s)
-
-    def staged(self, zones, attributes):
-        return RoutedStage(
-            KEY,
-            tuple(
-                Replica(
-                    name,
-                    f"{name}:1",
-                    1,
-                    WorkerFacts((), {"region": "r", "zone": zone, **attributes.get(name, {})}),
-                )
-                for name, zone in zones.items()
-            ),
-        )
-
-    def measure(self, compute_s):
-        for worker, each_s in compute_s.items():
-            self.balancer.answered(KEY, worker, each_s, self.now_s)
-
-    def load(self, work_s):
-        for worker, each_s in work_s.items():
-            self.balancer.report(worker, each_s, {}, self.now_s)
-
-    def route(self, ask=None, is_live=alive):
-        return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or Ask())
-
-    def pick(self, ask=None, is_live=alive):
-        route = self.route(ask, is_live)
-        return None if isinstance(route, NoRoute) else route[0].worker
-
-    def picks(self, num, ask=None):
-        return Counter(self.pick(ask) for _ in range(num))
-
-    def explained(self, ask=None, is_live=alive):
-        (found,) = self.balancer.explain([self.stage], is_live, self.now_s, ask or Ask())
-        return found
-
-
-def in_zone(*names):
-    return dict.fromkeys(names, "near")
+from tests.unit.routing.policy_bench import HOME, KEY, NO_LUCK, Bench, alive, in_zone
 
 
 def test_a_slower_worker_needs_to_be_emptier():
@@ -280,82 +218,6 @@ def test_every_live_replica_is_picked_in_the_end(num, seed):
     assert bench.picks(num * 60).keys() == names.keys()
 
 
-def test_a_near_zone_takes_all_while_it_has_room():
-    """Zones by name: nothing crosses while workers at home are idle."""
-    bench = Bench({"a": "near", "b": "near", "c": "far"})
-    assert bench.picks(200).keys() == {"a", "b"}
-
-
-def test_a_zone_that_fills_up_spills_in_proportion():
-    """From 90 % of its capacity in use on it gives up ever more; a full one gives up everything."""
-    found = []
-    for num_busy in (17, 19, 20):
-        near = {f"n{i}": "near" for i in range(20)}
-        bench = Bench(near | {f"f{i}": "far" for i in range(20)})
-        bench.measure(dict.fromkeys(near, 0.01) | {f"f{i}": 0.01 for i in range(20)})
-        bench.load({f"n{i}": 0.05 for i in range(num_busy)})
-        bench.picks(300)
-        picks = bench.picks(600)
-        found.append(sum(count for worker, count in picks.items() if worker.startswith("f")) / 600)
-    assert found[0] == 0.0
-    assert 0.35 < found[1] < 0.65
-    assert found[2] == 1.0
-
-
-def test_a_zone_that_is_gone_fails_over_whole():
-    """The next nearest takes everything, at once."""
-    bench = Bench({"a": "near", "b": "far", "c": "far"})
-    assert Counter(bench.pick(is_live=lambda worker: worker != "a") for _ in range(100)).keys() == {"b", "c"}
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=4), st.floats(0.5, 0.99))
-def test_shares_are_shares(tiers, spill_at):
-    """None is negative, all together are 1 at the most, and a tier with room leaves nothing to farther ones."""
-    found = shares([used for used, _ in tiers], [is_alive for _, is_alive in tiers], spill_at)
-    assert all(share >= 0 for share in found)
-    assert sum(found) <= 1 + 1e-9
-    for index, (used, is_alive) in enumerate(tiers):
-        if is_alive and used <= spill_at:
-            assert sum(found[: index + 1]) == pytest.approx(1)
-            assert not any(found[index + 1 :])
-
-
-def test_measured_ways_outdo_guesses():
-    """The farther of two in one zone is not taken; what has no measured width counts with the guessed one."""
-    bench = Bench(in_zone("a", "b"))
-    network = bench.balancer.network
-    network.measured("g", "a", Measured(0.01))
-    assert bench.picks(50) == {"b": 50}
-    view = bench.board.view(HOME, network)
-    assert view.half_trip_s.tolist() == [0.005, GUESSES[Nearness.ZONE].round_trip_s / 2]
-    assert view.s_per_byte.tolist() == [1 / GUESSES[Nearness.ZONE].bytes_per_s] * 2
-    assert view.measured.tolist() == [True, False]
-    network.forget("a")
-    assert not bench.board.view(HOME, network).measured.any()
-
-
-def test_reports_of_the_same_change_nothing():
-    """Every worker tells its ways each second: only one that changed by more than a tenth makes its views anew."""
-    bench = Bench(in_zone("a", "b"))
-    network = bench.balancer.network
-    assert network.measured("g", "a", Measured(0.01, 1e9))
-    before = bench.board.view(HOME, network)
-    assert not network.measured("g", "a", Measured(0.0109, 0.91e9))
-    assert network.measured("w", "b", Measured(0.5))
-    assert bench.board.view(HOME, network) is before
-    assert network.measured("g", "a", Measured(0.0112, 1e9))
-    assert bench.board.view(HOME, network) is not before
-
-
-def test_hearsay_gives_way_to_what_was_told_first_hand():
-    """And never takes its place."""
-    network = Network()
-    assert network.measured("v", "w", Measured(0.3, by_hearsay=True))
-    assert network.measured("v", "w", Measured(0.2))
-    assert not network.measured("v", "w", Measured(0.3, by_hearsay=True))
-    assert network.ways("v") == {"w": Measured(0.2)}
-
-
 def test_a_session_stays_only_where_every_filter_lets_it():
     """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
     bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
@@ -375,15 +237,6 @@ def test_a_session_stays_only_where_every_filter_lets_it():
     assert bench.pick(ask) != "b"
     bench.balancer.ejections.lift(KEY, "b")
     assert bench.pick(ask) == "b"
-
-
-def test_large_inputs_go_where_the_way_is_wide():
-    """Bandwidth counts once there is something to send."""
-    bench = Bench(in_zone("narrow", "wide"))
-    bench.balancer.network.measured("g", "narrow", Measured(0.0001, 1e6))
-    bench.balancer.network.measured("g", "wide", Measured(0.0004, 1e9))
-    assert bench.picks(20).keys() <= {"narrow", "wide"}
-    assert bench.picks(20, Ask(num_bytes=1e6)) == {"wide": 20}
 
 
 @given(st.floats(0.1, 100), st.floats(0, 1), st.lists(st.floats(0, 200), min_size=2, max_size=2))

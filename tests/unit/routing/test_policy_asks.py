@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.bar import Bar
 from onnxmesh.routing.explanation import explain
 from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.network import GUESSES, Measured, Network, Way
-from onnxmesh.routing.policy import Ask, decide
+from onnxmesh.routing.policy import decide
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS
+from onnxmesh.routing.routed_model import Replica, RoutedStage
 from onnxmesh.routing.stage_board import Origin, StageBoard
-from onnxmesh.routing.table import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 from onnxmesh.routing.worker_facts import WorkerFacts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-GATHER_S = 0.002
+LINGER_S = 0.002
 """How long is waited."""
 
 DENSE_S = 0.001
@@ -16,7 +16,7 @@ WORTH = 3
 _FEWEST_SKIPPED, _MOST_SKIPPED = 16, 1024
 
 
-class Gathering:
+class Linger:
     """Learns whether waiting pays on one stream.
 
     A message costs some 100 µs of CPU on each side, whatever is in it; a frame more costs a few. With many requests in
@@ -33,7 +33,7 @@ class Gathering:
         self._to_skip = _FEWEST_SKIPPED
 
     def should_wait(self, now_s: float) -> bool:
-        """Whether to wait `GATHER_S` before the next message; asked once for each message."""
+        """Whether to wait `LINGER_S` before the next message; asked once for each message."""
         self._waited = self._pays
         if not self._pays and now_s - self._wrote_at_s <= DENSE_S:
             self._to_skip -= 1

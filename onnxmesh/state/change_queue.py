@@ -1,0 +1,58 @@
+"""Changes that are made one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from onnxmesh.errors import MeshError, Unavailable
+
+Change = Callable[[], Awaitable[None]]
+"""Makes a change; raises `MeshError` where it cannot."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ChangeQueue:
+    """Makes changes in the order in which they were asked for, also those whose caller is cancelled meanwhile."""
+
+    def __init__(self) -> None:
+        self._changes: asyncio.Queue[tuple[Change, asyncio.Future[None] | None]] = asyncio.Queue()
+
+    async def do(self, change: Change) -> None:
+        """Returns when a change is made.
+
+        Raises:
+            MeshError: It cannot be.
+            Unavailable: This process stops before (UNAVAILABLE).
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.put_nowait((change, done))
+        await done
+
+    def do_later(self, change: Change) -> None:
+        """Has a change made that nobody waits for."""
+        self._changes.put_nowait((change, None))
+
+    async def run(self) -> None:
+        """Makes changes until it is cancelled; what waits then is not done."""
+        try:
+            while True:
+                change, done = await self._changes.get()
+                try:
+                    await change()
+                except MeshError as error:
+                    if done is None or done.done():  # its caller was cancelled
+                        _log.warning("change_failed", error=error.message)
+                    else:
+                        done.set_exception(error)
+                else:
+                    if done is not None and not done.done():
+                        done.set_result(None)
+        finally:
+            while not self._changes.empty():
+                _, done = self._changes.get_nowait()
+                if done is not None and not done.done():
+                    done.set_exception(Unavailable("the scheduler stops: the change was not made"))

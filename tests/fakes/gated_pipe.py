@@ -1,0 +1,34 @@
+"""A pipe to nobody, whose flow control a test holds."""
+
+from __future__ import annotations
+
+import asyncio
+
+from onnxmesh.rpc.frames import decode
+
+
+class GatedPipe:
+    """Keeps what is written; writing waits while `gate` is closed.
+
+    Args:
+        is_prompt: Whether it can be written to at once.
+    """
+
+    def __init__(self, *, is_prompt=False):
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.messages = []
+        self.write_now = self.messages.append if is_prompt else None
+
+    @property
+    def has_room(self):
+        return self.gate.is_set()
+
+    @property
+    def kinds(self):
+        """What each message holds."""
+        return [[frame.header.WhichOneof("kind") for frame in decode(each)] for each in self.messages]
+
+    async def write(self, message):
+        self.messages.append(message)
+        await self.gate.wait()

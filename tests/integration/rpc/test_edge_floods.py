@@ -1,0 +1,137 @@
+"""Clients that ask for more than they may have, or only make work."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from onnxmesh.rpc.edge.faults import Code
+from onnxmesh.rpc.edge.framing import Kind, frame, settings_frame, word
+from tests.eventually import eventually
+from tests.integration.rpc.raw_client import END_HEADERS, raw_client
+from tests.integration.rpc.running_edge import method, running_edge
+
+
+async def test_more_calls_than_are_allowed():
+    """They are refused as not begun, so that a client may ask again; those that were given up count until they end."""
+    async with running_edge(max_calls=2) as edge, raw_client(edge.address) as client:
+        for stream in (1, 3, 5):
+            client.send(client.headers(stream, method("Hold")), client.data(stream))
+        assert await client.error(Kind.RST_STREAM) == Code.REFUSED_STREAM
+        edge.go_on.set()
+        await client.status(3)
+        client.send(client.headers(7, method("Hold")), client.data(7))
+        assert (await client.status(7))["grpc-status"] == "0"
+
+
+async def test_more_data_than_was_allowed():
+    """FLOW_CONTROL_ERROR, of a stream or of the connection."""
+    limits = {"stream_window_bytes": 70_000, "connection_window_bytes": 100_000}
+    async with running_edge(**limits) as edge:
+        async with raw_client(edge.address) as client:
+            client.send(client.headers(1, "/test.Behind/Stream"))
+            # The server behind holds at the first message, so nothing is taken.
+            client.send(client.data(1, b"hold", end=False))
+            await eventually(lambda: edge.streamed)
+            for _ in range(8):
+                client.send(client.data(1, bytes(10_000), end=False))
+            assert await client.error(Kind.RST_STREAM) == Code.FLOW_CONTROL_ERROR
+        async with raw_client(edge.address) as client:
+            for stream in (1, 3):
+                client.send(
+                    client.headers(stream, "/test.Behind/Stream"), client.data(stream, b"hold", end=False)
+                )
+            await eventually(lambda: len(edge.streamed) >= 3)
+            for stream in (1, 3):
+                for _ in range(6):
+                    client.send(client.data(stream, bytes(9_000), end=False))
+            assert await client.error() == Code.FLOW_CONTROL_ERROR
+
+
+@pytest.mark.parametrize(
+    "flood", ["ping", "settings", "empty data", "priority", "late data", "unknown", "window"]
+)
+async def test_floods_of_frames(flood):
+    """A client that only makes work is sent away; one with calls between its frames is not."""
+    async with running_edge(max_idle_frames=100, max_calls=10_000) as edge:
+        floods = {
+            "ping": frame(Kind.PING, 0, 0, b"12345678"),
+            "settings": settings_frame({}),
+            "empty data": frame(Kind.DATA, 0, 1),
+            "priority": frame(Kind.PRIORITY, 0, 1, bytes(5)),
+            "late data": frame(Kind.DATA, 0, 3, b"a"),
+            "unknown": b"\0\0\0\xbb\0\0\0\0\0",
+            "window": frame(Kind.WINDOW_UPDATE, 0, 0, word(1)),
+        }
+        async with raw_client(edge.address) as client:
+            client.send(client.headers(1, method("Hold")), client.headers(3, end=True))
+            for number in range(30):
+                stream = 2 * number + 5
+                client.send(*[floods[flood]] * 50, client.headers(stream), client.data(stream))
+            assert (await client.status(63))["grpc-status"] == "0"
+            client.send(*[floods[flood]] * 200)
+            assert await client.error() == Code.ENHANCE_YOUR_CALM
+            await client.closed()
+
+
+async def test_a_flood_of_resets():
+    """Calls that are given up at once (CVE-2023-44487): the client is sent away, and no handler is left."""
+    async with running_edge(max_resets_per_s=100) as edge, raw_client(edge.address) as client:
+        for number in range(300):
+            stream = 2 * number + 1
+            client.send(
+                client.headers(stream, method("Hold")),
+                client.data(stream),
+                frame(Kind.RST_STREAM, 0, stream, word(8)),
+            )
+        assert await client.error() == Code.ENHANCE_YOUR_CALM
+        await client.closed()
+        await eventually(lambda: edge.cancelled == edge.begun)
+
+
+async def test_floods_of_headers():
+    """Headers without an end, in long frames or in empty ones, and headers that are long once they are read."""
+    async with running_edge(max_headers_bytes=10_000) as edge:
+        for parts in (
+            [frame(Kind.HEADERS, 0, 1, b"\x82"), *[frame(Kind.CONTINUATION, 0, 1, bytes(3_000))] * 5],
+            [frame(Kind.HEADERS, 0, 1, b"\x82"), *[frame(Kind.CONTINUATION, 0, 1)] * 100],
+            [frame(Kind.HEADERS, END_HEADERS, 1, bytes(10_001))],
+        ):
+            async with raw_client(edge.address) as client:
+                client.send(*parts)
+                assert await client.error() == Code.ENHANCE_YOUR_CALM
+        async with raw_client(edge.address) as client:
+            client.send(client.headers(1, **{f"x{number}": "y" * 3_000 for number in range(4)}))
+            assert await client.error() == Code.ENHANCE_YOUR_CALM
+
+
+async def test_a_client_that_does_not_read_what_it_asks_for():
+    """Answers to its pings do not pile up."""
+    async with (
+        running_edge(max_unread=1_000, max_idle_frames=10**9) as edge,
+        raw_client(edge.address) as client,
+    ):
+        ping = frame(Kind.PING, 0, 0, b"12345678") * 1_000
+        client._writer.transport.pause_reading()
+        for _ in range(20_000):
+            client.send(ping)
+            if edge.edge.num_connections == 0 or client._writer.transport.is_closing():
+                break
+            await asyncio.sleep(0)
+        await eventually(lambda: edge.edge.num_connections == 0)
+
+
+async def test_calls_that_are_given_up_before_they_began():
+    """In one packet with their beginning: nothing is left of them."""
+    async with running_edge(max_calls=2) as edge, raw_client(edge.address) as client:
+        for number in range(10):
+            for path in (method("Hold"), "/test.Behind/Stream"):
+                stream = 4 * number + (1 if path == method("Hold") else 3)
+                client.send(
+                    client.headers(stream, path),
+                    client.data(stream),
+                    frame(Kind.RST_STREAM, 0, stream, word(8)),
+                )
+        client.send(client.headers(99), client.data(99))
+        assert (await client.status(99))["grpc-status"] == "0"

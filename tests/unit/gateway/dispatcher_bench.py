@@ -1,0 +1,121 @@
+"""A dispatcher between a test and its fake workers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from random import Random
+
+from onnxmesh.deadline import Deadline
+from onnxmesh.routing.table import RoutingTable
+from onnxmesh.rpc.frames import Frame
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
+from services.gateway.dispatcher import Dispatcher
+from services.gateway.order import Order
+from services.gateway.router import Router
+from tests.eventually import eventually
+from tests.fakes.fake_peers import FakePeers
+from tests.fakes.routed_models import routed_model
+
+INPUT = Tensor("x", Datatype.FP32, (1, 1), b"\0\0\x80\x3f")
+NOW_NS = 1_000_000
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Bench:
+    """A dispatcher, its fake streams, and the words that workers say to it."""
+
+    def __init__(self, *workers, max_attempts=3):
+        self.clock = Clock()
+        self.peers = FakePeers(*workers)
+        self.router = Router("g", self.peers, rng=Random(7), clock=self.clock)
+        self.dispatcher = Dispatcher(
+            "g",
+            self.peers,
+            self.router,
+            max_attempts=max_attempts,
+            clock=self.clock,
+            unix_ns=lambda: NOW_NS,
+        )
+
+    def routes(self, *stages, leaving=(), **changes):
+        """Puts a table in force: for each stage the workers that hold it, and those who leave."""
+        model = routed_model(
+            [[(worker, f"{worker}:1") for worker in workers] for workers in stages], **changes
+        )
+        workers = [RoutedWorker(worker=worker, leaving=True) for worker in leaving]
+        self.dispatcher.update(RoutingTable.from_proto(RouteTable(models=[model], workers=workers)))
+
+    def order(self, **changes):
+        given = {
+            "model": self.router.table.find("m", ""),
+            "tensors": (INPUT,),
+            "deadline": Deadline.after(60, self.clock),
+            "request_id": "r",
+            "requested_outputs": (),
+        }
+        return Order(**{**given, **changes})
+
+    @asynccontextmanager
+    async def asking(self, **changes):
+        """A request that runs beside the test; its task is what it comes to."""
+        task = asyncio.ensure_future(self.dispatcher.infer(self.order(**changes)))
+        await asyncio.sleep(0)
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        assert self.dispatcher.num_in_flight == 0
+
+    async def activation(self, worker, index=0):
+        """The activation that a worker was sent, once it was."""
+        sent = self.peers.streams[worker].sent
+        await eventually(lambda: len(sent) > index)
+        return sent[index].header.activation
+
+    def answer(self, worker, activation, timings=(), payload=b"1234"):
+        result = frame_pb2.Result(
+            key=activation.key,
+            tensors=[frame_pb2.Tensor(name="y", datatype="FP32", shape=[1, 1], byte_size=4)],
+            timings=timings,
+            sent_unix_ns=NOW_NS - 5_000,
+        )
+        self.dispatcher.on_frame(worker, Frame(frame_pb2.FrameHeader(result=result), (payload,)))
+
+    def refuse(self, worker, activation, reason, *, retriable, at_fault="", retry_after_ms=0):
+        failure = frame_pb2.Failure(
+            key=activation.key,
+            reason=reason,
+            message=f"{reason} it is",
+            worker=at_fault,
+            retriable=retriable,
+            retry_after_ms=retry_after_ms,
+        )
+        self.dispatcher.on_frame(worker, Frame(frame_pb2.FrameHeader(failure=failure)))
+
+    def report_load(self, worker, queued):
+        load = frame_pb2.FrameHeader(load=frame_pb2.Load(queued=queued))
+        self.dispatcher.on_frame(worker, Frame(load))
+
+    def lose(self, worker):
+        stream = self.peers.streams[worker]
+        stream.is_open = False
+        self.dispatcher.on_lost(worker, stream)
+
+    def hush(self, worker, silent=True):
+        stream = self.peers.streams[worker]
+        stream.is_silent = silent
+        self.dispatcher.on_silence(worker, stream)

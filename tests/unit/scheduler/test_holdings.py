@@ -1,0 +1,64 @@
+"""What a worker holds."""
+
+from __future__ import annotations
+
+from onnxmesh.ids import Digest, StageKey
+from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
+from services.scheduler.holdings import Holdings, StageState
+from tests.unit.scheduler.decision_tables import STAGE
+
+
+def test_holdings_fold_events():
+    holdings = Holdings()
+    holdings.placing(STAGE, Digest("d"))
+    assert holdings.stages[STAGE].state is StageState.LOADING
+    holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
+    assert holdings.stages[STAGE].state is StageState.READY
+    holdings.evicting(STAGE)
+    holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
+    assert holdings.stages[STAGE].state is StageState.EVICTING
+    holdings.evicted(STAGE)
+    assert not holdings.stages
+
+
+def test_a_stage_that_fails_on_its_way_out_is_gone_only_when_the_worker_says_so():
+    holdings = Holdings()
+    holdings.placing(STAGE, Digest("d"))
+    holdings.evicting(STAGE)
+    holdings.failed(StageFailed(stage=STAGE, reason="INVALID_MODEL"), 0.0)
+    assert holdings.stages[STAGE].state is StageState.EVICTING
+    holdings.evicted(STAGE)
+    assert not holdings.stages
+
+
+def test_failures_in_a_row_wait_longer_up_to_a_limit():
+    holdings, waits = Holdings(), []
+    for _ in range(8):
+        holdings.placing(STAGE, Digest("d"))
+        holdings.failed(StageFailed(stage=STAGE, reason="INVALID_MODEL", message="no"), 100.0)
+        waits.append(holdings.stages[STAGE].retry_s - 100.0)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    holdings.placing(STAGE, Digest("other"))
+    assert holdings.stages[STAGE].failures == 0
+
+
+def test_a_workers_word_replaces_what_was_believed_but_not_what_failed():
+    holdings = Holdings()
+    for key in ("m/1/0", "m/1/1"):
+        holdings.placing(StageKey(key), Digest("d"))
+    holdings.failed(StageFailed(stage="m/1/1"), 0.0)
+    holdings.rebuild([StageLoaded(stage="n/1/0", digest="e")])
+    assert {key: held.state for key, held in holdings.stages.items()} == {
+        "m/1/1": StageState.FAILED,
+        "n/1/0": StageState.READY,
+    }
+    holdings.forget_failures({StageKey("n/1/0")})
+    assert list(holdings.stages) == ["n/1/0"]
+
+
+def test_events_about_unknown_stages_are_harmless():
+    holdings = Holdings()
+    holdings.failed(StageFailed(stage="x/1/0"), 0.0)
+    holdings.evicted(StageKey("x/1/0"))
+    holdings.evicting(StageKey("x/1/0"))
+    assert not holdings.stages

@@ -1,0 +1,108 @@
+"""What a deployment wishes for, and which wishes are the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.planning.input_shapes import InputShapes
+from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.v1.model_pb2 import (
+    Batching,
+    DeploymentSpec,
+    Shape,
+    Shapes,
+)
+from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
+
+
+def test_a_spec_gets_its_defaults_and_order_does_not_matter():
+    spec = normalised(DeploymentSpec(name="m", require=["b", "a", "b"]))
+    assert (spec.replicas, spec.optimisation, list(spec.require)) == (1, "auto", ["a", "b"])
+    assert same_wish(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m", require=["a"])))
+
+
+@pytest.mark.parametrize(
+    "batching",
+    [Batching(mode="on"), Batching(max_rows=8), Batching(max_delay_us=0), Batching(max_delay_us=5)],
+)
+def test_another_way_to_batch_is_another_wish(batching):
+    """No delay at all is not the same as one that is learned."""
+    spec = normalised(DeploymentSpec(name="m", batching=batching))
+    assert same_wish(spec, spec)
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    ("batching", "words"),
+    [
+        (Batching(mode="of"), "batching is one of auto, on, off; got 'of'"),
+        (Batching(max_rows=5000), "a batch has at most 4096 rows; 5000 were asked for"),
+        (Batching(max_delay_us=10**8), "requests wait for others 10000000 us at the most"),
+    ],
+)
+def test_a_way_to_batch_that_cannot_be_is_refused(batching, words):
+    """With what can be."""
+    with pytest.raises(InvalidRequest, match=words):
+        normalised(DeploymentSpec(name="m", batching=batching))
+
+
+def test_what_an_older_release_wrote_down_is_the_same_wish_as_defaults():
+    """It knew neither mode nor objective nor shapes."""
+    old = DeploymentSpec(name="m", version=1, replicas=1, optimisation="auto")
+    assert same_wish(old, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "portable"},
+        {"objective": "latency"},
+        {"replicate": True},
+        {"shapes": Shapes(batch=2)},
+        {"shapes": Shapes(inputs={"x": Shape(dims=[1, 3])})},
+    ],
+)
+def test_another_mode_objective_or_shape_is_another_wish(change):
+    """Whatever a plan depends on."""
+    spec = normalised(DeploymentSpec(name="m", **change))
+    assert same_wish(spec, spec)
+    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"mode": "fast"}, "mode is one of auto, exact, portable; got 'fast'"),
+        ({"objective": "cost"}, "objective is one of throughput, latency; got 'cost'"),
+        ({"mode": "portable", "optimisation": "all"}, "optimisation 'all' is for mode 'exact'"),
+        (
+            {"shapes": Shapes(inputs={"x": Shape(dims=[1, -1])})},
+            r"shape for 'x': expected up to 64 sizes of 0 or more, got \[1, -1\]",
+        ),
+        ({"shapes": Shapes(inputs={"": Shape(dims=[1])})}, "a shape is for an input by name"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_named(wrong, says):
+    """With what was expected and what came."""
+    with pytest.raises(InvalidRequest, match=says):
+        normalised(DeploymentSpec(name="m", **wrong))
+
+
+def test_a_spec_says_what_a_plan_is_asked_for():
+    """No stages and `replicate` leave the choice; devices may be shared."""
+    asked = normalised(DeploymentSpec(name="m", stages=3, replicas=2, objective="latency"))
+    assert demand_of(asked) == Demand(Objective.LATENCY, 3, 2, share=True)
+    free = normalised(DeploymentSpec(name="m", replicate=True))
+    assert demand_of(free) == Demand(Objective.THROUGHPUT, None, None, share=True)
+    shaped = DeploymentSpec(name="m", shapes=Shapes(inputs={"x": Shape(dims=[4, 2])}))
+    assert shapes_of(normalised(shaped)) == InputShapes(1, {"x": (4, 2)})
+
+
+def test_a_part_of_the_traffic_is_no_part_of_the_wish():
+    """It is said once, and changed by other means; 0 is one."""
+    spec = normalised(DeploymentSpec(name="m", traffic_percent=0))
+    assert spec.HasField("traffic_percent")
+    assert same_wish(spec, DeploymentSpec(name="m"))
+    assert not normalised(DeploymentSpec(name="m")).HasField("traffic_percent")

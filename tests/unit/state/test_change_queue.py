@@ -1,0 +1,88 @@
+"""Changes that are made one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from onnxmesh.errors import Conflict, Unavailable
+from onnxmesh.state.change_queue import ChangeQueue
+from tests.eventually import eventually
+
+
+class Changes:
+    """Makes changes that wait for `gate`."""
+
+    def __init__(self):
+        self.queue = ChangeQueue()
+        self.gate = asyncio.Event()
+        self.made = []
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.ensure_future(self.queue.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def change(self, name):
+        async def make():
+            self.made.append(f"{name} begins")
+            await self.gate.wait()
+            self.made.append(f"{name} is made")
+
+        return make
+
+
+async def test_changes_are_made_in_the_order_of_the_calls():
+    """The next begins when the one before is made."""
+    changes = Changes()
+    async with changes.running(), asyncio.timeout(60):
+        callers = [asyncio.ensure_future(changes.queue.do(changes.change(name))) for name in "ab"]
+        await eventually(lambda: changes.made == ["a begins"])
+        changes.gate.set()
+        await asyncio.gather(*callers)
+    assert changes.made == ["a begins", "a is made", "b begins", "b is made"]
+
+
+async def test_a_change_whose_caller_is_cancelled_is_made_all_the_same():
+    """Half a change would be worse than one that nobody waits for."""
+    changes = Changes()
+    async with changes.running():
+        caller = asyncio.ensure_future(changes.queue.do(changes.change("a")))
+        await eventually(lambda: changes.made == ["a begins"])
+        caller.cancel()
+        changes.gate.set()
+        await eventually(lambda: changes.made == ["a begins", "a is made"])
+
+
+async def test_a_change_that_cannot_be_made_ends_no_other():
+    """Its caller is told why; where nobody waits, nobody is."""
+
+    async def refuse():
+        raise Conflict("another one leads")
+
+    changes = Changes()
+    changes.gate.set()
+    async with changes.running(), asyncio.timeout(60):
+        changes.queue.do_later(refuse)
+        with pytest.raises(Conflict, match="another one leads"):
+            await changes.queue.do(refuse)
+        await changes.queue.do(changes.change("a"))
+    assert changes.made == ["a begins", "a is made"]
+
+
+async def test_what_waits_when_the_process_stops_is_refused():
+    """It is not made, and its caller learns that."""
+    changes = Changes()
+    async with changes.running():
+        changes.queue.do_later(changes.change("a"))
+        caller = asyncio.ensure_future(changes.queue.do(changes.change("b")))
+        await eventually(lambda: changes.made == ["a begins"])
+    with pytest.raises(Unavailable, match="the change was not made"):
+        await caller
+    assert changes.made == ["a begins"]
