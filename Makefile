@@ -10,6 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
+# Tests that start processes wait for half of their time.
+TESTERS = $(shell $(BIN)/python -c 'import os; print(min(8, 3 * (os.cpu_count() or 1) // 2 or 1))')
+# Hundreds of processes start in a run of the tests: each would compile the project's own code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Use it
 .PHONY: help demo up down bench bench-quick bench-memory bench-plan bench-scheduler bench-zones
@@ -51,7 +55,7 @@ bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: $(READY) ## the mesh of docker-compose.yml, built, started, harmed and taken down; needs Docker
 	@$(BIN)/python -m pytest tests/compose -p no:xdist $(ARGS)

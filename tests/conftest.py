@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import settings
 
@@ -12,10 +14,18 @@ settings.register_profile("onnxmesh", deadline=None)
 settings.load_profile("onnxmesh")
 
 
-@pytest.fixture(autouse=True)
-def _brief_profiles(monkeypatch):
-    """Schedulers that a test starts as processes measure models for a moment, not for seconds."""
-    monkeypatch.setenv("ONNXMESH_PROFILE_S", "0.1")
+def pytest_collection_finish():
+    """Tests that see what is left have cycles collected time and again: those of what is loaded by now need no look."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _brief_profiles():
+    """Schedulers that tests start as processes measure models for a moment, not for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXMESH_PROFILE_S", "0.1")
+        yield
 
 
 @pytest.fixture(params=BOTH, ids=str)

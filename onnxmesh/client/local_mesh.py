@@ -55,7 +55,7 @@ class LocalMesh:
         """Waits until the mesh answers; returns the gateway's address."""
         return str(self.wait_for(lambda event: event["event"] == "ready", _READY_TIMEOUT_S)["gateway"])
 
-    def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 20.0, start: int = 0) -> Event:
+    def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 60.0, start: int = 0) -> Event:
         """Returns the first event from number `start` on that is wanted, when it comes."""
         end_s = monotonic() + timeout_s
         with self._arrived:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import urllib.request
 from contextlib import contextmanager
 
 from tritonclient import grpc as triton
@@ -55,6 +57,12 @@ def all_served(address, num_replicas=4):
     found = status(address)
     ready = [[each for each in model.replicas if each.state == "READY"] for model in found.models]
     return bool(ready) and all(len(replicas) == num_replicas for replicas in ready)
+
+
+def sessions(consul):
+    """Returns the names of those who can hold a lock in Consul."""
+    with urllib.request.urlopen(f"http://{consul.address}/v1/session/list", timeout=60) as answer:
+        return {session["Name"] for session in json.load(answer)}
 
 
 def leader_of(mesh):

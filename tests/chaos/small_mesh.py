@@ -25,7 +25,7 @@ class SmallMesh:
     def start_worker(self, name):
         """Starts a worker and waits until the mesh knows it."""
         self.processes.start(name, *self._joining, *WORKER)
-        until(lambda: name in {worker.id for worker in self.status().workers}, 120)
+        until(lambda: name in {worker.id for worker in self.status().workers})
 
     def ask(self, question):
         """Asks through the gateway."""

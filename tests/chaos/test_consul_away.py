@@ -30,14 +30,16 @@ def test_consul_is_killed_and_comes_back(clients, tmp_path):
         with clients(address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)
             consul.kill()
-            passes(OUTAGE_S / 2)
+            with traffic.at_ease():
+                passes(OUTAGE_S / 2)
             mesh.kill("worker-2")
             # Nobody says that it is gone; the gateway's own stream to it does.
             require(address, "worker-1", "mlp", request)
-            passes(OUTAGE_S / 2)
-            consul.start()
-            start_worker(mesh, "worker-2")
-            until(lambda: all_served(address), timeout_s=60)
+            with traffic.at_ease():
+                passes(OUTAGE_S / 2)
+                consul.start()
+                start_worker(mesh, "worker-2")
+                until(lambda: all_served(address))
             traffic.wait_for(200)
             deploy(address, tmp_path / "mlp.onnx", name="another", stages=2, replicas=2)
             until(lambda: ask(address, lambda client: client.model_ready("another", timeout=1)))
@@ -53,8 +55,9 @@ def test_consul_comes_back_without_its_memory(clients, tmp_path):
             consul.kill()
             shutil.rmtree(tmp_path / "consul" / "data")
             consul.start()
-            until(lambda: sum(mesh.log(name).count('"in_office"') for name in SCHEDULERS) >= 2)
-            until(lambda: all_served(address), timeout_s=60)
+            with traffic.at_ease():
+                until(lambda: sum(mesh.log(name).count('"in_office"') for name in SCHEDULERS) >= 2)
+                until(lambda: all_served(address))
             traffic.wait_for(200)
         assert traffic.failures == []
         deploy(address, tmp_path / "mlp.onnx", name="another", stages=2, replicas=2)
@@ -68,12 +71,15 @@ def test_consul_stands_still(clients, tmp_path):
         with clients(address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)
             consul.freeze()
-            passes(OUTAGE_S / 2)
+            with traffic.at_ease():
+                passes(OUTAGE_S / 2)
             mesh.kill("worker-1")
             require(address, "worker-2", "mlp", request)
-            passes(OUTAGE_S / 2)
+            with traffic.at_ease():
+                passes(OUTAGE_S / 2)
             consul.thaw()
-            start_worker(mesh, "worker-1")
-            until(lambda: all_served(address), timeout_s=60)
+            with traffic.at_ease():
+                start_worker(mesh, "worker-1")
+                until(lambda: all_served(address))
             traffic.wait_for(200)
         assert traffic.failures == []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 import pytest
 from tritonclient import grpc as triton
 
 from tests.e2e.mesh_process import running_mesh
+from tests.fakes.service_processes import until
 from tests.zoo import ZOO
 
 
@@ -32,20 +31,15 @@ def test_another_replica_takes_over(clients, model):
             for name in ("worker-0", "worker-1"):
                 mesh.kill(name)
                 traffic.wait_for(500)
-                traffic_waits_until(mesh, traffic, num_replicas=4)
+                with traffic.at_ease():  # so that the next kill leaves one
+                    until(lambda: num_ready(mesh) == 4)
         assert traffic.failures == []
 
 
-def traffic_waits_until(mesh, traffic, num_replicas):
-    """Returns once all replicas are ready again, so that the next kill leaves one."""
-    end = monotonic() + 60
-    while True:
-        (model,) = mesh.status().models
-        ready = [replica for replica in model.replicas if replica.state == "READY"]
-        if len(ready) == num_replicas:
-            return
-        assert monotonic() < end, model
-        traffic.wait_for(1)
+def num_ready(mesh):
+    """Returns how many replicas serve."""
+    (model,) = mesh.status().models
+    return sum(replica.state == "READY" for replica in model.replicas)
 
 
 def test_without_another_replica_the_client_is_told_at_once(clients, model):

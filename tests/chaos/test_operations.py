@@ -145,7 +145,7 @@ def test_a_new_leader_knows_what_operators_did(model, other_model, tmp_path):
             ask(follower, lambda client: client.drain("worker-1", timeout=120))
             assert ask(follower, lambda client: client.rebalance(dry_run=True)) == []
             mesh.processes.kill("scheduler-1")
-            until(lambda: len(mesh.status().workers) == 2 and mesh.holders("mlp", 2) == [{"worker-2"}], 120)
+            until(lambda: len(mesh.status().workers) == 2 and mesh.holders("mlp", 2) == [{"worker-2"}])
             found = mesh.status()
             assert [each.traffic_percent for each in found.models] == [80, 20]
             assert [worker.leaving for worker in found.workers] == [True, False]

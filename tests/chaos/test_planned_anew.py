@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import subprocess
 import sys
-from time import monotonic
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ from tritonclient import grpc as triton
 from onnxmesh.client import MeshClient
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from tests.chaos.traffic import Traffic
+from tests.fakes.service_processes import until
 
 WIDTH = 1024
 
@@ -74,20 +74,16 @@ def status(address):
     return asyncio.run(ask())
 
 
-def until(address, traffic, condition):
-    """Waits, while traffic goes on, until the model's status meets a condition."""
-    end = monotonic() + 60
-    while True:
-        found = status(address)
-        if condition(found.models[0]):
-            return found.models[0]
-        assert monotonic() < end, found.models[0]
-        traffic.wait_for(1)
+def only_model(address):
+    """Returns what the status says of the model."""
+    return status(address).models[0]
 
 
 def workers(found):
-    """Who serves a model."""
-    return {replica.worker for replica in found.replicas if replica.state == "READY"}
+    """Who serves a model, once it is served whole."""
+    return found.state == "READY" and {
+        replica.worker for replica in found.replicas if replica.state == "READY"
+    }
 
 
 def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
@@ -107,8 +103,7 @@ def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
 
         for name in ("a", "b"):
             stack.enter_context(worker(name))
-        while len(status(gateway).workers) < 2:
-            pass
+        until(lambda: len(status(gateway).workers) == 2)
 
         async def deploy():
             async with MeshClient(gateway) as client:
@@ -119,13 +114,15 @@ def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
         assert len(first.plan.partitions) == 2
         with Traffic(gateway, 2, "deep", inputs, "y") as traffic:
             traffic.wait_for(50)
-            with worker("c") as (_, process):
-                second = until(gateway, traffic, lambda found: found.plan.revision == 1)
-                assert len(second.plan.partitions) == 3
+            with contextlib.ExitStack() as third:
+                with traffic.at_ease():  # how fast the third one is, it measures itself
+                    _, process = third.enter_context(worker("c"))
+                until(lambda: only_model(gateway).plan.revision == 1)
+                assert len(only_model(gateway).plan.partitions) == 3
                 traffic.wait_for(100)
                 assert traffic.failures == []
                 process.terminate()
-                until(gateway, traffic, lambda found: found.state == "READY" and workers(found) == {"a", "b"})
+                until(lambda: workers(only_model(gateway)) == {"a", "b"})
             traffic.wait_for(50)
         assert {code for code, _ in traffic.failures} <= {"StatusCode.UNAVAILABLE"}
         assert len(traffic.different) == 1

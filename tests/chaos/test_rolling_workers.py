@@ -30,8 +30,9 @@ def test_every_worker_is_rolled_one_by_one(model, tmp_path, replicas):
                 assert all(name not in holders for holders in mesh.holders())
                 assert mesh.processes.stop(name) == 0
                 traffic.wait_for(20)
-                mesh.start_worker(name)
-                until(lambda: [len(each) for each in mesh.holders()] == [replicas] * 2, 120)
+                with traffic.at_ease():
+                    mesh.start_worker(name)
+                    until(lambda: [len(each) for each in mesh.holders()] == [replicas] * 2)
                 traffic.wait_for(20)
         assert traffic.failures == []
         assert len(traffic.different) == 1

@@ -1,11 +1,15 @@
-"""Clients that ask without pause."""
+"""Clients that ask without pause, but for where a test says so."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from time import monotonic
 
 from tritonclient import grpc as triton
+
+PAUSE_S = 0.1
+"""Of a client at ease, after each request."""
 
 
 class Traffic:
@@ -27,6 +31,7 @@ class Traffic:
         self._model = model
         self._inputs = inputs
         self._output = output
+        self._pause_s = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._ask) for _ in range(num_clients)]
@@ -57,10 +62,22 @@ class Traffic:
                     else:
                         self.answers += 1
                         self.different.add(content)
+                self._stop.wait(self._pause_s)
 
     def told(self):
         """Returns the counts as a line for people."""
         return f"{self.answers} answered, {len(self.failures)} failed, slowest {self.longest_s:.2f} s"
+
+    @contextmanager
+    def at_ease(self):
+        """Has clients pause for a while: where time passes, or services start, they need not have the whole machine.
+
+        Afterwards all of them ask without pause again.
+        """
+        self._pause_s = PAUSE_S
+        yield
+        self._pause_s = 0.0
+        self.wait_for(10 * len(self._threads))
 
     def wait_for(self, num_answers, timeout_s=60):
         """Returns once so many more answers have come."""

@@ -61,14 +61,14 @@ async def test_an_outage_changes_nothing_and_is_reconciled_after(fault, tmp_path
         else:
             await asyncio.to_thread(consul.start)
         watched = asyncio.ensure_future(directory.after(revision))
-        await eventually(lambda: not directory.stale, timeout=30)
+        await eventually(lambda: not directory.stale)
         late = await stack.enter_async_context(healthy_server())
         await stack.enter_async_context(ConsulRegistrar(agent).register(Instance("c", "worker", late, 1)))
-        await eventually(lambda: "c" in directory.instances, timeout=30)
+        await eventually(lambda: "c" in directory.instances)
         _, seen = await watched
         assert "a" in seen
         if fault == "wiped":  # nobody serves at the address of b, but only Consul's memory spoke of it
-            await eventually(lambda: set(directory.instances) == {"a", "c"}, timeout=30)
+            await eventually(lambda: set(directory.instances) == {"a", "c"})
         else:
             assert "a" in directory.instances
 
@@ -121,7 +121,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
             assert await follower.all() == [DEPLOYMENT]
             assert (await follower.after(0))[1] == [DEPLOYMENT]
             assert await follower.splits() == [SPLIT]
-            await eventually(lambda: candidacy.standing.leads and candidacy.standing.fence != before, 30)
+            await eventually(lambda: candidacy.standing.leads and candidacy.standing.fence != before)
             fences.append(candidacy.standing.fence)
             assert await follower.all() == [DEPLOYMENT]
             async with open_consul_deployments(agent) as stranger:
@@ -189,7 +189,7 @@ async def _all_of_it(agent):
         instance = Instance("a", "scheduler", address, 1, ("t",), {"k": "v"})
         async with ConsulRegistrar(agent).register(instance) as registration:
             await registration.wait()
-            await eventually(lambda: dict(directory.instances) == {"a": instance}, timeout=20)
+            await eventually(lambda: dict(directory.instances) == {"a": instance})
             async with ConsulLeadership(agent).campaign("a", address) as candidacy:
                 await eventually(lambda: candidacy.standing.leads)
                 async with open_consul_deployments(agent, lambda: candidacy.standing.fence) as store:

@@ -84,7 +84,7 @@ async def test_a_leader_that_died_while_it_wrote_keeps_nobody_out(tmp_path):
 
 
 @pytest.mark.services
-async def test_a_leader_that_fails_its_health_check_is_replaced_long_before_its_session_times_out(
+async def test_a_leader_that_fails_its_health_check_is_replaced_though_it_renews_its_session(
     open_agent, consul_program
 ):
     """What a killed scheduler leaves is a failing check, and its session hangs on it."""
@@ -102,7 +102,7 @@ async def test_a_leader_that_fails_its_health_check_is_replaced_long_before_its_
                 await eventually(lambda: second.standing.leader == first.standing.leader)
                 term = first.standing.term
                 await living.aclose()  # Consul finds nobody at its address any more
-                await eventually(lambda: second.standing.leads, timeout=8.0)
+                await eventually(lambda: second.standing.leads)
                 assert second.standing.term > term
                 await eventually(lambda: not first.standing.leads)
 
@@ -114,7 +114,7 @@ async def test_a_leader_whose_session_is_ended_from_outside_stands_again(open_ag
         await eventually(lambda: candidacy.standing.leads)
         before = candidacy.standing
         await agent.ask(lambda client: client.session.destroy(before.fence))
-        await eventually(lambda: candidacy.standing.leads and candidacy.standing != before, timeout=15)
+        await eventually(lambda: candidacy.standing.leads and candidacy.standing != before)
         assert candidacy.standing.term > before.term
         assert candidacy.standing.fence != before.fence
 

@@ -170,23 +170,24 @@ async def test_what_a_dead_process_said_expires_for_the_others(redis_program, pr
 
 
 async def _figures_and_sessions_stay_own(live):
-    """What a request does with live state, while nothing is shared; returns the longest that it took."""
-    longest_s = 0.0
+    """What a request does with live state, while nothing is shared; returns how often it waited for Redis."""
+    num_waits = 0
     for number in range(20):
-        began = monotonic()
         live.publish(Topic.LOAD, f"w{number}", {"queue_s": 1.0}, 60)
         live.remember(f"s{number}", "w1", 60)
         assert f"w{number}" in live.figures(Topic.LOAD)
-        assert await live.recall(f"s{number}") == "w1"
-        assert await live.recall("unknown") is None
-        longest_s = max(longest_s, monotonic() - began)
-    return longest_s
+        for session, place in ((f"s{number}", "w1"), ("unknown", None)):
+            recalled = asyncio.ensure_future(live.recall(session))
+            await asyncio.sleep(0)
+            num_waits += not recalled.done()
+            assert await recalled == place
+    return num_waits
 
 
 @pytest.mark.services
 @pytest.mark.parametrize("fault", ["frozen", "killed"])
 async def test_a_redis_that_is_away_leaves_each_its_own_view_and_is_caught_up_with(fault, tmp_path, prefix):
-    """A request is held up once at the most, by a twentieth of a second; what was said meanwhile arrives later."""
+    """A request is held up once at the most; what was said meanwhile arrives later."""
     with RedisProgram(tmp_path / "redis") as redis:
         async with sharing(redis.url, "g1", prefix) as one, sharing(redis.url, "g2", prefix) as two:
             two.publish(Topic.LOAD, "theirs", {}, 60)
@@ -195,11 +196,10 @@ async def test_a_redis_that_is_away_leaves_each_its_own_view_and_is_caught_up_wi
                 redis.freeze()
             else:
                 redis.kill()
-            held_up_s = await _figures_and_sessions_stay_own(one)
-            assert held_up_s < 0.5
+            assert await _figures_and_sessions_stay_own(one) <= 1
             await eventually(lambda: not one.shared)
             assert "theirs" in one.figures(Topic.LOAD)
-            await _figures_and_sessions_stay_own(one)
+            assert await _figures_and_sessions_stay_own(one) == 0
             if fault == "frozen":
                 redis.thaw()
             else:
@@ -254,7 +254,7 @@ async def test_tls_and_a_user_of_the_access_list_are_used(tmp_path, prefix):
 
 async def _found(live, session, place):
     """Returns once another process's session is found: an answer that takes too long is none."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             if await live.recall(session) == place:
                 return

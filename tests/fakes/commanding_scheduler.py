@@ -57,7 +57,7 @@ class CommandingScheduler:
 
     async def told(self, kind: str, count: int = 1):
         """Waits for the `count`th event of a kind and returns it."""
-        await eventually(lambda: len(self.of(kind)) >= count or self.of_trouble(kind), 30)
+        await eventually(lambda: len(self.of(kind)) >= count or self.of_trouble(kind))
         assert len(self.of(kind)) >= count, self.of("stage_failed")
         return self.of(kind)[count - 1]
 

@@ -91,7 +91,7 @@ class OriginGateway:
         for worker in workers:
             self.links.get(worker).send_soon(frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=key)))
 
-    async def answer(self, number: int, timeout: float = 20) -> dict[str, np.ndarray]:
+    async def answer(self, number: int, timeout: float = 60) -> dict[str, np.ndarray]:
         """Waits for a Result and returns its tensors."""
         await eventually(lambda: number in self.results or number in self.failures, timeout)
         assert number in self.results, self.failures[number]
@@ -104,7 +104,7 @@ class OriginGateway:
             tensors[told.name] = to_array(tensor)
         return tensors
 
-    async def failure(self, number: int, timeout: float = 20) -> frame_pb2.Failure:
+    async def failure(self, number: int, timeout: float = 60) -> frame_pb2.Failure:
         """Waits for a Failure and returns it."""
         await eventually(lambda: number in self.results or number in self.failures, timeout)
         assert number in self.failures, self.results[number].header

@@ -72,7 +72,7 @@ class Machines:
                 return self._says(block.host, "consul", "catalog", "nodes")
             return "ready" in log.read_text().lower()
 
-        until(is_of_use, timeout_s=60)
+        until(is_of_use)
         return ""
 
     def take_away(self, host):

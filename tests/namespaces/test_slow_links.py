@@ -120,7 +120,7 @@ class Mesh:
             answers.append(answer)
             return True if num_bytes <= max_bytes else num_bytes
 
-        until(is_small, timeout_s=120)
+        until(is_small)
         return answers[-1]
 
 

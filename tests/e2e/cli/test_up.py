@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -52,16 +53,26 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "num_workers", "num_gateways"), [(signal.SIGTERM, 2, 1), (signal.SIGHUP, 1, 2)]
 )
-def test_a_signal_stops_everything_within_5_s(temporary, number, num_workers, num_gateways):
-    """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0."""
-    with LocalMesh(f"--workers={num_workers}", f"--gateway-processes={num_gateways}") as mesh:
+def test_a_signal_stops_everything(temporary, number, num_workers, num_gateways):
+    """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0.
+
+    Nobody is ended by force: each service has said that it is done.
+    """
+    with (
+        ExitStack() as stack,
+        LocalMesh(f"--workers={num_workers}", f"--gateway-processes={num_gateways}") as mesh,
+    ):
         mesh.wait_ready()
         workers = {f"worker-{worker}" for worker in range(num_workers)}
         assert set(mesh.pids) == {"scheduler", "gateway"} | workers
         family = psutil.Process(mesh.process.pid).children(recursive=True)
         of_gateway = psutil.Process(mesh.pids["gateway"]).children()
         assert len(of_gateway) == (num_gateways if num_gateways > 1 else 0)
-        assert mesh.stop(number) < 5.0
+        # Which can still be read when they are removed.
+        logs = [stack.enter_context(path.open()) for path in temporary.rglob("*.log")]
+        mesh.stop(number)
+        assert len(logs) == len(mesh.pids)
+        assert all('"event": "stopped"' in log.read() for log in logs)
     assert mesh.process.returncode == 0
     assert mesh.left_over == []
     assert not [process for process in family if process.is_running()]
@@ -78,7 +89,7 @@ def test_a_mesh_whose_reader_is_gone_is_stopped_like_any_other(temporary):
         family = psutil.Process(mesh.pid).children(recursive=True)
         mesh.stdout.close()
         mesh.terminate()
-        assert mesh.wait(30) == 0
+        assert mesh.wait(60) == 0
     assert not [process for process in family if process.is_running()]
     assert folders_in(temporary) == []
 
@@ -87,7 +98,7 @@ def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
     """A mesh that is stopped before it is ready leaves nothing either."""
     with LocalMesh("--workers=2") as mesh:
         mesh.wait_for(lambda event: event["event"] == "service_ready")
-        assert mesh.stop(signal.SIGINT) < 5.0
+        mesh.stop(signal.SIGINT)
     assert mesh.process.returncode == 0
     assert mesh.left_over == []
     assert folders_in(temporary) == []
@@ -112,7 +123,7 @@ async def test_a_killed_service_is_reported_started_again_and_answers_again(mode
             assert (died["name"], died["pid"], died["cause"]) == (name, pid, "was killed by SIGKILL")
             back = mesh.wait_for(lambda event: event["event"] == "service_ready", start=start)
             assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
-            await eventually(lambda: infers(address), 20)
+            await eventually(lambda: infers(address))
         assert len(supervisor.children()) == num_processes
         assert len(supervisor.open_files()) <= num_files
 
@@ -132,7 +143,7 @@ def test_says_in_words_what_it_does(models):
                 break
         assert infers(lines[-1].removeprefix(READY))
         process.terminate()
-        rest, complaints = process.communicate(timeout=10)
+        rest, complaints = process.communicate(timeout=60)
     assert process.returncode == 0
     text = "\n".join(lines)
     assert "deployed tiny version 1" in text
@@ -169,7 +180,7 @@ def test_state_comes_back_after_kill_9(models, tmp_path):
         assert (second.returncode, "another `onnxmesh up`" in second.stderr) == (1, True)
         family = psutil.Process(mesh.process.pid).children(recursive=True)
         mesh.process.kill()
-        _, left = psutil.wait_procs(family, timeout=15)
+        _, left = psutil.wait_procs(family, timeout=60)
         assert left == []
     with LocalMesh("--workers=2", state, f"--models={models}") as mesh:
         address = mesh.wait_ready()

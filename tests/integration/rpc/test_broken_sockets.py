@@ -25,7 +25,7 @@ from tests.eventually import eventually
 from tests.fakes.service_processes import until
 
 MEMORY_BYTES = 1 << 20
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 class Visitor:

@@ -36,7 +36,7 @@ SIZES = [
     2 * CHUNK_BYTES + 7,
 ]
 PATTERN = bytes(range(256)) * (max(SIZES) // 256 + 2)
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -23,14 +22,13 @@ async def model_state(client):
 
 
 async def test_a_dead_worker_leaves_the_routes_at_once_and_its_stages_go_elsewhere(mesh):
-    async with mesh("a", "b") as (client, a, b):
+    """Its broken stream is enough: silence would count only after an hour."""
+    async with mesh("a", "b", registration_silence_s=3600.0) as (client, a, b):
         await client.deploy(stages=2)
         await eventually(lambda: client.routes == {"m/1": [{"a"}, {"b"}]})
         b.loading.clear()
-        before = time.monotonic()
         await a.die()
         await eventually(lambda: client.routes == {"m/1": [set(), {"b"}]})
-        assert time.monotonic() - before < 1.0
         assert await model_state(client) == ("UNAVAILABLE", "stage 0 has no replica")
         b.loading.set()
         await eventually(lambda: client.routes == {"m/1": [{"b"}, {"b"}]})

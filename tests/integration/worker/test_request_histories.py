@@ -20,7 +20,7 @@ from tests.fakes.hanging_up import hang_up
 from tests.fakes.origin_gateway import OriginGateway
 from tests.integration.worker.test_batching import expected, pipeline
 
-LONG_S = 30.0
+LONG_S = 60.0
 NUM_ROWS = [0, 1, 2, 5, 16, 17, 600]
 GATEWAYS = ["g0", "g1"]
 

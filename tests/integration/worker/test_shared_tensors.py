@@ -136,7 +136,7 @@ async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench)
     for _ in range(20):
         number = await gateway.send(route, {"x": x})
         # The request itself, and the room for its answer.
-        await eventually(lambda: taken_bytes() == 8 * MEGABYTE, timeout=30)
+        await eventually(lambda: taken_bytes() == 8 * MEGABYTE)
         await gateway.cancel(number, "a")
         await eventually(lambda: gateway.loads["a"].dropped or gateway.results, timeout=60)
         if gateway.loads["a"].dropped:
@@ -193,8 +193,8 @@ async def test_a_killed_process_leaves_nothing_behind(bench, victim):
             if number in gateway.results
         )
         gateway.results.clear()
-        await eventually(lambda: num_mapped(left.pid) == 2, timeout=30)
-        await eventually(lambda: gc.collect() is not None and num_mapped("self") == 2, timeout=30)
+        await eventually(lambda: num_mapped(left.pid) == 2)
+        await eventually(lambda: gc.collect() is not None and num_mapped("self") == 2)
         await eventually(lambda: taken_bytes() == 0)
 
 
