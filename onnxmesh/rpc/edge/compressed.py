@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 
 from onnxmesh.errors import Internal, TooLarge
 
@@ -46,7 +47,11 @@ class Compressed:
             begin = stream.decompress(self._data, QUICK_BYTES)
         except zlib.error:
             return self.plain()  # it is not what it should be within the first bytes
-        return self._checked(begin) if stream.eof else None
+        if not stream.eof:
+            return None
+        if len(begin) > self._max_message_bytes:
+            raise too_large("more, uncompressed,", self._max_message_bytes)
+        return begin
 
     def plain(self) -> bytes:
         """Returns the message; for any thread, and others run meanwhile.
@@ -56,28 +61,25 @@ class Compressed:
             Internal: It cannot be uncompressed (INTERNAL).
         """
         stream = zlib.decompressobj(_ANY_ZLIB_OR_GZIP)
-        pieces: list[bytes] = []
-        left = self._max_message_bytes
+        plain = BytesIO()  # grows where it is; many pieces would stay with the C library when they are joined
         try:
             for begin in range(0, len(self._data), _READ_BYTES):
                 rest = self._data[begin : begin + _READ_BYTES]
-                while rest and not stream.eof and left >= 0:
-                    pieces.append(stream.decompress(rest, _PIECE_BYTES))
-                    left -= len(pieces[-1])
+                while rest and not stream.eof:
+                    self._add(plain, stream.decompress(rest, _PIECE_BYTES))
                     rest = stream.unconsumed_tail
-            while not stream.eof and left >= 0 and (piece := stream.decompress(b"", _PIECE_BYTES)):
-                pieces.append(piece)
-                left -= len(piece)
+            while not stream.eof and (piece := stream.decompress(b"", _PIECE_BYTES)):
+                self._add(plain, piece)
         except zlib.error as error:
             raise Internal(f"a message is not what its encoding {self._encoding} says: {error}") from error
-        if left >= 0 and not stream.eof:
+        if not stream.eof:
             raise Internal(f"a message of the encoding {self._encoding} is cut short")
-        return self._checked(b"".join(pieces))
+        return plain.getvalue()
 
-    def _checked(self, plain: bytes) -> bytes:
-        if len(plain) > self._max_message_bytes:
+    def _add(self, plain: BytesIO, piece: bytes) -> None:
+        if plain.tell() + len(piece) > self._max_message_bytes:
             raise too_large("more, uncompressed,", self._max_message_bytes)
-        return plain
+        plain.write(piece)
 
 
 def too_large(size: str, max_message_bytes: int) -> TooLarge:
