@@ -116,6 +116,20 @@ def test_a_window_is_given_back_and_never_more(sizes):
     assert not inflow.arrive(allowed + 1)
 
 
+def test_patience_with_answers_that_wait():
+    """Only with a client that has taken nothing from one look to the next, though answers waited at both."""
+    patience = Patience(EdgeLimits())
+    for taking in (True, False, True):
+        patience.look(waits=taking)
+        patience.progress()
+    patience.takes()
+    patience.look(waits=True)
+    patience.progress()
+    with pytest.raises(ConnectionFault, match="nothing of the answers was taken for 60 s") as caught:
+        patience.look(waits=True)
+    assert caught.value.code is Code.ENHANCE_YOUR_CALM
+
+
 def test_patience_ends():
     """Idle frames in a row, calls given up within a second, answers that are not read."""
     limits = EdgeLimits(max_idle_frames=3, max_resets_per_s=2, max_unread=1)
