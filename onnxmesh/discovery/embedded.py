@@ -88,7 +88,7 @@ class EmbeddedRegistry(RegistryServicer):
                     raise Unavailable(f"the registration of '{instance.id}' has ended: register again")
                 await context.write(RegisterResponse())
         finally:
-            if self._membership.leave(instance.id, token):
+            if self._membership.leave(instance.id, token, self._clock()):
                 _log.info("deregistered", id=instance.id, role=instance.role)
                 self._publish()
 

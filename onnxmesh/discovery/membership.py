@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Instance
@@ -27,6 +28,7 @@ class Membership:
         self._leases: dict[str, _Lease] = {}
         self._tokens = 0
         self._looked_s: float | None = None
+        self._woke_s = -math.inf
 
     @property
     def instances(self) -> dict[str, Instance]:
@@ -69,10 +71,17 @@ class Membership:
         lease.heard_s = now_s
         return True
 
-    def leave(self, id_: str, token: int) -> bool:
-        """Ends a lease; returns whether it still stood. A lease that was replaced ends nothing."""
+    def leave(self, id_: str, token: int, now_s: float) -> bool:
+        """Ends a lease; returns whether it still stood. A lease that was replaced ends nothing.
+
+        One that is given up right after this process itself stood still stands on, until it is silent for too long:
+        whoever waited in vain for an answer gives up, and dials again.
+        """
         lease = self._leases.get(id_)
         if lease is None or lease.token != token:
+            return False
+        self._notice_standstill(now_s)
+        if now_s - self._woke_s < self._silence_s / 2:
             return False
         del self._leases[id_]
         return True
@@ -83,11 +92,7 @@ class Membership:
         Time in which this process itself stood still (it was stopped, its machine slept) does not count as
         silence of the others: what they said meanwhile is still to be read.
         """
-        if self._looked_s is not None:
-            gap_s = now_s - self._looked_s
-            if gap_s > self._silence_s / 2:
-                for lease in self._leases.values():
-                    lease.heard_s = min(now_s, lease.heard_s + gap_s)
+        self._notice_standstill(now_s)
         self._looked_s = now_s
         silent = [
             lease.instance for lease in self._leases.values() if now_s - lease.heard_s > self._silence_s
@@ -95,3 +100,10 @@ class Membership:
         for instance in silent:
             del self._leases[instance.id]
         return silent
+
+    def _notice_standstill(self, now_s: float) -> None:
+        if self._looked_s is None or now_s - self._looked_s <= self._silence_s / 2:
+            return
+        for lease in self._leases.values():
+            lease.heard_s = min(now_s, lease.heard_s + now_s - self._looked_s)
+        self._looked_s = self._woke_s = now_s

@@ -11,6 +11,7 @@ import grpc.aio
 import structlog
 
 from onnxmesh.errors import Internal, MeshError
+from onnxmesh.full_disk import full_disk
 from onnxmesh.rpc.status import to_status
 
 _log = structlog.get_logger(__name__)
@@ -86,6 +87,9 @@ def masked(error: Exception, method: str) -> MeshError:
     """Returns what a client is told of `error`; only the log has the text of an unexpected one."""
     if isinstance(error, MeshError):
         return error
+    if (full := full_disk(error)) is not None:
+        _log.error("disk_full", method=method, error=str(error))
+        return full
     incident = uuid.uuid4().hex
     _log.error("unexpected_error", method=method, incident=incident, exc_info=error)
     return Internal(f"internal error, incident {incident}: the log of the service has the rest")

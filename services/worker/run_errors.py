@@ -7,6 +7,7 @@ import uuid
 import structlog
 
 from onnxmesh.errors import Internal, MeshError, ModelRunFailed, Overloaded, from_reason
+from onnxmesh.full_disk import full_disk
 from onnxmesh.ids import StageKey
 
 RETRY_AFTER_S = 0.5
@@ -33,8 +34,11 @@ def told_to_origin(error: Exception, stage: StageKey) -> MeshError:
     return masked(error, stage=stage)
 
 
-def masked(error: Exception, **context: object) -> Internal:
-    """Logs a defect under an incident id and returns the error that says no more than that id."""
+def masked(error: Exception, **context: object) -> MeshError:
+    """Logs a defect under an incident id and returns the error that says no more than that id; a full disk is none."""
+    if (full := full_disk(error)) is not None:
+        _log.error("disk_full", error=str(error), **context)
+        return full
     incident = uuid.uuid4().hex
     _log.error("unexpected_error", incident=incident, exc_info=error, **context)
     return Internal(f"internal error, incident {incident}: the log of the worker has the rest")

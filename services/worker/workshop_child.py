@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from onnxmesh.errors import InvalidModel, MeshError
+from onnxmesh.full_disk import full_disk
 from onnxmesh.graph.workshop import cut_prepared, prepare
 
 STEPS: dict[str, Callable[..., str]] = {"prepare": prepare, "cut": cut_prepared}
@@ -42,6 +43,11 @@ def _do(step: str, arguments: list[Any]) -> dict[str, str]:
         return {"answer": STEPS[step](*arguments)}
     except MeshError as error:
         return {"reason": error.reason, "message": error.message}
+    except OSError as error:
+        full = full_disk(error)
+        if full is None:
+            raise
+        return {"reason": full.reason, "message": full.message}
     except MemoryError:
         return {"reason": InvalidModel.reason, "message": "there is not enough memory for this model"}
 

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from onnxmesh.errors import MeshError
+from onnxmesh.rpc.edge.compressed import Compressed
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import answer_headers
+from onnxmesh.rpc.edge.inflater import Inflater
 from onnxmesh.rpc.edge.inflow import Inflow
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.messages import MessageReader
@@ -72,8 +75,8 @@ class Call(Outgoing):
         self.inflow = inflow
         self.task: asyncio.Task[None] | None = None
         self.reader: MessageReader | None = None
-        self.message: bytes | None = None
-        self._messages: deque[bytes] | None = None
+        self.message: bytes | Compressed | None = None
+        self._messages: deque[bytes | Compressed] | None = None
         self._arrived: asyncio.Future[None] | None = None
         self._held_bytes = 0
 
@@ -91,7 +94,7 @@ class Call(Outgoing):
         return None if self.head.timeout_s is None else max(0.0, self.ends_at_s - monotonic())
 
     async def receive(self) -> bytes | None:
-        """Returns the next message; None: the client has sent everything.
+        """Returns the next message; None: the client has sent everything, or what cannot be read, which ends the call.
 
         The client may send as much again as was taken.
         """
@@ -103,7 +106,13 @@ class Call(Outgoing):
         message = self._messages.popleft()
         if not self._messages:
             self._give_back()
-        return message
+        if not isinstance(message, Compressed):
+            return message
+        try:
+            return await self._calls.inflater.plain(message)
+        except MeshError as error:
+            self._calls.fail(self, error)
+            return None
 
     def begin(self, metadata: Metadata = ()) -> None:
         """Sends headers, with metadata, unless that was done."""
@@ -119,7 +128,7 @@ class Call(Outgoing):
         """Ends the call once all messages were sent; what comes after it does nothing."""
         self._calls.end(self, code, message, metadata)
 
-    def arrive(self, messages: list[bytes], num_bytes: int) -> None:
+    def arrive(self, messages: list[bytes | Compressed], num_bytes: int) -> None:
         """Takes what the connection received of a call whose handler takes messages one by one."""
         if self._messages is None:
             self._messages = deque()
@@ -158,9 +167,11 @@ class Service:
     Attributes:
         handlers: By path, of calls with one message each way.
         others: Handles every other call.
+        inflater: Uncompresses what clients send.
         limits: Of each connection.
     """
 
     handlers: Mapping[str, UnaryHandler]
     others: StreamHandler
+    inflater: Inflater
     limits: EdgeLimits

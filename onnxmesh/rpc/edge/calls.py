@@ -10,13 +10,14 @@ import grpc
 
 from onnxmesh.errors import Internal, MeshError
 from onnxmesh.rpc.edge.call import Call, Service
+from onnxmesh.rpc.edge.compressed import ENCODINGS, Compressed
 from onnxmesh.rpc.edge.deadlines import Deadlines
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault, StreamFault
 from onnxmesh.rpc.edge.framing import MAX_WINDOW_BYTES, Kind, Payload, frame, word
 from onnxmesh.rpc.edge.head import Head, Metadata
 from onnxmesh.rpc.edge.header_block import ANSWER_HEADERS, http_refusal, trailers
 from onnxmesh.rpc.edge.inflow import Inflow
-from onnxmesh.rpc.edge.messages import ENCODINGS, MessageReader
+from onnxmesh.rpc.edge.messages import MessageReader
 from onnxmesh.rpc.edge.outbox import Outbox
 from onnxmesh.rpc.edge.outgoing import Outgoing
 from onnxmesh.rpc.edge.patience import Patience
@@ -39,6 +40,7 @@ class Calls:
         peer: Who calls.
         last_stream: The newest stream.
         initial_window: Bytes that the client takes of a new stream.
+        inflater: Uncompresses messages.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._limits = service.limits
+        self.inflater = service.inflater
         self._outbox = outbox
         self._patience = patience
         self._left = left
@@ -222,6 +225,10 @@ class Calls:
         else:
             self._outbox.refuse(call, ANSWER_HEADERS + block)
 
+    def fail(self, call: Call, error: MeshError) -> None:
+        """Ends a call of which a message cannot be read, and stops its handler."""
+        self._cut(call, *_status(error, call))
+
     def taken(self, call: Call, num_bytes: int) -> None:
         """Data of a call no longer wait here: the client may send as much again."""
         self._taken(num_bytes)
@@ -255,7 +262,7 @@ class Calls:
                 call.message = message
         except MeshError as error:
             self._taken(num_bytes)
-            self._cut(call, *_status(error, call))
+            self.fail(call, error)
             return
         self.taken(call, num_bytes)
 
@@ -270,9 +277,11 @@ class Calls:
             message, call.message = call.message, None
             call.task = self._loop.create_task(self._unary(call, message))
 
-    async def _unary(self, call: Call, message: bytes) -> None:
+    async def _unary(self, call: Call, message: bytes | Compressed) -> None:
         call.is_running = True
         try:
+            if isinstance(message, Compressed):
+                message = await self.inflater.plain(message)
             answer = await self._service.handlers[call.head.path](message, call)
             if not call.is_sent:
                 self._outbox.answer(call, answer)

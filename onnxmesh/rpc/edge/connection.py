@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._outbox.on_sent = self._calls.sent
         self._preface_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         self._is_warned = False
         self._last_taken = MAX_WINDOW_BYTES
 
@@ -101,13 +102,14 @@ class Connection(asyncio.Protocol):
         self._outbox.write(frame(Kind.WINDOW_UPDATE, 0, 0, word(wider)))
         self._outbox.open(self._transport)
         self._preface_timer = self._loop.call_later(limits.preface_s, self._transport.abort)
+        self._look_timer = self._loop.call_later(limits.untaken_s, self._look)
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, in order or not."""
         self._transport = None
         self._outbox.close()
-        for timer in (self._preface_timer, self._end_timer):
+        for timer in (self._preface_timer, self._end_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
         self._calls.lose()
@@ -149,6 +151,17 @@ class Connection(asyncio.Protocol):
         except ConnectionFault as fault:
             _log.debug("client_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message)
             self._leave(fault.code, fault.message)
+
+    def _look(self) -> None:
+        """Leaves a client that takes nothing of what it asked for."""
+        try:
+            self._patience.look(waits=self._outbox.waits)
+        except ConnectionFault as fault:
+            _log.debug("client_refused", peer=self._calls.peer, code=fault.code.name, error=fault.message)
+            if self._transport is not None and not self._transport.is_closing():
+                self._leave(fault.code, fault.message)
+        else:
+            self._look_timer = self._loop.call_later(self._limits.untaken_s, self._look)
 
     # The end.
 

@@ -21,6 +21,7 @@ class EdgeLimits:
         max_idle_frames: Frames in a row that bring no call on: pings, settings, empty data.
         max_resets_per_s: Calls that may be given up within a second.
         max_unread: Answers to pings, settings and the like that may wait while the client does not read.
+        untaken_s: Seconds that answers may wait for a client that takes nothing; it is left after twice as many at the latest.
         preface_s: Seconds until the client must have said that it speaks HTTP/2.
         settle_s: Seconds that a client gets to see that the server goes, and to take the last that it is sent.
     """
@@ -34,5 +35,6 @@ class EdgeLimits:
     max_idle_frames: int = 10_000
     max_resets_per_s: int = 5_000
     max_unread: int = 1_000
+    untaken_s: float = 60.0
     preface_s: float = 20.0
     settle_s: float = 1.0

@@ -5,22 +5,18 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from struct import Struct
 
-from onnxmesh.errors import Internal, MeshError, TooLarge
+from onnxmesh.errors import Internal
+from onnxmesh.rpc.edge.compressed import Compressed, too_large
 from onnxmesh.rpc.edge.framing import Payload
 
 PREFIX_BYTES = 5
 """Before each message: whether it is compressed, and its length."""
 
-ENCODINGS = "identity, deflate, gzip"
-"""How messages of clients may be compressed."""
-
 _PREFIX = Struct("!BL")
 _SMALL_BYTES = 512  # an object for each smaller piece would take more memory than the piece
-_ANY_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 
 def message_prefix(length: int) -> bytes:
@@ -51,8 +47,10 @@ class MessageReader:
         """Whether no message has begun and not ended."""
         return self._left < 0 and not self._prefix
 
-    def feed(self, piece: Payload) -> Iterator[bytes]:
+    def feed(self, piece: Payload) -> Iterator[bytes | Compressed]:
         """Yields the messages that end in this piece; must be read to its end, unless it raises.
+
+        Compressed ones come as they are, unless they are small.
 
         Raises:
             TooLarge: A message is longer than it may be (RESOURCE_EXHAUSTED).
@@ -78,7 +76,7 @@ class MessageReader:
     def _begin(self) -> None:
         flag, length = _PREFIX.unpack(self._prefix)
         if length > self._max_message_bytes:
-            raise self._too_large(str(length))
+            raise too_large(str(length), self._max_message_bytes)
         if flag > 1:
             raise Internal(f"expected 0 or 1 as the flag of a message, got {flag}")
         if flag and self._encoding == "identity":
@@ -96,23 +94,12 @@ class MessageReader:
         else:
             self._pieces.append(bytearray(piece))
 
-    def _end(self) -> bytes:
+    def _end(self) -> bytes | Compressed:
         message = bytes(self._pieces[0]) if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
         self._left = -1
-        return self._uncompressed(message) if self._compressed else message
-
-    def _uncompressed(self, message: bytes) -> bytes:
-        stream = zlib.decompressobj(_ANY_ZLIB_OR_GZIP)
-        try:
-            plain = stream.decompress(message, self._max_message_bytes + 1)
-        except zlib.error as error:
-            raise Internal(f"a message is not what its encoding {self._encoding} says: {error}") from error
-        if len(plain) > self._max_message_bytes:
-            raise self._too_large("more, uncompressed,")
-        if not stream.eof:
-            raise Internal(f"a message of the encoding {self._encoding} is cut short")
-        return plain
-
-    def _too_large(self, size: str) -> MeshError:
-        return TooLarge(f"SERVER: Received message larger than max ({size} vs. {self._max_message_bytes})")
+        if not self._compressed:
+            return message
+        compressed = Compressed(message, self._encoding, self._max_message_bytes)
+        plain = compressed.quick()
+        return compressed if plain is None else plain

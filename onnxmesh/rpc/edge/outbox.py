@@ -68,6 +68,11 @@ class Outbox:
         """Whether the client does not read what was sent."""
         return self._is_paused
 
+    @property
+    def waits(self) -> bool:
+        """Whether answers wait for the client."""
+        return bool(self._waiting)
+
     def open(self, transport: asyncio.Transport) -> None:
         """What was added and is added goes there."""
         self._transport = transport
@@ -117,6 +122,7 @@ class Outbox:
             self.end(stream, OK_TRAILERS)
             return
         self.window -= size
+        self._patience.takes()
         number = stream.stream
         head = _ANSWER.pack(
             _ANSWER_BEGIN, number, ANSWER_HEADERS, size >> 8, size & 0xFF, DATA, 0, number, 0, len(message)
@@ -224,7 +230,7 @@ class Outbox:
                 return False
             stream.window -= size
             self.window -= size
-            self._patience.progress()
+            self._patience.takes()
             self.write(frame_head(DATA, 0, stream.stream, size))
             for piece in stream.take(size):
                 self.write(piece)

@@ -15,7 +15,15 @@ class Patience:
         limits: How much of it is borne.
     """
 
-    __slots__ = ("_limits", "_num_idle_frames", "_num_resets", "_num_unread", "_resets_since_s")
+    __slots__ = (
+        "_has_taken",
+        "_has_waited",
+        "_limits",
+        "_num_idle_frames",
+        "_num_resets",
+        "_num_unread",
+        "_resets_since_s",
+    )
 
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
@@ -23,10 +31,29 @@ class Patience:
         self._num_resets = 0
         self._resets_since_s = 0.0
         self._num_unread = 0
+        self._has_waited = False
+        self._has_taken = False
 
     def progress(self) -> None:
-        """A call began, or data went one way or the other."""
+        """A call began, or data of one came."""
         self._num_idle_frames = 0
+
+    def takes(self) -> None:
+        """Data of an answer went out."""
+        self._num_idle_frames = 0
+        self._has_taken = True
+
+    def look(self, *, waits: bool) -> None:
+        """Is called once in `untaken_s`, and told whether answers wait.
+
+        Raises:
+            ConnectionFault: They did the last time, too, and the client has taken nothing since.
+        """
+        if waits and self._has_waited and not self._has_taken:
+            raise ConnectionFault(
+                Code.ENHANCE_YOUR_CALM, f"nothing of the answers was taken for {self._limits.untaken_s:g} s"
+            )
+        self._has_waited, self._has_taken = waits, False
 
     def idle_frame(self) -> None:
         """A frame brought no call on: ping, settings, window, priority, empty or late data.

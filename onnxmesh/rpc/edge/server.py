@@ -8,6 +8,7 @@ import ssl
 
 from onnxmesh.rpc.edge.call import Service, StreamHandler, UnaryHandler
 from onnxmesh.rpc.edge.connection import Connection
+from onnxmesh.rpc.edge.inflater import Inflater
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.listening import BACKLOG, listening_sockets
 
@@ -25,7 +26,8 @@ class EdgeServer:
         self, others: StreamHandler, limits: EdgeLimits | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
         self._handlers: dict[str, UnaryHandler] = {}
-        self._service = Service(self._handlers, others, limits or EdgeLimits())
+        self._inflater = Inflater()
+        self._service = Service(self._handlers, others, self._inflater, limits or EdgeLimits())
         self._tls = tls
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
@@ -88,6 +90,7 @@ class EdgeServer:
             for connection in tuple(self._connections):
                 connection.abort("the server has stopped")
             await self._empty.wait()
+        self._inflater.close()
 
     def _connection(self) -> Connection:
         return Connection(self._service, self._open, self._close)

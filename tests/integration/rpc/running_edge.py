@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from onnxmesh.errors import Overloaded
+from onnxmesh.rpc.edge.inflater import Inflater
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.server import EdgeServer
 from onnxmesh.service import ServiceSettings, Serving
@@ -104,13 +105,16 @@ BEHIND = "/test.Behind/Stream"
 
 
 @asynccontextmanager
-async def running_edge(max_message_bytes: int = 2**31 - 1, **limits) -> AsyncIterator[RunningEdge]:
-    """Starts it; `limits` are those of `EdgeLimits`."""
+async def running_edge(
+    max_message_bytes: int = 2**31 - 1, inflater: Inflater | None = None, **limits
+) -> AsyncIterator[RunningEdge]:
+    """Starts it; `limits` are those of `EdgeLimits`; None: it uncompresses with one of its own."""
     settings = ServiceSettings(listen="127.0.0.1:0", _cli_parse_args=False)
     serving = Serving(settings, max_message_bytes, with_edge=True)
     running = RunningEdge(serving)
     edge = running.edge
-    edge._service = replace(edge._service, limits=EdgeLimits(max_message_bytes, **limits))
+    limited = EdgeLimits(max_message_bytes, **limits)
+    edge._service = replace(edge._service, limits=limited, inflater=inflater or edge._inflater)
     edge.add(method("Echo"), running.echo)
     edge.add(method("Hold"), running.hold)
     edge.add(method("Large"), running.large)

@@ -11,9 +11,10 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from onnxmesh.errors import Overloaded
+from onnxmesh.rpc.edge.inflater import Inflater
 from onnxmesh.rpc.status import from_rpc_error
 from tests.eventually import eventually
-from tests.integration.rpc.running_edge import NO_CAP, channel_to, method, running_edge
+from tests.integration.rpc.running_edge import BEHIND, NO_CAP, channel_to, method, running_edge
 
 
 async def test_many_calls_at_once():
@@ -40,6 +41,31 @@ async def test_sizes_and_compressions(compression):
         for size in (0, 1, 16_379, 16_384, 70_000, 5_000_000):
             message = bytes(range(256)) * (size // 256) + bytes(size % 256)
             assert await echo(message, timeout=60, compression=compression) == message
+
+
+async def test_what_takes_long_to_uncompress_holds_nobody_up():
+    """Calls of others are answered meanwhile; each large message becomes what it was, or a status, on either way to a handler."""
+    gate = asyncio.Event()
+
+    class Gated(Inflater):
+        async def plain(self, message):
+            await gate.wait()
+            return await super().plain(message)
+
+    async with running_edge(1_000_000, inflater=Gated()) as edge, channel_to(edge) as channel:
+        echo, behind = channel.unary_unary(method("Echo")), channel.stream_stream(BEHIND)
+        gzip = {"timeout": 60, "compression": grpc.Compression.Gzip}
+        long = [asyncio.ensure_future(echo(bytes(size), **gzip)) for size in (1_000_000, 1_000_001)]
+        streams = [behind(iter((bytes(size), b"last")), **gzip) for size in (1_000_000, 1_000_001)]
+        assert await echo(b"small", **gzip) == b"small"
+        gate.set()
+        assert await long[0] == bytes(1_000_000)
+        assert [message async for message in streams[0]] == [bytes(1_000_000), b"last"]
+        for refused in (long[1], streams[1].read()):
+            with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as caught:
+                await refused
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await eventually(lambda: not edge.streamed or b"last" in edge.streamed)
 
 
 async def test_large_messages_both_ways_at_once():

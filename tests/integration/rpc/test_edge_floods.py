@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from onnxmesh.rpc.edge.faults import Code
-from onnxmesh.rpc.edge.framing import Kind, frame, settings_frame, word
+from onnxmesh.rpc.edge.framing import PREFACE, Kind, frame, settings_frame, word
 from tests.eventually import eventually
 from tests.integration.rpc.raw_client import END_HEADERS, raw_client
 from tests.integration.rpc.running_edge import method, running_edge
@@ -120,6 +120,19 @@ async def test_a_client_that_does_not_read_what_it_asks_for():
                 break
             await asyncio.sleep(0)
         await eventually(lambda: edge.edge.num_connections == 0)
+
+
+async def test_a_client_that_never_takes_its_answers():
+    """It is left, and nothing is kept for it; one that only waits for an answer is not."""
+    async with running_edge(untaken_s=0.1) as edge, raw_client(edge.address) as other:
+        other.send(other.headers(1, method("Hold")), other.data(1))
+        async with raw_client(edge.address, PREFACE + settings_frame({4: 0})) as client:
+            client.send(client.headers(1, method("Large")), client.data(1, b"1000000"))
+            assert await client.error() == Code.ENHANCE_YOUR_CALM
+            await client.closed()
+        await eventually(lambda: edge.edge.num_connections == 1)
+        edge.go_on.set()
+        assert (await other.status(1))["grpc-status"] == "0"
 
 
 async def test_calls_that_are_given_up_before_they_began():

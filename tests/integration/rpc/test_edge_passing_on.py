@@ -31,7 +31,7 @@ async def test_a_conversation():
         assert dict(await call.trailing_metadata()) == {"said-bin": b"\x01", "said": "bye"}
         metadata = dict(edge.contexts[0].invocation_metadata())
         assert metadata["raw-bin"] == b"\xfe\x00"
-        assert 0 < edge.contexts[0].time_remaining() <= 60
+        assert 0 < edge.contexts[0].time_remaining() < 61  # gRPC rounds up
 
 
 async def test_a_failure_with_details():

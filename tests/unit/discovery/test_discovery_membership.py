@@ -19,9 +19,9 @@ def test_a_newer_generation_replaces_the_older_whose_end_changes_nothing():
     members = Membership(3.0)
     old = members.join(instance(generation=1), 0.0)
     new = members.join(instance(generation=2), 1.0)
-    assert not members.leave("a", old)
+    assert not members.leave("a", old, 1.0)
     assert members.instances["a"].generation == 2
-    assert members.leave("a", new)
+    assert members.leave("a", new, 1.0)
     assert not members.instances
 
 
@@ -30,7 +30,7 @@ def test_an_older_generation_is_refused_while_the_newer_is_there():
     token = members.join(instance(generation=2), 0.0)
     with pytest.raises(Conflict, match="generation 1 is out of date: generation 2 at host:1"):
         members.join(instance(generation=1), 1.0)
-    members.leave("a", token)
+    members.leave("a", token, 1.0)
     members.join(instance(generation=1), 2.0)
 
 
@@ -39,7 +39,7 @@ def test_the_same_process_that_dials_again_takes_its_own_lease_over():
     first = members.join(instance(), 0.0)
     second = members.join(instance(), 1.0)
     assert not members.heard("a", first, 1.5)
-    assert not members.leave("a", first)
+    assert not members.leave("a", first, 1.0)
     assert members.heard("a", second, 1.5)
 
 
@@ -62,6 +62,21 @@ def test_time_in_which_the_registry_itself_stood_still_is_nobodys_silence():
     for tenth in range(1, 25):
         assert members.expire(100.0 + tenth / 10) == []
     assert members.expire(102.6) != []
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_whoever_gave_up_while_the_registry_stood_still_has_not_left(looks_first):
+    """It dials again at once; until then, and for as long as silence is borne, its lease stands."""
+    members = Membership(3.0)
+    token = members.join(instance(), 0.0)
+    members.join(instance("b"), 0.0)
+    members.expire(0.25)
+    if looks_first:
+        members.expire(5.0)
+    assert not members.leave("a", token, 5.0)
+    again = members.join(instance(), 5.1)
+    assert [each.id for now in range(11, 17) for each in members.expire(now / 2)] == ["b"]
+    assert members.leave("a", again, 8.0)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +131,14 @@ class MembershipMachine(RuleBasedStateMachine):
     def leave(self, id_):
         if id_ in self.current:
             token, *_ = self.current.pop(id_)
-            assert self.members.leave(id_, token)
+            assert self.members.leave(id_, token, self.now_s)
             self.ended.append((id_, token))
 
     @rule()
     def old_streams_end(self):
         for id_, token in self.ended:
             assert not self.members.heard(id_, token, self.now_s)
-            assert not self.members.leave(id_, token)
+            assert not self.members.leave(id_, token, self.now_s)
 
     @rule(seconds=st.sampled_from([0.25, 1.0]))
     def wait(self, seconds):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnxmesh.rpc.edge.call import Service
 from onnxmesh.rpc.edge.connection import Connection
 from onnxmesh.rpc.edge.framing import HEAD_BYTES, PREFACE, Kind, frame, settings_frame, word
+from onnxmesh.rpc.edge.inflater import Inflater
 from onnxmesh.rpc.edge.limits import EdgeLimits
 
 LIMITS = EdgeLimits(
@@ -171,7 +172,8 @@ def test_whatever_a_client_does(steps, step_size):
 
     async def play():
         handlers, transport, client, encoder = Handlers(), FakeTransport(), Client(), Encoder()
-        service = Service({"/echo": handlers.echo, "/hold": handlers.hold}, handlers.stream, LIMITS)
+        inflater = Inflater()
+        service = Service({"/echo": handlers.echo, "/hold": handlers.hold}, handlers.stream, inflater, LIMITS)
         closed = []
         connection = Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.errors import Internal, TooLarge
+from onnxmesh.rpc.edge.compressed import QUICK_BYTES, Compressed
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault
 from onnxmesh.rpc.edge.inflow import Inflow
 from onnxmesh.rpc.edge.limits import EdgeLimits
@@ -78,8 +80,26 @@ def test_a_message_that_has_not_ended():
 def test_messages_that_cannot_be_taken(encoding, wire, error, says):
     """Each is told what was wrong with it."""
     with pytest.raises(error) as caught:
-        list(MessageReader(encoding, 100).feed(wire))
+        for message in MessageReader(encoding, 100).feed(wire):
+            message.plain()
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize("how", ["gzip", "deflate"])
+@pytest.mark.parametrize(
+    ("noise", "size"),
+    [(0, QUICK_BYTES), (0, QUICK_BYTES + 1), (0, (5 << 20) + 7), (200_000, 400_000), (2_000_000, 5 << 20)],
+)
+def test_what_takes_long_to_uncompress_is_left_to_another_thread(how, size, noise):
+    """It comes as it was sent, and becomes the message that it was; one byte more than is allowed is refused."""
+    message = random.Random(1).randbytes(noise) + bytes(size - noise)
+    (got,) = MessageReader(how, size).feed(compressed(message, how))
+    assert isinstance(got, Compressed) == (size > QUICK_BYTES)
+    assert (got.plain() if isinstance(got, Compressed) else got) == message
+    if isinstance(got, Compressed):
+        (longer,) = MessageReader(how, size - 1).feed(compressed(message, how))
+        with pytest.raises(TooLarge):
+            longer.plain()
 
 
 @settings(deadline=None)
@@ -94,6 +114,20 @@ def test_a_window_is_given_back_and_never_more(sizes):
         allowed += inflow.take(size)
         assert 50 <= allowed <= 100
     assert not inflow.arrive(allowed + 1)
+
+
+def test_patience_with_answers_that_wait():
+    """Only with a client that has taken nothing from one look to the next, though answers waited at both."""
+    patience = Patience(EdgeLimits())
+    for taking in (True, False, True):
+        patience.look(waits=taking)
+        patience.progress()
+    patience.takes()
+    patience.look(waits=True)
+    patience.progress()
+    with pytest.raises(ConnectionFault, match="nothing of the answers was taken for 60 s") as caught:
+        patience.look(waits=True)
+    assert caught.value.code is Code.ENHANCE_YOUR_CALM
 
 
 def test_patience_ends():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import grpc
 import grpc.aio
 import pytest
@@ -85,6 +87,15 @@ async def test_an_unexpected_error_is_masked(method, capsys):
     incident = error.details().split("incident ")[1].split(":")[0]
     logged = capsys.readouterr()
     assert incident in logged.out + logged.err
+
+
+@pytest.mark.parametrize("method", ["/test/unary", "/test/stream", "/test/chat"])
+async def test_a_full_disk_is_told_as_what_it_is(method):
+    """No defect and no secret; another service may have space."""
+    again = from_rpc_error(await call(OSError(errno.ENOSPC, "No space left on device", "/cache/a"), method))
+    assert isinstance(again, Overloaded)
+    assert again.retriable
+    assert again.message == "no space is left on the disk: /cache/a"
 
 
 async def test_an_error_of_grpc_itself_becomes_the_nearest_class():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import weakref
 from contextlib import asynccontextmanager
 
@@ -143,7 +144,12 @@ async def test_evicting_a_stage_that_loads_gives_the_loading_up():
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(InvalidModel("bad"), "INVALID_MODEL"), (KeyError("secret"), "INTERNAL")]
+    ("error", "reason"),
+    [
+        (InvalidModel("bad"), "INVALID_MODEL"),
+        (KeyError("secret"), "INTERNAL"),
+        (OSError(errno.ENOSPC, "No space left on device"), "OVERLOADED"),
+    ],
 )
 async def test_a_stage_that_does_not_load_has_failed_and_can_be_placed_again(error, reason):
     """With the error's reason; a defect is masked."""
