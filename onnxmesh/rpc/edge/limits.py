@@ -18,7 +18,7 @@ class EdgeLimits:
         max_frame_bytes: The longest frame.
         connection_window_bytes: What may be under way to calls that have not taken it, all together.
         stream_window_bytes: The same for one call.
-        max_idle_frames: Frames in a row that bring no call on: pings, settings, empty data.
+        max_idle_frames: Frames in a row, within `untaken_s`, that bring no call on: pings, settings, empty data.
         max_resets_per_s: Calls that may be given up within a second.
         max_unread: Answers to pings, settings and the like that may wait while the client does not read.
         untaken_s: Seconds that answers may wait for a client that takes nothing; it is left after twice as many at the latest.

@@ -44,7 +44,7 @@ class Patience:
         self._has_taken = True
 
     def look(self, *, waits: bool) -> None:
-        """Is called once in `untaken_s`, and told whether answers wait.
+        """Is called once in `untaken_s`, and told whether answers wait; idle frames count anew, for a client that is well may ping for days.
 
         Raises:
             ConnectionFault: They did the last time, too, and the client has taken nothing since.
@@ -54,6 +54,7 @@ class Patience:
                 Code.ENHANCE_YOUR_CALM, f"nothing of the answers was taken for {self._limits.untaken_s:g} s"
             )
         self._has_waited, self._has_taken = waits, False
+        self._num_idle_frames = 0
 
     def idle_frame(self) -> None:
         """A frame brought no call on: ping, settings, window, priority, empty or late data.

@@ -130,6 +130,15 @@ def test_patience_with_answers_that_wait():
     assert caught.value.code is Code.ENHANCE_YOUR_CALM
 
 
+def test_who_pings_now_and_then_may_do_so_for_days():
+    """Idle frames count for a while only, though nothing else comes."""
+    patience = Patience(EdgeLimits(max_idle_frames=3))
+    for _ in range(10):
+        for _ in range(3):
+            patience.idle_frame()
+        patience.look(waits=False)
+
+
 def test_patience_ends():
     """Idle frames in a row, calls given up within a second, answers that are not read."""
     limits = EdgeLimits(max_idle_frames=3, max_resets_per_s=2, max_unread=1)
