@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, Settings
 
 from onnxmesh.errors import MeshError
 from onnxmesh.freed_memory import keep_freed_memory
+from onnxmesh.host_and_port import host_and_port
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.passing_on import PassingOn
@@ -77,18 +78,6 @@ class ServiceSettings(BaseSettings):
         """Returns where this service is as attributes of its registration: `host`, and what is set of the rest."""
         known = {"region": self.region, "zone": self.zone, "host": socket.gethostname()}
         return {name: value for name, value in known.items() if value}
-
-
-def host_and_port(address: str) -> str:
-    """Returns `address` if it is a HOST:PORT.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    host, colon, port = address.rpartition(":")
-    if not host or not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"expected HOST:PORT, got '{address}'")
-    return address
 
 
 def _with_port(address: str, port: int) -> str:

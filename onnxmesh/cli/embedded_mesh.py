@@ -12,6 +12,7 @@ from time import monotonic
 from onnxmesh.cli.state_folder import StateFolder
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from onnxmesh.host_and_port import host_and_port
 from onnxmesh.supervisor.events import Journal
 from onnxmesh.supervisor.service_group import ServiceGroup
 from onnxmesh.supervisor.service_keeper import CommandAt, ServiceKeeper
@@ -154,9 +155,10 @@ def require_free(address: str) -> None:
         InvalidRequest: It is no HOST:PORT (INVALID_ARGUMENT).
         Unavailable: It is in use, or not this machine's (UNAVAILABLE).
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise InvalidRequest(f"expected HOST:PORT, got '{address}'")
+    try:
+        host, _, port = host_and_port(address).rpartition(":")
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:

@@ -6,6 +6,19 @@ from typing import Annotated
 
 import typer
 
+from onnxmesh.cli.outcome import reported
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.host_and_port import host_and_port
+
+
+def _address(words: str) -> str:
+    with reported():
+        try:
+            return host_and_port(words)
+        except ValueError as error:
+            raise InvalidRequest(f"--mesh: {error}") from None
+
+
 Mesh = Annotated[
     str,
     typer.Option(
@@ -13,6 +26,7 @@ Mesh = Annotated[
         metavar="HOST:PORT",
         envvar="ONNXMESH_MESH",
         help="A gateway of the mesh.",
+        callback=_address,
     ),
 ]
 

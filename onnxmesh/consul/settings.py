@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr, field_validator
 from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.service import ServiceSettings, host_and_port
+from onnxmesh.host_and_port import host_and_port
+from onnxmesh.service import ServiceSettings
 
 
 class ConsulSettings(ServiceSettings):

@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from onnxmesh.consul.settings import address_list
 from onnxmesh.device.resources import cores
+from onnxmesh.host_and_port import host_and_port
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
 from onnxmesh.rpc.compression_settings import CompressionSettings
 from onnxmesh.rpc.same_host.settings import SameHostSettings
-from onnxmesh.service import host_and_port
 from services.gateway.sessions import DEFAULT_TTL_S
 
 MAX_PROCESSES = 256

@@ -82,6 +82,7 @@ def test_help_of_the_whole_names_every_command():
         (["rollout", "m", "--back", "--percent", "5"], "either --to VERSION"),
         (["up", "--models", "nowhere"], "there is no folder 'nowhere'"),
         (["up", "--address", "8001"], "expected HOST:PORT, got '8001'"),
+        (["status", "--mesh", "nonsense"], "--mesh: expected HOST:PORT, got 'nonsense'"),
         (["up", "--zones", "a,,b"], "--zones: expected names with commas between, got 'a,,b'"),
     ],
 )

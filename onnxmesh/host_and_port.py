@@ -1,0 +1,15 @@
+"""Where something listens, as people write it. Pure."""
+
+from __future__ import annotations
+
+
+def host_and_port(address: str) -> str:
+    """Returns `address` if it is a HOST:PORT.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    host, colon, port = address.rpartition(":")
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"expected HOST:PORT, got '{address}'")
+    return address
