@@ -65,7 +65,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
         process = self.any_alive(data)
         process.lives = False
         if not silently:
-            self.members.leave(process.instance.id, process.token)
+            self.members.leave(process.instance.id, process.token, self.now_s)
             self.look()
 
     @rule(data=st.data(), undo=st.booleans())
