@@ -9,7 +9,6 @@ from pydantic import Field, SecretStr, field_validator
 from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.host_and_port import host_and_port
 from onnxmesh.service import ServiceSettings
 
 
@@ -66,12 +65,3 @@ class ConsulSettings(ServiceSettings):
             self.consul_key,
             self.consul_prefix,
         )
-
-
-def address_list(addresses: str) -> tuple[str, ...]:
-    """Returns the addresses in a list separated by commas.
-
-    Raises:
-        ValueError: One of them is no HOST:PORT, or there is none.
-    """
-    return tuple(host_and_port(address.strip()) for address in addresses.split(","))

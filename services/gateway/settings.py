@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from onnxmesh.consul.settings import address_list
 from onnxmesh.device.resources import cores
+from onnxmesh.discovery.member_settings import MemberSettings
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.live.settings import LiveSettings
 from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
@@ -20,7 +20,7 @@ MAX_PROCESSES = 256
 """More than any host has use for."""
 
 
-class GatewaySettings(LiveSettings, SameHostSettings, CompressionSettings):
+class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, CompressionSettings):
     """Settings of a gateway: flags, or environment variables ONNXMESH_<NAME>."""
 
     listen: str = Field(
@@ -45,11 +45,6 @@ class GatewaySettings(LiveSettings, SameHostSettings, CompressionSettings):
         default_factory=lambda: f"gateway-{uuid.uuid4().hex[:8]}",
         min_length=1,
         description="name of this gateway in the mesh; default: gateway- and eight random digits",
-    )
-    scheduler: str | None = Field(
-        None,
-        description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
-        "with Consul they are found there",
     )
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, le=MAX_MESSAGE_BYTES, description="largest request or answer"
@@ -90,20 +85,8 @@ class GatewaySettings(LiveSettings, SameHostSettings, CompressionSettings):
     def _shared_address(cls, address: str | None) -> str | None:
         return None if address is None else host_and_port(address)
 
-    @field_validator("scheduler")
-    @classmethod
-    def _scheduler_addresses(cls, addresses: str | None) -> str | None:
-        if addresses is not None:
-            address_list(addresses)
-        return addresses
-
     @model_validator(mode="after")
     def _some_scheduler(self) -> Self:
         if self.scheduler is None and self.consul is None:
             raise ValueError("a scheduler, or Consul to find one, is needed: --scheduler or --consul")
         return self
-
-    @property
-    def schedulers(self) -> tuple[str, ...]:
-        """The schedulers that were named."""
-        return () if self.scheduler is None else address_list(self.scheduler)

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from onnxmesh.consul.settings import ConsulSettings, address_list
+from onnxmesh.consul.settings import ConsulSettings
 from onnxmesh.device.resources import has_own_cores
+from onnxmesh.discovery.member_settings import MemberSettings
 from onnxmesh.rpc.compression_settings import CompressionSettings
 from onnxmesh.rpc.same_host.settings import SameHostSettings
 
@@ -24,15 +25,10 @@ def _default_id() -> str:
     return f"worker-{host[:80]}-{uuid.uuid4().hex[:8]}"
 
 
-class WorkerSettings(ConsulSettings, SameHostSettings, CompressionSettings):
+class WorkerSettings(ConsulSettings, MemberSettings, SameHostSettings, CompressionSettings):
     """Settings of a worker: flags, or environment variables ONNXMESH_<NAME>."""
 
     id: str = Field(default_factory=_default_id, description="name of this worker, unique in the mesh")
-    scheduler: str | None = Field(
-        None,
-        description="HOST:PORT of the scheduler to register with, or of several, separated by commas; "
-        "without it, and without Consul, the worker waits to be found",
-    )
     tags: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="words by which deployments choose workers, separated by commas"
     )
@@ -81,21 +77,9 @@ class WorkerSettings(ConsulSettings, SameHostSettings, CompressionSettings):
             raise ValueError("an id has up to 128 letters, digits and '._:-', a letter or digit first")
         return name
 
-    @field_validator("scheduler")
-    @classmethod
-    def _scheduler_addresses(cls, addresses: str | None) -> str | None:
-        if addresses is not None:
-            address_list(addresses)
-        return addresses
-
     def spins(self, threads: int) -> bool:
         """Whether stages of so many threads are to spin."""
         return has_own_cores(threads) if self.spinning == "auto" else self.spinning == "on"
-
-    @property
-    def schedulers(self) -> tuple[str, ...]:
-        """The schedulers that were named."""
-        return () if self.scheduler is None else address_list(self.scheduler)
 
     def place(self) -> dict[str, str]:
         """Returns where this worker is; what is not set may be said by tags such as `zone=eu`."""
