@@ -8,8 +8,9 @@ from pathlib import Path
 import onnxruntime
 
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
+from onnxmesh.graph.arena_shrinkage import ArenaShrinkage
 from onnxmesh.graph.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
-from onnxmesh.graph.output_rooms import OutputRoom, OutputRooms
+from onnxmesh.graph.output_rooms import LEAST_BOUND_BYTES, OutputRoom, OutputRooms
 from onnxmesh.graph.runtime_errors import readable
 from onnxmesh.graph.runtime_values import from_runtime, from_strings, on_device, to_runtime, to_strings
 from onnxmesh.planning.optimisation_level import OptimisationLevel
@@ -154,6 +155,7 @@ class StageSession:
         self._input_names = frozenset(spec.name for spec in self.inputs)
         self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
         self._rooms = OutputRooms({spec.name: Datatype(spec.datatype) for spec in self.outputs})
+        self._arena = ArenaShrinkage()
         self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
 
     @property
@@ -257,7 +259,7 @@ class StageSession:
                     binding.bind_output(name, self.device)
                 else:
                     binding.bind_output(name)
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding, self._arena.options())
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise ModelRunFailed(readable(error)) from error
         computed = {}
@@ -275,8 +277,12 @@ class StageSession:
         return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
 
     def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputRoom | None) -> Tensor:
-        tensor = None if room is None else room.tensor(value)
-        return from_runtime(name, value, self._session) if tensor is None else tensor
+        if room is not None and (tensor := room.tensor(value)) is not None:
+            return tensor
+        tensor = from_runtime(name, value, self._session)
+        if tensor.byte_size >= LEAST_BOUND_BYTES:
+            self._arena.left_outputs()
+        return tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
         """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-PROGRAM = """
+FAULTS = """
 import resource
 from onnxmesh.freed_memory import keep_freed_memory
 
@@ -22,8 +22,41 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library can be told so")
+THREADS = """
+from pathlib import Path
+from threading import Barrier, Thread
+from onnxmesh.freed_memory import keep_freed_memory
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+def use():
+    bytearray(b"x") * (20 << 20)
+    done.wait()
+
+keep_freed_memory()
+done = Barrier(5)
+before = resident_bytes()
+for _ in range(4):
+    Thread(target=use).start()
+done.wait()
+print(resident_bytes() - before)
+"""
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only the GNU C library can be told so"
+)
+
+
+def printed(program):
+    return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+
+
 def test_blocks_of_megabytes_do_not_go_back_and_forth():
     """Each would cost a page fault for every 4 KiB: 90,000 here."""
-    run = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
-    assert int(run.stdout) < 2000
+    assert printed(FAULTS) < 2000
+
+
+def test_threads_use_what_others_have_freed():
+    """Four that took 20 MiB each, one after another, leave no more than one of them."""
+    assert printed(THREADS) < 30 << 20
