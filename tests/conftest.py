@@ -7,6 +7,7 @@ import gc
 import pytest
 from hypothesis import settings
 
+import onnxmesh  # noqa: F401 - before ONNX Runtime, which it keeps from telling others
 from tests.data_planes import BOTH
 
 # No test depends on how fast the machine is.
