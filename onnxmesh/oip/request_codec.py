@@ -18,7 +18,7 @@ _LENGTH_DELIMITED = 2
 _RAW_INPUT_CONTENTS = 7
 
 
-def decode_request(message: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
+def decode_request(message: Buffer) -> tuple[ModelInferRequest, Sequence[Buffer]]:
     """Returns the request and its raw inputs, which are views of `message` where it is large.
 
     The request's own `raw_input_contents` is then empty: nobody but this function may read it.
@@ -30,7 +30,7 @@ def decode_request(message: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]
         parts = _split(message) if len(message) >= VIEW_BYTES else None
         if parts is not None:
             return ModelInferRequest.FromString(parts[0]), parts[1]
-        request = ModelInferRequest.FromString(message)
+        request = ModelInferRequest.FromString(bytes(message))
     except DecodeError as error:
         raise InvalidRequest(
             f"expected a ModelInferRequest, got {len(message)} bytes that are none: {error}"
@@ -43,7 +43,7 @@ def raw_input_prefix(byte_size: int) -> bytes:
     return bytes((_RAW_INPUT_CONTENTS << 3 | _LENGTH_DELIMITED,)) + varint(byte_size)
 
 
-def _split(message: bytes) -> tuple[bytes, list[Buffer]] | None:
+def _split(message: Buffer) -> tuple[bytes, list[Buffer]] | None:
     """Returns the message without its raw inputs, and those; None where it has a field of another kind."""
     view = memoryview(message)
     rest: list[memoryview] = []

@@ -79,8 +79,10 @@ class RequestForms:
     def __init__(self) -> None:
         self._forms: dict[tuple[int, bytes], Form] = {}
 
-    def find(self, message: bytes) -> tuple[Form, tuple[Tensor, ...]] | None:
+    def find(self, message: Buffer) -> tuple[Form, tuple[Tensor, ...]] | None:
         """Returns the form of a request and its tensors, in the order of the signature; None where it has none yet."""
+        if not isinstance(message, bytes):
+            return None
         form = self._forms.get(_key(message))
         if form is None or (tensors := form.tensors(message)) is None:
             return None
@@ -88,7 +90,7 @@ class RequestForms:
 
     def keep(
         self,
-        message: bytes,
+        message: Buffer,
         request: ModelInferRequest,
         raw_inputs: Sequence[Buffer],
         model: RoutedModel,
@@ -103,6 +105,8 @@ class RequestForms:
             model: What it fits.
             tensors: Its inputs, in the order of the model's signature.
         """
+        if not isinstance(message, bytes):
+            return
         names = [tensor.name for tensor in tensors]
         key = _key(message)
         if (

@@ -21,7 +21,7 @@ from onnxmesh.routing.routed_model import RoutedModel
 from onnxmesh.routing.table import RoutingTable
 from onnxmesh.rpc.edge.call import CallContext
 from onnxmesh.rpc.interceptor import Context
-from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.tensors.tensor import Buffer, Tensor
 from services.gateway.admission import Admission
 from services.gateway.dispatcher import Dispatcher
 from services.gateway.gathering import Gathering
@@ -131,7 +131,7 @@ class InferenceServicer:
         table = self._table()
         return model_metadata(model, table.versions(request.name) if table is not None else [model])
 
-    async def model_infer(self, message: bytes, context: CallContext) -> bytes:
+    async def model_infer(self, message: Buffer, context: CallContext) -> bytes:
         """Runs a model.
 
         Raises:

@@ -21,6 +21,7 @@ from onnxmesh.rpc.edge.inflow import Inflow
 from onnxmesh.rpc.edge.limits import EdgeLimits
 from onnxmesh.rpc.edge.messages import MessageReader
 from onnxmesh.rpc.edge.outgoing import Outgoing
+from onnxmesh.tensors.tensor import Buffer
 
 if TYPE_CHECKING:
     from onnxmesh.rpc.edge.calls import Calls
@@ -75,8 +76,8 @@ class Call(Outgoing):
         self.inflow = inflow
         self.task: asyncio.Task[None] | None = None
         self.reader: MessageReader | None = None
-        self.message: bytes | Compressed | None = None
-        self._messages: deque[bytes | Compressed] | None = None
+        self.message: Buffer | Compressed | None = None
+        self._messages: deque[Buffer | Compressed] | None = None
         self._arrived: asyncio.Future[None] | None = None
         self._held_bytes = 0
 
@@ -107,7 +108,7 @@ class Call(Outgoing):
         if not self._messages:
             self._give_back()
         if not isinstance(message, Compressed):
-            return message
+            return bytes(message)
         try:
             return await self._calls.inflater.plain(message)
         except MeshError as error:
@@ -128,7 +129,7 @@ class Call(Outgoing):
         """Ends the call once all messages were sent; what comes after it does nothing."""
         self._calls.end(self, code, message, metadata)
 
-    def arrive(self, messages: list[bytes | Compressed], num_bytes: int) -> None:
+    def arrive(self, messages: list[Buffer | Compressed], num_bytes: int) -> None:
         """Takes what the connection received of a call whose handler takes messages one by one."""
         if self._messages is None:
             self._messages = deque()
@@ -153,7 +154,7 @@ class Call(Outgoing):
         self._calls.taken(self, taken)
 
 
-UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]
+UnaryHandler = Callable[[Buffer, Call], Awaitable[bytes]]
 """Answers a message with a message; raises `MeshError` where it cannot."""
 
 StreamHandler = Callable[[Call], Awaitable[None]]

@@ -23,6 +23,7 @@ from onnxmesh.rpc.edge.outgoing import Outgoing
 from onnxmesh.rpc.edge.patience import Patience
 from onnxmesh.rpc.interceptor import masked
 from onnxmesh.rpc.status import to_status
+from onnxmesh.tensors.tensor import Buffer
 
 _ENCODINGS = frozenset(ENCODINGS.split(", "))
 
@@ -277,7 +278,7 @@ class Calls:
             message, call.message = call.message, None
             call.task = self._loop.create_task(self._unary(call, message))
 
-    async def _unary(self, call: Call, message: bytes | Compressed) -> None:
+    async def _unary(self, call: Call, message: Buffer | Compressed) -> None:
         call.is_running = True
         try:
             if isinstance(message, Compressed):

@@ -6,6 +6,7 @@ import zlib
 from io import BytesIO
 
 from onnxmesh.errors import Internal, TooLarge
+from onnxmesh.tensors.tensor import Buffer
 
 ENCODINGS = "identity, deflate, gzip"
 """How messages of clients may be compressed."""
@@ -29,7 +30,7 @@ class Compressed:
 
     __slots__ = ("_data", "_encoding", "_max_message_bytes")
 
-    def __init__(self, data: bytes, encoding: str, max_message_bytes: int) -> None:
+    def __init__(self, data: Buffer, encoding: str, max_message_bytes: int) -> None:
         self._data = data
         self._encoding = encoding
         self._max_message_bytes = max_message_bytes

@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
+import numpy as np
+
 from onnxmesh.errors import Internal
 from onnxmesh.rpc.edge.compressed import Compressed, too_large
 from onnxmesh.rpc.edge.framing import Payload
+from onnxmesh.tensors.tensor import Buffer
+
+LARGE_BYTES = 512 << 10
+"""From this size on a message is put together as it arrives, while each piece is at hand: at the end all of them would have to be
+fetched again, and be there twice."""
 
 PREFIX_BYTES = 5
 """Before each message: whether it is compressed, and its length."""
@@ -25,20 +32,21 @@ def message_prefix(length: int) -> bytes:
 
 
 class MessageReader:
-    """Puts the messages of one call together; each is copied once.
+    """Puts the messages of one call together; each is copied once. Large ones are no `bytes`, but read-only views.
 
     Args:
         encoding: How compressed messages are compressed.
         max_message_bytes: How long one may be, compressed and not.
     """
 
-    __slots__ = ("_compressed", "_encoding", "_left", "_max_message_bytes", "_pieces", "_prefix")
+    __slots__ = ("_compressed", "_encoding", "_left", "_max_message_bytes", "_pieces", "_prefix", "_room")
 
     def __init__(self, encoding: str, max_message_bytes: int) -> None:
         self._encoding = encoding
         self._max_message_bytes = max_message_bytes
         self._prefix = b""
         self._pieces: list[Payload | bytearray] = []
+        self._room: memoryview | None = None
         self._left = -1
         self._compressed = False
 
@@ -47,7 +55,7 @@ class MessageReader:
         """Whether no message has begun and not ended."""
         return self._left < 0 and not self._prefix
 
-    def feed(self, piece: Payload) -> Iterator[bytes | Compressed]:
+    def feed(self, piece: Payload) -> Iterator[Buffer | Compressed]:
         """Yields the messages that end in this piece; must be read to its end, unless it raises.
 
         Compressed ones come as they are, unless they are small.
@@ -68,9 +76,8 @@ class MessageReader:
                 self._keep(piece)
                 return
             size = self._left
-            self._pieces.append(piece[:size])
+            message = self._end(piece[:size])
             piece = piece[size:]
-            message = self._end()
             yield message
 
     def _begin(self) -> None:
@@ -82,24 +89,43 @@ class MessageReader:
         if flag and self._encoding == "identity":
             raise Internal("a message is compressed, but no grpc-encoding was announced")
         self._compressed = bool(flag)
+        self._room = _room(length) if length >= LARGE_BYTES else None
         self._left = length
         self._prefix = b""
 
     def _keep(self, piece: Payload) -> None:
-        self._left -= len(piece)
-        if len(piece) >= _SMALL_BYTES:
+        if self._room is not None:
+            begin = len(self._room) - self._left
+            self._room[begin : begin + len(piece)] = piece
+        elif len(piece) >= _SMALL_BYTES:
             self._pieces.append(piece)
         elif self._pieces and isinstance(self._pieces[-1], bytearray):
             self._pieces[-1] += piece
         else:
             self._pieces.append(bytearray(piece))
+        self._left -= len(piece)
 
-    def _end(self) -> bytes | Compressed:
-        message = bytes(self._pieces[0]) if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = []
+    def _end(self, piece: Payload) -> Buffer | Compressed:
+        message: Buffer
+        if self._room is not None:
+            self._keep(piece)
+            message, self._room = self._room.toreadonly(), None
+        elif self._pieces:
+            message = b"".join((*self._pieces, piece))
+            self._pieces = []
+        else:
+            message = bytes(piece)
         self._left = -1
         if not self._compressed:
             return message
         compressed = Compressed(message, self._encoding, self._max_message_bytes)
         plain = compressed.quick()
         return compressed if plain is None else plain
+
+
+def _room(byte_size: int) -> memoryview | None:
+    """Returns a place for a message, of which only what is written to takes memory; None where there is no such place."""
+    try:
+        return np.empty(byte_size, np.uint8).data
+    except MemoryError:
+        return None

@@ -16,7 +16,7 @@ from onnxmesh.rpc.edge.compressed import QUICK_BYTES, Compressed
 from onnxmesh.rpc.edge.faults import Code, ConnectionFault
 from onnxmesh.rpc.edge.inflow import Inflow
 from onnxmesh.rpc.edge.limits import EdgeLimits
-from onnxmesh.rpc.edge.messages import MessageReader, message_prefix
+from onnxmesh.rpc.edge.messages import LARGE_BYTES, MessageReader, message_prefix
 from onnxmesh.rpc.edge.patience import Patience
 
 
@@ -52,6 +52,37 @@ def test_messages_are_read_wherever_they_are_cut(messages, packed, how, cuts, sm
     assert got == messages
     assert all(type(message) is bytes for message in got)
     assert reader.is_between
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(LARGE_BYTES - 2, LARGE_BYTES + 2) | st.integers(0, 9), min_size=1, max_size=4),
+    packed=st.booleans(),
+    cuts=st.lists(st.integers(0, 4 * LARGE_BYTES), max_size=20),
+    has_room=st.booleans(),
+)
+def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_room):
+    """Wherever they are cut, compressed too, small ones between them; the same where there is no room for a whole one."""
+    messages = [random.Random(size).randbytes(size) for size in sizes]
+    wire = b"".join(
+        compressed(message, "gzip") if packed else message_prefix(len(message)) + message
+        for message in messages
+    )
+    borders = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    reader = MessageReader("gzip", 10 * LARGE_BYTES)
+    got = []
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_room:
+            patch.setattr("onnxmesh.rpc.edge.messages.np.empty", no_memory)
+        for begin, end in pairwise(borders):
+            got += reader.feed(memoryview(wire)[begin:end])
+    assert [each.plain() if isinstance(each, Compressed) else each for each in got] == messages
+    assert all(memoryview(each).readonly for each in got if not isinstance(each, Compressed))
+    assert reader.is_between
+
+
+def no_memory(*_):
+    raise MemoryError
 
 
 def test_a_message_that_has_not_ended():
