@@ -15,6 +15,7 @@ from onnxmesh.graph.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_ty
 from onnxmesh.tensors.bytes_codec import decode_bytes, encode_bytes
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
+from onnxmesh.tensors.room import fresh_room
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
 ALIGNMENT = 16
@@ -144,11 +145,8 @@ def string_value(array: npt.NDArray[np.object_]) -> onnxruntime.OrtValue:
 
 
 def aligned_copy(data: Buffer) -> npt.NDArray[np.uint8]:
-    """Returns a copy of `data` that starts at a multiple of 64 bytes."""
-    size = len(data)
-    room = np.empty(size + 64, dtype=np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start : start + size]
+    """Returns a copy of `data` that starts where any kernel wants it to."""
+    copy = np.frombuffer(fresh_room(len(data)), dtype=np.uint8)
     copy[:] = np.frombuffer(data, dtype=np.uint8)
     return copy
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
 from onnxmesh.tensors.tensor import Buffer
 
 FindRoom = Callable[[int], memoryview | None]
@@ -12,6 +14,20 @@ FindRoom = Callable[[int], memoryview | None]
 
 It is taken for as long as a view of it is left. May be called in any thread.
 """
+
+ALIGNMENT = 64
+"""Bytes at whose multiple a fresh room starts: enough for any kernel."""
+
+
+def fresh_room(byte_size: int) -> memoryview:
+    """Returns a writable place of so many bytes, of which only what is written to takes memory.
+
+    Raises:
+        MemoryError: There is no such place.
+    """
+    buffer = np.empty(byte_size + ALIGNMENT, dtype=np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + byte_size].data
 
 
 class Staging(Protocol):

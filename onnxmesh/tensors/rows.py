@@ -8,10 +8,8 @@ import numpy as np
 
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.device_tensor import DeviceTensor, adjoined
-from onnxmesh.tensors.room import FindRoom
+from onnxmesh.tensors.room import FindRoom, fresh_room
 from onnxmesh.tensors.tensor import Tensor
-
-_ALIGNMENT = 64
 
 
 def has_rows(datatype: Datatype) -> bool:
@@ -34,7 +32,7 @@ def stacked(tensors: Sequence[Tensor], find_room: FindRoom | None = None) -> Ten
     size = sum(tensor.byte_size for tensor in tensors)
     room = None if find_room is None else find_room(size)
     if room is None:
-        room = _fresh(size)
+        room = fresh_room(size)
     buffer = np.frombuffer(room, dtype=np.uint8)
     position = 0
     for tensor in tensors:
@@ -64,9 +62,3 @@ def taken_apart(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
         pieces.append(Tensor(tensor.name, tensor.datatype, (count, *tensor.shape[1:]), view[start:end]))
         start = end
     return pieces
-
-
-def _fresh(byte_size: int) -> memoryview:
-    buffer = np.empty(byte_size + _ALIGNMENT, dtype=np.uint8)
-    start = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[start : start + byte_size].data

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-import numpy as np
-
 from onnxmesh.errors import Internal
 from onnxmesh.rpc.edge.compressed import Compressed, too_large
 from onnxmesh.rpc.edge.framing import Payload
+from onnxmesh.tensors.room import fresh_room
 from onnxmesh.tensors.tensor import Buffer
 
 LARGE_BYTES = 512 << 10
@@ -124,8 +123,8 @@ class MessageReader:
 
 
 def _room(byte_size: int) -> memoryview | None:
-    """Returns a place for a message, of which only what is written to takes memory; None where there is no such place."""
+    """Returns a place for a message; None where there is none: it may have been announced by somebody who never sends it."""
     try:
-        return np.empty(byte_size, np.uint8).data
+        return fresh_room(byte_size)
     except MemoryError:
         return None

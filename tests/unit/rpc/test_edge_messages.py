@@ -73,7 +73,7 @@ def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_r
     got = []
     with pytest.MonkeyPatch.context() as patch:
         if not has_room:
-            patch.setattr("onnxmesh.rpc.edge.messages.np.empty", no_memory)
+            patch.setattr("onnxmesh.rpc.edge.messages.fresh_room", no_memory)
         for begin, end in pairwise(borders):
             got += reader.feed(memoryview(wire)[begin:end])
     assert [each.plain() if isinstance(each, Compressed) else each for each in got] == messages
