@@ -281,7 +281,7 @@ class StageSession:
             return tensor
         tensor = from_runtime(name, value, self._session)
         if tensor.byte_size >= LEAST_BOUND_BYTES:
-            self._arena.left_outputs()
+            self._arena.left(tensor.byte_size)
         return tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:

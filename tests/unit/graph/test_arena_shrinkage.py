@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.graph import arena_shrinkage
-from onnxmesh.graph.arena_shrinkage import EVERY_S, ArenaShrinkage
+from onnxmesh.graph.arena_shrinkage import WINDOW_S, ArenaShrinkage
 from onnxmesh.graph.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from tests.zoo.zoo_model import floats, model, node
@@ -22,64 +21,88 @@ def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
 @pytest.fixture
-def session(tmp_path):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def session(tmp_path, clock, monkeypatch):
     path = tmp_path / "m.onnx"
     onnx.save(
         model([node("Neg", ["x"], ["y"])], [floats("x", "N", ROW)], [floats("y", "N", ROW)], opsets={"": 21}),
         path,
     )
-    return StageSession(path)
+    session = StageSession(path)
+    monkeypatch.setattr(session, "_arena", ArenaShrinkage(clock))
+    return session
 
 
 def rows(number):
     return from_array("x", np.ones((number, ROW), np.float32))
 
 
-def test_outputs_of_the_largest_run_are_given_back_by_the_next_run(session, monkeypatch):
-    """What 32 rows left in the arena is gone after one row was run; that answers as ever."""
-    monkeypatch.setattr(arena_shrinkage, "EVERY_S", 0)
+def test_outputs_of_the_largest_run_are_given_back(session, clock):
+    """What 32 rows left in the arena is gone once no run needed it for a while; runs answer as ever."""
     session.run({"x": rows(1)})
     before = resident_bytes()
     assert session.run({"x": rows(LARGE_ROWS)})["y"].byte_size == LARGE_ROWS * ROW * 4
-    assert resident_bytes() - before > LARGE_ROWS * ROW * 4 * 0.9
+    for _ in range(2):
+        session.run({"x": rows(1)})
+        assert resident_bytes() - before > LARGE_ROWS * ROW * 4 * 0.9
+        clock.now_s += WINDOW_S
+    session.run({"x": rows(1)})
+    clock.now_s += WINDOW_S
     answer = session.run({"x": rows(1)})["y"]
     assert resident_bytes() - before < LARGE_ROWS * ROW * 4 * 0.3
     assert (to_array(answer) == -1).all()
 
 
-def test_outputs_that_are_still_seen_stay_what_they_are(session, monkeypatch):
+def test_outputs_that_are_still_seen_stay_what_they_are(session, clock):
     """A shrinkage gives back only what nobody uses."""
-    monkeypatch.setattr(arena_shrinkage, "EVERY_S", 0)
     kept = session.run({"x": rows(LARGE_ROWS)})["y"]
-    session.run({"x": rows(1)})
-    session.run({"x": rows(2)})
+    for number in (1, 1, 1, 2, 3):
+        clock.now_s += WINDOW_S
+        session.run({"x": rows(number)})
     assert (to_array(kept) == -1).all()
 
 
-def test_only_the_run_after_large_outputs_shrinks_and_not_every_one_of_them():
-    """Each shrinkage costs the runs that come after it."""
-    now_s = 0.0
-    arena = ArenaShrinkage(lambda: now_s)
-    assert arena.options() is None
-    arena.left_outputs()
-    assert arena.options() is not None
-    assert arena.options() is None
-    arena.left_outputs()
-    now_s = EVERY_S - 1
-    assert arena.options() is None
-    now_s = EVERY_S
-    assert arena.options() is not None
+def test_a_window_without_large_outputs_ends_with_a_shrinkage(clock):
+    """One, and no other until there were large ones again."""
+    arena = ArenaShrinkage(clock)
+    arena.left(100)
+    for wanted in (False, True, False, False):
+        assert arena.options() is None
+        clock.now_s += WINDOW_S
+        assert (arena.options() is not None) == wanted
 
 
-def test_outputs_in_rooms_call_for_none(session, monkeypatch):
-    """The arena has nothing of them."""
+def test_runs_that_need_as_much_time_and_again_are_left_alone(clock):
+    """Half as much is little; what comes once in each window is much."""
+    arena = ArenaShrinkage(clock)
+    shrinkages = []
+    for largest in (100, 60, 100, 51, 50, 30, 50, 25):
+        arena.left(10)
+        arena.left(largest)
+        clock.now_s += WINDOW_S
+        shrinkages.append(arena.options() is not None)
+    assert shrinkages == [False, False, False, False, True, False, False, True]
+
+
+def test_outputs_in_rooms_leave_nothing_in_the_arena(session, monkeypatch):
+    """But those of the first run, before their shape was known."""
     left = []
-
-    def note(arena):
-        left.append(arena)
-
-    monkeypatch.setattr(ArenaShrinkage, "left_outputs", note)
+    monkeypatch.setattr(session._arena, "left", left.append)
     for _ in range(3):
         session.run({"x": rows(1)}, find_room=lambda size: memoryview(np.empty(size, np.uint8)))
-    assert len(left) == 1, "only the first, before its shape was known"
+    assert left == [ROW * 4]
