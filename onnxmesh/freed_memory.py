@@ -18,9 +18,9 @@ def keep_freed_memory() -> None:
 
     Messages of a megabyte come and go. The C library gives their memory back to the kernel and gets it again, page by
     page: a third of the processor time that such a message costs. And each thread has a heap of its own, which keeps
-    what others then ask the kernel for: a worker's memory crept up by a quarter in ten minutes.
+    what others then ask the kernel for: a worker's memory crept up by a seventh within minutes.
 
-    To be called before there are threads.
+    Threads that there are already keep their heaps.
 
     Source: mallopt(3).
     """

@@ -23,12 +23,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 THREADS = """
-from pathlib import Path
 from threading import Barrier, Thread
 from onnxmesh.freed_memory import keep_freed_memory
-
-def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+from services.worker.load import resident_bytes
 
 def use():
     bytearray(b"x") * (20 << 20)

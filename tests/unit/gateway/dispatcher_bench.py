@@ -17,6 +17,7 @@ from services.gateway.dispatcher import Dispatcher
 from services.gateway.order import Order
 from services.gateway.router import Router
 from tests.eventually import eventually
+from tests.fakes.clock import Clock
 from tests.fakes.fake_peers import FakePeers
 from tests.fakes.routed_models import routed_model
 
@@ -24,21 +25,11 @@ INPUT = Tensor("x", Datatype.FP32, (1, 1), b"\0\0\x80\x3f")
 NOW_NS = 1_000_000
 
 
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
-
-
 class Bench:
     """A dispatcher, its fake streams, and the words that workers say to it."""
 
     def __init__(self, *workers, max_attempts=3):
-        self.clock = Clock()
+        self.clock = Clock(100.0)
         self.peers = FakePeers(*workers)
         self.router = Router("g", self.peers, rng=Random(7), clock=self.clock)
         self.dispatcher = Dispatcher(

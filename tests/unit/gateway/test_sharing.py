@@ -17,18 +17,9 @@ from onnxmesh.routing.stage_board import Origin
 from onnxmesh.v1.frame_pb2 import Load, MeasuredWay
 from services.gateway.shared_ejections import SharedEjections
 from services.gateway.shared_ways import SAID_AGAIN_S, TTL_S, SharedWays
+from tests.fakes.clock import Clock
 
 STAGE = "m/1/0"
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
 
 
 class Shared:
@@ -76,7 +67,7 @@ class Gateway:
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

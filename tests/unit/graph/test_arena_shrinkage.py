@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -11,24 +9,12 @@ import pytest
 from onnxmesh.graph.arena_shrinkage import WINDOW_S, ArenaShrinkage
 from onnxmesh.graph.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
+from services.worker.load import resident_bytes
+from tests.fakes.clock import Clock
 from tests.zoo.zoo_model import floats, model, node
 
 ROW = 1_000_000
 LARGE_ROWS = 32
-
-
-def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
 
 
 @pytest.fixture
