@@ -66,7 +66,7 @@ COPY --from=code /app/services/__init__.py /app/services/
 COPY --from=code /app/services/gateway /app/services/gateway
 ENV ONNXMESH_LISTEN=0.0.0.0:8001
 EXPOSE 8001
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.service.health"]
 ENTRYPOINT ["python", "-m", "services.gateway"]
 
 FROM base-runtime AS scheduler
@@ -76,7 +76,7 @@ COPY --from=code /app/services/scheduler /app/services/scheduler
 COPY --from=builder --chown=10001:10001 /empty /state
 ENV ONNXMESH_LISTEN=0.0.0.0:8010 ONNXMESH_STATE=/state
 EXPOSE 8010
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.service.health"]
 ENTRYPOINT ["python", "-m", "services.scheduler"]
 
 FROM runtime AS worker
@@ -88,7 +88,7 @@ COPY --from=code /app/services/worker /app/services/worker
 COPY --from=builder --chown=10001:10001 /empty /cache
 ENV ONNXMESH_LISTEN=0.0.0.0:8020 ONNXMESH_CACHE=/cache ONNXMESH_SHARED_CACHE=true
 EXPOSE 8020
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "onnxmesh.service.health"]
 ENTRYPOINT ["python", "-m", "services.worker"]
 
 FROM worker AS demo

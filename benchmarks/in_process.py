@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from benchmarks.driver import obey
 from benchmarks.measurement import percentile
-from onnxmesh.device.gpu import CUDA, find_gpu
+from onnxmesh.device.execution_provider import CUDA
+from onnxmesh.device.gpu import find_gpu
 
 
 def open_session(path: Path, device: str = "cpu") -> ort.InferenceSession:

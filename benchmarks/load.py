@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.driver import obey
 from benchmarks.measurement import percentile
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.grpc.channel import open_channel
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 TIMEOUT_S = 60.0

@@ -20,7 +20,7 @@ import uvloop
 
 from benchmarks.load import METHOD, TIMEOUT_S, WrongAnswer, check, request
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.grpc.channel import open_channel
 
 NUM_SMALL = 8
 PAUSE_S = 0.02

@@ -20,7 +20,7 @@ from benchmarks.plan.every_cut import measure_every_cut
 from benchmarks.plan.predictions import predictions
 from benchmarks.plan.report import big_table, cuts_table, predictions_table
 from benchmarks.plan.subjects import SUBJECTS, prepared
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.plan import Demand
 
 PARTS = ("cuts", "predictions", "big", "speed")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.plan.stage_processes import StageProcesses
 from benchmarks.plan.subjects import Subject
-from onnxmesh.planning.device_speed import PICOSECONDS
+from onnxmesh.model.device_speed import PICOSECONDS
 
 FINALISTS = 4
 """Best cuts of the first pass, measured again side by side with the planned ones: the least of many noisy figures

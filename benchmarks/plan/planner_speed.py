@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from time import perf_counter
 
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.plan import Demand, Plan
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.plan import Demand, Plan
+from onnxmesh.model.signature import Signature
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.signature import Signature
 
 _PATTERN = 200
 """Nodes of a block of a network, which repeats with other sizes."""
@@ -66,7 +66,7 @@ def mixed_cluster(num_kinds: int = 4, devices_each: int = 4) -> Cluster:
         for i in range(num_kinds)
     )
     links = {
-        (a.name, b.name): Link(bytes_per_s=10e9 / (1 + abs(i - j)), latency_s=50e-6 * (1 + abs(i - j)))
+        (a.name, b.name): LinkSpec(bytes_per_s=10e9 / (1 + abs(i - j)), latency_s=50e-6 * (1 + abs(i - j)))
         for i, a in enumerate(kinds)
         for j, b in enumerate(kinds)
     }

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from benchmarks.plan.stage_processes import StageProcesses
 from benchmarks.plan.subjects import Subject
-from onnxmesh.planning.device_speed import PICOSECONDS
-from onnxmesh.planning.node_times import node_times
+from onnxmesh.model.device_speed import PICOSECONDS
+from onnxmesh.model.node_times import node_times
 
 ROUNDS = 8
 

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from benchmarks.machine import peak_bytes
-from onnxmesh.graph.session import StageSession
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array
 
 WARM_UPS = 2

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from onnxmesh.graph.chain import carry
-from onnxmesh.graph.session import StageSession
-from onnxmesh.planning.partition import Partition
+from onnxmesh.graph.runtime.chain import carry
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.model.partition import Partition
 from onnxmesh.tensors.tensor import Tensor
 
 COMMAND = (sys.executable, "-m", "benchmarks.plan.stage_process")

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxmesh.device.kind import device_kind_name
-from onnxmesh.graph.device_benchmark import measure_device
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS, Partition, partitions_from_json
-from onnxmesh.planning.plan import Demand, Plan
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.measuring.device_benchmark import measure_device
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.partition import PARTITIONS, Partition, partitions_from_json
+from onnxmesh.model.plan import Demand, Plan
+from onnxmesh.model.profile import Profile
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.profile import Profile
 from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
 

@@ -14,11 +14,11 @@ from benchmarks.simulate.fleet import Fleet, Run, Worker
 from benchmarks.simulate.placing import Table
 from benchmarks.simulate.scenario import REQUEST_BYTES, ZONES, way_s
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.balancer import Balancer, Ticket
-from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table.locality import Locality
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Mesh(Chooser):
         self._balancer.forget((), table.gone)
 
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
-        ask = Ask(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
+        ask = RouteQuery(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
         stages = self.table.stages
         route = self._balancer.pick_route(stages, self._is_live, now_s, ask)
         if isinstance(route, NoRoute):

@@ -11,22 +11,22 @@ from typing import Any
 from benchmarks.simulate.large_table import NUM_MODELS, NUM_WORKERS, LargeTable
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.ask import ANY, Ask
 from onnxmesh.routing.balancer import Balancer
-from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.route_query import ANY, RouteQuery
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
-from onnxmesh.routing.table_difference import TableDifference, difference
-from onnxmesh.routing.worker_facts import WorkerFacts
+from onnxmesh.routing.table.locality import Locality
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.routing.table.table_difference import TableDifference, difference
+from onnxmesh.routing.table.worker_facts import WorkerFacts
 from onnxmesh.v1.mesh_pb2 import RouteUpdate
-from services.gateway.dispatcher import Dispatcher
-from services.gateway.model_health import ModelHealth
-from services.gateway.peers import Peer
-from services.gateway.router import Router
-from services.scheduler.published_table import PublishedTable
-from services.scheduler.routes import Routes, build_routes
+from services.gateway.dispatch.dispatcher import Dispatcher
+from services.gateway.requests.peers import Peer
+from services.gateway.routes.model_health import ModelHealth
+from services.gateway.routes.router import Router
+from services.scheduler.route_table.published_table import PublishedTable
+from services.scheduler.route_table.routes import Routes, build_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _decision_s(num: int) -> float:
         balancer.report(route[0].worker, rng.random() * 0.05, {}, now_s)
         if step % 2:
             balancer.end(ticket)
-    ask = Ask(remaining_s=10.0, num_bytes=1e5)
+    ask = RouteQuery(remaining_s=10.0, num_bytes=1e5)
 
     def twenty() -> None:
         nonlocal now_s

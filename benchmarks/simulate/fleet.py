@@ -13,7 +13,7 @@ import simpy
 
 from benchmarks.simulate.scenario import KINDS, ZONES, Scenario
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.worker_facts import WorkerFacts
+from onnxmesh.routing.table.worker_facts import WorkerFacts
 
 DEAD_TOLD_S = 0.01
 """A stream that breaks is noticed after so long."""

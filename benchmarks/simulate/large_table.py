@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.ids import StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, Signature, TensorSpec

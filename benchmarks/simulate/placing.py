@@ -13,12 +13,12 @@ import simpy
 from benchmarks.simulate.fleet import Fleet, Worker, facts_of, worker_id
 from benchmarks.simulate.scenario import ACTIVATION_BYTES, CROSS_ZONE_S, KINDS, Scenario
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from onnxmesh.v1.worker_pb2 import StageLoaded
-from services.scheduler.holdings import Holdings, StageState
-from services.scheduler.placement import Placement, decide
-from services.scheduler.wanted import WantedStage
-from services.scheduler.worker_view import WorkerView, coarse
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.placement.placement import Placement, decide_placement
+from services.scheduler.workers.holdings import Holdings, HoldingState
+from services.scheduler.workers.worker_view import WorkerView, coarse
 
 NOTICED_S = 3.0
 """A worker that died is taken for dead after so long: what the embedded registry waits."""
@@ -65,7 +65,7 @@ class Scheduler:
         self,
         env: simpy.Environment,
         fleet: Fleet,
-        wanted: tuple[WantedStage, ...],
+        wanted: tuple[DesiredStage, ...],
         tell: Callable[[Table], None],
     ) -> None:
         self._env = env
@@ -106,7 +106,7 @@ class Scheduler:
 
     def _reconcile(self) -> None:
         views = [each.view() for each in self._members.values()]
-        self.placement = decide(self._wanted, views, self._env.now)
+        self.placement = decide_placement(self._wanted, views, self._env.now)
         self._publish()
         for order in self.placement.evict:
             member = self._members[order.worker]
@@ -200,7 +200,7 @@ class _Member:
     def is_loading(self, stage: StageKey) -> bool:
         """Whether a stage is still wanted when it is loaded."""
         held = self.holdings.stages.get(stage)
-        return held is not None and held.state is StageState.LOADING
+        return held is not None and held.state is HoldingState.LOADING
 
     def loaded(self, stage: StageKey) -> None:
         """Serves a stage from now on."""
@@ -219,10 +219,10 @@ class _Member:
         )
 
 
-def stages_of(scenario: Scenario) -> tuple[WantedStage, ...]:
+def stages_of(scenario: Scenario) -> tuple[DesiredStage, ...]:
     """Returns what is to be placed: the stages of one model."""
     return tuple(
-        WantedStage(
+        DesiredStage(
             key=stage_key(ModelName("model"), Version(1), index),
             model=(ModelName("model"), Version(1)),
             digest=_DIGEST,
@@ -236,7 +236,7 @@ def stages_of(scenario: Scenario) -> tuple[WantedStage, ...]:
 
 @cache
 def first_placement(
-    num_workers: int, wanted: tuple[WantedStage, ...]
+    num_workers: int, wanted: tuple[DesiredStage, ...]
 ) -> Mapping[StageKey, tuple[WorkerId, ...]]:
     """Returns who serves what once everything that is decided for empty workers is done; the same for every chooser."""
     holdings = {worker_id(index): Holdings() for index in range(num_workers)}
@@ -245,7 +245,7 @@ def first_placement(
         views = [
             WorkerView(id_, attributes=attributes[id_], stages=each.stages) for id_, each in holdings.items()
         ]
-        placement = decide(wanted, views, 0.0)
+        placement = decide_placement(wanted, views, 0.0)
         if not (placement.place or placement.evict):
             return placement.routed
         for order in placement.evict:

@@ -7,20 +7,9 @@ from typing import Annotated
 import typer
 
 from onnxmesh import __version__
-from onnxmesh.cli import (
-    cut,
-    deployments,
-    drain,
-    explain,
-    infer,
-    plan,
-    profile,
-    rebalance,
-    rollout,
-    scale,
-    status,
-    up,
-)
+from onnxmesh.cli.local_mesh import up
+from onnxmesh.cli.mesh import deployments, drain, explain, infer, rebalance, rollout, scale, status
+from onnxmesh.cli.model_files import cut, plan, profile
 
 _HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
 

@@ -6,7 +6,7 @@ Needs the base install alone, and lives in one process with other Open Inference
 from onnxmesh.client.answer import Answer
 from onnxmesh.client.local_mesh import LocalMesh
 from onnxmesh.client.mesh_client import MeshClient
+from onnxmesh.client.route_options import RouteOptions
 from onnxmesh.client.trace import HopTrace, RouteTrace
-from onnxmesh.client.wishes import RouteWishes
 
-__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace", "RouteWishes"]
+__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace", "RouteOptions"]

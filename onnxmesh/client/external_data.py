@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from google.protobuf.message import DecodeError
 
-from onnxmesh.rpc.varint import read_varint
+from onnxmesh.rpc.frames.varint import read_varint
 
 _LOCATION = b"location"
 _TENSOR_EXTERNAL_DATA = 13

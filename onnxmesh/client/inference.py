@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from onnxmesh.client.answer import Answer, Array
+from onnxmesh.client.route_options import NO_OPTIONS, RouteOptions
 from onnxmesh.client.trace import TRACE_PARAMETER, RouteTrace
-from onnxmesh.client.wishes import NO_WISHES, RouteWishes
 from onnxmesh.errors import CorruptData
 from onnxmesh.oip.open_inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 from onnxmesh.tensors.arrays import from_array, to_array
@@ -23,7 +23,7 @@ def infer_request(
     request_id: str = "",
     datatypes: Mapping[str, Datatype] | None = None,
     trace: bool = False,
-    wishes: RouteWishes = NO_WISHES,
+    wishes: RouteOptions = NO_OPTIONS,
 ) -> ModelInferRequest:
     """Returns the request that `MeshClient.infer` sends; its arguments are explained there.
 

@@ -15,11 +15,11 @@ from google.protobuf.message import Message
 from onnxmesh.client.answer import Answer, Array
 from onnxmesh.client.inference import answer_of, infer_request
 from onnxmesh.client.mesh_errors import mesh_errors
+from onnxmesh.client.route_options import NO_OPTIONS, RouteOptions
 from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, send
-from onnxmesh.client.wishes import NO_WISHES, RouteWishes
 from onnxmesh.errors import Internal, InvalidModel
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
@@ -246,7 +246,7 @@ class MeshClient:
         *,
         request_id: str = "",
         datatypes: Mapping[str, Datatype] | None = None,
-        wishes: RouteWishes = NO_WISHES,
+        wishes: RouteOptions = NO_OPTIONS,
     ) -> Answer:
         """Runs a model.
 

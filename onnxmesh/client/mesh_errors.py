@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.status import from_rpc_error
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import onnxruntime
 import structlog
 
+from onnxmesh.device.execution_provider import CUDA
 from onnxmesh.errors import Unsatisfiable
 
-CUDA = "CUDAExecutionProvider"
 """ONNX Runtime's name for NVIDIA GPUs."""
 
 _QUERY = ("--query-gpu=memory.total,driver_version,compute_cap,name", "--format=csv,noheader,nounits")

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from onnxmesh.device.cpu_class import cpu_class, cpu_features, cpu_flags
-from onnxmesh.device.gpu import CUDA, Gpu
+from onnxmesh.device.execution_provider import CPU, CUDA
+from onnxmesh.device.gpu import Gpu
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.graph.session import CPU
 
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -12,10 +12,10 @@ import structlog
 from onnxmesh.consul.agent import ConsulAgent, patiently
 from onnxmesh.consul.follow import Follower
 from onnxmesh.deadline import Clock
-from onnxmesh.discovery.base import ROLES, Instance, Role
 from onnxmesh.discovery.consul_service import from_service, service_name
-from onnxmesh.discovery.ghosts import without_ghosts
+from onnxmesh.discovery.instance import ROLES, Instance, Role
 from onnxmesh.discovery.settled_view import SettledView
+from onnxmesh.discovery.stale_entries import without_stale_entries
 from onnxmesh.errors import InvalidRequest, MeshError, Unavailable
 from onnxmesh.latest import Latest
 
@@ -111,7 +111,7 @@ class ConsulDirectory:
                 self._known.set()
 
     def _publish(self) -> None:
-        everyone = without_ghosts(
+        everyone = without_stale_entries(
             instance for view in self._views.values() for instance in view.instances.values()
         )
         if everyone != self._latest.value:
@@ -128,4 +128,4 @@ def _instances(entries: Sequence[Mapping[str, Any]], role: Role, *, passing: boo
             found.append(from_service(entry["Service"], role))
         except InvalidRequest as error:
             _log.warning("service_ignored", service=entry["Service"].get("ID"), error=error.message)
-    return without_ghosts(found)
+    return without_stale_entries(found)

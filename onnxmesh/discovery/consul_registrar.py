@@ -11,8 +11,8 @@ import structlog
 from consul import Check
 
 from onnxmesh.consul.agent import ConsulAgent
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_service import generation_of, service_id, service_name, to_meta
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.errors import Conflict, MeshError
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from onnxmesh.discovery.base import Instance, Role
+from onnxmesh.discovery.instance import Instance, Role
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.v1 import registry_pb2
 

@@ -11,9 +11,9 @@ import grpc.aio
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.discovery.base import Instance
-from onnxmesh.discovery.ghosts import without_ghosts
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.membership import Membership
+from onnxmesh.discovery.stale_entries import without_stale_entries
 from onnxmesh.errors import InvalidRequest, MeshError, Unavailable
 from onnxmesh.latest import Latest
 from onnxmesh.v1.registry_pb2 import RegisterRequest, RegisterResponse
@@ -101,7 +101,7 @@ class EmbeddedRegistry(RegistryServicer):
             raise _silent(2 * self._silence_s) from None
 
     def _publish(self) -> None:
-        instances = without_ghosts(self._membership.instances.values())
+        instances = without_stale_entries(self._membership.instances.values())
         if instances != self._latest.value:
             self._latest.set(instances)
 

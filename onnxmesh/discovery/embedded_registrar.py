@@ -10,12 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc.aio
 import structlog
 
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded import SILENCE_S
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.errors import Conflict, MeshError, Unavailable
-from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.channel import open_channel
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.registry_pb2 import RegisterRequest, RegisterResponse
 from onnxmesh.v1.registry_pb2_grpc import RegistryStub
 

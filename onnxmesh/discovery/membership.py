@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import Conflict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 
 
 class Registration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 
 CONFIRM_S = 1.2
 """An instance is gone once it was unhealthy for so long.

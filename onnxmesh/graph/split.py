@@ -6,19 +6,19 @@ import json
 import tempfile
 from pathlib import Path
 
-from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS
-from onnxmesh.planning.plan import Demand, Plan
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.cutting.plan_file import PlanFile
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.partition import PARTITIONS
+from onnxmesh.model.plan import Demand, Plan
 from onnxmesh.planning.planner import make_plan
 
 
-def split(
+def split_model(
     model: Path,
     out: Path,
     num_stages: int | None = None,

@@ -44,7 +44,7 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderStatus:
     """What one candidate knows.
 
     Attributes:
@@ -67,10 +67,10 @@ class Candidacy:
     """One candidate's view of who leads. For one event loop."""
 
     def __init__(self) -> None:
-        self._latest: Latest[Standing] = Latest(Standing())
+        self._latest: Latest[LeaderStatus] = Latest(LeaderStatus())
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> LeaderStatus:
         """The newest view."""
         return self._latest.value
 
@@ -79,11 +79,11 @@ class Candidacy:
         """Counts the views, from 1."""
         return self._latest.revision
 
-    async def after(self, revision: int) -> tuple[int, Standing]:
+    async def after(self, revision: int) -> tuple[int, LeaderStatus]:
         """Waits for a revision greater than `revision` (0: for none) and returns it with the view then."""
         return await self._latest.after(revision)
 
-    def set(self, standing: Standing) -> None:
+    def set(self, standing: LeaderStatus) -> None:
         """Takes a new view up; for adapters."""
         if standing != self._latest.value:
             self._latest.set(standing)

@@ -14,7 +14,7 @@ from onnxmesh.consul.agent import ConsulAgent
 from onnxmesh.consul.follow import Follower
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, NotFound
-from onnxmesh.leadership.base import Candidacy, Leader, Standing, next_term
+from onnxmesh.leadership.base import Candidacy, Leader, LeaderStatus, next_term
 
 SESSION_TTL_S = 10
 """A leader's session ends when it was not renewed for so long; Consul's shortest. Consul takes up to twice as
@@ -68,7 +68,7 @@ class ConsulLeadership:
                 running.cancel()
                 await asyncio.wait([running])
                 await self._resign(candidacy.standing.fence)
-                candidacy.set(Standing())
+                candidacy.set(LeaderStatus())
 
     async def _run(self, id_: str, address: str, candidacy: Candidacy) -> None:
         follower = Follower(
@@ -124,7 +124,7 @@ class ConsulLeadership:
         value = leader.to_json()
         if await self._agent.ask(lambda client: client.kv.put(self._key, value, acquire=session)):
             _log.info("leading", id=id_, term=leader.term)
-            candidacy.set(Standing(leader, leads=True, fence=session))
+            candidacy.set(LeaderStatus(leader, leads=True, fence=session))
 
     async def _term(self) -> int:
         """Takes the next term, which nobody else gets."""
@@ -150,7 +150,7 @@ class ConsulLeadership:
                 leader = Leader.from_json(lock.get("Value") or b"")
             except ValueError:
                 leader = None  # its holder has not said yet who it is
-        candidacy.set(Standing(leader))
+        candidacy.set(LeaderStatus(leader))
 
     async def _resign(self, session: str) -> None:
         if not session:

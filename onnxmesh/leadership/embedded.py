@@ -11,7 +11,7 @@ from pathlib import Path
 from time import time
 
 from onnxmesh.deadline import Clock
-from onnxmesh.leadership.base import Candidacy, Leader, Standing, next_term
+from onnxmesh.leadership.base import Candidacy, Leader, LeaderStatus, next_term
 
 FILE_NAME = "leader"
 """Name of the file, which holds the last leader too."""
@@ -53,7 +53,7 @@ class FileLeadership:
                     waiting.cancel()
         finally:
             os.close(descriptor)
-            candidacy.set(Standing())
+            candidacy.set(LeaderStatus())
 
     async def _wait(self, descriptor: int, id_: str, address: str, candidacy: Candidacy) -> None:
         while True:
@@ -66,7 +66,7 @@ class FileLeadership:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            candidacy.set(Standing(self._last(descriptor)))
+            candidacy.set(LeaderStatus(self._last(descriptor)))
             return False
         last = self._last(descriptor)
         leader = Leader(id_, address, next_term(0 if last is None else last.term, self._clock()))
@@ -74,7 +74,7 @@ class FileLeadership:
         os.pwrite(descriptor, written, 0)
         os.ftruncate(descriptor, len(written))
         os.fsync(descriptor)
-        candidacy.set(Standing(leader, leads=True))
+        candidacy.set(LeaderStatus(leader, leads=True))
         return True
 
     def _last(self, descriptor: int) -> Leader | None:

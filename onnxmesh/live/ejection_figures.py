@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.base import Figure, Values
-from onnxmesh.live.way_figures import SEPARATOR
+from onnxmesh.live.link_figures import SEPARATOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from onnxmesh.live.base import Values
 _log = structlog.get_logger(__name__)
 
 
-class Heard(NamedTuple):
+class ReceivedFigures(NamedTuple):
     """What another process has said; times are of this process's clock."""
 
     writer: str
@@ -38,13 +38,13 @@ def document_of(entries: Iterable[tuple[str, Aged[Values]]], now_s: float) -> tu
     return json.dumps({"left_ms": left_ms, "said": said}), left_ms
 
 
-def heard_in(writer: str, document: bytes, left_ms: int, now_s: float) -> list[Heard]:
+def received_figures(writer: str, document: bytes, left_ms: int, now_s: float) -> list[ReceivedFigures]:
     """Reads a document of another process, which has `left_ms` to live of what it says it had; nothing if it is none."""
     try:
         content = json.loads(document)
         elapsed_s = max(0, content["left_ms"] - left_ms) / 1000
         return [
-            Heard(
+            ReceivedFigures(
                 writer,
                 key,
                 values,

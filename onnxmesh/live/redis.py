@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from onnxmesh.deadline import Clock
 from onnxmesh.live.base import RECALL_S, Figure, Topic, Values
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.figure_document import Heard, document_of, heard_in
+from onnxmesh.live.figure_document import ReceivedFigures, document_of, received_figures
 from onnxmesh.live.redis_url import open_redis
 
 PERIOD_S = 0.5
@@ -74,7 +74,7 @@ class RedisLiveState:
         self._clock = clock
         self._changed: set[Topic] = set()
         self._pending: dict[str, tuple[str | None, float]] = {}
-        self._heard: dict[Topic, list[Heard]] = {topic: [] for topic in Topic}
+        self._heard: dict[Topic, list[ReceivedFigures]] = {topic: [] for topic in Topic}
         self._shared = False
         self._reported: bool | None = None
         """Whether the log has it last that Redis was lost; None: it has nothing of it yet."""
@@ -244,7 +244,7 @@ class RedisLiveState:
             for name in sorted(each.decode() for each in names)
             if name != self._own.writer
         ]
-        heard: dict[Topic, list[Heard]] = {topic: [] for topic in Topic}
+        heard: dict[Topic, list[ReceivedFigures]] = {topic: [] for topic in Topic}
         if others:
             commands = self._client.pipeline(transaction=False)
             for topic, writer in others:
@@ -256,7 +256,7 @@ class RedisLiveState:
                 if document is None or left_ms < 0:
                     gone.append((self._writers_key(topic), writer))
                 else:
-                    heard[topic] += heard_in(writer, document, left_ms, self._clock())
+                    heard[topic] += received_figures(writer, document, left_ms, self._clock())
             if gone:
                 commands = self._client.pipeline(transaction=False)
                 for key, writer in gone:

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.rpc.varint import read_varint, varint
+from onnxmesh.rpc.frames.varint import read_varint, varint
 from onnxmesh.tensors.tensor import Buffer
 
 VIEW_BYTES = 32 << 10

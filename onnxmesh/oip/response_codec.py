@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onnxmesh.errors import TooLarge
-from onnxmesh.rpc.varint import varint
+from onnxmesh.rpc.frames.varint import varint
 from onnxmesh.tensors.tensor import Buffer
 
 _RAW_OUTPUT_CONTENTS = b"\x32"  # ModelInferResponse.raw_output_contents = 6, length-delimited

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.device_speed import PICOSECONDS
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.node_times import node_times
-from onnxmesh.planning.plan import Plan, StagePlan
-from onnxmesh.planning.profile import Profile
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.device_speed import PICOSECONDS
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.node_times import node_times
+from onnxmesh.model.plan import Plan, StagePlan
+from onnxmesh.model.profile import Profile
 from onnxmesh.quantities import TIMES
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onnxmesh.model.cluster import DeviceKind
 from onnxmesh.pictures.colours import FAINT_INK, kind_colour
 from onnxmesh.pictures.geometry import Rect
 from onnxmesh.pictures.lettering import Label, fitted, text_width, wrapped
@@ -12,7 +13,6 @@ from onnxmesh.pictures.node_strip import NodeStrip, cut_marks, node_strip
 from onnxmesh.pictures.plan_facts import PlanFacts
 from onnxmesh.pictures.shapes import Areas, Panel, Shape
 from onnxmesh.pictures.stage_row import StageRow, least_width, stage_row
-from onnxmesh.planning.cluster import DeviceKind
 from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 
 _WIDTH = 1000.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from onnxmesh.model.plan import StagePlan
 from onnxmesh.pictures.colours import BOTTLENECK, FAINT_INK, INK, LINES, PAPER, kind_colour
 from onnxmesh.pictures.geometry import Point, Rect, shared_widths
 from onnxmesh.pictures.lettering import Label, first_fitting, fitted, largest_fitting, text_width
 from onnxmesh.pictures.plan_facts import PlanFacts, devices_text
 from onnxmesh.pictures.shapes import Areas, Panel, Shape, Strokes, arrow
-from onnxmesh.planning.plan import StagePlan
 from onnxmesh.quantities import TIMES, bytes_text, time_text
 
 LEAST_BOX = 86.0

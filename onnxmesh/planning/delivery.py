@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onnxmesh.planning.chain import Holder
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.graph_costs import GraphCosts, InputUse
-from onnxmesh.planning.link import Link
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.graph_costs import GraphCosts, InputUse
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.planning.search.chain import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Delivery:
     carried_bytes: tuple[int, ...]
 
 
-def slowest_link(cluster: Cluster, holder: Holder, following: Holder, num_bytes: int) -> Link:
+def slowest_link(cluster: Cluster, holder: Holder, following: Holder, num_bytes: int) -> LinkSpec:
     """Returns the link between any devices of two stages on which so many bytes take longest."""
     kinds = cluster.kinds
     links = [cluster.link(kinds[a].name, kinds[b].name) for a, _ in holder for b, _ in following]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from math import ceil
 
-from onnxmesh.planning.assignment import Assignment
-from onnxmesh.planning.chain import Chain, Holder
-from onnxmesh.planning.cluster import Cluster
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.device_speed import PICOSECONDS
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.plan import Objective, Plan, StagePlan, WholeModel
 from onnxmesh.planning.delivery import deliver, slowest_link
-from onnxmesh.planning.device_speed import PICOSECONDS
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.plan import Objective, Plan, StagePlan, WholeModel
+from onnxmesh.planning.search.assignment import Assignment
+from onnxmesh.planning.search.chain import Chain, Holder
 
 
 def finished_plan(

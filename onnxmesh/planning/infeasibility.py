@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.chain import Chain
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.packing import packed
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.plan import Demand
+from onnxmesh.planning.search.chain import Chain
+from onnxmesh.planning.search.packing import pack_memory
 
 _MOST_ADDED = 64
 """Devices that are tried on top of those there are."""
@@ -58,7 +58,7 @@ def check_counts(costs: GraphCosts, cluster: Cluster, demand: Demand) -> None:
         )
 
 
-def explain(costs: GraphCosts, cluster: Cluster, chain: Chain, demand: Demand) -> str:
+def explain_infeasibility(costs: GraphCosts, cluster: Cluster, chain: Chain, demand: Demand) -> str:
     """Returns which limit of memory binds, by how much, and what would do instead.
 
     Args:
@@ -99,7 +99,7 @@ def explain(costs: GraphCosts, cluster: Cluster, chain: Chain, demand: Demand) -
     )
     if wanted is not None:
         most = min(costs.max_stages, sum(chain.counts) // replicas)
-        better = next((k for k in range(wanted + 1, most + 1) if packed(chain, k, replicas)), None)
+        better = next((k for k in range(wanted + 1, most + 1) if pack_memory(chain, k, replicas)), None)
         if better is not None:
             return f"{message}; {plural(better, 'stage')} would fit"
     enough = _enough(chain, wanted, replicas)
@@ -133,7 +133,7 @@ def _enough(chain: Chain, num_stages: int | None, replicas: int) -> tuple[int, i
             middle = (low + high) // 2
             counts = list(chain.counts)
             counts[kind] += middle * chain.slots
-            if packed(replace(chain, counts=tuple(counts)), num_stages, replicas) is None:
+            if pack_memory(replace(chain, counts=tuple(counts)), num_stages, replicas) is None:
                 low = middle + 1
             else:
                 best, most = (kind, middle), middle - 1

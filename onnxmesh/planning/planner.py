@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.assignment import Assignment
-from onnxmesh.planning.candidates import Candidates, find_candidates, score
-from onnxmesh.planning.chain import Chain
-from onnxmesh.planning.cluster import Cluster
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.plan import Demand, Objective, Plan
+from onnxmesh.model.profile import Profile
 from onnxmesh.planning.finished_plan import finished_plan
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.infeasibility import check_counts, explain, in_bytes, plural
-from onnxmesh.planning.narrowing import BUDGET
-from onnxmesh.planning.plan import Demand, Objective, Plan
-from onnxmesh.planning.profile import Profile
-from onnxmesh.planning.thin_cuts import with_thin_cuts
-from onnxmesh.planning.uniform import uniform_assignment
+from onnxmesh.planning.infeasibility import check_counts, explain_infeasibility, in_bytes, plural
+from onnxmesh.planning.search.assignment import Assignment
+from onnxmesh.planning.search.candidates import PlanCandidates, find_candidates, score
+from onnxmesh.planning.search.chain import Chain
+from onnxmesh.planning.search.narrowing import BUDGET
+from onnxmesh.planning.search.thin_cuts import with_thin_cuts
+from onnxmesh.planning.search.uniform import uniform_assignment
 
 _WORTHWHILE_PERCENT = 10
 """By how much more stages must beat fewer: each adds a message and a wait to every request."""
@@ -66,7 +66,7 @@ def make_plan(
     chain = Chain.of(costs, cluster, profile, slots)
     candidates = find_candidates(chain, demand, budget)
     if not candidates.best:
-        raise InvalidPlan(explain(costs, cluster, chain, demand))
+        raise InvalidPlan(explain_infeasibility(costs, cluster, chain, demand))
     latency = demand.objective is Objective.LATENCY
     if latency:
         chosen = min(candidates.best.values(), key=lambda one: score(chain, one, latency=True))
@@ -109,7 +109,7 @@ def uniform_plan(
     return replace(finished_plan(costs, cluster, chain, found, Objective.THROUGHPUT), why=why)
 
 
-def _why(demand: Demand, candidates: Candidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:
+def _why(demand: Demand, candidates: PlanCandidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:
     """Returns how the number of stages came about and what it costs."""
     number = chosen.num_stages
     count = plural(number, "stage")

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.narrowing import BUDGET
-from onnxmesh.planning.plan import Demand, Objective, Plan
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.plan import Demand, Objective, Plan
+from onnxmesh.model.profile import Profile
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.profile import Profile
+from onnxmesh.planning.search.narrowing import BUDGET
 
 _WORTH_SAYING = 1.02
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.ask import ANY, Ask
 from onnxmesh.routing.decision import Decision
 from onnxmesh.routing.ejections import Ejections
-from onnxmesh.routing.explanation import Explanation, explain
+from onnxmesh.routing.explanation import Explanation, explain_route
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.policy import decide
+from onnxmesh.routing.policy import choose_replica
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS, PolicySettings
-from onnxmesh.routing.random_source import RandomSource
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.route_query import ANY, RouteQuery
 from onnxmesh.routing.stage_board import Origin, StageBoard
+from onnxmesh.routing.table.random_source import RandomSource
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 
 Route = tuple[Replica, ...]
@@ -108,7 +108,7 @@ class Balancer:
         return board
 
     def pick_route(
-        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask = ANY
+        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: RouteQuery = ANY
     ) -> Route | NoRoute:
         """Returns a route over live workers, or the stage that has none for the request.
 
@@ -132,7 +132,7 @@ class Balancer:
         stages: Sequence[RoutedStage],
         is_live: IsLive,
         now_s: float,
-        ask: Ask = ANY,
+        ask: RouteQuery = ANY,
         origin: Origin | None = None,
     ) -> list[Explanation]:
         """Makes the decisions that `pick_route` would, and says why; up to the first without a pick.
@@ -145,7 +145,7 @@ class Balancer:
             origin: Where it would come from; None: from home.
         """
         return [
-            explain(decision, self.workers, now_s)
+            explain_route(decision, self.workers, now_s)
             for decision in self._decisions(stages, is_live, now_s, ask, origin)
         ]
 
@@ -243,7 +243,7 @@ class Balancer:
         stages: Sequence[RoutedStage],
         is_live: IsLive,
         now_s: float,
-        ask: Ask,
+        ask: RouteQuery,
         origin: Origin | None = None,
     ) -> Iterable[Decision]:
         origin = origin or self._home
@@ -266,7 +266,7 @@ class Balancer:
             )
 
     def _only_route(
-        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: Ask
+        self, stages: Sequence[RoutedStage], is_live: IsLive, now_s: float, ask: RouteQuery
     ) -> Route | None:
         """Returns the route where every stage has one replica and nothing speaks against any; None: it must be looked at.
 
@@ -285,7 +285,9 @@ class Balancer:
             latest_s += self.workers.most_work_s(slot) + board.compute_s.item(0)
         return tuple(stage.replicas[0] for stage in stages) if latest_s <= ask.remaining_s else None
 
-    def _decide(self, board: StageBoard, is_live: IsLive, now_s: float, origin: Origin, ask: Ask) -> Decision:
+    def _decide(
+        self, board: StageBoard, is_live: IsLive, now_s: float, origin: Origin, ask: RouteQuery
+    ) -> Decision:
         asked_s = self._asked_s[board.stage.key]
         if len(board.replicas) <= _ALWAYS_ASKED or now_s - asked_s >= _ASK_AGAIN_S:
             self._look_up(board, is_live, now_s)
@@ -295,8 +297,8 @@ class Balancer:
             decision = self._decided(board, now_s, origin, ask)
         return decision
 
-    def _decided(self, board: StageBoard, now_s: float, origin: Origin, ask: Ask) -> Decision:
-        return decide(board, self.workers, self.network, origin, ask, self.settings, self._rng, now_s)
+    def _decided(self, board: StageBoard, now_s: float, origin: Origin, ask: RouteQuery) -> Decision:
+        return choose_replica(board, self.workers, self.network, origin, ask, self.settings, self._rng, now_s)
 
     def _look_up(self, board: StageBoard, is_live: IsLive, now_s: float) -> None:
         self._asked_s[board.stage.key] = now_s

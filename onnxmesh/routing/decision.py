@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.ask import Ask
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.stage_board import StageBoard, View
 
 ALL_TIERS = -1
@@ -40,7 +40,7 @@ class Decision:
     """
 
     stage: StageBoard
-    ask: Ask
+    ask: RouteQuery
     view: View
     up: NDArray[np.bool_]
     passed: NDArray[np.bool_]

@@ -62,7 +62,7 @@ class Explanation:
         return next((verdict.worker for verdict in self.verdicts if verdict.is_picked), None)
 
 
-def explain(decision: Decision, workers: WorkerBoard, now_s: float) -> Explanation:
+def explain_route(decision: Decision, workers: WorkerBoard, now_s: float) -> Explanation:
     """Puts a decision that was made just now into words.
 
     Args:

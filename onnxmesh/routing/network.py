@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnxmesh.routing.locality import Nearness
+from onnxmesh.routing.table.locality import Nearness
 
 SAME = 0.1
 """A measurement that differs by no more than this share from what is known changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LinkCost:
     """The way between two processes.
 
     Attributes:
@@ -24,17 +24,17 @@ class Way:
     bytes_per_s: float
 
 
-GUESSES: Mapping[Nearness, Way] = {
-    Nearness.HOST: Way(0.0002, 5e9),
-    Nearness.ZONE: Way(0.0005, 1.25e9),
-    Nearness.REGION: Way(0.002, 6.25e8),
-    Nearness.FAR: Way(0.05, 1.25e8),
+GUESSES: Mapping[Nearness, LinkCost] = {
+    Nearness.HOST: LinkCost(0.0002, 5e9),
+    Nearness.ZONE: LinkCost(0.0005, 1.25e9),
+    Nearness.REGION: LinkCost(0.002, 6.25e8),
+    Nearness.FAR: LinkCost(0.05, 1.25e8),
 }
 """Of ways that nobody has measured: loopback, 10 Gbit/s, 5 Gbit/s between zones, 1 Gbit/s over distance."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredLink:
     """A measurement of a way, smoothed by whoever made it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Measured:
     bytes_per_s: float | None = None
     by_hearsay: bool = False
 
-    def is_like(self, other: Measured) -> bool:
+    def is_like(self, other: MeasuredLink) -> bool:
         """Whether it says as good as the same as another."""
         if self.by_hearsay is not other.by_hearsay:
             return False
@@ -58,7 +58,7 @@ class Measured:
         return _about_equal(self.bytes_per_s, other.bytes_per_s)
 
 
-_NOTHING: Mapping[str, Measured] = {}
+_NOTHING: Mapping[str, MeasuredLink] = {}
 
 
 class Network:
@@ -69,7 +69,7 @@ class Network:
     """
 
     def __init__(self) -> None:
-        self._ways: dict[str, dict[str, Measured]] = {}
+        self._ways: dict[str, dict[str, MeasuredLink]] = {}
         self._revisions: dict[str, int] = {}
         self._last_revision = 0
 
@@ -77,11 +77,11 @@ class Network:
         """Returns a number that is another one whenever a way from there has changed; 0: none is known."""
         return self._revisions.get(origin, 0)
 
-    def ways(self, origin: str) -> Mapping[str, Measured]:
+    def links(self, origin: str) -> Mapping[str, MeasuredLink]:
         """Returns what is known of the ways from a process, by their ends."""
         return self._ways.get(origin, _NOTHING)
 
-    def measured(self, origin: str, target: str, measured: Measured) -> bool:
+    def measured(self, origin: str, target: str, measured: MeasuredLink) -> bool:
         """Takes a measurement between two processes, by their ids; returns whether it changed anything."""
         ways = self._ways.setdefault(origin, {})
         known = ways.get(target)

@@ -18,23 +18,23 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.decision import ALL_TIERS, Decision
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
-from onnxmesh.routing.random_source import RandomSource
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.slow_start import ramp
 from onnxmesh.routing.spill import shares
 from onnxmesh.routing.stage_board import Origin, StageBoard, View
+from onnxmesh.routing.table.random_source import RandomSource
 from onnxmesh.routing.worker_board import WorkerBoard
 
 
-def decide(
+def choose_replica(
     stage: StageBoard,
     workers: WorkerBoard,
     network: Network,
     origin: Origin,
-    ask: Ask,
+    ask: RouteQuery,
     settings: PolicySettings,
     rng: RandomSource,
     now_s: float,
@@ -116,7 +116,7 @@ def decide(
 
 
 def _filtered(
-    stage: StageBoard, workers: WorkerBoard, up: NDArray[np.bool_], ask: Ask, now_s: float
+    stage: StageBoard, workers: WorkerBoard, up: NDArray[np.bool_], ask: RouteQuery, now_s: float
 ) -> NDArray[np.bool_]:
     passed = up
     if stage.ejecting_until_s > now_s:
@@ -142,7 +142,7 @@ def _in_time(
     stage: StageBoard,
     passed: NDArray[np.bool_],
     ready_s: NDArray[np.float64],
-    ask: Ask,
+    ask: RouteQuery,
     settings: PolicySettings,
     now_s: float,
 ) -> tuple[NDArray[np.bool_], bool, bool]:

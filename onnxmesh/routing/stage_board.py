@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.routing.kind_speeds import KindSpeeds
-from onnxmesh.routing.locality import NOWHERE, Locality, Nearness
 from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outliers import Outliers
 from onnxmesh.routing.policy_settings import PolicySettings
-from onnxmesh.routing.preference import MAX_WEIGHT, Preference
-from onnxmesh.routing.routed_model import Replica, RoutedStage
-from onnxmesh.routing.selector import Selector
+from onnxmesh.routing.selectors.preference import MAX_WEIGHT, Preference
+from onnxmesh.routing.selectors.selector import Selector
 from onnxmesh.routing.spill import Pressure
+from onnxmesh.routing.table.locality import NOWHERE, Locality, Nearness
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
 
 _MAX_CACHED = 256
@@ -266,7 +266,7 @@ class StageBoard:
         """Returns a view with what was measured from one process in place of guesses."""
         half_trip_s, s_per_byte = guessed.half_trip_s.copy(), guessed.s_per_byte.copy()
         measured = guessed.measured.copy()
-        for target, way in network.ways(node).items():
+        for target, way in network.links(node).items():
             if (index := self.index(target)) is not None:
                 half_trip_s[index] = way.round_trip_s / 2
                 if way.bytes_per_s is not None:

@@ -18,7 +18,7 @@ from onnxmesh.ids import ModelName, Version
 from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
 from onnxmesh.state.change_queue import ChangeQueue
-from onnxmesh.state.consul_records import ConsulRecords, Head
+from onnxmesh.state.consul_records import ConsulRecords, RecordHead
 from onnxmesh.state.fenced_keys import FencedKeys
 from onnxmesh.state.record import to_record
 from onnxmesh.state.traffic_split import TrafficSplit
@@ -148,7 +148,7 @@ class ConsulDeployments:
 
     async def _put(self, key: str, record: bytes) -> None:
         index, before = await self._head(key)
-        head = Head.of(record)
+        head = RecordHead.of(record)
         if before == head:  # also what an attempt before this one did without being told so
             return
         await self._records.write(head, record)
@@ -177,10 +177,10 @@ class ConsulDeployments:
         if before is not None:
             await self._keys.delete(key, index)
 
-    async def _head(self, key: str) -> tuple[int, Head | None]:
+    async def _head(self, key: str) -> tuple[int, RecordHead | None]:
         """Returns a deployment's head and the index to replace it by; 0 and None if there is none."""
         index, value = await self._keys.read(key)
-        return index, None if value is None else Head.from_json(value)
+        return index, None if value is None else RecordHead.from_json(value)
 
     async def _all(self) -> list[Deployment]:
         held = await self._everything()
@@ -188,7 +188,7 @@ class ConsulDeployments:
             if self._keys.may_write:
                 self._write_again()
             return self._latest.value
-        heads = [Head.from_json(value) for key, value in held.items() if self._is_head(key)]
+        heads = [RecordHead.from_json(value) for key, value in held.items() if self._is_head(key)]
         return _in_order([await self._records.read(head) for head in heads])
 
     async def _everything(self) -> dict[str, bytes | None]:
@@ -217,7 +217,7 @@ class ConsulDeployments:
                 if not self._is_head(key):
                     continue
                 try:
-                    head = Head.from_json(value)
+                    head = RecordHead.from_json(value)
                     digests.add(head.digest)
                     found.append(await self._records.read(head))
                 except (CorruptData, NotFound) as error:
@@ -268,7 +268,7 @@ class ConsulDeployments:
         if self._is_lost(held):
             return
         await self._records.remove_others(
-            {Head.from_json(value).digest for key, value in held.items() if self._is_head(key)}
+            {RecordHead.from_json(value).digest for key, value in held.items() if self._is_head(key)}
         )
 
     def _splits_in(self, held: Mapping[str, bytes | None]) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RecordHead:
     """Where a record is.
 
     Attributes:
@@ -29,7 +29,7 @@ class Head:
     num_chunks: int
 
     @classmethod
-    def of(cls, record: bytes) -> Head:
+    def of(cls, record: bytes) -> RecordHead:
         """Returns where a record belongs."""
         return cls(hashlib.sha256(record).hexdigest(), -(-len(record) // CHUNK_BYTES))
 
@@ -38,7 +38,7 @@ class Head:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, value: bytes | None) -> Head:
+    def from_json(cls, value: bytes | None) -> RecordHead:
         """Reads what `to_json` wrote.
 
         Raises:
@@ -63,14 +63,14 @@ class ConsulRecords:
         self._prefix = f"{agent.access.prefix}/records/"
         self._read: dict[str, Deployment] = {}
 
-    async def write(self, head: Head, record: bytes) -> None:
+    async def write(self, head: RecordHead, record: bytes) -> None:
         """Writes a record where `head` says."""
         for number in range(head.num_chunks):
             piece = record[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
             key = self._key(head, number)
             await self._agent.ask(lambda client, key=key, piece=piece: client.kv.put(key, piece))  # type: ignore[misc]
 
-    async def read(self, head: Head) -> Deployment:
+    async def read(self, head: RecordHead) -> Deployment:
         """Returns the deployment of a record; one that was read before is the same object.
 
         Raises:
@@ -88,7 +88,7 @@ class ConsulRecords:
                 raise NotFound(f"piece {number} of record {head.digest} is not in Consul")
             pieces.append(held["Value"] or b"")
         record = b"".join(pieces)
-        if Head.of(record).digest != head.digest:
+        if RecordHead.of(record).digest != head.digest:
             raise CorruptData(f"record {head.digest} in Consul has another content")
         deployment = from_record(record)
         self._read[head.digest] = deployment
@@ -110,5 +110,5 @@ class ConsulRecords:
         """Keeps in mind what is wanted alone."""
         self._read = {digest: each for digest, each in self._read.items() if digest in wanted}
 
-    def _key(self, head: Head, number: int) -> str:
+    def _key(self, head: RecordHead, number: int) -> str:
         return f"{self._prefix}{head.digest}/{number:04}"

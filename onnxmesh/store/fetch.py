@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import grpc.aio
 
 from onnxmesh.errors import CorruptData, MeshError, NotFound, Unavailable
-from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.channel import open_channel
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.store.artefact import check_artefact
 from onnxmesh.store.blobs import BlobFolder, BlobWriter
 from onnxmesh.store.threads import in_thread

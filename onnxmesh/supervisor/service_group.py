@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, NoReturn
 
 from onnxmesh.errors import MeshError
-from onnxmesh.supervisor.service_keeper import ServiceKeeper
+from onnxmesh.supervisor.service_manager import ServiceManager
 
 
 class ServiceGroup:
@@ -21,7 +21,7 @@ class ServiceGroup:
 
     def __init__(self) -> None:
         self._tasks = asyncio.TaskGroup()
-        self._keepers: list[ServiceKeeper] = []
+        self._keepers: list[ServiceManager] = []
         self._keeping: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ServiceGroup:
@@ -38,7 +38,7 @@ class ServiceGroup:
         except ExceptionGroup as failures:
             _raise_first(failures)
 
-    def keep(self, keeper: ServiceKeeper) -> None:
+    def keep(self, keeper: ServiceManager) -> None:
         """Starts a service, and keeps it."""
         self._keepers.append(keeper)
         self._keeping.append(self._tasks.create_task(keeper.keep(), name=keeper.name))

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import cast
 
-from onnxmesh.supervisor.log_line import LogLine, parse
+from onnxmesh.telemetry.log_line import LogLine, parse_log_line
 
 _STDOUT, _STDERR = 1, 2
 _NUM_LAST_LINES = 20
@@ -132,7 +132,7 @@ class ServiceProcess(asyncio.SubprocessProtocol):
                 case ["ready", _, address] if not self.ready.done():
                     self.ready.set_result(address)
             return
-        line = parse(text)
+        line = parse_log_line(text)
         if line.text:
             self.last_lines.append(line)
             self._on_line(line)

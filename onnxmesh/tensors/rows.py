@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxmesh.tensors.allocation import Allocate, allocate_aligned
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.device_tensor import DeviceTensor, adjoined
-from onnxmesh.tensors.room import FindRoom, fresh_room
 from onnxmesh.tensors.tensor import Tensor
 
 
@@ -17,22 +17,22 @@ def has_rows(datatype: Datatype) -> bool:
     return datatype.bits >= 8
 
 
-def stacked(tensors: Sequence[Tensor], find_room: FindRoom | None = None) -> Tensor:
+def concat_rows(tensors: Sequence[Tensor], allocator: Allocate | None = None) -> Tensor:
     """Returns the rows of all tensors, in order, as one tensor that is aligned for any kernel.
 
     Those that follow each other in a device's memory stay there.
 
     Args:
         tensors: One or more of one name and datatype, that has rows, and equal but for their first dimension.
-        find_room: Where the tensor had better be; None, or where there is no room: in a fresh buffer.
+        allocator: Where the tensor had better be; None, or where there is no room: in a fresh buffer.
     """
     if (whole := adjoined(tensors)) is not None:
         return whole
     first = tensors[0]
     size = sum(tensor.byte_size for tensor in tensors)
-    room = None if find_room is None else find_room(size)
+    room = None if allocator is None else allocator(size)
     if room is None:
-        room = fresh_room(size)
+        room = allocate_aligned(size)
     buffer = np.frombuffer(room, dtype=np.uint8)
     position = 0
     for tensor in tensors:
@@ -44,7 +44,7 @@ def stacked(tensors: Sequence[Tensor], find_room: FindRoom | None = None) -> Ten
     return Tensor(first.name, first.datatype, (rows, *first.shape[1:]), room)
 
 
-def taken_apart(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
+def split_rows(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
     """Returns the tensor in pieces of so many rows each; views that keep its memory alive.
 
     Args:

@@ -24,7 +24,7 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class FindDoorRequest(_message.Message):
+class FindUnixSocketRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -36,10 +36,10 @@ class FindDoorRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FindDoorRequest: _TypeAlias = FindDoorRequest  # noqa: Y015
+Global___FindUnixSocketRequest: _TypeAlias = FindUnixSocketRequest  # noqa: Y015
 
 @_typing.final
-class Door(_message.Message):
+class UnixSocket(_message.Message):
     """A Unix socket on which Envelopes go back and forth, each after its length as 4 bytes, the least significant first.
     Both sides begin with a Hello and, along with it, the descriptor of the memory that they write payloads to.
     """
@@ -68,7 +68,7 @@ class Door(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Door: _TypeAlias = Door  # noqa: Y015
+Global___UnixSocket: _TypeAlias = UnixSocket  # noqa: Y015
 
 @_typing.final
 class Envelope(_message.Message):
@@ -583,7 +583,7 @@ class Activation(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
-    PIECE_OF_FIELD_NUMBER: _builtins.int
+    SPLIT_OF_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     hop: _builtins.int
@@ -600,7 +600,7 @@ class Activation(_message.Message):
     """
     priority: _builtins.int
     """Less is more urgent; 0: not said, which counts as 100."""
-    piece_of: _builtins.int
+    split_of: _builtins.int
     """It is one of several micro-batches that its gateway cut a request into: the number that all of them have. They do not
     run together, for they are to be at several stages at once. 0: it is a whole request.
     """
@@ -634,12 +634,12 @@ class Activation(_message.Message):
         traceparent: _builtins.str = ...,
         direct: _builtins.bool = ...,
         priority: _builtins.int = ...,
-        piece_of: _builtins.int = ...,
+        split_of: _builtins.int = ...,
         credit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "key", b"key", "remaining_us", b"remaining_us", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "credit", b"credit", "direct", b"direct", "hop", b"hop", "key", b"key", "piece_of", b"piece_of", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us", "chunked", b"chunked", "credit", b"credit", "direct", b"direct", "hop", b"hop", "key", b"key", "priority", b"priority", "remaining_us", b"remaining_us", "request_id", b"request_id", "requested_outputs", b"requested_outputs", "route", b"route", "sent_unix_ns", b"sent_unix_ns", "split_of", b"split_of", "tensors", b"tensors", "timings", b"timings", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
     _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015
@@ -794,7 +794,7 @@ class Load(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     EXPECTED_WAIT_US_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
-    WAYS_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     SENT_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
     running: _builtins.int
@@ -810,7 +810,7 @@ class Load(_message.Message):
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLoad]: ...
     @_builtins.property
-    def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredWay]:
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkMeasurement]:
         """The ways to the processes that this worker has streams to."""
 
     @_builtins.property
@@ -829,12 +829,12 @@ class Load(_message.Message):
         failed: _builtins.int = ...,
         expected_wait_us: _builtins.int | None = ...,
         stages: _abc.Iterable[Global___StageLoad] | None = ...,
-        ways: _abc.Iterable[Global___MeasuredWay] | None = ...,
+        links: _abc.Iterable[Global___LinkMeasurement] | None = ...,
         sent: _abc.Iterable[Global___SentTensors] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "expected_wait_us", b"expected_wait_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "sent", b"sent", "stages", b"stages", "ways", b"ways"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us", "completed", b"completed", "dropped", b"dropped", "expected_wait_us", b"expected_wait_us", "failed", b"failed", "in_flight_bytes", b"in_flight_bytes", "links", b"links", "queued", b"queued", "resident_bytes", b"resident_bytes", "running", b"running", "sent", b"sent", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_wait_us: _TypeAlias = _typing.Literal["expected_wait_us"]  # noqa: Y015
     _WhichOneofArgType__expected_wait_us: _TypeAlias = _typing.Literal["_expected_wait_us", b"_expected_wait_us"]  # noqa: Y015
@@ -876,7 +876,7 @@ class SentTensors(_message.Message):
 Global___SentTensors: _TypeAlias = SentTensors  # noqa: Y015
 
 @_typing.final
-class MeasuredWay(_message.Message):
+class LinkMeasurement(_message.Message):
     """Smoothed figures of one stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -901,7 +901,7 @@ class MeasuredWay(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MeasuredWay: _TypeAlias = MeasuredWay  # noqa: Y015
+Global___LinkMeasurement: _TypeAlias = LinkMeasurement  # noqa: Y015
 
 @_typing.final
 class StageLoad(_message.Message):

@@ -41,8 +41,8 @@ class StageStreamStub:
                 _registered_method=True)
         self.FindDoor = channel.unary_unary(
                 '/onnxmesh.v1.StageStream/FindDoor',
-                request_serializer=onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.SerializeToString,
-                response_deserializer=onnxmesh_dot_v1_dot_frame__pb2.Door.FromString,
+                request_serializer=onnxmesh_dot_v1_dot_frame__pb2.FindUnixSocketRequest.SerializeToString,
+                response_deserializer=onnxmesh_dot_v1_dot_frame__pb2.UnixSocket.FromString,
                 _registered_method=True)
 
 
@@ -74,8 +74,8 @@ def add_StageStreamServicer_to_server(servicer, server):
             ),
             'FindDoor': grpc.unary_unary_rpc_method_handler(
                     servicer.FindDoor,
-                    request_deserializer=onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.FromString,
-                    response_serializer=onnxmesh_dot_v1_dot_frame__pb2.Door.SerializeToString,
+                    request_deserializer=onnxmesh_dot_v1_dot_frame__pb2.FindUnixSocketRequest.FromString,
+                    response_serializer=onnxmesh_dot_v1_dot_frame__pb2.UnixSocket.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,8 +130,8 @@ class StageStream:
             request,
             target,
             '/onnxmesh.v1.StageStream/FindDoor',
-            onnxmesh_dot_v1_dot_frame__pb2.FindDoorRequest.SerializeToString,
-            onnxmesh_dot_v1_dot_frame__pb2.Door.FromString,
+            onnxmesh_dot_v1_dot_frame__pb2.FindUnixSocketRequest.SerializeToString,
+            onnxmesh_dot_v1_dot_frame__pb2.UnixSocket.FromString,
             options,
             channel_credentials,
             insecure,

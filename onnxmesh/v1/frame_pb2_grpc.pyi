@@ -22,7 +22,7 @@ class StageStreamStub:
     """The caller's first frame is a Hello; the callee answers with its own. Each side says Goodbye
     before it ends the stream; an end without it is a failure of every request that depends on it.
     """
-    FindDoor: _aio.UnaryUnaryMultiCallable[_frame_pb2.FindDoorRequest, _frame_pb2.Door]
+    FindDoor: _aio.UnaryUnaryMultiCallable[_frame_pb2.FindUnixSocketRequest, _frame_pb2.UnixSocket]
     """Asked before a stream is opened: where a caller on the same host may come in instead."""
 
 class StageStreamServicer(metaclass=_abc_1.ABCMeta):
@@ -39,9 +39,9 @@ class StageStreamServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def FindDoor(
         self,
-        request: _frame_pb2.FindDoorRequest,
-        context: _aio.ServicerContext[_frame_pb2.FindDoorRequest, _abc.Awaitable[_frame_pb2.Door]],
-    ) -> _abc.Awaitable[_frame_pb2.Door]:
+        request: _frame_pb2.FindUnixSocketRequest,
+        context: _aio.ServicerContext[_frame_pb2.FindUnixSocketRequest, _abc.Awaitable[_frame_pb2.UnixSocket]],
+    ) -> _abc.Awaitable[_frame_pb2.UnixSocket]:
         """Asked before a stream is opened: where a caller on the same host may come in instead."""
 
 def add_StageStreamServicer_to_server(servicer: StageStreamServicer, server: _aio.Server) -> None: ...

@@ -566,7 +566,7 @@ class WorkerStatus(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     EJECTIONS_FIELD_NUMBER: _builtins.int
-    HEARD_LOAD_FIELD_NUMBER: _builtins.int
+    OBSERVED_LOAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     address: _builtins.str
     generation: _builtins.int
@@ -585,7 +585,7 @@ class WorkerStatus(_message.Message):
         """What gateways keep out of routes, as far as they share it."""
 
     @_builtins.property
-    def heard_load(self) -> _frame_pb2.Load:
+    def observed_load(self) -> _frame_pb2.Load:
         """What a gateway heard of its load last; absent: none shares any."""
 
     def __init__(
@@ -600,11 +600,11 @@ class WorkerStatus(_message.Message):
         draining: _builtins.bool = ...,
         leaving: _builtins.bool = ...,
         ejections: _abc.Iterable[Global___Ejection] | None = ...,
-        heard_load: _frame_pb2.Load | None = ...,
+        observed_load: _frame_pb2.Load | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heard_load", b"heard_load", "load", b"load"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load", "observed_load", b"observed_load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attributes", b"attributes", "draining", b"draining", "ejections", b"ejections", "generation", b"generation", "heard_load", b"heard_load", "id", b"id", "leaving", b"leaving", "load", b"load", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attributes", b"attributes", "draining", b"draining", "ejections", b"ejections", "generation", b"generation", "id", b"id", "leaving", b"leaving", "load", b"load", "observed_load", b"observed_load", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -717,9 +717,9 @@ class RouteChange(_message.Message):
     FROM_EPOCH_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
-    GONE_MODELS_FIELD_NUMBER: _builtins.int
+    REMOVED_MODELS_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
-    GONE_WORKERS_FIELD_NUMBER: _builtins.int
+    REMOVED_WORKERS_FIELD_NUMBER: _builtins.int
     from_epoch: _builtins.int
     """The table that it changes; a watcher that has another one asks for the whole."""
     epoch: _builtins.int
@@ -728,24 +728,24 @@ class RouteChange(_message.Message):
         """New ones, and those that are not what they were, whole."""
 
     @_builtins.property
-    def gone_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]: ...
+    def removed_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]: ...
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutedWorker]: ...
     @_builtins.property
-    def gone_workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def removed_workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         from_epoch: _builtins.int = ...,
         epoch: _builtins.int = ...,
         models: _abc.Iterable[Global___RoutedModel] | None = ...,
-        gone_models: _abc.Iterable[Global___ModelVersion] | None = ...,
+        removed_models: _abc.Iterable[Global___ModelVersion] | None = ...,
         workers: _abc.Iterable[Global___RoutedWorker] | None = ...,
-        gone_workers: _abc.Iterable[_builtins.str] | None = ...,
+        removed_workers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "from_epoch", b"from_epoch", "gone_models", b"gone_models", "gone_workers", b"gone_workers", "models", b"models", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "from_epoch", b"from_epoch", "models", b"models", "removed_models", b"removed_models", "removed_workers", b"removed_workers", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -375,9 +375,9 @@ class PrepareResponse(_message.Message):
     prepared: _builtins.str
     """Names the prepared model in a Cut."""
     costs: _builtins.bytes
-    """JSON of onnxmesh.planning.graph_costs.GraphCosts."""
+    """JSON of onnxmesh.model.graph_costs.GraphCosts."""
     profile: _builtins.bytes
-    """JSON of onnxmesh.planning.profile.Profile, this worker's own kind in it; empty: not measured."""
+    """JSON of onnxmesh.model.profile.Profile, this worker's own kind in it; empty: not measured."""
     @_builtins.property
     def signature(self) -> _model_pb2.Signature: ...
     def __init__(

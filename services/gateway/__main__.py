@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
-from onnxmesh.service import Front, run_service
+from onnxmesh.service.serving import Front, run_service
 from services.gateway.app import gateway_app
 from services.gateway.processes import gateway_processes
 from services.gateway.settings import GatewaySettings

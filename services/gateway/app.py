@@ -10,37 +10,38 @@ from time import time_ns
 
 import structlog
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.labels import labels_of
-from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.network import Measured
-from onnxmesh.routing.table import RoutingTable
-from onnxmesh.routing.table_difference import TableDifference
-from onnxmesh.rpc.channels import Channels
-from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link import Link
-from onnxmesh.rpc.links import Links
-from onnxmesh.rpc.mesh_proxy import MeshProxy
-from onnxmesh.service import Serving
-from onnxmesh.telemetry.compression_metrics import CompressionMetrics
+from onnxmesh.routing.network import MeasuredLink
+from onnxmesh.routing.selectors.labels import labels_of
+from onnxmesh.routing.table.locality import Locality
+from onnxmesh.routing.table.table import RoutingTable
+from onnxmesh.routing.table.table_difference import TableDifference
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.grpc.channels import Channels
+from onnxmesh.rpc.grpc.mesh_proxy import MeshProxy
+from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
+from onnxmesh.rpc.link.compressor import Compressor
+from onnxmesh.rpc.link.link import Link
+from onnxmesh.rpc.link.links import Links
+from onnxmesh.service.serving import Serving
 from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
-from services.gateway.admission import Admission
-from services.gateway.contact import Contact
-from services.gateway.dispatcher import Dispatcher
-from services.gateway.gathering import Gathering
-from services.gateway.metrics import GatewayMetrics, RequestMetrics
-from services.gateway.model_health import ModelHealth
+from services.gateway.batching.request_coalescer import RequestCoalescer
+from services.gateway.dispatch.dispatcher import Dispatcher
+from services.gateway.inference.admission import Admission
+from services.gateway.inference.request_metrics import RequestMetrics
+from services.gateway.inference.servicer import MODEL_INFER, InferenceServicer
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.reflection import enable_reflection
-from services.gateway.route_watch import RouteWatch
-from services.gateway.router import Router
-from services.gateway.routing_servicer import GatewayRoutingServicer
-from services.gateway.servicer import MODEL_INFER, InferenceServicer
-from services.gateway.sessions import Sessions
+from services.gateway.routes.model_health import ModelHealth
+from services.gateway.routes.route_watch import RouteWatch
+from services.gateway.routes.router import Router
+from services.gateway.routes.routing_servicer import GatewayRoutingServicer
+from services.gateway.routes.scheduler_contact import SchedulerContact
+from services.gateway.routes.sessions import Sessions
 from services.gateway.settings import GatewaySettings
-from services.gateway.sharing import Sharing
+from services.gateway.sharing.sharing import Sharing
 
 STOP_GRACE_S = 0.2
 """What answers that are done get to leave; calls that stream on are cut off."""
@@ -73,7 +74,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         if frame.header.WhichOneof("kind") == "load":
             sharing.said(worker, frame.header.load)
             if (way := link.way) is not None:
-                router.hear_way(settings.id, worker, Measured(way.round_trip_s, way.bytes_per_s))
+                router.observe_link(settings.id, worker, MeasuredLink(way.round_trip_s, way.bytes_per_s))
         dispatcher.on_frame(worker, frame)
 
     def on_lost(link: Link) -> None:
@@ -81,21 +82,21 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         if links.get(link.peer) is None:
             compressor.forget(link.peer)
 
-    def on_silence(link: Link) -> None:
-        dispatcher.on_silence(WorkerId(link.peer), link)
+    def on_suspicion(link: Link) -> None:
+        dispatcher.on_suspicion(WorkerId(link.peer), link)
 
     async def on_table(table: RoutingTable, news: TableDifference) -> None:
         dispatcher.update(table, news)
         await health.update(table, {name for name, _ in news.models})
-        requests.forget(news.gone_models)
-        gathering.forget(news.gone_models)
+        requests.forget(news.removed_models)
+        gathering.forget(news.removed_models)
 
     links = Links(
         settings.id,
         generation,
         on_frame,
         on_lost=on_lost,
-        on_silence=on_silence,
+        on_suspicion=on_suspicion,
         same_host=settings.same_host,
     )
     live = settings.live_state(settings.id)
@@ -117,7 +118,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         # Workers may still know requests of the process that had this name before.
         first_number=generation,
     )
-    gathering = Gathering(dispatcher.infer, enabled=settings.gathering)
+    gathering = RequestCoalescer(dispatcher.infer, enabled=settings.gathering)
     sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
@@ -126,7 +127,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         links,
         asyncio.TaskGroup() as tasks,
     ):
-        contact = Contact(health.followed)
+        contact = SchedulerContact(health.followed)
         watch = RouteWatch(settings.id, mesh.schedulers, contact, on_table)
         servicer = InferenceServicer(
             lambda: watch.table,

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from onnxmesh.supervisor.log_journal import LogJournal
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_keeper import CommandAt, ServiceKeeper
+from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager
 from services.gateway.port_claim import claimed_port
 from services.gateway.settings import GatewaySettings
 
@@ -23,7 +23,7 @@ END_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SharedFront:
-    """Where the processes are reached together: what `onnxmesh.service.Front` asks for.
+    """Where the processes are reached together: what `onnxmesh.service.serving.Front` asks for.
 
     Attributes:
         listens: HOST:PORT that all of them serve.
@@ -53,7 +53,7 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
         journal, environment = LogJournal(), _environment(settings)
         async with ServiceGroup() as services:
             keepers = [
-                ServiceKeeper(
+                ServiceManager(
                     f"{settings.id}-{number}",
                     _own_listen(settings, number),
                     _command_at(settings, number, address),

@@ -8,13 +8,13 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from onnxmesh.device.resources import cores
-from onnxmesh.discovery.member_settings import MemberSettings
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.live.settings import LiveSettings
-from onnxmesh.rpc.channel import MAX_MESSAGE_BYTES
-from onnxmesh.rpc.compression_settings import CompressionSettings
-from onnxmesh.rpc.same_host.settings import SameHostSettings
-from services.gateway.sessions import DEFAULT_TTL_S
+from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES
+from onnxmesh.service.settings.compression import CompressionSettings
+from onnxmesh.service.settings.live import LiveSettings
+from onnxmesh.service.settings.members import MemberSettings
+from onnxmesh.service.settings.same_host import SameHostSettings
+from services.gateway.routes.sessions import DEFAULT_TTL_S
 
 MAX_PROCESSES = 256
 """More than any host has use for."""

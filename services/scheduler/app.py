@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.leadership.embedded import FileLeadership
-from onnxmesh.service import Serving
+from onnxmesh.service.serving import Serving
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.servicer import BlobFolderServicer
@@ -16,12 +16,12 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
+from services.scheduler.desired.retention import Retention, remove_unheld
+from services.scheduler.high_availability import STOP_GRACE_S, highly_available_scheduler
+from services.scheduler.leadership.leader_context import SharedResources, leader_context
+from services.scheduler.leadership.state_folder import locked
 from services.scheduler.metrics import SchedulerMetrics
-from services.scheduler.office import Grounds, in_office
-from services.scheduler.retention import Retention, remove_unheld
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.several import STOP_GRACE_S, one_of_several
-from services.scheduler.state_folder import locked
 
 
 @asynccontextmanager
@@ -33,7 +33,9 @@ async def scheduler(settings: SchedulerSettings) -> AsyncIterator[Serving]:
         CorruptData: What is in the state folder cannot be read (DATA_LOSS).
     """
     access = settings.consul_access()
-    async with one_of_several(settings, access) if access is not None else _alone(settings) as serving:
+    async with (
+        highly_available_scheduler(settings, access) if access is not None else _alone(settings) as serving
+    ):
         yield serving
 
 
@@ -47,14 +49,14 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             serving = Serving(settings)
             registry = EmbeddedRegistry(silence_s=settings.registration_silence_s)
             live = settings.live_state(settings.id)
-            grounds = Grounds(settings, store, registry, blobs, retention, serving.address, live)
+            grounds = SharedResources(settings, store, registry, blobs, retention, serving.address, live)
             async with FileLeadership(folder).campaign(settings.id, serving.address) as candidacy:
                 # Nobody else can have the folder, so this scheduler leads.
                 term = candidacy.standing.term
                 async with asyncio.TaskGroup() as group:
                     sharing = group.create_task(live.run())
                     registering = group.create_task(registry.run())
-                    async with in_office(grounds, term, term) as office:
+                    async with leader_context(grounds, term, term) as office:
                         await remove_unheld(blobs, retention)
                         SchedulerMetrics(
                             serving.registry,

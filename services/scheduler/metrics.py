@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from onnxmesh.leadership.base import Standing
-from services.scheduler.office import Office
+from onnxmesh.leadership.base import LeaderStatus
+from services.scheduler.leadership.leader_context import LeaderContext
 
 
 class SchedulerMetrics(Collector):
@@ -25,8 +25,8 @@ class SchedulerMetrics(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        standing: Callable[[], Standing],
-        office: Callable[[], Office | None],
+        standing: Callable[[], LeaderStatus],
+        office: Callable[[], LeaderContext | None],
         epoch: Callable[[], int],
     ) -> None:
         self._standing = standing
@@ -54,7 +54,7 @@ class SchedulerMetrics(Collector):
             yield from _of_office(office)
 
 
-def _of_office(office: Office) -> Iterable[Metric]:
+def _of_office(office: LeaderContext) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "onnxmesh_scheduler_workers", "Workers that are registered.", value=len(office.fleet.links)
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from onnxmesh.live.settings import LiveSettings
-from services.scheduler.moves import SETTLE_S
+from onnxmesh.service.settings.live import LiveSettings
+from services.scheduler.placement.moves import SETTLE_S
 
 
 class SchedulerSettings(LiveSettings):

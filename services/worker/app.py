@@ -12,46 +12,46 @@ from typing import Any, TypeVar
 import structlog
 from prometheus_client import CollectorRegistry
 
-from onnxmesh.device.pinned_memory import pinned_memory
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link import Link
-from onnxmesh.rpc.links import Links
-from onnxmesh.service import Serving
+from onnxmesh.memory.pinned_memory import pinned_memory
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
+from onnxmesh.rpc.link.compressor import Compressor
+from onnxmesh.rpc.link.link import Link
+from onnxmesh.rpc.link.links import Links
+from onnxmesh.service.serving import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
-from onnxmesh.telemetry.compression_metrics import CompressionMetrics
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
-from onnxmesh.v1.frame_pb2 import Credit, Load, MeasuredWay, SentTensors
+from onnxmesh.v1.frame_pb2 import Credit, LinkMeasurement, Load, SentTensors
 from onnxmesh.v1.worker_pb2_grpc import add_WorkerControlServicer_to_server
-from services.worker.cache_folder import cache_folder
-from services.worker.cancellations import Cancellations
-from services.worker.control_servicer import ControlServicer
-from services.worker.departure import Departure
-from services.worker.forwarder import Forwarder
+from services.worker.control.control_servicer import ControlServicer
+from services.worker.control.link_probe import LinkProbe
+from services.worker.control.scheduler_connections import SchedulerConnections
+from services.worker.control.stage_loader import StageLoader
+from services.worker.control.stage_manager import StageManager
+from services.worker.control.worker_drain import WorkerDrain
 from services.worker.hardware import Hardware, find_hardware
 from services.worker.intake import Intake
-from services.worker.link_probe import LinkProbe
 from services.worker.load import REPORT_S, expected_wait_us, load_now, resident_bytes
 from services.worker.metrics import WorkerMetrics
-from services.worker.model_cache import ModelCache
-from services.worker.origins import Origins
-from services.worker.preparations import Preparations
-from services.worker.schedulers import Schedulers
+from services.worker.models.cache_folder import cache_folder
+from services.worker.models.model_builder import ModelBuilder
+from services.worker.models.model_cache import ModelCache
+from services.worker.models.preparations import Preparations
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.stage_part import StagePart
 from services.worker.settings import WorkerSettings
 from services.worker.speed import WAIT_S, measured_speed, speed_attributes
-from services.worker.stage_keeper import StageKeeper
-from services.worker.stage_loader import StageLoader
-from services.worker.stage_part import StagePart
-from services.worker.stage_run import Runnable
-from services.worker.stage_runner import StageRunner
-from services.worker.stage_table import StageTable
-from services.worker.tally import Tally
-from services.worker.workshop import Workshop
+from services.worker.stages.stage_run import Runnable
+from services.worker.stages.stage_runner import StageRunner
+from services.worker.stages.stage_table import StageTable
+from services.worker.streams.forwarder import Forwarder
+from services.worker.streams.gateway_replies import GatewayReplies
 
 T = TypeVar("T")
 
@@ -110,15 +110,15 @@ class _Worker:
         self._hardware = hardware
         self._id = WorkerId(settings.id)
         self._generation = time.time_ns()
-        self._tally = Tally()
+        self._tally = RequestCounters()
         self._resident_bytes = resident_bytes()
         self._stages = StageTable()
         self._compressor = Compressor(enabled=settings.compression == "auto")
         self._metrics = WorkerMetrics(registry, self._stages, self._load)
         CompressionMetrics(registry, self._compressor)
         self._cancellations = Cancellations()
-        self._schedulers = Schedulers()
-        self._departure = Departure(self._stages, self._schedulers)
+        self._schedulers = SchedulerConnections()
+        self._departure = WorkerDrain(self._stages, self._schedulers)
         self._links = Links(
             self._id,
             self._generation,
@@ -127,7 +127,7 @@ class _Worker:
             on_lost=self._link_lost,
             same_host=settings.same_host,
         )
-        self._origins = Origins(
+        self._origins = GatewayReplies(
             self._id, self._links.get, self._tally, self._load, compressor=self._compressor
         )
         self._intake = Intake(
@@ -145,7 +145,7 @@ class _Worker:
             self._origins,
             self._tally,
             self._intake.take,
-            on_room=self._wake_stages,
+            on_capacity=self._wake_stages,
             compressor=self._compressor,
         )
         self._threads = settings.threads or hardware.cores
@@ -160,10 +160,10 @@ class _Worker:
             staging=pinned_memory(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
         )
         self._runs_at_once = settings.runs_at_once or (2 if on_gpu else 1)
-        self._keeper = StageKeeper(
+        self._keeper = StageManager(
             self._stages, loader, self._make_runner, self._schedulers, settings.drain_s
         )
-        self._workshop = Workshop()
+        self._workshop = ModelBuilder()
         self._preparations = Preparations(cache, self._workshop, hardware.kind(self._threads))
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[Any]] = []
@@ -265,7 +265,7 @@ class _Worker:
         for runner in self._stages.runners():
             runner.wake()
 
-    def _load(self, ways: Iterable[MeasuredWay] = (), sent: Iterable[SentTensors] = ()) -> Load:
+    def _load(self, ways: Iterable[LinkMeasurement] = (), sent: Iterable[SentTensors] = ()) -> Load:
         return load_now(self._stages.runners(), self._tally, self._resident_bytes, ways, sent)
 
     async def _report(self) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import onnxruntime
 
-from onnxmesh.device.gpu import CUDA, Gpu, find_gpu
+from onnxmesh.device.execution_provider import CPU, CUDA
+from onnxmesh.device.gpu import Gpu, find_gpu
 from onnxmesh.device.kind import device_kind_name, this_cpu_class, this_cpu_features
 from onnxmesh.device.resources import cores, memory_bytes
-from onnxmesh.graph.session import CPU
 
 
 @dataclass(frozen=True, slots=True)

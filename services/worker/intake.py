@@ -12,22 +12,22 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
-from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.credits import Credit
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link import Link
-from onnxmesh.rpc.packed_frames import is_packed
+from onnxmesh.rpc.frames.compressed_frames import is_compressed
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.compressor import Compressor
+from onnxmesh.rpc.link.link import Link
+from onnxmesh.rpc.link_policy.credits import Credit
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
-from services.worker import request_flow
-from services.worker.cancellations import Cancellations
-from services.worker.origins import Origins
-from services.worker.request_flow import Drop, GoOn, Refuse
-from services.worker.request_key import RequestKey
-from services.worker.run_errors import masked
-from services.worker.stage_request import StageRequest, read_request
-from services.worker.stage_table import StageTable
-from services.worker.tally import Tally
+from services.worker.requests import request_flow
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.request_flow import Drop, Proceed, Refuse
+from services.worker.requests.request_key import RequestKey
+from services.worker.requests.run_errors import masked
+from services.worker.requests.stage_request import StageRequest, read_request
+from services.worker.stages.stage_table import StageTable
+from services.worker.streams.gateway_replies import GatewayReplies
 
 _log = structlog.get_logger(__name__)
 
@@ -51,9 +51,9 @@ class Intake:
         self,
         worker: WorkerId,
         stages: StageTable,
-        origins: Origins,
+        origins: GatewayReplies,
         cancellations: Cancellations,
-        tally: Tally,
+        tally: RequestCounters,
         on_credit: Callable[[Link, CreditFrame], None] = lambda _, __: None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
@@ -92,9 +92,9 @@ class Intake:
             credit: What its sender wants back; None: nothing.
         """
         key = RequestKey.of(frame.header.activation.key)
-        if is_packed(frame):
+        if is_compressed(frame):
             # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
-            unpacking = asyncio.ensure_future(self._compressor.unpacked(frame))
+            unpacking = asyncio.ensure_future(self._compressor.decompressed(frame))
             self._unpacking[unpacking] = key
             unpacking.add_done_callback(partial(self._unpacked, credit))
             return
@@ -168,7 +168,7 @@ class Intake:
             now_s=self._clock(),
         )
         match decision:
-            case GoOn():
+            case Proceed():
                 assert held is not None and held.runner is not None
                 held.runner.offer(request)
                 return True

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 
-from onnxmesh.v1.frame_pb2 import Load, MeasuredWay, SentTensors, StageLoad
-from services.worker.stage_runner import StageRunner
-from services.worker.tally import Tally
+from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load, SentTensors, StageLoad
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.stages.stage_runner import StageRunner
 
 REPORT_S = 1.0
 """The load is told to everyone this often."""
@@ -18,9 +18,9 @@ _STATM = Path("/proc/self/statm")
 
 def load_now(
     runners: Iterable[StageRunner],
-    tally: Tally,
+    tally: RequestCounters,
     resident_bytes: int,
-    ways: Iterable[MeasuredWay] = (),
+    ways: Iterable[LinkMeasurement] = (),
     sent: Iterable[SentTensors] = (),
 ) -> Load:
     """Returns the load as it is told to gateways and schedulers.
@@ -52,7 +52,7 @@ def load_now(
         failed=tally.failed,
         expected_wait_us=expected_wait_us(held),
         stages=stages,
-        ways=ways,
+        links=ways,
         sent=sent,
     )
 

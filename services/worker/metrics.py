@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from onnxmesh.ids import StageKey
 from onnxmesh.v1.frame_pb2 import Load
-from services.worker.stage_table import StageTable
+from services.worker.stages.stage_table import StageTable
 
 BUCKETS_S = (
     0.0001,

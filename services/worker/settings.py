@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from onnxmesh.consul.settings import ConsulSettings
 from onnxmesh.device.resources import has_own_cores
-from onnxmesh.discovery.member_settings import MemberSettings
-from onnxmesh.rpc.compression_settings import CompressionSettings
-from onnxmesh.rpc.same_host.settings import SameHostSettings
+from onnxmesh.service.settings.compression import CompressionSettings
+from onnxmesh.service.settings.consul import ConsulSettings
+from onnxmesh.service.settings.members import MemberSettings
+from onnxmesh.service.settings.same_host import SameHostSettings
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 

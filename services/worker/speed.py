@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from onnxmesh.graph.device_benchmark import cached_device_speed
-from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.graph.measuring.device_benchmark import cached_device_speed
+from onnxmesh.model.device_speed import DeviceSpeed
 from services.worker.hardware import Hardware
 
 WAIT_S = 1.0

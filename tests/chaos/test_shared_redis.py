@@ -9,7 +9,7 @@ import pytest
 import redis as redis_client
 from tritonclient import grpc as triton
 
-from onnxmesh.client import RouteWishes
+from onnxmesh.client import RouteOptions
 from tests.chaos.traffic import require
 from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.fakes.service_program import RedisProgram
@@ -115,7 +115,7 @@ def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_sh
 
         def served(address, session):
             """Returns which worker served a session's next request."""
-            wishes = RouteWishes(session=session)
+            wishes = RouteOptions(session=session)
             answer = ask(address, lambda client: client.infer("mlp", inputs, trace=True, wishes=wishes))
             return answer.trace.hops[0].worker
 
@@ -129,7 +129,7 @@ def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_sh
         def status():
             return ask(scheduler, lambda client: client.status(timeout=2)).workers
 
-        until(lambda: all(worker.HasField("heard_load") for worker in status()))
+        until(lambda: all(worker.HasField("observed_load") for worker in status()))
         assert {worker.attributes["zone"] for worker in status()} == {"a"}
 
 

@@ -104,7 +104,7 @@ def test_containers_are_closed(project, service):
     assert host["CapDrop"] == ["ALL"]
     assert "no-new-privileges:true" in host["SecurityOpt"]
     assert host["Memory"] > 0
-    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "onnxmesh.health"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "onnxmesh.service.health"]
     assert config["StopTimeout"] > 10
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
 

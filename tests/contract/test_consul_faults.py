@@ -10,9 +10,9 @@ import pytest
 
 from onnxmesh.consul.access import ConsulAccess
 from onnxmesh.consul.agent import ConsulAgent
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_directory import ConsulDirectory
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import Unavailable
 from onnxmesh.leadership.consul import ConsulLeadership
 from onnxmesh.state.base import Deployment

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc.aio
 import pytest
 
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_directory import ConsulDirectory
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.discovery.instance import Instance
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.contract.running import healthy_server, running
 from tests.eventually import eventually

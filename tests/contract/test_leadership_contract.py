@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
-from onnxmesh.leadership.base import Leader, Standing
+from onnxmesh.discovery.instance import Instance
+from onnxmesh.leadership.base import Leader, LeaderStatus
 from onnxmesh.leadership.consul import ConsulLeadership, lock_key
 from onnxmesh.leadership.embedded import FILE_NAME, FileLeadership
 from tests.contract.running import healthy_server
@@ -31,7 +31,7 @@ async def test_a_candidate_without_a_rival_leads_and_says_who_it_is(leadership):
         leader = candidacy.standing.leader
         assert (leader.id, leader.address) == ("a", "host:1")
         assert leader.term > 0
-    assert candidacy.standing == Standing()
+    assert candidacy.standing == LeaderStatus()
 
 
 async def test_there_is_one_leader_and_the_others_know_it(leadership):

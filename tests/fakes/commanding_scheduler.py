@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import grpc.aio
 
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.v1.model_pb2 import Partition
 from onnxmesh.v1.worker_pb2 import Depart, Drain, EvictStage, PlaceStage, WorkerCommand, WorkerEvent
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.compression_choice import LEAST_BYTES
+from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES
 
 
 class FakePeer:
@@ -18,7 +18,7 @@ class FakePeer:
         self.name = self.peer = name
         self.generation = generation
         self.is_open = True
-        self.is_silent = False
+        self.is_suspect = False
         self.broken = False
         self.room = asyncio.Event()
         self.room.set()

@@ -9,8 +9,8 @@ import grpc.aio
 
 from onnxmesh.errors import NotFound
 from onnxmesh.latest import Latest
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.v1 import mesh_pb2, registry_pb2
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import RegistryServicer, add_RegistryServicer_to_server

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import grpc.aio
 
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link import Link
-from onnxmesh.rpc.links import Links
-from onnxmesh.rpc.packed_frames import is_packed, unpacked
+from onnxmesh.rpc.frames.compressed_frames import decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.link.link import Link
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -90,8 +90,8 @@ class FakeStageWorker:
         if kind == "cancel":
             self.cancels.append(frame.header.cancel.key)
         elif kind == "activation":
-            if is_packed(frame):  # a way on a busy machine may be slow
-                frame = unpacked(frame)
+            if is_compressed(frame):  # a way on a busy machine may be slow
+                frame = decompressed_frame(frame)
             self.activations.append(frame.header.activation)
             if self.holding:
                 self._held.append((link, frame))

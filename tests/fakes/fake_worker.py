@@ -9,16 +9,16 @@ from contextlib import AsyncExitStack
 
 import grpc.aio
 
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.profile import DeviceTimes, Profile
-from onnxmesh.planning.signature import Signature
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.profile import DeviceTimes, Profile
+from onnxmesh.model.signature import Signature
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.store.artefact import artefact_of, model_file
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact

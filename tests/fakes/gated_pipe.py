@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from onnxmesh.rpc.frames import decode
+from onnxmesh.rpc.frames.frames import decode_envelope
 
 
 class GatedPipe:
@@ -21,13 +21,15 @@ class GatedPipe:
         self.write_now = self.messages.append if is_prompt else None
 
     @property
-    def has_room(self):
+    def has_capacity(self):
         return self.gate.is_set()
 
     @property
     def kinds(self):
         """What each message holds."""
-        return [[frame.header.WhichOneof("kind") for frame in decode(each)] for each in self.messages]
+        return [
+            [frame.header.WhichOneof("kind") for frame in decode_envelope(each)] for each in self.messages
+        ]
 
     async def write(self, message):
         self.messages.append(message)

@@ -16,7 +16,7 @@ class GatedSession:
     """
 
     device = ""
-    feed_room = None
+    feed_allocator = None
 
     def __init__(self, *, opened: bool = False):
         self.runs: list[bytes] = []
@@ -31,7 +31,7 @@ class GatedSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, find_room=None, *, stays=False):
+    def run(self, feeds, outputs=None, allocator=None, *, stays=False):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
             assert self._gate.acquire(timeout=30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.links import Links
-from onnxmesh.rpc.packed_frames import is_packed, unpacked
+from onnxmesh.rpc.frames.compressed_frames import decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -96,8 +96,8 @@ class OriginGateway:
         await eventually(lambda: number in self.results or number in self.failures, timeout)
         assert number in self.results, self.failures[number]
         frame = self.results[number]
-        if is_packed(frame):  # a way on a busy machine may be slow
-            frame = unpacked(frame)
+        if is_compressed(frame):  # a way on a busy machine may be slow
+            frame = decompressed_frame(frame)
         tensors = {}
         for told, payload in zip(frame.header.result.tensors, frame.payloads, strict=True):
             tensor = Tensor(told.name, Datatype(told.datatype), tuple(told.shape), payload)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import grpc.aio
 
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.v1 import frame_pb2
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.signature import Signature
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.signature import Signature
 
 
 def graph(
@@ -41,4 +41,4 @@ def kind(name: str = "box", count: int = 1, speed: float = 1.0, memory: int | No
 
 def cluster(*kinds: DeviceKind, bytes_per_s: float = 1e6, latency_s: float = 0.0) -> Cluster:
     """Returns devices with one sort of link between them."""
-    return Cluster(kinds, default_link=Link(bytes_per_s, latency_s))
+    return Cluster(kinds, default_link=LinkSpec(bytes_per_s, latency_s))

@@ -15,9 +15,9 @@ def change_between(before: mesh_pb2.RouteTable, after: mesh_pb2.RouteTable) -> m
         from_epoch=before.epoch,
         epoch=after.epoch,
         models=[each for each in after.models if models.get((each.name, each.version)) != each],
-        gone_models=[mesh_pb2.ModelVersion(name=n, version=v) for n, v in sorted(models.keys() - kept)],
+        removed_models=[mesh_pb2.ModelVersion(name=n, version=v) for n, v in sorted(models.keys() - kept)],
         workers=[each for each in after.workers if workers.get(each.worker) != each],
-        gone_workers=sorted(workers.keys() - listed),
+        removed_workers=sorted(workers.keys() - listed),
     )
 
 
@@ -29,8 +29,8 @@ def changed(table: mesh_pb2.RouteTable, update: mesh_pb2.RouteUpdate) -> mesh_pb
     assert change.from_epoch == table.epoch
     models = {(each.name, each.version): each for each in (*table.models, *change.models)}
     workers = {each.worker: each for each in (*table.workers, *change.workers)}
-    for gone in change.gone_models:
+    for gone in change.removed_models:
         del models[gone.name, gone.version]
-    for gone in change.gone_workers:
+    for gone in change.removed_workers:
         del workers[gone]
     return mesh_pb2.RouteTable(epoch=change.epoch, models=models.values(), workers=workers.values())

@@ -23,7 +23,7 @@ class RowSession:
     """
 
     device = ""
-    feed_room = None
+    feed_allocator = None
 
     def __init__(self, *, opened: bool = False):
         self.runs: list[int] = []
@@ -35,7 +35,7 @@ class RowSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, find_room=None, *, stays=False):
+    def run(self, feeds, outputs=None, allocator=None, *, stays=False):
         x = to_array(feeds["x"])
         self.runs.append(len(x))
         if "s" in feeds:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onnxmesh.rpc.way_gauge import GaugedWay
+from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 
-SLOW = GaugedWay(0.001, 1e4)
+SLOW = LinkEstimate(0.001, 1e4)
 
 
 class SlowLink:

@@ -1,4 +1,4 @@
-"""`python -m onnxmesh.health`, as a container's health check runs it."""
+"""`python -m onnxmesh.service.health`, as a container's health check runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-from onnxmesh.health import reachable
+from onnxmesh.service.health import reachable
 from tests.fakes.service_program import free_ports
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,7 +39,7 @@ async def probe(*arguments, listen=None):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "onnxmesh.health",
+        "onnxmesh.service.health",
         *arguments,
         env=environment,
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxmesh.graph.session import StageSession
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from tests.fakes.service_processes import ServiceProcesses, until
 from tests.namespaces.network import Network

@@ -10,7 +10,7 @@ import pytest
 
 FAULTS = """
 import resource
-from onnxmesh.freed_memory import keep_freed_memory
+from onnxmesh.service.freed_memory import keep_freed_memory
 
 keep_freed_memory()
 for round in range(100):
@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 THREADS = """
 from threading import Barrier, Thread
-from onnxmesh.freed_memory import keep_freed_memory
+from onnxmesh.service.freed_memory import keep_freed_memory
 from services.worker.load import resident_bytes
 
 def use():

@@ -14,7 +14,7 @@ import pytest
     [
         "services.worker.app",
         "onnxmesh.cli.app",
-        "onnxmesh.graph.session",
+        "onnxmesh.graph.runtime.session",
         "benchmarks.machine",
         "examples.demo",
     ],

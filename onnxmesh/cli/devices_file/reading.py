@@ -11,7 +11,7 @@ from onnxmesh.cli.devices_file.marked_yaml import MarkedYaml, read_marked
 from onnxmesh.cli.devices_file.mistakes import Mistake, mistaken_names, mistakes_of, path_of
 from onnxmesh.cli.devices_file.schema import DevicesFields
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning.cluster import Cluster
+from onnxmesh.model.cluster import Cluster
 
 _MOST_TOLD = 3
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.link import Link
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.link import LinkSpec
 
 _BITS = 8
 _SPEED = DeviceSpeed()
-_LINK = Link()
+_LINK = LinkSpec()
 
 _LEAST, _MOST = 1e-6, 1e9
 
@@ -77,10 +77,10 @@ class SpeedOfLink(_Fields):
             )
         return self
 
-    def to_link(self) -> Link:
+    def to_link(self) -> LinkSpec:
         """Returns the link in the units of the planner."""
         megabits = self.bandwidth_mbit_per_s or (self.bandwidth_gbit_per_s or 0.0) * 1e3
-        return Link(bytes_per_s=megabits * 1e6 / _BITS, latency_s=self.latency_ms * 1e-3)
+        return LinkSpec(bytes_per_s=megabits * 1e6 / _BITS, latency_s=self.latency_ms * 1e-3)
 
 
 class LinkFields(SpeedOfLink):

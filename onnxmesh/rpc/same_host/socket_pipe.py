@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from onnxmesh.errors import CorruptData, Unavailable
-from onnxmesh.rpc.frames import Frame, SharedPayload
-from onnxmesh.rpc.same_host.placing import brought, placed
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
+from onnxmesh.memory.layout.shared_payload import SharedPayload
+from onnxmesh.memory.shared_memory import OwnMemory, PeerMemory
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.same_host.shared_payloads import brought, placed
 
 LEAST_SHARED_BYTES = 32 << 10
 """Smaller payloads go through the socket: that costs less than taking and releasing memory."""
@@ -131,7 +132,7 @@ class SocketPipe(asyncio.Protocol):
             await self._writable.wait()
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether the other side takes what is written; a connection that is gone has none."""
         return self._writable.is_set() and not self._ended
 

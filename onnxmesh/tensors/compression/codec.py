@@ -38,7 +38,7 @@ class Encoded:
     zero_point: int = 0
 
 
-def encode(tensor: Tensor, encoding: Encoding) -> Encoded | None:
+def encode_elements(tensor: Tensor, encoding: Encoding) -> Encoded | None:
     """Returns a tensor written so; None where it cannot be: an element that would be lost, not only rounded.
 
     Args:
@@ -63,7 +63,9 @@ def encode(tensor: Tensor, encoding: Encoding) -> Encoded | None:
     return Encoded(encoding, data, scale, zero_point)
 
 
-def decode(name: str, datatype: Datatype, shape: tuple[int, ...], encoded: Encoded, num_bytes: int) -> Tensor:
+def decode_elements(
+    name: str, datatype: Datatype, shape: tuple[int, ...], encoded: Encoded, num_bytes: int
+) -> Tensor:
     """Returns the tensor that was written.
 
     Args:

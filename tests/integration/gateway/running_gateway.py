@@ -12,7 +12,7 @@ import grpc.aio
 import numpy as np
 
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.service import Serving
+from onnxmesh.service.serving import Serving
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.app import gateway_app

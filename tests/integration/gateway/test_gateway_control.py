@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 
 from onnxmesh.errors import NotFound, Unavailable
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1 import mesh_pb2
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub
 from tests.eventually import eventually

@@ -13,7 +13,7 @@ import pytest
 
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, NotFound, Overloaded, TooLarge, Unavailable
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually

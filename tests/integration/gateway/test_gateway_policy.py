@@ -10,7 +10,7 @@ import pytest
 
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, NotFound, Unsatisfiable
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, RoutedWorker
 from tests.fakes.slow_way import slow_way
 from tests.integration.gateway.running_gateway import request_of, running_gateway

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from onnxmesh.health import health_of
+from onnxmesh.service.health import health_of
 from tests.fakes.service_program import free_ports
 
 GATEWAY = [sys.executable, "-m", "services.gateway"]

@@ -16,7 +16,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from onnxmesh.device.resources import cores
-from onnxmesh.health import health_of
+from onnxmesh.service.health import health_of
 from services.gateway.settings import GatewaySettings
 from tests.eventually import eventually
 from tests.fakes.fake_scheduler import FakeScheduler

@@ -87,7 +87,7 @@ async def test_an_older_change_and_one_of_a_later_release_are_passed_over():
         await gateway.publish(gateway.routed("a"))
         await gateway.publish(gateway.routed("a"))
         old = mesh_pb2.RouteChange(
-            from_epoch=1, epoch=2, gone_models=[mesh_pb2.ModelVersion(name="m", version=1)]
+            from_epoch=1, epoch=2, removed_models=[mesh_pb2.ModelVersion(name="m", version=1)]
         )
         gateway.scheduler.say(mesh_pb2.RouteUpdate(change=old))
         gateway.scheduler.say(mesh_pb2.RouteUpdate())

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from onnxmesh.client import MeshClient
-from onnxmesh.v1.frame_pb2 import Failure, Load, MeasuredWay
+from onnxmesh.v1.frame_pb2 import Failure, LinkMeasurement, Load
 from onnxmesh.v1.mesh_pb2 import ExplainRequest
 from tests.fakes.service_program import RedisProgram
 from tests.integration.gateway.running_gateway import request_of, running_gateway
@@ -113,7 +113,7 @@ async def test_a_gateway_knows_ways_that_workers_told_another(redis):
     async with two_gateways(redis) as (first, second):
         for each in (first, second):
             each.scheduler.publish(each.routed("a", "bc"))
-        ways = [MeasuredWay(node="b", round_trip_us=80_000), MeasuredWay(node="c", round_trip_us=400)]
+        ways = [LinkMeasurement(node="b", round_trip_us=80_000), LinkMeasurement(node="c", round_trip_us=400)]
 
         async def shows_ways():
             first.workers["a"].tell_load(Load(expected_wait_us=0, ways=ways), {"g1"})

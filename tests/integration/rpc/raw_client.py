@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from hpack import Decoder, Encoder
 
-from onnxmesh.rpc.edge.framing import HEAD_BYTES, PREFACE, Kind, frame, settings_frame
+from onnxmesh.http2.protocol.frames import HEAD_BYTES, PREFACE, FrameType, frame, settings_frame
 
 END_STREAM, END_HEADERS = 1, 4
 
@@ -47,12 +47,12 @@ class RawClient:
     def headers(self, stream: int, path="/test.Edge/Echo", *, end=False, **changes) -> bytes:
         """HEADERS of a request."""
         flags = END_HEADERS | (END_STREAM if end else 0)
-        return frame(Kind.HEADERS, flags, stream, self.block(path, **changes))
+        return frame(FrameType.HEADERS, flags, stream, self.block(path, **changes))
 
     def data(self, stream: int, message: bytes | None = b"hello", *, end=True) -> bytes:
         """DATA with a message; None: with nothing."""
         payload = b"" if message is None else b"\0" + len(message).to_bytes(4, "big") + message
-        return frame(Kind.DATA, END_STREAM if end else 0, stream, payload)
+        return frame(FrameType.DATA, END_STREAM if end else 0, stream, payload)
 
     async def next(self) -> tuple[int, int, int, bytes]:
         """Returns the next frame.
@@ -68,7 +68,7 @@ class RawClient:
         self.seen.append(got)
         return got
 
-    async def until(self, kind: Kind, stream: int | None = None) -> tuple[int, int, int, bytes]:
+    async def until(self, kind: FrameType, stream: int | None = None) -> tuple[int, int, int, bytes]:
         """Returns the next frame of a kind, and passes over others."""
         while True:
             got = await self.next()
@@ -88,7 +88,7 @@ class RawClient:
         fields: dict[str, str] = {}
         while True:
             got = await self.next()
-            if got[0] == Kind.HEADERS:
+            if got[0] == FrameType.HEADERS:
                 # Every block must be read, of whichever stream.
                 read = dict(self._decoder.decode(got[3]))
                 if got[2] == stream:
@@ -96,10 +96,10 @@ class RawClient:
                     if got[1] & END_STREAM:
                         return fields
 
-    async def error(self, kind: Kind = Kind.GOAWAY) -> int:
+    async def error(self, kind: FrameType = FrameType.GOAWAY) -> int:
         """Returns the code of the next GOAWAY or RST_STREAM."""
         payload = (await self.until(kind))[3]
-        return int.from_bytes(payload[4:8] if kind == Kind.GOAWAY else payload, "big")
+        return int.from_bytes(payload[4:8] if kind == FrameType.GOAWAY else payload, "big")
 
 
 @asynccontextmanager

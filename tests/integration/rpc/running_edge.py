@@ -11,10 +11,10 @@ import grpc
 import grpc.aio
 
 from onnxmesh.errors import Overloaded
-from onnxmesh.rpc.edge.inflater import Inflater
-from onnxmesh.rpc.edge.limits import EdgeLimits
-from onnxmesh.rpc.edge.server import EdgeServer
-from onnxmesh.service import ServiceSettings, Serving
+from onnxmesh.http2.protocol.limits import EdgeLimits
+from onnxmesh.http2.server.decompressor import Decompressor
+from onnxmesh.http2.server.server import EdgeServer
+from onnxmesh.service.serving import ServiceSettings, Serving
 
 NO_CAP = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -106,7 +106,7 @@ BEHIND = "/test.Behind/Stream"
 
 @asynccontextmanager
 async def running_edge(
-    max_message_bytes: int = 2**31 - 1, inflater: Inflater | None = None, **limits
+    max_message_bytes: int = 2**31 - 1, inflater: Decompressor | None = None, **limits
 ) -> AsyncIterator[RunningEdge]:
     """Starts it; `limits` are those of `EdgeLimits`; None: it uncompresses with one of its own."""
     settings = ServiceSettings(listen="127.0.0.1:0", _cli_parse_args=False)

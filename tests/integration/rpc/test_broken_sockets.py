@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from onnxmesh.rpc.frames import Frame, SharedPayload, encode
-from onnxmesh.rpc.links import Links
+from onnxmesh.memory.layout.shared_payload import SharedPayload
+from onnxmesh.rpc.frames.frames import Frame, encode_envelope
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader, Hello, Release, RequestKey, Tensor
 from tests.eventually import eventually
 from tests.fakes.service_processes import until
@@ -74,7 +75,7 @@ def activation(number, size, shared):
 
 def wire(frames):
     """What a peer of ours would send for these frames, in one message each."""
-    messages = [encode([frame]) for frame in frames]
+    messages = [encode_envelope([frame]) for frame in frames]
     return b"".join(len(message).to_bytes(4, "little") + message for message in messages)
 
 

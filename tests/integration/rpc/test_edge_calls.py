@@ -11,8 +11,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from onnxmesh.errors import Overloaded
-from onnxmesh.rpc.edge.inflater import Inflater
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.http2.server.decompressor import Decompressor
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from tests.eventually import eventually
 from tests.integration.rpc.running_edge import BEHIND, NO_CAP, channel_to, method, running_edge
 
@@ -47,7 +47,7 @@ async def test_what_takes_long_to_uncompress_holds_nobody_up():
     """Calls of others are answered meanwhile; each large message becomes what it was, or a status, on either way to a handler."""
     gate = asyncio.Event()
 
-    class Gated(Inflater):
+    class Gated(Decompressor):
         async def plain(self, message):
             await gate.wait()
             return await super().plain(message)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from onnxmesh.rpc.edge.faults import Code
-from onnxmesh.rpc.edge.framing import PREFACE, Kind, frame, settings_frame, word
+from onnxmesh.http2.protocol.error_codes import ErrorCode
+from onnxmesh.http2.protocol.frames import PREFACE, FrameType, frame, settings_frame, word
 from tests.eventually import eventually
 from tests.integration.rpc.raw_client import END_HEADERS, raw_client
 from tests.integration.rpc.running_edge import method, running_edge
@@ -18,7 +18,7 @@ async def test_more_calls_than_are_allowed():
     async with running_edge(max_calls=2) as edge, raw_client(edge.address) as client:
         for stream in (1, 3, 5):
             client.send(client.headers(stream, method("Hold")), client.data(stream))
-        assert await client.error(Kind.RST_STREAM) == Code.REFUSED_STREAM
+        assert await client.error(FrameType.RST_STREAM) == ErrorCode.REFUSED_STREAM
         edge.go_on.set()
         await client.status(3)
         client.send(client.headers(7, method("Hold")), client.data(7))
@@ -36,7 +36,7 @@ async def test_more_data_than_was_allowed():
             await eventually(lambda: edge.streamed)
             for _ in range(8):
                 client.send(client.data(1, bytes(10_000), end=False))
-            assert await client.error(Kind.RST_STREAM) == Code.FLOW_CONTROL_ERROR
+            assert await client.error(FrameType.RST_STREAM) == ErrorCode.FLOW_CONTROL_ERROR
         async with raw_client(edge.address) as client:
             for stream in (1, 3):
                 client.send(
@@ -46,7 +46,7 @@ async def test_more_data_than_was_allowed():
             for stream in (1, 3):
                 for _ in range(6):
                     client.send(client.data(stream, bytes(9_000), end=False))
-            assert await client.error() == Code.FLOW_CONTROL_ERROR
+            assert await client.error() == ErrorCode.FLOW_CONTROL_ERROR
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ async def test_floods_of_frames(flood):
     """A client that only makes work is sent away; one with calls between its frames is not."""
     async with running_edge(max_idle_frames=100, max_calls=10_000) as edge:
         floods = {
-            "ping": frame(Kind.PING, 0, 0, b"12345678"),
+            "ping": frame(FrameType.PING, 0, 0, b"12345678"),
             "settings": settings_frame({}),
-            "empty data": frame(Kind.DATA, 0, 1),
-            "priority": frame(Kind.PRIORITY, 0, 1, bytes(5)),
-            "late data": frame(Kind.DATA, 0, 3, b"a"),
+            "empty data": frame(FrameType.DATA, 0, 1),
+            "priority": frame(FrameType.PRIORITY, 0, 1, bytes(5)),
+            "late data": frame(FrameType.DATA, 0, 3, b"a"),
             "unknown": b"\0\0\0\xbb\0\0\0\0\0",
-            "window": frame(Kind.WINDOW_UPDATE, 0, 0, word(1)),
+            "window": frame(FrameType.WINDOW_UPDATE, 0, 0, word(1)),
         }
         async with raw_client(edge.address) as client:
             client.send(client.headers(1, method("Hold")), client.headers(3, end=True))
@@ -71,7 +71,7 @@ async def test_floods_of_frames(flood):
                 client.send(*[floods[flood]] * 50, client.headers(stream), client.data(stream))
             assert (await client.status(63))["grpc-status"] == "0"
             client.send(*[floods[flood]] * 200)
-            assert await client.error() == Code.ENHANCE_YOUR_CALM
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
             await client.closed()
 
 
@@ -83,9 +83,9 @@ async def test_a_flood_of_resets():
             client.send(
                 client.headers(stream, method("Hold")),
                 client.data(stream),
-                frame(Kind.RST_STREAM, 0, stream, word(8)),
+                frame(FrameType.RST_STREAM, 0, stream, word(8)),
             )
-        assert await client.error() == Code.ENHANCE_YOUR_CALM
+        assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
         await client.closed()
         await eventually(lambda: edge.cancelled == edge.begun)
 
@@ -94,16 +94,19 @@ async def test_floods_of_headers():
     """Headers without an end, in long frames or in empty ones, and headers that are long once they are read."""
     async with running_edge(max_headers_bytes=10_000) as edge:
         for parts in (
-            [frame(Kind.HEADERS, 0, 1, b"\x82"), *[frame(Kind.CONTINUATION, 0, 1, bytes(3_000))] * 5],
-            [frame(Kind.HEADERS, 0, 1, b"\x82"), *[frame(Kind.CONTINUATION, 0, 1)] * 100],
-            [frame(Kind.HEADERS, END_HEADERS, 1, bytes(10_001))],
+            [
+                frame(FrameType.HEADERS, 0, 1, b"\x82"),
+                *[frame(FrameType.CONTINUATION, 0, 1, bytes(3_000))] * 5,
+            ],
+            [frame(FrameType.HEADERS, 0, 1, b"\x82"), *[frame(FrameType.CONTINUATION, 0, 1)] * 100],
+            [frame(FrameType.HEADERS, END_HEADERS, 1, bytes(10_001))],
         ):
             async with raw_client(edge.address) as client:
                 client.send(*parts)
-                assert await client.error() == Code.ENHANCE_YOUR_CALM
+                assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
         async with raw_client(edge.address) as client:
             client.send(client.headers(1, **{f"x{number}": "y" * 3_000 for number in range(4)}))
-            assert await client.error() == Code.ENHANCE_YOUR_CALM
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
 
 
 async def test_a_client_that_does_not_read_what_it_asks_for():
@@ -112,7 +115,7 @@ async def test_a_client_that_does_not_read_what_it_asks_for():
         running_edge(max_unread=1_000, max_idle_frames=10**9) as edge,
         raw_client(edge.address) as client,
     ):
-        ping = frame(Kind.PING, 0, 0, b"12345678") * 1_000
+        ping = frame(FrameType.PING, 0, 0, b"12345678") * 1_000
         client._writer.transport.pause_reading()
         for _ in range(20_000):
             client.send(ping)
@@ -128,7 +131,7 @@ async def test_a_client_that_never_takes_its_answers():
         other.send(other.headers(1, method("Hold")), other.data(1))
         async with raw_client(edge.address, PREFACE + settings_frame({4: 0})) as client:
             client.send(client.headers(1, method("Large")), client.data(1, b"1000000"))
-            assert await client.error() == Code.ENHANCE_YOUR_CALM
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
             await client.closed()
         await eventually(lambda: edge.edge.num_connections == 1)
         edge.go_on.set()
@@ -144,7 +147,7 @@ async def test_calls_that_are_given_up_before_they_began():
                 client.send(
                     client.headers(stream, path),
                     client.data(stream),
-                    frame(Kind.RST_STREAM, 0, stream, word(8)),
+                    frame(FrameType.RST_STREAM, 0, stream, word(8)),
                 )
         client.send(client.headers(99), client.data(99))
         assert (await client.status(99))["grpc-status"] == "0"

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from onnxmesh.rpc.edge.server import EdgeServer
+from onnxmesh.http2.server.server import EdgeServer
 
 
 async def echo(message, _):

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from onnxmesh.errors import Overloaded
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from tests.eventually import eventually
 from tests.integration.rpc.running_edge import BEHIND, channel_to, running_edge
 

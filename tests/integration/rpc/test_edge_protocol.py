@@ -9,8 +9,8 @@ import h2.connection
 import h2.events
 import pytest
 
-from onnxmesh.rpc.edge.faults import Code
-from onnxmesh.rpc.edge.framing import PREFACE, Kind, frame, settings_frame, word
+from onnxmesh.http2.protocol.error_codes import ErrorCode
+from onnxmesh.http2.protocol.frames import PREFACE, FrameType, frame, settings_frame, word
 from tests.eventually import eventually
 from tests.integration.rpc.raw_client import END_HEADERS, END_STREAM, raw_client
 from tests.integration.rpc.running_edge import channel_to, method, running_edge
@@ -22,51 +22,81 @@ OPEN = object()
 def violations():
     """What a client sends after its settings, and the code of the GOAWAY that it gets."""
     return {
-        "data of no stream": ([frame(Kind.DATA, 0, 0, b"a")], Code.PROTOCOL_ERROR),
-        "data of a stream that is not open": ([frame(Kind.DATA, 0, 5, b"a")], Code.PROTOCOL_ERROR),
-        "headers of no stream": ([frame(Kind.HEADERS, END_HEADERS, 0, b"")], Code.PROTOCOL_ERROR),
-        "headers of a server's stream": ([frame(Kind.HEADERS, END_HEADERS, 2, b"\x82")], Code.PROTOCOL_ERROR),
+        "data of no stream": ([frame(FrameType.DATA, 0, 0, b"a")], ErrorCode.PROTOCOL_ERROR),
+        "data of a stream that is not open": ([frame(FrameType.DATA, 0, 5, b"a")], ErrorCode.PROTOCOL_ERROR),
+        "headers of no stream": ([frame(FrameType.HEADERS, END_HEADERS, 0, b"")], ErrorCode.PROTOCOL_ERROR),
+        "headers of a server's stream": (
+            [frame(FrameType.HEADERS, END_HEADERS, 2, b"\x82")],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
         "headers that cannot be read": (
-            [frame(Kind.HEADERS, END_HEADERS, 1, b"\xff\xff\xff")],
-            Code.COMPRESSION_ERROR,
+            [frame(FrameType.HEADERS, END_HEADERS, 1, b"\xff\xff\xff")],
+            ErrorCode.COMPRESSION_ERROR,
         ),
         "headers without their priority": (
-            [frame(Kind.HEADERS, END_HEADERS | 0x20, 1, b"ab")],
-            Code.FRAME_SIZE_ERROR,
+            [frame(FrameType.HEADERS, END_HEADERS | 0x20, 1, b"ab")],
+            ErrorCode.FRAME_SIZE_ERROR,
         ),
-        "a second opening": ([OPEN, frame(Kind.HEADERS, END_HEADERS, 1, b"\x82")], Code.PROTOCOL_ERROR),
-        "continuation of nothing": ([frame(Kind.CONTINUATION, END_HEADERS, 1, b"\x82")], Code.PROTOCOL_ERROR),
+        "a second opening": (
+            [OPEN, frame(FrameType.HEADERS, END_HEADERS, 1, b"\x82")],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
+        "continuation of nothing": (
+            [frame(FrameType.CONTINUATION, END_HEADERS, 1, b"\x82")],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
         "something amid headers": (
-            [frame(Kind.HEADERS, 0, 1, b"\x82"), frame(Kind.PING, 0, 0, b"12345678")],
-            Code.PROTOCOL_ERROR,
+            [frame(FrameType.HEADERS, 0, 1, b"\x82"), frame(FrameType.PING, 0, 0, b"12345678")],
+            ErrorCode.PROTOCOL_ERROR,
         ),
         "continuation of another stream": (
-            [frame(Kind.HEADERS, 0, 1, b"\x82"), frame(Kind.CONTINUATION, 0, 3, b"\x82")],
-            Code.PROTOCOL_ERROR,
+            [frame(FrameType.HEADERS, 0, 1, b"\x82"), frame(FrameType.CONTINUATION, 0, 3, b"\x82")],
+            ErrorCode.PROTOCOL_ERROR,
         ),
-        "padding that is too long": ([OPEN, frame(Kind.DATA, 8, 1, b"\x09ab")], Code.PROTOCOL_ERROR),
-        "a frame that is too long": ([frame(Kind.DATA, 0, 1, bytes((1 << 20) + 1))], Code.FRAME_SIZE_ERROR),
-        "settings of a stream": ([frame(Kind.SETTINGS, 0, 1)], Code.PROTOCOL_ERROR),
-        "settings cut short": ([frame(Kind.SETTINGS, 0, 0, b"abc")], Code.FRAME_SIZE_ERROR),
-        "settings that are acknowledged": ([frame(Kind.SETTINGS, 1, 0, bytes(6))], Code.FRAME_SIZE_ERROR),
-        "a window that is too wide": ([settings_frame({4: 2**31})], Code.FLOW_CONTROL_ERROR),
-        "frames that are too small": ([settings_frame({5: 100})], Code.PROTOCOL_ERROR),
-        "push that is neither on nor off": ([settings_frame({2: 2})], Code.PROTOCOL_ERROR),
-        "a ping of a stream": ([frame(Kind.PING, 0, 1, b"12345678")], Code.PROTOCOL_ERROR),
-        "a ping cut short": ([frame(Kind.PING, 0, 0, b"1234")], Code.FRAME_SIZE_ERROR),
-        "a reset of what is not open": ([frame(Kind.RST_STREAM, 0, 9, word(8))], Code.PROTOCOL_ERROR),
-        "a reset of no stream": ([frame(Kind.RST_STREAM, 0, 0, word(8))], Code.PROTOCOL_ERROR),
-        "a reset cut short": ([OPEN, frame(Kind.RST_STREAM, 0, 1, b"ab")], Code.FRAME_SIZE_ERROR),
-        "priority of no stream": ([frame(Kind.PRIORITY, 0, 0, bytes(5))], Code.PROTOCOL_ERROR),
-        "a promise": ([frame(Kind.PUSH_PROMISE, END_HEADERS, 1, bytes(4))], Code.PROTOCOL_ERROR),
-        "goaway of a stream": ([frame(Kind.GOAWAY, 0, 1, bytes(8))], Code.PROTOCOL_ERROR),
-        "a window that grows by nothing": ([frame(Kind.WINDOW_UPDATE, 0, 0, word(0))], Code.PROTOCOL_ERROR),
+        "padding that is too long": (
+            [OPEN, frame(FrameType.DATA, 8, 1, b"\x09ab")],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
+        "a frame that is too long": (
+            [frame(FrameType.DATA, 0, 1, bytes((1 << 20) + 1))],
+            ErrorCode.FRAME_SIZE_ERROR,
+        ),
+        "settings of a stream": ([frame(FrameType.SETTINGS, 0, 1)], ErrorCode.PROTOCOL_ERROR),
+        "settings cut short": ([frame(FrameType.SETTINGS, 0, 0, b"abc")], ErrorCode.FRAME_SIZE_ERROR),
+        "settings that are acknowledged": (
+            [frame(FrameType.SETTINGS, 1, 0, bytes(6))],
+            ErrorCode.FRAME_SIZE_ERROR,
+        ),
+        "a window that is too wide": ([settings_frame({4: 2**31})], ErrorCode.FLOW_CONTROL_ERROR),
+        "frames that are too small": ([settings_frame({5: 100})], ErrorCode.PROTOCOL_ERROR),
+        "push that is neither on nor off": ([settings_frame({2: 2})], ErrorCode.PROTOCOL_ERROR),
+        "a ping of a stream": ([frame(FrameType.PING, 0, 1, b"12345678")], ErrorCode.PROTOCOL_ERROR),
+        "a ping cut short": ([frame(FrameType.PING, 0, 0, b"1234")], ErrorCode.FRAME_SIZE_ERROR),
+        "a reset of what is not open": (
+            [frame(FrameType.RST_STREAM, 0, 9, word(8))],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
+        "a reset of no stream": ([frame(FrameType.RST_STREAM, 0, 0, word(8))], ErrorCode.PROTOCOL_ERROR),
+        "a reset cut short": ([OPEN, frame(FrameType.RST_STREAM, 0, 1, b"ab")], ErrorCode.FRAME_SIZE_ERROR),
+        "priority of no stream": ([frame(FrameType.PRIORITY, 0, 0, bytes(5))], ErrorCode.PROTOCOL_ERROR),
+        "a promise": ([frame(FrameType.PUSH_PROMISE, END_HEADERS, 1, bytes(4))], ErrorCode.PROTOCOL_ERROR),
+        "goaway of a stream": ([frame(FrameType.GOAWAY, 0, 1, bytes(8))], ErrorCode.PROTOCOL_ERROR),
+        "a window that grows by nothing": (
+            [frame(FrameType.WINDOW_UPDATE, 0, 0, word(0))],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
         "a window that grows too wide": (
-            [frame(Kind.WINDOW_UPDATE, 0, 0, word(2**31 - 1))],
-            Code.FLOW_CONTROL_ERROR,
+            [frame(FrameType.WINDOW_UPDATE, 0, 0, word(2**31 - 1))],
+            ErrorCode.FLOW_CONTROL_ERROR,
         ),
-        "a window of what is not open": ([frame(Kind.WINDOW_UPDATE, 0, 7, word(1))], Code.PROTOCOL_ERROR),
-        "a window update cut short": ([frame(Kind.WINDOW_UPDATE, 0, 0, b"a")], Code.FRAME_SIZE_ERROR),
+        "a window of what is not open": (
+            [frame(FrameType.WINDOW_UPDATE, 0, 7, word(1))],
+            ErrorCode.PROTOCOL_ERROR,
+        ),
+        "a window update cut short": (
+            [frame(FrameType.WINDOW_UPDATE, 0, 0, b"a")],
+            ErrorCode.FRAME_SIZE_ERROR,
+        ),
     }
 
 
@@ -82,26 +112,29 @@ async def test_a_violation_ends_its_connection_alone(what):
 
 
 STREAM_VIOLATIONS = {
-    "data after the end": (lambda client: [hold(client), client.data(1), client.data(1)], Code.STREAM_CLOSED),
+    "data after the end": (
+        lambda client: [hold(client), client.data(1), client.data(1)],
+        ErrorCode.STREAM_CLOSED,
+    ),
     "trailers after the end": (
-        lambda client: [hold(client), client.data(1), frame(Kind.HEADERS, 5, 1, b"")],
-        Code.STREAM_CLOSED,
+        lambda client: [hold(client), client.data(1), frame(FrameType.HEADERS, 5, 1, b"")],
+        ErrorCode.STREAM_CLOSED,
     ),
     "a window that grows by nothing": (
-        lambda client: [hold(client), frame(Kind.WINDOW_UPDATE, 0, 1, word(0))],
-        Code.PROTOCOL_ERROR,
+        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, word(0))],
+        ErrorCode.PROTOCOL_ERROR,
     ),
     "a window that grows too wide": (
-        lambda client: [hold(client), frame(Kind.WINDOW_UPDATE, 0, 1, word(2**31 - 1))],
-        Code.FLOW_CONTROL_ERROR,
+        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, word(2**31 - 1))],
+        ErrorCode.FLOW_CONTROL_ERROR,
     ),
     "priority of another size": (
-        lambda client: [hold(client), frame(Kind.PRIORITY, 0, 1, b"a")],
-        Code.FRAME_SIZE_ERROR,
+        lambda client: [hold(client), frame(FrameType.PRIORITY, 0, 1, b"a")],
+        ErrorCode.FRAME_SIZE_ERROR,
     ),
-    "no path": (lambda client: [client.headers(1, None)], Code.PROTOCOL_ERROR),
-    "a header in capitals": (lambda client: [client.headers(1, Upper="a")], Code.PROTOCOL_ERROR),
-    "a header of HTTP/1": (lambda client: [client.headers(1, connection="close")], Code.PROTOCOL_ERROR),
+    "no path": (lambda client: [client.headers(1, None)], ErrorCode.PROTOCOL_ERROR),
+    "a header in capitals": (lambda client: [client.headers(1, Upper="a")], ErrorCode.PROTOCOL_ERROR),
+    "a header of HTTP/1": (lambda client: [client.headers(1, connection="close")], ErrorCode.PROTOCOL_ERROR),
 }
 
 
@@ -116,7 +149,7 @@ async def test_a_violation_of_one_stream_ends_that_stream_alone(what):
     sent, code = STREAM_VIOLATIONS[what]
     async with running_edge() as edge, raw_client(edge.address) as client:
         client.send(*sent(client))
-        assert await client.error(Kind.RST_STREAM) == code
+        assert await client.error(FrameType.RST_STREAM) == code
         client.send(client.headers(3), client.data(3))
         assert (await client.status(3))["grpc-status"] == "0"
 
@@ -143,7 +176,7 @@ async def test_a_client_that_says_nothing():
             await client.closed()
         async with raw_client(edge.address, PREFACE) as client:
             client.send(client.headers(1), client.data(1))
-            assert await client.error() == Code.PROTOCOL_ERROR
+            assert await client.error() == ErrorCode.PROTOCOL_ERROR
 
 
 async def test_what_http_allows():
@@ -151,25 +184,25 @@ async def test_what_http_allows():
     async with running_edge() as edge, raw_client(edge.address) as client:
         block = client.block()
         parts = [
-            frame(Kind.PRIORITY, 0, 1, bytes(5)),
-            frame(Kind.PRIORITY, 0, 99, bytes(5)),
-            frame(Kind.HEADERS, 0x20 | 0x8, 1, b"\x02" + bytes(5) + block[:7] + bytes(2)),
-            frame(Kind.CONTINUATION, 0, 1, block[7:9]),
-            frame(Kind.CONTINUATION, END_HEADERS, 1, block[9:]),
-            frame(Kind.DATA, 0x8, 1, b"\x03" + b"\0\0\0" + bytes(3)),
-            frame(Kind.DATA, 0, 1),
+            frame(FrameType.PRIORITY, 0, 1, bytes(5)),
+            frame(FrameType.PRIORITY, 0, 99, bytes(5)),
+            frame(FrameType.HEADERS, 0x20 | 0x8, 1, b"\x02" + bytes(5) + block[:7] + bytes(2)),
+            frame(FrameType.CONTINUATION, 0, 1, block[7:9]),
+            frame(FrameType.CONTINUATION, END_HEADERS, 1, block[9:]),
+            frame(FrameType.DATA, 0x8, 1, b"\x03" + b"\0\0\0" + bytes(3)),
+            frame(FrameType.DATA, 0, 1),
             settings_frame({0x99: 7, 3: 0}),
             b"\0\0\x02\xbb\x04\0\0\0\x01xx",
-            frame(Kind.DATA, 0, 1, b"\0\x05hel"),
-            frame(Kind.PING, 1, 0, b"draining"),
-            frame(Kind.DATA, 0, 1, b"lo"),
-            frame(Kind.HEADERS, END_STREAM | END_HEADERS, 1, b"\x00\x01a\x01b"),
+            frame(FrameType.DATA, 0, 1, b"\0\x05hel"),
+            frame(FrameType.PING, 1, 0, b"draining"),
+            frame(FrameType.DATA, 0, 1, b"lo"),
+            frame(FrameType.HEADERS, END_STREAM | END_HEADERS, 1, b"\x00\x01a\x01b"),
         ]
         for byte in b"".join(parts):
             client.send(bytes((byte,)))
         fields = await client.status(1)
         assert (fields[":status"], fields["grpc-status"]) == ("200", "0")
-        assert [got[3] for got in client.seen if got[0] == Kind.DATA] == [b"\0\0\0\0\x05hello"]
+        assert [got[3] for got in client.seen if got[0] == FrameType.DATA] == [b"\0\0\0\0\x05hello"]
 
 
 async def test_clients_that_are_no_clients_of_grpc():
@@ -196,7 +229,7 @@ async def test_a_client_that_is_gone_amid_a_message():
     """Nothing is left of it, and the handler is not asked."""
     async with running_edge() as edge:
         async with raw_client(edge.address) as client:
-            client.send(client.headers(1), frame(Kind.DATA, 0, 1, b"\0\0\0\0\x09abc"))
+            client.send(client.headers(1), frame(FrameType.DATA, 0, 1, b"\0\0\0\0\x09abc"))
             await eventually(lambda: any(connection._calls for connection in edge.edge._connections))
         await eventually(lambda: edge.edge.num_connections == 0)
         assert not edge.contexts
@@ -205,7 +238,7 @@ async def test_a_client_that_is_gone_amid_a_message():
 async def test_an_end_amid_a_message():
     """INTERNAL, and the handler is not asked."""
     async with running_edge() as edge, raw_client(edge.address) as client:
-        client.send(client.headers(1), frame(Kind.DATA, END_STREAM, 1, b"\0\0\0\0\x09abc"))
+        client.send(client.headers(1), frame(FrameType.DATA, END_STREAM, 1, b"\0\0\0\0\x09abc"))
         assert (await client.status(1))["grpc-status"] == "13"
         assert not edge.contexts
 
@@ -216,15 +249,15 @@ async def test_a_stopping_server_warns_first():
         client.send(client.headers(1), client.data(1))
         await client.status(1)
         stopping = asyncio.ensure_future(edge.serving.leave(60))
-        warning = await client.until(Kind.GOAWAY)
-        assert warning[3] == word(2**31 - 1) + word(Code.NO_ERROR)
-        ping = await client.until(Kind.PING)
-        client.send(client.headers(3), client.data(3), frame(Kind.PING, 1, 0, ping[3]))
+        warning = await client.until(FrameType.GOAWAY)
+        assert warning[3] == word(2**31 - 1) + word(ErrorCode.NO_ERROR)
+        ping = await client.until(FrameType.PING)
+        client.send(client.headers(3), client.data(3), frame(FrameType.PING, 1, 0, ping[3]))
         assert (await client.status(3))["grpc-status"] == "0"
         await client.closed()
         await stopping
-        said = [payload for kind, _, _, payload in client.seen if kind == Kind.GOAWAY]
-        assert said == [warning[3], word(3) + word(Code.NO_ERROR)]
+        said = [payload for kind, _, _, payload in client.seen if kind == FrameType.GOAWAY]
+        assert said == [warning[3], word(3) + word(ErrorCode.NO_ERROR)]
 
 
 async def test_a_client_that_takes_a_window_back():
@@ -234,14 +267,14 @@ async def test_a_client_that_takes_a_window_back():
         raw_client(edge.address, PREFACE + settings_frame({4: 30_000})) as client,
     ):
         client.send(client.headers(1, method("Large")), client.data(1, b"50000"))
-        await client.until(Kind.DATA)
-        client.send(settings_frame({4: 10}), frame(Kind.PING, 0, 0, b"12345678"))
-        await client.until(Kind.PING)
-        got = sum(len(each[3]) for each in client.seen if each[0] == Kind.DATA)
+        await client.until(FrameType.DATA)
+        client.send(settings_frame({4: 10}), frame(FrameType.PING, 0, 0, b"12345678"))
+        await client.until(FrameType.PING)
+        got = sum(len(each[3]) for each in client.seen if each[0] == FrameType.DATA)
         assert got == 30_000
         client.send(settings_frame({4: 50_005}))
         assert (await client.status(1))["grpc-status"] == "0"
-        assert sum(len(each[3]) for each in client.seen if each[0] == Kind.DATA) == 50_005
+        assert sum(len(each[3]) for each in client.seen if each[0] == FrameType.DATA) == 50_005
 
 
 async def test_a_client_of_another_make_with_small_windows():

@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.v1.frame_pb2 import Cancel, FrameHeader
 from tests.eventually import eventually
 from tests.fakes.hanging_up import hang_up

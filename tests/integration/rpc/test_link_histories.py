@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link_limits import LinkLimits
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.rpc.same_host.socket_pipe import LEAST_SHARED_BYTES
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, RequestKey, Result, Tensor

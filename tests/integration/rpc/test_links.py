@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame, encode
-from onnxmesh.rpc.interceptor import ErrorInterceptor
-from onnxmesh.rpc.link_limits import LinkLimits
-from onnxmesh.rpc.links import METHOD, Links
+from onnxmesh.rpc.frames.frames import Frame, encode_envelope
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.link.links import METHOD, Links
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
 from tests.eventually import eventually
 from tests.fakes.hanging_up import hang_up
@@ -33,7 +33,7 @@ class Peer:
             generation=7,
             on_frame=lambda link, frame: self.frames.append((link.peer, frame)),
             on_lost=lambda link: self.lost.append(link.peer),
-            on_silence=lambda link: self.silences.append((link.peer, link.is_silent)),
+            on_suspicion=lambda link: self.silences.append((link.peer, link.is_suspect)),
             limits=limits,
             same_host=same_host,
         )
@@ -183,7 +183,7 @@ async def test_a_silent_peer_is_taken_for_dead(peer):
     ):
         call = channel.stream_stream(METHOD)()
 
-        await call.write(encode([Frame(FrameHeader(hello=Hello(node="mute")))]))
+        await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
         await call.read()
         await eventually(lambda: b.lost == ["mute"])
         call.cancel()
@@ -198,10 +198,10 @@ async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
         grpc.aio.insecure_channel(b.address) as channel,
     ):
         call = channel.stream_stream(METHOD)()
-        await call.write(encode([Frame(FrameHeader(hello=Hello(node="mute")))]))
+        await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
         await call.read()
         await eventually(lambda: b.silences == [("mute", True)])
-        assert b.links.get("mute").is_silent
+        assert b.links.get("mute").is_suspect
         await call.write(b"")
         await eventually(lambda: b.silences[:2] == [("mute", True), ("mute", False)])
         assert b.lost == []

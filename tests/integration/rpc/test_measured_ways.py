@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from onnxmesh.rpc.link_limits import LinkLimits
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from tests.eventually import eventually
 from tests.fakes.slow_way import slow_way
 from tests.integration.rpc.test_links import activation

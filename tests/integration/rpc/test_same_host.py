@@ -13,12 +13,12 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.links import Links
-from onnxmesh.rpc.same_host.door import Door
-from onnxmesh.rpc.same_host.shared_memory import MEMORY_BYTES
+from onnxmesh.memory.shared_memory import MEMORY_BYTES
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
+from onnxmesh.rpc.same_host.unix_listener import UnixListener
 from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually
 
@@ -129,8 +129,8 @@ async def test_without_a_door_there_is_grpc():
 async def test_the_door_opens_to_its_token_alone(spoil):
     """A process with another token, or of another host, does not get in; the next one does."""
     entered = []
-    door = Door("b", 1, lambda pipe, hello: entered.append((pipe, hello)))
-    visitor = Door("a", 1, print)
+    door = UnixListener("b", 1, lambda pipe, hello: entered.append((pipe, hello)))
+    visitor = UnixListener("a", 1, print)
     assert door.open()
     running = asyncio.ensure_future(door.run())
     try:
@@ -165,7 +165,7 @@ async def test_nonsense_at_the_door_disturbs_nobody():
 async def test_what_is_written_in_place_is_not_copied():
     """A payload in a room of the link arrives from there; it needs no place of its own."""
     async with pair() as (link, _, got):
-        room = link.find_room(LARGE)
+        room = link.allocator(LARGE)
         room[:] = content = os.urandom(LARGE)
         sent = activation(LARGE)
         await link.send(Frame(sent.header, (room.toreadonly(),)))
@@ -213,8 +213,8 @@ async def test_idle_memory_is_given_back(monkeypatch):
 async def test_little_memory_is_told_once_and_done_without(capsys):
     """In a container with little memory at most a quarter of it is shared; the rest goes through the socket."""
     entered = []
-    host = Door("b", 1, lambda pipe, hello: entered.append(pipe), may_use_bytes=8 << 20)
-    visitor = Door("a", 1, print, may_use_bytes=8 << 20)
+    host = UnixListener("b", 1, lambda pipe, hello: entered.append(pipe), may_use_bytes=8 << 20)
+    visitor = UnixListener("a", 1, print, may_use_bytes=8 << 20)
     assert host.open()
     running = asyncio.ensure_future(host.run())
     try:
@@ -241,7 +241,7 @@ async def test_little_memory_is_told_once_and_done_without(capsys):
 
 NARROW = """
 import asyncio, gc, resource, sys
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.link.links import Links
 from tests.eventually import eventually
 from tests.integration.rpc.test_same_host import LARGE, activation, same
 
@@ -279,9 +279,9 @@ async def test_a_process_with_little_address_space_is_served(spare_megabytes):
 
 VICTIM = """
 import asyncio, os, sys
-from onnxmesh.rpc.channel import server_options
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.links import Links
 from tests.integration.rpc.test_same_host import LARGE, activation
 
 async def main():

@@ -6,8 +6,8 @@ import asyncio
 
 import grpc.aio
 
-from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.channel import open_channel
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,

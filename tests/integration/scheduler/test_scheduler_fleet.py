@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from onnxmesh.errors import Conflict, Unsatisfiable
-from onnxmesh.rpc.channel import open_channel
+from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.v1.registry_pb2 import Instance, RegisterRequest
 from onnxmesh.v1.registry_pb2_grpc import RegistryStub
 from services.scheduler.app import scheduler

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan, Unsatisfiable
-from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.v1.model_pb2 import Shape, Shapes
 from services.scheduler.app import scheduler
-from services.scheduler.memory import RESERVE_BYTES
+from services.scheduler.workers.memory import RESERVE_BYTES
 from tests.eventually import eventually
 from tests.fakes.fake_worker import FakeWorker
 from tests.integration.scheduler.scheduler_client import SchedulerClient

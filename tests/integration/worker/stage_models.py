@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning import partition as planning
-from onnxmesh.planning.partition import PARTITIONS
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.model import partition as planning
+from onnxmesh.model.partition import PARTITIONS
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.store.artefact import artefact_of
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.folder import pack

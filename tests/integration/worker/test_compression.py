@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.packed_frames import packed
+from onnxmesh.rpc.frames.compressed_frames import compressed_frame
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.arrays import from_array
-from onnxmesh.tensors.compression.codec import encode
+from onnxmesh.tensors.compression.codec import encode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.v1 import frame_pb2
 from tests.integration.worker.stage_models import wide
@@ -45,7 +45,7 @@ class Packing:
             ],
         )
         plain = Frame(frame_pb2.FrameHeader(activation=header), (tensor.data,))
-        frame = packed(plain, {0: encode(tensor, encoding)})
+        frame = compressed_frame(plain, {0: encode_elements(tensor, encoding)})
         if change is not None:
             change(frame.header.activation.tensors[0])
         for _, worker, address in route:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnxmesh.rpc.credits import WINDOW_BYTES
+from onnxmesh.rpc.link_policy.credits import WINDOW_BYTES
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import model, value
 from tests.integration.worker.test_process import worker_process

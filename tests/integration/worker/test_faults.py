@@ -9,8 +9,8 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.links import Links
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.links import Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2

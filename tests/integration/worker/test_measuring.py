@@ -8,11 +8,11 @@ import grpc.aio
 import pytest
 
 from onnxmesh.discovery.embedded import EmbeddedRegistry
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from onnxmesh.v1.worker_pb2 import MeasureLinksRequest
-from services.worker.link_probe import LinkProbe
+from services.worker.control.link_probe import LinkProbe
 from services.worker.speed import speed_attributes
 from tests.eventually import eventually
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxmesh.graph.session import StageSession
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import skipping_mlp, wide, write
@@ -56,11 +56,11 @@ async def test_a_worker_tells_the_ways_to_the_workers_that_it_sends_to(bench):
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
     gateway = await bench.gateway()
     await gateway.answer(await gateway.send(route, {"x": normal(1, 16)}))
-    await eventually(lambda: gateway.loads["a"].ways)
-    (way,) = gateway.loads["a"].ways
+    await eventually(lambda: gateway.loads["a"].links)
+    (way,) = gateway.loads["a"].links
     assert (way.node, way.round_trip_us > 0) == ("b", True)
-    assert not gateway.loads["b"].ways
-    await eventually(lambda: any(way.bytes_per_s for way in gateway.loads["a"].ways), timeout=60)
+    assert not gateway.loads["b"].links
+    await eventually(lambda: any(way.bytes_per_s for way in gateway.loads["a"].links), timeout=60)
 
 
 async def test_two_stages_on_one_worker_need_no_wire(bench, tmp_path):

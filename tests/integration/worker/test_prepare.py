@@ -11,9 +11,9 @@ import psutil
 import pytest
 from onnx import helper
 
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.profile import Profile
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.profile import Profile
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.model_pb2 import Batching, Shape, Shapes
 from onnxmesh.v1.worker_pb2 import CutRequest, DirectInputs, PrepareRequest
 from tests.eventually import eventually
@@ -33,7 +33,8 @@ def children():
     return [
         child
         for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "services.worker.workshop_child" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE
+        and "services.worker.models.model_builder_child" in child.cmdline()
     ]
 
 

@@ -8,10 +8,10 @@ import threading
 import numpy as np
 import pytest
 
-from onnxmesh.graph.session import StageSession
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.memory.shared_memory import OwnMemory
 from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
-from services.worker.stage_loader import StageLoader
+from services.worker.control.stage_loader import StageLoader
 from tests.devices import DEVICES
 from tests.integration.worker import test_batching, test_request_histories
 from tests.integration.worker.stage_models import skipping_mlp, wide

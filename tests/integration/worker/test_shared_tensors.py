@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.memory.shared_memory import OwnMemory
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import model, slow, value, wide
 from tests.integration.worker.test_process import worker_process
@@ -109,7 +109,7 @@ async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
 
 async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
     """Tensors larger than the memory, and more of them than there is room for, arrive whole."""
-    monkeypatch.setattr("onnxmesh.rpc.same_host.door.MEMORY_BYTES", 6 * MEGABYTE)
+    monkeypatch.setattr("onnxmesh.rpc.same_host.unix_listener.MEMORY_BYTES", 6 * MEGABYTE)
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()

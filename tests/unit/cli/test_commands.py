@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
-from onnxmesh.cli.deployments import sentence_of
-from onnxmesh.cli.embedded_mesh import MeshShape
-from onnxmesh.cli.explain import stage_table
-from onnxmesh.cli.status import ejected, gateway_sentence, plan_sentence
-from onnxmesh.cli.status_document import model_document, status_document
-from onnxmesh.cli.up import zones_in
-from onnxmesh.client import RouteTrace, RouteWishes
+from onnxmesh.cli.local_mesh.embedded_mesh import MeshShape
+from onnxmesh.cli.local_mesh.up import zones_in
+from onnxmesh.cli.mesh.deployments import sentence_of
+from onnxmesh.cli.mesh.explain import stage_table
+from onnxmesh.cli.mesh.status import ejected, gateway_sentence, plan_sentence
+from onnxmesh.cli.mesh.status_document import model_document, status_document
+from onnxmesh.client import RouteOptions, RouteTrace
 from onnxmesh.client.inference import infer_request
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.v1.mesh_pb2 import (
@@ -345,7 +345,7 @@ def test_status_says_how_a_model_is_cut_and_why():
 
 def test_wishes_become_parameters_of_the_request():
     """All requirements as one selector, preferences with their weights; what is not wished is not there."""
-    wishes = RouteWishes(("gpu", "zone in (eu, us)"), ("zone=eu:50", "fast"), "anna")
+    wishes = RouteOptions(("gpu", "zone in (eu, us)"), ("zone=eu:50", "fast"), "anna")
     request = infer_request("m", {}, wishes=wishes)
     assert {name: each.string_param for name, each in request.parameters.items()} == {
         "mesh.require": "gpu, zone in (eu, us)",
@@ -354,7 +354,7 @@ def test_wishes_become_parameters_of_the_request():
     }
     assert not infer_request("m", {}).parameters
     with pytest.raises(InvalidRequest, match="expected a weight from 1 to 100, got 101"):
-        infer_request("m", {}, wishes=RouteWishes(prefer=("gpu:101",)))
+        infer_request("m", {}, wishes=RouteOptions(prefer=("gpu:101",)))
 
 
 def test_a_guessed_transfer_is_marked():
@@ -376,7 +376,7 @@ def test_status_says_who_ejected_what():
     assert ejected(worker) == ["m/1/0 ejected by g for 1.5 s more"]
     (document,) = status_document(StatusResponse(workers=[worker]))["workers"]
     assert document["ejections"] == [{"stage": "m/1/0", "gateway": "g", "remaining_ms": 1500}]
-    assert document["heard_load"] is None
+    assert document["observed_load"] is None
 
 
 def test_workers_take_zones_in_turn():

@@ -10,8 +10,8 @@ from examples.sample_files import ROOT
 from onnxmesh.cli.devices_file.marked_yaml import read_marked
 from onnxmesh.cli.devices_file.reading import cluster_of, read_devices
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.link import Link
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.link import LinkSpec
 
 WHOLE = """\
 kinds:
@@ -40,14 +40,14 @@ def test_every_field_arrives_in_the_units_of_the_planner():
     assert (box.name, box.count, box.memory_bytes, box.profile) == ("box", 4, 3_500_000_000, "cpu-arm")
     assert box.speed == DeviceSpeed(12e9, 4e9, 6 * 1e-6)
     assert (server.count, server.memory_bytes, server.speed) == (1, None, DeviceSpeed())
-    assert cluster.link("server", "box") == Link(10e6, 6e-3)
-    assert cluster.link("box", "box") == Link(125e6, Link().latency_s)
-    assert cluster.link("server", "server") == Link(2e9, 0.0)
+    assert cluster.link("server", "box") == LinkSpec(10e6, 6e-3)
+    assert cluster.link("box", "box") == LinkSpec(125e6, LinkSpec().latency_s)
+    assert cluster.link("server", "server") == LinkSpec(2e9, 0.0)
 
 
 def test_without_links_all_are_as_processes_on_one_machine():
     """The default link is the planner's."""
-    assert cluster_of("kinds: [{name: a}]", "d.yaml").link("a", "a") == Link()
+    assert cluster_of("kinds: [{name: a}]", "d.yaml").link("a", "a") == LinkSpec()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from onnxmesh.cli.embedded_mesh import dialled, require_free
+from onnxmesh.cli.local_mesh.embedded_mesh import dialled, require_free
 from onnxmesh.errors import InvalidRequest, Unavailable
 
 

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 
 from examples.sample_files import ROOT
 from onnxmesh.cli.app import app
-from onnxmesh.cli.plan_profile import profile_beside, times_sources, times_text
-from onnxmesh.cli.planned_model import costs_of, shapes_of
-from onnxmesh.graph.source import source_digest
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.profile import DeviceTimes, Profile
+from onnxmesh.cli.model_files.plan_profile import profile_beside, times_sources, times_text
+from onnxmesh.cli.model_files.planned_model import costs_of, planned_shapes
+from onnxmesh.graph.reading.source import source_digest
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.profile import DeviceTimes, Profile
 from tests.zoo import ZOO
 
 DEVICES = "kinds: [{name: box, count: 3, memory_gb: 2}, {name: big, gflops_per_s: 400}]\n"
@@ -251,7 +251,7 @@ def test_symbols_are_one_figure_wherever_they_stand(tmp_path):
     model = ZOO["tied_weights"].build(tmp_path)
     shapes = InputShapes(inputs={"tokens": (3, 7)})
     costs = costs_of(model, OptimisationLevel.EXTENDED, CutMode.EXACT, shapes)
-    assert shapes_of(model, costs, shapes) == {"tokens": (3, 7)}
+    assert planned_shapes(model, costs, shapes) == {"tokens": (3, 7)}
     assert costs.inputs[0].num_bytes == 3 * 7 * 8
 
 

@@ -7,12 +7,12 @@ from io import StringIO
 
 from rich.console import Console
 
-from onnxmesh.cli.plan_report import PlanReport
-from onnxmesh.cli.plan_table import plan_sentences, plan_table
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import WholeModel
+from onnxmesh.cli.model_files.plan_report import PlanReport
+from onnxmesh.cli.model_files.plan_table import plan_sentences, plan_table
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.plan import WholeModel
 from tests.unit.pictures.made_plans import KINDS, made_plan
 
 

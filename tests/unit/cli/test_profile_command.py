@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
-from onnxmesh.cli.operator_times import OperatorTimes, operator_times
-from onnxmesh.cli.profile import profile_table
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
-from onnxmesh.planning.profile import Profile
-from onnxmesh.planning.signature import Signature
+from onnxmesh.cli.model_files.operator_times import OperatorTimes, operator_times
+from onnxmesh.cli.model_files.profile import profile_table
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.model.profile import Profile
+from onnxmesh.model.signature import Signature
 from tests.zoo import ZOO
 
 

@@ -6,14 +6,14 @@ import io
 
 from rich.console import Console
 
-from onnxmesh.cli.sent_tensors import sent_documents, sent_table
-from onnxmesh.cli.status_document import status_document
-from onnxmesh.v1.frame_pb2 import Load, MeasuredWay, SentTensors
+from onnxmesh.cli.mesh.sent_tensors import sent_documents, sent_table
+from onnxmesh.cli.mesh.status_document import status_document
+from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load, SentTensors
 from onnxmesh.v1.mesh_pb2 import StatusResponse, TableResponse, WorkerStatus
 
 ZSTD = SentTensors(peer="b", encoding="zstd", tensor_bytes=3_000_000, wire_bytes=1_000_000)
 PLAIN = SentTensors(peer="b", encoding="none", tensor_bytes=1_000_000, wire_bytes=1_000_000)
-LOAD = Load(sent=[PLAIN, ZSTD], ways=[MeasuredWay(node="b", round_trip_us=900, bytes_per_s=12_500_000)])
+LOAD = Load(sent=[PLAIN, ZSTD], links=[LinkMeasurement(node="b", round_trip_us=900, bytes_per_s=12_500_000)])
 STATUS = StatusResponse(workers=[WorkerStatus(id="a", load=LOAD), WorkerStatus(id="b")])
 TABLE = TableResponse(
     gateway="g", sent=[SentTensors(peer="a", encoding="none", tensor_bytes=5, wire_bytes=5)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.cli.shapes import parse_shapes
+from onnxmesh.cli.model_files.shapes import parse_shapes
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning.input_shapes import InputShapes
+from onnxmesh.model.input_shapes import InputShapes
 
 
 def test_shapes_are_read_by_input() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.cli.state_folder import open_state_folder
+from onnxmesh.cli.local_mesh.state_folder import open_state_folder
 from onnxmesh.errors import Conflict, InvalidRequest
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from onnxmesh.cli.tensor_arguments import bf16_bits, random_array, read_inputs, save_array
+from onnxmesh.cli.mesh.tensor_arguments import bf16_bits, random_array, read_input_arrays, save_array
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
 from onnxmesh.tensors.arrays import to_array
@@ -30,14 +30,14 @@ def metadata(**inputs):
 def test_random_values_have_the_models_type_and_shape(datatype):
     """Every datatype of the protocol can be made up, one for each dimension that may vary, the same for a seed."""
     model = metadata(x=(datatype.value, [-1, 3]))
-    once, again = (read_inputs(["x=random"], model, seed=7).arrays["x"] for _ in range(2))
+    once, again = (read_input_arrays(["x=random"], model, seed=7).arrays["x"] for _ in range(2))
     assert once.shape == (1, 3)
     assert np.array_equal(once, again)
 
 
 def test_the_shape_of_random_values_can_be_given():
     """`random:2x5` makes that shape, whatever the model's own."""
-    inputs = read_inputs(["x=random:2x5"], metadata(x=("FP16", [-1, -1])), seed=0)
+    inputs = read_input_arrays(["x=random:2x5"], metadata(x=("FP16", [-1, -1])), seed=0)
     assert inputs.arrays["x"].shape == (2, 5)
     assert inputs.arrays["x"].dtype == np.float16
 
@@ -47,7 +47,7 @@ def test_a_file_is_read_as_it_is(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(3, dtype=np.int16))
     np.save(tmp_path / "s.npy", np.array(["a", "bc"]))
     model = metadata(x=("FP32", [3]), s=("BYTES", [2]))
-    inputs = read_inputs([f"x={tmp_path / 'x.npy'}", f"s={tmp_path / 's.npy'}"], model, seed=0)
+    inputs = read_input_arrays([f"x={tmp_path / 'x.npy'}", f"s={tmp_path / 's.npy'}"], model, seed=0)
     assert inputs.arrays["x"].dtype == np.int16
     assert inputs.arrays["s"].tolist() == ["a", "bc"]
 
@@ -66,7 +66,7 @@ def test_a_file_is_read_as_it_is(tmp_path):
 def test_a_wrong_argument_is_named(arguments, words):
     """Each mistake has its own words."""
     with pytest.raises(InvalidRequest, match=words):
-        read_inputs(arguments, metadata(x=("FP32", [3])), seed=0)
+        read_input_arrays(arguments, metadata(x=("FP32", [3])), seed=0)
 
 
 def test_a_file_that_is_no_array_is_named(tmp_path):
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_array_is_named(tmp_path):
     np.savez(tmp_path / "many.npz", a=np.zeros(1))
     for name in ("text.npy", "empty.npy", "pickle.npy", "many.npz"):
         with pytest.raises(InvalidRequest, match=name):
-            read_inputs([f"x={tmp_path / name}"], metadata(x=("FP32", [3])), seed=0)
+            read_input_arrays([f"x={tmp_path / name}"], metadata(x=("FP32", [3])), seed=0)
 
 
 @given(npst.arrays(np.float32, 5, elements=st.floats(width=32)))
@@ -93,7 +93,7 @@ def test_bf16_bits_are_those_of_the_nearest_value(values):
 
 def test_bf16_goes_as_bit_patterns_with_its_datatype():
     """A float32 array for a BF16 input is rounded, and the mesh is told which type it is."""
-    inputs = read_inputs(["x=random"], metadata(x=("BF16", [4])), seed=0)
+    inputs = read_input_arrays(["x=random"], metadata(x=("BF16", [4])), seed=0)
     assert inputs.arrays["x"].dtype == np.uint16
     assert inputs.datatypes == {"x": Datatype.BF16}
 

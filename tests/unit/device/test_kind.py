@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.device.gpu import CUDA, Gpu
+from onnxmesh.device.execution_provider import CPU, CUDA
+from onnxmesh.device.gpu import Gpu
 from onnxmesh.device.kind import device_kind_name, how_to_run, this_cpu_class
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.graph.session import CPU
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from onnxmesh.device.pinned_memory import pinned_memory
+from onnxmesh.memory.pinned_memory import pinned_memory
 from tests.devices import DEVICES
 
 SIZE = 1 << 20

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from onnxmesh.consul.access import split_address
 from onnxmesh.consul.blocking_index import BlockingIndex
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.consul_service import from_service, to_meta
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import InvalidRequest
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -10,11 +10,11 @@ import grpc
 import grpc.aio
 import pytest
 
-from onnxmesh.discovery.base import Instance
 from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
-from onnxmesh.rpc.channel import open_channel, server_options
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.discovery.instance import Instance
+from onnxmesh.rpc.grpc.channel import open_channel, server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.v1.registry_pb2 import RegisterRequest
 from onnxmesh.v1.registry_pb2_grpc import RegistryStub, add_RegistryServicer_to_server
 from tests.eventually import eventually

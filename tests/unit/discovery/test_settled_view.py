@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.discovery.base import Instance
-from onnxmesh.discovery.ghosts import without_ghosts
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.settled_view import SettledView
+from onnxmesh.discovery.stale_entries import without_stale_entries
 
 
 def instance(id_, generation=1):
@@ -82,7 +82,7 @@ instances = st.builds(
 @given(st.lists(instances, max_size=8))
 def test_no_ghost_is_ever_left(everyone):
     """Ids and addresses are unique, each id stands in its newest generation, and nobody is lost without cause."""
-    left = without_ghosts(everyone)
+    left = without_stale_entries(everyone)
     assert list(left) == sorted(left)
     assert len({each.address for each in left.values()}) == len(left)
     for each in everyone:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from onnxmesh.v1 import blobs_pb2, frame_pb2, mesh_pb2, registry_pb2, worker_pb2
-from services.gateway.model_health import PREFIX
-from services.gateway.servicer import SERVICE
+from services.gateway.inference.servicer import SERVICE
+from services.gateway.routes.model_health import PREFIX
 from services.gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[3]

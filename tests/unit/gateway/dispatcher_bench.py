@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from onnxmesh.deadline import Deadline
-from onnxmesh.routing.table import RoutingTable
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.routing.table.table import RoutingTable
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
-from services.gateway.dispatcher import Dispatcher
-from services.gateway.order import Order
-from services.gateway.router import Router
+from services.gateway.dispatch.dispatcher import Dispatcher
+from services.gateway.requests.inference_request import InferenceRequest
+from services.gateway.routes.router import Router
 from tests.eventually import eventually
 from tests.fakes.clock import Clock
 from tests.fakes.fake_peers import FakePeers
@@ -57,7 +57,7 @@ class Bench:
             "request_id": "r",
             "requested_outputs": (),
         }
-        return Order(**{**given, **changes})
+        return InferenceRequest(**{**given, **changes})
 
     @asynccontextmanager
     async def asking(self, **changes):
@@ -108,5 +108,5 @@ class Bench:
 
     def hush(self, worker, silent=True):
         stream = self.peers.streams[worker]
-        stream.is_silent = silent
-        self.dispatcher.on_silence(worker, stream)
+        stream.is_suspect = silent
+        self.dispatcher.on_suspicion(worker, stream)

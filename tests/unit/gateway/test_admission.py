@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import Overloaded
-from services.gateway.admission import Admission
+from services.gateway.inference.admission import Admission
 
 
 async def test_one_more_than_the_limit_is_refused_with_a_delay():

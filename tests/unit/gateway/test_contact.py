@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from services.gateway.contact import Contact
+from services.gateway.routes.scheduler_contact import SchedulerContact
 from tests.eventually import eventually
 
 
@@ -15,7 +15,7 @@ class Bench:
     def __init__(self, grace_s):
         self.now_s = 50.0
         self.said = []
-        self.contact = Contact(self._say, grace_s=grace_s, clock=lambda: self.now_s)
+        self.contact = SchedulerContact(self._say, grace_s=grace_s, clock=lambda: self.now_s)
 
     async def _say(self, followed):
         self.said.append(followed)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import DeadlineExceeded
-from onnxmesh.rpc.credits import WINDOW_BYTES
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link_policy.credits import WINDOW_BYTES
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2

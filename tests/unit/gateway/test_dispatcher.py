@@ -14,7 +14,7 @@ from onnxmesh.errors import (
     Overloaded,
     Unavailable,
 )
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2

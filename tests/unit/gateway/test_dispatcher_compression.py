@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.packed_frames import is_packed, packed, unpacked
-from onnxmesh.tensors.compression.codec import encode
+from onnxmesh.rpc.frames.compressed_frames import compressed_frame, decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.tensors.compression.codec import encode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -23,8 +23,8 @@ def answer(activation, change=None):
         name="y", datatype="FP32", shape=LARGE.shape, byte_size=LARGE.byte_size, decoded_bytes=0
     )
     result = frame_pb2.Result(key=activation.key, tensors=[described], sent_unix_ns=NOW_NS)
-    frame = packed(
-        Frame(frame_pb2.FrameHeader(result=result), (LARGE.data,)), {0: encode(LARGE, Encoding.ZSTD)}
+    frame = compressed_frame(
+        Frame(frame_pb2.FrameHeader(result=result), (LARGE.data,)), {0: encode_elements(LARGE, Encoding.ZSTD)}
     )
     if change is not None:
         frame.header.result.tensors[0].decoded_bytes = change
@@ -41,9 +41,9 @@ async def test_inputs_leave_in_fewer_bytes_over_a_slow_way():
             bench.answer("a", await bench.activation("a", index))
             await request
     first, *_, last = bench.peers.streams["a"].sent
-    assert not is_packed(first)
-    assert is_packed(last)
-    assert bytes(unpacked(last).payloads[0]) == LARGE.data
+    assert not is_compressed(first)
+    assert is_compressed(last)
+    assert bytes(decompressed_frame(last).payloads[0]) == LARGE.data
 
 
 async def test_an_answer_that_comes_in_fewer_bytes_is_the_answer():

@@ -6,9 +6,9 @@ import pytest
 
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import Overloaded, Unavailable
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1 import frame_pb2
-from services.gateway.worker_loads import report_timings
+from services.gateway.routes.worker_loads import report_timings
 from tests.unit.gateway.dispatcher_bench import Bench
 
 

@@ -9,8 +9,8 @@ import pytest
 from onnxmesh.errors import (
     Unavailable,
 )
-from onnxmesh.routing.table import EMPTY_TABLE
-from services.gateway import dispatcher
+from onnxmesh.routing.table.table import EMPTY_TABLE
+from services.gateway.dispatch import dispatcher
 from tests.eventually import eventually
 from tests.fakes.fake_peers import FakePeer
 from tests.unit.gateway.dispatcher_bench import Bench

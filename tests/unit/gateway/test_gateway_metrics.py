@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from onnxmesh.errors import Overloaded
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.mesh_pb2 import RouteTable
-from services.gateway.metrics import RequestMetrics
+from services.gateway.inference.request_metrics import RequestMetrics
 from tests.fakes.routed_models import routed_model
 
 MODEL = RoutingTable.from_proto(RouteTable(models=[routed_model([[("a", "a:1")]])])).models["m", 1]

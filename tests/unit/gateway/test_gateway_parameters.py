@@ -6,7 +6,7 @@ import pytest
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from services.gateway.parameters import RequestOptions, read_options, refuse_tensor_parameters
+from services.gateway.inference.parameters import RequestOptions, read_options, refuse_tensor_parameters
 
 
 def options(**parameters):

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import HopTiming
 from onnxmesh.v1.mesh_pb2 import RouteTable, Splitting
-from services.gateway.gathering import MAX_BYTES, Gathering
-from services.gateway.order import Answer, Order
-from services.gateway.trace import Trace
+from services.gateway.batching.request_coalescer import MAX_BYTES, RequestCoalescer
+from services.gateway.requests.inference_request import InferenceRequest, InferenceResult
+from services.gateway.requests.trace import Trace
 from tests.fakes.routed_models import routed_model
 
 BAD = 255
@@ -40,7 +40,7 @@ class Mesh:
         self.row_ns = row_ns
         self.orders = []
         self.rows_answered = None
-        self.gathering = Gathering(self.infer)
+        self.gathering = RequestCoalescer(self.infer)
 
     async def infer(self, order):
         (tensor,) = order.tensors
@@ -56,7 +56,7 @@ class Mesh:
             Tensor("y", Datatype.UINT8, shape, bytes(byte + 1 for byte in data)),
             Tensor("table", Datatype.UINT8, (3,), b"abc"),
         )
-        return Answer(tensors, Trace.of(0.0, 1, [hop], 0, 0))
+        return InferenceResult(tensors, Trace.of(0.0, 1, [hop], 0, 0))
 
     async def known(self, model):
         """The mesh has answered a request once: what a row takes is known."""
@@ -67,7 +67,7 @@ class Mesh:
 
 def order(model, data, *, row=1, **more):
     tensor = Tensor("x", Datatype.UINT8, (len(data) // row, row), data)
-    return Order(model, (tensor,), (), more.pop("deadline", Deadline(math.inf)), **more)
+    return InferenceRequest(model, (tensor,), (), more.pop("deadline", Deadline(math.inf)), **more)
 
 
 def ys(answers):

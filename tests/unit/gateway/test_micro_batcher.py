@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
-from onnxmesh.routing.locality import NOWHERE
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table.locality import NOWHERE
+from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.frame_pb2 import HopTiming
 from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable, Splitting
-from services.gateway.micro_batcher import MicroBatcher
+from services.gateway.batching.micro_batcher import MicroBatcher
 from tests.fakes.routed_models import routed_model
 
 ROWS = 32

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.routing.table import RoutingTable
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.routing.table.table import RoutingTable
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable, Splitting
-from services.gateway.row_requests import PIECES_PER_STAGE
+from services.gateway.batching.micro_batch_runner import PIECES_PER_STAGE
 from tests.eventually import eventually
 from tests.fakes.routed_models import routed_model
 from tests.unit.gateway.dispatcher_bench import Bench
@@ -81,8 +81,8 @@ async def test_micro_batches_follow_each_other_on_one_route_and_are_joined_in_or
         window = PIECES_PER_STAGE * 2
         await eventually(lambda: len(stream) == window)
         first = bench.sent("a")
-        assert len({each.piece_of for each in first}) == 1
-        assert first[0].piece_of
+        assert len({each.split_of for each in first}) == 1
+        assert first[0].split_of
         assert len({each.key.number for each in first}) == window
         # The answer to one lets one more go: then the first stage still has to run what later stages have done of others.
         answered = 0
@@ -119,7 +119,7 @@ async def test_a_request_goes_whole_where_it_may_not_be_cut(why):
         bench.learn("a", "b")
     async with bench.asking(tensors=(request(1 if why == "one row" else ROWS),)) as answer:
         sent = await bench.activation("a")
-        assert sent.piece_of == 0
+        assert sent.split_of == 0
         bench.reply(bench.peers.streams["a"].sent[0], "ab", "b")
         assert (await answer).trace.pieces == 1
     assert len(bench.sent("a")) == 1
@@ -149,15 +149,15 @@ async def test_answers_that_cannot_be_joined_are_asked_for_again_whole():
         while not answer.done():
             for frame in stream[answered:]:
                 bench.clock.now_s += 1.0
-                bench.reply(frame, "ab", "b", too_many=frame.header.activation.piece_of > 0)
+                bench.reply(frame, "ab", "b", too_many=frame.header.activation.split_of > 0)
                 answered += 1
             await asyncio.sleep(0)
         assert bytes((await answer).tensors[0].data) == EXPECTED
         assert (await answer).trace.pieces == 1
-    assert [bool(each.piece_of) for each in bench.sent("a")] == [True] * (answered - 1) + [False]
+    assert [bool(each.split_of) for each in bench.sent("a")] == [True] * (answered - 1) + [False]
     async with bench.asking(tensors=(request(),)):
         await eventually(lambda: len(stream) > answered)
-        assert not stream[-1].header.activation.piece_of
+        assert not stream[-1].header.activation.split_of
 
 
 async def test_a_micro_batch_that_is_lost_is_tried_again_alone():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from onnxmesh.deadline import Deadline
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from services.gateway.order import Order
-from services.gateway.pieces import cut, joined, rows_of
+from services.gateway.batching.split_requests import join_outputs, rows_of, split_request
+from services.gateway.requests.inference_request import InferenceRequest
 
 datatypes = st.sampled_from([Datatype.UINT8, Datatype.FP16, Datatype.FP32, Datatype.INT64])
 dims = st.lists(st.integers(0, 3), max_size=2)
@@ -31,7 +31,7 @@ def cut_requests(draw):
 
 
 def order(tensors):
-    return Order(None, tensors, (), Deadline(inf), request_id="r", priority=3)
+    return InferenceRequest(None, tensors, (), Deadline(inf), request_id="r", priority=3)
 
 
 @given(cut_requests())
@@ -39,10 +39,10 @@ def test_what_was_cut_is_put_together_as_it_was(request):
     """Any types, shapes and sizes of pieces; the pieces are of one request and have all else of it."""
     tensors, rows = request
     assert rows_of(tensors) == sum(rows)
-    pieces = cut(order(tensors), rows, 7)
+    pieces = split_request(order(tensors), rows, 7)
     assert [rows_of(piece.tensors) for piece in pieces] == rows
-    assert {(piece.piece_of, piece.request_id, piece.priority) for piece in pieces} == {(7, "r", 3)}
-    together = joined([piece.tensors for piece in pieces], rows, ())
+    assert {(piece.split_of, piece.request_id, piece.priority) for piece in pieces} == {(7, "r", 3)}
+    together = join_outputs([piece.tensors for piece in pieces], rows, ())
     assert [(each.name, each.datatype, each.shape) for each in together] == [
         (each.name, each.datatype, each.shape) for each in tensors
     ]
@@ -52,7 +52,7 @@ def test_what_was_cut_is_put_together_as_it_was(request):
 def test_what_all_rows_share_is_taken_once():
     """And not looked at row by row."""
     row, table = Tensor("y", Datatype.UINT8, (1, 1), b"a"), Tensor("table", Datatype.UINT8, (3,), b"123")
-    y, shared = joined([(row, table), (row, table)], [1, 1], {"table"})
+    y, shared = join_outputs([(row, table), (row, table)], [1, 1], {"table"})
     assert (y.shape, bytes(y.data)) == ((2, 1), b"aa")
     assert shared is table
 
@@ -66,7 +66,7 @@ def test_answers_that_are_no_rows_are_not_put_together():
         Tensor("y", Datatype.UINT8, (), b"a"),
         Tensor("y", Datatype.INT8, (2, 1), b"ab"),
     ):
-        assert joined([(good,), (bad,)], [2, 2], ()) is None
+        assert join_outputs([(good,), (bad,)], [2, 2], ()) is None
 
 
 def test_tensors_that_do_not_agree_have_no_rows():

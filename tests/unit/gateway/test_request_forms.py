@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnxmesh.errors import MeshError
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
 from onnxmesh.oip.request_codec import decode_request
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.mesh_pb2 import RouteTable
-from services.gateway.request_forms import MAX_FORMS, RequestForms
-from services.gateway.validation import read_inputs, read_outputs
+from services.gateway.inference.request_templates import MAX_FORMS, RequestTemplates
+from services.gateway.inference.validation import read_inputs, read_outputs
 from tests.fakes.routed_models import routed_model
 
 MODEL = RoutingTable.from_proto(
@@ -57,7 +57,7 @@ def keep(forms, message):
 
 def test_a_request_like_one_before_is_read_by_its_form():
     """Its tensors hold its own numbers, and it wants the same outputs of the same version."""
-    forms = RequestForms()
+    forms = RequestTemplates()
     keep(forms, request(outputs=("z",), model_version="1").SerializeToString())
     form, tensors = forms.find(
         request(x=b"abcdefgh", n=b"\xff", outputs=("z",), model_version="1").SerializeToString()
@@ -80,7 +80,7 @@ def test_a_request_like_one_before_is_read_by_its_form():
 )
 def test_another_request_has_another_form(other):
     """Other shapes, outputs, versions, or another order."""
-    forms = RequestForms()
+    forms = RequestTemplates()
     keep(forms, request().SerializeToString())
     assert forms.find(other.SerializeToString()) is None
 
@@ -100,7 +100,7 @@ def test_what_is_special_has_no_form(change):
     elif change == "size":
         asked = request(x=bytes(64 << 10))
     message = asked.SerializeToString()
-    forms = RequestForms()
+    forms = RequestTemplates()
     keep(forms, message)
     assert forms.find(message) is None
 
@@ -114,14 +114,14 @@ def test_numbers_that_are_not_at_the_end_have_no_form():
     raws = ModelInferRequest(raw_input_contents=asked.raw_input_contents)
     message = raws.SerializeToString() + rest.SerializeToString()
     assert read(message) is not None
-    forms = RequestForms()
+    forms = RequestTemplates()
     keep(forms, message)
     assert forms.find(message) is None
 
 
 def test_forms_do_not_pile_up():
     """Clients may ask for anything."""
-    forms = RequestForms()
+    forms = RequestTemplates()
     for rows in range(2 * MAX_FORMS):
         keep(forms, request(x=bytes(8 * rows)).SerializeToString())
     assert len(forms._forms) <= MAX_FORMS
@@ -142,7 +142,7 @@ REQUESTS = st.builds(
 @given(st.lists(REQUESTS, min_size=1, max_size=6), REQUESTS, st.data())
 def test_who_is_read_by_a_form_is_read_right(before, asked, data):
     """Whatever was kept before, and whatever byte is changed on the way."""
-    forms = RequestForms()
+    forms = RequestTemplates()
     for each in before:
         keep(forms, each.SerializeToString())
     message = bytearray(data.draw(st.sampled_from([*before, asked])).SerializeToString())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.routing.ask import ANY
-from services.gateway.sessions import Sessions
+from onnxmesh.routing.route_query import ANY
+from services.gateway.routes.sessions import Sessions
 from tests.unit.gateway.dispatcher_bench import Bench
 
 WORKERS = "abcdefgh"

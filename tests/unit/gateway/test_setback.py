@@ -6,7 +6,7 @@ import pytest
 
 from onnxmesh.errors import CorruptData, Internal, InvalidRequest, Overloaded, StageGone, Unavailable
 from onnxmesh.v1.frame_pb2 import Failure
-from services.gateway.attempts import Setback
+from services.gateway.requests.attempts import AttemptFailure
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from services.gateway.attempts import Setback
 )
 def test_what_speaks_against_a_replica(error, speaks_against):
     """Neither a full queue nor an outdated route, nor what the request itself brought about."""
-    setback = Setback.of(Failure(reason=error.reason, message="no", retriable=True), "a")
-    assert type(setback.error) is error
-    assert (setback.worker, setback.retriable, setback.speaks_against) == ("a", True, speaks_against)
+    failure = AttemptFailure.of(Failure(reason=error.reason, message="no", retriable=True), "a")
+    assert type(failure.error) is error
+    assert (failure.worker, failure.retriable, failure.speaks_against) == ("a", True, speaks_against)
 
 
 def test_who_is_at_fault():
     """The speaker, unless it names somebody else; how long that one wants to be left alone comes with it."""
     failure = Failure(reason=Overloaded.reason, message="full", worker="b", retry_after_ms=1500)
-    setback = Setback.of(failure, "a")
-    assert (setback.worker, setback.retriable) == ("b", False)
-    assert setback.error.retry_after_s == 1.5
+    failure = AttemptFailure.of(failure, "a")
+    assert (failure.worker, failure.retriable) == ("b", False)
+    assert failure.error.retry_after_s == 1.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxmesh.live.base import Figure, Topic
 from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.v1.frame_pb2 import Load
-from services.gateway.shared_loads import SharedLoads
+from services.gateway.sharing.shared_loads import SharedLoads
 
 
 class Heard:

@@ -9,14 +9,14 @@ import pytest
 from onnxmesh.live.base import Figure, Topic
 from onnxmesh.live.ejection_figures import EjectionFigure
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.way_figures import WayFigure
+from onnxmesh.live.link_figures import LinkFigure
 from onnxmesh.routing.balancer import Balancer
-from onnxmesh.routing.network import Measured
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.v1.frame_pb2 import Load, MeasuredWay
-from services.gateway.shared_ejections import SharedEjections
-from services.gateway.shared_ways import SAID_AGAIN_S, TTL_S, SharedWays
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load
+from services.gateway.sharing.shared_ejections import SharedEjections
+from services.gateway.sharing.shared_link_estimates import SAID_AGAIN_S, TTL_S, SharedLinkEstimates
 from tests.fakes.clock import Clock
 
 STAGE = "m/1/0"
@@ -50,7 +50,9 @@ class Gateway:
         self.board = self.balancer.board(self.stage, clock())
         self.live = Shared(name, mesh, clock)
         self.ejections = SharedEjections(name, self.live, self.balancer.ejections, clock)
-        self.ways = SharedWays(name, self.live, self.balancer.network.measured, self.generations.get)
+        self.links = SharedLinkEstimates(
+            name, self.live, self.balancer.network.measured, self.generations.get
+        )
 
     def fail(self, worker):
         for _ in range(5):
@@ -143,35 +145,35 @@ def test_an_ejection_of_a_stage_that_is_not_here_is_passed_over(gateways):
 
 
 def told(target, round_trip_us, bytes_per_s=0):
-    return Load(ways=[MeasuredWay(node=target, round_trip_us=round_trip_us, bytes_per_s=bytes_per_s)])
+    return Load(links=[LinkMeasurement(node=target, round_trip_us=round_trip_us, bytes_per_s=bytes_per_s)])
 
 
 def test_ways_that_workers_tell_reach_the_policy_and_the_others(gateways):
     """At first hand here, by hearsay there."""
     one, two = gateways
-    one.ways.said("a", told("b", 300, 10**9))
-    assert one.balancer.network.ways("a") == {"b": Measured(0.0003, 1e9)}
-    one.ways.listen()
-    two.ways.listen()
-    assert two.balancer.network.ways("a") == {"b": Measured(0.0003, 1e9, by_hearsay=True)}
-    two.ways.said("a", told("b", 900))
-    two.ways.listen()
-    assert two.balancer.network.ways("a") == {"b": Measured(0.0009)}
+    one.links.said("a", told("b", 300, 10**9))
+    assert one.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9)}
+    one.links.listen()
+    two.links.listen()
+    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9, by_hearsay=True)}
+    two.links.said("a", told("b", 900))
+    two.links.listen()
+    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0009)}
 
 
 def test_one_gateway_says_a_way_for_all(gateways, clock):
     """Until it has not said it for a while, or the way has changed."""
     one, two = gateways
     for each in gateways:
-        each.ways.said("a", told("b", 300))
-        each.ways.listen()
+        each.links.said("a", told("b", 300))
+        each.links.listen()
     assert [len(each.live.own.figures(Topic.ROUND_TRIP)) for each in gateways] == [1, 0]
     clock.now_s += SAID_AGAIN_S
-    two.ways.said("a", told("b", 301))
-    two.ways.listen()
+    two.links.said("a", told("b", 301))
+    two.links.listen()
     assert [len(each.live.own.figures(Topic.ROUND_TRIP)) for each in gateways] == [1, 1]
-    one.ways.said("a", told("b", 3000))
-    one.ways.listen()
+    one.links.said("a", told("b", 3000))
+    one.links.listen()
     (said,) = one.live.own.figures(Topic.ROUND_TRIP)["a>b"]
     assert said.values["round_trip_s"] == 0.003
     clock.now_s += TTL_S
@@ -181,12 +183,12 @@ def test_one_gateway_says_a_way_for_all(gateways, clock):
 def test_ways_of_processes_that_are_gone_are_no_news(gateways):
     """Of another generation than that in the table, or not in it at all."""
     one, two = gateways
-    one.ways.said("a", told("b", 300))
-    one.ways.said("a", told("stranger", 300))
-    one.ways.listen()
+    one.links.said("a", told("b", 300))
+    one.links.said("a", told("stranger", 300))
+    one.links.listen()
     two.generations["b"] = 2
-    two.ways.listen()
-    assert not two.balancer.network.ways("a")
+    two.links.listen()
+    assert not two.balancer.network.links("a")
     assert one.live.figures(Topic.ROUND_TRIP).keys() == {"a>b"}
 
 
@@ -204,13 +206,13 @@ def test_ways_of_processes_that_are_gone_are_no_news(gateways):
 )
 def test_what_is_no_way_is_read_as_none(figure):
     """Of another release, or damaged."""
-    assert WayFigure.read(figure) is None
+    assert LinkFigure.read(figure) is None
 
 
 def test_figures_say_what_they_were_made_of():
     """With a generation to the last digit; an ejection with what is left of it."""
-    way = WayFigure("a", "b", 1_790_000_000_123_456_789, 2, 0.5, 1e9)
-    assert WayFigure.read(Figure("g", way.key, 1.0, way.values)) == way
+    way = LinkFigure("a", "b", 1_790_000_000_123_456_789, 2, 0.5, 1e9)
+    assert LinkFigure.read(Figure("g", way.key, 1.0, way.values)) == way
     ejection = EjectionFigure("a", "m/1/0", 5.0)
     assert EjectionFigure.read(Figure("g", ejection.key, 2.0, ejection.values)).left_s == 3.0
     assert EjectionFigure.read(Figure("g", ejection.key, 5.0, ejection.values)) is None

@@ -8,11 +8,11 @@ from random import Random
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from hypothesis import given
 
-from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
-from onnxmesh.routing.table_difference import difference
-from services.gateway.dispatcher import Dispatcher
-from services.gateway.model_health import ModelHealth
-from services.gateway.router import Router
+from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.routing.table.table_difference import difference
+from services.gateway.dispatch.dispatcher import Dispatcher
+from services.gateway.routes.model_health import ModelHealth
+from services.gateway.routes.router import Router
 from tests.fakes.fake_peers import FakePeers
 from tests.fakes.route_changes import change_between
 from tests.fakes.route_tables import WORKERS, tables

@@ -8,7 +8,7 @@ from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.v1.frame_pb2 import HopTiming
-from services.gateway.worker_loads import report_waits
+from services.gateway.routes.worker_loads import report_waits
 
 
 def test_every_answer_tells_what_waits_at_each_hop():

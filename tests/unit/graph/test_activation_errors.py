@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.activation_errors import ActivationErrors, inner_tensors
-from onnxmesh.planning.graph_costs import GraphCosts
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.model.activation_errors import ActivationErrors, inner_tensors
+from onnxmesh.model.graph_costs import GraphCosts
 from tests.zoo import ZOO
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.graph.analyse import analyse
-from onnxmesh.graph.cut import Provenance, cut
-from onnxmesh.graph.optimise import optimise
+from onnxmesh.graph.costs.analyse import analyse
+from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.ids import Digest
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.tensor_spec import TensorSpec
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.graph.arena_shrinkage import WINDOW_S, ArenaShrinkage
-from onnxmesh.graph.session import StageSession
+from onnxmesh.graph.runtime.arena_shrinkage import WINDOW_S, ArenaShrinkage
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from services.worker.load import resident_bytes
 from tests.fakes.clock import Clock
@@ -90,5 +90,5 @@ def test_outputs_in_rooms_leave_nothing_in_the_arena(session, monkeypatch):
     left = []
     monkeypatch.setattr(session._arena, "left", left.append)
     for _ in range(3):
-        session.run({"x": rows(1)}, find_room=lambda size: memoryview(np.empty(size, np.uint8)))
+        session.run({"x": rows(1)}, allocator=lambda size: memoryview(np.empty(size, np.uint8)))
     assert left == [ROW * 4]

@@ -7,18 +7,18 @@ import json
 import pytest
 
 from onnxmesh.device.kind import this_cpu_class
-from onnxmesh.graph.batch_axis import why_no_batch_axis
-from onnxmesh.graph.batching import MAX_SPLIT_ROWS
-from onnxmesh.graph.chain import carry, direct
-from onnxmesh.graph.session import StageSession
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.batching import ANY_ROWS, BatchMode, BatchWish, StageBatching
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.partition import PARTITIONS, Partition
-from onnxmesh.planning.signature import Signature
-from onnxmesh.planning.tensor_spec import TensorSpec
-from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.checks.batch_axis import why_no_batch_axis
+from onnxmesh.graph.checks.batching import MAX_SPLIT_ROWS
+from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.partition import PARTITIONS, Partition
+from onnxmesh.model.signature import Signature
+from onnxmesh.model.tensor_spec import TensorSpec
+from onnxmesh.tensors.rows import concat_rows, split_rows
 from tests.zoo import ZOO
 
 
@@ -26,7 +26,7 @@ def cut(source, work, *, mode="auto", max_rows=0, cut_mode=CutMode.EXACT, level=
     costs = GraphCosts.from_json(json.loads(prepare(str(source), str(work), level, cut_mode.value))["costs"])
     legal = costs.legal_cuts
     cuts = [legal[len(legal) * part // num_stages] for part in range(1, num_stages)] if legal else []
-    wish = BatchWish(BatchMode(mode), max_rows).to_plain()
+    wish = BatchingSpec(BatchMode(mode), max_rows).to_plain()
     answer = json.loads(cut_prepared(str(work), sorted(set(cuts)), (), wish))
     return (
         [Partition.from_plain(plain) for plain in answer["partitions"]],
@@ -97,9 +97,9 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
         alone = [session.run(each) for each in before]
         assert not batching.shared
         names = [spec.name for spec in partition.inputs]
-        together = session.run({name: stacked([each[name] for each in before]) for name in names})
+        together = session.run({name: concat_rows([each[name] for each in before]) for name in names})
         for output, tensor in together.items():
-            pieces = taken_apart(tensor, [1, 3, 1, 2])
+            pieces = split_rows(tensor, [1, 3, 1, 2])
             for piece, answer in zip(pieces, alone, strict=True):
                 assert piece.shape == answer[output].shape
                 assert bytes(piece.data) == bytes(answer[output].data), output

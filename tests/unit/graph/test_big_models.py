@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.digest import file_digest
-from onnxmesh.graph.file_ranges import copy_file, copy_range, link_or_copy
-from onnxmesh.graph.optimise import OptimisationLevel, optimise
-from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.session import StageSession
-from onnxmesh.graph.split import split
-from onnxmesh.planning.cut_mode import CutMode
+from onnxmesh.graph.cutting.plan_file import PlanFile
+from onnxmesh.graph.files.digest import file_digest
+from onnxmesh.graph.files.file_ranges import copy_file, copy_range, link_or_copy
+from onnxmesh.graph.reading.optimise import OptimisationLevel, optimise
+from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.graph.split import split_model
+from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.tensors.arrays import from_array
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, integers, model, node
@@ -60,9 +60,9 @@ def big(tmp_path) -> Path:
 SPLIT = """
 import sys
 from pathlib import Path
-from onnxmesh.graph.split import split
-from onnxmesh.planning.cut_mode import CutMode
-plan, _ = split(Path(sys.argv[1]), Path(sys.argv[2]), 2, mode=CutMode(sys.argv[3]))
+from onnxmesh.graph.split import split_model
+from onnxmesh.model.cut_mode import CutMode
+plan, _ = split_model(Path(sys.argv[1]), Path(sys.argv[2]), 2, mode=CutMode(sys.argv[3]))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(status["VmHWM"].split()[0])
 """
@@ -87,7 +87,7 @@ def test_a_model_over_two_gigabytes_is_cut_in_little_memory(big, tmp_path, mode)
     level = plan.level if mode is CutMode.EXACT else mode.load_level
     feeds = {"ids": from_array("ids", np.array([ROW_WITH_DATA, 3, ROWS - 1]))}
     expected = StageSession(big, level=level, prepack=False).run(feeds)["y"]
-    found = Chain(out, plan.partitions, level=mode.load_level).run(feeds)["y"]
+    found = PartitionChain(out, plan.partitions, level=mode.load_level).run(feeds)["y"]
     assert bytes(found.data) == bytes(expected.data)
     assert any(bytes(found.data))
 
@@ -100,7 +100,7 @@ def test_unchanged_weights_are_not_written_again(tmp_path):
     tensors = onnx.load(optimised, load_external_data=False).graph.initializer
     places = {tensor.name: {e.key: e.value for e in tensor.external_data} for tensor in tensors}
     assert places["w0"]["location"] == "a.bin"
-    split(path, tmp_path / "out", 3)
+    split_model(path, tmp_path / "out", 3)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(
         ["a.bin", "more", "out", "weights_beside.onnx", "work"]
     )
@@ -114,8 +114,8 @@ def test_linked_weights_are_no_reason_to_refuse(tmp_path):
         tmp_path / "model" if (tmp_path / "model").mkdir() is None else tmp_path
     )
     os.link(tmp_path / "model" / "a.bin", tmp_path / "elsewhere")
-    split(path, tmp_path / "out", 2)
-    split(path, tmp_path / "portable", 2, mode=CutMode.PORTABLE)
+    split_model(path, tmp_path / "out", 2)
+    split_model(path, tmp_path / "portable", 2, mode=CutMode.PORTABLE)
 
 
 @pytest.mark.parametrize("mode", list(CutMode))
@@ -130,11 +130,11 @@ def test_a_file_named_as_ours_is_not_written_to(tmp_path, mode):
                 entry.value = "optimised.onnx"
     path.write_bytes(made.SerializeToString())
     before = file_digest(tmp_path / "optimised.onnx")
-    plan, _ = split(path, tmp_path / "out", 2, mode=mode)
+    plan, _ = split_model(path, tmp_path / "out", 2, mode=mode)
     assert file_digest(tmp_path / "optimised.onnx") == before
     feeds = ZOO["weights_beside"].tensors(1)
     expected = StageSession(path, level=OptimisationLevel.EXTENDED).run(feeds)["y"]
-    assert Chain(tmp_path / "out", plan.partitions).run(feeds)["y"].data == expected.data
+    assert PartitionChain(tmp_path / "out", plan.partitions).run(feeds)["y"].data == expected.data
 
 
 def test_two_names_of_one_range_share_its_bytes(tmp_path):
@@ -152,10 +152,10 @@ def test_two_names_of_one_range_share_its_bytes(tmp_path):
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="table.bin")
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
-    plan, _ = split(tmp_path / "m.onnx", tmp_path / "out", 1)
+    plan, _ = split_model(tmp_path / "m.onnx", tmp_path / "out", 1)
     assert (tmp_path / "out" / "stage-0" / "model.weights").stat().st_size == table.nbytes
     feeds = {"ids": from_array("ids", np.array([7]))}
-    found = Chain(tmp_path / "out", plan.partitions).run(feeds)["y"]
+    found = PartitionChain(tmp_path / "out", plan.partitions).run(feeds)["y"]
     assert bytes(found.data) == (2 * table[7]).tobytes()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from onnxmesh.graph.analyse import analyse, types_of
-from onnxmesh.graph.crossing import Crossing
-from onnxmesh.graph.optimise import optimise
-from onnxmesh.graph.row import load_graph, put_in_row
-from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.graph.costs.analyse import analyse, types_of
+from onnxmesh.graph.costs.crossing import Crossing
+from onnxmesh.graph.reading.optimise import optimise
+from onnxmesh.graph.reading.row import load_graph, put_in_row
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node
 

@@ -10,15 +10,15 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.graph.analyse import analyse
-from onnxmesh.graph.cut import Provenance, cut
-from onnxmesh.graph.digest import describe_file, listing_digest
-from onnxmesh.graph.optimise import optimise
-from onnxmesh.graph.staging import written_aside
+from onnxmesh.graph.costs.analyse import analyse
+from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.files.digest import describe_file, listing_digest
+from onnxmesh.graph.files.staging import written_aside
+from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.ids import Digest
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.plan import Demand
 from onnxmesh.planning.planner import make_plan
 from tests.zoo import ZOO
 
@@ -66,9 +66,9 @@ def test_digests_are_stable(optimised, tmp_path, name):
     assert again == first
     program = (
         "import sys; from pathlib import Path\n"
-        "from onnxmesh.graph.cut import Provenance, cut\n"
-        "from onnxmesh.graph.optimise import optimise\n"
-        "from onnxmesh.planning.optimisation_level import OptimisationLevel\n"
+        "from onnxmesh.graph.cutting.cut import Provenance, cut\n"
+        "from onnxmesh.graph.reading.optimise import optimise\n"
+        "from onnxmesh.model.optimisation_level import OptimisationLevel\n"
         "source, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "optimised = optimise(source, out / 'work', OptimisationLevel.EXTENDED)\n"
         "parts = cut(optimised, [2], out / 'parts', Provenance('ab' * 32, 'extended', 'onnxmesh 1.2.3'))\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.graph.device_benchmark import cached_device_speed, measure_device
-from onnxmesh.planning.device_speed import DeviceSpeed
+from onnxmesh.graph.measuring.device_benchmark import cached_device_speed, measure_device
+from onnxmesh.model.device_speed import DeviceSpeed
 
 SLOW, FAST = DeviceSpeed(1e9, 2e9, 3e-6), DeviceSpeed(2e9, 1e9, 2e-6)
 

@@ -10,14 +10,14 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from onnxmesh.device.gpu import CUDA
+from onnxmesh.device.execution_provider import CPU, CUDA
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.session import CPU, LEAST_STAGED_BYTES, StageSession
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory
+from onnxmesh.graph.runtime.session import LEAST_STAGED_BYTES, StageSession
+from onnxmesh.memory.shared_memory import OwnMemory
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.device_tensor import DeviceTensor
-from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.tensors.rows import concat_rows, split_rows
 from onnxmesh.tensors.tensor import Tensor
 from tests.devices import DEVICES
 from tests.zoo.zoo_model import model, node, value
@@ -61,10 +61,10 @@ def test_what_one_stage_leaves_there_the_next_one_takes(load):
     assert isinstance(y, DeviceTensor)
     assert (y.memory.device, y.shape) == (first.device, (6, 4))
     assert np.array_equal(to_array(second.run({"y": y})["z"]), -2 * X)
-    one, two, three = taken_apart(y, [1, 3, 2])
+    one, two, three = split_rows(y, [1, 3, 2])
     assert np.array_equal(to_array(second.run({"y": two})["z"]), -2 * X[1:4])
-    assert np.array_equal(to_array(second.run({"y": stacked([two, three])})["z"]), -2 * X[1:])
-    assert np.array_equal(to_array(second.run({"y": stacked([three, one])})["z"]), -2 * X[[4, 5, 0]])
+    assert np.array_equal(to_array(second.run({"y": concat_rows([two, three])})["z"]), -2 * X[1:])
+    assert np.array_equal(to_array(second.run({"y": concat_rows([three, one])})["z"]), -2 * X[[4, 5, 0]])
     assert np.array_equal(to_array(y), 2 * X)
 
 
@@ -124,7 +124,7 @@ def test_large_tensors_pass_through_the_staging_memory(load):
     session = load(
         [node("Neg", ["x"], ["y"])], [value("x", FLOAT, ["N"])], [value("y", FLOAT, ["N"])], staging=memory
     )
-    assert session.feed_room is not None
+    assert session.feed_allocator is not None
     x = np.arange(MEGABYTE // 4, dtype=np.float32)
     for turn in range(3):
         y = session.run({"x": from_array("x", x)})["y"]

@@ -7,15 +7,15 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidPlan, InvalidRequest
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.cut import Provenance, cut
-from onnxmesh.graph.optimise import optimise
-from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.verify import verify
-from onnxmesh.graph.workshop import cut_prepared, prepare
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.checks.verify import verify_chain
+from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.cutting.plan_file import PlanFile
+from onnxmesh.graph.reading.optimise import optimise
+from onnxmesh.graph.runtime.chain import PartitionChain
 from onnxmesh.ids import Digest
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.partition import PARTITIONS
 from onnxmesh.tensors.arrays import from_array
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node, random_floats
@@ -87,7 +87,7 @@ def test_what_follows_from_a_direct_input_is_sent(tmp_path):
     feeds = random_floats("x", 1)(1, 2) | random_floats("late", 3)(2, 2)
     tensors = {name: from_array(name, array) for name, array in feeds.items()}
     expected = (-np.tanh(feeds["x"]) + feeds["late"]).astype(np.float32)
-    found = Chain(tmp_path / "sent", sent).run(tensors)["y"]
+    found = PartitionChain(tmp_path / "sent", sent).run(tensors)["y"]
     assert np.allclose(np.frombuffer(found.data, np.float32).reshape(2, 3), expected)
 
 
@@ -99,7 +99,7 @@ def test_an_output_that_is_an_input_goes_straight_to_the_last_stage(tmp_path):
     assert parts[1].direct_inputs == ("x",)
     assert "x" in parts[1].live_out
     feeds = ZOO["pass_through"].tensors(1)
-    assert Chain(tmp_path / "out", parts).run(feeds)["x"] == feeds["x"]
+    assert PartitionChain(tmp_path / "out", parts).run(feeds)["x"] == feeds["x"]
 
 
 def test_a_chain_asks_for_direct_inputs(late, tmp_path):
@@ -108,7 +108,7 @@ def test_a_chain_asks_for_direct_inputs(late, tmp_path):
     feeds = ZOO["late_input"].tensors(1)
     del feeds["late"]
     with pytest.raises(InvalidRequest, match="input 'late' is missing"):
-        Chain(tmp_path / "out", parts).run(feeds)
+        PartitionChain(tmp_path / "out", parts).run(feeds)
 
 
 def test_the_plan_keeps_them(tmp_path):
@@ -122,4 +122,4 @@ def test_the_plan_keeps_them(tmp_path):
         ("always",),
         ("late", "always"),
     ]
-    assert verify(folder, source).equal
+    assert verify_chain(folder, source).equal

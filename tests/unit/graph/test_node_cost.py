@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxmesh.graph.analyse import analyse
-from onnxmesh.graph.optimise import optimise
-from onnxmesh.planning.graph_costs import GraphCosts, NodeCost
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.graph.costs.analyse import analyse
+from onnxmesh.graph.reading.optimise import optimise
+from onnxmesh.model.graph_costs import GraphCosts, NodeCost
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, integers, model, node, value
 

@@ -6,10 +6,10 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.optimise import LARGE_WEIGHT_BYTES, optimise, weight_bytes_of
-from onnxmesh.graph.runtime_errors import readable
-from onnxmesh.graph.session import StageSession
-from onnxmesh.planning.optimisation_level import OptimisationLevel
+from onnxmesh.graph.reading.optimise import LARGE_WEIGHT_BYTES, optimise, weight_bytes_of
+from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.element_types import ELEMENT_TYPE_OF
-from onnxmesh.graph.output_rooms import LEAST_BOUND_BYTES, OutputRooms
-from onnxmesh.graph.output_shapes import MAX_KNOWN, OutputShapes
-from onnxmesh.graph.session import StageSession
+from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF
+from onnxmesh.graph.runtime.output_buffers import LEAST_BOUND_BYTES, OutputBuffers
+from onnxmesh.graph.runtime.output_shapes import MAX_KNOWN, OutputShapes
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -141,7 +141,7 @@ def test_a_model_that_refuses_rooms_is_offered_none_again():
     """If shapes do not explain why a run with rooms failed, requests are not run twice for ever."""
     y = from_array("y", np.zeros(NUM, np.float32))
     for other, still in ((from_array("y", np.zeros(2 * NUM, np.float32)), True), (y, False)):
-        rooms = OutputRooms({"y": Datatype.FP32, "z": Datatype.FP32})
+        rooms = OutputBuffers({"y": Datatype.FP32, "z": Datatype.FP32})
         rooms.saw("form", {"y": y, "z": y.renamed("z")})
         found = rooms.find("form", ["y", "z"], Rooms())
         assert found.keys() == {"y", "z"}
@@ -172,7 +172,7 @@ def test_every_type_keeps_its_bits(tmp_path, datatype):
 @pytest.mark.parametrize("name", sorted(ZOO))
 def test_the_zoo_answers_the_same_with_rooms(tmp_path, monkeypatch, name):
     """Every kind of output there is, at any size: inputs passed on, constants, empties, strings, branches and loops."""
-    monkeypatch.setattr("onnxmesh.graph.output_rooms.LEAST_BOUND_BYTES", 1)
+    monkeypatch.setattr("onnxmesh.graph.runtime.output_buffers.LEAST_BOUND_BYTES", 1)
     zoo = ZOO[name]
     session = StageSession(zoo.build(tmp_path))
     for seed in (1, 2):

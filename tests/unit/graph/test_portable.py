@@ -11,23 +11,23 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxmesh.errors import CorruptData, InvalidModel
-from onnxmesh.graph.analyse import analyse
-from onnxmesh.graph.as_written import as_written
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.difference import (
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.checks.difference import (
     FULL_PRECISION_BOUND,
     LEAST_PRECISION_BOUND,
     REDUCED_PRECISION_BOUND,
     compare,
 )
-from onnxmesh.graph.plan_file import PLAN_FILE, PlanFile
-from onnxmesh.graph.session import StageSession
-from onnxmesh.graph.split import split
-from onnxmesh.graph.verify import verify
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.partition import PARTITIONS
+from onnxmesh.graph.checks.verify import verify_chain
+from onnxmesh.graph.costs.analyse import analyse
+from onnxmesh.graph.cutting.as_written import as_written
+from onnxmesh.graph.cutting.plan_file import PLAN_FILE, PlanFile
+from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.session import StageSession
+from onnxmesh.graph.split import split_model
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.partition import PARTITIONS
 from onnxmesh.tensors.arrays import from_array
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import constant, floats, model, node, random_floats
@@ -48,7 +48,7 @@ def saved(folder, made) -> str:
 def test_the_zoo_stays_within_the_bound(tmp_path, name, stages):
     """Cut in portable mode, every model of the zoo answers as the whole at level all, but for last bits."""
     path = ZOO[name].build(tmp_path)
-    plan, _ = split(path, tmp_path / "out", stages, mode=CutMode.PORTABLE)
+    plan, _ = split_model(path, tmp_path / "out", stages, mode=CutMode.PORTABLE)
     assert len(plan.partitions) == stages
     assert plan.mode is CutMode.PORTABLE
     if ZOO[name].random:
@@ -56,7 +56,7 @@ def test_the_zoo_stays_within_the_bound(tmp_path, name, stages):
         assert 0 <= plan.largest_difference <= plan.accepted_difference
     feeds = ZOO[name].tensors(1)
     expected = StageSession(path, level=OptimisationLevel.ALL).run(feeds)
-    found = Chain(tmp_path / "out", plan.partitions, level=plan.mode.load_level).run(feeds)
+    found = PartitionChain(tmp_path / "out", plan.partitions, level=plan.mode.load_level).run(feeds)
     assert worst_difference(expected, found) <= plan.accepted_difference
 
 
@@ -73,7 +73,7 @@ def test_the_zoo_stays_within_the_bound(tmp_path, name, stages):
 )
 def test_the_bound_follows_from_what_is_computed(tmp_path, name, bound):
     """Fewer bits, larger steps; inputs and ids do not count."""
-    plan, _ = split(ZOO[name].build(tmp_path), tmp_path / "out", 1, mode=CutMode.PORTABLE)
+    plan, _ = split_model(ZOO[name].build(tmp_path), tmp_path / "out", 1, mode=CutMode.PORTABLE)
     assert plan.accepted_difference == bound
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_fused_or_cast(tmp_path):
     """The operators of the partitions are those of the source, function bodies in place of calls."""
     for name in ("branching_cnn", "encoder", "half_precision"):
         path = ZOO[name].build(tmp_path)
-        split(path, tmp_path / name, 2, mode=CutMode.PORTABLE)
+        split_model(path, tmp_path / name, 2, mode=CutMode.PORTABLE)
         kinds = [
             made.op_type
             for number in range(2)
@@ -92,7 +92,7 @@ def test_nothing_is_fused_or_cast(tmp_path):
 
 def test_partitions_say_so(tmp_path):
     """Mode and levels are in plan.json, the mode in each partition's metadata."""
-    plan, _ = split(ZOO["mlp"].build(tmp_path), tmp_path / "out", 2, mode=CutMode.PORTABLE)
+    plan, _ = split_model(ZOO["mlp"].build(tmp_path), tmp_path / "out", 2, mode=CutMode.PORTABLE)
     plain = json.loads((tmp_path / "out" / PLAN_FILE).read_text())
     assert (plain["mode"], plain["optimisation"], plain["load_optimisation"]) == ("portable", "none", "all")
     assert plain["largest_difference"] == plan.largest_difference
@@ -103,16 +103,18 @@ def test_partitions_say_so(tmp_path):
 def test_digests_do_not_depend_on_level_or_place(tmp_path):
     """The level is for exact cuts; the folder is nobody's business."""
     path = ZOO["weights_beside"].build(tmp_path)
-    first, _ = split(path, tmp_path / "a", 2, mode=CutMode.PORTABLE, level=OptimisationLevel.ALL)
-    other, _ = split(path, tmp_path / "deep" / "b", 2, mode=CutMode.PORTABLE, level=OptimisationLevel.NONE)
+    first, _ = split_model(path, tmp_path / "a", 2, mode=CutMode.PORTABLE, level=OptimisationLevel.ALL)
+    other, _ = split_model(
+        path, tmp_path / "deep" / "b", 2, mode=CutMode.PORTABLE, level=OptimisationLevel.NONE
+    )
     assert first == other
 
 
 def test_verify_accepts_up_to_the_bound(tmp_path):
     """A portable chain need not be equal; one that is too far off is told by its difference."""
     path = ZOO["encoder"].build(tmp_path)
-    split(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
-    report = verify(tmp_path / "out", path, seeds=[5])
+    split_model(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
+    report = verify_chain(tmp_path / "out", path, seeds=[5])
     assert (report.mode, report.level) == (CutMode.PORTABLE, OptimisationLevel.ALL)
     assert 0 < report.largest_relative <= report.accepted_difference == FULL_PRECISION_BOUND
 
@@ -126,19 +128,19 @@ def test_a_model_that_refuses_random_inputs_is_cut_all_the_same(tmp_path):
 
 
 def test_the_difference_need_not_be_measured(tmp_path):
-    """Running a large model takes a while; the partitions are the same, and `verify` can tell later."""
+    """Running a large model takes a while; the partitions are the same, and `verify_chain` can tell later."""
     path = ZOO["mlp"].build(tmp_path)
-    measured, _ = split(path, tmp_path / "a", 2, mode=CutMode.PORTABLE)
-    unmeasured, _ = split(path, tmp_path / "b", 2, mode=CutMode.PORTABLE, measure=False)
+    measured, _ = split_model(path, tmp_path / "a", 2, mode=CutMode.PORTABLE)
+    unmeasured, _ = split_model(path, tmp_path / "b", 2, mode=CutMode.PORTABLE, measure=False)
     assert unmeasured.largest_difference is None
     assert unmeasured.partitions == measured.partitions
-    assert verify(tmp_path / "b", path).largest_relative <= unmeasured.accepted_difference
+    assert verify_chain(tmp_path / "b", path).largest_relative <= unmeasured.accepted_difference
 
 
 @pytest.mark.parametrize("figure", [None, 0.0, 1e-7, float("inf")])
 def test_plans_keep_the_difference(tmp_path, figure):
     """Unknown, none, some, and one that is no number; all of it JSON that any reader takes."""
-    plan, _ = split(ZOO["mlp"].build(tmp_path), tmp_path / "out", 1, mode=CutMode.PORTABLE)
+    plan, _ = split_model(ZOO["mlp"].build(tmp_path), tmp_path / "out", 1, mode=CutMode.PORTABLE)
     replace(plan, largest_difference=figure).save(tmp_path / "out")
     assert PlanFile.load(tmp_path / "out").largest_difference == figure
     assert "Infinity" not in (tmp_path / "out" / PLAN_FILE).read_text()
@@ -173,9 +175,9 @@ def test_functions_are_inlined_also_from_another_opset(tmp_path):
     path = saved(tmp_path, made)
     feeds = {"x": from_array("x", random_floats("x", 4)(1, 3)["x"])}
     expected = StageSession(path, level=OptimisationLevel.ALL).run(feeds)
-    plan, _ = split(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
+    plan, _ = split_model(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
     assert not onnx.load(tmp_path / "out" / "stage-0" / "model.onnx").functions
-    found = Chain(tmp_path / "out", plan.partitions, level=OptimisationLevel.ALL).run(feeds)
+    found = PartitionChain(tmp_path / "out", plan.partitions, level=OptimisationLevel.ALL).run(feeds)
     assert worst_difference(expected, found) <= FULL_PRECISION_BOUND
 
 
@@ -211,8 +213,8 @@ def test_constants_become_weights(tmp_path):
     assert costs.weights == (16, 16, 16)
     assert len(costs.nodes[-1].weights) == 1
     feeds = {"x": from_array("x", np.ones((2, 4), np.float32))}
-    plan, _ = split(path, tmp_path / "out", 3, mode=CutMode.PORTABLE)
-    found = Chain(tmp_path / "out", plan.partitions, level=OptimisationLevel.ALL).run(feeds)["y"]
+    plan, _ = split_model(path, tmp_path / "out", 3, mode=CutMode.PORTABLE)
+    found = PartitionChain(tmp_path / "out", plan.partitions, level=OptimisationLevel.ALL).run(feeds)["y"]
     assert np.frombuffer(found.data, np.float32).tolist() == [3, 3, 4, 4] * 2
 
 
@@ -224,12 +226,12 @@ def test_weights_listed_as_inputs_of_old_models_are_weights(tmp_path):
     made.graph.node[-1].attribute[0].i = 1
     made.graph.input.extend(floats(tensor.name, *tensor.dims) for tensor in made.graph.initializer)
     path = saved(tmp_path, made)
-    plan, _ = split(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
+    plan, _ = split_model(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
     assert [spec.name for spec in plan.signature.inputs] == ["x"]
     assert [value.name for value in onnx.load(tmp_path / "out" / "stage-0" / "model.onnx").graph.input] == [
         "x"
     ]
-    assert verify(tmp_path / "out", path).largest_relative <= FULL_PRECISION_BOUND
+    assert verify_chain(tmp_path / "out", path).largest_relative <= FULL_PRECISION_BOUND
 
 
 def test_large_weights_in_the_model_move_to_a_file(tmp_path):
@@ -247,5 +249,5 @@ def test_what_onnx_runtime_cannot_load_is_told(tmp_path):
     with pytest.raises(
         InvalidModel, match=r"node 'the_odd_one' \(com.example.Odd\): there is no such operator"
     ):
-        split(saved(tmp_path, made), tmp_path / "out", 2, mode=CutMode.PORTABLE)
+        split_model(saved(tmp_path, made), tmp_path / "out", 2, mode=CutMode.PORTABLE)
     assert not (tmp_path / "out").exists()

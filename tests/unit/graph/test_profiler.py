@@ -11,18 +11,18 @@ import pytest
 
 from onnxmesh.device.kind import device_kind_name
 from onnxmesh.errors import InvalidRequest, ModelRunFailed
-from onnxmesh.graph.attribution import attribute
-from onnxmesh.graph.index_bounds import index_bounds
-from onnxmesh.graph.profiler import ExecutedNode, MeasuredRun, profile_model
-from onnxmesh.graph.random_inputs import random_inputs
-from onnxmesh.graph.row import load_graph, put_in_row
-from onnxmesh.graph.workshop import prepare
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.profile import Profile
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.graph.build_steps import prepare
+from onnxmesh.graph.measuring.attribution import attribute
+from onnxmesh.graph.measuring.profiler import ExecutedNode, MeasuredRun, profile_model
+from onnxmesh.graph.measuring.random_inputs import random_inputs
+from onnxmesh.graph.reading.index_bounds import index_bounds
+from onnxmesh.graph.reading.row import load_graph, put_in_row
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.profile import Profile
+from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import from_array, to_array
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, integers, model, node

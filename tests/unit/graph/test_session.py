@@ -12,10 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
-from onnxmesh.graph.element_types import DATATYPE_OF, ELEMENT_TYPE_OF
-from onnxmesh.graph.runtime_values import ALIGNMENT, aligned_copy, from_runtime, string_value, to_runtime
-from onnxmesh.graph.session import CPU, StageSession, make_session
+from onnxmesh.graph.runtime.element_types import DATATYPE_OF, ELEMENT_TYPE_OF
+from onnxmesh.graph.runtime.runtime_values import (
+    KERNEL_ALIGNMENT,
+    aligned_copy,
+    from_runtime,
+    string_value,
+    to_runtime,
+)
+from onnxmesh.graph.runtime.session import StageSession, make_session
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -115,7 +122,7 @@ def test_aligned_data_is_used_in_place():
     tensor = Tensor("x", Datatype.FP32, (16,), memoryview(data))
     assert to_runtime(tensor).data_ptr() == data.ctypes.data
     shifted = Tensor("x", Datatype.FP32, (15,), memoryview(data)[4:])
-    assert to_runtime(shifted).data_ptr() % ALIGNMENT == 0
+    assert to_runtime(shifted).data_ptr() % KERNEL_ALIGNMENT == 0
 
 
 def test_answers_outlive_everything(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.source import check_source, source_digest
+from onnxmesh.graph.reading.source import check_source, source_digest
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node, value
 

@@ -9,14 +9,14 @@ import onnx
 import pytest
 
 from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan, InvalidRequest
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.difference import compare
-from onnxmesh.graph.plan_file import PLAN_FILE, PlanFile
-from onnxmesh.graph.random_inputs import random_inputs
-from onnxmesh.graph.split import split
-from onnxmesh.graph.verify import verify
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.graph.checks.difference import compare
+from onnxmesh.graph.checks.verify import verify_chain
+from onnxmesh.graph.cutting.plan_file import PLAN_FILE, PlanFile
+from onnxmesh.graph.measuring.random_inputs import random_inputs
+from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.split import split_model
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -30,7 +30,7 @@ VERIFIED = sorted(name for name, model in ZOO.items() if model.everywhere and mo
 def mlp(tmp_path):
     """An MLP split in two: model and folder."""
     path = ZOO["mlp"].build(tmp_path)
-    split(path, tmp_path / "out", 2)
+    split_model(path, tmp_path / "out", 2)
     return path, tmp_path / "out"
 
 
@@ -38,8 +38,8 @@ def mlp(tmp_path):
 def test_a_split_verifies(tmp_path, name):
     """Random inputs made from the signature are accepted, and the chain is equal to the whole."""
     path = ZOO[name].build(tmp_path)
-    plan, estimates = split(path, tmp_path / "out", min(2, ZOO[name].max_stages))
-    report = verify(tmp_path / "out", path)
+    plan, estimates = split_model(path, tmp_path / "out", min(2, ZOO[name].max_stages))
+    report = verify_chain(tmp_path / "out", path)
     assert report.equal
     assert report.num_stages == len(plan.partitions) == len(estimates.stages)
     assert report.num_inputs == 3
@@ -48,7 +48,7 @@ def test_a_split_verifies(tmp_path, name):
 
 def test_the_number_of_stages_is_chosen(tmp_path):
     """`None` chooses by cost: a small MLP stays whole."""
-    plan, estimates = split(ZOO["mlp"].build(tmp_path), tmp_path / "out")
+    plan, estimates = split_model(ZOO["mlp"].build(tmp_path), tmp_path / "out")
     assert len(plan.partitions) == 1
     assert estimates.why.startswith("1 stage")
 
@@ -62,15 +62,15 @@ def test_a_chain_that_differs_is_found(mlp):
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(array, model.graph.initializer[0].name))
     onnx.save(model, stage)
     with pytest.raises(CorruptData, match=r"stage 1: 'model.onnx' has digest"):
-        verify(out, path)
+        verify_chain(out, path)
     plan = json.loads((out / PLAN_FILE).read_text())
-    from onnxmesh.graph.digest import describe_file, listing_digest  # noqa: PLC0415 # a forger's tools
+    from onnxmesh.graph.files.digest import describe_file, listing_digest  # noqa: PLC0415 # a forger's tools
 
     file = describe_file(out / "stage-1", "model.onnx")
     plan["partitions"][1]["files"][0].update(sha256=file.sha256, num_bytes=file.num_bytes)
     plan["partitions"][1]["digest"] = listing_digest([file])
     (out / PLAN_FILE).write_text(json.dumps(plan))
-    report = verify(out, path)
+    report = verify_chain(out, path)
     assert not report.equal
     assert 0 < report.outputs[0].largest_absolute < 0.1
     assert 0 < report.outputs[0].largest_relative < 0.1
@@ -80,17 +80,17 @@ def test_another_model_is_not_verified(mlp, tmp_path):
     """A folder belongs to the model that was split."""
     _, out = mlp
     with pytest.raises(CorruptData, match=r"'branching_cnn.onnx' is not the model that was split"):
-        verify(out, ZOO["branching_cnn"].build(tmp_path))
+        verify_chain(out, ZOO["branching_cnn"].build(tmp_path))
 
 
 def test_nothing_is_left_of_a_split_that_failed(tmp_path):
     """Neither the output nor anything beside it."""
     path = ZOO["mlp"].build(tmp_path)
     with pytest.raises(InvalidPlan, match=r"at most \d+ stages; 99 were asked for"):
-        split(path, tmp_path / "out", 99)
+        split_model(path, tmp_path / "out", 99)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(InvalidModel):
-        split(tmp_path / "bad.onnx", tmp_path / "out", 2)
+        split_model(tmp_path / "bad.onnx", tmp_path / "out", 2)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.onnx", "mlp.onnx"]
 
 
@@ -98,7 +98,7 @@ def test_a_folder_with_content_is_not_overwritten(mlp):
     """A split writes a new folder or an empty one."""
     path, out = mlp
     with pytest.raises(FileExistsError):
-        split(path, out, 2)
+        split_model(path, out, 2)
 
 
 def test_the_plan_comes_back(mlp):
@@ -175,11 +175,11 @@ def test_a_missing_or_foreign_file_is_named(mlp):
 def test_a_chain_asks_for_what_it_passes_on(tmp_path):
     """An input that only a late stage reads is missed at the first, by name."""
     path = ZOO["late_input"].build(tmp_path)
-    plan, _ = split(path, tmp_path / "out", 3)
+    plan, _ = split_model(path, tmp_path / "out", 3)
     feeds = ZOO["late_input"].tensors(1)
     del feeds["late"]
     with pytest.raises(InvalidRequest, match="input 'late' is missing"):
-        Chain(tmp_path / "out", plan.partitions).run(feeds)
+        PartitionChain(tmp_path / "out", plan.partitions).run(feeds)
 
 
 def test_differences_are_measured():

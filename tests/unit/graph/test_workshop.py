@@ -10,11 +10,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Overloaded
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.plan_file import PlanFile
-from onnxmesh.graph.workshop import cut_prepared, prepare
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.partition import PARTITIONS, Partition
+from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.cutting.plan_file import PlanFile
+from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.partition import PARTITIONS, Partition
 from tests.zoo import ZOO
 
 
@@ -42,7 +42,7 @@ def test_a_child_prepares_and_cuts(child, tmp_path):
     plan = PlanFile.load(work / PARTITIONS)
     assert plan.partitions == tuple(partitions)
     plan.check_files(work / PARTITIONS)
-    Chain(work / PARTITIONS, partitions).run(ZOO["branching_cnn"].tensors(1))
+    PartitionChain(work / PARTITIONS, partitions).run(ZOO["branching_cnn"].tensors(1))
 
 
 def test_errors_come_out_of_the_child(child, tmp_path):

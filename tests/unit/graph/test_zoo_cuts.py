@@ -9,18 +9,18 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxmesh.graph.analyse import analyse, types_of
-from onnxmesh.graph.chain import Chain
-from onnxmesh.graph.cut import Provenance, cut
-from onnxmesh.graph.optimise import optimise
-from onnxmesh.graph.session import StageSession
-from onnxmesh.graph.source import check_source, checkable
-from onnxmesh.graph.value_types import ValueType
+from onnxmesh.graph.costs.analyse import analyse, types_of
+from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.reading.optimise import optimise
+from onnxmesh.graph.reading.source import check_source, checkable
+from onnxmesh.graph.reading.value_types import ValueType
+from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.ids import Digest
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.plan import Demand
 from onnxmesh.planning.planner import make_plan
 from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
@@ -66,7 +66,7 @@ def assert_chain_equals_whole(
 ) -> None:
     partitions = cut(prepared.optimised, cuts, out, PROVENANCE, prepared.types, direct or ())
     assert len(partitions) == len(cuts) + 1
-    chain = Chain(out, partitions)
+    chain = PartitionChain(out, partitions)
     for feeds, expected in zip(prepared.feeds, prepared.answers, strict=True):
         found = chain.run(feeds)
         assert list(found) == [spec.name for spec in prepared.profile.signature.outputs]

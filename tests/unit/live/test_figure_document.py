@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.live.ageing import Aged
-from onnxmesh.live.figure_document import document_of, heard_in
+from onnxmesh.live.figure_document import document_of, received_figures
 
 times = st.floats(0.0, 1000.0)
 values = st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False), max_size=3)
@@ -25,7 +25,7 @@ def test_ages_are_told_without_a_common_clock(said, written_s, read_s, elapsed_s
     ]
     document, left_ms = document_of(held, written_s)
     assert left_ms == round(1000 * max(entry.expires_s - written_s for _, entry in held))
-    heard = heard_in("w", document.encode(), left_ms - round(1000 * elapsed_s), read_s)
+    heard = received_figures("w", document.encode(), left_ms - round(1000 * elapsed_s), read_s)
     assert [(each.writer, each.key, each.values) for each in heard] == [
         ("w", key, value) for key, (value, _, _) in said.items()
     ]
@@ -42,4 +42,4 @@ def test_nothing_said_has_no_time_to_live():
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"left_ms": 1, "said": [1]}', b"\xff"])
 def test_what_is_no_document_tells_nothing(document):
     """Whoever else writes to this Redis cannot end the exchange."""
-    assert heard_in("w", document, 1, 0.0) == []
+    assert received_figures("w", document, 1, 0.0) == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.device_speed import PICOSECONDS, DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.model.node_times import node_times
+from onnxmesh.model.plan import Objective, Plan, StagePlan, WholeModel
+from onnxmesh.model.signature import Signature
 from onnxmesh.pictures.plan_facts import PlanFacts, plan_facts
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.device_speed import PICOSECONDS, DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
-from onnxmesh.planning.node_times import node_times
-from onnxmesh.planning.plan import Objective, Plan, StagePlan, WholeModel
-from onnxmesh.planning.signature import Signature
 
 OPERATORS = (
     "MatMul",

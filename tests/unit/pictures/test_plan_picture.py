@@ -7,15 +7,15 @@ from itertools import combinations, pairwise
 
 import pytest
 
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.graph_costs import GraphCosts, NodeCost
+from onnxmesh.model.plan import Objective, Plan, StagePlan, WholeModel
+from onnxmesh.model.signature import Signature
 from onnxmesh.pictures.drawing import svg_of
 from onnxmesh.pictures.geometry import Rect
 from onnxmesh.pictures.plan_facts import plan_facts
 from onnxmesh.pictures.plan_picture import plan_picture
 from onnxmesh.pictures.stage_row import LEAST_BOX
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.graph_costs import GraphCosts, NodeCost
-from onnxmesh.planning.plan import Objective, Plan, StagePlan, WholeModel
-from onnxmesh.planning.signature import Signature
 from tests.unit.pictures.made_plans import made_plan
 
 CASES = [(num_stages, seed) for num_stages in range(1, 17) for seed in range(3)]

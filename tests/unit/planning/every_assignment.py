@@ -7,12 +7,12 @@ from itertools import combinations, pairwise, product
 
 from hypothesis import strategies as st
 
-from onnxmesh.planning.cluster import Cluster, DeviceKind
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.node_times import node_times
-from onnxmesh.planning.plan import Plan
+from onnxmesh.model.cluster import Cluster, DeviceKind
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.node_times import node_times
+from onnxmesh.model.plan import Plan
 from tests.fakes.planned_graphs import graph
 
 Assigned = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
@@ -44,7 +44,7 @@ def clusters(draw, most_kinds=3, most_devices=4):
     )
     speeds = st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.0])
     memories = st.one_of(st.none(), st.integers(0, 60))
-    links = st.builds(Link, st.sampled_from([0.5, 1.0, 3.0, 1e6]), st.sampled_from([0.0, 0.5, 3.0]))
+    links = st.builds(LinkSpec, st.sampled_from([0.5, 1.0, 3.0, 1e6]), st.sampled_from([0.0, 0.5, 3.0]))
     kinds = tuple(
         DeviceKind(f"kind{i}", count, DeviceSpeed(draw(speeds), 1.0, 0.0), draw(memories))
         for i, count in enumerate(counts)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.chain import Chain
-from onnxmesh.planning.packing import packed
-from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.stage_search import StageSearch
+from onnxmesh.planning.search.chain import Chain
+from onnxmesh.planning.search.packing import pack_memory
+from onnxmesh.planning.search.stage_search import StageSearch
 from tests.unit.planning.every_assignment import (
     as_assigned,
     clusters,
@@ -120,7 +120,7 @@ def test_packing_finds_what_fits(costs, cluster, replicas):
     chain = Chain.of(costs, cluster)
     numbers = range(1, min(costs.max_stages, cluster.num_devices // replicas) + 1)
     fitting = [k for k in numbers if any(True for _ in every_assignment(costs, cluster, k, replicas))]
-    found = packed(chain, None, replicas)
+    found = pack_memory(chain, None, replicas)
     assert (None if found is None else found.num_stages) == min(fitting, default=None)
     assert found is None or found.fits(chain)
 

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.planning.chain_problem import ChainProblem
-from onnxmesh.planning.int_array import NEVER
-from onnxmesh.planning.range_minimum import RangeMinimum
-from onnxmesh.planning.shared_weights import SharedWeights
-from onnxmesh.planning.stage_costs import StageCosts
+from onnxmesh.planning.search.chain_problem import ChainProblem
+from onnxmesh.planning.search.int_array import NEVER
+from onnxmesh.planning.search.range_minimum import RangeMinimum
+from onnxmesh.planning.search.shared_weights import SharedWeights
+from onnxmesh.planning.search.stage_costs import StageCosts
 
 
 def rows(draw, num_rows, length, most=30):

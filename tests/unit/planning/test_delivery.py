@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.planning.graph_costs import InputUse
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.graph_costs import InputUse
+from onnxmesh.model.plan import Demand
 from onnxmesh.planning.planner import make_plan
 from tests.fakes.planned_graphs import cluster, graph, kind
 

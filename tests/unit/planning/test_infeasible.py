@@ -8,12 +8,12 @@ import pytest
 
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.ids import Digest
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import Demand
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.plan import Demand
+from onnxmesh.model.profile import DeviceTimes, Profile
 from onnxmesh.planning.planner import make_plan, uniform_plan
-from onnxmesh.planning.profile import DeviceTimes, Profile
 from tests.fakes.planned_graphs import cluster, graph, kind
 
 GB = 10**9

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.tensor_spec import TensorSpec
 
 IDS = TensorSpec("ids", "INT64", (-1, -1))
 MASK = TensorSpec("mask", "INT64", (-1, -1))

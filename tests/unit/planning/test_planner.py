@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from benchmarks.plan.planner_speed import mixed_cluster, random_costs
 from onnxmesh.errors import InvalidPlan
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.plan import Demand, Objective
+from onnxmesh.model.signature import Signature
 from onnxmesh.planning.planner import make_plan, uniform_plan
-from onnxmesh.planning.signature import Signature
 from tests.fakes.planned_graphs import cluster, graph, kind
 from tests.unit.planning.every_assignment import clusters, graphs
 
@@ -82,7 +82,7 @@ def test_a_faster_device_gets_more():
 def test_a_slow_link_between_kinds_is_avoided():
     """Two of each kind, thin links between kinds: the plan crosses between them once, not three times."""
     kinds = (kind("a", 2), kind("b", 2))
-    devices = Cluster(kinds, {("a", "b"): Link(0.1, 0.0)}, Link(1e6, 0.0))
+    devices = Cluster(kinds, {("a", "b"): LinkSpec(0.1, 0.0)}, LinkSpec(1e6, 0.0))
     plan = make_plan(graph([100] * 8, [1] * 7), devices, Demand(num_stages=4))
     names = [name for stage in plan.stages for name in dict(stage.devices)]
     assert sum(a != b for a, b in pairwise(names)) == 1
@@ -330,7 +330,7 @@ def test_twelve_kinds_are_pooled_and_told_apart_again():
 def test_planning_needs_no_onnx():
     """The scheduler plans on a machine that has no runtime: importing the planner loads none of it."""
     program = (
-        "import sys; import onnxmesh.planning.relief, onnxmesh.planning.partition\n"
+        "import sys; import onnxmesh.planning.relief, onnxmesh.model.partition\n"
         "print(*{'onnx', 'onnx_ir', 'onnxruntime'} & set(sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

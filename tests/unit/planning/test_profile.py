@@ -8,14 +8,14 @@ import pytest
 
 from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest
 from onnxmesh.ids import Digest
-from onnxmesh.planning.cluster import DeviceKind
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.device_speed import PICOSECONDS, DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
-from onnxmesh.planning.node_times import node_times
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.profile import DeviceTimes, Profile
-from onnxmesh.planning.signature import Signature
+from onnxmesh.model.cluster import DeviceKind
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.device_speed import PICOSECONDS, DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.model.node_times import node_times
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.profile import DeviceTimes, Profile
+from onnxmesh.model.signature import Signature
 
 SPEED = DeviceSpeed(flops_per_s=1e9, bytes_per_s=1e9, node_overhead_s=0.0)
 SHAPES = {"x": (1, 3)}

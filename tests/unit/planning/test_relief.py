@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.planner import make_plan
 from onnxmesh.planning.relief import relief
 from tests.fakes.planned_graphs import cluster, graph, kind
@@ -39,7 +39,7 @@ def test_a_number_of_stages_as_asked_needs_one_more_with_the_device():
 def test_a_thin_link_is_named():
     """The only cut sends for as long as the rest computes: a wider link helps, a device does not."""
     costs = graph([10, 10], [100])
-    devices = Cluster((kind("a"), kind("b")), {("a", "b"): Link(1.0, 0.0)}, Link(1.0, 0.0))
+    devices = Cluster((kind("a"), kind("b")), {("a", "b"): LinkSpec(1.0, 0.0)}, LinkSpec(1.0, 0.0))
     found = relief_of(costs, devices, Demand(num_stages=2))
     assert found.sentence == "twice the bandwidth between 'a' and 'b' would give 1.8 x the throughput"
     assert found.gain == pytest.approx(110 / 60)
@@ -55,7 +55,7 @@ def test_what_cannot_be_cut_finer_is_said():
 def test_one_request_alone_is_relieved_by_the_link():
     """Memory forces a cut; latency is the sum of all, so the sending counts."""
     costs = graph([10, 10], [100], weights=[(0,), (1,)], weight_bytes=(10, 10))
-    devices = Cluster((kind("a", 2, memory=10),), default_link=Link(1.0, 0.0))
+    devices = Cluster((kind("a", 2, memory=10),), default_link=LinkSpec(1.0, 0.0))
     found = relief_of(costs, devices, Demand(Objective.LATENCY))
     assert found.sentence == "twice the bandwidth between 'a' and 'a' would answer one request 1.7 x as fast"
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import Digest
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, NodeCost
-from onnxmesh.planning.partition import Partition, PartitionFile, partitions_from_json, partitions_to_json
-from onnxmesh.planning.signature import Signature
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
+from onnxmesh.model.partition import Partition, PartitionFile, partitions_from_json, partitions_to_json
+from onnxmesh.model.signature import Signature
+from onnxmesh.model.tensor_spec import TensorSpec
 
 names = st.text(max_size=8)
 figures = st.integers(0, 2**63)

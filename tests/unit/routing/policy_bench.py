@@ -6,14 +6,14 @@ from collections import Counter
 from random import Random
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.balancer import Balancer
-from onnxmesh.routing.locality import Locality
 from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.policy_settings import PolicySettings
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.worker_facts import WorkerFacts
+from onnxmesh.routing.table.locality import Locality
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+from onnxmesh.routing.table.worker_facts import WorkerFacts
 
 KEY = StageKey("m/1/0")
 HOME = Origin("g", Locality("r", "near"))
@@ -56,7 +56,7 @@ class Bench:
             self.balancer.report(worker, each_s, {}, self.now_s)
 
     def route(self, ask=None, is_live=alive):
-        return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or Ask())
+        return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or RouteQuery())
 
     def pick(self, ask=None, is_live=alive):
         route = self.route(ask, is_live)
@@ -66,7 +66,7 @@ class Bench:
         return Counter(self.pick(ask) for _ in range(num))
 
     def explained(self, ask=None, is_live=alive):
-        (found,) = self.balancer.explain([self.stage], is_live, self.now_s, ask or Ask())
+        (found,) = self.balancer.explain([self.stage], is_live, self.now_s, ask or RouteQuery())
         return found
 
 

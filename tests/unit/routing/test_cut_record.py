@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from onnxmesh.routing.cut_record import NUM_TRIALS, TRY_AGAIN, CutRecord
+from services.gateway.batching.split_trials import NUM_TRIALS, TRY_AGAIN, SplitTrials
 
 
 def run(record, times, num):
@@ -26,13 +26,13 @@ def steady(whole_s, cut_s):
 def test_both_ways_are_tried_in_turns_the_whole_one_first():
     """Whatever comes of them."""
     for cut_s in (0.5, 2.0):
-        assert run(CutRecord(), steady(1.0, cut_s), 2 * NUM_TRIALS) == [False, True] * NUM_TRIALS
+        assert run(SplitTrials(), steady(1.0, cut_s), 2 * NUM_TRIALS) == [False, True] * NUM_TRIALS
 
 
 def test_what_was_faster_is_done_and_the_other_tried_now_and_then():
     """Cutting must be faster by the least gain."""
     for cut_s, mostly in ((0.5, True), (0.95, False), (2.0, False)):
-        seen = run(CutRecord(), steady(1.0, cut_s), 2 * NUM_TRIALS + 4 * TRY_AGAIN)[2 * NUM_TRIALS :]
+        seen = run(SplitTrials(), steady(1.0, cut_s), 2 * NUM_TRIALS + 4 * TRY_AGAIN)[2 * NUM_TRIALS :]
         assert seen.count(not mostly) == 4
 
 
@@ -42,7 +42,7 @@ def test_a_slow_first_request_decides_nothing(cold):
     for whole_s, cut_s, mostly in ((1.0, 0.6, True), (1.0, 1.2, False)):
         usual = steady(whole_s, cut_s)
         seen = run(
-            CutRecord(),
+            SplitTrials(),
             lambda number, cut, usual=usual: usual(number, cut) * (4 if number in cold else 1),
             60,
         )
@@ -52,7 +52,7 @@ def test_a_slow_first_request_decides_nothing(cold):
 @pytest.mark.parametrize(("before", "after"), [((1.0, 2.0), (1.0, 0.5)), ((1.0, 0.5), (1.0, 2.0))])
 def test_a_change_is_noticed_by_one_that_tries_again_and_the_next_ones_follow(before, after):
     """Not after many rounds of them: what was seen to be faster once is looked at again at once."""
-    record = CutRecord()
+    record = SplitTrials()
     run(record, steady(*before), 100)
     run(record, steady(*after), TRY_AGAIN + 5)
     better = after[1] < after[0]
@@ -61,7 +61,7 @@ def test_a_change_is_noticed_by_one_that_tries_again_and_the_next_ones_follow(be
 
 def test_all_requests_becoming_slower_changes_nothing_for_long():
     """Figures of the way that is not used are old; they are renewed by using it."""
-    record = CutRecord()
+    record = SplitTrials()
     run(record, steady(1.0, 0.6), 100)
     run(record, steady(3.0, 1.8), 16)
     assert run(record, steady(3.0, 1.8), TRY_AGAIN).count(True) == TRY_AGAIN - 1
@@ -75,12 +75,12 @@ def test_noise_is_borne(seed):
     def times(number, cut):
         return (0.6 if cut else 1.0) * (1.0 + (2.0 * rng.random() if rng.random() < 0.25 else 0.0))
 
-    assert run(CutRecord(), times, 200).count(True) > 120
+    assert run(SplitTrials(), times, 200).count(True) > 120
 
 
 def test_several_that_are_under_way_at_once_are_whole_until_one_is_answered():
     """What is not measured is not held against anything."""
-    record = CutRecord()
+    record = SplitTrials()
     assert not any(record.next_is_cut() for _ in range(8))
     for _ in range(8):
         record.took(1.0, cut=False)

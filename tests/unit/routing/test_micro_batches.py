@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.routing.micro_batches import (
+from services.gateway.batching.run_times import RunTimes
+from services.gateway.batching.split_plan import (
     FRAME_S,
     LEAST_GAIN,
     MAX_PIECES,
@@ -17,8 +18,7 @@ from onnxmesh.routing.micro_batches import (
     num_to_try,
     sizes,
 )
-from onnxmesh.routing.run_cost import RunCost
-from onnxmesh.routing.run_times import RunTimes
+from services.worker.stages.run_cost import RunCost
 
 seconds = st.floats(0.0, 0.1)
 legs = st.builds(

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 
 
 def stage(*workers, index=0):
@@ -33,7 +33,7 @@ def route_of(stages, loads=None, dead=(), excluded=(), seed=0):
         balancer.board(each, 0.0)
     for worker, load in (loads or {}).items():
         balancer.report(worker, load * 0.001, {}, 0.0)
-    ask = Ask(excluded=frozenset(excluded))
+    ask = RouteQuery(excluded=frozenset(excluded))
     return balancer.pick_route(stages, lambda worker: worker not in dead, 0.0, ask)
 
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.ask import Ask
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.preference import parse_preferences
-from onnxmesh.routing.routed_model import Replica, RoutedStage
-from onnxmesh.routing.selector_text import parse_selector
+from onnxmesh.routing.route_query import RouteQuery
+from onnxmesh.routing.selectors.preference import parse_preferences
+from onnxmesh.routing.selectors.selector_text import parse_selector
 from onnxmesh.routing.slow_start import ramp
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from tests.unit.routing.policy_bench import HOME, KEY, NO_LUCK, Bench, alive, in_zone
 
 
@@ -108,8 +108,8 @@ def test_a_silent_worker_is_passed_over_while_there_are_others():
     bench.balancer.silent("a", True)
     assert bench.picks(50) == {"b": 50}
     assert [verdict.rule for verdict in bench.explained().verdicts] == ["silent", ""]
-    assert bench.pick(Ask(require=parse_selector("zone=near"))) == "a"
-    assert bench.pick(Ask(excluded={"b"})) == "a"
+    assert bench.pick(RouteQuery(require=parse_selector("zone=near"))) == "a"
+    assert bench.pick(RouteQuery(excluded={"b"})) == "a"
     bench.balancer.silent("b", True)
     assert bench.pick() == "a"
     bench.balancer.silent("a", False)
@@ -122,9 +122,9 @@ def test_requirements_filter_and_preferences_weigh():
     """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
     bench.measure({"a": 0.01, "b": 0.01})
-    assert bench.picks(50, Ask(require=parse_selector("gpu"))) == {"a": 50}
-    assert bench.picks(50, Ask(require=parse_selector("!gpu"))) == {"b": 50}
-    prefer = Ask(prefer=parse_preferences(["gpu:100"]))
+    assert bench.picks(50, RouteQuery(require=parse_selector("gpu"))) == {"a": 50}
+    assert bench.picks(50, RouteQuery(require=parse_selector("!gpu"))) == {"b": 50}
+    prefer = RouteQuery(prefer=parse_preferences(["gpu:100"]))
     assert bench.picks(50, prefer) == {"a": 50}
     bench.balancer = Balancer(HOME, Random(0), replace(NO_LUCK, caution=0.0))
     bench.board = bench.balancer.board(bench.stage, 0.0)
@@ -138,8 +138,10 @@ def test_requirements_filter_and_preferences_weigh():
 def test_a_requirement_that_nobody_meets():
     """It is told apart from workers that are not there at the moment."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
-    assert bench.route(Ask(require=parse_selector("tpu"))).is_unsatisfiable
-    assert not bench.route(Ask(require=parse_selector("gpu")), lambda worker: worker != "a").is_unsatisfiable
+    assert bench.route(RouteQuery(require=parse_selector("tpu"))).is_unsatisfiable
+    assert not bench.route(
+        RouteQuery(require=parse_selector("gpu")), lambda worker: worker != "a"
+    ).is_unsatisfiable
 
 
 def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
@@ -147,7 +149,7 @@ def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.01, "b": 0.01})
     bench.load({"a": 0.5, "b": 0.3})
-    ask = Ask(remaining_s=0.1)
+    ask = RouteQuery(remaining_s=0.1)
     assert bench.pick(ask) == "b"
     for _ in range(20):
         refused = bench.route(ask)
@@ -157,7 +159,7 @@ def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
     bench.load({"a": 0.5, "b": 0.3})
     assert bench.pick(ask) == "b"
     assert bench.route(ask).is_late
-    assert bench.pick(Ask(remaining_s=0.4)) == "b"
+    assert bench.pick(RouteQuery(remaining_s=0.4)) == "b"
 
 
 def test_later_stages_have_what_earlier_ones_leave():
@@ -167,9 +169,9 @@ def test_later_stages_have_what_earlier_ones_leave():
     for i, stage in enumerate(stages):
         balancer.board(stage, 0.0)
         balancer.answered(stage.key, f"w{i}", 0.06, 0.0)
-    assert not isinstance(balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.2)), NoRoute)
-    balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))  # the one that is let pass
-    refused = balancer.pick_route(stages, alive, 0.0, Ask(remaining_s=0.1))
+    assert not isinstance(balancer.pick_route(stages, alive, 0.0, RouteQuery(remaining_s=0.2)), NoRoute)
+    balancer.pick_route(stages, alive, 0.0, RouteQuery(remaining_s=0.1))  # the one that is let pass
+    refused = balancer.pick_route(stages, alive, 0.0, RouteQuery(remaining_s=0.1))
     assert (refused.stage, refused.is_late) == (1, True)
 
 
@@ -204,7 +206,7 @@ def test_a_pick_passes_every_filter(workers, figures, explore, seed):
     usable = names.keys() - dead - excluded - ejected
     usable = usable - silent or usable
     for _ in range(10):
-        picked = bench.pick(Ask(excluded=excluded), lambda worker: worker not in dead)
+        picked = bench.pick(RouteQuery(excluded=excluded), lambda worker: worker not in dead)
         assert picked in usable if usable else picked is None
 
 
@@ -221,7 +223,7 @@ def test_every_live_replica_is_picked_in_the_end(num, seed):
 def test_a_session_stays_only_where_every_filter_lets_it():
     """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
     bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
-    ask = Ask(stay={KEY: "b"})
+    ask = RouteQuery(stay={KEY: "b"})
     bench.load({"b": 5.0})
     assert bench.picks(50, ask) == {"b": 50}
     assert bench.explained(ask).outcome == "'b': it has served this session"
@@ -232,7 +234,7 @@ def test_a_session_stays_only_where_every_filter_lets_it():
         {"ask": ask, "is_live": lambda worker: worker != "b"},
     ):
         assert bench.pick(**away) != "b"
-    assert bench.picks(50, Ask(stay={KEY: "gone"})).keys() == {"a", "c"}
+    assert bench.picks(50, RouteQuery(stay={KEY: "gone"})).keys() == {"a", "c"}
     bench.balancer.ejections.told(KEY, "b", 9.0, "told", 0.0)
     assert bench.pick(ask) != "b"
     bench.balancer.ejections.lift(KEY, "b")
@@ -284,7 +286,7 @@ def test_an_explanation_is_the_decision():
     bench = Bench(names, attributes={name: {"gpu": "yes"} for name in names if name != "lame"})
     bench.measure(dict.fromkeys(names, 0.01))
     bench.load({"late": 2.0, "ok": 0.001})
-    ask = Ask(
+    ask = RouteQuery(
         excluded={"failed"},
         require=parse_selector("gpu"),
         prefer=parse_preferences(["zone=near:50"]),

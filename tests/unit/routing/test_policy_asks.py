@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.ask import Ask
-from onnxmesh.routing.bar import Bar
-from onnxmesh.routing.explanation import explain
-from onnxmesh.routing.locality import Locality
-from onnxmesh.routing.network import GUESSES, Measured, Network, Way
-from onnxmesh.routing.policy import decide
+from onnxmesh.routing.candidate_filter import CandidateFilter
+from onnxmesh.routing.explanation import explain_route
+from onnxmesh.routing.network import GUESSES, LinkCost, MeasuredLink, Network
+from onnxmesh.routing.policy import choose_replica
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS
-from onnxmesh.routing.routed_model import Replica, RoutedStage
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.stage_board import Origin, StageBoard
+from onnxmesh.routing.table.locality import Locality
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+from onnxmesh.routing.table.worker_facts import WorkerFacts
 from onnxmesh.routing.worker_board import WorkerBoard
-from onnxmesh.routing.worker_facts import WorkerFacts
 
 
 class Undrawn:
@@ -36,8 +36,8 @@ def board(*facts):
 
 
 def asked(stage, workers, **ask):
-    return decide(
-        stage, workers, Network(), Origin(), Ask(**ask, draws=False), DEFAULT_SETTINGS, Undrawn(), 0.0
+    return choose_replica(
+        stage, workers, Network(), Origin(), RouteQuery(**ask, draws=False), DEFAULT_SETTINGS, Undrawn(), 0.0
     )
 
 
@@ -47,22 +47,24 @@ def test_the_best_is_taken_where_nothing_is_drawn_and_of_equals_the_first():
     assert asked(stage, workers).index == 0
     workers.expect(stage.slots, np.array([0.003, 0.001, 0.002]), 0.0)
     found = asked(stage, workers)
-    assert (found.index, explain(found, workers, 0.0).outcome) == (1, "'w1': the best")
+    assert (found.index, explain_route(found, workers, 0.0).outcome) == (1, "'w1': the best")
 
 
 def test_a_bar_keeps_out_and_says_why():
     """Under its own name."""
     stage, workers = board({}, {})
-    found = asked(stage, workers, bars=(Bar("memory", "there is no room", np.array([True, False])),))
+    found = asked(
+        stage, workers, bars=(CandidateFilter("memory", "there is no room", np.array([True, False])),)
+    )
     assert found.index == 1
-    first, second = explain(found, workers, 0.0).verdicts
+    first, second = explain_route(found, workers, 0.0).verdicts
     assert (first.rule, first.why, second.rule) == ("memory", "there is no room", "")
 
 
 def test_with_everybody_barred_there_is_nobody():
     """As with everybody dead."""
     stage, workers = board({}, {})
-    assert asked(stage, workers, bars=(Bar("all", "", np.array([True, True])),)).index is None
+    assert asked(stage, workers, bars=(CandidateFilter("all", "", np.array([True, True])),)).index is None
 
 
 def test_the_way_on_counts_as_transfer():
@@ -70,7 +72,7 @@ def test_the_way_on_counts_as_transfer():
     stage, workers = board({}, {})
     found = asked(stage, workers, onward_s=np.array([0.5, 0.1]))
     assert found.index == 1
-    verdicts = explain(found, workers, 0.0).verdicts
+    verdicts = explain_route(found, workers, 0.0).verdicts
     assert verdicts[0].transfer_s - verdicts[1].transfer_s == pytest.approx(0.4)
 
 
@@ -79,7 +81,9 @@ def test_what_is_expected_of_replicas_and_workers_is_what_they_are_scored_by():
     stage, workers = board({}, {})
     stage.expect(np.array([0.2, 0.1]))
     workers.expect(stage.slots, np.array([0.0, 0.05]), 7.0)
-    found = decide(stage, workers, Network(), Origin(), Ask(draws=False), DEFAULT_SETTINGS, Undrawn(), 7.0)
+    found = choose_replica(
+        stage, workers, Network(), Origin(), RouteQuery(draws=False), DEFAULT_SETTINGS, Undrawn(), 7.0
+    )
     assert found.ready_s.tolist() == pytest.approx([0.2, 0.15])
     assert found.index == 1
 
@@ -99,11 +103,11 @@ def test_a_board_sees_ways_as_the_network_does(origin, places, measured):
     stage, _ = board(*({name: value for name in names if (value := getattr(each, name))} for each in places))
     network = Network()
     if measured:
-        network.measured("g", "w0", Measured(0.3, 1e6))
+        network.measured("g", "w0", MeasuredLink(0.3, 1e6))
     view = stage.view(Origin("g", origin), network)
     ways = [GUESSES[origin.nearness(each)] for each in places]
     if measured:
-        ways[0] = Way(0.3, 1e6)
+        ways[0] = LinkCost(0.3, 1e6)
     assert view.half_trip_s.tolist() == pytest.approx([way.round_trip_s / 2 for way in ways])
     assert view.s_per_byte.tolist() == pytest.approx([1 / way.bytes_per_s for way in ways])
     nearness = [max(1, origin.nearness(each)) for each in places]

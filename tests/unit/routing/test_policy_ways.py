@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.routing.ask import Ask
-from onnxmesh.routing.locality import Nearness
-from onnxmesh.routing.network import GUESSES, Measured, Network
+from onnxmesh.routing.network import GUESSES, MeasuredLink, Network
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.spill import shares
+from onnxmesh.routing.table.locality import Nearness
 from tests.unit.routing.policy_bench import HOME, Bench, in_zone
 
 
@@ -59,7 +59,7 @@ def test_measured_ways_outdo_guesses():
     """The farther of two in one zone is not taken; what has no measured width counts with the guessed one."""
     bench = Bench(in_zone("a", "b"))
     network = bench.balancer.network
-    network.measured("g", "a", Measured(0.01))
+    network.measured("g", "a", MeasuredLink(0.01))
     assert bench.picks(50) == {"b": 50}
     view = bench.board.view(HOME, network)
     assert view.half_trip_s.tolist() == [0.005, GUESSES[Nearness.ZONE].round_trip_s / 2]
@@ -73,28 +73,28 @@ def test_reports_of_the_same_change_nothing():
     """Every worker tells its ways each second: only one that changed by more than a tenth makes its views anew."""
     bench = Bench(in_zone("a", "b"))
     network = bench.balancer.network
-    assert network.measured("g", "a", Measured(0.01, 1e9))
+    assert network.measured("g", "a", MeasuredLink(0.01, 1e9))
     before = bench.board.view(HOME, network)
-    assert not network.measured("g", "a", Measured(0.0109, 0.91e9))
-    assert network.measured("w", "b", Measured(0.5))
+    assert not network.measured("g", "a", MeasuredLink(0.0109, 0.91e9))
+    assert network.measured("w", "b", MeasuredLink(0.5))
     assert bench.board.view(HOME, network) is before
-    assert network.measured("g", "a", Measured(0.0112, 1e9))
+    assert network.measured("g", "a", MeasuredLink(0.0112, 1e9))
     assert bench.board.view(HOME, network) is not before
 
 
 def test_hearsay_gives_way_to_what_was_told_first_hand():
     """And never takes its place."""
     network = Network()
-    assert network.measured("v", "w", Measured(0.3, by_hearsay=True))
-    assert network.measured("v", "w", Measured(0.2))
-    assert not network.measured("v", "w", Measured(0.3, by_hearsay=True))
-    assert network.ways("v") == {"w": Measured(0.2)}
+    assert network.measured("v", "w", MeasuredLink(0.3, by_hearsay=True))
+    assert network.measured("v", "w", MeasuredLink(0.2))
+    assert not network.measured("v", "w", MeasuredLink(0.3, by_hearsay=True))
+    assert network.links("v") == {"w": MeasuredLink(0.2)}
 
 
 def test_large_inputs_go_where_the_way_is_wide():
     """Bandwidth counts once there is something to send."""
     bench = Bench(in_zone("narrow", "wide"))
-    bench.balancer.network.measured("g", "narrow", Measured(0.0001, 1e6))
-    bench.balancer.network.measured("g", "wide", Measured(0.0004, 1e9))
+    bench.balancer.network.measured("g", "narrow", MeasuredLink(0.0001, 1e6))
+    bench.balancer.network.measured("g", "wide", MeasuredLink(0.0004, 1e9))
     assert bench.picks(20).keys() <= {"narrow", "wide"}
-    assert bench.picks(20, Ask(num_bytes=1e6)) == {"wide": 20}
+    assert bench.picks(20, RouteQuery(num_bytes=1e6)) == {"wide": 20}

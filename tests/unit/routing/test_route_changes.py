@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from onnxmesh.routing.route_step import Step, next_step
-from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
-from onnxmesh.routing.table_difference import difference
+from onnxmesh.routing.table.route_step import Step, next_step
+from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.routing.table.table_difference import difference
 from onnxmesh.v1.mesh_pb2 import ModelVersion, RouteChange, RoutedWorker, RouteTable, RouteUpdate
 from tests.fakes.route_changes import change_between
 from tests.fakes.route_tables import tables
@@ -46,8 +46,8 @@ def test_the_difference_is_that_of_the_whole_tables(sequence):
         {stage.key for each in table.models.values() for stage in each.stages} for table in (before, after)
     ]
     assert found.gone_stages == stages[0] - stages[1]
-    assert found.gone_workers == before.workers.keys() - after.workers.keys()
-    assert found.gone_models == before.models.keys() - after.models.keys()
+    assert found.removed_workers == before.workers.keys() - after.workers.keys()
+    assert found.removed_models == before.models.keys() - after.models.keys()
     assert found.workers == {
         worker: now
         for worker, now in after.workers.items()
@@ -59,15 +59,15 @@ def test_the_difference_is_that_of_the_whole_tables(sequence):
     }
     told = {key for key, each in after.models.items() if before.models.get(key) != each}
     described_anew = {key for key in told if key not in found.models}
-    assert found.models == (told - described_anew) | found.gone_models
+    assert found.models == (told - described_anew) | found.removed_models
     for key in described_anew:  # the same stages and replicas: only what their workers say is other
         assert [stage.key for stage in before.models[key].stages] == [
             stage.key for stage in after.models[key].stages
         ]
     whole = difference(before, after)
-    assert (whole.gone_stages, whole.gone_workers, whole.workers) == (
+    assert (whole.gone_stages, whole.removed_workers, whole.workers) == (
         found.gone_stages,
-        found.gone_workers,
+        found.removed_workers,
         found.workers,
     )
     assert whole.models >= found.models
@@ -94,9 +94,9 @@ def test_a_worker_that_is_listed_without_a_replica_is_let_finish():
     after = before.apply(change)
     assert after.workers["a"].address == ""
     news = difference(before, after, change)
-    assert (set(news.workers), set(news.gone_workers)) == ({"b"}, set())
-    last = RouteChange(from_epoch=2, epoch=3, gone_workers=["a"])
-    assert difference(after, after.apply(last), last).gone_workers == {"a"}
+    assert (set(news.workers), set(news.removed_workers)) == ({"b"}, set())
+    last = RouteChange(from_epoch=2, epoch=3, removed_workers=["a"])
+    assert difference(after, after.apply(last), last).removed_workers == {"a"}
 
 
 def test_a_change_with_a_datatype_of_a_later_release_is_refused():
@@ -112,7 +112,7 @@ def test_a_change_with_a_datatype_of_a_later_release_is_refused():
 
 def test_models_that_are_not_there_can_go():
     """A change may say more than is known."""
-    change = RouteChange(epoch=1, gone_models=[ModelVersion(name="m", version=1)], gone_workers=["a"])
+    change = RouteChange(epoch=1, removed_models=[ModelVersion(name="m", version=1)], removed_workers=["a"])
     assert content(EMPTY_TABLE.apply(change)) == (1, {}, {}, {})
 
 

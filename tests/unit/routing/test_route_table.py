@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from onnxmesh.errors import InvalidRequest, NotFound
-from onnxmesh.routing.table import EMPTY_TABLE, RoutingTable
+from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable
 from tests.fakes.routed_models import routed_model

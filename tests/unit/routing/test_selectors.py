@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.routing.labels import labels_of
-from onnxmesh.routing.preference import parse_preference
-from onnxmesh.routing.quantity import read_quantity
-from onnxmesh.routing.selector_text import all_of, parse_selector
+from onnxmesh.routing.selectors.labels import labels_of
+from onnxmesh.routing.selectors.preference import parse_preference
+from onnxmesh.routing.selectors.quantity import read_quantity
+from onnxmesh.routing.selectors.selector_text import all_of, parse_selector
 
 WORKER = labels_of(
     ("gpu", "spot", "rack=7", "zone=tagged"),

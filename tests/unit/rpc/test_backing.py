@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from onnxmesh.rpc.same_host.backing import Allowance, Backing
+from onnxmesh.memory.backing import Backing, MemoryAllowance
 
 SIZE = 4 << 20
 
@@ -26,7 +26,7 @@ def given_bytes(descriptor):
 
 def test_memory_is_taken_as_it_is_needed_and_given_back(file):
     """The kernel counts what the file has: whole pages up to where it was needed, and less once it is not."""
-    backing = Backing(*file, Allowance(SIZE))
+    backing = Backing(*file, MemoryAllowance(SIZE))
     assert given_bytes(file[1]) == 0
     assert backing.grow(100)
     assert given_bytes(file[1]) == backing.end == mmap.PAGESIZE
@@ -40,7 +40,7 @@ def test_memory_is_taken_as_it_is_needed_and_given_back(file):
 
 def test_what_is_kept_keeps_its_content(file):
     """Only what lies beyond is forgotten."""
-    backing = Backing(*file, Allowance(SIZE))
+    backing = Backing(*file, MemoryAllowance(SIZE))
     backing.grow(SIZE)
     file[0][: 2 << 20] = b"x" * (2 << 20)
     while backing.shrink(1 << 20):
@@ -51,7 +51,7 @@ def test_what_is_kept_keeps_its_content(file):
 
 def test_files_share_an_allowance(file):
     """What one has the others cannot have, until it gives it back or goes."""
-    allowance = Allowance(1 << 20)
+    allowance = MemoryAllowance(1 << 20)
     one, two = Backing(*file, allowance), Backing(*file, allowance)
     assert one.grow(1 << 20)
     assert not two.grow(1)
@@ -65,7 +65,7 @@ def test_files_share_an_allowance(file):
 
 def test_memory_that_the_kernel_does_not_give_is_not_counted():
     """Where a file cannot have it, nothing is taken of the allowance."""
-    allowance = Allowance(SIZE)
+    allowance = MemoryAllowance(SIZE)
     reader = os.open("/dev/zero", os.O_RDONLY)
     backing = Backing(mmap.mmap(-1, SIZE), reader, allowance)
     assert not backing.grow(1)

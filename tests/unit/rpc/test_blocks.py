@@ -7,10 +7,10 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onnxmesh.rpc.same_host.blocks import Blocks
-from onnxmesh.rpc.same_host.extents import ALIGNMENT
+from onnxmesh.memory.layout.blocks import Blocks
+from onnxmesh.memory.layout.extents import EXTENT_ALIGNMENT
 
-SIZE = 64 * ALIGNMENT
+SIZE = 64 * EXTENT_ALIGNMENT
 
 
 class Uses(RuleBasedStateMachine):
@@ -70,7 +70,9 @@ class Uses(RuleBasedStateMachine):
 
     @invariant()
     def what_is_used_is_taken(self):
-        rounded = {start: -(-size // ALIGNMENT) * ALIGNMENT for start, size in self.sizes.items()}
+        rounded = {
+            start: -(-size // EXTENT_ALIGNMENT) * EXTENT_ALIGNMENT for start, size in self.sizes.items()
+        }
         assert self.blocks.taken_bytes == sum(rounded.values())
         assert self.blocks.taken_end == max((start + size for start, size in rounded.items()), default=0)
 

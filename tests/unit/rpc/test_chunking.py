@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.chunking import Assembler, split
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.chunking import Assembler, split_frame
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, Chunk, FrameHeader, RequestKey, Result, Tensor
 
 
@@ -37,7 +37,7 @@ def contents(frame):
 def test_interleaved_frames_come_out_whole(bodies, chunk_bytes, random, make):
     """Pieces of several requests may mix on a stream; each comes out whole, once, unchanged."""
     sent = [make(number, *body) for number, body in enumerate(bodies)]
-    queues = [list(split(frame, chunk_bytes)) for frame in sent]
+    queues = [list(split_frame(frame, chunk_bytes)) for frame in sent]
     assembler = Assembler()
     whole = []
     while any(queues):
@@ -62,7 +62,7 @@ def test_interleaved_frames_come_out_whole(bodies, chunk_bytes, random, make):
 def test_activations_of_one_request_for_several_hops_do_not_mix(bodies, chunk_bytes, random):
     """Their pieces carry the same key and may come in any mixture; each hop gets its own tensors."""
     sent = [activation(1, *body, hop=hop) for hop, body in enumerate(bodies)]
-    queues = [list(split(frame, chunk_bytes)) for frame in sent]
+    queues = [list(split_frame(frame, chunk_bytes)) for frame in sent]
     assembler = Assembler()
     whole = {}
     while any(queues):
@@ -80,7 +80,7 @@ def test_a_cancel_frees_the_pieces_for_every_hop():
     """Those of another request stay."""
     assembler = Assembler()
     sent = [activation(1, b"x" * 100), activation(1, b"y" * 100, hop=2), activation(2, b"z" * 100, hop=2)]
-    pieces = [list(split(frame, 30)) for frame in sent]
+    pieces = [list(split_frame(frame, 30)) for frame in sent]
     for piece in (piece for queue in pieces for piece in queue[:3]):
         assert assembler.feed(piece) is None
     assert assembler.num_partial == 3
@@ -94,7 +94,7 @@ def test_a_cancel_frees_the_pieces_for_every_hop():
 def test_a_cancel_frees_what_has_come():
     """A request cancelled half way leaves no memory behind, and its last pieces are ignored."""
     frame = activation(1, b"x" * 100)
-    pieces = list(split(frame, 30))
+    pieces = list(split_frame(frame, 30))
     assembler = Assembler()
     for piece in pieces[:3]:
         assert assembler.feed(piece) is None
@@ -114,7 +114,7 @@ def test_a_cancel_frees_what_has_come():
 )
 def test_a_wrong_piece_is_corrupt(spoil, message):
     """A piece out of order is named."""
-    pieces = list(split(activation(1, b"x" * 100), 30))
+    pieces = list(split_frame(activation(1, b"x" * 100), 30))
     assembler = Assembler()
     assembler.feed(pieces[0])
     assembler.feed(pieces[1])
@@ -137,7 +137,7 @@ def test_payloads_must_match_their_tensors():
 
 def test_a_short_chunked_tensor_is_corrupt():
     """The last piece does not hide that bytes are missing."""
-    pieces = list(split(activation(1, b"x" * 100), 30))
+    pieces = list(split_frame(activation(1, b"x" * 100), 30))
     assembler = Assembler()
     for piece in pieces[:3]:
         assembler.feed(piece)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.compression_choice import (
+from onnxmesh.tensors.compression.compression_choice import (
     LEAST_BYTES,
     MAX_TENSORS,
     TRY_AGAIN,
-    Allowance,
     Choice,
     CompressionChoice,
+    LossAllowance,
 )
 from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.tensors.datatype import Datatype
@@ -140,6 +140,6 @@ def test_what_is_remembered_is_bounded():
 )
 def test_an_allowance_is_for_the_tensors_that_it_names(labels, expected):
     """What is not known here allows nothing."""
-    allowance = Allowance.of_labels(labels, ["h"])
+    allowance = LossAllowance.of_labels(labels, ["h"])
     assert allowance.of("h") == expected
     assert not allowance.of("x")

@@ -7,20 +7,20 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.chunking import Assembler, split
-from onnxmesh.rpc.compression_choice import LEAST_BYTES, Allowance
-from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.frames import Frame, decode, encode
-from onnxmesh.rpc.packed_frames import is_packed, unpacked
-from onnxmesh.rpc.way_gauge import GaugedWay
-from onnxmesh.telemetry.compression_metrics import CompressionMetrics
+from onnxmesh.rpc.frames.chunking import Assembler, split_frame
+from onnxmesh.rpc.frames.compressed_frames import decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
+from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
+from onnxmesh.rpc.link.compressor import Compressor
+from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 from onnxmesh.tensors.arrays import from_array
+from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES, LossAllowance
 from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.v1 import frame_pb2
 from tests.fakes.slow_link import SlowLink
 
 NUMBERS = np.repeat(np.random.default_rng(3).standard_normal(4096).astype(np.float32), 8)
-ANY_LOSS = Allowance(frozenset(ROUNDINGS), frozenset({"h"}))
+ANY_LOSS = LossAllowance(frozenset(ROUNDINGS), frozenset({"h"}))
 
 
 def frame(array=NUMBERS, name="h", **more):
@@ -45,7 +45,9 @@ def frame(array=NUMBERS, name="h", **more):
 def over_the_wire(sent, chunk_bytes=4096):
     """Returns a frame as its receiver's stream has it."""
     assembler = Assembler()
-    (whole,) = filter(None, map(assembler.feed, decode(encode(split(sent, chunk_bytes)))))
+    (whole,) = filter(
+        None, map(assembler.feed, decode_envelope(encode_envelope(split_frame(sent, chunk_bytes))))
+    )
     return whole
 
 
@@ -53,7 +55,7 @@ async def settled(compressor, link, allowance=None):
     """Returns what becomes of the frame once what there is to learn was learned."""
     given = () if allowance is None else (allowance,)
     for _ in range(8):
-        sent = await compressor.packed(frame(), link, *given)
+        sent = await compressor.compressed(frame(), link, *given)
     return sent
 
 
@@ -61,11 +63,11 @@ async def test_a_tensor_that_repeats_leaves_in_fewer_bytes_and_comes_whole():
     """Small tensors beside it stay as they are, and so does the header that the sender has."""
     compressor, given = Compressor(), frame()
     await settled(compressor, SlowLink())
-    sent = await compressor.packed(given, SlowLink())
-    assert not is_packed(given)
+    sent = await compressor.compressed(given, SlowLink())
+    assert not is_compressed(given)
     assert [tensor.encoding for tensor in sent.header.activation.tensors] == [Encoding.NONE, Encoding.ZSTD]
     assert sent.payload_bytes < 0.5 * given.payload_bytes
-    back = await compressor.unpacked(over_the_wire(sent))
+    back = await compressor.decompressed(over_the_wire(sent))
     timing = back.header.activation.timings[-1]
     assert (timing.plain_bytes, timing.wire_bytes) == (given.payload_bytes, sent.payload_bytes)
     given.header.activation.timings[-1].MergeFrom(timing)
@@ -78,12 +80,12 @@ async def test_bits_are_lost_where_that_is_allowed_alone():
     compressor = Compressor()
     lossy = await settled(compressor, SlowLink(), ANY_LOSS)
     assert Encoding(lossy.header.activation.tensors[1].encoding).rounding is not Encoding.NONE
-    array = np.frombuffer(unpacked(over_the_wire(lossy)).payloads[1], np.float32)
+    array = np.frombuffer(decompressed_frame(over_the_wire(lossy)).payloads[1], np.float32)
     assert 0 < np.abs(array - NUMBERS).max() <= (NUMBERS.max() - NUMBERS.min()) / 500
-    exact = await compressor.packed(frame(), SlowLink())
-    assert bytes(unpacked(over_the_wire(exact)).payloads[1]) == NUMBERS.tobytes()
-    other = await compressor.packed(frame(name="x"), SlowLink(), ANY_LOSS)
-    assert bytes((await compressor.unpacked(other)).payloads[1]) == NUMBERS.tobytes()
+    exact = await compressor.compressed(frame(), SlowLink())
+    assert bytes(decompressed_frame(over_the_wire(exact)).payloads[1]) == NUMBERS.tobytes()
+    other = await compressor.compressed(frame(name="x"), SlowLink(), ANY_LOSS)
+    assert bytes((await compressor.decompressed(other)).payloads[1]) == NUMBERS.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +93,8 @@ async def test_bits_are_lost_where_that_is_allowed_alone():
     [
         SlowLink(same_host=True),
         SlowLink(way=None),
-        SlowLink(way=GaugedWay(0.001)),
-        SlowLink(way=GaugedWay(0.001, 1e12)),
+        SlowLink(way=LinkEstimate(0.001)),
+        SlowLink(way=LinkEstimate(0.001, 1e12)),
     ],
 )
 async def test_nothing_is_done_where_it_cannot_pay(link):
@@ -100,7 +102,7 @@ async def test_nothing_is_done_where_it_cannot_pay(link):
     compressor = Compressor()
     for _ in range(3):
         given = frame()
-        assert await compressor.packed(given, link, ANY_LOSS) is given
+        assert await compressor.compressed(given, link, ANY_LOSS) is given
 
 
 async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_same():
@@ -108,24 +110,24 @@ async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_sam
     off = Compressor(enabled=False)
     for _ in range(8):
         given = frame()
-        assert await off.packed(given, SlowLink(), ANY_LOSS) is given
+        assert await off.compressed(given, SlowLink(), ANY_LOSS) is given
     (told,) = off.sent()
     assert (told.peer, told.encoding) == ("far", "none")
     assert told.tensor_bytes == told.wire_bytes == 8 * NUMBERS.nbytes
     packed_elsewhere = over_the_wire(await settled(Compressor(), SlowLink()))
-    assert is_packed(packed_elsewhere)
-    assert bytes((await off.unpacked(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
+    assert is_compressed(packed_elsewhere)
+    assert bytes((await off.decompressed(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
 
 
 async def test_small_frames_are_left_alone():
     """And what has no tensors."""
     compressor = Compressor()
     small = frame(np.zeros(LEAST_BYTES // 4 - 100, np.float32))
-    assert await compressor.packed(small, SlowLink()) is small
+    assert await compressor.compressed(small, SlowLink()) is small
     cancel = Frame(frame_pb2.FrameHeader(cancel=frame_pb2.Cancel()))
-    assert await compressor.packed(cancel, SlowLink()) is cancel
-    assert await compressor.unpacked(cancel) is cancel
-    assert await compressor.unpacked(small) is small
+    assert await compressor.compressed(cancel, SlowLink()) is cancel
+    assert await compressor.decompressed(cancel) is cancel
+    assert await compressor.decompressed(small) is small
 
 
 async def test_numbers_that_cannot_be_rounded_go_as_they_are():
@@ -134,8 +136,8 @@ async def test_numbers_that_cannot_be_rounded_go_as_they_are():
     array = NUMBERS.copy()
     array[5] = np.inf
     for _ in range(8):
-        sent = await compressor.packed(frame(array), SlowLink(), ANY_LOSS)
-        assert bytes(unpacked(sent).payloads[1]) == array.tobytes()
+        sent = await compressor.compressed(frame(array), SlowLink(), ANY_LOSS)
+        assert bytes(decompressed_frame(sent).payloads[1]) == array.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ async def test_a_tensor_that_is_not_what_it_is_said_to_be_is_refused(changes, wh
     for field, value in changes.items():
         setattr(sent.header.activation.tensors[1], field, value)
     with pytest.raises(CorruptData, match=why):
-        await Compressor().unpacked(sent)
+        await Compressor().decompressed(sent)
 
 
 async def test_what_was_spared_is_told_by_peer_and_encoding():

@@ -10,11 +10,11 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.edge.call import Service
-from onnxmesh.rpc.edge.connection import Connection
-from onnxmesh.rpc.edge.framing import HEAD_BYTES, PREFACE, Kind, frame, settings_frame, word
-from onnxmesh.rpc.edge.inflater import Inflater
-from onnxmesh.rpc.edge.limits import EdgeLimits
+from onnxmesh.http2.protocol.frames import HEAD_BYTES, PREFACE, FrameType, frame, settings_frame, word
+from onnxmesh.http2.protocol.limits import EdgeLimits
+from onnxmesh.http2.server.call import Service
+from onnxmesh.http2.server.connection import Connection
+from onnxmesh.http2.server.decompressor import Decompressor
 
 LIMITS = EdgeLimits(
     max_message_bytes=2_000,
@@ -104,7 +104,7 @@ steps = st.one_of(
 def headers(encoder, stream, path, ended):
     fields = {":method": "POST", ":scheme": "http", ":path": path, "te": "trailers"}
     block = encoder.encode([*fields.items(), ("content-type", "application/grpc")])
-    return frame(Kind.HEADERS, 4 | ended, stream, block)
+    return frame(FrameType.HEADERS, 4 | ended, stream, block)
 
 
 def any_frame(kind, flags, stream, payload):
@@ -117,13 +117,13 @@ def wire(step, encoder):
     return {
         "open": lambda stream, path, ended: headers(encoder, stream, path, ended),
         "data": lambda stream, size, ended: frame(
-            Kind.DATA, int(ended), stream, b"\0" + size.to_bytes(4, "big") + bytes(size)
+            FrameType.DATA, int(ended), stream, b"\0" + size.to_bytes(4, "big") + bytes(size)
         ),
-        "raw data": lambda stream, payload, ended: frame(Kind.DATA, int(ended), stream, payload),
-        "reset": lambda stream: frame(Kind.RST_STREAM, 0, stream, word(8)),
-        "window": lambda stream, size: frame(Kind.WINDOW_UPDATE, 0, stream, word(size)),
+        "raw data": lambda stream, payload, ended: frame(FrameType.DATA, int(ended), stream, payload),
+        "reset": lambda stream: frame(FrameType.RST_STREAM, 0, stream, word(8)),
+        "window": lambda stream, size: frame(FrameType.WINDOW_UPDATE, 0, stream, word(size)),
         "initial window": lambda size: settings_frame({4: size}),
-        "ping": lambda: frame(Kind.PING, 0, 0, b"12345678"),
+        "ping": lambda: frame(FrameType.PING, 0, 0, b"12345678"),
         "any": any_frame,
     }[what](*rest)
 
@@ -172,7 +172,7 @@ def test_whatever_a_client_does(steps, step_size):
 
     async def play():
         handlers, transport, client, encoder = Handlers(), FakeTransport(), Client(), Encoder()
-        inflater = Inflater()
+        inflater = Decompressor()
         service = Service({"/echo": handlers.echo, "/hold": handlers.hold}, handlers.stream, inflater, LIMITS)
         closed = []
         connection = Connection(service, lambda _: None, closed.append)

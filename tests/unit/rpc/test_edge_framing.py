@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.edge.faults import Code, ConnectionFault, NotHttp2
-from onnxmesh.rpc.edge.framing import (
+from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, NotHttp2
+from onnxmesh.http2.protocol.frames import (
     DATA,
     END_STREAM,
     HEAD_BYTES,
     PREFACE,
     FrameReader,
-    Kind,
+    FrameType,
     frame,
     read_settings,
     read_word,
@@ -96,7 +96,7 @@ def test_any_bytes_are_frames_or_a_fault(data):
         for kind, *_ in reader.feed(PREFACE + data):
             assert 0 <= kind <= 255
     except ConnectionFault as fault:
-        assert fault.code in (Code.FRAME_SIZE_ERROR, Code.PROTOCOL_ERROR)
+        assert fault.code in (ErrorCode.FRAME_SIZE_ERROR, ErrorCode.PROTOCOL_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -114,20 +114,20 @@ def test_a_client_of_another_protocol_is_known_by_its_first_bytes(data):
 
 def test_frames_before_a_fault_are_read():
     """What was right is not lost with what was not."""
-    long = frame(Kind.DATA, 0, 1, bytes(MAX + 1))
+    long = frame(FrameType.DATA, 0, 1, bytes(MAX + 1))
     got = []
     with pytest.raises(ConnectionFault) as caught:
-        got.extend(FrameReader(MAX).feed(PREFACE + frame(Kind.PING, 0, 0, b"12345678") + long))
-    assert caught.value.code is Code.FRAME_SIZE_ERROR
-    assert [kind for kind, *_ in got] == [Kind.PING]
+        got.extend(FrameReader(MAX).feed(PREFACE + frame(FrameType.PING, 0, 0, b"12345678") + long))
+    assert caught.value.code is ErrorCode.FRAME_SIZE_ERROR
+    assert [kind for kind, *_ in got] == [FrameType.PING]
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x05abcd", b"\x01"])
 def test_padding_longer_than_its_frame(payload):
     """PROTOCOL_ERROR, as HTTP/2 has it."""
     with pytest.raises(ConnectionFault) as caught:
-        list(FrameReader(MAX).feed(PREFACE + frame(Kind.DATA, 0x8 | END_STREAM, 1, payload)))
-    assert caught.value.code is Code.PROTOCOL_ERROR
+        list(FrameReader(MAX).feed(PREFACE + frame(FrameType.DATA, 0x8 | END_STREAM, 1, payload)))
+    assert caught.value.code is ErrorCode.PROTOCOL_ERROR
 
 
 @settings(deadline=None)
@@ -143,7 +143,7 @@ def test_settings(wanted):
 
 def test_sizes_of_fixed_frames():
     """A frame of another size than its kind has is a FRAME_SIZE_ERROR."""
-    for wrong in (lambda: read_word(b"123", Kind.RST_STREAM), lambda: read_settings(b"12345")):
+    for wrong in (lambda: read_word(b"123", FrameType.RST_STREAM), lambda: read_settings(b"12345")):
         with pytest.raises(ConnectionFault) as caught:
             wrong()
-        assert caught.value.code is Code.FRAME_SIZE_ERROR
+        assert caught.value.code is ErrorCode.FRAME_SIZE_ERROR

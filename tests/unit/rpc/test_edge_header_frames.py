@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.edge.faults import Code, ConnectionFault
-from onnxmesh.rpc.edge.framing import CONTINUATION, DATA, END_HEADERS, END_STREAM, PRIORITISED
-from onnxmesh.rpc.edge.header_frames import MAX_CONTINUATIONS, HeaderFrames
+from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
+from onnxmesh.http2.protocol.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, PRIORITISED
+from onnxmesh.http2.protocol.header_frames import MAX_CONTINUATIONS, HeaderFrames
 
 MAX_BYTES = 200
 
@@ -40,7 +40,7 @@ def test_nothing_comes_between_the_pieces(kind, stream):
     frames.begin(0, 1, b"\x82")
     with pytest.raises(ConnectionFault, match="expected CONTINUATION of the stream 1") as fault:
         frames.go_on(kind, END_HEADERS, stream, b"\x84")
-    assert fault.value.code is Code.PROTOCOL_ERROR
+    assert fault.value.code is ErrorCode.PROTOCOL_ERROR
 
 
 def test_a_block_that_never_ends_is_refused():
@@ -51,7 +51,7 @@ def test_a_block_that_never_ends_is_refused():
         frames.go_on(CONTINUATION, 0, 1, b"")
     with pytest.raises(ConnectionFault) as fault:
         frames.go_on(CONTINUATION, END_HEADERS, 1, b"")
-    assert fault.value.code is Code.ENHANCE_YOUR_CALM
+    assert fault.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
     frames = HeaderFrames(MAX_BYTES)
     frames.begin(0, 1, bytes(MAX_BYTES))
@@ -62,9 +62,9 @@ def test_a_block_that_never_ends_is_refused():
 @pytest.mark.parametrize(
     ("flags", "stream", "payload", "code"),
     [
-        (END_HEADERS | PRIORITISED, 1, b"\0\0\0\0", Code.FRAME_SIZE_ERROR),
-        (END_HEADERS, 2, b"", Code.PROTOCOL_ERROR),
-        (END_HEADERS, 1, bytes(MAX_BYTES + 1), Code.ENHANCE_YOUR_CALM),
+        (END_HEADERS | PRIORITISED, 1, b"\0\0\0\0", ErrorCode.FRAME_SIZE_ERROR),
+        (END_HEADERS, 2, b"", ErrorCode.PROTOCOL_ERROR),
+        (END_HEADERS, 1, bytes(MAX_BYTES + 1), ErrorCode.ENHANCE_YOUR_CALM),
     ],
     ids=["half a priority", "a stream of the server", "too long"],
 )

@@ -10,9 +10,8 @@ from hpack import Decoder, Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.edge.faults import Code, ConnectionFault, StreamFault
-from onnxmesh.rpc.edge.head import Head
-from onnxmesh.rpc.edge.header_block import (
+from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, StreamFault
+from onnxmesh.http2.protocol.header_blocks import (
     ANSWER_HEADERS,
     OK_TRAILERS,
     HeaderBlocks,
@@ -20,6 +19,7 @@ from onnxmesh.rpc.edge.header_block import (
     http_refusal,
     trailers,
 )
+from onnxmesh.http2.protocol.request_head import RequestHead
 
 REQUEST = [
     (b":method", b"POST"),
@@ -47,7 +47,7 @@ def test_blocks_mean_what_the_oracle_says(calls, sizes):
         block = encoder.encode([*REQUEST, *more])
         expected = oracle.decode(block, raw=True)
         head = blocks.head(block)
-        assert head == Head.of(expected)
+        assert head == RequestHead.of(expected)
         assert [entry for entry in head.metadata if entry[0] != "user-agent"] == [
             (name.decode(), value.decode("latin-1")) for name, value, _ in more
         ]
@@ -86,9 +86,9 @@ def test_any_bytes_are_a_request_or_a_fault(block):
         try:
             blocks.head(block)
         except StreamFault as fault:
-            assert fault.code is Code.PROTOCOL_ERROR
+            assert fault.code is ErrorCode.PROTOCOL_ERROR
         except ConnectionFault as fault:
-            assert fault.code in (Code.COMPRESSION_ERROR, Code.ENHANCE_YOUR_CALM)
+            assert fault.code in (ErrorCode.COMPRESSION_ERROR, ErrorCode.ENHANCE_YOUR_CALM)
 
 
 def test_headers_that_become_long_are_refused():
@@ -98,14 +98,14 @@ def test_headers_that_become_long_are_refused():
     blocks.head(encoder.encode([*REQUEST, long]))
     with pytest.raises(ConnectionFault) as caught:
         blocks.head(encoder.encode([*REQUEST, long, long, long]))
-    assert caught.value.code is Code.ENHANCE_YOUR_CALM
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
 def test_a_change_of_the_tables_size_amid_a_block():
     """It is allowed at the beginning alone."""
     with pytest.raises(ConnectionFault) as caught:
         HeaderBlocks(8_000).head(b"\x82\x20")
-    assert caught.value.code is Code.COMPRESSION_ERROR
+    assert caught.value.code is ErrorCode.COMPRESSION_ERROR
 
 
 metadata_entries = st.one_of(
@@ -161,7 +161,7 @@ def changed(**changes):
 
 def test_what_a_call_says_of_itself():
     """Path, timeout and metadata; what belongs to the protocol is no metadata."""
-    head = Head.of(
+    head = RequestHead.of(
         [
             *REQUEST,
             (b"grpc-timeout", b"1500m"),
@@ -191,7 +191,7 @@ def test_what_a_call_says_of_itself():
 )
 def test_units_of_timeouts(timeout, seconds):
     """Hours, minutes, seconds and their parts."""
-    assert Head.of(changed(grpc_timeout=timeout)).timeout_s == pytest.approx(seconds)
+    assert RequestHead.of(changed(grpc_timeout=timeout)).timeout_s == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_units_of_timeouts(timeout, seconds):
 )
 def test_requests_that_are_refused_with_a_status(changes):
     """They are HTTP/2, but not the gRPC that a client should speak."""
-    refusal = Head.of(changed(**changes)).refusal
+    refusal = RequestHead.of(changed(**changes)).refusal
     assert refusal is not None
     assert refusal[0] is grpc.StatusCode.INTERNAL
 
@@ -219,7 +219,7 @@ def test_requests_that_are_refused_with_a_status(changes):
 def test_paths_that_are_no_methods(path):
     """UNIMPLEMENTED, here: gRPC's server behind is not bothered with them."""
     headers = [(name, path if name == b":path" else value) for name, value in REQUEST]
-    assert Head.of(headers).refusal[0] is grpc.StatusCode.UNIMPLEMENTED
+    assert RequestHead.of(headers).refusal[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_paths_that_are_no_methods(path):
 def test_clients_that_speak_no_grpc(content_type, method, status):
     """They are told in the way of HTTP."""
     headers = [(b":method", method), *changed(method=None, content_type=content_type)]
-    assert Head.of([each for each in headers if each[0] != b"method"]).http_status == status
+    assert RequestHead.of([each for each in headers if each[0] != b"method"]).http_status == status
 
 
 @pytest.mark.parametrize(
@@ -258,5 +258,5 @@ def test_clients_that_speak_no_grpc(content_type, method, status):
 def test_headers_that_are_no_request(headers):
     """The stream ends with PROTOCOL_ERROR; the connection goes on."""
     with pytest.raises(StreamFault) as caught:
-        Head.of(headers)
-    assert caught.value.code is Code.PROTOCOL_ERROR
+        RequestHead.of(headers)
+    assert caught.value.code is ErrorCode.PROTOCOL_ERROR

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.errors import Internal, TooLarge
-from onnxmesh.rpc.edge.compressed import QUICK_BYTES, Compressed
-from onnxmesh.rpc.edge.faults import Code, ConnectionFault
-from onnxmesh.rpc.edge.inflow import Inflow
-from onnxmesh.rpc.edge.limits import EdgeLimits
-from onnxmesh.rpc.edge.messages import LARGE_BYTES, MessageReader, message_prefix
-from onnxmesh.rpc.edge.patience import Patience
+from onnxmesh.http2.protocol.abuse_guard import AbuseGuard
+from onnxmesh.http2.protocol.compressed_messages import QUICK_BYTES, Compressed
+from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
+from onnxmesh.http2.protocol.limits import EdgeLimits
+from onnxmesh.http2.protocol.messages import LARGE_BYTES, MessageReader, message_prefix
+from onnxmesh.http2.protocol.receive_window import ReceiveWindow
 
 
 def compressed(message, how):
@@ -59,9 +59,9 @@ def test_messages_are_read_wherever_they_are_cut(messages, packed, how, cuts, sm
     sizes=st.lists(st.integers(LARGE_BYTES - 2, LARGE_BYTES + 2) | st.integers(0, 9), min_size=1, max_size=4),
     packed=st.booleans(),
     cuts=st.lists(st.integers(0, 4 * LARGE_BYTES), max_size=20),
-    has_room=st.booleans(),
+    has_capacity=st.booleans(),
 )
-def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_room):
+def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_capacity):
     """Wherever they are cut, compressed too, small ones between them; the same where there is no room for a whole one."""
     messages = [random.Random(size).randbytes(size) for size in sizes]
     wire = b"".join(
@@ -72,8 +72,8 @@ def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_r
     reader = MessageReader("gzip", 10 * LARGE_BYTES)
     got = []
     with pytest.MonkeyPatch.context() as patch:
-        if not has_room:
-            patch.setattr("onnxmesh.rpc.edge.messages.fresh_room", no_memory)
+        if not has_capacity:
+            patch.setattr("onnxmesh.http2.protocol.messages.fresh_room", no_memory)
         for begin, end in pairwise(borders):
             got += reader.feed(memoryview(wire)[begin:end])
     assert [each.plain() if isinstance(each, Compressed) else each for each in got] == messages
@@ -137,7 +137,7 @@ def test_what_takes_long_to_uncompress_is_left_to_another_thread(how, size, nois
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=100))
 def test_a_window_is_given_back_and_never_more(sizes):
     """A client that sends what it may, and is read, is never stuck, and never may send more than the window."""
-    inflow, allowed = Inflow(100), 100
+    inflow, allowed = ReceiveWindow(100), 100
     for wanted in sizes:
         size = min(wanted, allowed)
         assert inflow.arrive(size)
@@ -149,7 +149,7 @@ def test_a_window_is_given_back_and_never_more(sizes):
 
 def test_patience_with_answers_that_wait():
     """Only with a client that has taken nothing from one look to the next, though answers waited at both."""
-    patience = Patience(EdgeLimits())
+    patience = AbuseGuard(EdgeLimits())
     for taking in (True, False, True):
         patience.look(waits=taking)
         patience.progress()
@@ -158,12 +158,12 @@ def test_patience_with_answers_that_wait():
     patience.progress()
     with pytest.raises(ConnectionFault, match="nothing of the answers was taken for 60 s") as caught:
         patience.look(waits=True)
-    assert caught.value.code is Code.ENHANCE_YOUR_CALM
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
 def test_who_pings_now_and_then_may_do_so_for_days():
     """Idle frames count for a while only, though nothing else comes."""
-    patience = Patience(EdgeLimits(max_idle_frames=3))
+    patience = AbuseGuard(EdgeLimits(max_idle_frames=3))
     for _ in range(10):
         for _ in range(3):
             patience.idle_frame()
@@ -173,7 +173,7 @@ def test_who_pings_now_and_then_may_do_so_for_days():
 def test_patience_ends():
     """Idle frames in a row, calls given up within a second, answers that are not read."""
     limits = EdgeLimits(max_idle_frames=3, max_resets_per_s=2, max_unread=1)
-    patience = Patience(limits)
+    patience = AbuseGuard(limits)
     for _ in range(10):
         for _ in range(3):
             patience.idle_frame()
@@ -191,4 +191,4 @@ def test_patience_ends():
     ):
         with pytest.raises(ConnectionFault) as caught:
             once_more()
-        assert caught.value.code is Code.ENHANCE_YOUR_CALM
+        assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onnxmesh.rpc.same_host.extents import ALIGNMENT, Extents
+from onnxmesh.memory.layout.extents import EXTENT_ALIGNMENT, Extents
 
-SIZE = 64 * ALIGNMENT
+SIZE = 64 * EXTENT_ALIGNMENT
 
 
 class Blocks(RuleBasedStateMachine):
@@ -41,7 +41,7 @@ class Blocks(RuleBasedStateMachine):
         end = 0
         for start, byte_size in sorted(self.out.items()):
             assert start >= end
-            assert start % ALIGNMENT == 0
+            assert start % EXTENT_ALIGNMENT == 0
             end = start + byte_size
         assert end <= SIZE
         assert self.extents.num_taken == len(self.out)

@@ -8,11 +8,11 @@ from time import monotonic
 
 import pytest
 
-from onnxmesh.rpc.frame_writer import MAX_URGENT, FrameWriter
-from onnxmesh.rpc.frames import Frame
-from onnxmesh.rpc.link_limits import LinkLimits
-from onnxmesh.rpc.pulse import Pulse
-from onnxmesh.rpc.way_gauge import WayGauge
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.frame_writer import MAX_URGENT, FrameWriter
+from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
+from onnxmesh.rpc.link_policy.link_estimator import LinkEstimator
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.v1.frame_pb2 import Cancel, Chunk, FrameHeader, Pong
 from tests.eventually import eventually
 from tests.fakes.gated_pipe import GatedPipe
@@ -30,7 +30,9 @@ def chunk(num_bytes):
 async def running(*, is_prompt=False, limits=LIMITS):
     """A writer that runs, its pipe and its task."""
     pipe = GatedPipe(is_prompt=is_prompt)
-    writer = FrameWriter(pipe, Pulse(limits, monotonic()), WayGauge(), clock=monotonic, limits=limits)
+    writer = FrameWriter(
+        pipe, Heartbeat(limits, monotonic()), LinkEstimator(), clock=monotonic, limits=limits
+    )
     task = asyncio.ensure_future(writer.run())
     try:
         yield writer, pipe, task
@@ -94,9 +96,9 @@ async def test_there_is_no_room_beyond_the_high_water_mark():
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
         for _ in range(3):
-            assert writer.has_room
+            assert writer.has_capacity
             writer.put(chunk(100))
-        assert not writer.has_room
+        assert not writer.has_capacity
         pipe.gate.set()
         async with asyncio.timeout(60):
             await writer.room()

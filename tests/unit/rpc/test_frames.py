@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.frames import ALIGNMENT, Frame, decode, encode
+from onnxmesh.memory.layout.shared_payload import PAYLOAD_ALIGNMENT
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, Envelope, FrameHeader, Load, RequestKey
 
 payloads = st.lists(st.binary(max_size=70_000), max_size=4)
@@ -34,7 +35,7 @@ def address(data):
 @given(frames)
 def test_decoding_gives_back_what_was_encoded(sent):
     """Any list of frames survives the wire, in order."""
-    got = decode(encode(sent))
+    got = decode_envelope(encode_envelope(sent))
     assert [frame.header for frame in got] == [frame.header for frame in sent]
     assert [[bytes(part) for part in frame.payloads] for frame in got] == [
         [bytes(part) for part in frame.payloads] for frame in sent
@@ -44,7 +45,7 @@ def test_decoding_gives_back_what_was_encoded(sent):
 @given(frames)
 def test_an_envelope_is_ordinary_protobuf(sent):
     """A program without this codec reads the same from the bytes, by the .proto alone."""
-    envelope = Envelope.FromString(encode(sent))
+    envelope = Envelope.FromString(encode_envelope(sent))
     assert [FrameHeader.FromString(frame.header) for frame in envelope.frames] == [
         frame.header for frame in sent
     ]
@@ -61,37 +62,39 @@ def test_what_protobuf_writes_can_be_decoded(sent):
         envelope.frames.add(
             header=frame.header.SerializeToString(), payloads=[bytes(p) for p in frame.payloads]
         )
-    assert [frame.header for frame in decode(envelope.SerializeToString())] == [f.header for f in sent]
+    assert [frame.header for frame in decode_envelope(envelope.SerializeToString())] == [
+        f.header for f in sent
+    ]
 
 
-@given(headers, st.binary(min_size=ALIGNMENT, max_size=300), headers, st.integers(ALIGNMENT, 20_000))
+@given(headers, st.binary(min_size=PAYLOAD_ALIGNMENT, max_size=300), headers, st.integers(PAYLOAD_ALIGNMENT, 20_000))
 def test_payloads_are_aligned(header, small, other, size):
     """Every payload begins at a multiple of the alignment, whatever stands before it."""
-    message = encode([Frame(header, (small, small)), Frame(other, (b"\xa5" * size, small))])
+    message = encode_envelope([Frame(header, (small, small)), Frame(other, (b"\xa5" * size, small))])
     start = address(message)
-    for frame in decode(message):
-        assert all((address(payload) - start) % ALIGNMENT == 0 for payload in frame.payloads)
+    for frame in decode_envelope(message):
+        assert all((address(payload) - start) % PAYLOAD_ALIGNMENT == 0 for payload in frame.payloads)
 
 
 def test_payloads_are_views():
     """No payload byte is copied on the way in."""
-    message = encode([Frame(FrameHeader(), (b"0123456789abcdef",))])
-    payload = decode(message)[0].payloads[0]
+    message = encode_envelope([Frame(FrameHeader(), (b"0123456789abcdef",))])
+    payload = decode_envelope(message)[0].payloads[0]
     assert isinstance(payload, memoryview)
     assert payload.obj is message
 
 
 def test_an_empty_envelope_is_a_heartbeat():
     """Nothing to say takes no bytes."""
-    assert encode([]) == b""
-    assert decode(b"") == []
+    assert encode_envelope([]) == b""
+    assert decode_envelope(b"") == []
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_or_harmless(garbage):
     """Bytes from elsewhere either happen to be an Envelope or raise CorruptData; nothing else."""
     try:
-        decode(garbage)
+        decode_envelope(garbage)
     except CorruptData as error:
         assert "expected an Envelope" in error.message
 
@@ -99,6 +102,6 @@ def test_garbage_is_refused_or_harmless(garbage):
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
 def test_a_truncated_envelope_is_corrupt(kept):
     """A message that lost its end is told apart from a whole one."""
-    message = encode([Frame(FrameHeader(load=Load(queued=1)), (b"x" * 1000,))])
+    message = encode_envelope([Frame(FrameHeader(load=Load(queued=1)), (b"x" * 1000,))])
     with pytest.raises(CorruptData):
-        decode(message[: int(len(message) * kept)])
+        decode_envelope(message[: int(len(message) * kept)])

@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.chunking import Assembler
-from onnxmesh.rpc.frames import Frame, SharedPayload, decode, encode
-from onnxmesh.rpc.hello import hello_of
+from onnxmesh.memory.layout.shared_payload import SharedPayload
+from onnxmesh.rpc.frames.chunking import Assembler
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
+from onnxmesh.rpc.link.hello import hello_of
 from onnxmesh.v1.frame_pb2 import (
     Activation,
     Cancel,
@@ -113,7 +114,7 @@ def test_a_message_is_frames_or_corrupt(described, changes):
     """However a message was changed on its way, reading it and putting pieces together raises CorruptData or nothing."""
     assembler = Assembler()
     try:
-        for frame in decode(changed(envelope(described), changes), resolve):
+        for frame in decode_envelope(changed(envelope(described), changes), resolve):
             assembler.feed(frame)
     except CorruptData:
         pass
@@ -152,10 +153,10 @@ def test_a_message_that_lost_its_end_has_no_part_of_a_frame(described, data):
     whole = envelope([(header, contents, []) for header, contents, _ in described])
     cut = data.draw(st.integers(0, len(whole)))
     try:
-        got = decode(whole[:cut])
+        got = decode_envelope(whole[:cut])
     except CorruptData:
         return
-    assert encode(got) == encode(decode(whole)[: len(got)])
+    assert encode_envelope(got) == encode_envelope(decode_envelope(whole)[: len(got)])
 
 
 @pytest.mark.parametrize(
@@ -164,4 +165,4 @@ def test_a_message_that_lost_its_end_has_no_part_of_a_frame(described, data):
 def test_an_envelope_that_announces_too_much_is_corrupt(message):
     """A length without its bytes, a length beyond all lengths, a field that is no message."""
     with pytest.raises(CorruptData, match="expected an Envelope"):
-        decode(message)
+        decode_envelope(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.rpc.linger import WORTH, Linger
+from onnxmesh.rpc.link_policy.write_delay import WORTH, WriteDelay
 
 
 def messages(linger, num_messages, apart_s, gathered, start_s=0.0):
@@ -18,12 +18,12 @@ def messages(linger, num_messages, apart_s, gathered, start_s=0.0):
 
 def test_sparse_frames_never_wait():
     """One request at a time is never delayed."""
-    assert not any(messages(Linger(), 5000, 0.0012, gathered=1))
+    assert not any(messages(WriteDelay(), 5000, 0.0012, gathered=1))
 
 
 def test_dense_frames_wait_once_it_pays():
     """Where a trial gathers enough, every message waits from then on."""
-    waited = messages(Linger(), 200, 0.0002, gathered=WORTH)
+    waited = messages(WriteDelay(), 200, 0.0002, gathered=WORTH)
     first = waited.index(True)
     assert first < 50
     assert all(waited[first:])
@@ -31,19 +31,19 @@ def test_dense_frames_wait_once_it_pays():
 
 def test_waiting_that_gathers_nothing_is_given_up():
     """Dense frames that do not gather are tried ever more rarely: under one in a hundred."""
-    assert sum(messages(Linger(), 5000, 0.0002, gathered=1)) < 50
+    assert sum(messages(WriteDelay(), 5000, 0.0002, gathered=1)) < 50
 
 
 def test_waiting_ends_with_the_crowd():
     """When requests become few, one is delayed, the next ones are not."""
-    linger = Linger()
+    linger = WriteDelay()
     messages(linger, 200, 0.0002, gathered=WORTH)
     assert messages(linger, 100, 0.01, gathered=1, start_s=1.0) == [True] + [False] * 99
 
 
 def test_frames_that_gather_by_themselves_show_that_it_pays():
     """A burst that queued up while a message was being written needs no trial."""
-    linger = Linger()
+    linger = WriteDelay()
     linger.should_wait(1.0)
     linger.wrote(WORTH, 1.0)
     assert linger.should_wait(1.0001)

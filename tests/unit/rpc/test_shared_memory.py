@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.rpc.frames import Frame, SharedPayload, decode, encode
-from onnxmesh.rpc.same_host.backing import Allowance
-from onnxmesh.rpc.same_host.placing import brought, placed
-from onnxmesh.rpc.same_host.shared_memory import OwnMemory, PeerMemory
+from onnxmesh.memory.backing import MemoryAllowance
+from onnxmesh.memory.layout.shared_payload import SharedPayload
+from onnxmesh.memory.shared_memory import OwnMemory, PeerMemory
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
+from onnxmesh.rpc.same_host.shared_payloads import brought, placed
 from onnxmesh.v1.frame_pb2 import FrameHeader, Load
 
 HEADER = FrameHeader(load=Load(queued=3))
@@ -105,7 +106,7 @@ def test_frames_arrive_as_they_were(payloads, least_bytes):
     """Whatever part of a frame is shared, the reader gets its payloads in order."""
     sides = Sides(2048)
     sent = placed(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
-    (got,) = decode(encode([sent]), sides.view)
+    (got,) = decode_envelope(encode_envelope([sent]), sides.view)
     assert got.header == HEADER
     assert [bytes(part) for part in got.payloads] == payloads
     assert sent.payload_bytes == sum(map(len, sent.payloads))
@@ -121,9 +122,9 @@ def test_a_frame_is_shared_whole_or_not_at_all(sides):
 
 def test_a_shared_payload_needs_shared_memory(sides):
     """On a stream without shared memory a frame that names some is corrupt."""
-    envelope = encode([placed(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
+    envelope = encode_envelope([placed(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
     with pytest.raises(CorruptData, match="not shared"):
-        decode(envelope)
+        decode_envelope(envelope)
 
 
 def test_a_room_is_handed_out_without_a_copy(sides):
@@ -190,7 +191,7 @@ def test_a_frame_is_brought_in_before_it_is_placed(sides):
     taken = sides.own.taken_bytes
     sent = placed(sides.own, frame, 1024)
     assert sides.own.taken_bytes == taken
-    (got,) = decode(encode([sent]), sides.view)
+    (got,) = decode_envelope(encode_envelope([sent]), sides.view)
     assert [bytes(part) for part in got.payloads] == [bytes(part) for part in payloads]
     for _, each in sent.shared:
         sides.own.release(each.offset)
@@ -236,7 +237,7 @@ def test_closed_memory_gives_no_room():
 
 def test_without_memory_nothing_is_placed():
     """A process that has spent its allowance sends everything."""
-    own = OwnMemory(1 << 20, Allowance(8192))
+    own = OwnMemory(1 << 20, MemoryAllowance(8192))
     assert own.put(bytes(4096)) is not None
     assert own.reserve(8192) is None
     assert own.taken_bytes == 4096

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.rpc.link_limits import LinkLimits
-from onnxmesh.rpc.pulse import Pulse
-from onnxmesh.rpc.silence_watch import SilenceWatch
+from onnxmesh.rpc.link.failure_detector import FailureDetector
+from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from tests.eventually import eventually
 
 LIMITS = LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=0.02, suspect_s=1.0, silence_s=3.0)
@@ -24,8 +24,8 @@ class Watched:
         self.step_s = 0.0
         self.num_asked = 0
         self.changes = []
-        self.pulse = Pulse(limits, 0.0)
-        self.watch = SilenceWatch("b", self.pulse, self.clock)
+        self.pulse = Heartbeat(limits, 0.0)
+        self.watch = FailureDetector("b", self.pulse, self.clock)
 
     def clock(self):
         self.num_asked += 1
@@ -34,7 +34,7 @@ class Watched:
 
     @asynccontextmanager
     async def running(self):
-        task = asyncio.ensure_future(self.watch.run(lambda: self.changes.append(self.watch.is_silent)))
+        task = asyncio.ensure_future(self.watch.run(lambda: self.changes.append(self.watch.is_suspect)))
         try:
             yield task
         finally:
@@ -57,10 +57,10 @@ async def test_a_suspect_peer_that_is_heard_is_well_again():
     peer = Watched()
     peer.step_s = 0.015
     async with peer.running():
-        await eventually(lambda: peer.watch.is_silent)
+        await eventually(lambda: peer.watch.is_suspect)
         peer.step_s = 0.0
         assert peer.watch.heard()
-        assert not peer.watch.is_silent
+        assert not peer.watch.is_suspect
         assert not peer.watch.heard()
 
 
@@ -84,4 +84,4 @@ async def test_a_link_that_comes_into_use_is_watched_closely_at_once():
         assert peer.pulse.used(0.5)
         peer.watch.stir()
         peer.step_s = 0.01
-        await eventually(lambda: peer.watch.is_silent)
+        await eventually(lambda: peer.watch.is_suspect)

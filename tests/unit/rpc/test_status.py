@@ -9,8 +9,8 @@ import grpc.aio
 import pytest
 
 from onnxmesh.errors import REASONS, MeshError, Overloaded, TooLarge
-from onnxmesh.rpc.interceptor import ErrorInterceptor
-from onnxmesh.rpc.status import from_rpc_error
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.grpc.status import from_rpc_error
 
 
 class Raising(grpc.GenericRpcHandler):

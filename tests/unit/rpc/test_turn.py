@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from onnxmesh.rpc.turn import Turn
+from onnxmesh.rpc.link.write_coalescer import WriteCoalescer
 
 
 async def written(turns):
@@ -16,7 +16,7 @@ async def written(turns):
             writes.append(len(waiting))
             waiting.clear()
 
-    turn = Turn(asyncio.get_running_loop())
+    turn = WriteCoalescer(asyncio.get_running_loop())
     for num in turns:
         for _ in range(num):
             waiting.append("piece")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.rpc.way_gauge import (
+from onnxmesh.rpc.link_policy.link_estimator import (
     CARGO_EVERY_S,
     FIRST_PAYLOAD_BYTES,
     LEAST_CARGO_BYTES,
@@ -15,8 +15,8 @@ from onnxmesh.rpc.way_gauge import (
     NUM_ROUND_TRIPS,
     PAYLOAD_BYTES,
     PAYLOAD_S,
-    GaugedWay,
-    WayGauge,
+    LinkEstimate,
+    LinkEstimator,
 )
 
 
@@ -40,36 +40,36 @@ def sizes(payloads):
 
 def test_nothing_is_known_before_the_first_answer():
     """Then the round trip is, and the width once payloads have gone."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     assert gauge.way is None
     measure(gauge, 1, 0.01, 1e8)
-    assert gauge.way == GaugedWay(pytest.approx(0.01), None)
+    assert gauge.way == LinkEstimate(pytest.approx(0.01), None)
     measure(gauge, 10, 0.01, 1e8, start_s=1.0)
     assert gauge.way.bytes_per_s == pytest.approx(1e8)
 
 
 def test_a_new_way_is_measured_quickly_and_a_known_one_now_and_then():
     """Once a second at first, then every four seconds."""
-    pings = measure(WayGauge(), 40, 0.001, 1e8, quiet=False)
+    pings = measure(LinkEstimator(), 40, 0.001, 1e8, quiet=False)
     assert list(pings) == [0, 1, 2, 3, 4, *range(8, 40, 4)]
 
 
 def test_payloads_are_few_and_never_on_a_busy_link():
     """A small one first, then large ones until there are enough, then one each half minute."""
-    payloads = measure(WayGauge(), 100, 0.001, 1e8)
+    payloads = measure(LinkEstimator(), 100, 0.001, 1e8)
     assert [payloads[second] for second in range(8)] == [0, 0, FIRST_PAYLOAD_BYTES, *[PAYLOAD_BYTES] * 5]
     assert [second for second, size in payloads.items() if size] == [2, 3, 4, 5, 6, 7, 37, 67, 97]
-    assert not sizes(measure(WayGauge(), 100, 0.001, 1e8, quiet=False))
+    assert not sizes(measure(LinkEstimator(), 100, 0.001, 1e8, quiet=False))
 
 
 def test_a_slow_way_is_spared():
     """A narrow one gets payloads that fit it, one that takes long or whose answers come late gets none."""
-    first, *others = sizes(measure(WayGauge(), 50, 0.01, 1e6))
+    first, *others = sizes(measure(LinkEstimator(), 50, 0.01, 1e6))
     assert first == FIRST_PAYLOAD_BYTES
     assert max(others) <= 1.01 * 1e6 * PAYLOAD_S
-    assert set(sizes(measure(WayGauge(), 50, 0.05, 1e5))[1:]) == {LEAST_PAYLOAD_BYTES}
-    assert not sizes(measure(WayGauge(), 50, 0.3, 1e8))
-    gauge = WayGauge()
+    assert set(sizes(measure(LinkEstimator(), 50, 0.05, 1e5))[1:]) == {LEAST_PAYLOAD_BYTES}
+    assert not sizes(measure(LinkEstimator(), 50, 0.3, 1e8))
+    gauge = LinkEstimator()
     measure(gauge, 1, 0.001, 1e8)
     measure(gauge, 1, 0.1, 1e8, start_s=1.0)
     assert measure(gauge, 1, 0.001, 1e8, start_s=2.0) == {0: 0}
@@ -77,7 +77,7 @@ def test_a_slow_way_is_spared():
 
 def test_what_is_slow_once_does_not_count_and_what_stays_slow_does():
     """The best of the last ones is taken; a way that has become shorter is seen at once."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     measure(gauge, NUM_ROUND_TRIPS, 0.01, 1e8, quiet=False)
     assert len(measure(gauge, 16, 0.05, 1e8, start_s=100.0, quiet=False)) == NUM_ROUND_TRIPS - 1
     assert gauge.way.round_trip_s == pytest.approx(0.01)
@@ -89,7 +89,7 @@ def test_what_is_slow_once_does_not_count_and_what_stays_slow_does():
 
 def test_an_answer_that_does_not_come_is_no_failure():
     """There is no other ping meanwhile; after a while it is given up, and what comes of it then is passed over."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     lost = gauge.ping(0.0, quiet=True)
     gauge.sent(lost.number, 0.0)
     assert gauge.ping(LOST_S - 0.1, quiet=True) is None
@@ -103,7 +103,7 @@ def test_an_answer_that_does_not_come_is_no_failure():
 
 def test_time_in_the_queue_is_no_part_of_the_way():
     """It is counted from when the ping leaves; one that was never sent has no answer."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     ping = gauge.ping(0.0, quiet=True)
     gauge.answered(ping.number, 1.0)
     assert gauge.way is None
@@ -114,7 +114,7 @@ def test_time_in_the_queue_is_no_part_of_the_way():
 
 def test_large_messages_are_measured_by_and_tell_more_than_payloads():
     """A way that takes the first 64 KiB at once looks fast to small payloads; a message of megabytes shows what it is."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     burst, bytes_per_s = 64 << 10, 12.5e6
     for second in range(40):
         if (ping := gauge.ping(second, quiet=True)) is not None:
@@ -132,7 +132,7 @@ def test_large_messages_are_measured_by_and_tell_more_than_payloads():
 
 def test_few_messages_are_measured_by():
     """None that is small, none before a round trip is known, one a second at the most, and no two pings at once."""
-    gauge = WayGauge()
+    gauge = LinkEstimator()
     assert gauge.wrote(4 << 20, 0.0) is None
     measure(gauge, 1, 0.001, 1e8)
     assert gauge.wrote(LEAST_CARGO_BYTES - 1, 1.0) is None
@@ -152,7 +152,7 @@ def test_few_messages_are_measured_by():
 )
 def test_whatever_comes_the_figures_are_of_what_was_seen(steps):
     """Answers of any age to any number: payloads only where it is quiet, figures are positive."""
-    gauge, now_s, seen = WayGauge(), 0.0, []
+    gauge, now_s, seen = LinkEstimator(), 0.0, []
     for quiet, took_s, off, apart_s in steps:
         now_s += apart_s
         ping = gauge.ping(now_s, quiet=quiet)

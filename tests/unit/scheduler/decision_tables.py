@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.ids import StageKey
 
 STAGE = StageKey("m/1/0")

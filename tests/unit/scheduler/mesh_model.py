@@ -5,17 +5,17 @@ The registry is the embedded one's (leases, and what it takes for ghosts), the r
 
 from __future__ import annotations
 
-from onnxmesh.discovery.ghosts import without_ghosts
 from onnxmesh.discovery.membership import Membership
+from onnxmesh.discovery.stale_entries import without_stale_entries
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.v1.model_pb2 import Artefact, Partition, Plan, PlannedDevices
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
-from services.scheduler.eligibility import can_run
-from services.scheduler.holdings import Holdings
-from services.scheduler.placement import Placement, decide
-from services.scheduler.routes import Routes, build_routes
-from services.scheduler.wanted import wanted_stages
-from services.scheduler.worker_view import WorkerView
+from services.scheduler.desired.desired_stages import desired_stages
+from services.scheduler.placement.placement import Placement, decide_placement
+from services.scheduler.route_table.routes import Routes, build_routes
+from services.scheduler.workers.eligibility import can_run
+from services.scheduler.workers.holdings import Holdings
+from services.scheduler.workers.worker_view import WorkerView
 
 SILENCE_S = 3.0
 
@@ -74,7 +74,7 @@ class MeshModel:
 
     def look(self):
         """Takes up what the registry shows."""
-        instances = without_ghosts(self.members.instances.values())
+        instances = without_stale_entries(self.members.instances.values())
         for id_, link in list(self.links.items()):
             if instances.get(id_) != link.process.instance:
                 del self.links[id_]
@@ -87,7 +87,7 @@ class MeshModel:
     def reconcile(self):
         before, deployed = self.routes, self.wanted()
         views = [link.view() for link in self.links.values() if link.connected]
-        self.placement = decide(deployed, views, self.now_s, rebalance=self.rebalance)
+        self.placement = decide_placement(deployed, views, self.now_s, rebalance=self.rebalance)
         instances = {id_: link.process.instance for id_, link in self.links.items()}
         self.routes = build_routes(self.deployments.values(), self.placement.routed, instances, before)
         self.check_memory()
@@ -208,7 +208,7 @@ class MeshModel:
 
     def wanted(self):
         plans = [*self.deployments.values(), *self.beside.values()]
-        return [stage for deployment in plans for stage in wanted_stages(deployment)]
+        return [stage for deployment in plans for stage in desired_stages(deployment)]
 
     def routed_stages(self):
         return [stage for model in self.routes.models.values() for stage in model.stages]

@@ -6,20 +6,25 @@ from collections import Counter
 from dataclasses import replace
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
-from services.scheduler.holdings import Held, StageState
-from services.scheduler.memory import RESERVE_BYTES
-from services.scheduler.placement import decide
-from services.scheduler.wanted import WantedStage
-from services.scheduler.worker_view import WorkerView
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.placement.placement import decide_placement
+from services.scheduler.workers.holdings import Held, HoldingState
+from services.scheduler.workers.memory import RESERVE_BYTES
+from services.scheduler.workers.worker_view import WorkerView
 
-STATES = {"": StageState.READY, "~": StageState.LOADING, "!": StageState.FAILED, "-": StageState.EVICTING}
+STATES = {
+    "": HoldingState.READY,
+    "~": HoldingState.LOADING,
+    "!": HoldingState.FAILED,
+    "-": HoldingState.EVICTING,
+}
 
 
 def stages(name, num, *, version=1, revision=0, **changes):
     """The stages of a model; the content of each is named like its key."""
     keys = [stage_key(ModelName(name), Version(version), index, revision) for index in range(num)]
     return [
-        WantedStage(key, (ModelName(name), Version(version)), Digest(key), revision=revision, **changes)
+        DesiredStage(key, (ModelName(name), Version(version)), Digest(key), revision=revision, **changes)
         for key in keys
     ]
 
@@ -28,8 +33,8 @@ def view(name, holds="", *, memory=None, facts=None, **changes):
     """A worker. `view("a", "m/1/0 m/1/1~")`: one stage is ready, one on its way in; `!` failed, `-` on its way out."""
     held = {}
     for word in holds.split():
-        key, state = (word[:-1], STATES[word[-1]]) if word[-1] in STATES else (word, StageState.READY)
-        retry_s = 1e9 if state is StageState.FAILED else 0.0
+        key, state = (word[:-1], STATES[word[-1]]) if word[-1] in STATES else (word, HoldingState.READY)
+        retry_s = 1e9 if state is HoldingState.FAILED else 0.0
         held[StageKey(key)] = Held(state, Digest(key), failures=1, retry_s=retry_s)
     attributes = dict(facts or {})
     if memory is not None:
@@ -55,21 +60,21 @@ def done(views, placement):
     found = {}
     for each in views:
         found[each.id] = {
-            key: replace(held, state=StageState.READY) if held.counts else held
+            key: replace(held, state=HoldingState.READY) if held.counts else held
             for key, held in each.stages.items()
-            if held.state is not StageState.EVICTING
+            if held.state is not HoldingState.EVICTING
         }
     for order in placement.evict:
         found[order.worker].pop(order.stage)
     for order in placement.place:
-        found[order.worker][order.stage] = Held(StageState.READY, Digest(order.stage))
+        found[order.worker][order.stage] = Held(HoldingState.READY, Digest(order.stage))
     return [replace(each, stages=found[each.id]) for each in views]
 
 
 def at_rest(wanted, views, now_s=0.0, max_rounds=200, **options):
     """Returns the workers once nothing is left to be done, and how many rounds it took."""
     for num_rounds in range(max_rounds):
-        after = done(views, decide(wanted, views, now_s, **options))
+        after = done(views, decide_placement(wanted, views, now_s, **options))
         if after == views:
             return views, num_rounds
         views = after

@@ -15,8 +15,8 @@ from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.model_pb2 import DeploymentSpec, File, Partition, Plan
-from services.scheduler.blob_mirror import BlobMirror
-from services.scheduler.retention import Retention
+from services.scheduler.desired.retention import Retention
+from services.scheduler.leadership.blob_mirror import BlobMirror
 from tests.contract.running import running
 from tests.eventually import eventually
 

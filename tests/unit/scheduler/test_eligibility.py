@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.errors import InvalidRequest, Unsatisfiable
-from onnxmesh.routing.selector_text import lacking, parse_selector
+from onnxmesh.routing.selectors.selector_text import lacking, parse_selector
 from onnxmesh.v1.model_pb2 import (
     DeploymentSpec,
     Plan,
 )
-from services.scheduler.eligibility import eligible_again, eligible_workers
-from services.scheduler.spec import normalised
+from services.scheduler.workers.deployment_spec import normalised
+from services.scheduler.workers.eligibility import eligible_again, eligible_workers
 from tests.unit.scheduler.decision_tables import worker
 
 

@@ -8,7 +8,7 @@ from onnxmesh.live.embedded import OwnLiveState
 from onnxmesh.live.load_figures import load_values
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.mesh_pb2 import Ejection, WorkerStatus
-from services.scheduler.gateway_views import GatewayViews
+from services.scheduler.operations.gateway_views import GatewayViews
 
 
 def test_a_worker_has_its_ejections_and_the_load_that_was_heard():
@@ -21,5 +21,5 @@ def test_a_worker_has_its_ejections_and_the_load_that_was_heard():
     workers = [WorkerStatus(id="a"), WorkerStatus(id="b")]
     GatewayViews(live).add_to(workers)
     assert list(workers[0].ejections) == [Ejection(stage="m/1/0", gateway="g1", remaining_ms=2500)]
-    assert workers[0].heard_load == Load(queued=4, expected_wait_us=9)
+    assert workers[0].observed_load == Load(queued=4, expected_wait_us=9)
     assert workers[1] == WorkerStatus(id="b")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from onnxmesh.ids import Digest, StageKey
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
-from services.scheduler.holdings import Holdings, StageState
+from services.scheduler.workers.holdings import Holdings, HoldingState
 from tests.unit.scheduler.decision_tables import STAGE
 
 
 def test_holdings_fold_events():
     holdings = Holdings()
     holdings.placing(STAGE, Digest("d"))
-    assert holdings.stages[STAGE].state is StageState.LOADING
+    assert holdings.stages[STAGE].state is HoldingState.LOADING
     holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
-    assert holdings.stages[STAGE].state is StageState.READY
+    assert holdings.stages[STAGE].state is HoldingState.READY
     holdings.evicting(STAGE)
     holdings.loaded(StageLoaded(stage=STAGE, digest="d"))
-    assert holdings.stages[STAGE].state is StageState.EVICTING
+    assert holdings.stages[STAGE].state is HoldingState.EVICTING
     holdings.evicted(STAGE)
     assert not holdings.stages
 
@@ -26,7 +26,7 @@ def test_a_stage_that_fails_on_its_way_out_is_gone_only_when_the_worker_says_so(
     holdings.placing(STAGE, Digest("d"))
     holdings.evicting(STAGE)
     holdings.failed(StageFailed(stage=STAGE, reason="INVALID_MODEL"), 0.0)
-    assert holdings.stages[STAGE].state is StageState.EVICTING
+    assert holdings.stages[STAGE].state is HoldingState.EVICTING
     holdings.evicted(STAGE)
     assert not holdings.stages
 
@@ -49,8 +49,8 @@ def test_a_workers_word_replaces_what_was_believed_but_not_what_failed():
     holdings.failed(StageFailed(stage="m/1/1"), 0.0)
     holdings.rebuild([StageLoaded(stage="n/1/0", digest="e")])
     assert {key: held.state for key, held in holdings.stages.items()} == {
-        "m/1/1": StageState.FAILED,
-        "n/1/0": StageState.READY,
+        "m/1/1": HoldingState.FAILED,
+        "n/1/0": HoldingState.READY,
     }
     holdings.forget_failures({StageKey("n/1/0")})
     assert list(holdings.stages) == ["n/1/0"]

@@ -15,8 +15,8 @@ from onnxmesh.v1.model_pb2 import (
     TensorSpec,
 )
 from onnxmesh.v1.worker_pb2 import CutResponse
-from services.scheduler.lossy_activations import allow_losses
-from services.scheduler.spec import normalised, same_wish
+from services.scheduler.plans.lossy_activations import allow_losses
+from services.scheduler.workers.deployment_spec import normalised, same_spec
 
 MEASURED = ActivationErrors(
     measured=[
@@ -67,9 +67,9 @@ def test_another_bound_is_another_wish():
     none, one, other = (
         normalised(DeploymentSpec(name="m", max_activation_error=bound)) for bound in (None, 0.01, 0.02)
     )
-    assert same_wish(one, one)
-    assert not same_wish(one, other)
-    assert not same_wish(one, none)
+    assert same_spec(one, one)
+    assert not same_spec(one, other)
+    assert not same_spec(one, none)
     assert not none.HasField("max_activation_error")
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from onnxmesh.routing.network import Measured
-from services.scheduler.candidates import Candidates
-from services.scheduler.placement import decide
-from services.scheduler.situation import Situation
-from services.scheduler.wanted import Home
-from services.scheduler.worker_view import coarse
+from onnxmesh.routing.network import MeasuredLink
+from services.scheduler.desired.desired_stages import Home
+from services.scheduler.placement.candidates import PlacementCandidates
+from services.scheduler.placement.placement import decide_placement
+from services.scheduler.placement.placement_state import PlacementState
+from services.scheduler.workers.worker_view import coarse
 from tests.unit.scheduler.placement_tables import orders, stages, view
 
 MS = 0.001
 
 
 def placed(wanted, *workers):
-    return orders(decide(wanted, workers, 0.0))
+    return orders(decide_placement(wanted, workers, 0.0))
 
 
 def test_a_stage_goes_near_the_one_before():
@@ -59,7 +59,7 @@ def test_both_ways_count_with_what_they_carry():
 def test_a_way_that_was_measured_counts_for_more_than_a_zone():
     """The same zone by name, but a slow line."""
     workers = [
-        view("a", "m/1/0", ways={"b": Measured(0.2), "c": Measured(0.0004, 1e9)}),
+        view("a", "m/1/0", links={"b": MeasuredLink(0.2), "c": MeasuredLink(0.0004, 1e9)}),
         view("b"),
         view("c"),
     ]
@@ -105,8 +105,8 @@ def test_each_verdict_can_be_told():
         view("small", facts={"device.kind": "fast", "cpus": "2"}),
         view("used", "n/1/0", facts=fast),
     ]
-    situation = Situation(wanted, workers, 0.0)
-    candidates = Candidates(situation)
+    situation = PlacementState(wanted, workers, 0.0)
+    candidates = PlacementCandidates(situation)
     stage = situation.wanted["m/1/1"]
     decision = candidates.choose(stage)
     explanation = candidates.explain(stage, decision)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.scheduler.candidates import MAX_FAILURES
-from services.scheduler.placement import decide
+from services.scheduler.placement.candidates import MAX_FAILURES
+from services.scheduler.placement.placement import decide_placement
 from tests.unit.scheduler.placement_tables import orders, stages, view
 
 
@@ -117,26 +117,26 @@ TABLE = {
 @pytest.mark.parametrize(("wanted", "workers", "ordered", "departing"), TABLE.values(), ids=TABLE.keys())
 def test_leaving(wanted, workers, ordered, departing):
     """Orders, and who may depart; asked again, the answer is the same."""
-    placement = decide(wanted, workers, 0.0)
+    placement = decide_placement(wanted, workers, 0.0)
     assert (orders(placement), list(placement.departing)) == (ordered, departing)
-    assert decide(wanted, workers, 0.0) == placement
+    assert decide_placement(wanted, workers, 0.0) == placement
 
 
 def test_what_leaves_serves_all_the_while():
     """It is routed until it is let go, and the move is told."""
     wanted, a = stages("m", 1), leaving("a", "m/1/0")
-    placement = decide(wanted, [a, view("b")], 0.0)
+    placement = decide_placement(wanted, [a, view("b")], 0.0)
     assert placement.routed == {"m/1/0": ("a",)}
     assert [(move.source, move.target, move.why) for move in placement.moves] == [
         ("a", "b", "'a' is leaving")
     ]
-    assert decide(wanted, [a, view("b", "m/1/0~")], 0.0).routed == {"m/1/0": ("a",)}
-    assert decide(wanted, [a, view("b", "m/1/0")], 0.0).routed == {"m/1/0": ("b",)}
+    assert decide_placement(wanted, [a, view("b", "m/1/0~")], 0.0).routed == {"m/1/0": ("a",)}
+    assert decide_placement(wanted, [a, view("b", "m/1/0")], 0.0).routed == {"m/1/0": ("b",)}
 
 
 def test_a_drain_that_is_undone_leaves_things_as_they_are():
     """Its stages count again, and are not replaced."""
-    assert orders(decide(stages("m", 1), [view("a", "m/1/0"), view("b")], 0.0)) == []
+    assert orders(decide_placement(stages("m", 1), [view("a", "m/1/0"), view("b")], 0.0)) == []
 
 
 def test_what_fails_again_and_again_elsewhere_keeps_nobody():
@@ -144,9 +144,9 @@ def test_what_fails_again_and_again_elsewhere_keeps_nobody():
     wanted, a, b = stages("m", 1), leaving("a", "m/1/0"), view("b", "m/1/0!")
     held = replace(b.stages["m/1/0"], failures=MAX_FAILURES, retry_s=5.0)
     b = replace(b, stages={"m/1/0": held})
-    placement = decide(wanted, [a, b], 0.0)
+    placement = decide_placement(wanted, [a, b], 0.0)
     assert (orders(placement), placement.departing, placement.retry_s) == ([], ("a",), 5.0)
-    again = decide(wanted, [a, b], 5.0)
+    again = decide_placement(wanted, [a, b], 5.0)
     assert (orders(again), again.departing) == (["b+m/1/0"], ())
 
 
@@ -154,4 +154,4 @@ def test_nobody_moves_to_a_leaving_worker_and_its_emptiness_attracts_nothing():
     """Evenness is that of the workers that stay."""
     workers = [view("a", "m/1/0 m/1/1 m/1/2"), leaving("b")]
     for rebalance in (False, True):
-        assert orders(decide(stages("m", 3), workers, 0.0, rebalance=rebalance)) == []
+        assert orders(decide_placement(stages("m", 3), workers, 0.0, rebalance=rebalance)) == []

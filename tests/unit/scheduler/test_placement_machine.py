@@ -6,13 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.ids import WorkerId
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
-from services.scheduler.memory import RESERVE_BYTES
-from services.scheduler.placement import missing
-from services.scheduler.wanted import wanted_stages
+from services.scheduler.desired.desired_stages import desired_stages
+from services.scheduler.placement.placement import missing
+from services.scheduler.workers.memory import RESERVE_BYTES
 from tests.unit.scheduler.mesh_model import SILENCE_S, MeshModel, Process
 
 MAX_ROUNDS = 400
@@ -138,7 +138,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
     def go_over(self, name):
         """Once the new plan can be served it is the one that is."""
         new = self.beside.get(name)
-        if new is not None and not missing(wanted_stages(new), self.placement):
+        if new is not None and not missing(desired_stages(new), self.placement):
             self.deployments[name] = self.beside.pop(name)
             self.reconcile()
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.moves import SETTLE_S, Move
-from services.scheduler.placement import decide
-from services.scheduler.rebalance import rebalanced
-from services.scheduler.wanted import Home
+from services.scheduler.desired.desired_stages import Home
+from services.scheduler.placement.moves import SETTLE_S, Move
+from services.scheduler.placement.placement import decide_placement
+from services.scheduler.placement.rebalance import rebalanced
 from tests.unit.scheduler.placement_tables import at_rest, done, num_held, orders, stages, view, where, zoned
 
 
@@ -20,11 +20,11 @@ def test_a_move_is_told_with_its_reason_until_it_is_over():
     wanted = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b")]
     move = Move("m/1/0", "a", "b", "'a' has more stages")
-    started = decide(wanted, workers, 0.0)
+    started = decide_placement(wanted, workers, 0.0)
     assert (orders(started), started.moves) == (["b+m/1/0"], (move,))
-    under_way = decide(wanted, [workers[0], view("b", "m/1/0~")], 0.0)
+    under_way = decide_placement(wanted, [workers[0], view("b", "m/1/0~")], 0.0)
     assert (orders(under_way), under_way.moves) == ([], (move,))
-    over = decide(wanted, [workers[0], view("b", "m/1/0")], 0.0)
+    over = decide_placement(wanted, [workers[0], view("b", "m/1/0")], 0.0)
     assert (orders(over), over.moves) == (["a-m/1/0"], ())
 
 
@@ -32,45 +32,45 @@ def test_nothing_moves_to_a_worker_that_has_just_come():
     """It may go as it came; missing replicas are another matter. When to look again is said."""
     wanted = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
-    early = decide(wanted, workers, 100.0 + SETTLE_S / 2)
+    early = decide_placement(wanted, workers, 100.0 + SETTLE_S / 2)
     assert (orders(early), early.retry_s) == ([], 100.0 + SETTLE_S)
-    assert orders(decide(wanted, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
-    assert orders(decide(stages("m", 3), workers, 100.0)) == ["b+m/1/2"]
+    assert orders(decide_placement(wanted, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert orders(decide_placement(stages("m", 3), workers, 100.0)) == ["b+m/1/2"]
 
 
 def test_a_worker_that_flaps_attracts_no_move_though_the_plan_means_it():
     """Each time it comes back it is new, even where it is home."""
     wanted = stages("m", 1, homes=(Home("fast", 1),))
     workers = [view("a", "m/1/0"), view("b", facts={"device.kind": "fast"}, since_s=95.0)]
-    assert orders(decide(wanted, workers, 100.0)) == []
-    assert orders(decide(wanted, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert orders(decide_placement(wanted, workers, 100.0)) == []
+    assert orders(decide_placement(wanted, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
 
 
 def test_a_rebalance_does_not_wait():
     """An operator who asks for it knows that the workers stay."""
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
-    assert orders(decide(stages("m", 2), workers, 100.0, rebalance=True)) == ["b+m/1/0"]
+    assert orders(decide_placement(stages("m", 2), workers, 100.0, rebalance=True)) == ["b+m/1/0"]
 
 
 def test_a_rebalance_makes_even_what_a_count_does_not_show():
     """Three stages against two are even, but the heavy ones are on one worker."""
     wanted = [*stages("h", 2, cost_s=0.1), *stages("l", 3, cost_s=0.01)]
     workers = [view("a", "h/1/0 h/1/1 l/1/0"), view("b", "l/1/1 l/1/2")]
-    assert orders(decide(wanted, workers, 0.0)) == []
+    assert orders(decide_placement(wanted, workers, 0.0)) == []
     assert rebalanced(wanted, workers, 0.0) == (Move("h/1/0", "a", "b", "'a' has more work"),)
 
 
 def test_one_stage_moves_at_a_time():
     """However much there is to gain."""
     workers = [view("a", " ".join(f"m/1/{index}" for index in range(8))), view("b"), view("c")]
-    assert len(decide(stages("m", 8), workers, 0.0).place) == 1
+    assert len(decide_placement(stages("m", 8), workers, 0.0).place) == 1
 
 
 def test_load_alone_moves_nothing():
     """A worker that is busy just now keeps what it has; what is new goes elsewhere."""
     workers = [view("a", "m/1/0", wait_s=8.0), view("b", "m/1/1")]
-    assert orders(decide(stages("m", 2), workers, 0.0)) == []
-    assert orders(decide([*stages("m", 2), *stages("n", 1)], workers, 0.0)) == ["b+n/1/0"]
+    assert orders(decide_placement(stages("m", 2), workers, 0.0)) == []
+    assert orders(decide_placement([*stages("m", 2), *stages("n", 1)], workers, 0.0)) == ["b+n/1/0"]
 
 
 def test_replicas_move_to_a_zone_that_has_none():
@@ -78,7 +78,7 @@ def test_replicas_move_to_a_zone_that_has_none():
     workers = [*zoned("x", "a", "b"), *zoned("y", "c")]
     workers[0] = replace(workers[0], stages=view("a", "m/1/0").stages)
     workers[1] = replace(workers[1], stages=view("b", "m/1/0").stages)
-    placement = decide(stages("m", 1, replicas=2), workers, 0.0)
+    placement = decide_placement(stages("m", 1, replicas=2), workers, 0.0)
     assert orders(placement) == ["c+m/1/0"]
     assert [move.why for move in placement.moves] == ["the zone of 'b' has more of its replicas"]
 
@@ -86,7 +86,7 @@ def test_replicas_move_to_a_zone_that_has_none():
 def test_replicas_move_to_a_host_that_has_none():
     """Two on one machine are not two."""
     workers = [view(name, "m/1/0" if name < "c" else "", facts={"host": f"h{name > 'b'}"}) for name in "abc"]
-    placement = decide(stages("m", 1, replicas=2), workers, 0.0)
+    placement = decide_placement(stages("m", 1, replicas=2), workers, 0.0)
     assert [(move.target, move.why) for move in placement.moves] == [
         ("c", "the host of 'b' has more of its replicas")
     ]
@@ -99,7 +99,7 @@ def test_a_pipeline_comes_together_in_one_zone():
         view("b", "m/1/1", facts={"zone": "y"}),
         view("c", facts={"zone": "y"}),
     ]
-    placement = decide(stages("m", 2), workers, 0.0)
+    placement = decide_placement(stages("m", 2), workers, 0.0)
     assert placement.moves == (Move("m/1/0", "a", "c", "the zone of 'c' has its neighbours"),)
 
 
@@ -114,7 +114,7 @@ def test_stages_that_talk_much_do_not_move_apart():
 
     def moved(sent_bytes):
         wanted = [*stages("m", 2, sent_bytes=sent_bytes), *rest]
-        return [move.stage for move in decide(wanted, workers, 0.0).moves]
+        return [move.stage for move in decide_placement(wanted, workers, 0.0).moves]
 
     assert moved(10) == ["m/1/1"]
     assert moved(10**9) == ["n/1/0"]
@@ -204,13 +204,13 @@ def test_placing_ends_from_any_state(mesh, rebalance):
     """With inputs fixed, rounds with orders come to an end, and from then on nothing is proposed and nothing changes."""
     wanted, workers = mesh
     end, _ = at_rest(wanted, workers, rebalance=rebalance)
-    first = decide(wanted, end, 0.0, rebalance=rebalance)
-    assert first == decide(wanted, end, 1e6, rebalance=rebalance)
+    first = decide_placement(wanted, end, 0.0, rebalance=rebalance)
+    assert first == decide_placement(wanted, end, 1e6, rebalance=rebalance)
     assert not first.moves
     assert {each.id for each in end if each.leaving} >= set(first.departing)
     # What a rebalance left, everyday rounds leave as well.
     if rebalance:
-        assert orders(decide(wanted, end, 0.0)) == []
+        assert orders(decide_placement(wanted, end, 0.0)) == []
 
 
 @settings(max_examples=200)
@@ -219,7 +219,7 @@ def test_a_stage_that_is_served_stays_served(mesh):
     """Round after round; nothing is routed that is let go, nothing is loaded that is held, no move is made in vain."""
     wanted, workers = mesh
     for _ in range(200):
-        placement = decide(wanted, workers, 0.0)
+        placement = decide_placement(wanted, workers, 0.0)
         let_go = {(order.worker, order.stage) for order in placement.evict}
         routed = {(worker, key) for key, ids in placement.routed.items() for worker in ids}
         assert not let_go & routed
@@ -227,7 +227,7 @@ def test_a_stage_that_is_served_stays_served(mesh):
         if after == workers:
             break
         served = {key for key, ids in placement.routed.items() if ids}
-        assert served <= {key for key, ids in decide(wanted, after, 0.0).routed.items() if ids}
+        assert served <= {key for key, ids in decide_placement(wanted, after, 0.0).routed.items() if ids}
         workers = after
 
 

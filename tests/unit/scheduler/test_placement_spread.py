@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
-from services.scheduler.memory import MemoryBook
-from services.scheduler.placement import decide
-from services.scheduler.wanted import WantedStage
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.placement.placement import decide_placement
+from services.scheduler.workers.memory import MemoryBook
 from tests.unit.scheduler.placement_tables import at_rest, num_held, orders, stages, view, where, zoned
 
 
 def test_each_zone_gets_one_whole_pipeline():
     """Two stages with two replicas over two zones: requests can stay in their zone."""
     workers = [*zoned("x", "a", "b"), *zoned("y", "c", "d")]
-    assert orders(decide(stages("m", 2, replicas=2), workers, 0.0)) == [
+    assert orders(decide_placement(stages("m", 2, replicas=2), workers, 0.0)) == [
         "a+m/1/0",
         "b+m/1/1",
         "c+m/1/0",
@@ -31,7 +31,7 @@ def test_of_three_zones_every_stage_takes_the_same_two():
     """Two replicas, three zones: not one zone with a first stage and another with a second."""
     workers = [*zoned("x", "a", "b", "c"), *zoned("y", "d", "e", "f"), *zoned("z", "g", "h", "i")]
     zones = {each.id: each.attributes["zone"] for each in workers}
-    placement = decide(stages("m", 3, replicas=2), workers, 0.0)
+    placement = decide_placement(stages("m", 3, replicas=2), workers, 0.0)
     by_stage = {
         key: sorted(zones[order.worker] for order in placement.place if order.stage == key)
         for key in placement.routed
@@ -42,14 +42,14 @@ def test_of_three_zones_every_stage_takes_the_same_two():
 def test_a_pipeline_begins_in_a_zone_in_which_it_fits():
     """A zone of one worker is not begun with where another has room for all stages."""
     workers = [*zoned("x", "a"), *zoned("y", "b", "c", "d")]
-    assert orders(decide(stages("m", 3), workers, 0.0)) == ["b+m/1/0", "c+m/1/1", "d+m/1/2"]
+    assert orders(decide_placement(stages("m", 3), workers, 0.0)) == ["b+m/1/0", "c+m/1/1", "d+m/1/2"]
 
 
 def test_but_not_in_a_zone_that_has_more_to_do():
     """Fitting counts workers that have little to do."""
     workers = [*zoned("x", "a"), *(view(name, "o/1/0 o/1/1", facts={"zone": "y"}) for name in "bcd")]
     wanted = [*stages("o", 2, replicas=3), *stages("m", 2)]
-    assert "a+m/1/0" in orders(decide(wanted, workers, 0.0))
+    assert "a+m/1/0" in orders(decide_placement(wanted, workers, 0.0))
 
 
 def test_replicas_go_to_different_hosts_before_idle_workers():
@@ -60,7 +60,7 @@ def test_replicas_go_to_different_hosts_before_idle_workers():
         view("c", "o/1/0 o/1/1 o/1/2", facts={"host": "i"}),
     ]
     wanted = [*stages("m", 1, replicas=2), *stages("o", 3)]
-    assert orders(decide(wanted, workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
+    assert orders(decide_placement(wanted, workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
 
 
 def test_replicas_go_to_different_zones_before_hosts():
@@ -70,19 +70,23 @@ def test_replicas_go_to_different_zones_before_hosts():
         view("b", facts={"zone": "x", "host": "i"}),
         view("c", facts={"zone": "y", "host": "j"}),
     ]
-    assert orders(decide(stages("m", 1, replicas=2), workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
+    assert orders(decide_placement(stages("m", 1, replicas=2), workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
 
 
 def test_tags_say_where_a_worker_is_as_well():
     """As for routing: a tag `zone=x` is as good as an attribute."""
     workers = [view(name, tags=frozenset([f"zone={zone}"])) for name, zone in zip("abc", "xxy", strict=True)]
-    assert orders(decide(stages("m", 1, replicas=2), workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
+    assert orders(decide_placement(stages("m", 1, replicas=2), workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
 
 
 def test_one_more_replica_may_be_where_there_is_one_already():
     """Spread is a preference: three replicas over two zones all have a place."""
     workers = [*zoned("x", "a", "b"), *zoned("y", "c")]
-    assert orders(decide(stages("m", 1, replicas=3), workers, 0.0)) == ["a+m/1/0", "b+m/1/0", "c+m/1/0"]
+    assert orders(decide_placement(stages("m", 1, replicas=3), workers, 0.0)) == [
+        "a+m/1/0",
+        "b+m/1/0",
+        "c+m/1/0",
+    ]
 
 
 def test_the_versions_of_a_model_are_spread_each_for_itself():
@@ -98,7 +102,7 @@ def test_a_revision_is_loaded_beside_the_one_that_serves():
     """The old one is neither moved nor let go for it."""
     old, new = stages("m", 2, replicas=2), stages("m", 3, revision=1, replicas=2)
     workers = [view(name, "m/1/0 m/1/1") for name in "abc"[:2]] + [view("c")]
-    placement = decide([*old, *new], workers, 0.0)
+    placement = decide_placement([*old, *new], workers, 0.0)
     assert not placement.evict
     assert placement.routed["m/1/0"] == placement.routed["m/1/1"] == ("a", "b")
     assert Counter(order.stage for order in placement.place) == Counter(
@@ -111,10 +115,10 @@ def test_memory_is_filled_whatever_the_order(sizes):
     """Memory (500, 500, 1000) holds stages of (500, 500, 1000), and four of 500 as (1, 1, 2), whoever is asked first."""
     workers = [view(name, memory=size) for name, size in zip("abc", sizes, strict=True)]
     uneven = [
-        WantedStage(StageKey(f"m/1/{index}"), (ModelName("m"), Version(1)), f"m/1/{index}", peak_bytes=size)
+        DesiredStage(StageKey(f"m/1/{index}"), (ModelName("m"), Version(1)), f"m/1/{index}", peak_bytes=size)
         for index, size in enumerate((500, 500, 1000))
     ]
-    placement = decide(uneven, workers, 0.0)
+    placement = decide_placement(uneven, workers, 0.0)
     assert len(placement.place) == 3
     assert not placement.lacking_bytes
     even, _ = at_rest(stages("n", 4, peak_bytes=500), workers)
@@ -124,7 +128,7 @@ def test_memory_is_filled_whatever_the_order(sizes):
 def test_first_replicas_come_before_second_ones():
     """Where there is room for two, a route is whole rather than half of it double."""
     workers = [view("a", memory=1), view("b", memory=1)]
-    placement = decide(stages("m", 2, replicas=2, peak_bytes=1), workers, 0.0)
+    placement = decide_placement(stages("m", 2, replicas=2, peak_bytes=1), workers, 0.0)
     assert sorted(order.stage for order in placement.place) == ["m/1/0", "m/1/1"]
 
 
@@ -151,7 +155,7 @@ def test_whatever_the_zones_and_hosts(places, num_stages, replicas):
         for index, (zone, host) in enumerate(places)
     ]
     wanted = stages("m", num_stages, replicas=replicas)
-    placement = decide(wanted, workers, 0.0)
+    placement = decide_placement(wanted, workers, 0.0)
     zones = {each.id: each.attributes["zone"] for each in workers}
     for stage in wanted:
         holders = [order.worker for order in placement.place if order.stage == stage.key]
@@ -175,7 +179,7 @@ def test_the_order_in_which_things_are_told_does_not_matter(places, models, rng)
         for index, (num, replicas) in enumerate(models)
         for stage in stages(f"m{index}", num, replicas=replicas)
     ]
-    expected = decide(wanted, workers, 0.0)
+    expected = decide_placement(wanted, workers, 0.0)
     rng.shuffle(workers)
     rng.shuffle(wanted)
-    assert decide(wanted, workers, 0.0) == expected
+    assert decide_placement(wanted, workers, 0.0) == expected

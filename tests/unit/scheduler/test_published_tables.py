@@ -7,16 +7,16 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.table import RoutingTable
+from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteTable, RouteUpdate
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
-from services.scheduler.published_table import PublishedTable
-from services.scheduler.publisher import Publisher
-from services.scheduler.route_relay import RouteRelay
-from services.scheduler.routes import Routes, build_routes
+from services.scheduler.route_table.published_table import PublishedTable
+from services.scheduler.route_table.publisher import Publisher
+from services.scheduler.route_table.route_relay import RouteRelay
+from services.scheduler.route_table.routes import Routes, build_routes
 from tests.fakes.route_changes import changed
 from tests.fakes.route_tables import contents
 
@@ -109,7 +109,7 @@ async def test_an_epoch_counts_changes_and_slow_watchers_get_one_change():
     assert (update.change.from_epoch, update.change.epoch) == (101, 104)
     assert [each.name for each in update.change.models] == ["n"]
     assert [each.worker for each in update.change.workers] == ["w"]
-    assert not update.change.gone_models  # it came and went in between
+    assert not update.change.removed_models  # it came and went in between
     assert (await anext(publisher.watch())).whole.epoch == 104
 
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import Unavailable
-from services.scheduler.published_table import PublishedTable
-from services.scheduler.route_relay import RouteRelay
+from services.scheduler.route_table.published_table import PublishedTable
+from services.scheduler.route_table.route_relay import RouteRelay
 
 
 async def test_only_newer_tables_are_taken():

@@ -12,8 +12,8 @@ from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File, Partition, Plan
-from services.scheduler.catalogue import Catalogue
-from services.scheduler.retention import Retention
+from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.desired.retention import Retention
 
 KEY = (ModelName("m"), Version(1))
 

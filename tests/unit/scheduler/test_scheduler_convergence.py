@@ -8,12 +8,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from onnxmesh.v1.worker_pb2 import StageFailed, StageLoaded
-from services.scheduler.eligibility import can_run
-from services.scheduler.holdings import Holdings, StageState
-from services.scheduler.kinds import kind_label
-from services.scheduler.memory import RESERVE_BYTES
-from services.scheduler.placement import WorkerView, decide
-from services.scheduler.wanted import Home, WantedStage
+from services.scheduler.desired.desired_stages import DesiredStage, Home
+from services.scheduler.placement.placement import WorkerView, decide_placement
+from services.scheduler.workers.eligibility import can_run
+from services.scheduler.workers.holdings import Holdings, HoldingState
+from services.scheduler.workers.memory import RESERVE_BYTES
+from services.scheduler.workers.worker_kinds import kind_label
 
 WORKERS = st.sampled_from([WorkerId(name) for name in "abcde"])
 NAMES = st.sampled_from([ModelName(name) for name in "mno"])
@@ -64,7 +64,9 @@ class PlacementMachine(RuleBasedStateMachine):
 
     def reconcile(self, *, lost=False):
         before = self.complete()
-        placement = decide(self.wanted(), [w.view(id_) for id_, w in self.workers.items()], self.now_s)
+        placement = decide_placement(
+            self.wanted(), [w.view(id_) for id_, w in self.workers.items()], self.now_s
+        )
         self.routed = placement.routed
         # Events do not say which command they answer: late answers to commands of a stream that broke may
         # be taken for answers to newer ones. That costs a detour, which ends when they have all come.
@@ -135,7 +137,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def deploy(self, name, stages, replicas, require, peak_bytes, homes):
         self.made += 1
         self.models[name] = [
-            WantedStage(
+            DesiredStage(
                 StageKey(f"{name}/1/{i}"),
                 (name, Version(1)),
                 Digest(f"{self.made}.{i}"),
@@ -247,7 +249,7 @@ class PlacementMachine(RuleBasedStateMachine):
         for key, ids in self.routed.items():
             assert len(set(ids)) == len(ids)
             for id_ in ids:
-                assert self.workers[id_].seen.stages[key].state is StageState.READY
+                assert self.workers[id_].seen.stages[key].state is HoldingState.READY
                 assert key in self.workers[id_].real
 
 

@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
 from onnxmesh.live.base import Topic
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.way_figures import WayFigure
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.link import Link
+from onnxmesh.live.link_figures import LinkFigure
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.link import LinkSpec
 from onnxmesh.v1.worker_pb2 import MeasuredLink
-from services.scheduler.holdings import Held, StageState
-from services.scheduler.kinds import MAX_KINDS, kind_label, kinds_of, label_of_kind
-from services.scheduler.link_table import LinkTable
-from services.scheduler.memory import RESERVE_BYTES, memory_pool, stage_memory_bytes
-from services.scheduler.placement import WorkerView
-from services.scheduler.survey import taken_bytes
-from services.scheduler.wanted import WantedStage
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.placement.placement import WorkerView
+from services.scheduler.plans.link_table import LinkTable
+from services.scheduler.plans.survey import taken_bytes
+from services.scheduler.workers.holdings import Held, HoldingState
+from services.scheduler.workers.memory import RESERVE_BYTES, memory_pool, stage_memory_bytes
+from services.scheduler.workers.worker_kinds import MAX_KINDS, kind_label, kinds_of, label_of_kind
 
 GB = 10**9
 
@@ -102,12 +102,12 @@ def test_memory_for_stages_leaves_room_for_the_process():
 def test_stages_take_memory_where_they_are_held():
     """Those on their way out, or failed, take none; nor do stages that are not asked about."""
     stages = [
-        WantedStage(StageKey(f"m/1/{i}"), (ModelName("m"), Version(1)), Digest("d"), peak_bytes=10**i)
+        DesiredStage(StageKey(f"m/1/{i}"), (ModelName("m"), Version(1)), Digest("d"), peak_bytes=10**i)
         for i in range(3)
     ]
-    states = [StageState.READY, StageState.LOADING, StageState.EVICTING]
+    states = [HoldingState.READY, HoldingState.LOADING, HoldingState.EVICTING]
     held = {stage.key: Held(state, Digest("d")) for stage, state in zip(stages, states, strict=True)}
-    ghost = {StageKey("n/1/0"): Held(StageState.READY, Digest("d"))}
+    ghost = {StageKey("n/1/0"): Held(HoldingState.READY, Digest("d"))}
     views = [WorkerView(WorkerId("a"), stages=held | ghost), WorkerView(WorkerId("b"), stages=held)]
     assert taken_bytes(stages, views) == {"worker/a": 11, "worker/b": 11}
 
@@ -170,9 +170,9 @@ async def test_one_pair_stands_for_two_kinds_and_two_workers_for_one():
     links = await LinkTable(measure).links(kinds_of(three_workers(), {}))
     assert sorted(measure.asked) == [("a", "b:1", "c:1"), ("c", "a:1")]
     assert links == {
-        ("cpu-x86-1t", "cpu-x86-1t"): Link(1e9, 0.5),
-        ("cpu-x86-1t", "cpu-y-1t"): Link(1e9, 0.5),
-        ("cpu-y-1t", "cpu-x86-1t"): Link(2e9, 0.5),
+        ("cpu-x86-1t", "cpu-x86-1t"): LinkSpec(1e9, 0.5),
+        ("cpu-x86-1t", "cpu-y-1t"): LinkSpec(1e9, 0.5),
+        ("cpu-y-1t", "cpu-x86-1t"): LinkSpec(2e9, 0.5),
     }
 
 
@@ -197,7 +197,7 @@ async def test_what_cannot_be_measured_is_left_out_and_not_asked_again(figure):
     table = LinkTable(measure)
     for _ in range(2):
         links = await table.links(kinds_of(three_workers(), {}))
-        assert links == {("cpu-y-1t", "cpu-x86-1t"): Link(1e9, 0.5)}
+        assert links == {("cpu-y-1t", "cpu-x86-1t"): LinkSpec(1e9, 0.5)}
     assert len(measure.asked) == 2
 
 
@@ -206,7 +206,7 @@ async def test_a_plan_does_not_wait_for_a_worker_that_hangs_or_fails():
     measure = Measurements({"c": 1e9})
     measure.hang = {"a"}
     links = await LinkTable(measure, wait_s=0.05).links(kinds_of(three_workers(), {}))
-    assert links == {("cpu-y-1t", "cpu-x86-1t"): Link(1e9, 0.5)}
+    assert links == {("cpu-y-1t", "cpu-x86-1t"): LinkSpec(1e9, 0.5)}
     measure.hang = set()
     assert await LinkTable(measure).links(kinds_of(three_workers(), {})) == links
 
@@ -216,14 +216,14 @@ async def test_what_others_have_measured_is_not_measured_again():
     measured here, others hear."""
     measure, now = Measurements({"a": 1e9, "c": 2e9}), [0.0]
     live = OwnLiveState("s", clock=lambda: now[0])
-    heard = WayFigure("c", "a", 1, 1, 0.02, 5e8)
+    heard = LinkFigure("c", "a", 1, 1, 0.02, 5e8)
     live.publish(Topic.ROUND_TRIP, heard.key, heard.values, 1000.0)
     table = LinkTable(measure, live=live, fresh_s=100.0, clock=lambda: now[0])
     links = await table.links(kinds_of(three_workers(), {}))
     assert measure.asked == [("a", "b:1", "c:1")]
-    assert links["cpu-y-1t", "cpu-x86-1t"] == Link(5e8, 0.01)
+    assert links["cpu-y-1t", "cpu-x86-1t"] == LinkSpec(5e8, 0.01)
     said = live.figures(Topic.ROUND_TRIP)
-    assert WayFigure.read(said["a>c"][0]) == WayFigure("a", "c", 1, 1, 1.0, 1e9)
+    assert LinkFigure.read(said["a>c"][0]) == LinkFigure("a", "c", 1, 1, 1.0, 1e9)
     again = Measurements({})
     assert await LinkTable(again, live=live).links(kinds_of(three_workers(), {})) == links
     assert not again.asked

@@ -7,22 +7,24 @@ from dataclasses import replace
 import pytest
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId
-from services.scheduler.holdings import Held, StageState
-from services.scheduler.memory import RESERVE_BYTES
-from services.scheduler.placement import Placement, WorkerView, decide
-from services.scheduler.wanted import Home, WantedStage
+from services.scheduler.desired.desired_stages import DesiredStage, Home
+from services.scheduler.placement.placement import Placement, WorkerView, decide_placement
+from services.scheduler.workers.holdings import Held, HoldingState
+from services.scheduler.workers.memory import RESERVE_BYTES
 
 READY, LOADING, FAILED, EVICTING = (
-    StageState.READY,
-    StageState.LOADING,
-    StageState.FAILED,
-    StageState.EVICTING,
+    HoldingState.READY,
+    HoldingState.LOADING,
+    HoldingState.FAILED,
+    HoldingState.EVICTING,
 )
 
 
 def model(name, num_stages, **changes):
     return [
-        WantedStage(StageKey(f"{name}/1/{i}"), (ModelName(name), Version(1)), Digest(f"{name}{i}"), **changes)
+        DesiredStage(
+            StageKey(f"{name}/1/{i}"), (ModelName(name), Version(1)), Digest(f"{name}{i}"), **changes
+        )
         for i in range(num_stages)
     ]
 
@@ -131,12 +133,12 @@ TABLE = {
 
 @pytest.mark.parametrize(("wanted", "workers", "place", "evict"), TABLE.values(), ids=TABLE.keys())
 def test_orders(wanted, workers, place, evict):
-    assert orders(decide(wanted, workers, 0.0)) == (place, evict)
+    assert orders(decide_placement(wanted, workers, 0.0)) == (place, evict)
 
 
 def test_a_holder_of_another_content_lets_go_and_is_not_routed():
     stale = WorkerView(WorkerId("a"), stages={StageKey("m/1/0"): Held(READY, Digest("old"))})
-    placement = decide(model("m", 1), [stale], 0.0)
+    placement = decide_placement(model("m", 1), [stale], 0.0)
     assert orders(placement) == ([], ["a-m/1/0"])
     assert placement.routed == {"m/1/0": ()}
 
@@ -144,10 +146,10 @@ def test_a_holder_of_another_content_lets_go_and_is_not_routed():
 def test_a_failed_stage_goes_to_another_worker_at_once_and_to_the_same_after_its_time():
     failed = {StageKey("m/1/0"): held(FAILED, "m/1/0", retry_s=5.0)}
     alone = [WorkerView(WorkerId("a"), stages=failed)]
-    assert orders(decide(model("m", 1), [*alone, worker("b")], 0.0)) == (["b+m/1/0"], [])
-    waiting = decide(model("m", 1), alone, 0.0)
+    assert orders(decide_placement(model("m", 1), [*alone, worker("b")], 0.0)) == (["b+m/1/0"], [])
+    waiting = decide_placement(model("m", 1), alone, 0.0)
     assert (orders(waiting), waiting.retry_s) == (([], []), 5.0)
-    assert orders(decide(model("m", 1), alone, 5.0)) == (["a+m/1/0"], [])
+    assert orders(decide_placement(model("m", 1), alone, 5.0)) == (["a+m/1/0"], [])
 
 
 def test_a_plan_tied_to_a_cpu_class_goes_to_that_class_alone():
@@ -156,27 +158,27 @@ def test_a_plan_tied_to_a_cpu_class_goes_to_that_class_alone():
         WorkerView(WorkerId("b"), attributes={"cpu.class": "x86", "device": "cuda"}),
         WorkerView(WorkerId("c"), attributes={"cpu.class": "x86", "device": "cpu"}),
     ]
-    assert orders(decide(model("m", 1, cpu_class="x86"), workers, 0.0)) == (["c+m/1/0"], [])
+    assert orders(decide_placement(model("m", 1, cpu_class="x86"), workers, 0.0)) == (["c+m/1/0"], [])
 
 
 def test_the_old_replica_serves_until_the_new_one_is_ready():
     wanted = model("m", 2)
-    before = decide(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=LOADING)], 0.0)
-    after = decide(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=READY)], 0.0)
+    before = decide_placement(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=LOADING)], 0.0)
+    after = decide_placement(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=READY)], 0.0)
     assert before.routed == {"m/1/0": ("a",), "m/1/1": ("a",)}
     assert after.routed == {"m/1/0": ("b",), "m/1/1": ("a",)}
 
 
 def test_the_decision_does_not_depend_on_the_order_in_which_it_is_told():
     wanted, workers = model("m", 3) + model("n", 2), [worker("a"), worker("b"), worker("c")]
-    assert decide(wanted, workers, 0.0) == decide(wanted[::-1], workers[::-1], 0.0)
+    assert decide_placement(wanted, workers, 0.0) == decide_placement(wanted[::-1], workers[::-1], 0.0)
 
 
 def test_a_lighter_worker_is_preferred_among_equals():
     heavy = model("m", 1, weight_bytes=100)
     light = model("n", 1, weight_bytes=1)
     workers = [worker("a", m0=READY), worker("b", n0=READY)]
-    assert orders(decide(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])
+    assert orders(decide_placement(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])
 
 
 def kind(name, device, *, memory=None, **stages):
@@ -195,7 +197,7 @@ def home(device, count=1, *workers):
 def meant(*homes, replicas=1, peak_bytes=0):
     """Model m: for each stage its homes."""
     return [
-        WantedStage(
+        DesiredStage(
             StageKey(f"m/1/{i}"),
             (ModelName("m"), Version(1)),
             Digest(f"m{i}"),
@@ -280,13 +282,15 @@ PLANNED = {
 @pytest.mark.parametrize(("wanted", "workers", "place", "evict"), PLANNED.values(), ids=PLANNED.keys())
 def test_placement_honours_the_plan(wanted, workers, place, evict):
     """Kinds first, then anyone: a stage is never left nowhere for the sake of a plan."""
-    assert orders(decide(wanted, workers, 0.0)) == (place, evict)
+    assert orders(decide_placement(wanted, workers, 0.0)) == (place, evict)
 
 
 def test_a_stage_goes_to_a_worker_with_room_even_off_its_home():
     """Memory counts before the plan does."""
     wanted = meant((home("fast 9 B"),), peak_bytes=10)
-    assert orders(decide(wanted, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)) == (
+    assert orders(
+        decide_placement(wanted, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)
+    ) == (
         ["b+m/1/0"],
         [],
     )
@@ -295,7 +299,7 @@ def test_a_stage_goes_to_a_worker_with_room_even_off_its_home():
 def test_where_nobody_has_room_a_stage_is_not_placed_and_what_is_lacking_is_known():
     """The best worker's lack, after what the stages before take."""
     wanted = meant((), (), peak_bytes=10)
-    placement = decide(wanted, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
+    placement = decide_placement(wanted, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
     assert orders(placement) == (["a+m/1/0"], [])
     assert placement.lacking_bytes == {"m/1/1": 2}
 
@@ -304,7 +308,7 @@ def test_workers_of_one_host_share_its_memory():
     """What one holds, the other has not."""
     facts = {"memory.bytes": str(15 + RESERVE_BYTES), "host": "h"}
     workers = [WorkerView(WorkerId(name), attributes=facts) for name in "ab"]
-    placement = decide(meant((), (), peak_bytes=10), workers, 0.0)
+    placement = decide_placement(meant((), (), peak_bytes=10), workers, 0.0)
     assert orders(placement) == (["a+m/1/0"], [])
     assert placement.lacking_bytes == {"m/1/1": 5}
 
@@ -313,9 +317,9 @@ def test_a_stage_does_not_move_where_there_is_no_room():
     """Neither home nor for evenness."""
     wanted = meant((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
     workers = [kind("a", "slow", memory=20, m0=READY, m1=READY), kind("b", "fast", memory=9)]
-    assert orders(decide(wanted, workers, 0.0)) == ([], [])
+    assert orders(decide_placement(wanted, workers, 0.0)) == ([], [])
     anywhere = meant((), (), peak_bytes=10)
-    assert orders(decide(anywhere, workers, 0.0)) == ([], [])
+    assert orders(decide_placement(anywhere, workers, 0.0)) == ([], [])
 
 
 def test_stages_of_two_plans_of_a_model_do_not_count_together():
@@ -323,4 +327,4 @@ def test_stages_of_two_plans_of_a_model_do_not_count_together():
     old = [replace(stage, key=StageKey(f"m/1/{i}")) for i, stage in enumerate(meant((), ()))]
     new = [replace(stage, key=StageKey(f"m/1.1/{i}"), revision=1) for i, stage in enumerate(meant((), ()))]
     workers = [worker("a", m0=READY), worker("b", m1=READY)]
-    assert orders(decide(old + new, workers, 0.0)) == (["a+m/1.1/0", "b+m/1.1/1"], [])
+    assert orders(decide_placement(old + new, workers, 0.0)) == (["a+m/1.1/0", "b+m/1.1/1"], [])

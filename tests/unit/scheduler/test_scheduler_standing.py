@@ -7,36 +7,36 @@ from itertools import pairwise
 
 import pytest
 
-from onnxmesh.discovery.base import Instance
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import CorruptData, InvalidPlan
 from onnxmesh.ids import ModelName, Version, WorkerId, stage_key
-from onnxmesh.planning.cluster import Cluster
-from onnxmesh.planning.cut_mode import CutMode
-from onnxmesh.planning.device_speed import DeviceSpeed
-from onnxmesh.planning.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
-from onnxmesh.planning.link import Link
-from onnxmesh.planning.optimisation_level import OptimisationLevel
-from onnxmesh.planning.plan import Objective, StagePlan, WholeModel
-from onnxmesh.planning.plan import Plan as CutPlan
-from onnxmesh.planning.signature import Signature
+from onnxmesh.model.cluster import Cluster
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.device_speed import DeviceSpeed
+from onnxmesh.model.graph_costs import Boundary, GraphCosts, InputUse, NodeCost
+from onnxmesh.model.link import LinkSpec
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.plan import Objective, StagePlan, WholeModel
+from onnxmesh.model.plan import Plan as CutPlan
+from onnxmesh.model.signature import Signature
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1 import model_pb2
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, PlannedDevices
 from onnxmesh.v1.worker_pb2 import CutResponse
-from services.scheduler.eligibility import Eligible
-from services.scheduler.kinds import kinds_of
-from services.scheduler.plan_message import (
+from services.scheduler.desired.desired_stages import desired_stages
+from services.scheduler.plans.plan_assessment import assess_plan, cuts_of, same_partitions, worth_it
+from services.scheduler.plans.plan_message import (
     check_agreement,
     checked,
     note_prospects,
     plan_message,
     witnesses,
 )
-from services.scheduler.standing import cuts_of, same_partitions, standing_of, worth_it
-from services.scheduler.survey import Survey
-from services.scheduler.wanted import wanted_stages
+from services.scheduler.plans.survey import Survey
+from services.scheduler.workers.eligibility import Eligible
+from services.scheduler.workers.worker_kinds import kinds_of
 
-LINK = Link(bytes_per_s=1e6, latency_s=0.0)
+LINK = LinkSpec(bytes_per_s=1e6, latency_s=0.0)
 
 
 def worker(id_, kind="cpu-a-1t", flops=1e9, **facts):
@@ -74,9 +74,9 @@ def plan(*num_nodes, kinds=None, direct=None):
 
 
 def standing(made, holders, seen, known=None):
-    stages = wanted_stages(Deployment(DeploymentSpec(name="m", version=1, replicas=1), made, Artefact()))
+    stages = desired_stages(Deployment(DeploymentSpec(name="m", version=1, replicas=1), made, Artefact()))
     by_key = {stage_key(ModelName("m"), Version(1), i): ids for i, ids in enumerate(holders)}
-    return standing_of(made, stages, by_key, seen, known or costs(), None)
+    return assess_plan(made, stages, by_key, seen, known or costs(), None)
 
 
 def new_plan(period_s, latency_s=1.0, objective=Objective.THROUGHPUT):

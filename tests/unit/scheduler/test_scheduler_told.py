@@ -16,12 +16,12 @@ from onnxmesh.v1.model_pb2 import (
     Signature,
     TensorSpec,
 )
-from services.scheduler.drainer import why_it_stays
-from services.scheduler.holdings import Held, StageState
-from services.scheduler.placement import Placement, WorkerView
-from services.scheduler.routes import Routes, build_routes, inputs_by_stage
-from services.scheduler.status import model_status
-from services.scheduler.wanted import WantedStage
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.operations.drainer import why_it_stays
+from services.scheduler.operations.status import model_status
+from services.scheduler.placement.placement import Placement, WorkerView
+from services.scheduler.route_table.routes import Routes, build_routes, inputs_by_stage
+from services.scheduler.workers.holdings import Held, HoldingState
 from tests.unit.scheduler.decision_tables import STAGE, worker
 
 
@@ -112,14 +112,17 @@ def test_gateways_are_told_who_leaves_and_how_versions_share():
             "m/1/0: no other worker has the memory for it, the best lacks 5.0 MB",
         ),
         (
-            [WorkerView("b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.LOADING, Digest("d"))})],
+            [WorkerView("b", frozenset({"gpu"}), {}, {STAGE: Held(HoldingState.LOADING, Digest("d"))})],
             {STAGE: 5_000_000},
             "",
         ),
         (
             [
                 WorkerView(
-                    "b", frozenset({"gpu"}), {}, {STAGE: Held(StageState.FAILED, Digest("d"), "X", "no disk")}
+                    "b",
+                    frozenset({"gpu"}),
+                    {},
+                    {STAGE: Held(HoldingState.FAILED, Digest("d"), "X", "no disk")},
                 )
             ],
             {},
@@ -129,14 +132,14 @@ def test_gateways_are_told_who_leaves_and_how_versions_share():
 )
 def test_what_keeps_a_stage_on_a_worker_that_leaves_is_named(workers, lacking_bytes, why):
     """Nothing is said of one that is being moved."""
-    stage = WantedStage(STAGE, ("m", 1), Digest("d"), require=("gpu",))
+    stage = DesiredStage(STAGE, ("m", 1), Digest("d"), require=("gpu",))
     everyone = [WorkerView("a", frozenset({"gpu"}), leaving=True), *workers]
     assert why_it_stays(stage, "a", everyone, Placement({}, lacking_bytes=lacking_bytes)) == why
 
 
-READY = Held(StageState.READY, Digest("d0"))
-LOADING = Held(StageState.LOADING, Digest("d0"))
-FAILED = Held(StageState.FAILED, Digest("d0"), "INVALID_MODEL", "no such op")
+READY = Held(HoldingState.READY, Digest("d0"))
+LOADING = Held(HoldingState.LOADING, Digest("d0"))
+FAILED = Held(HoldingState.FAILED, Digest("d0"), "INVALID_MODEL", "no such op")
 STATES = {
     "ready": ({"m/1/0": ("a",)}, [view("a", s0=READY)], False, 1, "READY", ""),
     "one of two": (

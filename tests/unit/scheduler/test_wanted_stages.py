@@ -6,7 +6,7 @@ import pytest
 
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, Shapes, Signature, TensorSpec
-from services.scheduler.wanted import WantedStages, wanted_stages
+from services.scheduler.desired.desired_stages import DesiredStages, desired_stages
 
 
 def tensor(name, *shape, datatype="FP32"):
@@ -45,14 +45,14 @@ def test_what_a_stage_sends_on_is_what_is_alive_after_it(batch, live_out, expect
         tensor("text", -1, -1, datatype="BYTES"),
         tensor("odd", -1, datatype="COMPLEX"),
     )
-    first, second = wanted_stages(deployment("m", batch, live_out, *specs))
+    first, second = desired_stages(deployment("m", batch, live_out, *specs))
     assert first.sent_bytes == expected
     assert (first.cost_s, first.position, second.position, second.sent_bytes) == (0.25, 0, 1, 0)
 
 
 def test_stages_are_worked_out_once_for_each_deployment():
     """The same stages for the same deployment, others for another in its place."""
-    stages, one, other = WantedStages(), deployment(), deployment("n")
+    stages, one, other = DesiredStages(), deployment(), deployment("n")
     first = stages.of([one, other])
     assert [stage.model[0] for stage in first] == ["m", "m", "n", "n"]
     assert all(left is right for left, right in zip(first, stages.of([one, other]), strict=True))

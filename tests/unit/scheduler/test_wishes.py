@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.plan import Demand, Objective
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.v1.model_pb2 import (
     Batching,
     DeploymentSpec,
     Shape,
     Shapes,
 )
-from services.scheduler.spec import demand_of, normalised, same_wish, shapes_of
+from services.scheduler.workers.deployment_spec import demand_of, normalised, same_spec, shapes_of
 
 
 def test_a_spec_gets_its_defaults_and_order_does_not_matter():
     spec = normalised(DeploymentSpec(name="m", require=["b", "a", "b"]))
     assert (spec.replicas, spec.optimisation, list(spec.require)) == (1, "auto", ["a", "b"])
-    assert same_wish(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
-    assert not same_wish(spec, normalised(DeploymentSpec(name="m", require=["a"])))
+    assert same_spec(spec, normalised(DeploymentSpec(name="m", version=3, require=["a", "b"])))
+    assert not same_spec(spec, normalised(DeploymentSpec(name="m", require=["a"])))
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_a_spec_gets_its_defaults_and_order_does_not_matter():
 def test_another_way_to_batch_is_another_wish(batching):
     """No delay at all is not the same as one that is learned."""
     spec = normalised(DeploymentSpec(name="m", batching=batching))
-    assert same_wish(spec, spec)
-    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+    assert same_spec(spec, spec)
+    assert not same_spec(spec, normalised(DeploymentSpec(name="m")))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_way_to_batch_that_cannot_be_is_refused(batching, words):
 def test_what_an_older_release_wrote_down_is_the_same_wish_as_defaults():
     """It knew neither mode nor objective nor shapes."""
     old = DeploymentSpec(name="m", version=1, replicas=1, optimisation="auto")
-    assert same_wish(old, normalised(DeploymentSpec(name="m")))
+    assert same_spec(old, normalised(DeploymentSpec(name="m")))
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_what_an_older_release_wrote_down_is_the_same_wish_as_defaults():
 def test_another_mode_objective_or_shape_is_another_wish(change):
     """Whatever a plan depends on."""
     spec = normalised(DeploymentSpec(name="m", **change))
-    assert same_wish(spec, spec)
-    assert not same_wish(spec, normalised(DeploymentSpec(name="m")))
+    assert same_spec(spec, spec)
+    assert not same_spec(spec, normalised(DeploymentSpec(name="m")))
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_a_part_of_the_traffic_is_no_part_of_the_wish():
     """It is said once, and changed by other means; 0 is one."""
     spec = normalised(DeploymentSpec(name="m", traffic_percent=0))
     assert spec.HasField("traffic_percent")
-    assert same_wish(spec, DeploymentSpec(name="m"))
+    assert same_spec(spec, DeploymentSpec(name="m"))
     assert not normalised(DeploymentSpec(name="m")).HasField("traffic_percent")

@@ -1,4 +1,4 @@
-"""The scheduler in virtual time: what it decides is what `decide` says, and gateways go by it."""
+"""The scheduler in virtual time: what it decides is what `decide_placement` says, and gateways go by it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmarks.simulate.fleet import Fleet
 from benchmarks.simulate.placing import LOAD_S, NOTICED_S, TOLD_S, Scheduler, stages_of
 from benchmarks.simulate.scenario import Scenario
 from benchmarks.simulate.world import World
-from services.scheduler.placement import decide
-from services.scheduler.worker_view import WorkerView
+from services.scheduler.placement.placement import decide_placement
+from services.scheduler.workers.worker_view import WorkerView
 
 SMALL = Scenario("small", num_workers=24, num_stages=2, held=0.75)
 DRAIN = Scenario(
@@ -48,7 +48,7 @@ def test_what_is_placed_first_is_what_decide_says():
     """One decision over empty workers: the same stages on the same workers, evenly over zones."""
     bench, wanted = Bench(SMALL), stages_of(SMALL)
     views = [WorkerView(each.id, attributes=each.facts.attributes) for each in bench.fleet.workers]
-    placed = {(order.worker, order.stage) for order in decide(wanted, views, 0.0).place}
+    placed = {(order.worker, order.stage) for order in decide_placement(wanted, views, 0.0).place}
     assert {(each.id, key) for each in bench.fleet.workers for key in each.held} == placed
     for workers in bench.routed().values():
         assert Counter(bench.fleet.by_id[id_].zone for id_ in workers) == {0: 3, 1: 3, 2: 3}

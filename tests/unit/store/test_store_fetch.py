@@ -11,8 +11,8 @@ import grpc.aio
 import pytest
 
 from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
-from onnxmesh.rpc.channel import open_channel
-from onnxmesh.rpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.grpc.channel import open_channel
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.store.artefact import artefact_of
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from onnxmesh.supervisor.log_line import LogLine, parse
+from onnxmesh.telemetry.log_line import LogLine, parse_log_line
 
 
 def test_says_event_and_figures_on_one_line():
@@ -20,8 +20,8 @@ def test_says_event_and_figures_on_one_line():
             "exception": "Traceback:\n  somewhere\nValueError: no such op",
         }
     )
-    assert parse(line) == LogLine("warning", "stage_failed stage=m/1/0 ValueError: no such op")
-    assert parse(line).loud
+    assert parse_log_line(line) == LogLine("warning", "stage_failed stage=m/1/0 ValueError: no such op")
+    assert parse_log_line(line).loud
 
 
 def test_an_exception_with_its_frames_becomes_a_few_words():
@@ -29,7 +29,7 @@ def test_an_exception_with_its_frames_becomes_a_few_words():
     frames = [{"filename": "x.py", "locals": {"huge": "y" * 1000}}]
     causes = [{"exc_type": "RuntimeError", "exc_value": "it broke", "frames": frames}]
     line = json.dumps({"event": "unexpected_error", "level": "error", "exception": causes})
-    assert parse(line) == LogLine("error", "unexpected_error RuntimeError: it broke")
+    assert parse_log_line(line) == LogLine("error", "unexpected_error RuntimeError: it broke")
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_an_exception_with_its_frames_becomes_a_few_words():
 )
 def test_takes_any_other_line_as_it_is(text):
     """What no logger wrote is kept word for word and is not loud."""
-    assert parse(text + "\n") == LogLine("", text)
-    assert not parse(text).loud
+    assert parse_log_line(text + "\n") == LogLine("", text)
+    assert not parse_log_line(text).loud

@@ -15,7 +15,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_keeper import GRACE_S, ServiceKeeper
+from onnxmesh.supervisor.service_manager import GRACE_S, ServiceManager
 from tests.eventually import eventually
 
 SERVICE = """
@@ -59,7 +59,7 @@ def journal():
 @pytest.fixture
 def keeper_of(journal, tmp_path):
     def make(mode, grace_s=GRACE_S, **policy):
-        return ServiceKeeper(
+        return ServiceManager(
             "worker-0",
             "127.0.0.1:0",
             lambda listen: [sys.executable, "-c", SERVICE, mode, listen],

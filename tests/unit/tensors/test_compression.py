@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.tensors.arrays import from_array, to_array
-from onnxmesh.tensors.compression.codec import Encoded, decode, encode
+from onnxmesh.tensors.compression.codec import Encoded, decode_elements, encode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -21,10 +21,10 @@ LOSSY = [each for each in Encoding if not each.is_lossless]
 
 def there_and_back(tensor, encoding):
     """Returns the tensor as its receiver has it; None where it cannot be written so."""
-    encoded = encode(tensor, encoding)
+    encoded = encode_elements(tensor, encoding)
     if encoded is None:
         return None
-    back = decode(tensor.name, tensor.datatype, tensor.shape, encoded, tensor.byte_size)
+    back = decode_elements(tensor.name, tensor.datatype, tensor.shape, encoded, tensor.byte_size)
     assert (back.name, back.datatype, back.shape) == (tensor.name, tensor.datatype, tensor.shape)
     assert back.byte_size == tensor.byte_size
     return back
@@ -81,7 +81,7 @@ def test_what_would_be_lost_is_not_written(encoding, odd):
 def test_numbers_too_small_for_half_precision_are_not_rounded_away():
     """Half precision has no bits for them; 8 bits, which have a scale, do."""
     tensor = from_array("x", np.linspace(1e-7, 1e-6, 100, dtype=np.float32))
-    assert encode(tensor, Encoding.FP16) is None
+    assert encode_elements(tensor, Encoding.FP16) is None
     assert there_and_back(tensor, Encoding.INT8) is not None
 
 
@@ -89,7 +89,7 @@ def test_activations_get_smaller():
     """Half and a quarter by rounding; ordinary ones by zstd too, whose bytes are put in order for that."""
     array = np.random.default_rng(1).standard_normal(100_000).astype(np.float32)
     tensor = from_array("x", array)
-    size = {each: len(encode(tensor, each).data) / tensor.byte_size for each in Encoding}
+    size = {each: len(encode_elements(tensor, each).data) / tensor.byte_size for each in Encoding}
     assert (size[Encoding.FP16], size[Encoding.INT8]) == (0.5, 0.25)
     assert size[Encoding.ZSTD] < 0.9
     assert size[Encoding.ZSTD] < len(zstandard.ZstdCompressor(level=1).compress(array)) / tensor.byte_size
@@ -118,7 +118,7 @@ def test_activations_get_smaller():
 def test_what_is_not_what_it_is_said_to_be_is_refused(datatype, encoded, num_bytes, why):
     """With a message that says what was expected and what came."""
     with pytest.raises(CorruptData, match=why):
-        decode("x", datatype, (4,), encoded, num_bytes)
+        decode_elements("x", datatype, (4,), encoded, num_bytes)
 
 
 def test_no_more_memory_is_taken_than_was_said():
@@ -126,17 +126,17 @@ def test_no_more_memory_is_taken_than_was_said():
     bomb = zstandard.ZstdCompressor().compress(bytes(1 << 26))
     assert len(bomb) < 8192
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd, it says 67108864"):
-        decode("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, bomb), 16)
+        decode_elements("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, bomb), 16)
     silent = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd"):
-        decode("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, silent), 16)
+        decode_elements("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, silent), 16)
 
 
 @given(st.binary(max_size=200), st.sampled_from(Encoding), st.sampled_from(Datatype), st.integers(0, 64))
 def test_any_bytes_are_a_tensor_or_refused(data, encoding, datatype, num_bytes):
     """Nothing else is raised, whatever comes."""
     try:
-        tensor = decode("x", datatype, (3,), Encoded(encoding, data, 0.5, 3), num_bytes)
+        tensor = decode_elements("x", datatype, (3,), Encoded(encoding, data, 0.5, 3), num_bytes)
     except CorruptData:
         return
     assert tensor.byte_size == num_bytes

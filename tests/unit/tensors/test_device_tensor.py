@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor, adjoined
-from onnxmesh.tensors.rows import stacked, taken_apart
+from onnxmesh.tensors.rows import concat_rows, split_rows
 
 
 class Memory:
@@ -43,8 +43,8 @@ def test_pieces_stay_where_they_are_and_are_put_together_there(rows, rest, datat
         np.arange(sum(rows) * int(np.prod(rest, dtype=int))).reshape(sum(rows), *rest).astype(NUMPY[datatype])
     )
     memory = Memory(array, datatype)
-    pieces = taken_apart(memory.tensor, rows)
-    whole = stacked(pieces)
+    pieces = split_rows(memory.tensor, rows)
+    whole = concat_rows(pieces)
     assert isinstance(whole, DeviceTensor)
     assert (whole.address, whole.shape, whole.byte_size) == (1 << 40, array.shape, array.nbytes)
     assert memory.num_copies == 0
@@ -60,18 +60,18 @@ def test_pieces_stay_where_they_are_and_are_put_together_there(rows, rest, datat
 @pytest.mark.parametrize("order", [[1, 0, 2], [0, 2], [0, 0]])
 def test_what_does_not_follow_each_other_is_put_together_on_the_host(order):
     """In the order in which it is asked for."""
-    pieces = taken_apart(Memory(ARRAY).tensor, [1, 2, 3])
+    pieces = split_rows(Memory(ARRAY).tensor, [1, 2, 3])
     chosen = [pieces[index] for index in order]
     assert adjoined(chosen) is None
     arrays = [ARRAY[:1], ARRAY[1:3], ARRAY[3:]]
-    assert np.array_equal(to_array(stacked(chosen)), np.concatenate([arrays[index] for index in order]))
+    assert np.array_equal(to_array(concat_rows(chosen)), np.concatenate([arrays[index] for index in order]))
 
 
 def test_tensors_of_several_memories_are_put_together_on_the_host():
     """Some of them may be there already."""
     tensors = [Memory(ARRAY).tensor, from_array("x", ARRAY), Memory(ARRAY).tensor]
     for chosen in (tensors, tensors[1:], tensors[::2]):
-        assert np.array_equal(to_array(stacked(chosen)), np.concatenate([ARRAY] * len(chosen)))
+        assert np.array_equal(to_array(concat_rows(chosen)), np.concatenate([ARRAY] * len(chosen)))
 
 
 def test_many_threads_that_read_have_it_copied_once():
@@ -97,11 +97,11 @@ def test_rows_are_put_together_in_a_room_where_there_is_one():
     """Of the right size; else in a buffer of their own."""
     rooms = []
 
-    def find_room(byte_size):
+    def allocator(byte_size):
         rooms.append(np.empty(byte_size, np.uint8))
         return rooms[-1].data
 
-    whole = stacked([from_array("x", ARRAY), from_array("x", ARRAY)], find_room)
+    whole = concat_rows([from_array("x", ARRAY), from_array("x", ARRAY)], allocator)
     assert np.array_equal(to_array(whole), np.concatenate([ARRAY, ARRAY]))
     assert np.frombuffer(whole.data, np.uint8).ctypes.data == rooms[0].ctypes.data
-    assert np.array_equal(to_array(stacked([from_array("x", ARRAY)], lambda _: None)), ARRAY)
+    assert np.array_equal(to_array(concat_rows([from_array("x", ARRAY)], lambda _: None)), ARRAY)

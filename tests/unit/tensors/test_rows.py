@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
-from onnxmesh.tensors.rows import has_rows, stacked, taken_apart
+from onnxmesh.tensors.rows import concat_rows, has_rows, split_rows
 from onnxmesh.tensors.tensor import Tensor
 
 
@@ -23,11 +23,11 @@ def test_what_is_put_together_comes_apart_as_it_was(rows, rest, datatype, seed):
     """Whatever the sizes, empty ones too: as NumPy concatenates, in memory that every kernel can use in place."""
     rng = np.random.default_rng(seed)
     arrays = [rng.integers(0, 2, (count, *rest)).astype(NUMPY[datatype]) for count in rows]
-    whole = stacked([from_array("x", array) for array in arrays])
+    whole = concat_rows([from_array("x", array) for array in arrays])
     assert np.array_equal(to_array(whole), np.concatenate(arrays))
     if whole.byte_size:
         assert np.frombuffer(whole.data, np.uint8).ctypes.data % 64 == 0
-    for piece, array in zip(taken_apart(whole, rows), arrays, strict=True):
+    for piece, array in zip(split_rows(whole, rows), arrays, strict=True):
         assert (piece.name, piece.datatype, piece.shape) == ("x", datatype, array.shape)
         assert np.array_equal(to_array(piece), array)
 
@@ -38,7 +38,7 @@ def test_types_that_numpy_lacks_have_rows_too(datatype):
     size = datatype.byte_size(3)
     tensors = [Tensor("x", datatype, (1, 3), bytes([number]) * size) for number in range(3)]
     assert has_rows(datatype)
-    assert [bytes(piece.data) for piece in taken_apart(stacked(tensors), [1, 1, 1])] == [
+    assert [bytes(piece.data) for piece in split_rows(concat_rows(tensors), [1, 1, 1])] == [
         tensor.data for tensor in tensors
     ]
 

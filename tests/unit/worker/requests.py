@@ -9,10 +9,10 @@ from onnxmesh.ids import Digest, StageKey
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
-from services.worker.batch_rule import BatchRule
-from services.worker.request_key import RequestKey
-from services.worker.stage_part import StagePart
-from services.worker.stage_request import StageRequest
+from services.worker.requests.batch_rule import BatchRule
+from services.worker.requests.request_key import RequestKey
+from services.worker.requests.stage_part import StagePart
+from services.worker.requests.stage_request import StageRequest
 
 
 def tensor(name, data=b"1234"):
@@ -33,7 +33,7 @@ def request(
     direct=False,
     priority=0,
     arrived_s=0.0,
-    piece_of=0,
+    split_of=0,
     credit=None,
 ):
     key = RequestKey(origin, number, attempt)
@@ -46,7 +46,7 @@ def request(
         traceparent="00-trace",
         direct=direct,
         priority=priority,
-        piece_of=piece_of,
+        split_of=split_of,
     )
     held = {"x": tensor("x")} if tensors is None else tensors
     return StageRequest(key, header, held, Deadline(at_s), arrived_s=arrived_s, wire_ns=5, credit=credit)

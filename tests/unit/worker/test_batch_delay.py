@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.batch_delay import MAX_DELAY_S, BatchDelay
+from services.worker.stages.batch_delay import MAX_DELAY_S, BatchDelay
 
 
 def learned(fixed_s, per_row_s, gap_s, max_s=None):

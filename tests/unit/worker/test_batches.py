@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Tensor
-from services.worker.request_key import RequestKey
-from services.worker.stage_run import run_requests
+from services.worker.requests.request_key import RequestKey
+from services.worker.stages.stage_run import run_requests
 from tests.eventually import eventually
 from tests.fakes.row_session import BAD, RowSession
 from tests.unit.worker.requests import part, request, rows, rule, tensor
@@ -309,12 +309,12 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
     async with running(RowSession(), batching=rule(4)) as stage:
         for number in (1, 2):
             tensors = {"x": Tensor("x", Datatype.UINT8, (1, 1), bytes([number]))}
-            stage.runner.offer(request(number, tensors=tensors, piece_of=7))
+            stage.runner.offer(request(number, tensors=tensors, split_of=7))
         await eventually(lambda: stage.session.runs == [1])
         stage.session.release()
         await eventually(lambda: stage.session.runs == [1, 1] and stage.handed_over)
         (following,) = stage.handed_over
-        assert (following.key.number, following.header.piece_of) == (1, 7)
+        assert (following.key.number, following.header.split_of) == (1, 7)
         assert stage.runner.num_running == 1
         stage.session.release()
         await stage.settled()

@@ -8,22 +8,22 @@ import numpy as np
 
 from onnxmesh.deadline import Deadline
 from onnxmesh.ids import WorkerId
-from onnxmesh.rpc.compression_choice import NO_LOSS, Allowance
-from onnxmesh.rpc.compressor import Compressor
-from onnxmesh.rpc.packed_frames import unpacked
+from onnxmesh.rpc.frames.compressed_frames import decompressed_frame
+from onnxmesh.rpc.link.compressor import Compressor
+from onnxmesh.tensors.compression.compression_choice import NO_LOSS, LossAllowance
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming, Load
 from onnxmesh.v1.model_pb2 import Artefact, Partition
-from services.worker import outgoing_frames
-from services.worker.cancellations import Cancellations
-from services.worker.forwarder import Forwarder
 from services.worker.intake import Intake
-from services.worker.origins import Origins
-from services.worker.stage_part import StagePart
-from services.worker.stage_table import StageTable
-from services.worker.tally import Tally
+from services.worker.requests import outgoing_frames
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.stage_part import StagePart
+from services.worker.stages.stage_table import StageTable
+from services.worker.streams.forwarder import Forwarder
+from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.slow_link import SlowLink
 from tests.unit.worker.requests import request
@@ -46,13 +46,13 @@ class FarLinks:
 
 
 def origins(link, **more):
-    return Origins(WorkerId("w"), lambda _: link, Tally(), Load, lambda: 0.0, **more)
+    return GatewayReplies(WorkerId("w"), lambda _: link, RequestCounters(), Load, lambda: 0.0, **more)
 
 
 async def forwarded(allowance, times=8):
     """Returns what the next worker was sent last."""
     links = FarLinks()
-    forwarder = Forwarder(WorkerId("w"), links, origins(None), Tally(), lambda _: None)
+    forwarder = Forwarder(WorkerId("w"), links, origins(None), RequestCounters(), lambda _: None)
     asked = request(tensors={"h": TENSOR})
     for _ in range(times):
         frame = outgoing_frames.activation(asked, [TENSOR], HopTiming(), now_s=0.0, unix_ns=1)
@@ -64,8 +64,8 @@ async def test_activations_keep_every_bit_unless_their_partition_allows_a_loss()
     """They leave in fewer bytes either way."""
     exact = await forwarded(NO_LOSS)
     assert exact.header.activation.tensors[0].encoding == Encoding.ZSTD
-    assert bytes(unpacked(exact).payloads[0]) == TENSOR.data
-    allowance = Allowance(frozenset({Encoding.INT8}), frozenset({"h"}))
+    assert bytes(decompressed_frame(exact).payloads[0]) == TENSOR.data
+    allowance = LossAllowance(frozenset({Encoding.INT8}), frozenset({"h"}))
     lossy = await forwarded(allowance)
     assert Encoding(lossy.header.activation.tensors[0].encoding).rounding is Encoding.INT8
 
@@ -87,7 +87,7 @@ async def test_answers_leave_in_fewer_bytes_and_keep_every_bit():
         )
     sent = link.frames[-1]
     assert sent.header.result.tensors[0].encoding == Encoding.ZSTD
-    assert bytes(unpacked(sent).payloads[0]) == TENSOR.data
+    assert bytes(decompressed_frame(sent).payloads[0]) == TENSOR.data
 
 
 class Taken:
@@ -95,7 +95,7 @@ class Taken:
 
     def __init__(self):
         self.link = SlowLink("gateway")
-        self.tally = Tally()
+        self.tally = RequestCounters()
         self.intake = Intake(WorkerId("far"), StageTable(), origins(self.link), Cancellations(), self.tally)
 
     async def receive(self, frame):

@@ -10,16 +10,16 @@ import pytest
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import WorkerId
-from onnxmesh.rpc.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
 from onnxmesh.v1 import frame_pb2
-from services.worker.cancellations import Cancellations
-from services.worker.forwarder import Forwarder
 from services.worker.intake import Intake
-from services.worker.origins import Origins
-from services.worker.request_key import RequestKey
-from services.worker.stage_table import StageTable
-from services.worker.tally import Tally
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.request_key import RequestKey
+from services.worker.stages.stage_table import StageTable
+from services.worker.streams.forwarder import Forwarder
+from services.worker.streams.gateway_replies import GatewayReplies
 from tests.unit.worker.requests import request
 
 FOREVER = Deadline(math.inf)
@@ -70,17 +70,17 @@ class Sender:
         self.links = FakeLinks()
         self.received = []
         self.num_rooms = 0
-        tally = Tally()
+        tally = RequestCounters()
         self.forwarder = Forwarder(
             WorkerId("a"),
             self.links,
-            Origins(WorkerId("a"), lambda _: None, tally, frame_pb2.Load),
+            GatewayReplies(WorkerId("a"), lambda _: None, tally, frame_pb2.Load),
             tally,
             self.received.append,
-            on_room=self._on_room,
+            on_capacity=self._on_capacity,
         )
 
-    def _on_room(self):
+    def _on_capacity(self):
         self.num_rooms += 1
 
     def room(self, worker="b"):
@@ -141,8 +141,8 @@ async def test_a_stage_of_the_same_worker_gives_its_credit_back_directly():
 @pytest.mark.parametrize(("hop", "stage"), [(1, "m/1/1"), (9, "")])
 def test_a_request_that_is_refused_when_it_comes_gives_its_credit_back(hop, stage):
     """For a stage that is not here, or of no known form: its sender would wait forever else."""
-    tally, link = Tally(), FakeLink()
-    origins = Origins(WorkerId("w"), lambda _: None, tally, frame_pb2.Load)
+    tally, link = RequestCounters(), FakeLink()
+    origins = GatewayReplies(WorkerId("w"), lambda _: None, tally, frame_pb2.Load)
     intake = Intake(WorkerId("w"), StageTable(), origins, Cancellations(), tally)
     header = request(1, hop=1).header
     header.hop = hop

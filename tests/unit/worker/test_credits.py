@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.rpc.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
-from services.worker.stage_queue import StageQueue
+from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
+from services.worker.stages.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
 from tests.unit.worker.requests import rows

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData, Overloaded
 from onnxmesh.ids import WorkerId
-from onnxmesh.rpc.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1 import frame_pb2
-from services.worker import outgoing_frames
-from services.worker.stage_request import read_request
+from services.worker.requests import outgoing_frames
+from services.worker.requests.stage_request import read_request
 from tests.unit.worker.requests import request, tensor
 
 TIMING = frame_pb2.HopTiming(stage="m/1/0", worker="w", queue_ns=1, compute_ns=2, wire_ns=3)

@@ -8,7 +8,7 @@ import pytest
 
 from onnxmesh.v1.frame_pb2 import SentTensors
 from services.worker.load import load_now
-from services.worker.tally import Tally
+from services.worker.requests.request_counters import RequestCounters
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Runner:
 )
 def test_the_expected_wait(runners, wait_us):
     """All that is queued and running, at the mean time of its stage; unknown where one at work was never timed."""
-    load = load_now(runners, Tally(), 5)
+    load = load_now(runners, RequestCounters(), 5)
     assert (load.expected_wait_us if load.HasField("expected_wait_us") else None) == wait_us
     assert [(stage.stage, stage.queued, stage.running) for stage in load.stages] == [
         (runner.stage, runner.num_queued, runner.num_running) for runner in runners
@@ -55,5 +55,5 @@ def test_the_expected_wait(runners, wait_us):
 def test_what_was_sent_to_other_hosts_is_told():
     """As the compressor counted it; where nothing is said of it, nothing is told."""
     sent = [SentTensors(peer="b", encoding="zstd", tensor_bytes=100, wire_bytes=40)]
-    assert list(load_now([], Tally(), 5, sent=sent).sent) == sent
-    assert not load_now([], Tally(), 5).sent
+    assert list(load_now([], RequestCounters(), 5, sent=sent).sent) == sent
+    assert not load_now([], RequestCounters(), 5).sent

@@ -13,10 +13,10 @@ from onnxmesh.device import resources
 from onnxmesh.device.cpu_class import cpu_class, cpu_features, cpu_flags
 from onnxmesh.device.gpu import Gpu, parse_gpu
 from onnxmesh.errors import Conflict
-from onnxmesh.routing.labels import labels_of
-from onnxmesh.routing.selector_text import parse_selector
-from services.worker.cache_folder import cache_folder
+from onnxmesh.routing.selectors.labels import labels_of
+from onnxmesh.routing.selectors.selector_text import parse_selector
 from services.worker.hardware import Hardware
+from services.worker.models.cache_folder import cache_folder
 from services.worker.settings import WorkerSettings
 
 AVX512 = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"

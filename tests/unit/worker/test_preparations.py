@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from onnxmesh.errors import InvalidModel, InvalidPlan, InvalidRequest, NotFound
-from onnxmesh.planning.graph_costs import GraphCosts
-from onnxmesh.planning.input_shapes import InputShapes
-from onnxmesh.planning.signature import Signature
+from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.signature import Signature
 from onnxmesh.store.folder import pack
-from services.worker.model_cache import ModelCache
-from services.worker.preparations import Preparations, PreparationWish
-from services.worker.workshop import Workshop
+from services.worker.models.model_builder import ModelBuilder
+from services.worker.models.model_cache import ModelCache
+from services.worker.models.preparations import Preparations, PrepareOptions
 
 PROFILE = GraphCosts((), (), (), (), Signature((), ())).to_json()
 
@@ -55,7 +55,7 @@ async def test_only_the_last_few_prepared_models_are_kept(cache, model, tmp_path
     for number in range(3):
         (tmp_path / "model" / "m.onnx").write_bytes(b"model %d" % number)
         again = pack(tmp_path / "model", cache.blobs)
-        names.append((await preparations.prepare(again, [], PreparationWish("all"))).name)
+        names.append((await preparations.prepare(again, [], PrepareOptions("all"))).name)
         (cache.workplace / names[-1]).mkdir(exist_ok=True)
         assert not cache.blobs.has(again.files[0].sha256)
     assert {path.name for path in cache.workplace.iterdir()} == set(names[1:])
@@ -69,10 +69,10 @@ async def test_a_model_is_prepared_once_for_each_level(cache, model, tmp_path):
     """The same content again, to be cut elsewhere, is found as it is."""
     workshop = PretendedWorkshop()
     preparations = Preparations(cache, workshop)
-    first = await preparations.prepare(model, [], PreparationWish("all"))
-    assert await preparations.prepare(model, [], PreparationWish("all")) is first
+    first = await preparations.prepare(model, [], PrepareOptions("all"))
+    assert await preparations.prepare(model, [], PrepareOptions("all")) is first
     pack(tmp_path / "model", cache.blobs)
-    other = await preparations.prepare(model, [], PreparationWish("basic"))
+    other = await preparations.prepare(model, [], PrepareOptions("basic"))
     assert other.name != first.name
     assert workshop.levels == ["all", "basic"]
 
@@ -82,12 +82,12 @@ async def test_a_wish_that_is_another_is_prepared_apart(cache, model, tmp_path):
     workshop = PretendedWorkshop()
     preparations = Preparations(cache, workshop, "cpu-x-1t")
     wishes = [
-        PreparationWish("all"),
-        PreparationWish("all", mode="portable"),
-        PreparationWish("all", shapes=InputShapes(4)),
-        PreparationWish("all", profile_s=2.0),
-        PreparationWish("all"),
-        PreparationWish("all", profile_s=1.0),
+        PrepareOptions("all"),
+        PrepareOptions("all", mode="portable"),
+        PrepareOptions("all", shapes=InputShapes(4)),
+        PrepareOptions("all", profile_s=2.0),
+        PrepareOptions("all"),
+        PrepareOptions("all", profile_s=1.0),
     ]
     names = []
     for wish in wishes:
@@ -107,9 +107,9 @@ async def test_a_wish_must_make_sense(cache, model):
     """Level and mode are those that are known."""
     preparations = Preparations(cache, PretendedWorkshop())
     with pytest.raises(InvalidRequest, match="an optimisation of none, basic, extended, all; got 'most'"):
-        await preparations.prepare(model, [], PreparationWish("most"))
+        await preparations.prepare(model, [], PrepareOptions("most"))
     with pytest.raises(InvalidRequest, match="a mode of exact, portable; got 'odd'"):
-        await preparations.prepare(model, [], PreparationWish("all", mode="odd"))
+        await preparations.prepare(model, [], PrepareOptions("all", mode="odd"))
 
 
 async def test_a_model_that_cannot_be_prepared_leaves_nothing(cache, model):
@@ -117,7 +117,7 @@ async def test_a_model_that_cannot_be_prepared_leaves_nothing(cache, model):
     workshop = PretendedWorkshop()
     workshop.error = InvalidModel("no")
     with pytest.raises(InvalidModel):
-        await Preparations(cache, workshop).prepare(model, [], PreparationWish("all"))
+        await Preparations(cache, workshop).prepare(model, [], PrepareOptions("all"))
     assert list(cache.workplace.iterdir()) == []
     assert cache.blobs.digests() == set()
 
@@ -145,7 +145,7 @@ async def test_what_two_hold_stays_until_both_let_go(cache, model):
 )
 async def test_a_child_that_ends_without_an_answer_crashed(script, says):
     """How is in the message; even an orderly end is none."""
-    workshop = Workshop((sys.executable, "-c", script))
+    workshop = ModelBuilder((sys.executable, "-c", script))
     with pytest.raises(InvalidModel, match="ONNX Runtime crashed while cutting the model") as caught:
         await workshop.cut("nowhere", [1], [])
     assert says in caught.value.message
@@ -157,4 +157,4 @@ async def test_an_expected_failure_of_the_child_keeps_its_class_and_words():
         """import sys; sys.stdin.readline(); print('{"reason": "INVALID_PLAN", "message": "not there"}')"""
     )
     with pytest.raises(InvalidPlan, match="not there"):
-        await Workshop((sys.executable, "-c", script)).cut("nowhere", [1], [])
+        await ModelBuilder((sys.executable, "-c", script)).cut("nowhere", [1], [])

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Overloaded, Unavailable
 from onnxmesh.ids import StageKey
-from services.worker.rendezvous import Rendezvous, Run, Wait
-from services.worker.request_flow import Drop, Refuse
-from services.worker.request_key import RequestKey
+from services.worker.requests.request_flow import Drop, Refuse
+from services.worker.requests.request_key import RequestKey
+from services.worker.stages.rendezvous import Rendezvous, Run, Wait
 from tests.unit.worker.requests import request, tensor
 
 STAGE = StageKey("m/1/1")

@@ -6,15 +6,15 @@ import pytest
 
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from onnxmesh.ids import WorkerId
-from services.worker import request_flow
-from services.worker.request_flow import Drop, GoOn, Refuse
-from services.worker.stage_state import StageState
+from services.worker.requests import request_flow
+from services.worker.requests.request_flow import Drop, Proceed, Refuse
+from services.worker.requests.stage_phase import StagePhase
 from tests.unit.worker.requests import part, request, tensor
 
 
 @pytest.mark.parametrize(
     ("cancelled", "at_s", "outcome"),
-    [(False, 10.1, GoOn), (False, 10.0, Refuse), (True, 10.1, Drop), (True, 9.0, Drop)],
+    [(False, 10.1, Proceed), (False, 10.0, Refuse), (True, 10.1, Drop), (True, 9.0, Drop)],
 )
 def test_a_cancelled_request_is_dropped_and_a_late_one_refused(cancelled, at_s, outcome):
     """Silence for who does not listen any more, DEADLINE_EXCEEDED for who does; the deadline itself is late."""
@@ -27,13 +27,13 @@ def test_a_cancelled_request_is_dropped_and_a_late_one_refused(cancelled, at_s, 
 @pytest.mark.parametrize(
     ("state", "draining", "hop", "worker", "says"),
     [
-        (StageState.READY, False, 0, "w", None),
-        (StageState.READY, True, 1, "w", None),
-        (StageState.READY, True, 0, "w", "draining"),
-        (StageState.LOADING, False, 0, "w", "still loading"),
-        (StageState.EVICTING, False, 0, "w", "letting m/1/0 go"),
+        (StagePhase.READY, False, 0, "w", None),
+        (StagePhase.READY, True, 1, "w", None),
+        (StagePhase.READY, True, 0, "w", "draining"),
+        (StagePhase.LOADING, False, 0, "w", "still loading"),
+        (StagePhase.EVICTING, False, 0, "w", "letting m/1/0 go"),
         (None, False, 0, "w", "does not hold m/1/0"),
-        (StageState.READY, False, 0, "other", "means other"),
+        (StagePhase.READY, False, 0, "other", "means other"),
     ],
 )
 def test_admission(state, draining, hop, worker, says):
@@ -47,7 +47,7 @@ def test_admission(state, draining, hop, worker, says):
         now_s=0.0,
     )
     if says is None:
-        assert isinstance(decision, GoOn)
+        assert isinstance(decision, Proceed)
     else:
         assert isinstance(decision, Refuse)
         assert isinstance(decision.error, Unavailable)

@@ -6,12 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from onnxmesh.errors import Conflict
-from onnxmesh.planning.tensor_spec import TensorSpec
+from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.worker_pb2 import Holding, WorkerEvent
-from services.worker.schedulers import MAX_EVENTS, Schedulers
+from services.worker.control.scheduler_connections import MAX_EVENTS, SchedulerConnections
 from services.worker.settings import WorkerSettings
-from services.worker.warm_up import zeros
+from services.worker.stages.warm_up import zeros
 
 HOLDING = WorkerEvent(holding=Holding())
 
@@ -25,7 +25,7 @@ async def taken(feed):
 
 def test_commands_are_obeyed_from_the_newest_term_alone():
     """Equal is fine, older is not, whoever says so."""
-    schedulers = Schedulers()
+    schedulers = SchedulerConnections()
     for epoch in (3, 3, 5):
         schedulers.check_epoch(epoch)
     with pytest.raises(Conflict, match="epoch 4; epoch 5 has begun"):
@@ -34,7 +34,7 @@ def test_commands_are_obeyed_from_the_newest_term_alone():
 
 async def test_every_scheduler_is_told_and_holding_comes_first():
     """One that left is not; what waits is delivered before the end."""
-    schedulers = Schedulers()
+    schedulers = SchedulerConnections()
     with schedulers.connected(HOLDING) as one:
         with schedulers.connected(HOLDING) as two:
             schedulers.tell_load(Load())
@@ -47,7 +47,7 @@ async def test_every_scheduler_is_told_and_holding_comes_first():
 
 async def test_who_connects_to_a_draining_worker_is_told_so():
     """After what it holds; to one that has hung up, then the end."""
-    schedulers = Schedulers()
+    schedulers = SchedulerConnections()
     schedulers.tell_draining()
     schedulers.hang_up()
     with schedulers.connected(HOLDING) as feed:
@@ -56,7 +56,7 @@ async def test_who_connects_to_a_draining_worker_is_told_so():
 
 async def test_a_scheduler_that_does_not_read_is_hung_up_on():
     """Memory stays bounded, and the others hear everything."""
-    schedulers = Schedulers()
+    schedulers = SchedulerConnections()
     with schedulers.connected(HOLDING) as slow, schedulers.connected(HOLDING) as quick:
         for _ in range(MAX_EVENTS + 10):
             schedulers.tell_load(Load())

@@ -16,15 +16,15 @@ from onnxmesh.ids import Digest, StageKey, WorkerId
 from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.model_pb2 import Artefact, Partition
 from onnxmesh.v1.worker_pb2 import EvictStage, Holding, PlaceStage, WorkerCommand, WorkerEvent
-from services.worker.cancellations import Cancellations
-from services.worker.forwarder import Forwarder
-from services.worker.origins import Origins
-from services.worker.schedulers import Schedulers
-from services.worker.stage_keeper import StageKeeper
-from services.worker.stage_runner import StageRunner
-from services.worker.stage_state import StageState
-from services.worker.stage_table import StageTable
-from services.worker.tally import Tally
+from services.worker.control.scheduler_connections import SchedulerConnections
+from services.worker.control.stage_manager import StageManager
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.stage_phase import StagePhase
+from services.worker.stages.stage_runner import StageRunner
+from services.worker.stages.stage_table import StageTable
+from services.worker.streams.forwarder import Forwarder
+from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
 from tests.unit.worker.requests import request
@@ -63,19 +63,19 @@ class Keeping:
     def __init__(self, drain_s):
         self.table = StageTable()
         self.loader = WaitingLoader()
-        self.schedulers = Schedulers()
+        self.schedulers = SchedulerConnections()
         self.failures = []
-        tally = Tally()
-        origins = Origins(WorkerId("w"), lambda _: self, tally, Load)
+        tally = RequestCounters()
+        origins = GatewayReplies(WorkerId("w"), lambda _: self, tally, Load)
         forwarder = Forwarder(WorkerId("w"), None, origins, tally, lambda _: None)
 
         def make_runner(part, session):
             return StageRunner(part, session, forwarder, origins, Cancellations(), tally, queue_size=4)
 
-        self.keeper = StageKeeper(self.table, self.loader, make_runner, self.schedulers, drain_s)
+        self.keeper = StageManager(self.table, self.loader, make_runner, self.schedulers, drain_s)
         self.events = []
 
-    peer, is_open, find_room = "gateway", True, None
+    peer, is_open, allocator = "gateway", True, None
 
     def send_soon(self, header):
         self.failures.append(header.failure)
@@ -119,7 +119,7 @@ async def test_a_stage_is_placed_and_evicted_and_nothing_keeps_its_session():
     async with keeping() as it:
         it.place()
         await it.told("loaded")
-        assert it.table.state(STAGE) is StageState.READY
+        assert it.table.state(STAGE) is StagePhase.READY
         it.evict()
         await it.told("loaded", "evicted")
         assert it.table.state(STAGE) is None
@@ -133,7 +133,7 @@ async def test_evicting_a_stage_that_loads_gives_the_loading_up():
         it.loader.may_load.clear()
         it.place()
         await eventually(lambda: it.loader.num_asked == 1)
-        assert it.table.state(STAGE) is StageState.LOADING
+        assert it.table.state(STAGE) is StagePhase.LOADING
         it.evict()
         await it.told("evicted")
         assert it.table.state(STAGE) is None

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnxmesh.errors import Overloaded
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from services.worker.cancellations import Cancellations
-from services.worker.request_key import RequestKey
-from services.worker.stage_queue import PATIENCE_S, StageQueue
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_key import RequestKey
+from services.worker.stages.stage_queue import PATIENCE_S, StageQueue
 from tests.unit.worker.requests import request, rows, rule
 
 MAX_ROWS = 4
@@ -156,9 +156,9 @@ def test_another_attempt_is_another_request():
 def test_micro_batches_of_one_request_do_not_run_together():
     """With others they do, which may be behind them in line; those that are passed keep their place."""
     queue = StageQueue(9, rule(MAX_ROWS))
-    for number, piece_of in ((1, 7), (2, 7), (3, 8), (4, 0), (5, 7), (6, 0)):
-        queue.put(rows(number, 1, piece_of=piece_of))
-    queue.put(rows(9, 1, piece_of=7, origin="another"))
+    for number, split_of in ((1, 7), (2, 7), (3, 8), (4, 0), (5, 7), (6, 0)):
+        queue.put(rows(number, 1, split_of=split_of))
+    queue.put(rows(9, 1, split_of=7, origin="another"))
     runs = []
     while batch := queue.take():
         runs.append([request.key.number for request in batch])

@@ -13,12 +13,12 @@ import pytest
 from onnxmesh.errors import ModelRunFailed, Overloaded
 from onnxmesh.ids import WorkerId
 from onnxmesh.v1.frame_pb2 import Load
-from services.worker.cancellations import Cancellations
-from services.worker.forwarder import Forwarder
-from services.worker.origins import Origins
-from services.worker.request_key import RequestKey
-from services.worker.stage_runner import StageRunner
-from services.worker.tally import Tally
+from services.worker.requests.cancellations import Cancellations
+from services.worker.requests.request_counters import RequestCounters
+from services.worker.requests.request_key import RequestKey
+from services.worker.stages.stage_runner import StageRunner
+from services.worker.streams.forwarder import Forwarder
+from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
 from tests.unit.worker.requests import part, request, tensor
@@ -29,7 +29,7 @@ class ListeningLink:
 
     peer = "gateway"
     is_open = True
-    find_room = None
+    allocator = None
 
     def __init__(self):
         self.frames = []
@@ -55,10 +55,10 @@ class Stage:
         self.others = {}
         self.now_s = 0.0
         self.link = ListeningLink()
-        self.tally = Tally()
+        self.tally = RequestCounters()
         self.cancellations = Cancellations()
         self.handed_over = []
-        origins = Origins(
+        origins = GatewayReplies(
             WorkerId("w"),
             lambda peer: self.link if peer == "gateway" else self.others.get(peer),
             self.tally,

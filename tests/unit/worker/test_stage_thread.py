@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from services.worker.stage_thread import StageThread
+from services.worker.stages.stage_thread import StageThread
 from tests.eventually import eventually
 
 

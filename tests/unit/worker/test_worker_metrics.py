@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from onnxmesh.ids import Digest, StageKey
 from onnxmesh.v1.frame_pb2 import Load, StageLoad
 from services.worker.metrics import WorkerMetrics
-from services.worker.stage_table import StageTable
+from services.worker.stages.stage_table import StageTable
 
 LOAD = Load(
     completed=5, dropped=1, failed=2, resident_bytes=9, stages=[StageLoad(stage="m/1/0", queued=3, running=1)]

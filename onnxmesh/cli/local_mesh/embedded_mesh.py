@@ -1,0 +1,178 @@
+"""A whole mesh on one machine, each service a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from onnxmesh.cli.local_mesh.state_folder import StateFolder
+from onnxmesh.client import MeshClient
+from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from onnxmesh.host_and_port import host_and_port
+from onnxmesh.supervisor.events import Journal
+from onnxmesh.supervisor.service_group import ServiceGroup
+from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager
+from onnxmesh.v1.mesh_pb2 import StatusResponse
+
+_ANY_PORT = "127.0.0.1:0"
+_POLL_S = 0.05
+_READY_TIMEOUT_S = 60.0
+_RESTORE_S = 30.0
+_DRAIN_S = 2.0
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+
+@dataclass(frozen=True, slots=True)
+class MeshShape:
+    """What is started.
+
+    Attributes:
+        num_workers: Number of workers, 1 at the least.
+        threads: ONNX Runtime threads of each worker.
+        address: HOST:PORT of the gateway; port 0 takes a free one.
+        zones: Where the workers are, in turn; the gateway is in the first. Empty: nowhere in particular.
+        gateway_processes: Number of processes that are the gateway together.
+    """
+
+    num_workers: int
+    threads: int
+    address: str
+    zones: tuple[str, ...] = ()
+    gateway_processes: int = 1
+
+    def zone(self, number: int) -> list[str]:
+        """Returns the option that says where the service of this number is."""
+        return ["--zone", self.zones[number % len(self.zones)]] if self.zones else []
+
+
+class EmbeddedMesh:
+    """Starts scheduler, workers and gateway, keeps them alive, and stops them together.
+
+    Args:
+        shape: What is started.
+        state: Where it keeps its files.
+        journal: Is told what happens.
+    """
+
+    def __init__(self, shape: MeshShape, state: StateFolder, journal: Journal) -> None:
+        self._shape = shape
+        self._state = state
+        self._journal = journal
+        self._services = ServiceGroup()
+
+    async def run(self, serve: Callable[[str], Awaitable[None]]) -> None:
+        """Starts everything, calls `serve` with the gateway's address, and stops everything when it returns.
+
+        Cancelling stops everything too.
+
+        Raises:
+            InvalidRequest: The gateway's address is no HOST:PORT (INVALID_ARGUMENT).
+            Unavailable: The address is in use, or a service cannot live (UNAVAILABLE).
+        """
+        require_free(self._shape.address)
+        async with self._services:
+            scheduler = await self._keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
+            gateway = self._keep("gateway", self._shape.address, self._gateway_at(scheduler))
+            workers = [
+                self._keep(f"worker-{number}", _ANY_PORT, self._worker_at(number, scheduler))
+                for number in range(self._shape.num_workers)
+            ]
+            for worker in workers:
+                await worker.ready()
+            address = await gateway.ready()
+            await self._joined(dialled(address))
+            await serve(address)
+
+    def kill(self) -> None:
+        """Ends every process by force, at once."""
+        self._services.kill()
+
+    def _keep(self, name: str, listen: str, command_at: CommandAt) -> ServiceManager:
+        keeper = ServiceManager(name, listen, command_at, self._state.log(name), self._journal)
+        self._services.keep(keeper)
+        return keeper
+
+    async def _joined(self, address: str) -> None:
+        """Waits until the gateway answers, every worker is there, and models of an earlier run are served again."""
+        found = "the gateway does not answer"
+        joined_s: float | None = None
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S), MeshClient(address) as client:
+                while True:
+                    try:
+                        status = await client.status(timeout=1.0)
+                        found = f"{len(status.workers)} of {self._shape.num_workers} workers joined"
+                        if len(status.workers) >= self._shape.num_workers:
+                            joined_s = joined_s or monotonic()
+                            # What the state folder brought back may be beyond serving: after a while the
+                            # mesh is as ready as it gets.
+                            if await _all_served(client, status) or monotonic() > joined_s + _RESTORE_S:
+                                return
+                    except (Unavailable, DeadlineExceeded):
+                        pass
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise Unavailable(f"the mesh is not ready after {_READY_TIMEOUT_S:.0f} s: {found}") from None
+
+    def _scheduler_at(self, listen: str) -> list[str]:
+        return [*_service("scheduler", listen), "--state", str(self._state.scheduler)]
+
+    def _gateway_at(self, scheduler: str) -> CommandAt:
+        settings = ["--scheduler", scheduler, *self._shape.zone(0)]
+        settings += ["--processes", str(self._shape.gateway_processes)]
+        return lambda listen: [*_service("gateway", listen), *settings]
+
+    def _worker_at(self, number: int, scheduler: str) -> CommandAt:
+        name = f"worker-{number}"
+        settings = ["--id", name, "--scheduler", scheduler, "--threads", str(self._shape.threads)]
+        settings += ["--cache", str(self._state.cache(name)), *self._shape.zone(number)]
+        return lambda listen: [*_service("worker", listen), *settings]
+
+
+async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
+    """Whether scheduler and gateway agree that every model is served."""
+    if any(model.state != "READY" for model in status.models):
+        return False
+    names = {model.name for model in status.models}
+    ready = [await client.server_ready(timeout=1.0)]
+    ready += [await client.model_ready(name, timeout=1.0) for name in names]
+    return all(ready)
+
+
+def _service(role: str, listen: str) -> list[str]:
+    command = [sys.executable, "-m", f"services.{role}", "--listen", listen]
+    return [*command, "--log-format", "json", "--exit-with-parent", "--drain-s", str(_DRAIN_S)]
+
+
+def require_free(address: str) -> None:
+    """Checks that a service can listen at `address`, so that nothing is started in vain.
+
+    Raises:
+        InvalidRequest: It is no HOST:PORT (INVALID_ARGUMENT).
+        Unavailable: It is in use, or not this machine's (UNAVAILABLE).
+    """
+    try:
+        host, _, port = host_and_port(address).rpartition(":")
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise InvalidRequest(f"cannot listen on {address}: {error.strerror}") from error
+    family, kind, protocol, _, name = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(name)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {address}: {error.strerror}") from error
+
+
+def dialled(address: str) -> str:
+    """Returns the address at which this machine reaches a service that listens on `address`."""
+    host, _, port = address.rpartition(":")
+    return f"{_ANY_HOST.get(host, host)}:{port}"

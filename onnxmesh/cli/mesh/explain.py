@@ -1,0 +1,113 @@
+"""`onnxmesh explain`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToJson
+from rich.markup import escape
+from rich.table import Table
+
+from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
+from onnxmesh.cli.terminal.outcome import reported
+from onnxmesh.client import MeshClient
+from onnxmesh.v1.mesh_pb2 import ExplainRequest, ExplainResponse, ReplicaVerdict, StageExplanation
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[
+        str, typer.Option(help="Its version; default: the newest with a complete route.")
+    ] = "",
+    require: Require = None,
+    prefer: Prefer = None,
+    zone: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ZONE", help="Where the request comes from; default: the gateway."),
+    ] = None,
+    region: Annotated[str, typer.Option(help="The region of that zone.")] = "",
+    timeout_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="Time until the request's deadline; default: it has none.")
+    ] = None,
+    session: Annotated[
+        str, typer.Option(metavar="ID", help="The session that it belongs to; default: none.")
+    ] = "",
+    mesh: Mesh = DEFAULT_MESH,
+    as_json: Json = False,
+) -> None:
+    """Show how a request would be routed now, and why: who is filtered out by which rule, who is scored how, the pick.
+
+    The gateway that is asked answers from what it knows, by the code that routes its requests. A transfer with a
+    ~ before it is guessed from where the worker says it is; the others are measured.
+
+    **Examples**
+
+        onnxmesh explain resnet50
+        onnxmesh explain chat --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --from eu
+    """
+    with reported():
+        request = ExplainRequest(
+            name=name,
+            version=version,
+            require=require or [],
+            prefer=prefer or [],
+            from_zone=zone,
+            from_region=region,
+            session=session,
+            remaining_us=None if timeout_ms is None else round(timeout_ms * 1e3),
+        )
+        found = asyncio.run(_explain(mesh, request))
+    if as_json:
+        typer.echo(
+            MessageToJson(
+                found,
+                indent=None,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+        )
+        return
+    console = output()
+    for stage in found.stages:
+        console.print(stage_table(stage))
+    console.print(f"asked gateway {found.gateway}, version {found.version}", markup=False)
+
+
+def stage_table(stage: StageExplanation) -> Table:
+    """One row for each replica: the pick, then the others by their scores, then those that were filtered out."""
+    table = Table(title=f"{escape(stage.stage)} → {escape(stage.outcome)}", title_justify="left")
+    table.add_column("worker", overflow="fold")
+    table.add_column("tier", justify="right")
+    for column in ("transfer", "wait", "compute", "caution", "bonus", "score"):
+        table.add_column(f"{column} ms", justify="right")
+    table.add_column("why", overflow="fold")
+    for replica in sorted(stage.replicas, key=_rank):
+        style = "green" if replica.picked else "dim" if replica.rule else ""
+        parts = [
+            f"{part / 1e3:.2f}"
+            for part in (
+                replica.wait_us,
+                replica.compute_us,
+                replica.caution_us,
+                replica.bonus_us,
+                replica.score_us,
+            )
+        ]
+        transfer = f"{'' if replica.transfer_measured else '~'}{replica.transfer_us / 1e3:.2f}"
+        why = (
+            f"{replica.rule}: {replica.why}" if replica.rule else "picked" if replica.picked else replica.why
+        )
+        table.add_row(escape(replica.worker), str(replica.tier), transfer, *parts, escape(why), style=style)
+    return table
+
+
+def _rank(replica: ReplicaVerdict) -> tuple[bool, bool, int, str]:
+    return (not replica.picked, bool(replica.rule), replica.score_us, replica.worker)
+
+
+async def _explain(mesh: str, request: ExplainRequest) -> ExplainResponse:
+    async with MeshClient(mesh) as client:
+        return await client.explain(request)

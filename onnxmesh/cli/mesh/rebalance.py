@@ -1,0 +1,59 @@
+"""`onnxmesh rebalance`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.terminal.outcome import reported
+from onnxmesh.client import MeshClient
+from onnxmesh.v1.mesh_pb2 import StageMove
+
+
+def rebalance(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
+    mesh: Mesh = DEFAULT_MESH,
+    as_json: Json = False,
+) -> None:
+    """Move stages to where they would be placed today, without a gap in service.
+
+    Stages stay where they are when workers come, unless a move gains much. This makes the moves that gain little, too.
+
+    **Examples**
+
+        onnxmesh rebalance --dry-run
+        onnxmesh rebalance
+    """
+    with reported():
+        moves = asyncio.run(_rebalance(mesh, dry_run))
+    if as_json:
+        document = [
+            {"stage": move.stage, "from": move.from_worker, "to": move.to_worker, "why": move.why}
+            for move in moves
+        ]
+        typer.echo(json.dumps({"moves": document, "dry_run": dry_run}))
+    elif moves:
+        output().print(moves_table(moves, "Would be moved" if dry_run else "Moved"))
+    else:
+        typer.echo("nothing is to be moved")
+
+
+def moves_table(moves: Iterable[StageMove], title: str) -> Table:
+    """One row for each move."""
+    table = Table("stage", "from", "to", "why", title=title)
+    for move in moves:
+        table.add_row(*map(escape, (move.stage, move.from_worker, move.to_worker, move.why)))
+    return table
+
+
+async def _rebalance(mesh: str, dry_run: bool) -> list[StageMove]:
+    async with MeshClient(mesh) as client:
+        return await client.rebalance(dry_run=dry_run)

@@ -1,0 +1,4 @@
+"""Names of ONNX Runtime's execution providers."""
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"

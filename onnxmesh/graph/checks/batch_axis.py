@@ -1,0 +1,49 @@
+"""Whether a model's first dimensions may be a batch, as far as its signature tells. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnxmesh.graph.reading.value_types import Dim
+from onnxmesh.model.signature import Signature
+from onnxmesh.model.tensor_spec import TensorSpec
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.tensors.rows import has_rows
+
+
+def why_no_batch_axis(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -> str:
+    """Returns why requests for a model cannot run together, empty if they may; whether they can, a run must tell.
+
+    The first dimension of every input must be free, and of one symbol where they have any, which must not be anywhere
+    else.
+
+    Args:
+        signature: What the model takes and gives.
+        dims: Dimensions by input, symbols by name.
+    """
+    if not signature.inputs:
+        return "the model has no inputs"
+    for spec in (*signature.inputs, *signature.outputs):
+        if not has_rows(Datatype(spec.datatype)):
+            return f"'{spec.name}' is {spec.datatype}, which is not cut into rows"
+    for spec in signature.inputs:
+        if not spec.shape or spec.shape[0] >= 0:
+            return f"the first dimension of input '{spec.name}' is not free"
+    symbols = {
+        symbol for spec in signature.inputs if isinstance(symbol := _declared(spec, dims)[0], str) and symbol
+    }
+    if len(symbols) > 1:
+        return f"the first dimensions of the inputs are different ones: {', '.join(sorted(symbols))}"
+    for spec in signature.inputs:
+        if symbols.intersection(map(str, _declared(spec, dims)[1:])):
+            return f"input '{spec.name}' has the first dimension again in another place"
+    return ""
+
+
+def has_other_free_dims(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether an input may vary in more than its first dimension."""
+    return any(dim < 0 for spec in inputs for dim in (spec.shape or ())[1:])
+
+
+def _declared(spec: TensorSpec, dims: Mapping[str, Sequence[Dim]]) -> Sequence[Dim]:
+    return dims.get(spec.name) or (None,)

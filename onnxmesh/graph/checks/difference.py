@@ -1,0 +1,107 @@
+"""How far apart two answers are, and how far they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxmesh.graph.reading.value_types import ValueType
+from onnxmesh.tensors.arrays import to_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.tensor import Tensor
+
+FULL_PRECISION_BOUND = 1e-4
+"""Largest relative difference that is accepted of a portable chain whose numbers have 32 bits and more.
+
+Fusing and reordering change the last bits of each operator; some hundred operators add up to about 1e-6 in
+what was measured, and devices that compute by other instructions stay within ten times that."""
+
+REDUCED_PRECISION_BOUND = 2e-2
+"""The same where half precision or integers of 8 bits are computed inside: a last bit is up to 1/127 of a number
+there, and a rounding that falls the other way shows whole."""
+
+LEAST_PRECISION_BOUND = 0.25
+"""The same where float8 or integers of 4 bits are computed inside: one step is up to a quarter of a number."""
+
+_REDUCED = frozenset({Datatype.FP16, Datatype.BF16, Datatype.INT8, Datatype.UINT8})
+_LEAST = frozenset(
+    {
+        Datatype.FLOAT8E4M3FN,
+        Datatype.FLOAT8E4M3FNUZ,
+        Datatype.FLOAT8E5M2,
+        Datatype.FLOAT8E5M2FNUZ,
+        Datatype.INT4,
+        Datatype.UINT4,
+    }
+)
+_NUMBERS = frozenset({*NUMPY, Datatype.BF16} - {Datatype.BOOL})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDifference:
+    """How far one output of the chain is from the whole's, over all inputs tried.
+
+    Attributes:
+        name: The output.
+        equal: Whether type, shape and every bit are the same.
+        largest_absolute: Largest difference of two elements; 0.0 if equal, infinite if shapes differ or
+            the elements are no numbers.
+        largest_relative: The same, relative to the largest magnitude in the whole's output.
+    """
+
+    name: str
+    equal: bool
+    largest_absolute: float
+    largest_relative: float
+
+
+def accepted_difference(computed: Iterable[ValueType]) -> float:
+    """Returns the largest relative difference that is accepted of a portable chain.
+
+    Args:
+        computed: Types of the values that the model computes.
+    """
+    datatypes = {value.datatype for value in computed}
+    if datatypes & _LEAST:
+        return LEAST_PRECISION_BOUND
+    return REDUCED_PRECISION_BOUND if datatypes & _REDUCED else FULL_PRECISION_BOUND
+
+
+def compare(expected: Tensor, found: Tensor) -> OutputDifference:
+    """Compares two tensors bit by bit, and as numbers where they differ."""
+    same_kind = expected.datatype is found.datatype and expected.shape == found.shape
+    if same_kind and bytes(expected.data) == bytes(found.data):
+        return OutputDifference(expected.name, equal=True, largest_absolute=0.0, largest_relative=0.0)
+    infinite = float("inf")
+    if not same_kind or expected.datatype not in _NUMBERS:
+        return OutputDifference(
+            expected.name, equal=False, largest_absolute=infinite, largest_relative=infinite
+        )
+    absolute, relative = _distance(to_array(expected).astype(np.float64), to_array(found).astype(np.float64))
+    return OutputDifference(expected.name, equal=False, largest_absolute=absolute, largest_relative=relative)
+
+
+def worst(name: str, seen: Sequence[OutputDifference]) -> OutputDifference:
+    """Returns what is to be said of an output that was compared several times."""
+    return OutputDifference(
+        name,
+        equal=all(difference.equal for difference in seen),
+        largest_absolute=max((difference.largest_absolute for difference in seen), default=0.0),
+        largest_relative=max((difference.largest_relative for difference in seen), default=0.0),
+    )
+
+
+def _distance(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Largest absolute and relative distance; a NaN or infinity on one side alone is infinitely far."""
+    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    left, right = expected[~same], found[~same]
+    if not left.size:
+        return 0.0, 0.0
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return float("inf"), float("inf")
+    absolute = float(np.abs(left - right).max())
+    magnitude = float(np.abs(expected[np.isfinite(expected)]).max())
+    return absolute, absolute / magnitude if magnitude else float("inf")

@@ -1,0 +1,86 @@
+"""Whether a chain of partitions answers as the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxmesh.errors import CorruptData
+from onnxmesh.graph.checks.difference import OutputDifference
+from onnxmesh.graph.checks.measure import differences
+from onnxmesh.graph.cutting.plan_file import PlanFile
+from onnxmesh.graph.measuring.random_inputs import random_inputs
+from onnxmesh.graph.reading.source import load_structure, source_digest
+from onnxmesh.graph.reading.value_types import Dim, declared_dims
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.optimisation_level import OptimisationLevel
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `verify_chain` found.
+
+    Attributes:
+        num_inputs: How many different inputs were tried.
+        num_stages: Partitions of the chain.
+        mode: How the model was cut.
+        level: Optimisation level of the whole model beside which the chain was run.
+        accepted_difference: Largest relative difference that the plan accepts; 0: bit for bit.
+        outputs: One for each output of the model.
+    """
+
+    num_inputs: int
+    num_stages: int
+    mode: CutMode
+    level: OptimisationLevel
+    accepted_difference: float
+    outputs: tuple[OutputDifference, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every output was equal bit for bit."""
+        return all(output.equal for output in self.outputs)
+
+    @property
+    def largest_relative(self) -> float:
+        """The largest relative difference of any output."""
+        return max((output.largest_relative for output in self.outputs), default=0.0)
+
+
+def verify_chain(
+    folder: Path, model: Path, seeds: Sequence[int] = (0, 1, 2), free_dim: int = 2
+) -> VerifyReport:
+    """Runs a chain and the whole model on random inputs, each on one thread, and compares.
+
+    The whole runs as its plan says: at the level before an exact cut, at the level at which portable partitions are
+    loaded.
+
+    Args:
+        folder: What a split wrote: partitions and `plan.json`.
+        model: The model that was split.
+        seeds: One set of inputs is made from each.
+        free_dim: Figure for dimensions that may vary.
+
+    Raises:
+        CorruptData: The folder has no plan or not the plan's files, or the plan is of another model
+            (DATA_LOSS).
+        InvalidModel: The model cannot be loaded (INVALID_ARGUMENT).
+        ModelRunFailed: The model refuses a random input (INVALID_ARGUMENT).
+    """
+    plan = PlanFile.load(folder)
+    plan.check_files(folder)
+    if source_digest(model) != plan.source_digest:
+        raise CorruptData(f"'{model.name}' is not the model that was split: its digest is another")
+    level = plan.level if plan.mode is CutMode.EXACT else plan.mode.load_level
+    symbols = input_symbols(model)
+    inputs = [random_inputs(plan.signature.inputs, seed, dims=symbols, free_dim=free_dim) for seed in seeds]
+    found = differences(model, level, folder, plan.partitions, plan.mode, inputs)
+    return VerifyReport(
+        len(seeds), len(plan.partitions), plan.mode, level, plan.accepted_difference, tuple(found)
+    )
+
+
+def input_symbols(model: Path) -> dict[str, tuple[Dim, ...]]:
+    """Returns the declared dimensions of each input, symbols by name."""
+    return {value.name: declared_dims(value) or () for value in load_structure(model).graph.input}

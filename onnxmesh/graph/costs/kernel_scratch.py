@@ -1,0 +1,89 @@
+"""Memory that kernels take besides what they read and write, from the shapes around them.
+
+Source: onnxruntime/core/mlas/lib/convolve.cpp and onnxruntime/contrib_ops/cpu/bert; on other devices kernels take
+what their libraries choose, which nothing here foretells.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from onnxmesh.graph.costs.operator_flops import num_scores
+from onnxmesh.graph.costs.value_sizes import ValueSizes
+from onnxmesh.graph.reading.attributes import integer, integers, operand
+
+_CONVOLUTIONS = {"Conv": (1, 4), "FusedConv": (1, 4), "ConvInteger": (1, 1), "QLinearConv": (3, 1)}
+"""Where the weight is, and bytes of an unfolded element."""
+_SEGMENT_BYTES = 1 << 18
+"""What MLAS unfolds at a time where the picture is larger than the filters are many."""
+_ATTENTION = frozenset(
+    {
+        "Attention",
+        "QAttention",
+        "MultiHeadAttention",
+        "GroupQueryAttention",
+        "DecoderMaskedMultiHeadAttention",
+    }
+)
+_RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1, "DynamicQuantizeLSTM": 4}
+"""Gates, whose sums over the whole sequence are made first."""
+_QUANTISES_ITS_INPUT = frozenset({"DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+
+
+def scratch_bytes(sizes: ValueSizes, node: ir.Node) -> int:
+    """Returns the memory that the kernel of one node takes for itself; 0 where nothing is known of one."""
+    if node.op_type in _CONVOLUTIONS and node.domain != "com.microsoft.nchwc":
+        return _unfolded(sizes, node)
+    if node.op_type == "ConvTranspose":
+        return _folded(sizes, node)
+    if node.op_type in _ATTENTION:
+        return 4 * (num_scores(sizes, node) or 0) + 3 * 4 * sizes.num_elements(operand(node, 0))
+    if node.op_type in _RECURRENT:
+        sequence = sizes.shape(operand(node, 0)) or (1,)
+        recurrence = sizes.shape(operand(node, 2)) or (1,)
+        hidden = recurrence[-1] * recurrence[0]
+        return 4 * _RECURRENT[node.op_type] * math.prod(sequence[:2]) * hidden
+    if node.op_type in _QUANTISES_ITS_INPUT:
+        return sizes.num_elements(operand(node, 0))
+    return 0
+
+
+def unfolded_bytes(sizes: ValueSizes, node: ir.Node) -> int:
+    """Returns the size of a convolution's picture with a column for each output element, all groups together.
+
+    So unfolded, the convolution is a matrix product. 0 for one that needs no unfolding, and for other operators.
+    """
+    if node.op_type not in _CONVOLUTIONS or node.domain == "com.microsoft.nchwc":
+        return 0
+    at, element_bytes = _CONVOLUTIONS[node.op_type]
+    weight, output = sizes.shape(operand(node, at)), sizes.shape(node.outputs[0])
+    if not weight or not output or len(output) < 3 or len(weight) < 3:
+        return 0
+    strides = integers(node, "strides")
+    if math.prod(weight[2:]) == 1 and set(strides) <= {1} and not any(integers(node, "pads")):
+        return 0
+    columns = output[0] * math.prod(output[2:])
+    return element_bytes * integer(node, "group", 1) * math.prod(weight[1:]) * columns
+
+
+def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
+    """What is unfolded at a time: one picture and group, and of that a segment where it is large."""
+    whole, output = unfolded_bytes(sizes, node), sizes.shape(node.outputs[0])
+    if not whole or not output:
+        return 0
+    at, element_bytes = _CONVOLUTIONS[node.op_type]
+    weight = sizes.shape(operand(node, at)) or (1,)
+    groups = integer(node, "group", 1)
+    one = whole // (max(1, output[0]) * groups)
+    return (
+        one if weight[0] // groups > math.prod(output[2:]) or element_bytes == 1 else min(one, _SEGMENT_BYTES)
+    )
+
+
+def _folded(sizes: ValueSizes, node: ir.Node) -> int:
+    weight, picture = sizes.shape(operand(node, 1)), sizes.shape(operand(node, 0))
+    if not weight or not picture or len(picture) < 3:
+        return 0
+    return 4 * math.prod(weight[1:]) * math.prod(picture[2:])

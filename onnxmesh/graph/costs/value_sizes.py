@@ -1,0 +1,78 @@
+"""How large the values of a graph are, at one shape of its inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from onnxmesh.graph.reading.row import name_of
+from onnxmesh.graph.reading.value_types import ValueType
+
+Shape = tuple[int, ...] | None
+"""Dimensions with a figure for every symbol, or None where even the rank is unknown."""
+
+_STRING_BYTES = 16
+"""What a string is taken to occupy on the wire: its length field and a word."""
+
+
+class ValueSizes:
+    """Shapes, elements and bytes of values. Dimensions without a figure count as one.
+
+    Args:
+        types: Types of the values of the graph.
+        dims: Figures for symbolic dimensions, by symbol.
+        shapes: Shapes of those values for which more is known than their type says.
+    """
+
+    def __init__(
+        self,
+        types: Mapping[str, ValueType],
+        dims: Mapping[str, int] | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self._types = types
+        self._dims = dims or {}
+        self._shapes = shapes or {}
+
+    def shape(self, value: ir.Value | None) -> Shape:
+        """Returns the shape of a value, with symbols replaced."""
+        if value is None:
+            return None
+        if value.const_value is not None:
+            return tuple(int(dim) for dim in value.const_value.shape.numpy())
+        if (shape := self._shapes.get(name_of(value))) is not None:
+            return shape
+        known = self._types.get(name_of(value))
+        if known is None or known.dims is None:
+            return None
+        return tuple(
+            dim if isinstance(dim, int) else self._dims.get(dim, 1) if isinstance(dim, str) else 1
+            for dim in known.dims
+        )
+
+    def num_elements(self, value: ir.Value | None) -> int:
+        """Returns the number of elements of a value; 1 if its rank is unknown."""
+        return math.prod(self.shape(value) or ())
+
+    def num_bytes(self, value: ir.Value) -> int:
+        """Returns the size of a value; 4 bytes an element where its type is unknown."""
+        if value.is_initializer() and value.const_value is not None:
+            return weight_bytes(value)
+        known = self._types.get(name_of(value))
+        datatype = None if known is None else known.datatype
+        if datatype is None:
+            return 4 * self.num_elements(value)
+        size = datatype.byte_size(self.num_elements(value))
+        return _STRING_BYTES * self.num_elements(value) if size is None else size
+
+
+def weight_bytes(value: ir.Value) -> int:
+    """Returns the size of an initialiser as stored; strings count what they hold."""
+    tensor = value.const_value
+    if tensor is None:
+        return 0
+    if tensor.dtype == ir.DataType.STRING:
+        return sum(4 + len(element) for element in tensor.numpy().reshape(-1).tolist())
+    return int(tensor.nbytes)

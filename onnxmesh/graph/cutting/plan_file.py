@@ -1,0 +1,163 @@
+"""`plan.json`: how a folder of partitions came about."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir
+import onnxruntime
+
+from onnxmesh import __version__
+from onnxmesh.errors import CorruptData
+from onnxmesh.graph.files.digest import describe_file, listing_digest
+from onnxmesh.ids import Digest
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.partition import Partition
+from onnxmesh.model.signature import Signature
+
+PLAN_FILE = "plan.json"
+_INFINITE = "infinite"
+"""JSON has no such number: shapes differ, or what is no number."""
+_FORMAT = 2
+
+
+def tool_versions() -> dict[str, str]:
+    """Returns the versions of what cuts models here, by name."""
+    return {
+        "onnxmesh": __version__,
+        "onnx": onnx.__version__,
+        "onnx-ir": onnx_ir.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """What `plan.json` says.
+
+    Attributes:
+        model: Name of the model's file, for people.
+        source_digest: Digest of the model that was cut.
+        level: How the whole was optimised before the cut.
+        signature: What the whole takes and gives.
+        partitions: The chain, in order.
+        mode: Whether the whole was optimised before the cut, or each partition is where it is loaded.
+        largest_difference: Portable mode: the largest relative difference from the whole that was measured when it
+            was cut; None where it could not be: the model refused random inputs.
+        accepted_difference: Largest relative difference from the whole that `verify` accepts; 0: bit for bit.
+        versions: Versions of the tools, by name.
+    """
+
+    model: str
+    source_digest: Digest
+    level: OptimisationLevel
+    signature: Signature
+    partitions: tuple[Partition, ...]
+    mode: CutMode = CutMode.EXACT
+    largest_difference: float | None = 0.0
+    accepted_difference: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=tool_versions)
+
+    def save(self, folder: Path) -> Path:
+        """Writes `plan.json` into the folder of the partitions and returns its path.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        plain = {
+            "format": _FORMAT,
+            "model": self.model,
+            "source_digest": self.source_digest,
+            "mode": self.mode.value,
+            "optimisation": self.level.value,
+            "load_optimisation": self.mode.load_level.value,
+            "largest_difference": _INFINITE
+            if self.largest_difference == math.inf
+            else self.largest_difference,
+            "accepted_difference": self.accepted_difference,
+            "signature": self.signature.to_plain(),
+            "partitions": [partition.to_plain() for partition in self.partitions],
+            "versions": dict(self.versions),
+        }
+        path = folder / PLAN_FILE
+        aside = folder / f".{PLAN_FILE}.new"
+        aside.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> PlanFile:
+        """Reads the plan of a folder; `check_files` tells whether the partitions are those that it names.
+
+        Raises:
+            CorruptData: There is no plan, or it is not one that was written here (DATA_LOSS).
+        """
+        path = folder / PLAN_FILE
+        if not path.is_file():
+            raise CorruptData(f"folder '{folder.name}' has no {PLAN_FILE}: it was not written by a split")
+        try:
+            plan = cls._from_plain(json.loads(path.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            raise CorruptData(f"{PLAN_FILE} is not JSON: line {error.lineno}: {error.msg}") from error
+        except KeyError as error:
+            raise CorruptData(f"{PLAN_FILE} lacks {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CorruptData(f"{PLAN_FILE} is malformed: {error}") from error
+        return plan
+
+    @classmethod
+    def _from_plain(cls, plain: Mapping[str, Any]) -> PlanFile:
+        if plain["format"] != _FORMAT:
+            raise ValueError(f"format {_FORMAT} expected, {plain['format']!r} found")
+        partitions = tuple(Partition.from_plain(partition) for partition in plain["partitions"])
+        if not partitions:
+            raise ValueError("it has no partitions")
+        if [partition.index for partition in partitions] != list(range(len(partitions))):
+            raise ValueError("its partitions are not numbered from 0 upwards")
+        return cls(
+            model=str(plain["model"]),
+            source_digest=Digest(str(plain["source_digest"])),
+            level=OptimisationLevel(plain["optimisation"]),
+            signature=Signature.from_plain(plain["signature"]),
+            partitions=partitions,
+            mode=CutMode(plain["mode"]),
+            largest_difference=_figure(plain["largest_difference"]),
+            accepted_difference=float(plain["accepted_difference"]),
+            versions={str(name): str(number) for name, number in plain["versions"].items()},
+        )
+
+    def check_files(self, folder: Path) -> None:
+        """Checks that every partition's files are what the plan says.
+
+        Raises:
+            CorruptData: A file is missing or was changed, or the digests in the plan do not agree (DATA_LOSS).
+        """
+        for partition in self.partitions:
+            home = folder / f"stage-{partition.index}"
+            for file in partition.files:
+                path = home / file.path
+                if not path.resolve().is_relative_to(home.resolve()):
+                    raise CorruptData(f"stage {partition.index}: '{file.path}' is outside its folder")
+                if not path.is_file():
+                    raise CorruptData(f"stage {partition.index}: '{file.path}' is missing")
+                found = describe_file(home, file.path)
+                if found != file:
+                    raise CorruptData(
+                        f"stage {partition.index}: '{file.path}' has digest {found.sha256[:12]}…, "
+                        f"{PLAN_FILE} says {file.sha256[:12]}…"
+                    )
+            if listing_digest(partition.files) != partition.digest:
+                raise CorruptData(f"stage {partition.index}: its digest does not match its files")
+
+
+def _figure(plain: Any) -> float | None:
+    if plain is None:
+        return None
+    return math.inf if plain == _INFINITE else float(plain)

@@ -1,0 +1,138 @@
+"""Tensors whose bytes lie in files beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import onnx
+
+from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.files.file_ranges import link_or_copy
+
+_OURS = "optimised"
+"""How the names of all files begin that are made of a model before it is cut, after any dots."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """Where a tensor's bytes are said to be.
+
+    Attributes:
+        name: Name of the tensor.
+        location: Path relative to the model's folder.
+        offset: First byte in that file.
+        length: Number of bytes, or None for the rest of the file.
+    """
+
+    name: str
+    location: str
+    offset: int
+    length: int | None
+
+
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yields every tensor in a model: initialisers and attributes, in subgraphs and functions too."""
+    yield from _tensors_of_graph(model.graph)
+    for function in model.functions:
+        yield from _tensors_of_nodes(function.node)
+
+
+def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield sparse.values
+        yield sparse.indices
+    yield from _tensors_of_nodes(graph.node)
+
+
+def _tensors_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _tensors_of_graph(attribute.g)
+            for graph in attribute.graphs:
+                yield from _tensors_of_graph(graph)
+
+
+def external_tensors(model: onnx.ModelProto) -> list[ExternalTensor]:
+    """Returns the external tensors of a model that was loaded without their data.
+
+    Raises:
+        InvalidModel: An external tensor has no location, or an offset or length that is no figure.
+    """
+    return [
+        _read_entry(tensor)
+        for tensor in tensors_of(model)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    ]
+
+
+def _read_entry(tensor: onnx.TensorProto) -> ExternalTensor:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if not entries.get("location"):
+        raise InvalidModel(f"tensor '{tensor.name}' is external but names no file")
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries["length"]) if "length" in entries else None
+    except ValueError as error:
+        raise InvalidModel(f"tensor '{tensor.name}': external offset or length is no number") from error
+    if offset < 0 or (length is not None and length < 0):
+        raise InvalidModel(f"tensor '{tensor.name}': external offset or length is negative")
+    return ExternalTensor(tensor.name, entries["location"], offset, length)
+
+
+def check_external(tensor: ExternalTensor, folder: Path) -> None:
+    """Checks that an external tensor's bytes are in a file within the model's folder.
+
+    Raises:
+        InvalidModel: The path leaves the folder (also through a symbolic link), the file is missing or
+            too short (INVALID_ARGUMENT).
+    """
+    relative = PurePosixPath(tensor.location.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
+        raise InvalidModel(
+            f"tensor '{tensor.name}': external data '{tensor.location}' is outside the model's folder"
+        )
+    path = folder / relative
+    if not path.is_file():
+        raise InvalidModel(f"tensor '{tensor.name}': external data file '{tensor.location}' is missing")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InvalidModel(
+            f"tensor '{tensor.name}': external data '{tensor.location}' links to outside the model's folder"
+        )
+    size = path.stat().st_size
+    needed = tensor.offset + (tensor.length or 0)
+    if size < needed:
+        raise InvalidModel(
+            f"tensor '{tensor.name}': external data file '{tensor.location}' has {size} bytes, {needed} are needed"
+        )
+
+
+def locations_to_share(model: onnx.ModelProto) -> list[str]:
+    """Returns the files that a model keeps tensors in, if a model made from it can refer to the same; else none.
+
+    Not if a name could be taken for one of ours: what is written there would change the owner's file.
+    """
+    locations = sorted({tensor.location for tensor in external_tensors(model)})
+    names = [PurePosixPath(location.replace("\\", "/")).parts[0].lower() for location in locations]
+    return [] if any(name.lstrip(".").startswith(_OURS) for name in names) else locations
+
+
+def share_files(source: Path, locations: Iterable[str], target: Path) -> None:
+    """Makes files of one folder appear in another: as hard links, or as copies where that cannot be.
+
+    ONNX Runtime refuses external data through symbolic links and paths that leave the model's folder.
+
+    Raises:
+        OSError: A file cannot be linked or copied.
+    """
+    for location in locations:
+        path = target / location
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        link_or_copy(source / location, path)

@@ -1,0 +1,143 @@
+"""The model as its owner hands it in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from onnxmesh.errors import InvalidModel
+from onnxmesh.graph.files.digest import describe_file, describe_files, listing_digest
+from onnxmesh.graph.reading.cycle import find_cycle
+from onnxmesh.graph.reading.external_data import check_external, external_tensors, tensors_of
+from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name
+from onnxmesh.graph.runtime.node_name import describe_node
+from onnxmesh.ids import Digest
+
+_LONGEST = 500
+_OF_RUNTIME = frozenset({"SimplifiedLayerNormalization"})
+"""Operators that ONNX Runtime knows as if they were ONNX's."""
+_RUNTIME_DOMAIN = "com.microsoft"
+
+
+def load_structure(path: Path) -> onnx.ModelProto:
+    """Reads a model without its external data.
+
+    Raises:
+        InvalidModel: The file is missing, empty, truncated or not ONNX (INVALID_ARGUMENT).
+    """
+    if not path.is_file():
+        raise InvalidModel(f"no model file at '{path.name}'")
+    if path.stat().st_size == 0:
+        raise InvalidModel(f"'{path.name}' is empty")
+    try:
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise InvalidModel(f"'{path.name}' is not an ONNX model, or is truncated") from error
+    # Almost any bytes parse as some protobuf message; what every model has tells them apart.
+    if not model.ir_version or not model.HasField("graph") or not model.opset_import:
+        raise InvalidModel(f"'{path.name}' is not an ONNX model: it has no IR version, graph or opset")
+    return model
+
+
+def check_source(path: Path) -> None:
+    """Checks that a file is a model that a mesh can serve, before anything is spent on it.
+
+    Raises:
+        InvalidModel: Not ONNX, empty or truncated; external data missing, too short or outside the model's
+            folder; ONNX's checker refuses it; an input or output that the Open Inference Protocol cannot
+            carry. The message names the tensor or node (INVALID_ARGUMENT).
+    """
+    model = load_structure(path)
+    for tensor in external_tensors(model):
+        check_external(tensor, path.parent)
+    try:
+        onnx.checker.check_model(checkable(model, path))
+    except onnx.checker.ValidationError as error:
+        if cycle := find_cycle(model.graph):
+            way = ", ".join(map(describe_node, cycle))
+            raise InvalidModel(f"'{path.name}' has a cycle: {way[:_LONGEST]}") from error
+        raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
+    except (ValueError, RuntimeError, DecodeError) as error:
+        raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in defaults:
+            _check_carried(value, "input")
+    if not model.graph.output:
+        raise InvalidModel(f"'{path.name}' has no outputs")
+    for value in model.graph.output:
+        _check_carried(value, "output")
+
+
+def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
+    """Returns what ONNX's checker is given: the file, or its structure where that needs to be another.
+
+    The checker refuses external data with several hard links, which cut models and stores of content have: what it
+    would look at in those files was checked before. And it does not know the operators that ONNX Runtime has
+    put beside ONNX's own, which tools write.
+    """
+    sparse = [half for tensor in model.graph.sparse_initializer for half in (tensor.values, tensor.indices)]
+    beside = bool(external_tensors(model)) and not any(map(_is_external, sparse))
+    foreign = any(node.op_type in _OF_RUNTIME and not node.domain for node in model.graph.node)
+    if not beside and not foreign:
+        return str(path)
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for node in bare.graph.node:
+        if node.op_type in _OF_RUNTIME and not node.domain:
+            node.domain = _RUNTIME_DOMAIN
+    if foreign and all(opset.domain != _RUNTIME_DOMAIN for opset in bare.opset_import):
+        bare.opset_import.add(domain=_RUNTIME_DOMAIN, version=1)
+    for tensor in tensors_of(bare):
+        if _is_external(tensor):
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+            # A tensor without elements needs no data.
+            tensor.dims[:] = [0]
+    return bare.SerializeToString()
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def source_digest(path: Path) -> Digest:
+    """Returns the digest of a model's content: its file and its external data, wherever they lie.
+
+    The model's own file is listed as `model.onnx` whatever its name, so a renamed model is the same model.
+
+    Raises:
+        InvalidModel: As `load_structure`, or external data is missing.
+    """
+    model = load_structure(path)
+    tensors = external_tensors(model)
+    for tensor in tensors:
+        check_external(tensor, path.parent)
+    own = describe_file(path.parent, path.name)
+    files = [type(own)("model.onnx", own.sha256, own.num_bytes)]
+    files += describe_files(path.parent, sorted({tensor.location for tensor in tensors}))
+    return listing_digest(files)
+
+
+def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
+    kind = value.type.WhichOneof("value")
+    if kind is None:
+        raise InvalidModel(f"{role} '{value.name}' has no type")
+    if kind != "tensor_type":
+        raise InvalidModel(
+            f"{role} '{value.name}' is of type {kind.removesuffix('_type')}; "
+            "the Open Inference Protocol carries dense tensors only"
+        )
+    datatype = DATATYPE_OF.get(value.type.tensor_type.elem_type)
+    if datatype is None or not datatype.in_protocol:
+        raise InvalidModel(
+            f"{role} '{value.name}' has element type {element_type_name(value.type.tensor_type.elem_type)}, "
+            "which the Open Inference Protocol cannot carry"
+        )
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:3])[:_LONGEST]

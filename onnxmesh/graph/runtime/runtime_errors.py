@@ -1,0 +1,55 @@
+"""What ONNX Runtime says when something fails, made readable."""
+
+from __future__ import annotations
+
+import re
+
+import onnx
+
+from onnxmesh.graph.runtime.node_name import describe_node, nodes_of
+
+_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SOURCE = re.compile(r"\S*/onnxruntime(?:_src)?/\S+:\d+ (?:[^\n]*?\)\s(?:const\s)?)?")
+_LOAD = re.compile(r"Load model from .*? failed:\s*")
+_INVALID = re.compile(r"This is an invalid model\.\s*")
+_IN_NODE = re.compile(
+    r'In Node, \("(?P<name>[^"]*)", (?P<op>[^,]+), "(?P<domain>[^"]*)"[^)]*\)[^\n]*?, Error\s*'
+)
+_PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
+_PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
+_UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered function/op")
+_LONGEST = 500
+
+
+def readable(error: BaseException) -> str:
+    """Returns the reason in an ONNX Runtime error as one line: no status codes, paths or C++ signatures."""
+    text = _STATUS.sub("", str(error))
+    text = _LOAD.sub("", text)
+    text = _INVALID.sub("", text)
+    text = _IN_NODE.sub(_node, text)
+    text = _PLACE.sub("", _SOURCE.sub("", text))
+    text = " ".join(text.split())
+    text = _PREFIX.sub("", text).strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def readable_of(error: BaseException, model: onnx.ModelProto) -> str:
+    """Returns `readable`, with the node's name where ONNX Runtime says an operator's alone.
+
+    Args:
+        error: What ONNX Runtime raised when it loaded a model.
+        model: That model; its weights are not needed.
+    """
+    reason = readable(error)
+    if (unknown := _UNKNOWN.search(reason)) is None:
+        return reason
+    domain = "" if unknown["domain"] == "ai.onnx" else unknown["domain"]
+    for node in nodes_of(model.graph):
+        if (node.domain, node.op_type) == (domain, unknown["op"]):
+            return f"{describe_node(node)}: there is no such operator in this ONNX Runtime"
+    return reason
+
+
+def _node(match: re.Match[str]) -> str:
+    operator = f"{match['domain']}.{match['op']}" if match["domain"] else match["op"]
+    return f"node '{match['name']}' ({operator}): "

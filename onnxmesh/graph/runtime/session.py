@@ -1,0 +1,326 @@
+"""A stage's model, loaded and ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from onnxmesh.device.execution_provider import CPU
+from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
+from onnxmesh.graph.runtime.arena_shrinkage import ArenaShrinkage
+from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
+from onnxmesh.graph.runtime.output_buffers import LEAST_BOUND_BYTES, OutputBuffer, OutputBuffers
+from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.runtime_values import (
+    from_runtime,
+    from_strings,
+    on_device,
+    to_runtime,
+    to_strings,
+)
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.model.tensor_spec import TensorSpec
+from onnxmesh.tensors.allocation import Allocate, Staging
+from onnxmesh.tensors.arrays import from_array
+from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.device_tensor import DeviceTensor
+from onnxmesh.tensors.tensor import Tensor
+
+_FATAL = 4
+
+LEAST_STAGED_BYTES = 64 << 10
+"""What is smaller is copied to a device as fast from anywhere."""
+
+_LEVELS = {
+    OptimisationLevel.NONE: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    OptimisationLevel.BASIC: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    OptimisationLevel.EXTENDED: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    OptimisationLevel.ALL: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+def session_options(
+    threads: int = 1,
+    level: OptimisationLevel = OptimisationLevel.NONE,
+    *,
+    prepack: bool = True,
+    spinning: bool = False,
+) -> onnxruntime.SessionOptions:
+    """Returns the options that every session of a mesh is made with.
+
+    ONNX Runtime logs nothing; what fails is raised.
+
+    Args:
+        threads: Threads within an operator; operators run one after another.
+        level: Optimisation at load. Stages take none: their graph was optimised before it was cut.
+        prepack: Whether kernels keep their own copies of weights. Without, weights in files are only mapped.
+        spinning: Whether threads within an operator spin while they wait: a little sooner at work, but they take their
+            cores from whoever shares them.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # A pattern holds room for a whole run beside what the run before it left in the arena: twice the memory, and
+    # no faster (measured on CNNs and transformers).
+    options.enable_mem_pattern = False
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def make_session(
+    model: Path,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = (CPU,),
+    level: OptimisationLevel = OptimisationLevel.NONE,
+    prepack: bool = True,
+    spinning: bool = False,
+) -> onnxruntime.InferenceSession:
+    """Loads a model.
+
+    Args:
+        model: The file.
+        threads: Threads within an operator.
+        providers: ONNX Runtime execution providers, best first. All but the CPU's are meant: a session that
+            silently fell back to the CPU is an error.
+        level: Optimisation at load; see `session_options`.
+        prepack: See `session_options`.
+        spinning: See `session_options`.
+
+    Raises:
+        Unsatisfiable: A provider is not built in or found no device (FAILED_PRECONDITION).
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+    missing = set(providers) - set(onnxruntime.get_available_providers())
+    if missing:
+        raise Unsatisfiable(f"this ONNX Runtime has no {', '.join(sorted(missing))}")
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model),
+            session_options(threads, level, prepack=prepack, spinning=spinning),
+            providers=list(providers),
+        )
+    except Exception as error:  # ONNX Runtime's errors share no base class of their own
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
+    # A failure on a device must be seen, not run again on the CPU.
+    session.disable_fallback()
+    lost = set(providers) - set(session.get_providers())
+    if lost:
+        raise Unsatisfiable(f"{', '.join(sorted(lost))} found no device; got {session.get_providers()}")
+    return session
+
+
+class StageSession:
+    """A loaded partition: tensors in, tensors out.
+
+    `run` may be called from several threads at once.
+
+    Args:
+        model: A partition's folder, or a model file.
+        threads: Threads within an operator.
+        providers: ONNX Runtime execution providers, best first.
+        level: Optimisation at load; none for partitions of a model that was cut in exact mode.
+        prepack: See `session_options`.
+        spinning: See `session_options`.
+        device: Whose memory outputs may stay in, in ONNX Runtime's words: `cuda`; empty: the host's is all there is.
+        staging: Where what is copied to that device and back passes through; None: through any memory.
+
+    Raises:
+        Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
+        InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        threads: int = 1,
+        providers: Sequence[str] = (CPU,),
+        level: OptimisationLevel = OptimisationLevel.NONE,
+        *,
+        prepack: bool = True,
+        spinning: bool = False,
+        device: str = "",
+        staging: Staging | None = None,
+    ) -> None:
+        path = model / "model.onnx" if model.is_dir() else model
+        self._session = make_session(
+            path, threads=threads, providers=providers, level=level, prepack=prepack, spinning=spinning
+        )
+        self.device = device
+        self._staging = staging
+        self.inputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_inputs()))
+        self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
+        self._input_names = frozenset(spec.name for spec in self.inputs)
+        self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
+        self._rooms = OutputBuffers({spec.name: Datatype(spec.datatype) for spec in self.outputs})
+        self._arena = ArenaShrinkage()
+        self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that ONNX Runtime really uses."""
+        return tuple(self._session.get_providers())
+
+    @property
+    def feed_allocator(self) -> Allocate | None:
+        """Finds room where inputs had better be put together; None: any place is as good."""
+        return None if self._staging is None else self._staging.reserve
+
+    def run(
+        self,
+        feeds: Mapping[str, Tensor],
+        outputs: Collection[str] | None = None,
+        allocator: Allocate | None = None,
+        *,
+        stays: bool = False,
+    ) -> dict[str, Tensor]:
+        """Runs the stage once.
+
+        Args:
+            feeds: A tensor for each input, by name; what is not an input is ignored. Used in place where
+                aligned (see `runtime_values.KERNEL_ALIGNMENT`), never written to.
+            outputs: Names of the outputs to compute; None for all.
+            allocator: Where large outputs had better be; those whose shape can be foretold are computed there.
+            stays: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
+
+        Returns:
+            The outputs by name; views of memory that they keep alive.
+
+        Raises:
+            InvalidRequest: An input is missing, has another type, or malformed data (INVALID_ARGUMENT).
+            ModelRunFailed: ONNX Runtime refused these inputs (INVALID_ARGUMENT).
+        """
+        wanted = [spec.name for spec in self.outputs if outputs is None or spec.name in outputs]
+        for name in self._input_names:
+            if name not in feeds:
+                raise InvalidRequest(f"input '{name}' is missing")
+            if feeds[name].datatype is not self._datatypes[name]:
+                raise InvalidRequest(
+                    f"input '{name}' is {self._datatypes[name]}, {feeds[name].datatype} came"
+                )
+        # ONNX Runtime would answer with a view of memory that is the caller's.
+        passed = {name: feeds[name] for name in wanted if name in self._input_names}
+        wanted = [name for name in wanted if name not in passed]
+        if not wanted:
+            return passed
+        if self._takes_strings and all(self._in_numpy(name) for name in wanted):
+            return passed | self._run_arrays(feeds, wanted)
+        # They keep the memory that is bound.
+        values = {name: self._fed(feeds[name]) for name in self._input_names}
+        if stays and self.device:
+            staying = [name for name in wanted if self._datatypes[name] in NUMPY]
+            return passed | self._run_bound(values, wanted, {}, staying)
+        if allocator is None:
+            allocator = self.feed_allocator
+        if allocator is None:
+            return passed | self._run_bound(values, wanted, {})
+        form = tuple(feeds[name].shape for name in self._input_names)
+        rooms = self._rooms.find(form, wanted, allocator)
+        try:
+            computed = self._run_bound(values, wanted, rooms)
+        except ModelRunFailed:
+            if not rooms:
+                raise
+            computed = self._run_bound(values, wanted, {})
+            self._rooms.were_refused(rooms, computed)
+        self._rooms.saw(form, computed)
+        return passed | computed
+
+    def _fed(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
+        """Returns an input as it can be bound."""
+        if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
+            return tensor
+        if self._staging is not None and tensor.byte_size >= LEAST_STAGED_BYTES:
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+        return to_runtime(tensor)
+
+    def _run_bound(
+        self,
+        values: Mapping[str, onnxruntime.OrtValue | DeviceTensor],
+        wanted: list[str],
+        rooms: Mapping[str, OutputBuffer],
+        staying: Collection[str] = (),
+    ) -> dict[str, Tensor]:
+        # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
+        binding = self._session.io_binding()
+        try:
+            for name, value in values.items():
+                if isinstance(value, DeviceTensor):
+                    code = ELEMENT_TYPE_OF[value.datatype]
+                    binding.bind_input(name, self.device, 0, code, value.shape, value.address)
+                else:
+                    binding.bind_ortvalue_input(name, value)
+            for name in wanted:
+                if name in rooms:
+                    rooms[name].bind(binding)
+                elif name in staying:
+                    binding.bind_output(name, self.device)
+                else:
+                    binding.bind_output(name)
+            self._session.run_with_iobinding(binding, self._arena.options())
+        except Exception as error:  # ONNX Runtime's errors share no base class of their own
+            raise ModelRunFailed(readable(error)) from error
+        computed = {}
+        for name, value in zip(wanted, binding.get_outputs(), strict=True):
+            computed[name] = (
+                on_device(name, value, self.device, self._session)
+                if name in staying and self._is_there(value)
+                else self._on_host(name, value, rooms.get(name))
+            )
+        return computed
+
+    def _is_there(self, value: onnxruntime.OrtValue) -> bool:
+        """Whether a value is in the device's memory, as it was asked for."""
+        on_host: bool = value.device_name() == "cpu"
+        return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
+
+    def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputBuffer | None) -> Tensor:
+        if room is not None and (tensor := room.tensor(value)) is not None:
+            return tensor
+        tensor = from_runtime(name, value, self._session)
+        if tensor.byte_size >= LEAST_BOUND_BYTES:
+            self._arena.left(tensor.byte_size)
+        return tensor
+
+    def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
+        """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""
+        values = {
+            name: to_strings(feeds[name])
+            if self._datatypes[name] is Datatype.BYTES
+            else to_runtime(feeds[name])
+            for name in self._input_names
+        }
+        try:
+            results = self._session.run(wanted, values)
+        except Exception as error:  # ONNX Runtime's errors share no base class of their own
+            raise ModelRunFailed(readable(error)) from error
+        return {
+            name: from_strings(name, array)
+            if self._datatypes[name] is Datatype.BYTES
+            else from_array(name, array, self._datatypes[name])
+            for name, array in zip(wanted, results, strict=True)
+        }
+
+    def _in_numpy(self, name: str) -> bool:
+        return self._datatypes[name] in NUMPY or self._datatypes[name] is Datatype.BYTES
+
+
+def _spec(argument: onnxruntime.NodeArg) -> TensorSpec:
+    datatype = datatype_of_runtime_type(argument.type)
+    if datatype is None:
+        raise InvalidModel(f"'{argument.name}' is a {argument.type}, which cannot be sent")
+    # ONNX Runtime says [] for a scalar and for an unknown rank alike; nothing may be promised then.
+    shape = (
+        tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in argument.shape)
+        if argument.shape
+        else None
+    )
+    return TensorSpec(argument.name, datatype.value, shape)

@@ -1,0 +1,86 @@
+"""Whether a chain fits the memory of the devices at all."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from onnxmesh.planning.search.assignment import Assignment
+from onnxmesh.planning.search.chain import Chain, Holder
+
+_MOST_MULTISETS = 20_000
+"""Beyond, devices are taken in one order only: the roomiest first."""
+
+
+def pack_memory(chain: Chain, num_stages: int | None = None, replicas: int = 1) -> Assignment | None:
+    """Returns some assignment that fits, with the fewest stages, whatever its speed; None if none was found.
+
+    A part of a stage fits wherever the stage does, so of all ways to use the same devices the one that
+    covers most is the best: one figure for each multiset of devices, O(prod(counts + 1) kinds).
+
+    Args:
+        chain: The blocks and devices.
+        num_stages: How many stages exactly; None: as few as possible.
+        replicas: Devices of one kind that hold each stage.
+    """
+    units = [chain.units((kind,), replicas) for kind in range(chain.num_kinds)]
+    if prod(count + 1 for count in units) > _MOST_MULTISETS:
+        return _in_order(chain, units, num_stages, replicas)
+    ends = np.arange(chain.num_blocks + 1)
+    reach = [np.searchsorted(row, ends, side="right") - 1 for row in chain.first_start]
+    origin: dict[tuple[int, ...], tuple[int, int]] = {}
+    layer: dict[tuple[int, ...], int] = {(0,) * chain.num_kinds: 0}
+    for stage in range(1, min(sum(units), chain.num_blocks) + 1):
+        most = chain.num_blocks if num_stages is None else chain.num_blocks - (num_stages - stage)
+        following: dict[tuple[int, ...], int] = {}
+        for used, start in layer.items():
+            for kind in range(chain.num_kinds):
+                end = min(int(reach[kind][start]), most)
+                if used[kind] == units[kind] or end <= start:
+                    continue
+                key = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
+                if end > following.get(key, 0):
+                    following[key] = end
+                    origin[key] = (start, kind)
+        for used, end in following.items():
+            if end == chain.num_blocks and num_stages in {None, stage}:
+                return _traced(used, origin, replicas)
+        if stage == num_stages:
+            return None
+        layer = following
+    return None
+
+
+def _traced(
+    used: tuple[int, ...], origin: dict[tuple[int, ...], tuple[int, int]], replicas: int
+) -> Assignment:
+    cuts: list[int] = []
+    holders: list[Holder] = []
+    while any(used):
+        start, kind = origin[used]
+        cuts.append(start)
+        holders.append(((kind, replicas),))
+        used = (*used[:kind], used[kind] - 1, *used[kind + 1 :])
+    return Assignment(tuple(reversed(cuts[:-1])), tuple(reversed(holders)))
+
+
+def _in_order(chain: Chain, units: list[int], num_stages: int | None, replicas: int) -> Assignment | None:
+    """Returns what comes of giving each device, the roomiest first, as much as it holds."""
+    rooms = chain.first_start.sum(axis=1)
+    order = sorted(range(chain.num_kinds), key=lambda kind: (int(rooms[kind]), kind))
+    devices = [kind for kind in order for _ in range(units[kind])]
+    cuts: list[int] = []
+    start = 0
+    for stage, kind in enumerate(devices[:num_stages], start=1):
+        most = chain.num_blocks if num_stages is None else chain.num_blocks - (num_stages - stage)
+        end = min(int(np.searchsorted(chain.first_start[kind], start, side="right")) - 1, most)
+        if end <= start:
+            return None
+        cuts.append(end)
+        if end == chain.num_blocks:
+            break
+        start = end
+    if not cuts or cuts[-1] < chain.num_blocks or num_stages not in {None, len(cuts)}:
+        return None
+    return Assignment(tuple(cuts[:-1]), tuple(((kind, replicas),) for kind in devices[: len(cuts)]))

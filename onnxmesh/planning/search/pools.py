@@ -1,0 +1,112 @@
+"""Kinds of devices taken together, so that a search has fewer to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import log
+
+import numpy as np
+
+from onnxmesh.planning.search.assignment import Assignment
+from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.int_array import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Kinds in groups, and how many devices go together.
+
+    Attributes:
+        members: Positions of kinds, in groups; each kind is in one.
+        unit: Devices that are given away together.
+    """
+
+    members: tuple[tuple[int, ...], ...]
+    unit: int = 1
+
+    @classmethod
+    def of(cls, chain: Chain, unit: int = 1) -> Pools:
+        """Returns each kind by itself."""
+        return cls(tuple((kind,) for kind in range(chain.num_kinds)), unit)
+
+    def units(self, chain: Chain) -> tuple[int, ...]:
+        """Returns how many units each pool has."""
+        return tuple(chain.units(pool, self.unit) for pool in self.members)
+
+    def merged(self, chain: Chain) -> Pools:
+        """Returns the pools with the two most alike as one: by speed on the whole chain and by memory."""
+        marks = [_mark(chain, pool) for pool in self.members]
+        one, other = min(
+            combinations(range(len(marks)), 2),
+            key=lambda pair: sum(abs(a - b) for a, b in zip(marks[pair[0]], marks[pair[1]], strict=True)),
+        )
+        members = list(self.members)
+        members[one] = tuple(sorted(members[one] + members.pop(other)))
+        return replace(self, members=tuple(members))
+
+    def chain(self, chain: Chain) -> Chain:
+        """Returns the chain as the pools see it: counts are units, and a pool is one kind.
+
+        A pool computes at the mean rate of its devices, sends as its slowest, and has the memory of its
+        smallest, so what fits a pool fits whichever of its devices holds it.
+        """
+        if all(len(pool) == 1 for pool in self.members):
+            return replace(chain, counts=self.units(chain))
+        pools = [list(pool) for pool in self.members]
+        transfer = np.array(
+            [[chain.transfer[np.ix_(one, other)].max(axis=(0, 1)) for other in pools] for one in pools]
+        )
+        return replace(
+            chain,
+            prefix=np.array([_mean_prefix(chain, pool) for pool in pools]),
+            transfer=transfer,
+            first_start=np.array([chain.first_start[pool].max(axis=0) for pool in pools]),
+            counts=self.units(chain),
+        )
+
+    def handed_out(self, chain: Chain, pooled: Chain, found: Assignment) -> Assignment:
+        """Returns the assignment with real devices: the fastest of each pool to its heaviest stages.
+
+        Args:
+            chain: With real kinds.
+            pooled: The same chain as the pools see it, or a part of its positions.
+            found: On pools, its devices counted singly.
+        """
+        if all(len(pool) == 1 for pool in self.members):
+            holders = tuple(tuple((self.members[k][0], count) for k, count in h) for h in found.holders)
+            return replace(found, holders=holders)
+        loads = found.periods(pooled)
+        given: dict[int, Holder] = {}
+        left = {pool: by_speed(chain, self.members[pool]) for pool in range(len(self.members))}
+        for stage in sorted(range(found.num_stages), key=lambda stage: -loads[stage]):
+            ((pool, count),) = found.holders[stage]
+            devices, left[pool] = left[pool][:count], left[pool][count:]
+            given[stage] = tuple((kind, devices.count(kind)) for kind in sorted(set(devices)))
+        return replace(found, holders=tuple(given[stage] for stage in range(found.num_stages)))
+
+
+def by_speed(chain: Chain, kinds: Sequence[int]) -> list[int]:
+    """Returns the kind of every device of those kinds, the fastest first; as often as it has slots.
+
+    So many of them in a row, up to all, are slots of different devices.
+    """
+    order = sorted(kinds, key=lambda kind: (int(chain.prefix[kind, -1]), kind))
+    return [kind for kind in order for _ in range(chain.counts[kind] // chain.slots)] * chain.slots
+
+
+def _mark(chain: Chain, pool: Sequence[int]) -> tuple[float, float]:
+    kinds = list(pool)
+    speed = log(1 + float(chain.prefix[kinds, -1].mean()))
+    # How much of the chain fits: a bound that never binds makes no difference.
+    reach = float((np.arange(chain.num_blocks + 1) - chain.first_start[kinds].max(axis=0)).mean())
+    return speed, log(1 + reach)
+
+
+def _mean_prefix(chain: Chain, pool: Sequence[int]) -> IntArray:
+    """Returns the prefix of a device that stands for all of a pool: each block at their mean rate."""
+    counts = np.array([chain.counts[kind] for kind in pool], np.float64)[:, None]
+    times = np.maximum(np.diff(chain.prefix[list(pool)], axis=1), 1)
+    mean = counts.sum() / (counts / times).sum(axis=0)
+    return np.concatenate(([0], np.ceil(mean).astype(np.int64).cumsum()))

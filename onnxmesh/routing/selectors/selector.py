@@ -1,0 +1,111 @@
+"""What is required of a worker: expressions over its labels.
+
+Source: Kubernetes, "Labels and Selectors" (set-based requirements) and node affinity (`Gt`, `Lt`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from onnxmesh.routing.selectors.labels import Labels
+from onnxmesh.routing.selectors.quantity import read_quantity
+
+
+class Operator(Enum):
+    """How a key is compared."""
+
+    EXISTS = "exists"
+    ABSENT = "!"
+    IN = "in"
+    NOT_IN = "notin"
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One comparison.
+
+    Attributes:
+        key: The label.
+        operator: How it is compared.
+        values: With what, for IN and NOT_IN.
+        number: With what, for the comparisons of numbers.
+        text: As it was written.
+    """
+
+    key: str
+    operator: Operator
+    values: frozenset[str]
+    number: float
+    text: str
+
+    def is_met_by(self, labels: Labels) -> bool:
+        """Whether a worker of these labels satisfies it.
+
+        A key that is absent satisfies NOT_IN and ABSENT alone. Where a key has several values, IN wants one of
+        them, NOT_IN none. What is no number satisfies no comparison of numbers.
+        """
+        values = labels.get(self.key, ())
+        match self.operator:
+            case Operator.EXISTS:
+                return bool(values)
+            case Operator.ABSENT:
+                return not values
+            case Operator.IN:
+                return not self.values.isdisjoint(values)
+            case Operator.NOT_IN:
+                return self.values.isdisjoint(values)
+            case _:
+                return any(
+                    self._compares(number) for value in values if (number := read_quantity(value)) is not None
+                )
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _compares(self, number: float) -> bool:
+        match self.operator:
+            case Operator.LESS:
+                return number < self.number
+            case Operator.AT_MOST:
+                return number <= self.number
+            case Operator.MORE:
+                return number > self.number
+            case _:
+                return number >= self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Requirements that a worker must all meet; without any it selects everybody.
+
+    Attributes:
+        requirements: In the order in which they were written.
+    """
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def selects(self, labels: Labels) -> bool:
+        """Whether a worker of these labels meets every requirement."""
+        return all(requirement.is_met_by(labels) for requirement in self.requirements)
+
+    def lacking(self, labels: Labels) -> tuple[Requirement, ...]:
+        """Returns the requirements that a worker does not meet, in their order."""
+        return tuple(requirement for requirement in self.requirements if not requirement.is_met_by(labels))
+
+    def __and__(self, other: Selector) -> Selector:
+        return Selector((*self.requirements, *other.requirements))
+
+    def __bool__(self) -> bool:
+        return bool(self.requirements)
+
+    def __str__(self) -> str:
+        return ", ".join(requirement.text for requirement in self.requirements)
+
+
+EVERYBODY = Selector()
+"""Requires nothing."""

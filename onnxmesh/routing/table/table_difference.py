@@ -1,0 +1,81 @@
+"""What is other in one route table than in another: all that those who go by it must look at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
+from onnxmesh.routing.table.member import Member, ModelKey, replicas_of
+from onnxmesh.routing.table.table import RoutingTable
+from onnxmesh.v1.mesh_pb2 import RouteChange
+
+
+@dataclass(frozen=True, slots=True)
+class TableDifference:
+    """From one table to the next.
+
+    Attributes:
+        models: Versions that came, went, or are not what they were.
+        removed_models: Those among them that went.
+        gone_stages: Stages that are no longer there.
+        workers: Who came, was started anew or is reached elsewhere.
+        removed_workers: Who is neither listed nor named any more.
+    """
+
+    models: Set[ModelKey]
+    removed_models: Set[ModelKey]
+    gone_stages: Set[StageKey]
+    workers: Mapping[WorkerId, Member]
+    removed_workers: Set[WorkerId]
+
+
+def difference(
+    before: RoutingTable, after: RoutingTable, change: RouteChange | None = None
+) -> TableDifference:
+    """Returns what is other in `after` than in `before`.
+
+    Args:
+        before: The table that was in force.
+        after: The one that is now.
+        change: What made one of the other: nothing else is looked at. None: everything is.
+    """
+    models = before.models.keys() | after.models.keys() if change is None else _models_in(change)
+    workers = before.workers.keys() | after.workers.keys() if change is None else _workers_in(change)
+    models = {key for key in models if before.models.get(key) is not after.models.get(key)}
+    if change is not None:
+        for key in models:
+            workers |= replicas_of(before.models.get(key)).keys() | replicas_of(after.models.get(key)).keys()
+    return TableDifference(
+        models=models,
+        removed_models={key for key in models if key not in after.models},
+        gone_stages=_stages(before, models) - _stages(after, models),
+        workers={
+            worker: now
+            for worker in workers
+            if (now := after.workers.get(worker)) is not None
+            and now.address
+            and _where(now) != _where(before.workers.get(worker))
+        },
+        removed_workers={
+            worker for worker in workers if worker in before.workers and worker not in after.workers
+        },
+    )
+
+
+def _models_in(change: RouteChange) -> set[ModelKey]:
+    told = {(ModelName(each.name), Version(each.version)) for each in change.models}
+    return told | {(ModelName(each.name), Version(each.version)) for each in change.removed_models}
+
+
+def _workers_in(change: RouteChange) -> set[WorkerId]:
+    return {WorkerId(id_) for id_ in (*change.removed_workers, *(each.worker for each in change.workers))}
+
+
+def _stages(table: RoutingTable, keys: Iterable[ModelKey]) -> set[StageKey]:
+    models = (model for key in keys if (model := table.models.get(key)) is not None)
+    return {stage.key for model in models for stage in model.stages}
+
+
+def _where(member: Member | None) -> tuple[str, int] | None:
+    return None if member is None else (member.address, member.generation)

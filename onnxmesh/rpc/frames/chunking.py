@@ -1,0 +1,129 @@
+"""Large frames in pieces, and pieces back into frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnxmesh.errors import CorruptData
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.tensors.tensor import Buffer
+from onnxmesh.v1.frame_pb2 import Activation, Chunk, FrameHeader, RequestKey, Result
+
+DEFAULT_CHUNK_BYTES = 1 << 20
+"""Messages of about 1 MB move fastest: while one is copied, the one before it is on its way, and both stay in the cache."""
+
+_Key = tuple[str, int, int]
+_Partial = tuple[Frame, list[bytearray]]
+
+
+def split_frame(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterator[Frame]:
+    """Yields `frame` itself if its payloads fit into one chunk, else its header and then Chunks.
+
+    Only Activations and Results have payloads.
+    """
+    if frame.payload_bytes <= chunk_bytes:
+        yield frame
+        return
+    header = FrameHeader()
+    header.CopyFrom(frame.header)
+    body = _body(header)
+    body.chunked = True
+    hop = _hop(body)
+    yield Frame(header)
+    pieces = [
+        (tensor, offset)
+        for tensor, payload in enumerate(frame.payloads)
+        for offset in range(0, len(payload), chunk_bytes)
+    ]
+    for tensor, offset in pieces:
+        last = (tensor, offset) == pieces[-1]
+        chunk = Chunk(key=body.key, hop=hop, tensor=tensor, offset=offset, last=last)
+        piece = memoryview(frame.payloads[tensor])[offset : offset + chunk_bytes]
+        yield Frame(FrameHeader(chunk=chunk), (piece,))
+
+
+class Assembler:
+    """Puts the frames of one stream together again. Belongs to that stream's reader.
+
+    Pieces of several frames may mix, those of one request's Activations for several hops included.
+    """
+
+    def __init__(self) -> None:
+        self._partial: dict[_Key, dict[int, _Partial]] = {}
+
+    @property
+    def num_partial(self) -> int:
+        """Frames of which pieces are missing."""
+        return sum(map(len, self._partial.values()))
+
+    def feed(self, frame: Frame) -> Frame | None:
+        """Takes the next frame of the stream; returns a whole one, or None while pieces are missing.
+
+        Raises:
+            CorruptData: A piece that belongs to nothing or is out of order, or payloads that do not match
+                the tensors of their header (DATA_LOSS).
+        """
+        kind = frame.header.WhichOneof("kind")
+        if kind == "chunk":
+            return self._piece(frame)
+        if kind == "cancel":
+            self._partial.pop(_identity(frame.header.cancel.key), None)
+        elif kind in ("activation", "result"):
+            body = _body(frame.header)
+            if body.chunked:
+                buffers = [bytearray() for _ in body.tensors]
+                self._partial.setdefault(_identity(body.key), {})[_hop(body)] = (frame, buffers)
+                return None
+            _check(body, frame.payloads)
+        return frame
+
+    def _piece(self, frame: Frame) -> Frame | None:
+        chunk = frame.header.chunk
+        key = _identity(chunk.key)
+        of_request = self._partial.get(key, {})
+        if chunk.hop not in of_request:
+            # Its request was cancelled while pieces were on their way.
+            return None
+        whole, buffers = of_request[chunk.hop]
+        if chunk.tensor >= len(buffers) or len(frame.payloads) != 1:
+            raise CorruptData(f"expected a piece of one of {len(buffers)} tensors, got tensor {chunk.tensor}")
+        buffer = buffers[chunk.tensor]
+        if chunk.offset != len(buffer):
+            raise CorruptData(
+                f"tensor {chunk.tensor}: expected the piece at {len(buffer)}, got that at {chunk.offset}"
+            )
+        buffer += frame.payloads[0]
+        if not chunk.last:
+            return None
+        del of_request[chunk.hop]
+        if not of_request:
+            del self._partial[key]
+        header = FrameHeader()
+        header.CopyFrom(whole.header)
+        body = _body(header)
+        body.chunked = False
+        payloads = tuple(memoryview(buffer) for buffer in buffers)
+        _check(body, payloads)
+        return Frame(header, payloads)
+
+
+def _body(header: FrameHeader) -> Activation | Result:
+    return header.activation if header.WhichOneof("kind") == "activation" else header.result
+
+
+def _identity(key: RequestKey) -> _Key:
+    return key.origin, key.number, key.attempt
+
+
+def _hop(body: Activation | Result) -> int:
+    return body.hop if isinstance(body, Activation) else 0
+
+
+def _check(body: Activation | Result, payloads: tuple[Buffer, ...]) -> None:
+    if len(payloads) != len(body.tensors):
+        raise CorruptData(f"expected payloads of {len(body.tensors)} tensors, got {len(payloads)}")
+    for tensor, payload in zip(body.tensors, payloads, strict=True):
+        if tensor.byte_size != len(payload):
+            raise CorruptData(
+                f"tensor '{tensor.name}': expected {tensor.byte_size} bytes, got {len(payload)}"
+            )

@@ -1,0 +1,95 @@
+"""One place where errors of servicers become statuses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from onnxmesh.errors import Internal, MeshError
+from onnxmesh.full_disk import full_disk
+from onnxmesh.rpc.grpc.status import to_status
+
+_log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Turns a raised `MeshError` into its status, and anything else into a masked INTERNAL.
+
+    Only the log has the text of an unexpected error, under the id that the client is given.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps whichever of the four kinds of handler serves the method."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = handler_call_details.method
+        codec: dict[str, Any] = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), **codec)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **codec)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), **codec)
+        assert handler.stream_stream is not None
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), **codec)
+
+
+def _unary(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+    async def call(request: Any, context: Context) -> Any:
+        try:
+            return await behaviour(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
+            await _abort(error, method, context)
+
+    return call
+
+
+def _stream(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+    # A streaming handler is an async generator, or a coroutine that calls context.write itself.
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            answers = behaviour(request, context)
+            if hasattr(answers, "__aiter__"):
+                async for answer in answers:
+                    yield answer
+            else:
+                await answers
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
+            await _abort(error, method, context)
+
+    return call
+
+
+async def _abort(error: Exception, method: str, context: Context) -> None:
+    await context.abort_with_status(to_status(masked(error, method)))
+
+
+def masked(error: Exception, method: str) -> MeshError:
+    """Returns what a client is told of `error`; only the log has the text of an unexpected one."""
+    if isinstance(error, MeshError):
+        return error
+    if (full := full_disk(error)) is not None:
+        _log.error("disk_full", method=method, error=str(error))
+        return full
+    incident = uuid.uuid4().hex
+    _log.error("unexpected_error", method=method, incident=incident, exc_info=error)
+    return Internal(f"internal error, incident {incident}: the log of the service has the rest")

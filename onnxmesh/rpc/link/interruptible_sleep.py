@@ -1,0 +1,28 @@
+"""A sleep that can be cut short."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class InterruptibleSleep:
+    """Sleeps for one task at a time, until somebody ends it. For one event loop."""
+
+    def __init__(self) -> None:
+        self._awake: asyncio.Future[None] | None = None
+
+    async def take(self, seconds: float) -> None:
+        """Sleeps so long, or until `end`."""
+        loop = asyncio.get_running_loop()
+        self._awake = loop.create_future()
+        handle = loop.call_later(seconds, self.end)
+        try:
+            await self._awake
+        finally:
+            handle.cancel()
+            self._awake = None
+
+    def end(self) -> None:
+        """Ends the sleep under way, if there is one."""
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)

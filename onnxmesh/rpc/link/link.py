@@ -1,0 +1,257 @@
+"""One long-lived stream of frames between two processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import grpc.aio
+
+from onnxmesh.deadline import Clock
+from onnxmesh.errors import MeshError, Unavailable
+from onnxmesh.rpc.frames.chunking import Assembler, split_frame
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope
+from onnxmesh.rpc.link.failure_detector import FailureDetector
+from onnxmesh.rpc.link.frame_writer import FrameWriter
+from onnxmesh.rpc.link.pipe import Pipe
+from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
+from onnxmesh.rpc.link_policy.link_estimator import PAYLOAD_BYTES, LinkEstimate, LinkEstimator
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
+from onnxmesh.tensors.allocation import Allocate
+from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES
+from onnxmesh.v1.frame_pb2 import FrameHeader, Ping, Pong, Release
+
+LEAVE_S = 2.0
+"""How long what is queued, and the Goodbye after it, have to get out."""
+
+QUIET_BYTES = 64 << 10
+"""A link over which less went since the last ping is quiet."""
+
+LARGE_BYTES = 1 << 20
+"""Frames with at least so much payload may be copied aside before they are sent."""
+
+_PAYLOAD = memoryview(bytes(PAYLOAD_BYTES))
+
+
+class Link:
+    """Frames to and from one peer.
+
+    Large frames leave in chunks and arrive whole. When what leaves together is `FrameWriter`'s to say.
+
+    Attributes:
+        peer: Node id of the other side.
+        generation: Generation that the other side said it is.
+        closed: Set once the link has ended.
+
+    Args:
+        pipe: The stream, after both Hellos.
+        peer: Node id of the other side.
+        generation: Generation that the other side said it is.
+        on_frame: Called on the event loop with each whole frame; must not block.
+        on_suspicion: Called on the event loop whenever `is_suspect` has changed; must not block.
+        clock: Seconds, monotonic.
+        limits: Sizes and times.
+        draw: Draws from [0, 1): so that pings of many links do not come together.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        peer: str,
+        generation: int,
+        on_frame: Callable[[Link, Frame], None],
+        *,
+        on_suspicion: Callable[[Link], None],
+        clock: Clock,
+        limits: LinkLimits,
+        draw: Callable[[], float],
+    ) -> None:
+        self.peer = peer
+        self.generation = generation
+        self._pipe = pipe
+        self._on_frame = on_frame
+        self._on_suspicion = on_suspicion
+        self._clock = clock
+        self._limits = limits
+        self._draw = draw
+        self._gauge = LinkEstimator()
+        self._pulse = Heartbeat(limits, clock())
+        self._silence = FailureDetector(peer, self._pulse, clock)
+        self._writer = FrameWriter(pipe, self._pulse, self._gauge, clock=clock, limits=limits)
+        self._assembler = Assembler()
+        self._num_read_bytes = 0
+        self._open = True
+        self._peer_left = False
+        self.closed = asyncio.Event()
+        pipe.on_freed(lambda offsets: self.send_soon(FrameHeader(release=Release(offsets=offsets))))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can be sent."""
+        return self._open and not self._writer.is_leaving
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the peer is suspect: it should have said something by now, and has not."""
+        return self._silence.is_suspect
+
+    @property
+    def way(self) -> LinkEstimate | None:
+        """The way to the peer, as it was measured lately; None before the first measurement."""
+        return self._gauge.way
+
+    @property
+    def allocator(self) -> Allocate | None:
+        """Finds room for payloads that the peer will read in place; None where it shares no memory."""
+        return self._pipe.reserve
+
+    @property
+    def same_host(self) -> bool:
+        """Whether the peer is known to be on this host."""
+        return self._pipe.same_host
+
+    async def send(self, frame: Frame) -> None:
+        """Queues `frame`; waits while too much is queued already.
+
+        Raises:
+            Unavailable: The link is closed (UNAVAILABLE).
+        """
+        if frame.payload_bytes >= LARGE_BYTES:
+            frame = await self._pipe.bring(frame)
+        await self._has_capacity()
+        self._use()
+        for piece in split_frame(self._pipe.place(frame), self._limits.chunk_bytes):
+            await self._has_capacity()
+            self._writer.put(piece)
+
+    def try_send(self, frame: Frame) -> bool:
+        """Queues `frame` if that takes no wait, nothing could make it smaller and it goes in one piece; returns whether it did.
+
+        Else `send` it.
+
+        Raises:
+            Unavailable: The link is closed (UNAVAILABLE).
+        """
+        if not self.is_open:
+            raise Unavailable(f"the stream to {self.peer} is closed")
+        most_bytes = self._limits.chunk_bytes if self._pipe.same_host else LEAST_BYTES - 1
+        if not self._writer.has_capacity or frame.payload_bytes > most_bytes:
+            return False
+        self._use()
+        self._writer.put(self._pipe.place(frame))
+        return True
+
+    def send_soon(self, header: FrameHeader) -> None:
+        """Queues a frame without payloads at once; a closed link drops it."""
+        if self.is_open:
+            self._writer.put(Frame(header))
+
+    def leave(self) -> None:
+        """Says Goodbye after what is queued and ends the stream."""
+        if self.is_open:
+            self._writer.leave()
+
+    async def run(self) -> MeshError | None:
+        """Carries frames until the stream ends.
+
+        Returns:
+            None where either side said Goodbye, else why the link broke.
+        """
+        # No group: what it raises is tied up with all that its tasks were about, and only the collector of cycles ends that.
+        jobs = [
+            asyncio.create_task(job)
+            for job in (
+                self._read(),
+                self._writer.run(),
+                self._silence.run(partial(self._on_suspicion, self)),
+                self._measure(),
+            )
+        ]
+        reading, writing, watching, _ = jobs
+        try:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and self._writer.is_leaving:
+                # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
+                # cancel the call, and with it what is on its way.
+                await asyncio.wait((reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
+            self._open = False
+            self._writer.close()
+            self.closed.set()
+        return self._why_broken(jobs)
+
+    def _why_broken(self, jobs: Iterable[asyncio.Task[None]]) -> MeshError | None:
+        errors = [error for job in jobs if not job.cancelled() and (error := job.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, MeshError | grpc.aio.BaseError | grpc.aio.AioRpcError):
+                raise error
+        for error in errors:
+            if isinstance(error, MeshError):
+                return error
+        return Unavailable(f"the stream to {self.peer} broke: {_reason(errors[0])}") if errors else None
+
+    async def _has_capacity(self) -> None:
+        if not self._writer.has_capacity:
+            await self._writer.room()
+        if not self.is_open:
+            raise Unavailable(f"the stream to {self.peer} is closed")
+
+    def _use(self) -> None:
+        """Takes that a request or an answer goes over the link: from now on it is watched closely."""
+        if self._pulse.used(self._clock()):
+            self._silence.stir()
+            self._writer.wake()
+
+    async def _read(self) -> None:
+        await self._pipe.carry(self._took_goodbye)
+        if not self._peer_left and not self._writer.is_leaving:
+            raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
+
+    def _took_goodbye(self, message: bytes) -> bool:
+        """Hands a message's frames on; returns whether the peer has left."""
+        if self._silence.heard():
+            self._on_suspicion(self)
+        self._num_read_bytes += len(message)
+        for piece in decode_envelope(message, self._pipe.resolve):
+            frame = self._assembler.feed(piece)
+            if frame is None:
+                continue
+            kind = frame.header.WhichOneof("kind")
+            if kind == "goodbye":
+                self._peer_left = True
+                return True
+            if kind == "ping":
+                self._writer.put_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
+            elif kind == "pong":
+                self._gauge.answered(frame.header.pong.number, self._clock())
+            elif kind == "release":
+                self._pipe.release(frame.header.release.offsets)
+            else:
+                if kind != "load":
+                    self._use()
+                self._on_frame(self, frame)
+        return False
+
+    async def _measure(self) -> None:
+        """Pings when the gauge wants it, a moment after the link is up for the first time."""
+        await asyncio.sleep(self._limits.idle_heartbeat_s * self._draw() / 10)
+        before_bytes = 0
+        while True:
+            passed_bytes = self._num_read_bytes + self._writer.num_bytes
+            quiet = self._writer.is_empty and passed_bytes - before_bytes < QUIET_BYTES
+            before_bytes = passed_bytes
+            ping = self._gauge.ping(self._clock(), quiet=quiet) if self.is_open else None
+            if ping is not None:
+                payloads = (_PAYLOAD[: ping.num_bytes],) if ping.num_bytes else ()
+                self._writer.put_urgent(Frame(FrameHeader(ping=Ping(number=ping.number)), payloads))
+            await asyncio.sleep(self._limits.idle_heartbeat_s * (0.75 + self._draw() / 2))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__

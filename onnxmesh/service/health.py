@@ -1,0 +1,70 @@
+"""`python -m onnxmesh.service.health`: asks a gRPC health service, for probes of containers and scripts.
+
+It imports next to nothing, as a probe runs every few seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+TIMEOUT_S = 4.0
+"""How long an answer may take."""
+
+USAGE = "usage: python -m onnxmesh.service.health [HOST:PORT [SERVICE]]"
+
+_EVERY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+_ServingStatus = health_pb2.HealthCheckResponse.ServingStatus
+
+
+def health_of(address: str, service: str = "", timeout_s: float = TIMEOUT_S) -> str:
+    """Returns what the process at `address` says of a service.
+
+    Args:
+        address: HOST:PORT.
+        service: Its name in the health service; empty for the whole process.
+        timeout_s: How long the answer may take, in seconds.
+
+    Returns:
+        `SERVING`, `NOT_SERVING`, or why there is no answer: the name of a gRPC status.
+    """
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=timeout_s
+            )
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return str(_ServingStatus.Name(answer.status))
+
+
+def reachable(listened: str) -> str:
+    """Returns where this host reaches a service that listens on `listened`, which may be every address it has."""
+    host, _, port = listened.rpartition(":")
+    return f"{_EVERY_HOST.get(host, host)}:{port}"
+
+
+def main(arguments: list[str], listened: str | None) -> int:
+    """Prints what a service says of itself.
+
+    Args:
+        arguments: HOST:PORT and a service's name; both may be left out.
+        listened: Where the service of this container listens: what is asked where no argument says.
+
+    Returns:
+        0 if it serves, 1 if not, 2 if nobody knows whom to ask.
+    """
+    address, *rest = arguments or ([reachable(listened)] if listened else [""])
+    if ":" not in address or len(rest) > 1:
+        sys.stderr.write(f"{USAGE}; without arguments ONNXMESH_LISTEN says where\n")
+        return 2
+    health = health_of(address, rest[0] if rest else "")
+    sys.stdout.write(f"{health}\n")
+    return 0 if health == "SERVING" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ.get("ONNXMESH_LISTEN")))

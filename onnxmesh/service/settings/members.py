@@ -1,0 +1,35 @@
+"""What an operator can say about the schedulers that a service registers with."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from onnxmesh.host_and_port import host_and_port
+from onnxmesh.service.serving import ServiceSettings
+
+
+class MemberSettings(ServiceSettings):
+    """Settings of a service that registers with schedulers."""
+
+    scheduler: str | None = Field(
+        None,
+        description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
+        "with Consul they are found there; with neither a worker waits to be found",
+    )
+
+    @field_validator("scheduler")
+    @classmethod
+    def _scheduler_addresses(cls, addresses: str | None) -> str | None:
+        if addresses is not None:
+            _address_list(addresses)
+        return addresses
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """The schedulers that were named."""
+        return () if self.scheduler is None else _address_list(self.scheduler)
+
+
+def _address_list(addresses: str) -> tuple[str, ...]:
+    """Raises ValueError where one of them is no HOST:PORT, or there is none."""
+    return tuple(host_and_port(address.strip()) for address in addresses.split(","))

@@ -1,0 +1,79 @@
+"""The frames that start one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxmesh.routing.balancer import Route
+from onnxmesh.routing.table.routed_model import RoutedModel
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.tensors.tensor import Tensor
+from onnxmesh.v1 import frame_pb2
+from services.gateway.requests.inference_request import InferenceRequest
+
+
+def activation_frames(
+    order: InferenceRequest,
+    key: frame_pb2.RequestKey,
+    model: RoutedModel,
+    route: Route,
+    remaining_s: float,
+    sent_unix_ns: int,
+) -> list[tuple[int, Frame]]:
+    """Returns the Activation for each hop of `route` that gets something from the gateway, hop 0 first.
+
+    Tensors are not copied, not even where several hops get the same one.
+
+    Args:
+        order: The request.
+        key: Names the attempt.
+        model: With its stages as they are now.
+        route: One replica for each stage.
+        remaining_s: Seconds until the deadline.
+        sent_unix_ns: Now.
+    """
+    activation = frame_pb2.Activation(
+        key=key,
+        request_id=order.request_id,
+        route=frame_pb2.Route(
+            hops=[
+                frame_pb2.Hop(stage=stage.key, worker=replica.worker, address=replica.address)
+                for stage, replica in zip(model.stages, route, strict=True)
+            ]
+        ),
+        remaining_us=int(remaining_s * 1e6),
+        sent_unix_ns=sent_unix_ns,
+        traceparent=order.traceparent,
+        priority=order.priority,
+        split_of=order.split_of,
+    )
+    if not model.inputs_by_hop:
+        return [(0, _first(activation, order, order.tensors))]
+    frames = []
+    for hop, names in model.inputs_by_hop.items():
+        tensors = [tensor for tensor in order.tensors if tensor.name in names]
+        frames.append((hop, _direct(activation, hop, tensors) if hop else _first(activation, order, tensors)))
+    return frames
+
+
+def _first(activation: frame_pb2.Activation, order: InferenceRequest, tensors: Sequence[Tensor]) -> Frame:
+    header = frame_pb2.FrameHeader(activation=activation)
+    header.activation.requested_outputs.extend(order.requested_outputs)
+    return _with_tensors(header, tensors)
+
+
+def _direct(activation: frame_pb2.Activation, hop: int, tensors: Sequence[Tensor]) -> Frame:
+    header = frame_pb2.FrameHeader(activation=activation)
+    header.activation.hop = hop
+    header.activation.direct = True
+    return _with_tensors(header, tensors)
+
+
+def _with_tensors(header: frame_pb2.FrameHeader, tensors: Sequence[Tensor]) -> Frame:
+    header.activation.tensors.extend(
+        frame_pb2.Tensor(
+            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
+        )
+        for tensor in tensors
+    )
+    return Frame(header, tuple(tensor.data for tensor in tensors))

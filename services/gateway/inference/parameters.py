@@ -1,0 +1,149 @@
+"""Request parameters: which are honoured, which are harmless, which are refused. Pure.
+
+Source: Triton's protocol extensions (sequence, schedule policy, parameters) name most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.oip.open_inference_pb2 import InferParameter
+from onnxmesh.routing.selectors.preference import Preference, parse_preferences
+from onnxmesh.routing.selectors.selector import EVERYBODY, Selector
+from onnxmesh.routing.selectors.selector_text import parse_selector
+
+TRACE = "mesh.trace"
+"""Asks for the way that the request took; the answer has it as JSON under the same name."""
+
+REQUIRE = "mesh.require"
+"""A selector that every worker of the route must meet."""
+
+PREFER = "mesh.prefer"
+"""Preferences, with semicolons between: selectors that workers should meet, each with `:WEIGHT` or not."""
+
+SESSION = "mesh.session"
+"""Names the session that the request belongs to; those of one go to the same workers where they can."""
+
+MAX_SESSION_BYTES = 256
+"""The longest name of a session, in UTF-8."""
+MAX_PRIORITY = 2**32 - 1
+"""What is less urgent than this counts as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What a request asks for beside its tensors.
+
+    Attributes:
+        timeout_s: Seconds that lower the deadline, or None.
+        trace: Whether the answer tells the route.
+        require: What each worker must meet.
+        prefer: What it should meet.
+        session: Which session it belongs to; empty: to none.
+        priority: Less is more urgent; 0: not said.
+    """
+
+    timeout_s: float | None = None
+    trace: bool = False
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
+    session: str = ""
+    priority: int = 0
+
+
+DEFAULT_OPTIONS = RequestOptions()
+
+_SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on streams alone
+
+
+def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
+    """Returns what the parameters ask for.
+
+    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for
+    models that take parameters; ONNX models take none, so they are passed over.
+
+    Raises:
+        InvalidRequest: A parameter that would change the answer if it were honoured, a reserved name
+            that means nothing, or a value of the wrong type (INVALID_ARGUMENT).
+    """
+    if not parameters:
+        return DEFAULT_OPTIONS
+    timeout_s: float | None = None
+    trace = False
+    require: Selector = EVERYBODY
+    prefer: tuple[Preference, ...] = ()
+    session = ""
+    priority = 0
+    for name, parameter in parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        value = getattr(parameter, kind) if kind is not None else None
+        if name == "timeout":
+            timeout_s = _count(name, value) / 1e6 or None
+        elif name == "priority":
+            priority = min(_count(name, value), MAX_PRIORITY)
+        elif name == TRACE:
+            trace = _flag(name, value)
+        elif name == REQUIRE:
+            require = parse_selector(text) if (text := _text(name, value)) else EVERYBODY
+        elif name == PREFER:
+            prefer = parse_preferences(each.strip() for each in _text(name, value).split(";") if each.strip())
+        elif name == SESSION:
+            session = _session(name, value)
+        elif name in _SEQUENCE:
+            if value not in (0, "", False, None):
+                raise InvalidRequest(
+                    f"parameter '{name}' is not supported: models keep no state between requests"
+                )
+        elif name == _HARMLESS_TRITON:
+            _flag(name, value)
+        elif name.startswith(("triton_", "mesh.")):
+            raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
+    return RequestOptions(timeout_s, trace, require, prefer, session, priority)
+
+
+def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:
+    """Refuses parameters of one tensor that would change what it holds.
+
+    Args:
+        what: Names the tensor: `input 'X'`.
+        parameters: The tensor's own; unknown ones are passed over.
+
+    Raises:
+        InvalidRequest: Shared memory or classification (INVALID_ARGUMENT).
+    """
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise InvalidRequest(f"{what}: shared memory (parameter '{name}') is not supported")
+        if name == "classification":
+            raise InvalidRequest(f"{what}: parameter 'classification' is not supported")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidRequest(f"parameter '{name}': expected a whole number of at least 0, got {value!r}")
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"parameter '{name}': expected a string, got {value!r}")
+    return value
+
+
+def _session(name: str, value: object) -> str:
+    session = _text(name, value)
+    num_bytes = len(session.encode())
+    if num_bytes > MAX_SESSION_BYTES:
+        raise InvalidRequest(
+            f"parameter '{name}': expected at most {MAX_SESSION_BYTES} bytes, got {num_bytes}"
+        )
+    return session
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"parameter '{name}': expected true or false, got {value!r}")
+    return value

@@ -1,0 +1,245 @@
+"""The edge: Open Inference Protocol over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from time import monotonic
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from onnxmesh import __version__
+from onnxmesh.deadline import Clock, Deadline
+from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
+from onnxmesh.http2.server.call import CallContext
+from onnxmesh.oip import open_inference_pb2 as oip
+from onnxmesh.oip.request_codec import decode_request
+from onnxmesh.oip.response_codec import encode_response
+from onnxmesh.routing.table.random_source import RandomSource
+from onnxmesh.routing.table.routed_model import RoutedModel
+from onnxmesh.routing.table.table import RoutingTable
+from onnxmesh.rpc.grpc.interceptor import Context
+from onnxmesh.tensors.tensor import Buffer, Tensor
+from services.gateway.batching.request_coalescer import RequestCoalescer
+from services.gateway.dispatch.dispatcher import Dispatcher
+from services.gateway.inference.admission import Admission
+from services.gateway.inference.metadata import model_metadata
+from services.gateway.inference.parameters import DEFAULT_OPTIONS, TRACE, read_options
+from services.gateway.inference.request_metrics import RequestMetrics
+from services.gateway.inference.request_templates import RequestTemplate, RequestTemplates
+from services.gateway.inference.validation import read_inputs, read_outputs
+from services.gateway.requests.inference_request import InferenceRequest, InferenceResult
+
+SERVICE = "inference.GRPCInferenceService"
+MODEL_INFER = f"/{SERVICE}/ModelInfer"
+
+MAX_ANSWERS = 16
+"""Shapes of answers that are remembered for one form of request."""
+
+_Request = TypeVar("_Request", bound=Message)
+
+
+class InferenceServicer:
+    """Answers the six methods of the protocol. Belongs to one event loop.
+
+    Messages are decoded and encoded here, not by gRPC: a malformed one then is an error like any other,
+    and tensors are copied once.
+
+    Args:
+        table: Returns the route table in force, or None before the first one came.
+        dispatcher: Gets requests answered.
+        gathering: Does the same for those that ask for nothing special.
+        admission: Lets them in.
+        metrics: Counts them.
+        default_timeout_s: Deadline of requests that come without one.
+        max_message_bytes: Largest answer.
+        rng: Draws the version of requests that name none.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        table: Callable[[], RoutingTable | None],
+        dispatcher: Dispatcher,
+        gathering: RequestCoalescer,
+        admission: Admission,
+        metrics: RequestMetrics,
+        *,
+        default_timeout_s: float,
+        max_message_bytes: int,
+        rng: RandomSource,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._table = table
+        self._dispatcher = dispatcher
+        self._gathering = gathering
+        self._admission = admission
+        self._metrics = metrics
+        self._default_timeout_s = default_timeout_s
+        self._max_message_bytes = max_message_bytes
+        self._rng = rng
+        self._clock = clock
+        self._forms = RequestTemplates()
+        self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=__version__)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Returns the handler of all methods; add it to the server."""
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "ServerLive": _unary(oip.ServerLiveRequest, self.server_live),
+            "ServerReady": _unary(oip.ServerReadyRequest, self.server_ready),
+            "ModelReady": _unary(oip.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": _unary(oip.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": _unary(oip.ModelMetadataRequest, self.model_metadata),
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self.model_infer),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def server_live(self, _: oip.ServerLiveRequest) -> oip.ServerLiveResponse:
+        """The process answers, so it lives."""
+        return oip.ServerLiveResponse(live=True)
+
+    def server_ready(self, _: oip.ServerReadyRequest) -> oip.ServerReadyResponse:
+        """Whether a route table is there in which every model has a complete route."""
+        table = self._table()
+        return oip.ServerReadyResponse(ready=table is not None and table.is_complete)
+
+    def model_ready(self, request: oip.ModelReadyRequest) -> oip.ModelReadyResponse:
+        """Whether the model has a complete route; an unknown one is not ready.
+
+        Raises:
+            InvalidRequest: The version is not a figure (INVALID_ARGUMENT).
+        """
+        try:
+            return oip.ModelReadyResponse(ready=self._find(request.name, request.version).is_complete)
+        except (NotFound, Unavailable):
+            return oip.ModelReadyResponse(ready=False)
+
+    def server_metadata(self, _: oip.ServerMetadataRequest) -> oip.ServerMetadataResponse:
+        """Name and version. No extension: raw contents are no extension over gRPC."""
+        return self._server_metadata
+
+    def model_metadata(self, request: oip.ModelMetadataRequest) -> oip.ModelMetadataResponse:
+        """The model's versions, inputs and outputs.
+
+        Raises:
+            NotFound: There is no such model or version (NOT_FOUND).
+            Unavailable: No route table has come yet (UNAVAILABLE).
+        """
+        model = self._find(request.name, request.version)
+        table = self._table()
+        return model_metadata(model, table.versions(request.name) if table is not None else [model])
+
+    async def model_infer(self, message: Buffer, context: CallContext) -> bytes:
+        """Runs a model.
+
+        Raises:
+            InvalidRequest: The request does not match the protocol or the signature (INVALID_ARGUMENT).
+            TooLarge: The answer is larger than a message may be (RESOURCE_EXHAUSTED).
+            MeshError: See `Admission.admitted` and `Dispatcher.infer`.
+        """
+        with self._metrics.request() as seen, self._admission.admitted():
+            model: RoutedModel | None = None
+            found = self._forms.find(message)
+            if found is not None:
+                form, tensors = found
+                # Drawn once: validation, retries and the answer speak of one version.
+                model = seen.model = self._find(form.name, form.version, self._rng)
+                if model is form.model:
+                    order = InferenceRequest(
+                        model, tensors, form.outputs, self._deadline(context, None), "", _traceparent(context)
+                    )
+                    # One that is alone here has nobody to go with.
+                    alone = self._admission.num_running == 1
+                    infer = self._dispatcher.infer if alone else self._gathering.infer
+                    return self._encoded(await infer(order), order, form)
+            request, raw_inputs = decode_request(message)
+            if model is None:
+                model = seen.model = self._find(request.model_name, request.model_version, self._rng)
+            options = read_options(request.parameters)
+            order = InferenceRequest(
+                model=model,
+                requested_outputs=read_outputs(request, model),
+                tensors=read_inputs(request, raw_inputs, model),
+                deadline=self._deadline(context, options.timeout_s),
+                request_id=request.id,
+                traceparent=_traceparent(context),
+                require=options.require,
+                prefer=options.prefer,
+                session=options.session,
+                priority=options.priority,
+            )
+            self._forms.keep(message, request, raw_inputs, model, order.tensors)
+            infer = self._gathering.infer if options is DEFAULT_OPTIONS else self._dispatcher.infer
+            return self._encoded(await infer(order), order, trace=options.trace)
+
+    def _encoded(
+        self,
+        answer: InferenceResult,
+        order: InferenceRequest,
+        form: RequestTemplate | None = None,
+        *,
+        trace: bool = False,
+    ) -> bytes:
+        """Returns an answer for the wire; what is not its numbers may be known from one of the same form."""
+        tensors = _in_order(
+            answer.tensors, order.requested_outputs or order.model.output_by_name, order.model
+        )
+        shape = tuple([(tensor.datatype, tensor.shape) for tensor in tensors])
+        head = None if form is None else form.answers.get(shape)
+        if head is None:
+            response = oip.ModelInferResponse(
+                model_name=order.model.name, model_version=str(order.model.version), id=order.request_id
+            )
+            if trace:
+                response.parameters[TRACE].string_param = answer.trace.to_json()
+            for tensor in tensors:
+                response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            head = response.SerializeToString()
+            if form is not None and len(form.answers) < MAX_ANSWERS:
+                form.answers[shape] = head
+        return encode_response(head, [tensor.data for tensor in tensors], self._max_message_bytes)
+
+    def _find(self, name: str, model_version: str, rng: RandomSource | None = None) -> RoutedModel:
+        table = self._table()
+        if table is None:
+            raise Unavailable(f"model '{name}': the gateway has not heard from a scheduler yet")
+        return table.find(name, model_version, rng)
+
+    def _deadline(self, context: CallContext, timeout_s: float | None) -> Deadline:
+        remaining_s = context.time_remaining()
+        if remaining_s is None:
+            remaining_s = self._default_timeout_s
+        if timeout_s is not None:
+            remaining_s = min(remaining_s, timeout_s)
+        return Deadline.after(remaining_s, self._clock)
+
+
+def _unary(
+    request_type: type[_Request], method: Callable[[_Request], Message]
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def call(message: bytes, _: Context) -> bytes:
+        try:
+            request = request_type.FromString(message)
+        except DecodeError as error:
+            raise InvalidRequest(f"expected a {request_type.__name__}, got bytes that are none") from error
+        return method(request).SerializeToString()
+
+    behaviour: Callable[[bytes, Any], Awaitable[bytes]] = call
+    return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _in_order(tensors: Iterable[Tensor], wanted: Iterable[str], model: RoutedModel) -> list[Tensor]:
+    by_name = {tensor.name: tensor for tensor in tensors}
+    try:
+        return [by_name[name] for name in wanted]
+    except KeyError as missing:
+        raise CorruptData(f"{model}: the last stage's answer lacks output {missing}") from None
+
+
+def _traceparent(context: CallContext) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent" and isinstance(value, str):
+            return value
+    return ""

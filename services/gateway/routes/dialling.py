@@ -1,0 +1,37 @@
+"""Reaching one of several workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from onnxmesh.errors import MeshError
+from onnxmesh.ids import WorkerId
+from onnxmesh.routing.table.routed_model import Replica
+from services.gateway.requests.peers import Peers
+
+
+async def dial_any(peers: Peers, replicas: Sequence[Replica]) -> dict[WorkerId, MeshError]:
+    """Returns once there is a stream to one of the workers, or to none of them.
+
+    Returns:
+        Those that could not be reached up to then, and why.
+    """
+    refusals: dict[WorkerId, MeshError] = {}
+
+    async def dial(replica: Replica) -> bool:
+        try:
+            await peers.connect(replica.worker, replica.address)
+        except MeshError as error:
+            refusals[replica.worker] = error
+            return False
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        dials = [tasks.create_task(dial(replica)) for replica in replicas]
+        for done in asyncio.as_completed(dials):
+            if await done:
+                break
+        for task in dials:
+            task.cancel()
+    return refusals

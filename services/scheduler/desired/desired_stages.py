@@ -1,0 +1,136 @@
+"""Which stages should be somewhere: deployments in, stages out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.state.base import Deployment
+from onnxmesh.tensors.datatype import Datatype
+from onnxmesh.v1.model_pb2 import Partition, TensorSpec
+
+ModelKey = tuple[ModelName, Version]
+"""One version of a model."""
+
+_STRING_BYTES = 32
+"""What a string is taken to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A kind of worker that a plan means a stage for.
+
+    Attributes:
+        kind: Its name.
+        count: How many of its workers are to hold the stage.
+        workers: Who was of this kind when the plan was made.
+    """
+
+    kind: str
+    count: int
+    workers: frozenset[WorkerId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredStage:
+    """A stage that should be somewhere.
+
+    Attributes:
+        key: Its name on workers.
+        model: The model version that it belongs to.
+        digest: Of its partition.
+        replicas: On how many workers.
+        require: What each of them must satisfy.
+        cpu_class: The class of CPU it is tied to; empty: none.
+        weight_bytes: Its size.
+        peak_bytes: Memory that it takes.
+        homes: Where it is meant to be; empty: anywhere.
+        revision: Of the plan that it belongs to; stages of two plans of a model do not count together.
+        cost_s: Predicted time from one request to the next on a device that it is meant for; 0: not known.
+        sent_bytes: What a request sends on to the next stage; free dimensions count as the plan has them.
+    """
+
+    key: StageKey
+    model: ModelKey
+    digest: Digest
+    replicas: int = 1
+    require: tuple[str, ...] = ()
+    cpu_class: str = ""
+    weight_bytes: int = 0
+    peak_bytes: int = 0
+    homes: tuple[Home, ...] = ()
+    revision: int = 0
+    cost_s: float = 0.0
+    sent_bytes: int = 0
+
+    @property
+    def position(self) -> int:
+        """Its place in the pipeline, from 0."""
+        return int(self.key.rpartition("/")[2])
+
+
+def desired_stages(deployment: Deployment) -> list[DesiredStage]:
+    """Returns the stages of a deployment, in order."""
+    sizes = _tensor_bytes(deployment)
+    return [
+        DesiredStage(
+            key=stage_key(deployment.name, deployment.version, partition.index, deployment.plan.revision),
+            model=(deployment.name, deployment.version),
+            digest=Digest(partition.artefact.digest),
+            replicas=num_replicas(deployment, partition),
+            require=tuple(deployment.spec.require),
+            cpu_class=deployment.plan.cpu_class,
+            weight_bytes=partition.weight_bytes,
+            peak_bytes=partition.peak_bytes or partition.weight_bytes,
+            homes=tuple(
+                Home(devices.kind, devices.count, frozenset(map(WorkerId, devices.workers)))
+                for devices in partition.devices
+            ),
+            revision=deployment.plan.revision,
+            cost_s=partition.estimated_cost,
+            sent_bytes=sum(sizes.get(name, 0) for name in partition.live_out),
+        )
+        for partition in deployment.plan.partitions
+    ]
+
+
+class DesiredStages:
+    """Finds the stages of deployments again and again, and works them out once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Deployment, list[DesiredStage]]] = {}
+
+    def of(self, deployments: Iterable[Deployment]) -> list[DesiredStage]:
+        """Returns the stages of all these deployments; what others had is forgotten."""
+        # Kept with its stages, a deployment keeps its identity; nobody changes one.
+        self._known = {
+            id(each): self._known.get(id(each)) or (each, desired_stages(each)) for each in deployments
+        }
+        return [stage for _, stages in self._known.values() for stage in stages]
+
+
+def num_replicas(deployment: Deployment, partition: Partition) -> int:
+    """Returns how many workers are to hold a partition: as many as asked for, or more where a plan may choose."""
+    if not deployment.spec.replicate:
+        return deployment.spec.replicas
+    return max(deployment.spec.replicas, sum(devices.count for devices in partition.devices))
+
+
+def _tensor_bytes(deployment: Deployment) -> dict[str, int]:
+    """Returns the size of every tensor that partitions read and write."""
+    batch = deployment.spec.shapes.batch or 1
+    specs = [*deployment.plan.signature.inputs]
+    for partition in deployment.plan.partitions:
+        specs.extend((*partition.inputs, *partition.outputs))
+    return {spec.name: _byte_size(spec, batch) for spec in specs}
+
+
+def _byte_size(spec: TensorSpec, batch: int) -> int:
+    dims = [dim if dim >= 0 else batch if not place else 1 for place, dim in enumerate(spec.shape)]
+    try:
+        size = Datatype(spec.datatype).byte_size(prod(dims))
+    except ValueError:
+        return 0
+    return prod(dims) * _STRING_BYTES if size is None else size

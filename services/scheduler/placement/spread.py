@@ -1,0 +1,154 @@
+"""How well replicas are spread, and what a move would gain. Pure.
+
+A placement has six figures, in this order of weight: replicas that are not where the plan means them to be; for each
+stage the squares of its replicas in each zone, and on each host; the squares of the stages on each worker; for each two stages that
+follow each other by how much their replicas in each zone differ, so that a pipeline is whole in its zone; the squares
+of the work on each worker. A move is made only if the first figure that it changes gets less. All are whole numbers and none is
+below zero: moves end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.placement.placement_state import PlacementState, cost_ns
+from services.scheduler.placement.worker_columns import NO_HOME
+
+
+class Gain(IntEnum):
+    """The first figure that a move changes."""
+
+    HOME = 0
+    ZONE = 1
+    HOST = 2
+    EVENNESS = 3
+    PIPELINE = 4
+    WORK = 5
+    NONE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Judges a situation as it is now.
+
+    Attributes:
+        situation: Which.
+    """
+
+    situation: PlacementState
+
+    def gains(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
+        """Returns for each worker the `Gain` of moving a replica there, NONE where it is none."""
+        found = np.full(len(self.situation.columns), Gain.NONE, np.intp)
+        open_ = np.ones(len(found), np.bool_)
+        changes = (
+            self._home_changes(stage, source),
+            self._zone_changes(stage, source),
+            self._host_changes(stage, source),
+            self.situation.num_stages - self.situation.num_stages[source] + 1,
+            self._pipeline_changes(stage, source),
+            self.situation.work_ns - self.situation.work_ns[source] + cost_ns(stage),
+        )
+        for gain, change in enumerate(changes):
+            if change is not None:
+                found[open_ & (change < 0)] = gain
+                open_ &= change == 0
+        return found
+
+    def worst(self, stage: DesiredStage, replicas: list[int]) -> int:
+        """Returns the replica without which the figures are least: the last one among equals."""
+        situation = self.situation
+        strays = set(self.strays(stage))
+        in_zones, on_hosts = situation.in_zones(stage), situation.on_hosts(stage)
+        columns = situation.columns
+
+        def rank(worker: int) -> tuple[int, ...]:
+            return (
+                worker in strays,
+                int(in_zones[columns.zones[worker]]),
+                int(on_hosts[columns.hosts[worker]]),
+                int(situation.num_stages[worker]),
+                -int(self._pipeline_loss(stage, worker)),
+                int(situation.work_ns[worker]),
+                worker,
+            )
+
+        return max(replicas, key=rank)
+
+    def strays(self, stage: DesiredStage) -> list[int]:
+        """Returns those who hold a stage and are not where the plan means it to be, or too many there."""
+        if not stage.homes:
+            return []
+        homes, num_at = self.situation.columns.homes(stage.homes), self.situation.at_homes(stage)
+        return [
+            worker
+            for worker in self.situation.holders[stage.key]
+            if (home := int(homes[worker])) == NO_HOME or num_at[home] > stage.homes[home].count
+        ]
+
+    def vacant(self, stage: DesiredStage) -> NDArray[np.bool_]:
+        """Returns who is of a home that fewer hold the stage of than are to."""
+        num_at = self.situation.at_homes(stage)
+        vacant = [num_at[number] < home.count for number, home in enumerate(stage.homes)]
+        # What has no home is looked up at the end.
+        return np.array([*vacant, False], np.bool_)[self.situation.columns.homes(stage.homes)]
+
+    def is_split(self, stage: DesiredStage) -> bool:
+        """Whether zones have more of a stage than of one of its neighbours, or less."""
+        return self._pipeline_figure(stage) > 0
+
+    def _home_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp] | None:
+        if not stage.homes:
+            return None
+        homes = self.situation.columns.homes(stage.homes)
+        gain = source in self.strays(stage)
+        changes = np.where(self.vacant(stage), 0, 1) - int(gain)
+        changes[homes == homes[source]] = 0
+        return changes
+
+    def _zone_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
+        zones, here = self.situation.columns.zones, self.situation.columns.zones[source]
+        in_zones = self.situation.in_zones(stage)
+        return np.where(zones == here, 0, in_zones[zones] - in_zones[here] + 1)
+
+    def _host_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
+        hosts, on_hosts = self.situation.columns.hosts, self.situation.on_hosts(stage)
+        here = hosts[source]
+        return np.where(hosts == here, 0, on_hosts[hosts] - on_hosts[here] + 1)
+
+    def _pipeline_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp] | None:
+        columns = self.situation.columns
+        if columns.num_zones < 2:
+            return None
+        here = columns.zones[source]
+        own = self.situation.in_zones(stage)
+        by_zone = np.zeros(columns.num_zones, np.intp)
+        for other in self._neighbours(stage):
+            more = own - self.situation.in_zones(other)
+            by_zone += np.abs(more + 1) - np.abs(more) + np.abs(more[here] - 1) - np.abs(more[here])
+        by_zone[here] = 0
+        return by_zone[columns.zones]
+
+    def _pipeline_figure(self, stage: DesiredStage) -> int:
+        own = self.situation.in_zones(stage)
+        return sum(int(np.abs(own - self.situation.in_zones(each)).sum()) for each in self._neighbours(stage))
+
+    def _pipeline_loss(self, stage: DesiredStage, worker: int) -> int:
+        """Returns by how much pipelines are whole less, or more, without a replica."""
+        if self.situation.columns.num_zones < 2:
+            return 0
+        here = self.situation.columns.zones[worker]
+        own = self.situation.in_zones(stage)[here]
+        loss = 0
+        for other in self._neighbours(stage):
+            more = int(own - self.situation.in_zones(other)[here])
+            loss += abs(more - 1) - abs(more)
+        return loss
+
+    def _neighbours(self, stage: DesiredStage) -> list[DesiredStage]:
+        return [each for each in self.situation.neighbours(stage) if each is not None]

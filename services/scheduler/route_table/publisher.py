@@ -1,0 +1,54 @@
+"""The route table in force, and those who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from onnxmesh.ids import WorkerId
+from onnxmesh.latest import Latest
+from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteUpdate
+from services.scheduler.desired.desired_stages import ModelKey
+from services.scheduler.route_table.published_table import PublishedTable, as_updates
+
+
+class Publisher:
+    """Numbers route tables and hands them to watchers. For one event loop.
+
+    Until the first `publish` watchers wait: a scheduler that has just started does not know yet who holds
+    what, and gateways do better with the table they have.
+
+    Args:
+        term: Epochs begin here; greater than that of any scheduler before.
+    """
+
+    def __init__(self, term: int) -> None:
+        self._latest = Latest(PublishedTable(term, {}, {}))
+
+    @property
+    def table(self) -> PublishedTable:
+        """The table in force."""
+        return self._latest.value
+
+    def publish(
+        self, models: Mapping[ModelKey, RoutedModel], workers: Mapping[WorkerId, RoutedWorker]
+    ) -> None:
+        """Puts a table in force, under the next epoch; the same objects as before change nothing.
+
+        Args:
+            models: What can be routed to, and where. Nobody changes them any more.
+            workers: What workers say of themselves. The same.
+        """
+        now = self._latest.value
+        if self._latest.revision == 1 or now.differs(models, workers):
+            self._latest.set(PublishedTable(now.epoch + 1, models, workers, now))
+
+    async def tables(self) -> AsyncIterator[PublishedTable]:
+        """Yields the table in force and each newer one; who is slow gets the newest alone."""
+        revision = 1
+        while True:
+            revision, table = await self._latest.after(revision)
+            yield table
+
+    def watch(self) -> AsyncIterator[RouteUpdate]:
+        """Yields the whole table, then what changes; who is slow gets several changes as one."""
+        return as_updates(self.tables())

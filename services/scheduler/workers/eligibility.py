@@ -1,0 +1,142 @@
+"""Which workers may run a deployment, and what they have in common. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from onnxmesh.discovery.instance import Instance
+from onnxmesh.errors import Unsatisfiable
+from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.routing.selectors.selector_text import lacking
+from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
+from services.scheduler.workers.deployment_spec import AUTO
+
+CPU_CLASS = "cpu.class"
+"""The attribute that names a worker's class of CPU."""
+
+DEVICE = "device"
+"""The attribute that says what a worker computes on: `cpu` or `cuda`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eligible:
+    """The workers for a deployment.
+
+    Attributes:
+        workers: In order of id; never empty, never fewer than the replicas asked for.
+        mode: How the model is to be cut.
+        optimisation: The level to optimise the whole model at before the cut; none in mode `portable`.
+        cpu_class: The class that this level ties the plan to; empty: none.
+    """
+
+    workers: tuple[Instance, ...]
+    mode: CutMode
+    optimisation: OptimisationLevel
+    cpu_class: str = ""
+
+
+def can_run(
+    require: Sequence[str], cpu_class: str, tags: Iterable[str], attributes: Mapping[str, str]
+) -> bool:
+    """Whether a worker satisfies a deployment's requirements and is of the class its plan is tied to."""
+    if lacking(require, tuple(tags), attributes):
+        return False
+    return not cpu_class or (attributes.get(CPU_CLASS) == cpu_class and _is_cpu(attributes))
+
+
+def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligible:
+    """Chooses the workers for a deployment, and the mode and optimisation level that suit them.
+
+    Args:
+        spec: Normalised.
+        workers: Everyone in the mesh.
+
+    Raises:
+        Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
+    """
+    return _enough(spec, _suited(spec, _able(spec, workers)))
+
+
+def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]) -> Eligible:
+    """Chooses the workers for a new plan of a deployment, in the mode and at the level of its first.
+
+    Args:
+        spec: Normalised.
+        plan: The plan in force.
+        workers: Everyone in the mesh.
+
+    Raises:
+        Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
+    """
+    able = [
+        worker
+        for worker in _able(spec, workers)
+        if can_run(spec.require, plan.cpu_class, worker.tags, worker.attributes)
+    ]
+    if not able:
+        raise Unsatisfiable(f"no worker is of the CPU class '{plan.cpu_class}'")
+    level = OptimisationLevel(plan.optimisation)
+    return _enough(spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class))
+
+
+def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
+    everyone = sorted(workers, key=lambda worker: worker.id)
+    if not everyone:
+        raise Unsatisfiable("no worker has joined the mesh")
+    able = [worker for worker in everyone if not lacking(spec.require, worker.tags, worker.attributes)]
+    if not able:
+        wanted = ", ".join(f"'{requirement}'" for requirement in spec.require)
+        gaps = "; ".join(
+            f"{worker.id} lacks {', '.join(lacking(spec.require, worker.tags, worker.attributes))}"
+            for worker in everyone
+        )
+        raise Unsatisfiable(f"no worker satisfies {wanted}: {gaps}")
+    return able
+
+
+def _enough(spec: DeploymentSpec, found: Eligible) -> Eligible:
+    if len(found.workers) < spec.replicas:
+        those = ", ".join(worker.id for worker in found.workers)
+        kind = f" of the CPU class '{found.cpu_class}'" if found.cpu_class else ""
+        raise Unsatisfiable(
+            f"{spec.replicas} replicas of a stage need as many workers; "
+            f"{len(found.workers)}{kind} can run them: {those}"
+        )
+    return found
+
+
+def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
+    by_class: dict[str, list[Instance]] = defaultdict(list)
+    for worker in able:
+        if _is_cpu(worker.attributes):
+            by_class[worker.attributes.get(CPU_CLASS, "")].append(worker)
+    has_gpu = sum(map(len, by_class.values())) < len(able)
+    # A graph that was optimised for CPUs is not for GPUs; a level that is asked for is asked of the whole graph.
+    if spec.mode == CutMode.PORTABLE or (
+        spec.mode != CutMode.EXACT and has_gpu and spec.optimisation == AUTO
+    ):
+        return Eligible(tuple(able), CutMode.PORTABLE, OptimisationLevel.NONE)
+    if spec.optimisation == AUTO:
+        if has_gpu:
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.BASIC)
+        if len(by_class) > 1 or "" in by_class:
+            return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.EXTENDED)
+        return Eligible(tuple(able), CutMode.EXACT, OptimisationLevel.ALL, next(iter(by_class)))
+    level = OptimisationLevel(spec.optimisation)
+    if level is not OptimisationLevel.ALL:
+        return Eligible(tuple(able), CutMode.EXACT, level)
+    by_class.pop("", None)
+    if not by_class:
+        those = ", ".join(worker.id for worker in able)
+        raise Unsatisfiable(
+            f"optimisation 'all' is tied to a class of CPU, and none of {those} is a CPU worker that states its '{CPU_CLASS}'"
+        )
+    cpu_class = min(by_class, key=lambda name: (-len(by_class[name]), name))
+    return Eligible(tuple(by_class[cpu_class]), CutMode.EXACT, level, cpu_class)
+
+
+def _is_cpu(attributes: Mapping[str, str]) -> bool:
+    return attributes.get(DEVICE, "cpu") == "cpu"

@@ -1,0 +1,46 @@
+"""A worker as placement sees it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import floor, inf, log2
+
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.network import MeasuredLink
+from services.scheduler.workers.holdings import Held
+
+_FINEST_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that takes commands.
+
+    Attributes:
+        id: Its name.
+        tags: Its tags.
+        attributes: Facts about it.
+        stages: What it holds.
+        leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
+        since_s: Since when it takes commands, on the clock of the decision; nothing moves to one that is new.
+        wait_s: How long a request is expected to wait there, `coarse`.
+        links: Measured links from it, by the worker at their end.
+    """
+
+    id: WorkerId
+    tags: frozenset[str] = frozenset()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[StageKey, Held] = field(default_factory=dict)
+    leaving: bool = False
+    since_s: float = -inf
+    wait_s: float = 0.0
+    links: Mapping[str, MeasuredLink] = field(default_factory=dict)
+
+
+def coarse(wait_s: float) -> float:
+    """Returns a wait as a power of two of milliseconds, rounded down; less than one is none.
+
+    Workers whose loads differ a little are equally good for a stage that will be there for long.
+    """
+    return 0.0 if wait_s < _FINEST_S else _FINEST_S * 2.0 ** floor(log2(wait_s / _FINEST_S))
