@@ -73,7 +73,7 @@ def test_large_messages_are_put_together_as_they_come(sizes, packed, cuts, has_c
     got = []
     with pytest.MonkeyPatch.context() as patch:
         if not has_capacity:
-            patch.setattr("onnxmesh.http2.protocol.messages.fresh_room", no_memory)
+            patch.setattr("onnxmesh.http2.protocol.messages.allocate_aligned", no_memory)
         for begin, end in pairwise(borders):
             got += reader.feed(memoryview(wire)[begin:end])
     assert [each.plain() if isinstance(each, Compressed) else each for each in got] == messages
