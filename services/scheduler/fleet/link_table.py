@@ -15,8 +15,9 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.live.base import LiveState, Topic
-from onnxmesh.live.link_figures import LinkFigure
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
+from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.rpc.grpc.status import from_rpc_error
@@ -68,7 +69,7 @@ class LinkTable:
         clock: Clock = monotonic,
     ) -> None:
         self._measure = measure or measured_by_worker
-        self._live = live
+        self._shared = None if live is None else SharedTopic(live, LinkCodec())
         self._fresh_s = fresh_s
         self._wait_s = wait_s
         self._clock = clock
@@ -112,22 +113,21 @@ class LinkTable:
         for sample, answer in zip(samples, answers, strict=False):
             link = _link(answer)
             self._known[_names(sample)] = _Known(link, at_s)
-            if link is not None and self._live is not None:
-                way = _way(sample, link)
-                self._live.publish(Topic.ROUND_TRIP, way.key, way.values, self._fresh_s)
+            if link is not None and self._shared is not None:
+                self._shared.publish(_shared_link(sample, link), self._fresh_s)
 
     def _shared_measurements(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
         """Returns what others have measured, of each way the newest."""
         heard: dict[tuple[_Process, _Process], _Known] = {}
-        if self._live is None:
+        if self._shared is None:
             return heard
-        for figures in self._live.figures(Topic.ROUND_TRIP).values():
-            for figure in reversed(figures):
-                way = LinkFigure.read(figure)
-                if way is not None and way.bytes_per_s is not None and figure.age_s < self._fresh_s:
-                    pair = (way.origin, way.origin_generation), (way.target, way.target_generation)
+        for published in self._shared.received().values():
+            for each in reversed(published):
+                link = each.item
+                if link.bytes_per_s is not None and each.age_s < self._fresh_s:
+                    pair = (link.origin, link.origin_generation), (link.target, link.target_generation)
                     heard[pair] = _Known(
-                        LinkSpec(way.bytes_per_s, way.round_trip_s / 2), now_s - figure.age_s
+                        LinkSpec(link.bytes_per_s, link.round_trip_s / 2), now_s - each.age_s
                     )
         return heard
 
@@ -154,10 +154,10 @@ def _link(answer: MeasuredLink) -> LinkSpec | None:
     return LinkSpec(answer.bytes_per_s, max(0.0, answer.latency_s))
 
 
-def _way(sample: tuple[Instance, Instance], link: LinkSpec) -> LinkFigure:
+def _shared_link(sample: tuple[Instance, Instance], link: LinkSpec) -> SharedLink:
     source, target = sample
     round_trip_s = max(2 * link.latency_s, 1e-6)
-    return LinkFigure(
+    return SharedLink(
         source.id, target.id, source.generation, target.generation, round_trip_s, link.bytes_per_s
     )
 
