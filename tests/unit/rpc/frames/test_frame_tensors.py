@@ -46,6 +46,7 @@ def described(datatype="FP32", shape=(2, 1), byte_size=8):
         ([described("FP33")], [bytes(8)], "'y' is of unknown datatype 'FP33'"),
         ([described("")], [bytes(8)], "'y' is of unknown datatype ''"),
         ([described(shape=(-2, -1))], [bytes(8)], "'y' has the impossible shape [-2, -1]"),
+        ([described(shape=(2, -1))], [b""], "'y' has the impossible shape [2, -1]"),
         ([described()], [], "expected payloads of 1 tensors, got 0"),
         ([described()], [bytes(8), b""], "expected payloads of 1 tensors, got 2"),
         ([described()], [bytes(7)], "'y': expected 8 bytes of FP32 [2, 1], got 7"),
