@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.link_topic import SEPARATOR
-from onnxmesh.live.live_state import LiveEntry, Topic, Values
+from onnxmesh.live.base import LiveEntry, Topic, Values
 
 
 @dataclass(frozen=True, slots=True)

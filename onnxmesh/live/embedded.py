@@ -7,7 +7,7 @@ from time import monotonic
 
 from onnxmesh.deadline import Clock
 from onnxmesh.live.expiring_dict import ExpiringDict, ExpiringValue
-from onnxmesh.live.live_state import MAX_ENTRIES, MAX_SESSIONS, LiveEntry, Topic, Values
+from onnxmesh.live.base import MAX_ENTRIES, MAX_SESSIONS, LiveEntry, Topic, Values
 
 
 class EmbeddedLiveState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from onnxmesh.live.live_state import LiveEntry, Topic, Values
+from onnxmesh.live.base import LiveEntry, Topic, Values
 
 SEPARATOR = ">"
 """Between two ids, which never contain it."""

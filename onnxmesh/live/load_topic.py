@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.live.live_state import LiveEntry, Topic, Values
+from onnxmesh.live.base import LiveEntry, Topic, Values
 from onnxmesh.v1.frame_pb2 import Load
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from onnxmesh.live.live_state import LiveEntry, LiveState, Topic, Values
+from onnxmesh.live.base import LiveEntry, LiveState, Topic, Values
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from onnxmesh.live.expiring_dict import ExpiringValue
-from onnxmesh.live.live_state import Values
+from onnxmesh.live.base import Values
 
 _log = structlog.get_logger(__name__)
 

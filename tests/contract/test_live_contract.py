@@ -11,7 +11,7 @@ import pytest
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.live_state import Topic
+from onnxmesh.live.base import Topic
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.redis_url import open_redis
 from tests.contract.running import running

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedModel
 
@@ -32,7 +32,7 @@ class SessionAffinity:
     async def workers(self, model: RoutedModel, session: str) -> Mapping[StageKey, WorkerId]:
         """Returns by stage the worker that served a session last; empty for a new one.
 
-        Waits `onnxmesh.live.live_state.FIND_SESSION_S` at most, and only for a session that this gateway does not know.
+        Waits `onnxmesh.live.base.FIND_SESSION_S` at most, and only for a session that this gateway does not know.
         """
         if not session:
             return NO_WORKERS

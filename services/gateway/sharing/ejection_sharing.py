@@ -9,7 +9,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.routing.ejections import Ejections, EjectionWatcher
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from onnxmesh.ids import WorkerId
 from onnxmesh.live.link_topic import LinkCodec, SharedLink
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.v1.frame_pb2 import Load

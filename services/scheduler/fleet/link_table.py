@@ -16,7 +16,7 @@ from onnxmesh.deadline import Clock
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
 from onnxmesh.live.link_topic import LinkCodec, SharedLink
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.rpc.grpc.channel import open_channel

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from onnxmesh.discovery.base import Directory
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
 from services.scheduler.deployments.catalogue import Catalogue

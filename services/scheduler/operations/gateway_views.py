@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onnxmesh.live.ejection_topic import EjectionCodec
-from onnxmesh.live.live_state import LiveState
+from onnxmesh.live.base import LiveState
 from onnxmesh.live.load_topic import LoadCodec
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.mesh_pb2 import Ejection, WorkerStatus

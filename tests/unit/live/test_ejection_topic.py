@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
-from onnxmesh.live.live_state import LiveEntry
+from onnxmesh.live.base import LiveEntry
 
 
 def test_ejection_codec_subtracts_the_age_of_the_entry():

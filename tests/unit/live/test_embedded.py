@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.live_state import Topic
+from onnxmesh.live.base import Topic
 from tests.fakes.clock import Clock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.live.link_topic import LinkCodec, SharedLink
-from onnxmesh.live.live_state import LiveEntry
+from onnxmesh.live.base import LiveEntry
 
 GENERATIONS = {"origin_generation": 1, "target_generation": 1}
 

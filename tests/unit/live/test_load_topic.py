@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.live.live_state import LiveEntry
+from onnxmesh.live.base import LiveEntry
 from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
 from onnxmesh.v1.frame_pb2 import Load, StageLoad
 

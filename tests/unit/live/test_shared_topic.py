@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.live_state import LiveEntry, Topic
+from onnxmesh.live.base import LiveEntry, Topic
 from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.frame_pb2 import Load

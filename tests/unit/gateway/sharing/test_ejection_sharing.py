@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.live.live_state import Topic
+from onnxmesh.live.base import Topic
 from tests.fakes.clock import Clock
 from tests.unit.gateway.sharing.sharing_gateways import SharingGateway
 

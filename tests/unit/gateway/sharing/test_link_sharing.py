@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.live.live_state import Topic
+from onnxmesh.live.base import Topic
 from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load
 from services.gateway.sharing.link_sharing import LINK_FRESH_S, LINK_TTL_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.live_state import Topic
+from onnxmesh.live.base import Topic
 from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load
 from services.gateway.routes.router import Router
 from services.gateway.sharing.sharing import Sharing

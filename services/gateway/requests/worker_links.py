@@ -1,4 +1,4 @@
-"""What the dispatcher asks of the links to workers: a port, which `onnxmesh.rpc.link.links.Links` fills."""
+"""The port to the streams to workers, which `onnxmesh.rpc.link.links.Links` implements."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from onnxmesh.rpc.link.compressor import CompressibleLink
 from onnxmesh.v1.frame_pb2 import FrameHeader
 
 
-class Peer(CompressibleLink, Protocol):
+class WorkerLink(CompressibleLink, Protocol):
     """The stream to one worker."""
 
     @property
     def generation(self) -> int:
-        """Which start of that worker it leads to."""
+        """Generation of the worker process that it leads to."""
 
     @property
     def is_open(self) -> bool:
@@ -23,17 +23,17 @@ class Peer(CompressibleLink, Protocol):
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the worker should have said something by now, and has not."""
+        """Whether the failure detector suspects the worker: a heartbeat is overdue."""
 
     def try_send(self, frame: Frame) -> bool:
-        """Queues `frame` if that takes no wait; returns whether it did. Else `send` it.
+        """Queues `frame` if that needs no wait; returns whether it did. Otherwise call `send`.
 
         Raises:
             Unavailable: The stream is closed (UNAVAILABLE).
         """
 
     async def send(self, frame: Frame) -> None:
-        """Queues `frame`; waits while too much is queued already.
+        """Queues `frame`; waits while too much is queued.
 
         Raises:
             Unavailable: The stream is closed (UNAVAILABLE).
@@ -43,21 +43,21 @@ class Peer(CompressibleLink, Protocol):
         """Queues a frame without payloads at once; a closed stream drops it."""
 
     def leave(self) -> None:
-        """Ends the stream after what is queued."""
+        """Closes the stream after the queued frames."""
 
 
-class Peers(Protocol):
+class WorkerLinks(Protocol):
     """The streams to all workers."""
 
-    def get(self, peer: str) -> Peer | None:
+    def get(self, peer: str) -> WorkerLink | None:
         """Returns the open stream to `peer`, or None."""
 
-    async def connect(self, peer: str, address: str) -> Peer:
+    async def connect(self, peer: str, address: str) -> WorkerLink:
         """Returns the stream to `peer`; dials where there is none.
 
         Raises:
-            Unavailable: Nobody answers there, or somebody else does (UNAVAILABLE).
+            Unavailable: No process answers there, or another one than `peer` (UNAVAILABLE).
         """
 
     def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
-        """Holds streams to these peers, too, id to address, and no longer to those that are gone."""
+        """Keeps streams open to these peers as well, id to address, and no longer to those in `gone`."""

@@ -1,4 +1,4 @@
-"""Whether a scheduler tells this gateway of changes to its route table."""
+"""Freshness of the route table: whether a scheduler still sends changes to it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from onnxmesh.latest import Latest
 _log = structlog.get_logger(__name__)
 
 GRACE_S = 1.0
-"""So long may a stream be lost, and another one be sought, before the table counts as stale."""
+"""How long the stream of a scheduler may be lost, and another one be sought, before the table counts as stale."""
 
 
-class SchedulerContact:
-    """Knows how long no scheduler has been followed. For one event loop; may be read from any thread.
+class TableFreshness:
+    """Measures the time without a scheduler; after a grace period the table is stale.
+
+    For one event loop; the properties may be read from any thread.
 
     Args:
-        on_change: Awaited with whether a scheduler tells of changes, whenever that is no longer so or is so again.
-        grace_s: Time without a scheduler after which it is.
+        on_change: Awaited with whether the table is fresh, whenever that changes.
+        grace_s: Time without a scheduler after which the table is stale.
         clock: Seconds, monotonic.
     """
 
@@ -41,36 +43,36 @@ class SchedulerContact:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the table may have been changed without this gateway being told."""
+        """Whether the table may have changed without this gateway having received it."""
         return self._stale
 
     @property
-    def alone_s(self) -> float:
-        """Seconds without a scheduler; 0 while one is followed."""
+    def without_scheduler_s(self) -> float:
+        """Seconds since the stream of a scheduler was lost; 0 while one is followed."""
         lost_at_s = self._lost_at_s.value
         return 0.0 if lost_at_s is None else self._clock() - lost_at_s
 
-    def made(self) -> None:
-        """Takes that a scheduler is followed."""
+    def stream_followed(self) -> None:
+        """Records that the stream of a scheduler is followed."""
         if self._lost_at_s.value is not None:
             self._lost_at_s.set(None)
 
-    def lost(self) -> None:
-        """Takes that no scheduler is followed any more."""
+    def stream_lost(self) -> None:
+        """Records that no scheduler's stream is followed any more."""
         if self._lost_at_s.value is None:
             self._lost_at_s.set(self._clock())
 
     async def run(self) -> None:
-        """Tells of every change until it is cancelled."""
+        """Calls `on_change` for every change until it is cancelled."""
         while True:
             revision, lost_at_s = self._lost_at_s.revision, self._lost_at_s.value
             wait_s = None
             if lost_at_s is None:
-                await self._say(False)
+                await self._set(stale=False)
             elif not self._stale:
-                wait_s = max(0.0, self._grace_s - self.alone_s)
+                wait_s = max(0.0, self._grace_s - self.without_scheduler_s)
                 if not wait_s:
-                    await self._say(True)
+                    await self._set(stale=True)
                     continue
             try:
                 async with asyncio.timeout(wait_s):
@@ -78,12 +80,12 @@ class SchedulerContact:
             except TimeoutError:
                 pass
 
-    async def _say(self, stale: bool) -> None:
+    async def _set(self, *, stale: bool) -> None:
         if stale == self._stale:
             return
         self._stale = stale
         if stale:
-            _log.warning("route_table_stale", alone_s=round(self.alone_s, 3))
+            _log.warning("route_table_stale", without_scheduler_s=round(self.without_scheduler_s, 3))
         else:
             _log.info("route_table_followed")
         await self._on_change(not stale)
