@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.routing.outliers import Outliers
+from onnxmesh.routing.outlier_detection import OutlierDetector
 from onnxmesh.routing.policy_settings import PolicySettings
 
 SETTINGS = PolicySettings()
 
 
 def outliers(num, kind="k"):
-    return Outliers(((f"w{i}", kind) for i in range(num)), SETTINGS)
+    return OutlierDetector(((f"w{i}", kind) for i in range(num)), SETTINGS)
 
 
 def fail(found, worker, now_s, times=SETTINGS.max_errors):
-    return [found.failed(worker, now_s) for _ in range(times)][-1]
+    return [found.observe_failure(worker, now_s) for _ in range(times)][-1]
 
 
 def test_failures_in_a_row_eject():
     """Five do; an answer in between starts the count anew."""
     found = outliers(3)
     assert fail(found, "w0", 0.0, 4) is None
-    found.answered("w0", 0.01, 0.0)
+    found.observe_answer("w0", 0.01, 0.0)
     assert fail(found, "w0", 0.0, 4) is None
-    assert found.failed("w0", 1.0) == 6.0
+    assert found.observe_failure("w0", 1.0) == 6.0
     assert found["w0"].why == "5 failures in a row"
     assert (found.num_ejected(5.9), found.num_ejected(6.0)) == (1, 0)
 
@@ -42,7 +42,7 @@ def test_each_ejection_in_a_row_lasts_longer():
     assert lengths[:3] == [5, 10, 15]
     assert lengths[-1] == 300
     before = found["w0"].num_ejections
-    found.answered("w0", 0.01, now_s + 351)
+    found.observe_answer("w0", 0.01, now_s + 351)
     assert found["w0"].num_ejections == before - 1
 
 
@@ -54,12 +54,14 @@ def test_the_cap(num, cap):
 
 def test_far_slower_than_its_peers():
     """Five times the median of its kind; that kinds differ is no fault."""
-    found = Outliers([(f"g{i}", "gpu") for i in range(5)] + [(f"c{i}", "cpu") for i in range(5)], SETTINGS)
+    found = OutlierDetector(
+        [(f"g{i}", "gpu") for i in range(5)] + [(f"c{i}", "cpu") for i in range(5)], SETTINGS
+    )
     ejected = {}
     for _ in range(SETTINGS.min_samples * 2):
         for i in range(5):
             for worker, latency_s in ((f"g{i}", 0.001), (f"c{i}", 0.1 if i else 0.9)):
-                if (until_s := found.answered(worker, latency_s, 0.0)) is not None:
+                if (until_s := found.observe_answer(worker, latency_s, 0.0)) is not None:
                     ejected[worker] = until_s
     assert ejected == {"c0": 5.0}
     assert found["c0"].why == "takes 900 ms, its peers 100 ms"
@@ -69,8 +71,8 @@ def test_without_enough_peers_nobody_is_slow():
     """Of two, who is to say which is the odd one."""
     found = outliers(3)
     for _ in range(100):
-        assert found.answered("w0", 9.0, 0.0) is None
-        assert found.answered("w1", 0.1, 0.0) is None
+        assert found.observe_answer("w0", 9.0, 0.0) is None
+        assert found.observe_answer("w1", 0.1, 0.0) is None
 
 
 def test_fewer_replicas_keep_the_cap():
@@ -79,7 +81,7 @@ def test_fewer_replicas_keep_the_cap():
     for i in range(3):
         assert fail(big, f"w{i}", float(i)) is not None
     small = outliers(5)
-    small.take_over(big, (f"w{i}" for i in range(5)), 3.0)
+    small.inherit(big, (f"w{i}" for i in range(5)), 3.0)
     assert small.num_ejected(3.0) == small.cap == 1
     assert small["w2"].ejected_until_s > 3.0
 
@@ -101,10 +103,10 @@ def test_never_more_than_the_cap(num, events):
                 fail(found, worker, now_s)
             case "slow" | "fast":
                 for _ in range(SETTINGS.min_samples):
-                    found.answered(worker, 5.0 if event == "slow" else 0.01, now_s)
+                    found.observe_answer(worker, 5.0 if event == "slow" else 0.01, now_s)
             case "wait":
                 now_s += 1.0 + index
             case _:
-                found.release()
+                found.release_ejections()
                 assert found.num_ejected(now_s) == 0
         assert found.num_ejected(now_s) <= found.cap

@@ -1,4 +1,4 @@
-"""Replicas that are kept out of routes for a while: they fail, or are far slower than their peers.
+"""Outlier detection: replicas that fail, or are far slower than their peers, are ejected from routes for a while.
 
 Source: Envoy, "Outlier detection": consecutive errors, ejection times that grow, a cap on the share ejected.
 """
@@ -16,17 +16,17 @@ _LATENCY_SMOOTHING = 0.1
 
 
 @dataclass(slots=True)
-class Health:
-    """What was seen of one replica.
+class ReplicaHealth:
+    """Observations of one replica.
 
     Attributes:
         kind: Replicas of one kind should be equally fast.
         num_errors: Failures since the last answer.
-        num_samples: Answers seen since the last ejection.
-        latency_s: Smoothed, queueing apart.
-        num_ejections: Ejections in a row; falls again while it does well.
-        ejected_until_s: When its ejection ends; 0: it never was ejected.
-        why: What ejected it last.
+        num_samples: Answers since the last ejection.
+        latency_s: Moving average of the latency without queueing.
+        num_ejections: Ejections in a row; decreases again while the replica does well.
+        ejected_until_s: End of its ejection; 0: it was never ejected.
+        why: Reason of its last ejection.
     """
 
     kind: str
@@ -38,36 +38,36 @@ class Health:
     why: str = ""
 
 
-class Outliers:
-    """The replicas of one stage, judged by how their requests end. Pure: the time is given.
+class OutlierDetector:
+    """Decides which replicas of one stage to eject, by how their requests end. Pure: the time is given.
 
     Args:
-        replicas: Each replica's worker and kind.
+        replicas: Worker and kind of each replica.
         settings: When to eject, and for how long.
     """
 
     def __init__(self, replicas: Iterable[tuple[WorkerId, str]], settings: PolicySettings) -> None:
-        self._health = {worker: Health(kind) for worker, kind in replicas}
+        self._health = {worker: ReplicaHealth(kind) for worker, kind in replicas}
         self._settings = settings
 
-    def __getitem__(self, worker: WorkerId) -> Health:
+    def __getitem__(self, worker: WorkerId) -> ReplicaHealth:
         return self._health[worker]
 
     @property
     def cap(self) -> int:
-        """How many may be ejected at once."""
+        """The most replicas that may be ejected at once."""
         num = len(self._health)
         return min(num - 1, max(1, int(self._settings.max_ejected * num))) if num else 0
 
     def num_ejected(self, now_s: float) -> int:
-        """Replicas that are ejected now."""
+        """Returns how many replicas are ejected now."""
         return sum(health.ejected_until_s > now_s for health in self._health.values())
 
-    def answered(self, worker: WorkerId, latency_s: float, now_s: float) -> float | None:
-        """Takes an answer: how long it took on that replica, queueing apart.
+    def observe_answer(self, worker: WorkerId, latency_s: float, now_s: float) -> float | None:
+        """Records an answer and its latency on that replica, without queueing.
 
         Returns:
-            Until when this ejects the replica, None if it does not.
+            The end of the ejection that this causes, None if it causes none.
         """
         health = self._health.get(worker)
         if health is None:
@@ -76,8 +76,8 @@ class Outliers:
         health.num_samples += 1
         weight = max(_LATENCY_SMOOTHING, 1 / health.num_samples)
         health.latency_s += weight * (latency_s - health.latency_s)
-        quiet_s = now_s - health.ejected_until_s
-        if health.num_ejections and quiet_s > self._settings.ejection_s * health.num_ejections:
+        since_s = now_s - health.ejected_until_s
+        if health.num_ejections and since_s > self._settings.ejection_s * health.num_ejections:
             health.num_ejections -= 1
             health.ejected_until_s = now_s
         if health.num_samples % self._settings.min_samples:
@@ -91,17 +91,17 @@ class Outliers:
         ]
         if len(peers) < self._settings.min_peers:
             return None
-        usual_s = median(peers)
-        if health.latency_s <= self._settings.slow_factor * usual_s:
+        typical_s = median(peers)
+        if health.latency_s <= self._settings.slow_factor * typical_s:
             return None
-        why = f"takes {health.latency_s * 1e3:.3g} ms, its peers {usual_s * 1e3:.3g} ms"
+        why = f"takes {health.latency_s * 1e3:.3g} ms, its peers {typical_s * 1e3:.3g} ms"
         return self._eject(health, why, now_s)
 
-    def failed(self, worker: WorkerId, now_s: float) -> float | None:
-        """Takes a failure that is the replica's fault.
+    def observe_failure(self, worker: WorkerId, now_s: float) -> float | None:
+        """Records a failure that is the replica's fault.
 
         Returns:
-            Until when this ejects the replica, None if it does not.
+            The end of the ejection that this causes, None if it causes none.
         """
         health = self._health.get(worker)
         if health is None:
@@ -111,10 +111,10 @@ class Outliers:
             return None
         return self._eject(health, f"{health.num_errors} failures in a row", now_s)
 
-    def told(self, worker: WorkerId, until_s: float, why: str, now_s: float) -> bool:
-        """Takes up an ejection that somebody else decided; returns whether that changes anything.
+    def adopt(self, worker: WorkerId, until_s: float, why: str, now_s: float) -> bool:
+        """Adopts an ejection that another gateway decided; returns whether that changes anything.
 
-        It counts for the cap, and not for how long the replica's next ejection here lasts.
+        It counts for the cap, and not for the length of the replica's next ejection here.
         """
         health = self._health.get(worker)
         if health is None or until_s <= max(now_s, health.ejected_until_s):
@@ -125,18 +125,18 @@ class Outliers:
         health.why = why
         return True
 
-    def lift(self, worker: WorkerId) -> None:
+    def end_ejection(self, worker: WorkerId) -> None:
         """Ends a replica's ejection."""
         if (health := self._health.get(worker)) is not None:
             health.ejected_until_s = 0.0
 
-    def release(self) -> None:
-        """Ends every ejection: what is left is worse."""
+    def release_ejections(self) -> None:
+        """Ends every ejection."""
         for health in self._health.values():
             health.ejected_until_s = 0.0
 
-    def take_over(self, previous: Outliers, kept: Iterable[WorkerId], now_s: float) -> None:
-        """Takes what was known of replicas before the stage's replicas changed.
+    def inherit(self, previous: OutlierDetector, kept: Iterable[WorkerId], now_s: float) -> None:
+        """Copies the observations of kept replicas from before a change of the stage's replicas.
 
         Where fewer replicas make the cap smaller, the ejections that end first end now.
         """
@@ -149,7 +149,7 @@ class Outliers:
         for health in ejected[self.cap :]:
             health.ejected_until_s = 0.0
 
-    def _eject(self, health: Health, why: str, now_s: float) -> float | None:
+    def _eject(self, health: ReplicaHealth, why: str, now_s: float) -> float | None:
         if health.ejected_until_s > now_s or self.num_ejected(now_s) >= self.cap:
             return None
         health.num_ejections += 1
