@@ -16,7 +16,7 @@ from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.files.digest import file_digest
 from onnxmesh.graph.files.file_ranges import copy_file, copy_range, link_or_copy
 from onnxmesh.graph.reading.optimise import OptimisationLevel, optimise
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.graph.split import split_model
 from onnxmesh.model.cut_mode import CutMode
