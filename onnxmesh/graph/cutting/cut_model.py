@@ -12,13 +12,13 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxmesh.errors import InvalidModel, InvalidPlan
+from onnxmesh.files.digests import describe_file, listing_digest
+from onnxmesh.files.staging import staged_folder
 from onnxmesh.graph.costs.boundary_values import BoundaryValues
 from onnxmesh.graph.costs.graph_analysis import boundary_types, spec_of
 from onnxmesh.graph.costs.node_cost import weight_bytes
 from onnxmesh.graph.cutting.direct_inputs import direct_inputs
 from onnxmesh.graph.cutting.weights_file import externalise_weights, load_tensor, write_weights
-from onnxmesh.graph.files.digest import describe_file, listing_digest
-from onnxmesh.graph.files.staging import written_aside
 from onnxmesh.graph.reading.node_order import NodeOrder, load_graph, topological_order, value_name
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF
@@ -123,7 +123,7 @@ def cut_model(
         )
         live_out = tuple(value_name(value) for value in crossings[index + 1])
         pieces.append(_UnwrittenPartition(stage, (start, end), live_out, routes[index]))
-    with written_aside(out) as fresh, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with staged_folder(out) as fresh, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         written = [pool.submit(_write, piece, fresh, index, types) for index, piece in enumerate(pieces)]
         return [future.result() for future in written]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from onnxmesh.graph.files.file_ranges import copy_range, pieces
+from onnxmesh.files.digests import ListedFile
+from onnxmesh.files.file_ranges import copy_range, read_chunks
 from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.ids import Digest
-from onnxmesh.model.partition import PartitionFile
 
 FILE_ALIGNMENT = 4096
 """Weights are mapped from the file: what starts at a page can be used in place, with the same alignment
@@ -107,7 +107,7 @@ def externalise_weights(values: Iterable[ir.Value], home: Path, name: str) -> li
     return segments
 
 
-def write_weights(path: Path, segments: Sequence[WeightSegment]) -> PartitionFile:
+def write_weights(path: Path, segments: Sequence[WeightSegment]) -> ListedFile:
     """Writes a file of weights and returns its description.
 
     Each byte is read once, when its digest is taken, right after it was copied. May run in a thread of its own.
@@ -123,10 +123,10 @@ def write_weights(path: Path, segments: Sequence[WeightSegment]) -> PartitionFil
         os.ftruncate(target.fileno(), size)
         for segment in segments:
             for end in _copied(segment, target, sources, opened):
-                for piece in pieces(target.fileno(), done, end):
-                    digest.update(piece)
+                for chunk in read_chunks(target.fileno(), done, end):
+                    digest.update(chunk)
                 done = end
-    return PartitionFile(path.name, Digest(digest.hexdigest()), size)
+    return ListedFile(path.name, Digest(digest.hexdigest()), size)
 
 
 def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int] | None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.files.file_ranges import link_or_copy
+from onnxmesh.files.file_ranges import link_or_copy
 
 _OURS = "optimised"
 """How the names of all files begin that are made of a model before it is cut, after any dots."""

@@ -157,7 +157,9 @@ def topological_order(model: ir.Model) -> NodeOrder:
     for value in graph.outputs:
         if value in defined_at:
             last_use[value] = LIVE_TO_END
-    return NodeOrder(graph, tuple(nodes), inputs, tuple(graph.outputs), frozenset(weights_of), defined_at, last_use)
+    return NodeOrder(
+        graph, tuple(nodes), inputs, tuple(graph.outputs), frozenset(weights_of), defined_at, last_use
+    )
 
 
 def _unique(values: list[ir.Value]) -> list[ir.Value]:

@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.files.digest import describe_file, describe_files, listing_digest
+from onnxmesh.files.digests import describe_file, describe_files, listing_digest
 from onnxmesh.graph.reading.cycle import find_cycle
 from onnxmesh.graph.reading.external_data import check_external, external_tensors, tensors_of
 from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name

@@ -88,7 +88,7 @@ def test_runs_that_need_as_much_time_and_again_are_left_alone(clock):
 def test_outputs_in_rooms_leave_nothing_in_the_arena(session, monkeypatch):
     """But those of the first run, before their shape was known."""
     left = []
-    monkeypatch.setattr(session._arena, "left", left.append)
+    monkeypatch.setattr(session._arena, "observe_output", left.append)
     for _ in range(3):
         session.run({"x": rows(1)}, allocator=lambda size: memoryview(np.empty(size, np.uint8)))
     assert left == [ROW * 4]

@@ -10,10 +10,9 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidPlan
+from onnxmesh.files.digests import describe_file, listing_digest
 from onnxmesh.graph.costs.graph_analysis import analyse_graph
 from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
-from onnxmesh.graph.files.digest import describe_file, listing_digest
-from onnxmesh.graph.files.staging import written_aside
 from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.ids import Digest
 from onnxmesh.model.cluster import Cluster, DeviceKind
@@ -119,23 +118,6 @@ def test_an_earlier_result_is_replaced_whole(optimised, tmp_path):
     cut_model(path, [1, 2, 3], tmp_path / "out", PROVENANCE)
     cut_model(path, [2], tmp_path / "out", PROVENANCE)
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["stage-0", "stage-1"]
-
-
-def test_a_failure_keeps_what_was_there(tmp_path):
-    """A folder is replaced when its successor is complete, not before; no temporary stays."""
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "old").touch()
-
-    def fail_halfway():
-        with written_aside(target) as fresh:
-            (fresh / "new").touch()
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        fail_halfway()
-    assert [entry.name for entry in target.iterdir()] == ["old"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
 def test_live_tensors_are_all_that_later_stages_need(optimised, tmp_path):

@@ -64,7 +64,7 @@ def test_a_chain_that_differs_is_found(mlp):
     with pytest.raises(CorruptData, match=r"stage 1: 'model.onnx' has digest"):
         verify_chain(out, path)
     plan = json.loads((out / PLAN_FILE).read_text())
-    from onnxmesh.graph.files.digest import describe_file, listing_digest  # noqa: PLC0415 # a forger's tools
+    from onnxmesh.files.digests import describe_file, listing_digest  # noqa: PLC0415 # a forger's tools
 
     file = describe_file(out / "stage-1", "model.onnx")
     plan["partitions"][1]["files"][0].update(sha256=file.sha256, num_bytes=file.num_bytes)

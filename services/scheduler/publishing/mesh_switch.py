@@ -13,7 +13,7 @@ from onnxmesh.rpc.grpc.interceptor import Context
 from onnxmesh.rpc.grpc.mesh_proxy import PREFIX, MeshProxy
 from onnxmesh.v1.mesh_pb2 import RouteUpdate, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
-from services.scheduler.route_table.route_relay import RouteRelay
+from services.scheduler.publishing.route_relay import RouteRelay
 
 PASSED_ON = ("onnxmesh-passed-on", "1")
 """Metadata of a call that a scheduler passed on; it goes no further."""

@@ -39,7 +39,7 @@ class RouteRelay:
         self._orphan_s = orphan_s
         self._clock = clock
         self._latest: Latest[PublishedTable | None] = Latest(None)
-        self._alone_since_s: float | None = clock()
+        self._orphaned_since_s: float | None = clock()
 
     @property
     def epoch(self) -> int:
@@ -49,15 +49,15 @@ class RouteRelay:
 
     def take(self, table: PublishedTable) -> None:
         """Takes a leader's table up, unless a newer one is here."""
-        self._alone_since_s = None
+        self._orphaned_since_s = None
         held = self._latest.value
         if held is None or table.epoch > held.epoch:
             self._latest.set(table)
 
-    def left_alone(self) -> None:
+    def mark_orphaned(self) -> None:
         """Takes note that no leader is followed any more."""
-        if self._alone_since_s is None:
-            self._alone_since_s = self._clock()
+        if self._orphaned_since_s is None:
+            self._orphaned_since_s = self._clock()
 
     async def follow(self, stub: MeshStub) -> None:
         """Takes up what another scheduler publishes, until it is cancelled."""
@@ -80,7 +80,7 @@ class RouteRelay:
             except grpc.aio.AioRpcError as error:
                 _log.info("leader_not_followed", why=error.code().name)
             finally:
-                self.left_alone()
+                self.mark_orphaned()
                 call.cancel()
             await asyncio.sleep(_RETRY_S)
 
@@ -104,7 +104,7 @@ class RouteRelay:
                 async with asyncio.timeout(self._orphan_s / 2):
                     revision, table = await self._latest.after(revision)
             except TimeoutError:
-                alone_since_s = self._alone_since_s
+                alone_since_s = self._orphaned_since_s
                 if alone_since_s is not None and self._clock() - alone_since_s > self._orphan_s:
                     raise Unavailable("this scheduler follows no leader: another one may") from None
                 continue

@@ -1,4 +1,4 @@
-"""Ranges of files copied by the operating system: weights of gigabytes never pass through this process."""
+"""Byte ranges of files, copied by the operating system: gigabytes of weights never pass through this process."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_PIECE_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 4 * 1024 * 1024
 
 
 def copy_range(source: int, target: int, source_offset: int, target_offset: int, num_bytes: int) -> None:
-    """Copies a range from one open file into another; holes stay holes where the target has nothing yet.
+    """Copies a range from one open file into another; holes stay holes where the target has no data yet.
 
-    By `copy_file_range`, which shares the blocks on file systems that can and copies within the kernel on others;
-    by a small buffer where there is no such call. The target must be extended to its size by the caller: a
-    hole at its end is not written.
+    Uses `copy_file_range`, which shares the blocks on file systems that can and copies within the kernel on others;
+    falls back to a small buffer where the call is missing. The caller extends the target to its size: a hole at its
+    end is not written.
 
     Args:
-        source: File descriptor, read from; its position is moved.
-        target: File descriptor, written to.
+        source: File descriptor to read from; its position changes.
+        target: File descriptor to write to.
         source_offset: First byte in the source.
         target_offset: First byte in the target.
         num_bytes: How many bytes.
@@ -27,9 +27,7 @@ def copy_range(source: int, target: int, source_offset: int, target_offset: int,
     Raises:
         OSError: The source ends early, or the disk is full.
     """
-    size = os.fstat(source).st_size
-    if size < source_offset + num_bytes:
-        raise OSError(errno.EIO, f"file ends at {size}, {source_offset + num_bytes} bytes were expected")
+    _require_size(source, source_offset + num_bytes)
     shift = target_offset - source_offset
     for start, end in _with_data(source, source_offset, source_offset + num_bytes):
         at = start
@@ -37,15 +35,16 @@ def copy_range(source: int, target: int, source_offset: int, target_offset: int,
             at += _copy_some(source, target, at, at + shift, end - at)
 
 
-def pieces(file: int, start: int, end: int) -> Iterator[memoryview]:
-    """Yields the bytes of a range of an open file in order, in pieces that are valid until the next.
+def read_chunks(file: int, start: int, end: int) -> Iterator[memoryview]:
+    """Yields the bytes `[start, end)` of an open file in order, in chunks that are valid until the next one.
 
-    Holes are not read: the system would fill memory with zeros for them.
+    Holes are yielded as zeros without being read.
 
     Raises:
         OSError: The file ends early.
     """
-    buffer = memoryview(bytearray(min(_PIECE_BYTES, max(1, end - start))))
+    _require_size(file, end)
+    buffer = memoryview(bytearray(min(_CHUNK_BYTES, max(1, end - start))))
     zeros: memoryview | None = None
     at = start
     for first, last in [*_with_data(file, start, end), (end, end)]:
@@ -63,10 +62,10 @@ def pieces(file: int, start: int, end: int) -> Iterator[memoryview]:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies a whole file as `copy_range` does.
+    """Copies a whole file by `copy_range`.
 
     Raises:
-        OSError: One of them cannot be opened, or the disk is full.
+        OSError: A file cannot be opened, or the disk is full.
     """
     with source.open("rb") as original, target.open("wb") as copy:
         size = os.fstat(original.fileno()).st_size
@@ -74,31 +73,48 @@ def copy_file(source: Path, target: Path) -> None:
         copy_range(original.fileno(), copy.fileno(), 0, 0, size)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Makes `target` a hard link of `source`, or a copy where that cannot be: another disk, another owner.
+def link_or_copy(source: Path, target: Path, *, link: bool = True) -> None:
+    """Makes `target` a hard link of `source`, or a copy where the system refuses: another disk, another owner.
+
+    Args:
+        source: An existing file, or a symbolic link to one.
+        target: Must not exist yet.
+        link: False always copies.
 
     Raises:
         OSError: Neither can be made.
     """
-    try:
-        target.hardlink_to(source.resolve())
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except OSError:
-        copy_file(source, target)
+    if link:
+        try:
+            target.hardlink_to(source.resolve())
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError:
+            pass  # another file system, or one without links
+        else:
+            return
+    copy_file(source, target)
+
+
+def _require_size(file: int, num_bytes: int) -> None:
+    """Raises if the file is shorter: past its end the system reports a hole, not an error."""
+    if (size := os.fstat(file).st_size) < num_bytes:
+        raise OSError(errno.EIO, f"file ends at {size}, {num_bytes} bytes were expected")
 
 
 def _with_data(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yields the intervals of `[start, end)` that are no holes."""
+    """Yields the intervals of `[start, end)` that hold data."""
     while start < end:
         try:
             first = os.lseek(file, start, os.SEEK_DATA)
             last = os.lseek(file, first, os.SEEK_HOLE)
-        except AttributeError:  # a system that cannot tell
+        except AttributeError:  # a system that does not report holes
             yield start, end
             return
         except OSError as error:
-            if error.errno != errno.ENXIO:  # a file system that cannot tell; ENXIO: holes to the end
+            if (
+                error.errno != errno.ENXIO
+            ):  # a file system that does not report holes; ENXIO: a hole up to the end
                 yield start, end
             return
         if first < end:
@@ -107,7 +123,7 @@ def _with_data(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _copy_some(source: int, target: int, source_offset: int, target_offset: int, num_bytes: int) -> int:
-    """Copies some of the bytes and returns how many; at least one."""
+    """Copies at least one of the bytes and returns how many."""
     try:
         copied = os.copy_file_range(source, target, num_bytes, source_offset, target_offset)
     except AttributeError:
@@ -118,7 +134,7 @@ def _copy_some(source: int, target: int, source_offset: int, target_offset: int,
         copied = 0
     if copied:
         return copied
-    piece = os.pread(source, min(_PIECE_BYTES, num_bytes), source_offset)
-    if not piece:
+    chunk = os.pread(source, min(_CHUNK_BYTES, num_bytes), source_offset)
+    if not chunk:
         raise OSError(errno.EIO, f"file ends at {source_offset}, {num_bytes} bytes more were expected")
-    return os.pwrite(target, piece, target_offset)
+    return os.pwrite(target, chunk, target_offset)

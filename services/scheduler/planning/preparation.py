@@ -28,13 +28,13 @@ from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 from onnxmesh.v1.worker_pb2 import CutRequest, CutResponse, DirectInputs, PrepareRequest, PrepareResponse
 from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
-from services.scheduler.desired.retention import Scope
+from services.scheduler.deployments.retention import Scope
+from services.scheduler.desired.deployment_spec import demand_of, normalised
+from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.plans.lossy_activations import allow_losses
-from services.scheduler.plans.plan_message import check_agreement, checked, plan_message, witnesses
+from services.scheduler.plans.plan_message import check_agreement, checked, plan_message, verifiers
 from services.scheduler.plans.survey import Survey, Surveyor
-from services.scheduler.workers.deployment_spec import demand_of, normalised
 from services.scheduler.workers.eligibility import Eligible, eligible_workers
-from services.scheduler.workers.fleet import Fleet
 
 Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
 """Tells the client how far its deploy is."""
@@ -107,7 +107,7 @@ class Preparation:
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
                 await report(DeployProgress.CUTTING, cut_plan.why)
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
-            await self._take_in(worker, answer, cut_plan, scope)
+            await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
         cut = await self._on_some_worker(
@@ -116,7 +116,7 @@ class Preparation:
         plan = await self._as_plan(cut, spec, source)
         return Deployment(spec, plan, source, cut.prepared.costs, cut.prepared.profile)
 
-    async def plan_anew(
+    async def replan(
         self, deployment: Deployment, eligible: Eligible, survey: Survey, cut_plan: CutPlan, scope: Scope
     ) -> Deployment:
         """Returns a deployment under its next plan; the new partitions' blobs are here, held in `scope`.
@@ -132,7 +132,7 @@ class Preparation:
                 prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
                 await in_thread(_check_same_graph, deployment.costs, prepared.costs, worker.id)
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, normalised(spec)))
-            await self._take_in(worker, answer, cut_plan, scope)
+            await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
         cut = await self._on_some_worker(spec.name, lambda: eligible, attempt)
@@ -175,7 +175,9 @@ class Preparation:
             profile_s=profile_s,
         )
 
-    async def _take_in(self, worker: Instance, answer: CutResponse, cut_plan: CutPlan, scope: Scope) -> None:
+    async def _fetch_partitions(
+        self, worker: Instance, answer: CutResponse, cut_plan: CutPlan, scope: Scope
+    ) -> None:
         """Brings the partitions here, so that they can be had when that worker is gone."""
         for partition in checked(answer.partitions, cut_plan):
             scope.hold(partition.artefact)
@@ -185,7 +187,7 @@ class Preparation:
         """Returns the plan of a cut; in mode portable, once other classes of devices have made the same."""
         difference = cut.answer.largest_difference
         if cut.eligible.mode is CutMode.PORTABLE:
-            for candidates in witnesses(cut.worker, cut.survey, cut.plan):
+            for candidates in verifiers(cut.worker, cut.survey, cut.plan):
                 witness, other = await self._witnessed(candidates, cut, spec, source)
                 difference = check_agreement(cut.worker.id, cut.answer, witness.id, other, difference)
         plan = plan_message(

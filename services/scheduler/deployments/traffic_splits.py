@@ -38,7 +38,7 @@ class TrafficSplits:
         """
         self._splits = {split.name: split for split in await self._store.splits()}
         for name in list(self._splits):
-            await self.tidy(name)
+            await self.prune(name)
 
     def get(self, name: ModelName) -> TrafficSplit | None:
         """Returns the split in force, None if there is none."""
@@ -93,7 +93,7 @@ class TrafficSplits:
         async with self._turn:
             await self._put(name, traffic.rolled_back(name, self.get(name), self._versions(name)))
 
-    async def tidy(self, name: ModelName) -> None:
+    async def prune(self, name: ModelName) -> None:
         """Writes down that versions of a model have gone, if its split had them.
 
         Raises:

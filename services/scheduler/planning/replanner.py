@@ -19,20 +19,25 @@ from onnxmesh.planning.planner import make_plan
 from onnxmesh.state.base import Deployment
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.model_pb2 import Plan
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.retention import Retention
+from services.scheduler.desired.deployment_spec import demand_of
 from services.scheduler.desired.desired_stages import ModelKey, desired_stages
-from services.scheduler.desired.retention import Retention
+from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.placement.placement import missing, without_capacity
-from services.scheduler.plans.plan_assessment import PlanAssessment, assess_plan, same_partitions, worth_it
-from services.scheduler.plans.plan_message import note_prospects
-from services.scheduler.plans.preparation import Preparation
+from services.scheduler.planning.preparation import Preparation
+from services.scheduler.plans.plan_assessment import (
+    PlanAssessment,
+    assess_plan,
+    reason_to_replan,
+    same_partitions,
+)
+from services.scheduler.plans.plan_message import record_predictions
 from services.scheduler.plans.survey import Survey, Surveyor
 from services.scheduler.reconciliation.reconciler import Reconciler
-from services.scheduler.workers.deployment_spec import demand_of
 from services.scheduler.workers.eligibility import Eligible, eligible_again
-from services.scheduler.workers.fleet import Fleet
 
-Crew = frozenset[tuple[str, int, frozenset[tuple[str, str]]]]
+WorkerSet = frozenset[tuple[str, int, frozenset[tuple[str, str]]]]
 """Who is there to be planned with: ids, generations and attributes."""
 
 _log = structlog.get_logger(__name__)
@@ -82,7 +87,7 @@ class Replanner:
         self._linger_s = linger_s
         self._timeout_s = timeout_s
         self._clock = clock
-        self._planned_for: dict[ModelKey, Crew | None] = dict.fromkeys(catalogue.deployments)
+        self._planned_for: dict[ModelKey, WorkerSet | None] = dict.fromkeys(catalogue.deployments)
         self._failures: dict[ModelKey, str] = {}
 
     @property
@@ -92,20 +97,24 @@ class Replanner:
 
     async def run(self) -> None:
         """Follows the workers until it is cancelled."""
-        seen: Crew | None = None
+        seen: WorkerSet | None = None
         changed_s = self._clock()
         revision = 0
         while True:
-            crew = _crew(self._fleet.candidates())
-            self._take_note(crew)
-            if crew != seen:
-                seen, changed_s = crew, self._clock()
+            workers_now = _worker_set(self._fleet.candidates())
+            self._track_deployments(workers_now)
+            if workers_now != seen:
+                seen, changed_s = workers_now, self._clock()
             # With nobody there, there is nothing to plan with: stages wait for whoever comes.
-            due = [key for key, planned_for in self._planned_for.items() if crew and planned_for != crew]
+            due = [
+                key
+                for key, planned_for in self._planned_for.items()
+                if workers_now and planned_for != workers_now
+            ]
             idle_s = max(0.0, changed_s + self._after_s - self._clock()) if due else None
             if idle_s == 0.0:
                 for key in sorted(due):
-                    self._planned_for[key] = crew
+                    self._planned_for[key] = workers_now
                     await self._consider(key)
                 continue
             try:
@@ -114,11 +123,11 @@ class Replanner:
             except TimeoutError:
                 pass
 
-    def _take_note(self, crew: Crew) -> None:
+    def _track_deployments(self, workers_now: WorkerSet) -> None:
         """Counts new deployments as planned for the workers there are, and forgets those that are out."""
         deployments = self._catalogue.deployments
         for key in deployments.keys() - self._planned_for.keys():
-            self._planned_for[key] = crew
+            self._planned_for[key] = workers_now
         for key in self._planned_for.keys() - deployments.keys():
             del self._planned_for[key]
             self._failures.pop(key, None)
@@ -130,7 +139,7 @@ class Replanner:
             return
         self._failures.pop(key, None)
         try:
-            await self._plan_anew(deployment)
+            await self._replan(deployment)
         except MeshError as error:
             _log.warning("not_planned_anew", model=key[0], version=key[1], error=error.message)
             self._failures[key] = f"planning anew failed: {error.message}"
@@ -140,13 +149,13 @@ class Replanner:
                 "planning anew failed: internal error, the log of the scheduler has the rest"
             )
 
-    async def _plan_anew(self, deployment: Deployment) -> None:
+    async def _replan(self, deployment: Deployment) -> None:
         key = (deployment.name, deployment.version)
         eligible = eligible_again(deployment.spec, deployment.plan, self._fleet.candidates())
         survey = await self._surveyor.survey(eligible, key)
         holders = self._holders(deployment)
         standing, cut_plan = await in_thread(_prospects, deployment, survey, holders)
-        reason = worth_it(standing, cut_plan)
+        reason = reason_to_replan(standing, cut_plan)
         _log.info(
             "plan_considered",
             model=key[0],
@@ -160,28 +169,28 @@ class Replanner:
         if reason is None:
             return
         if same_partitions(deployment.plan, cut_plan):
-            await self._rehouse(deployment, survey, cut_plan)
+            await self._reassign(deployment, survey, cut_plan)
         else:
             _log.info("planning_anew", model=key[0], version=key[1], reason=reason, plan=cut_plan.why)
-            await self._go_over(deployment, eligible, survey, cut_plan)
+            await self._roll_over(deployment, eligible, survey, cut_plan)
 
-    async def _rehouse(self, deployment: Deployment, survey: Survey, cut_plan: CutPlan) -> None:
+    async def _reassign(self, deployment: Deployment, survey: Survey, cut_plan: CutPlan) -> None:
         """Means the same partitions for other workers; placement moves them."""
         plan = Plan()
         plan.CopyFrom(deployment.plan)
-        note_prospects(plan, cut_plan, survey)
+        record_predictions(plan, cut_plan, survey)
         if plan != deployment.plan and await self._catalogue.renew(_under(deployment, plan)):
             _log.info("planned_for_others", model=deployment.name, version=deployment.version)
             self._reconciler.reconcile()
 
-    async def _go_over(
+    async def _roll_over(
         self, deployment: Deployment, eligible: Eligible, survey: Survey, cut_plan: CutPlan
     ) -> None:
         """Has a new plan cut, loaded beside the old, and put in force."""
         key = (deployment.name, deployment.version)
         with self._retention.scope() as scope:
-            successor = await self._preparation.plan_anew(deployment, eligible, survey, cut_plan, scope)
-            if not self._catalogue.put_beside(successor):
+            successor = await self._preparation.replan(deployment, eligible, survey, cut_plan, scope)
+            if not self._catalogue.add_standby(successor):
                 return
         try:
             self._reconciler.reconcile()
@@ -196,9 +205,9 @@ class Replanner:
                 _log.info("planned_anew", model=key[0], version=key[1], revision=revision)
                 await asyncio.sleep(self._linger_s)
         finally:
-            beside = self._catalogue.beside.get(key)
+            beside = self._catalogue.standby.get(key)
             if beside is not None and beside.source is deployment.source:
-                self._catalogue.end_beside(key)
+                self._catalogue.remove_standby(key)
         self._reconciler.reconcile()
 
     async def _loaded(self, deployment: Deployment, successor: Deployment) -> None:
@@ -257,5 +266,5 @@ def _under(deployment: Deployment, plan: Plan) -> Deployment:
     return Deployment(deployment.spec, plan, deployment.source, deployment.costs, deployment.profile)
 
 
-def _crew(workers: list[Instance]) -> Crew:
+def _worker_set(workers: list[Instance]) -> WorkerSet:
     return frozenset((each.id, each.generation, frozenset(each.attributes.items())) for each in workers)

@@ -37,7 +37,7 @@ class Retention:
                 del self._holds[file.sha256]
                 self._blobs.remove(file.sha256)
 
-    def forgo(self, artefact: Artefact) -> None:
+    def detach(self, artefact: Artefact) -> None:
         """Ends one `hold`, and leaves blobs that nobody holds any more where they are."""
         self._holds.subtract(file.sha256 for file in artefact.files)
         for file in artefact.files:

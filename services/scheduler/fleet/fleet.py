@@ -16,8 +16,8 @@ from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import MeasuredLink
-from services.scheduler.workers.worker_link import WorkerLink
-from services.scheduler.workers.worker_view import WorkerView, coarse
+from services.scheduler.fleet.worker_link import WorkerLink
+from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
 
 T = TypeVar("T")
 
@@ -75,10 +75,10 @@ class Fleet:
             raise NotFound(f"no worker '{worker}' is in the mesh; there is {there}")
         return link
 
-    def forget_failures(self, wanted: Collection[StageKey]) -> None:
+    def remove_failures(self, desired: Collection[StageKey]) -> None:
         """Forgets failures of stages that nobody wants any more."""
         for link in self._links.values():
-            link.holdings.forget_failures(wanted)
+            link.holdings.remove_failures(desired)
 
     async def run(self) -> None:
         """Follows the directory until it is cancelled."""
@@ -158,7 +158,7 @@ def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
         link.holdings.stages,
         leaving=link.leaving,
         since_s=link.since_s,
-        wait_s=coarse(link.load.expected_wait_us / 1e6),
+        wait_s=coarse_wait_s(link.load.expected_wait_us / 1e6),
         links={
             way.node: MeasuredLink(way.round_trip_us / 1e6, way.bytes_per_s or None)
             for way in link.load.links

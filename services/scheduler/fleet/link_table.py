@@ -79,20 +79,20 @@ class LinkTable:
         now_s = self._clock()
         self._known = {
             pair: known for pair, known in self._known.items() if now_s - known.at_s < self._fresh_s
-        } | self._heard(now_s)
+        } | self._shared_measurements(now_s)
         pairs = {
             (source.device.name, target.device.name): sample
             for source in kinds
             for target in kinds
             if (sample := _sample(source, target)) is not None
         }
-        wanted: dict[_Process, list[tuple[Instance, Instance]]] = {}
+        desired: dict[_Process, list[tuple[Instance, Instance]]] = {}
         for sample in pairs.values():
             if _names(sample) not in self._known:
-                wanted.setdefault(_process(sample[0]), []).append(sample)
+                desired.setdefault(_process(sample[0]), []).append(sample)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s), asyncio.TaskGroup() as group:
-                for samples in wanted.values():
+                for samples in desired.values():
                     group.create_task(self._from_one(samples))
         return {
             names: known.link
@@ -116,7 +116,7 @@ class LinkTable:
                 way = _way(sample, link)
                 self._live.publish(Topic.ROUND_TRIP, way.key, way.values, self._fresh_s)
 
-    def _heard(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
+    def _shared_measurements(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
         """Returns what others have measured, of each way the newest."""
         heard: dict[tuple[_Process, _Process], _Known] = {}
         if self._live is None:

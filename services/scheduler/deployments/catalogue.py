@@ -11,9 +11,9 @@ from onnxmesh.errors import Conflict, NotFound
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
+from services.scheduler.deployments.retention import Retention
+from services.scheduler.desired.deployment_spec import same_spec
 from services.scheduler.desired.desired_stages import ModelKey
-from services.scheduler.desired.retention import Retention
-from services.scheduler.workers.deployment_spec import same_spec
 
 
 class Catalogue:
@@ -28,11 +28,11 @@ class Catalogue:
         self._store = store
         self._retention = retention
         self._deployments: dict[ModelKey, Deployment] = {}
-        self._beside: dict[ModelKey, Deployment] = {}
+        self._standby: dict[ModelKey, Deployment] = {}
         self._probation: set[ModelKey] = set()
         self._leaving: set[ModelKey] = set()
-        self._turns: dict[ModelName, asyncio.Lock] = {}
-        self._changing = asyncio.Lock()
+        self._deploy_locks: dict[ModelName, asyncio.Lock] = {}
+        self._change_lock = asyncio.Lock()
 
     @property
     def deployments(self) -> Mapping[ModelKey, Deployment]:
@@ -40,9 +40,9 @@ class Catalogue:
         return self._deployments
 
     @property
-    def beside(self) -> Mapping[ModelKey, Deployment]:
+    def standby(self) -> Mapping[ModelKey, Deployment]:
         """Deployments under another plan that is loaded beside the one in force, and not routed to."""
-        return self._beside
+        return self._standby
 
     @property
     def probation(self) -> set[ModelKey]:
@@ -61,14 +61,14 @@ class Catalogue:
 
     def close(self) -> None:
         """Ends the holds on everything that is deployed, which stays where it is; nobody uses this again."""
-        for deployment in (*self._deployments.values(), *self._beside.values()):
+        for deployment in (*self._deployments.values(), *self._standby.values()):
             for artefact in artefacts_of(deployment):
-                self._retention.forgo(artefact)
+                self._retention.detach(artefact)
 
     @asynccontextmanager
     async def turn(self, name: ModelName) -> AsyncIterator[None]:
         """Lets one deploy of a name run at a time."""
-        lock = self._turns.setdefault(name, asyncio.Lock())
+        lock = self._deploy_locks.setdefault(name, asyncio.Lock())
         async with lock:
             yield
 
@@ -153,7 +153,7 @@ class Catalogue:
         current = self._deployments.get(key)
         if current is None or current.source is not deployment.source:
             return False
-        self.end_beside(key)
+        self.remove_standby(key)
         del self._deployments[key]
         self._probation.discard(key)
         self._leaving.discard(key)
@@ -171,39 +171,39 @@ class Catalogue:
             return None
         return current
 
-    def put_beside(self, deployment: Deployment) -> bool:
+    def add_standby(self, deployment: Deployment) -> bool:
         """Has another plan of a deployment loaded beside the one in force; False if the deployment is out."""
         current = self.current(deployment)
         if current is None:
             return False
         self._hold(deployment)
-        self._beside[deployment.name, deployment.version] = replace(deployment, spec=current.spec)
+        self._standby[deployment.name, deployment.version] = replace(deployment, spec=current.spec)
         return True
 
     async def swap(self, deployment: Deployment) -> bool:
         """Writes the plan beside down, puts it in force and the other beside it; False if it is out."""
         key = (deployment.name, deployment.version)
-        async with self._changing:
-            if not await self._saved(self._beside.get(key, deployment)):
+        async with self._change_lock:
+            if not await self._saved(self._standby.get(key, deployment)):
                 return False
-            self._deployments[key], self._beside[key] = self._beside[key], self._deployments[key]
+            self._deployments[key], self._standby[key] = self._standby[key], self._deployments[key]
         return True
 
-    def end_beside(self, key: ModelKey) -> None:
+    def remove_standby(self, key: ModelKey) -> None:
         """Lets the plan that is loaded beside the one in force go, if there is one."""
-        deployment = self._beside.pop(key, None)
+        deployment = self._standby.pop(key, None)
         if deployment is not None:
             self._release(deployment)
 
     async def renew(self, deployment: Deployment) -> bool:
         """Writes down, and takes up, that the same partitions are meant for other workers; False if it is out."""
-        async with self._changing:
+        async with self._change_lock:
             current = self.current(deployment)
             return current is not None and await self._take_up(replace(deployment, spec=current.spec))
 
     async def rescale(self, deployment: Deployment, replicas: int) -> bool:
         """Writes down, and takes up, how many replicas are wished for, under every plan; False if it is out."""
-        async with self._changing:
+        async with self._change_lock:
             current = self.current(deployment)
             if current is None:
                 return False
@@ -213,8 +213,8 @@ class Catalogue:
             if not await self._take_up(replace(current, spec=spec)):
                 return False
             key = (deployment.name, deployment.version)
-            if key in self._beside:
-                self._beside[key] = replace(self._beside[key], spec=spec)
+            if key in self._standby:
+                self._standby[key] = replace(self._standby[key], spec=spec)
             return True
 
     async def _take_up(self, deployment: Deployment) -> bool:

@@ -1,4 +1,4 @@
-"""A disk without space: no defect, and no secret."""
+"""The error of a disk without space: expected, so a client may see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def full_disk(error: BaseException) -> Overloaded | None:
-    """Returns what is told of an error that says that a disk is full, RESOURCE_EXHAUSTED; None: it says something else."""
+    """Returns the mesh error (RESOURCE_EXHAUSTED) of an `OSError` for a full disk or quota, None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
     where = "" if error.filename is None else f": {error.filename}"
