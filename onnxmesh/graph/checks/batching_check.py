@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.device_kind import this_cpu_class
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.checks.batch_axis import has_other_free_dims, why_no_batch_axis
-from onnxmesh.graph.checks.batch_check import Tensors, check_batches
-from onnxmesh.graph.costs.analyse import input_shapes
+from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle, has_other_free_dims
+from onnxmesh.graph.checks.batched_runs import Tensors, compare_batched_runs
+from onnxmesh.graph.costs.graph_analysis import resolve_input_shapes
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.index_bounds import index_bounds
-from onnxmesh.graph.reading.row import load_graph, put_in_row
+from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
@@ -21,16 +21,16 @@ from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.partition import Partition
 
-MAX_ROWS = 32
+DEFAULT_MAX_ROWS = 32
 """Most rows of one run where the operator says nothing."""
 
 MAX_SPLIT_ROWS = 128
 """Most rows of a request that is compared with its rows alone, so that it may be run in pieces."""
 
-ACTIVATION_BYTES = 256 * 1024 * 1024
+MAX_ACTIVATION_BYTES = 256 * 1024 * 1024
 """What the activations of one run may take where the operator says nothing: plans count on single requests."""
 
-CHECK_S = 4.0
+MAX_CHECK_S = 4.0
 """About how long a check may take; it tries fewer rows rather than taking longer."""
 
 _FLOPS_PER_S = 40e9
@@ -41,7 +41,7 @@ _ODD_DIMS = (3, 5)
 """Other figures for free dimensions beside the first: rows of other sizes start at other alignments."""
 
 
-def find_batching(
+def check_batching(
     graph: Path,
     folder: Path,
     partitions: Sequence[Partition],
@@ -72,20 +72,20 @@ def find_batching(
     if wish.mode is BatchMode.OFF or wish.max_rows == 1:
         return _none(partitions, "it is off")
     dims = {spec.name: types[spec.name].dims or () for spec in costs.signature.inputs}
-    if why_not := why_no_batch_axis(costs.signature, dims):
+    if why_not := batch_axis_obstacle(costs.signature, dims):
         return _none(partitions, why_not)
     exact = mode is CutMode.EXACT and wish.mode is BatchMode.AUTO
     figures = (None, *_ODD_DIMS) if has_other_free_dims(costs.signature.inputs) else (None,)
-    planned, _ = input_shapes(costs.signature, types, shapes)
+    planned, _ = resolve_input_shapes(costs.signature, types, shapes)
     planned_rows = max(1, next(iter(planned.values()))[0])
     fitting = _fitting(costs, planned_rows)
-    wanted = wish.max_rows or min(MAX_ROWS, fitting)
+    wanted = wish.max_rows or min(DEFAULT_MAX_ROWS, fitting)
     # Requests with more rows than run together may be run in pieces, if their bits are known.
     to_try = max(wanted, min(MAX_SPLIT_ROWS, fitting)) if exact and len(partitions) > 1 else wanted
     tried = _checkable(costs, planned_rows, len(figures), to_try, every_size=exact)
     if tried < 2:
         return _none(partitions, "the activations of two rows, or trying them, take too much")
-    bounds = index_bounds(put_in_row(load_graph(graph)))
+    bounds = index_bounds(topological_order(load_graph(graph)))
     cases = []
     for figure in figures:
         at = _at(costs, dims, planned, figure)
@@ -122,7 +122,7 @@ def _tried(
 ) -> list[StageBatching]:
     """Checks at the shapes that are planned for, and at others as far as the model takes them."""
     try:
-        return check_batches(folder, partitions, mode, cases, accepted)
+        return compare_batched_runs(folder, partitions, mode, cases, accepted)
     except ModelRunFailed as error:
         if len(cases) > 1:
             return _tried(folder, partitions, mode, cases[:1], accepted)
@@ -149,7 +149,7 @@ def _at(
 
 def _fitting(costs: GraphCosts, planned_rows: int) -> int:
     row_bytes = max((node.working_bytes for node in costs.nodes), default=0) / planned_rows
-    return MAX_ROWS if row_bytes <= 0 else int(ACTIVATION_BYTES / row_bytes)
+    return DEFAULT_MAX_ROWS if row_bytes <= 0 else int(MAX_ACTIVATION_BYTES / row_bytes)
 
 
 def _checkable(costs: GraphCosts, planned_rows: int, num_cases: int, wanted: int, *, every_size: bool) -> int:
@@ -162,7 +162,7 @@ def _checkable(costs: GraphCosts, planned_rows: int, num_cases: int, wanted: int
         batches = rows * (rows + 1) / 2 - 1 if every_size else 5 + rows
         return num_cases * (rows + 2 + batches) * row_s
 
-    return next((rows for rows in range(wanted, 1, -1) if takes_s(rows) <= CHECK_S), 1)
+    return next((rows for rows in range(wanted, 1, -1) if takes_s(rows) <= MAX_CHECK_S), 1)
 
 
 def _none(partitions: Iterable[Partition], why_not: str) -> list[StageBatching]:

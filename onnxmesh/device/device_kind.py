@@ -37,7 +37,7 @@ def device_kind_name(threads: int, gpu: Gpu | None = None, cpu: str | None = Non
     return f"cpu-{cpu or this_cpu_class()}-{threads}t"
 
 
-def how_to_run(kind: str) -> tuple[int, tuple[str, ...]]:
+def parse_device_kind(kind: str) -> tuple[int, tuple[str, ...]]:
     """Returns the threads and execution providers of a device that `device_kind_name` named.
 
     An empty name stands for one thread of the CPU.

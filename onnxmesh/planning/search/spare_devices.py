@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
 _STEPS = 64
 """A kind is given out in at most about so many steps, however many devices it has."""
 
 
-def with_spares(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
+def assign_spare_devices(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
     """Gives spare devices away, one at a time, to the slowest stage that one of them relieves.
 
     A device of another kind than a stage's own adds its rate, but may slow the stage before it (which must be
@@ -26,17 +26,17 @@ def with_spares(chain: Chain, assignment: Assignment, *, latency: bool) -> Assig
     spare = assignment.spare(chain.counts)
     step = [max(1, count // _STEPS) for count in spare]
     ranges = assignment.ranges(chain)
-    holders = list(assignment.holders)
+    groups = list(assignment.groups)
     periods = assignment.periods(chain)
 
-    def offer(stage: int, kind: int) -> tuple[list[int], list[Holder], list[int]] | None:
-        """Returns the outcome of a step: periods from the slowest, holders, periods; None if it is no good."""
+    def offer(stage: int, kind: int) -> tuple[list[int], list[DeviceGroup], list[int]] | None:
+        """Returns the outcome of a step: periods from the slowest, groups, periods; None if it is no good."""
         start, end = ranges[stage]
         if spare[kind] == 0 or start < chain.first_start[kind, end]:
             return None
-        devices = dict(holders[stage])
+        devices = dict(groups[stage])
         devices[kind] = devices.get(kind, 0) + min(spare[kind], step[kind])
-        changed = list(holders)
+        changed = list(groups)
         changed[stage] = tuple(sorted(devices.items()))
         then = list(periods)
         for near in range(max(0, stage - 1), stage + 1):
@@ -45,7 +45,7 @@ def with_spares(chain: Chain, assignment: Assignment, *, latency: bool) -> Assig
         order = sorted(then, reverse=True)
         if order >= sorted(periods, reverse=True):
             return None
-        if latency and _latency(chain, assignment, changed) > _latency(chain, assignment, holders):
+        if latency and _latency(chain, assignment, changed) > _latency(chain, assignment, groups):
             return None
         return order, changed, then
 
@@ -57,10 +57,10 @@ def with_spares(chain: Chain, assignment: Assignment, *, latency: bool) -> Assig
         best = next((made for made in offers if made is not None), None)
         if best is None:
             break
-        _, holders, periods = best
-        spare = replace(assignment, holders=tuple(holders)).spare(chain.counts)
-    return replace(assignment, holders=tuple(holders))
+        _, groups, periods = best
+        spare = replace(assignment, groups=tuple(groups)).spare(chain.counts)
+    return replace(assignment, groups=tuple(groups))
 
 
-def _latency(chain: Chain, assignment: Assignment, holders: list[Holder]) -> int:
-    return replace(assignment, holders=tuple(holders)).latency(chain)
+def _latency(chain: Chain, assignment: Assignment, groups: list[DeviceGroup]) -> int:
+    return replace(assignment, groups=tuple(groups)).latency(chain)

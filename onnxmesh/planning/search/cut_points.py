@@ -9,7 +9,7 @@ import numpy as np
 from onnxmesh.planning.search.chain import Chain
 
 
-def cut_points(chain: Chain, num_blocks: int, known: Sequence[int] = ()) -> list[int]:
+def select_cut_points(chain: Chain, num_blocks: int, known: Sequence[int] = ()) -> list[int]:
     """Returns positions, both ends among them, that divide a chain into at most so many blocks.
 
     The row is divided evenly by progress, which is time (the mean over the kinds) and, where memory is

@@ -9,12 +9,12 @@ from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.device_speed import PICOSECONDS
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Objective, Plan, StagePlan, WholeModel
-from onnxmesh.planning.delivery import deliver, slowest_link
+from onnxmesh.planning.input_transfers import choose_input_transfers, slowest_link
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
 
-def finished_plan(
+def build_plan(
     costs: GraphCosts, cluster: Cluster, chain: Chain, assignment: Assignment, objective: Objective
 ) -> Plan:
     """Returns the plan that an assignment makes, inputs delivered the cheaper way; why it is so is not said yet.
@@ -27,44 +27,44 @@ def finished_plan(
         objective: What the plan is good at.
     """
     cuts = [int(chain.positions[cut]) for cut in assignment.cuts]
-    delivery = deliver(costs, cluster, cuts, assignment.holders)
+    delivery = choose_input_transfers(costs, cluster, cuts, assignment.groups)
     stages = []
-    followings: list[Holder | None] = [*assignment.holders[1:], None]
+    followings: list[DeviceGroup | None] = [*assignment.groups[1:], None]
     blocks = assignment.ranges(chain)
     for stage, (start, end) in enumerate(pairwise((0, *cuts, len(costs.nodes)))):
-        holder, following = assignment.holders[stage], followings[stage]
+        group, following = assignment.groups[stage], followings[stage]
         size = 0
         if following is not None:
             size = costs.boundaries[end - 1].num_bytes + delivery.carried_bytes[stage]
         first, last = blocks[stage]
         computing = {
             kind: int(chain.prefix[kind, last] - chain.prefix[kind, first]) * chain.unit_ps
-            for kind, _ in holder
+            for kind, _ in group
         }
         sending = {
             kind: 0
             if following is None
             else slowest_link(cluster, ((kind, 1),), following, size).transfer_ps(size)
-            for kind, _ in holder
+            for kind, _ in group
         }
         stages.append(
             StagePlan(
                 start=start,
                 end=end,
-                devices=tuple((cluster.kinds[kind].name, count) for kind, count in holder),
+                devices=tuple((cluster.kinds[kind].name, count) for kind, count in group),
                 compute_s=max(computing.values()) / PICOSECONDS,
                 transfer_s=max(sending.values()) / PICOSECONDS,
-                period_s=_period_ps(holder, computing, sending) * chain.slots / PICOSECONDS,
+                period_s=_period_ps(group, computing, sending) * chain.slots / PICOSECONDS,
                 boundary_bytes=size,
                 weight_bytes=costs.weight_bytes(start, end),
                 peak_bytes=costs.peak_bytes(start, end),
                 direct_inputs=delivery.direct[stage],
             )
         )
-    return Plan(objective, tuple(stages), whole_model(costs, cluster, chain), why="")
+    return Plan(objective, tuple(stages), estimate_whole_model(costs, cluster, chain), why="")
 
 
-def whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> WholeModel:
+def estimate_whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> WholeModel:
     """Returns what the uncut model does on the best device that it fits; on the fastest if it fits none."""
     peak = costs.peak_bytes(0, len(costs.nodes))
     fitting = [
@@ -81,9 +81,9 @@ def whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> WholeModel
     )
 
 
-def _period_ps(holder: Holder, computing: dict[int, int], sending: dict[int, int]) -> int:
+def _period_ps(group: DeviceGroup, computing: dict[int, int], sending: dict[int, int]) -> int:
     """Returns the time from one request to the next: the rates of all devices add up."""
-    if len(holder) == 1:
-        ((kind, count),) = holder
+    if len(group) == 1:
+        ((kind, count),) = group
         return -(-(computing[kind] + sending[kind]) // count)
-    return ceil(1 / sum(count / max(1, computing[kind] + sending[kind]) for kind, count in holder))
+    return ceil(1 / sum(count / max(1, computing[kind] + sending[kind]) for kind, count in group))

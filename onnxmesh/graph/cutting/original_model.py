@@ -10,10 +10,10 @@ from onnx_ir.passes import common as passes
 
 from onnxmesh.errors import InvalidModel
 from onnxmesh.graph.costs.node_cost import weight_bytes
-from onnxmesh.graph.cutting.weights_file import in_memory, move_out, write_weights
-from onnxmesh.graph.reading.external_data import locations_to_share, share_files
-from onnxmesh.graph.reading.optimise import LARGE_WEIGHT_BYTES, OPTIMISED
-from onnxmesh.graph.reading.row import put_in_row
+from onnxmesh.graph.cutting.weights_file import externalise_weights, load_tensor, write_weights
+from onnxmesh.graph.reading.external_data import link_external_files, shareable_locations
+from onnxmesh.graph.reading.node_order import topological_order
+from onnxmesh.graph.reading.optimise import MAX_INLINE_MODEL_BYTES, OPTIMISED
 from onnxmesh.graph.reading.source import load_structure
 from onnxmesh.graph.reading.sparse import make_constants_dense, make_dense
 
@@ -21,7 +21,7 @@ _WEIGHTS = "optimised.weights"
 _FIRST_IR_WITH_PLAIN_WEIGHTS = 4
 
 
-def as_written(source: Path, out_folder: Path) -> Path:
+def save_original_model(source: Path, out_folder: Path) -> Path:
     """Saves a model with nothing optimised: operators, casts and names stay those of its owner.
 
     Only what stands in the way of a cut is changed: functions are inlined, sparse tensors are made dense, constants and
@@ -48,19 +48,19 @@ def as_written(source: Path, out_folder: Path) -> Path:
         # All weights had to be listed as inputs then; that did not make them replaceable.
         passes.RemoveInitializersFromInputsPass()(model)
         model.ir_version = _FIRST_IR_WITH_PLAIN_WEIGHTS
-    put_in_row(model)
+    topological_order(model)
     _bring_in_constants(model)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
-    shared = locations_to_share(proto)
-    share_files(source.parent, shared, out_folder)
+    shared = shareable_locations(proto)
+    link_external_files(source.parent, shared, out_folder)
     own = [v for v in values if not (shared and isinstance(v.const_value, ir.ExternalTensor))]
     (out_folder / _WEIGHTS).unlink(missing_ok=True)
-    if sum(map(weight_bytes, own)) > LARGE_WEIGHT_BYTES:
-        write_weights(out_folder / _WEIGHTS, move_out(own, out_folder, _WEIGHTS))
+    if sum(map(weight_bytes, own)) > MAX_INLINE_MODEL_BYTES:
+        write_weights(out_folder / _WEIGHTS, externalise_weights(own, out_folder, _WEIGHTS))
     else:
         for value in own:
             if value.const_value is not None:
-                value.const_value = in_memory(value.const_value)
+                value.const_value = load_tensor(value.const_value)
     target = out_folder / OPTIMISED
     ir.save(model, target, format="protobuf")
     return target
@@ -90,4 +90,4 @@ def _bring_in_constants(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == ir.AttributeType.TENSOR:
-                node.attributes[name] = ir.AttrTensor(name, in_memory(attribute.as_tensor()))
+                node.attributes[name] = ir.AttrTensor(name, load_tensor(attribute.as_tensor()))

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 import onnx_ir as ir
 
-from onnxmesh.graph.reading.row import ALWAYS, Row, RowNode, name_of
+from onnxmesh.graph.reading.node_order import LIVE_TO_END, NodeOrder, OrderedNode, value_name
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.tensors.datatype import Datatype
 
@@ -21,45 +21,47 @@ _MAX_ELEMENTS = 64
 _INTEGERS = frozenset({Datatype.INT64, Datatype.INT32, Datatype.BOOL})
 
 
-class Crossing:
+class BoundaryValues:
     """Decides for each position of a row what crosses a cut there.
 
     Everything alive crosses, except small integers that a stage can compute from what crosses anyway:
     `Shape(x)` where `x` is sent. Where `x` is not sent, they are.
     """
 
-    def __init__(self, row: Row, types: Mapping[str, ValueType]) -> None:
-        self._row = row
+    def __init__(self, order: NodeOrder, types: Mapping[str, ValueType]) -> None:
+        self._order = order
         self._cheap = {
-            value: node for node in row.nodes if self._is_cheap(node, types) for value in node.writes
+            value: node for node in order.nodes if self._is_cheap(node, types) for value in node.writes
         }
 
-    def at(self, position: int, start: int, alive: list[ir.Value] | None = None) -> list[ir.Value]:
+    def at_cut(self, position: int, start: int, alive: list[ir.Value] | None = None) -> list[ir.Value]:
         """Returns the values that cross at `position`, oldest first.
 
         Args:
             position: Where the cut is.
             start: Where the stage before the cut starts. If leaving values out would leave that stage
                 with nothing to give, nothing is left out.
-            alive: `row.alive(position)`, or those of them that are not brought to the stages behind in another way.
+            alive: `order.live_at(position)`, or those of them that are not brought to the stages behind in another way.
         """
-        alive = self._row.alive(position) if alive is None else alive
-        left_out = self.left_out(dict.fromkeys(alive), [v for v in alive if self.may_be_left_out(v)])
-        kept = [value for value in alive if value not in left_out]
-        return kept if any(self._row.born[value] > start for value in kept) else alive
+        alive = self._order.live_at(position) if alive is None else alive
+        rematerialised = self.rematerialised(
+            dict.fromkeys(alive), [v for v in alive if self.may_rematerialise(v)]
+        )
+        kept = [value for value in alive if value not in rematerialised]
+        return kept if any(self._order.defined_at[value] > start for value in kept) else alive
 
-    def may_be_left_out(self, value: ir.Value) -> bool:
+    def may_rematerialise(self, value: ir.Value) -> bool:
         """Whether a value is a small integer that cheap nodes compute and that is no output of the model."""
-        return value in self._cheap and self._row.last_use[value] != ALWAYS
+        return value in self._cheap and self._order.last_use[value] != LIVE_TO_END
 
-    def left_out(
+    def rematerialised(
         self, alive: Mapping[ir.Value, object], candidates: Sequence[ir.Value]
     ) -> AbstractSet[ir.Value]:
         """Returns the values that are computed again behind a cut, in time linear in what the candidates depend on.
 
         Args:
             alive: What is alive at the cut.
-            candidates: Those of them that `may_be_left_out`, oldest first.
+            candidates: Those of them that `may_rematerialise`, oldest first.
         """
         if not candidates:
             return frozenset()
@@ -104,10 +106,10 @@ class Crossing:
         return crosses(value) or known[value]
 
     @staticmethod
-    def _is_cheap(node: RowNode, types: Mapping[str, ValueType]) -> bool:
+    def _is_cheap(node: OrderedNode, types: Mapping[str, ValueType]) -> bool:
         if node.node.op_type not in _CHEAP or node.node.domain not in {"", "ai.onnx"}:
             return False
-        return all(_is_small_integer(types.get(name_of(value))) for value in node.writes)
+        return all(_is_small_integer(types.get(value_name(value))) for value in node.writes)
 
 
 def _is_small_integer(value_type: ValueType | None) -> bool:

@@ -7,11 +7,11 @@ from math import isqrt, prod
 
 from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.search.chain import Chain
-from onnxmesh.planning.search.coarsening import cut_points
-from onnxmesh.planning.search.pools import Pools
+from onnxmesh.planning.search.cut_points import select_cut_points
+from onnxmesh.planning.search.pools import DevicePools
 from onnxmesh.planning.search.stage_search import operations
 
-BUDGET = 300_000_000
+SEARCH_BUDGET = 300_000_000
 """Figures that a search may compare: about a second's work. Up to here a plan is exact."""
 _MOST_ENTRIES = 30_000_000
 """Figures that a search may keep."""
@@ -20,7 +20,7 @@ _MOST_KINDS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class SearchSpace:
     """A part of a problem small enough to be searched.
 
     Attributes:
@@ -32,7 +32,7 @@ class Narrowing:
         exact: Whether this is the whole problem.
     """
 
-    pools: Pools
+    pools: DevicePools
     pooled: Chain
     points: list[int]
     num_layers: int
@@ -45,7 +45,7 @@ class Narrowing:
         return self.pooled.num_kinds == 1 and not self.replicate
 
 
-def narrowed(chain: Chain, demand: Demand, budget: int = BUDGET) -> Narrowing | None:
+def affordable_search_space(chain: Chain, demand: Demand, budget: int = SEARCH_BUDGET) -> SearchSpace | None:
     """Returns what to search within the budget; None if there are too few devices for the demand.
 
     Where the whole problem is too much, large numbers of like devices are taken in bundles and kinds are pooled, the most
@@ -61,7 +61,7 @@ def narrowed(chain: Chain, demand: Demand, budget: int = BUDGET) -> Narrowing | 
     wanted = demand.num_stages
     free = demand.replicas is None and demand.objective is Objective.THROUGHPUT and chain.slots == 1
     replicate = free
-    own = pools = Pools.of(chain, demand.replicas or 1)
+    own = pools = DevicePools.of(chain, demand.replicas or 1)
     while len(pools.members) > 1 and (
         len(pools.members) > _MOST_KINDS or sum(pools.units(chain)) < (wanted or 1)
     ):
@@ -76,14 +76,14 @@ def narrowed(chain: Chain, demand: Demand, budget: int = BUDGET) -> Narrowing | 
             # A stage takes one unit, so no kind can use more of them than there are stages.
             pooled = replace(pooled, counts=tuple(min(count, num_layers) for count in pooled.counts))
         if pooled.num_kinds == 1 and not replicate:
-            return Narrowing(pools, pooled, every, num_layers, replicate, exact=pools == own and not free)
+            return SearchSpace(pools, pooled, every, num_layers, replicate, exact=pools == own and not free)
         affordable = _affordable(pooled, num_layers, budget, replicate=replicate)
         if affordable >= chain.num_blocks:
             exact = pools == own and replicate == free
-            return Narrowing(pools, pooled, every, num_layers, replicate, exact)
+            return SearchSpace(pools, pooled, every, num_layers, replicate, exact)
         if affordable >= max(_FEWEST_BLOCKS, num_layers * 3 // 2):
-            points = cut_points(chain, affordable)
-            return Narrowing(pools, pooled, points, num_layers, replicate, exact=False)
+            points = select_cut_points(chain, affordable)
+            return SearchSpace(pools, pooled, points, num_layers, replicate, exact=False)
         if replicate and max(pooled.counts) > 4 and sum(pooled.counts) // 2 >= (wanted or 1):
             pools = replace(pools, unit=pools.unit * 2)
         elif pooled.num_kinds > 1:

@@ -53,7 +53,7 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     return sum(map(_em, text)) * size * (_BOLD if bold else 1.0)
 
 
-def fitted(text: str, width: float, size: float, *, bold: bool = False) -> str:
+def shortened(text: str, width: float, size: float, *, bold: bool = False) -> str:
     """Returns the text, its middle left out where it is wider than `width`; empty if not even that fits."""
     text = printable(text)
     if text_width(text, size, bold=bold) <= width:
@@ -72,7 +72,7 @@ def first_fitting(texts: tuple[str, ...], width: float, size: float, *, bold: bo
     for text in texts:
         if text_width(printable(text), size, bold=bold) <= width:
             return printable(text)
-    return fitted(texts[-1], width, size, bold=bold)
+    return shortened(texts[-1], width, size, bold=bold)
 
 
 def largest_fitting(text: str, width: float, sizes: tuple[float, ...], *, bold: bool = False) -> float:
@@ -91,7 +91,7 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
         if lines and text_width(longer, size) <= width:
             lines[-1] = longer
         else:
-            lines.append(fitted(word, width, size))
+            lines.append(shortened(word, width, size))
     return lines
 
 

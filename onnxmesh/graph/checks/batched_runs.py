@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path
 
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.checks.difference import OutputDifference, compare
-from onnxmesh.graph.checks.measure import detached, prepacked
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.checks.chain_comparison import copy_tensors, may_prepack
+from onnxmesh.graph.checks.difference import OutputDifference, compare_tensors
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import StageBatching
 from onnxmesh.model.cut_mode import CutMode
@@ -21,7 +21,7 @@ from onnxmesh.tensors.tensor import Tensor
 Tensors = Mapping[str, Tensor]
 
 
-class Growth(Enum):
+class RowDependence(Enum):
     """What becomes of a tensor when a request has more rows."""
 
     ROWS = "rows"
@@ -32,7 +32,7 @@ class Growth(Enum):
     """Something else."""
 
 
-def check_batches(
+def compare_batched_runs(
     folder: Path,
     partitions: Sequence[Partition],
     mode: CutMode,
@@ -58,20 +58,20 @@ def check_batches(
     Raises:
         ModelRunFailed: A stage refuses one row, or two as one request (INVALID_ARGUMENT).
     """
-    prepack = prepacked(partitions)
-    grown = dict.fromkeys(cases[0][0], Growth.ROWS)
+    prepack = may_prepack(partitions)
+    grown = dict.fromkeys(cases[0][0], RowDependence.ROWS)
     given = [[*rows, _joined(rows[:2], grown)] for rows in cases]
     alive = [[dict(request) for request in requests] for requests in given]
     found = []
     for partition in partitions:
         session = StageSession(folder / f"stage-{partition.index}", level=mode.load_level, prepack=prepack)
         before = [
-            [has | direct(partition, gets) for has, gets in zip(requests, gotten, strict=True)]
+            [has | direct_feeds(partition, gets) for has, gets in zip(requests, gotten, strict=True)]
             for requests, gotten in zip(alive, given, strict=True)
         ]
-        computed = [[detached(session.run(request)) for request in requests] for requests in before]
+        computed = [[copy_tensors(session.run(request)) for request in requests] for requests in before]
         alive = [
-            [carry(partition, *each) for each in zip(requests, answers, strict=True)]
+            [live_tensors(partition, *each) for each in zip(requests, answers, strict=True)]
             for requests, answers in zip(before, computed, strict=True)
         ]
         for spec in partition.outputs:
@@ -85,13 +85,13 @@ def _check_stage(
     partition: Partition,
     before: Sequence[Sequence[Tensors]],
     computed: Sequence[Sequence[Tensors]],
-    grown: Mapping[str, Growth],
+    grown: Mapping[str, RowDependence],
     accepted: float,
 ) -> StageBatching:
     if why_not := _why_not(partition, grown):
         return StageBatching(why_not=why_not)
     names = [spec.name for spec in (*partition.inputs, *partition.outputs)]
-    shared = tuple(dict.fromkeys(name for name in names if grown[name] is Growth.SHARED))
+    shared = tuple(dict.fromkeys(name for name in names if grown[name] is RowDependence.SHARED))
     wanted = len(before[0]) - 1
     largest = 0.0
     for size in sorted({2, min(3, wanted), wanted}) if accepted else range(2, wanted + 1):
@@ -110,48 +110,50 @@ def _check_stage(
     return StageBatching(wanted, shared, largest)
 
 
-def _joined(requests: Sequence[Tensors], grown: Mapping[str, Growth]) -> dict[str, Tensor]:
+def _joined(requests: Sequence[Tensors], grown: Mapping[str, RowDependence]) -> dict[str, Tensor]:
     return {
-        name: tensor if grown[name] is Growth.SHARED else concat_rows([request[name] for request in requests])
+        name: tensor
+        if grown[name] is RowDependence.SHARED
+        else concat_rows([request[name] for request in requests])
         for name, tensor in requests[0].items()
     }
 
 
-def _growth(seen: Sequence[Sequence[Tensor]]) -> Growth:
+def _growth(seen: Sequence[Sequence[Tensor]]) -> RowDependence:
     """Returns how a value grows; `seen` has, for each case, that of single rows, and last that of two."""
     kinds = set()
     for *singles, pair in seen:
         if all(tensor.shape[:1] == (1,) for tensor in singles) and pair.shape[:1] == (2,):
-            kinds.add(Growth.ROWS)
-        elif all(compare(pair, tensor).equal for tensor in singles):
-            kinds.add(Growth.SHARED)
+            kinds.add(RowDependence.ROWS)
+        elif all(compare_tensors(pair, tensor).equal for tensor in singles):
+            kinds.add(RowDependence.SHARED)
         else:
-            kinds.add(Growth.ODD)
-    return kinds.pop() if len(kinds) == 1 else Growth.ODD
+            kinds.add(RowDependence.ODD)
+    return kinds.pop() if len(kinds) == 1 else RowDependence.ODD
 
 
-def _why_not(partition: Partition, grown: Mapping[str, Growth]) -> str:
+def _why_not(partition: Partition, grown: Mapping[str, RowDependence]) -> str:
     for spec in (*partition.inputs, *partition.outputs):
-        if grown[spec.name] is Growth.ODD:
+        if grown[spec.name] is RowDependence.ODD:
             return f"'{spec.name}' neither has a row for each of the batch nor stays the same"
-        if grown[spec.name] is Growth.ROWS and not has_rows(Datatype(spec.datatype)):
+        if grown[spec.name] is RowDependence.ROWS and not has_rows(Datatype(spec.datatype)):
             return f"'{spec.name}' is {spec.datatype}, which is not cut into rows"
-    if all(grown[spec.name] is Growth.SHARED for spec in partition.inputs):
+    if all(grown[spec.name] is RowDependence.SHARED for spec in partition.inputs):
         return "none of its inputs has rows"
     return ""
 
 
-def _largest(together: Tensors, singles: Sequence[Tensors], grown: Mapping[str, Growth]) -> float:
+def _largest(together: Tensors, singles: Sequence[Tensors], grown: Mapping[str, RowDependence]) -> float:
     """Returns the largest relative difference of the pieces of a batch from single runs; infinite if it has others."""
     seen: list[OutputDifference] = []
     for name, tensor in together.items():
-        if grown[name] is Growth.SHARED:
+        if grown[name] is RowDependence.SHARED:
             pieces = [tensor] * len(singles)
         elif tensor.shape[:1] == (len(singles),):
             pieces = split_rows(tensor, [1] * len(singles))
         else:
             return float("inf")
-        seen += [compare(single[name], piece) for single, piece in zip(singles, pieces, strict=True)]
+        seen += [compare_tensors(single[name], piece) for single, piece in zip(singles, pieces, strict=True)]
     return max((each.largest_relative for each in seen), default=0.0)
 
 

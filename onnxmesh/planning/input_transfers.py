@@ -10,11 +10,11 @@ from itertools import pairwise
 from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.graph_costs import GraphCosts, InputUse
 from onnxmesh.model.link import LinkSpec
-from onnxmesh.planning.search.chain import Holder
+from onnxmesh.planning.search.chain import DeviceGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class InputTransfers:
     """What crosses each cut, and what does not.
 
     Attributes:
@@ -26,14 +26,16 @@ class Delivery:
     carried_bytes: tuple[int, ...]
 
 
-def slowest_link(cluster: Cluster, holder: Holder, following: Holder, num_bytes: int) -> LinkSpec:
+def slowest_link(cluster: Cluster, group: DeviceGroup, following: DeviceGroup, num_bytes: int) -> LinkSpec:
     """Returns the link between any devices of two stages on which so many bytes take longest."""
     kinds = cluster.kinds
-    links = [cluster.link(kinds[a].name, kinds[b].name) for a, _ in holder for b, _ in following]
+    links = [cluster.link(kinds[a].name, kinds[b].name) for a, _ in group for b, _ in following]
     return max(links, key=lambda link: link.transfer_ps(num_bytes))
 
 
-def deliver(costs: GraphCosts, cluster: Cluster, cuts: Sequence[int], holders: Sequence[Holder]) -> Delivery:
+def choose_input_transfers(
+    costs: GraphCosts, cluster: Cluster, cuts: Sequence[int], groups: Sequence[DeviceGroup]
+) -> InputTransfers:
     """Decides for each input whether stages carry it to its readers or the gateway sends it to each.
 
     Carried, it is sent once on every hop as far as its last reader, the gateway's to the first stage among
@@ -44,12 +46,12 @@ def deliver(costs: GraphCosts, cluster: Cluster, cuts: Sequence[int], holders: S
         costs: The graph.
         cluster: Its default link stands for the gateway's.
         cuts: Positions in the row of nodes.
-        holders: The devices of each stage.
+        groups: The devices of each stage.
     """
     gateway = cluster.default_link
-    hops = [slowest_link(cluster, *pair, 0) for pair in pairwise(holders)]
-    direct: list[list[str]] = [[] for _ in holders]
-    carried = [0] * len(holders)
+    hops = [slowest_link(cluster, *pair, 0) for pair in pairwise(groups)]
+    direct: list[list[str]] = [[] for _ in groups]
+    carried = [0] * len(groups)
     for use in costs.inputs:
         stages = _reading_stages(use, cuts)
         later = [stage for stage in stages if stage > 0]
@@ -64,7 +66,7 @@ def deliver(costs: GraphCosts, cluster: Cluster, cuts: Sequence[int], holders: S
         else:
             for stage in range(later[-1]):
                 carried[stage] += use.num_bytes
-    return Delivery(tuple(map(tuple, direct)), tuple(carried))
+    return InputTransfers(tuple(map(tuple, direct)), tuple(carried))
 
 
 def _reading_stages(use: InputUse, cuts: Sequence[int]) -> list[int]:

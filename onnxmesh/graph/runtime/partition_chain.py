@@ -53,12 +53,12 @@ class PartitionChain:
         """
         alive: dict[str, Tensor] = dict(feeds)
         for partition, session in self._stages:
-            before = alive | direct(partition, feeds)
-            alive = carry(partition, before, session.run(before))
+            before = alive | direct_feeds(partition, feeds)
+            alive = live_tensors(partition, before, session.run(before))
         return alive
 
 
-def direct(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def direct_feeds(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns what a gateway sends straight to a stage.
 
     Args:
@@ -74,7 +74,7 @@ def direct(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tenso
     return {name: feeds[name] for name in partition.direct_inputs}
 
 
-def carry(
+def live_tensors(
     partition: Partition, before: Mapping[str, Tensor], computed: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Returns what is alive after a stage: what it computed and what it passes on, in `live_out`'s order.

@@ -18,7 +18,7 @@ _STEPS = 64
 """To how fine a part of the slack the fastest of the thinnest cuts is found."""
 
 
-def with_thin_cuts(
+def with_fewest_bytes(
     costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int | None
 ) -> Assignment:
     """Returns the assignment with the cheapest cuts within 2 % of its period, and the fastest of those.
@@ -36,14 +36,14 @@ def with_thin_cuts(
         return assignment
     positions = [int(position) for position in chain.positions]
     shared = SharedWeights(blocks_memory(costs, positions)[0], costs.weights)
-    problem = ChainProblem(chain.stages(assignment.holders))
+    problem = ChainProblem(chain.stages(assignment.groups))
     fastest = assignment.period(chain)
     slack = fastest * _SLACK_PERCENT // 100
     if at_most is not None:
         slack = min(slack, max(0, at_most - fastest))
 
     def cheapest(step: int) -> tuple[int, tuple[int, ...]]:
-        found = problem.fewest_bytes(fastest + slack * step // _STEPS, chain.crossing * _AMORTISATION, shared)
+        found = problem.min_bytes(fastest + slack * step // _STEPS, chain.crossing * _AMORTISATION, shared)
         if found is None:
             msg = f"a bound that was reached became unreachable: {fastest} + {step} steps"
             raise RuntimeError(msg)

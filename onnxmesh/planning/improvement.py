@@ -11,13 +11,13 @@ from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Demand, Objective, Plan
 from onnxmesh.model.profile import Profile
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.search.narrowing import BUDGET
+from onnxmesh.planning.search.search_space import SEARCH_BUDGET
 
 _WORTH_SAYING = 1.02
 
 
 @dataclass(frozen=True, slots=True)
-class Relief:
+class PlanImprovement:
     """A way to relieve the bottleneck of a plan.
 
     Attributes:
@@ -29,9 +29,9 @@ class Relief:
     gain: float
 
 
-def relief(
+def find_improvement(
     costs: GraphCosts, cluster: Cluster, demand: Demand, plan: Plan, profile: Profile | None = None
-) -> Relief | None:
+) -> PlanImprovement | None:
     """Returns what would help a plan most, by planning again with it; None if nothing tried brings 2 %.
 
     Tried are one more device of each kind, with one more stage too where their number is given, and twice the
@@ -47,10 +47,10 @@ def relief(
     """
     latency = demand.objective is Objective.LATENCY
     options = list(_options(costs, cluster, demand, plan))
-    best: Relief | None = None
+    best: PlanImprovement | None = None
     for what, larger, wish in options:
         try:
-            then = make_plan(costs, larger, wish, profile, budget=BUDGET // len(options))
+            then = make_plan(costs, larger, wish, profile, budget=SEARCH_BUDGET // len(options))
         except InvalidPlan:
             continue
         now_s, then_s = (plan.latency_s, then.latency_s) if latency else (plan.period_s, then.period_s)
@@ -59,13 +59,13 @@ def relief(
             result = (
                 f"answer one request {gain:.2g} x as fast" if latency else f"give {gain:.2g} x the throughput"
             )
-            best = Relief(f"{what} would {result}", gain)
+            best = PlanImprovement(f"{what} would {result}", gain)
     if best is not None:
         return best
     slowest = plan.stages[plan.bottleneck]
     if latency or any(slowest.start < cut < slowest.end for cut in costs.legal_cuts):
         return None
-    return Relief(
+    return PlanImprovement(
         f"nothing that was tried helps: the slowest stage, nodes {slowest.start} to {slowest.end - 1}, "
         "cannot be cut finer",
         1.0,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.checks.difference import OutputDifference, compare, worst
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.checks.difference import OutputDifference, compare_tensors, worst_difference
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -19,7 +19,7 @@ _MAPPED_FROM_BYTES = 1024 * 1024 * 1024
 system can take their memory back."""
 
 
-def differences(
+def compare_chain(
     whole: Path,
     level: OptimisationLevel,
     folder: Path,
@@ -46,10 +46,10 @@ def differences(
         InvalidModel: The model or a partition cannot be loaded (INVALID_ARGUMENT).
         ModelRunFailed: The whole model or a stage refuses an input (INVALID_ARGUMENT).
     """
-    prepack = prepacked(partitions)
+    prepack = may_prepack(partitions)
     session = StageSession(whole, level=level, prepack=prepack)
     try:
-        expected = [detached(session.run(feeds)) for feeds in inputs]
+        expected = [copy_tensors(session.run(feeds)) for feeds in inputs]
     except ModelRunFailed as error:
         raise ModelRunFailed(f"the whole model refuses random inputs: {error.message}") from error
     del session
@@ -58,21 +58,24 @@ def differences(
         home = folder / f"stage-{partition.index}"
         stage = StageSession(home, level=mode.load_level, prepack=prepack)
         for number, feeds in enumerate(inputs):
-            before = alive[number] | direct(partition, feeds)
-            alive[number] = detached(carry(partition, before, stage.run(before)))
+            before = alive[number] | direct_feeds(partition, feeds)
+            alive[number] = copy_tensors(live_tensors(partition, before, stage.run(before)))
     names = partitions[-1].live_out
     return [
-        worst(name, [compare(one[name], other[name]) for one, other in zip(expected, alive, strict=True)])
+        worst_difference(
+            name,
+            [compare_tensors(one[name], other[name]) for one, other in zip(expected, alive, strict=True)],
+        )
         for name in names
     ]
 
 
-def prepacked(partitions: Sequence[Partition]) -> bool:
+def may_prepack(partitions: Sequence[Partition]) -> bool:
     """Whether kernels may keep their own copies of a chain's weights while it is only tried."""
     return sum(partition.weight_bytes for partition in partitions) < _MAPPED_FROM_BYTES
 
 
-def detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns copies that do not keep the session alive that computed them."""
     return {
         name: Tensor(name, tensor.datatype, tensor.shape, bytes(tensor.data))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from onnxmesh.model.plan import StagePlan
 from onnxmesh.pictures.colours import BOTTLENECK, FAINT_INK, INK, LINES, PAPER, kind_colour
 from onnxmesh.pictures.geometry import Point, Rect, shared_widths
-from onnxmesh.pictures.lettering import Label, first_fitting, fitted, largest_fitting, text_width
+from onnxmesh.pictures.labels import Label, first_fitting, largest_fitting, shortened, text_width
 from onnxmesh.pictures.plan_facts import PlanFacts, devices_text
 from onnxmesh.pictures.shapes import Areas, Panel, Shape, Strokes, arrow
 from onnxmesh.quantities import TIMES, bytes_text, time_text
 
-LEAST_BOX = 86.0
+MIN_BOX_WIDTH = 86.0
 """Width that the text of a stage needs."""
 
 _GAP, _NARROW_GAP = 76.0, 48.0
@@ -48,7 +48,7 @@ class StageBox:
 
 
 @dataclass(frozen=True, slots=True)
-class StageRow:
+class StageDiagram:
     """The whole row.
 
     Attributes:
@@ -66,14 +66,14 @@ class StageRow:
     bottom: float
 
 
-def least_width(num_stages: int, wished: float) -> float:
+def min_diagram_width(num_stages: int, wished: float) -> float:
     """Returns the width of a row of so many stages: `wished` wherever they fit."""
-    narrow = num_stages * LEAST_BOX + (num_stages - 1) * _NARROW_GAP
+    narrow = num_stages * MIN_BOX_WIDTH + (num_stages - 1) * _NARROW_GAP
     # Where there is nothing to spare, all boxes are alike whatever their time.
     return max(wished, narrow * _SLACK)
 
 
-def stage_row(facts: PlanFacts, left: float, width: float, top: float) -> StageRow:
+def stage_diagram(facts: PlanFacts, left: float, width: float, top: float) -> StageDiagram:
     """Lays out the stages of a plan.
 
     Boxes are as wide as their periods are long, wherever that leaves room for their text. Arrows are as thick as
@@ -82,13 +82,15 @@ def stage_row(facts: PlanFacts, left: float, width: float, top: float) -> StageR
     Args:
         facts: The plan.
         left: Left edge of the first box.
-        width: From there to the right edge of the last box; `least_width` of it or more.
+        width: From there to the right edge of the last box; `min_diagram_width` of it or more.
         top: Upper edge of what is above the boxes.
     """
     stages = facts.plan.stages
-    roomy = len(stages) * LEAST_BOX + (len(stages) - 1) * _GAP <= width
+    roomy = len(stages) * MIN_BOX_WIDTH + (len(stages) - 1) * _GAP <= width
     gap = _GAP if roomy else _NARROW_GAP
-    widths = shared_widths([stage.period_s for stage in stages], width - gap * (len(stages) - 1), LEAST_BOX)
+    widths = shared_widths(
+        [stage.period_s for stage in stages], width - gap * (len(stages) - 1), MIN_BOX_WIDTH
+    )
     y = top + _LANE + _LANE_TO_BOX
     boxes: list[StageBox] = []
     x = left
@@ -109,7 +111,7 @@ def stage_row(facts: PlanFacts, left: float, width: float, top: float) -> StageR
     shapes.append(arrow((last.right + 3, middle), (last.right + 3 + _ANSWER, middle), 1.6, FAINT_INK))
     labels.append(Label("answer", last.right + 5, middle - 8, 10, colour=FAINT_INK))
     shapes_of_badge, badge = _badge(boxes[facts.plan.bottleneck].rect) if len(stages) > 1 else ([], [])
-    return StageRow(
+    return StageDiagram(
         tuple(boxes), tuple(gaps), (*shapes, *shapes_of_badge), (*labels, *badge), y + _BOX_HEIGHT + _LANE / 2
     )
 
@@ -145,7 +147,7 @@ def _stage_box(facts: PlanFacts, index: int, rect: Rect) -> StageBox:
     labels = [
         line(f"stage {index}", 22, 12.5, bold=True),
         line(_held_by(stage, inner, 11), 37, 11, colour=FAINT_INK),
-        line(fitted(period, inner, size, bold=True), 60, size, bold=True),
+        line(shortened(period, inner, size, bold=True), 60, size, bold=True),
         line(first_fitting((*_made_of(stage), ""), inner, 10.5), 75, 10.5, colour=FAINT_INK),
         line(first_fitting(_nodes_texts(stage), inner, 11), 95, 11),
         line(
@@ -162,7 +164,7 @@ def _held_by(stage: StagePlan, width: float, size: float) -> str:
     (name, count), times = stage.devices[0], ""
     if count > 1:
         times = f"{count} {TIMES} "
-    return times + fitted(name, width - text_width(times, size), size)
+    return times + shortened(name, width - text_width(times, size), size)
 
 
 def _made_of(stage: StagePlan) -> tuple[str, ...]:

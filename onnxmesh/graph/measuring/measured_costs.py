@@ -6,16 +6,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from onnxmesh.device.device_kind import device_kind_name, parse_device_kind
 from onnxmesh.device.execution_provider import CPU
-from onnxmesh.device.kind import device_kind_name, how_to_run
-from onnxmesh.graph.costs.analyse import analyse, input_shapes
-from onnxmesh.graph.measuring.attribution import attribute
+from onnxmesh.graph.costs.graph_analysis import analyse_graph, resolve_input_shapes
+from onnxmesh.graph.measuring.attribution import attribute_times
 from onnxmesh.graph.measuring.device_benchmark import cached_device_speed
 from onnxmesh.graph.measuring.profiler import MeasuredRun, Progress, profile_model
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.index_bounds import index_bounds
+from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.optimise import optimise
-from onnxmesh.graph.reading.row import load_graph, put_in_row
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.ids import Digest
 from onnxmesh.model.cut_mode import CutMode
@@ -28,7 +28,7 @@ from onnxmesh.model.profile import DeviceTimes, Profile
 _SEED = 0
 
 
-def measured_costs(
+def measure_costs(
     graph: Path,
     digest: Digest,
     level: OptimisationLevel,
@@ -53,7 +53,7 @@ def measured_costs(
         level: How the graph was optimised.
         mode: How it is cut.
         types: Of its values.
-        costs: What `analyse` says of it.
+        costs: What `analyse_graph` says of it.
         shapes: What to plan for.
         seconds: About how long to run; see `profile_model`.
         device: Kind of this device, as `device_kind_name` names it: it says on how many threads to run, and where.
@@ -66,12 +66,12 @@ def measured_costs(
         InvalidModel: ONNX Runtime cannot load the graph (INVALID_ARGUMENT).
         InvalidRequest: The device has no such name (INVALID_ARGUMENT).
     """
-    threads, providers = how_to_run(device)
+    threads, providers = parse_device_kind(device)
     kind = device or device_kind_name(threads)
     measured_at = speed(kind) if speed else cached_device_speed(kind, threads, providers)
-    row = put_in_row(load_graph(graph))
-    at, _ = input_shapes(costs.signature, types, shapes)
-    feeds = random_inputs(costs.signature.inputs, _SEED, shapes=at, bounds=index_bounds(row))
+    order = topological_order(load_graph(graph))
+    at, _ = resolve_input_shapes(costs.signature, types, shapes)
+    feeds = random_inputs(costs.signature.inputs, _SEED, shapes=at, bounds=index_bounds(order))
     fused = mode.load_level is not OptimisationLevel.NONE
 
     def run(model: Path, load_level: OptimisationLevel = OptimisationLevel.NONE) -> MeasuredRun:
@@ -90,7 +90,7 @@ def measured_costs(
             measured = run(optimise(graph, Path(folder), mode.load_level))
     else:
         measured = run(graph, mode.load_level)
-    seen = analyse(graph, shapes, types, measured.shapes)
+    seen = analyse_graph(graph, shapes, types, measured.shapes)
     expected = [measured_at.node_ps(node.flops, node.bytes_moved) / PICOSECONDS for node in seen.nodes]
-    times = DeviceTimes(attribute(measured, row, expected), measured_at)
+    times = DeviceTimes(attribute_times(measured, order, expected), measured_at)
     return seen, Profile(digest, level, at, {kind: times}, mode)

@@ -1,4 +1,4 @@
-"""The nodes of a graph in a row, and which values are alive between any two of them."""
+"""The nodes of a graph in a order, and which values are alive between any two of them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _RANDOM = frozenset(
 )
 """Operators that answer differently each time: never run twice, so never taken for constants."""
 
-ALWAYS = 1 << 62
+LIVE_TO_END = 1 << 62
 """Last use of a value that is a model output: it stays alive to the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class RowNode:
-    """One node in the row.
+class OrderedNode:
+    """One node in the order.
 
     Attributes:
         node: The node of the graph.
@@ -39,7 +39,7 @@ class RowNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class NodeOrder:
     """A graph linearised.
 
     Nodes that no output needs are left out; so are constant nodes (those that depend on no input of
@@ -51,31 +51,31 @@ class Row:
         inputs: The model's inputs without those that are initialisers with a default.
         outputs: The model's outputs.
         constants: Values that depend on no input: initialisers and outputs of constant nodes.
-        born: Position after which each value that is not constant exists: 0 for inputs, i + 1 for what
+        defined_at: Position after which each value that is not constant exists: 0 for inputs, i + 1 for what
             node i writes.
-        last_use: Position of the last node that reads a value, or `ALWAYS`; -1 if none does.
+        last_use: Position of the last node that reads a value, or `LIVE_TO_END`; -1 if none does.
     """
 
     graph: ir.Graph
-    nodes: tuple[RowNode, ...]
+    nodes: tuple[OrderedNode, ...]
     inputs: tuple[ir.Value, ...]
     outputs: tuple[ir.Value, ...]
     constants: frozenset[ir.Value]
-    born: dict[ir.Value, int]
+    defined_at: dict[ir.Value, int]
     last_use: dict[ir.Value, int]
 
-    def alive(self, position: int) -> list[ir.Value]:
+    def live_at(self, position: int) -> list[ir.Value]:
         """Returns the values that exist at `position` and are needed at or after it, oldest first.
 
         Position p lies between node p - 1 and node p.
         """
         return [
             value
-            for value, born in self.born.items()
+            for value, born in self.defined_at.items()
             if born <= position and self.last_use[value] >= position
         ]
 
-    def changes(self) -> Iterator[tuple[list[ir.Value], list[ir.Value]]]:
+    def liveness_changes(self) -> Iterator[tuple[list[ir.Value], list[ir.Value]]]:
         """Yields for each position from 1 to n - 1 the values that are alive there and were not before, and the reverse.
 
         Together they are twice as many as there are values, however many are alive at a time.
@@ -84,7 +84,7 @@ class Row:
             return
         born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
-        for value, first in self.born.items():
+        for value, first in self.defined_at.items():
             start, last = max(first, 1), self.last_use[value]
             if last < start:
                 continue
@@ -94,7 +94,7 @@ class Row:
         yield from zip(born[1:-1], gone[1:-1], strict=True)
 
 
-def name_of(value: ir.Value) -> str:
+def value_name(value: ir.Value) -> str:
     """Returns a value's name; every value of a stored model has one."""
     return value.name or ""
 
@@ -115,7 +115,7 @@ def load_graph(path: Path) -> ir.Model:
     return model
 
 
-def put_in_row(model: ir.Model) -> Row:
+def topological_order(model: ir.Model) -> NodeOrder:
     """Linearises a model's graph: its own order if that is topological, as ONNX requires, else a stable sort.
 
     Raises:
@@ -133,9 +133,9 @@ def put_in_row(model: ir.Model) -> Row:
     weights_of: dict[ir.Value, tuple[ir.Value, ...]] = {
         value: (value,) for value in graph.initializers.values()
     }
-    born: dict[ir.Value, int] = dict.fromkeys(inputs, 0)
+    defined_at: dict[ir.Value, int] = dict.fromkeys(inputs, 0)
     last_use: dict[ir.Value, int] = dict.fromkeys(inputs, -1)
-    nodes: list[RowNode] = []
+    nodes: list[OrderedNode] = []
     for node in graph:
         if node not in needed:
             continue
@@ -151,13 +151,15 @@ def put_in_row(model: ir.Model) -> Row:
             last_use[value] = position
         writes = tuple(value for value in node.outputs if value.name)
         for value in writes:
-            born[value] = position + 1
+            defined_at[value] = position + 1
             last_use[value] = -1
-        nodes.append(RowNode(node, reads, writes, weights))
+        nodes.append(OrderedNode(node, reads, writes, weights))
     for value in graph.outputs:
-        if value in born:
-            last_use[value] = ALWAYS
-    return Row(graph, tuple(nodes), inputs, tuple(graph.outputs), frozenset(weights_of), born, last_use)
+        if value in defined_at:
+            last_use[value] = LIVE_TO_END
+    return NodeOrder(
+        graph, tuple(nodes), inputs, tuple(graph.outputs), frozenset(weights_of), defined_at, last_use
+    )
 
 
 def _unique(values: list[ir.Value]) -> list[ir.Value]:
