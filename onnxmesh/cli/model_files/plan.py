@@ -27,8 +27,8 @@ from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import Demand, Objective
+from onnxmesh.planning.improvement import find_improvement
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.relief import relief
 
 _FEWEST_DEVICES = 2
 
@@ -148,7 +148,7 @@ def _report(options: _PlanOptions) -> PlanReport:
         found.check(source_digest(options.model), options.level, at, options.mode)
     profile = None if found is None else found.profile
     made = make_plan(costs, cluster, options.demand, profile)
-    suggestion = relief(costs, cluster, options.demand, made, profile)
+    suggestion = find_improvement(costs, cluster, options.demand, made, profile)
     return PlanReport(
         model=PlannedModel(options.model.stem, options.mode, options.level, options.shapes, costs),
         cluster=cluster,

@@ -6,7 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from onnxmesh.device.kind import device_kind_name
+from onnxmesh.device.device_kind import device_kind_name
 from onnxmesh.graph.build_steps import prepare
 from onnxmesh.graph.checks.verify import input_symbols
 from onnxmesh.graph.measuring.device_benchmark import cached_device_speed

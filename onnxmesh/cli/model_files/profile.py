@@ -95,7 +95,7 @@ def profile(
                 device=device,
                 seconds=seconds,
             )
-            joined = measured if known is None else known.joined(measured)
+            joined = measured if known is None else known.merged(measured)
             write_whole("--out", target, joined.to_json() + "\n")
         except OSError as error:
             raise InvalidRequest(f"--out: {error}") from error
@@ -169,8 +169,8 @@ def _measure(
     device: str,
     seconds: float,
 ) -> tuple[GraphCosts, Profile, str]:
+    from onnxmesh.device.device_kind import device_kind_name, parse_device_kind  # noqa: PLC0415
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
-    from onnxmesh.device.kind import device_kind_name, how_to_run  # noqa: PLC0415
     from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
 
@@ -182,7 +182,7 @@ def _measure(
         tempfile.TemporaryDirectory(prefix=".profile-", dir=folder) as work,
         progress_bar(f"measuring {model.name}") as report,
     ):
-        cached_device_speed(kind, *how_to_run(kind), fresh=True)
+        cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
         built = json.loads(
             prepare(str(model), work, level, mode, shapes.to_plain(), seconds, kind, progress=report)
         )
