@@ -56,7 +56,7 @@ class MicroBatchRunner:
 
     def update(self, changes: TableDifference) -> None:
         """Removes what was learned of stages and workers that the route table no longer has."""
-        self._batcher.remove(changes.gone_stages, changes.removed_workers)
+        self._batcher.remove(changes.removed_stages, changes.removed_workers)
 
     async def _infer_rows(self, request: InferenceRequest, rows: int) -> InferenceResult:
         began_s = self._clock()

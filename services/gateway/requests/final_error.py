@@ -33,7 +33,7 @@ def deadline_unreachable(
     model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]
 ) -> Overloaded:
     """Returns the error of a request that no replica can complete in time, with the delay after which one could."""
-    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.ask.remaining_s * 1e3
+    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.query.remaining_s * 1e3
     return Overloaded(
         f"{model}: no replica of stage {found.stage} can be done in time{after(failures)}: "
         f"the first would take {_ms(soonest_ms)}, {_ms(max(0.0, remaining_ms))} remain",
@@ -43,7 +43,7 @@ def deadline_unreachable(
 
 def requirements_unsatisfied(model: RoutedModel, found: NoRoute) -> Unsatisfiable:
     """Returns the error of a request whose requirements no worker meets: what each worker lacks."""
-    require = found.decision.ask.require
+    require = found.decision.query.require
     gaps = "; ".join(
         f"{replica.worker} lacks {', '.join(map(str, require.lacking(replica.facts.labels)))}"
         for replica in found.decision.stage.replicas[:MAX_NAMED_WORKERS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.routing.selectors.preference import Preference
-from onnxmesh.routing.selectors.selector import EVERYBODY, Selector
+from onnxmesh.routing.selectors.selector import ANY_WORKER, Selector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class RequestOptions:
 
     timeout_s: float | None = None
     trace: bool = False
-    require: Selector = EVERYBODY
+    require: Selector = ANY_WORKER
     prefer: tuple[Preference, ...] = ()
     session: str = ""
     priority: int = 0

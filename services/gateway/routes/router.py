@@ -21,7 +21,7 @@ from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.selectors.selector import Selector
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table.locality import NOWHERE, Locality
+from onnxmesh.routing.table.locality import UNKNOWN_LOCALITY, Locality
 from onnxmesh.routing.table.routed_model import Replica, RoutedModel, RoutedStage
 from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference
@@ -70,7 +70,7 @@ class Router:
         links: WorkerLinks,
         *,
         rng: Random,
-        locality: Locality = NOWHERE,
+        locality: Locality = UNKNOWN_LOCALITY,
         sessions: SessionAffinity | None = None,
         clock: Clock = monotonic,
     ) -> None:
@@ -106,9 +106,9 @@ class Router:
         """
         for worker, member in changes.workers.items():
             if self.generation(worker) not in (None, member.generation):
-                self.balancer.network.forget(worker)
+                self.balancer.network.remove(worker)
         self.table = table
-        self.balancer.forget(changes.gone_stages, changes.removed_workers)
+        self.balancer.remove(changes.removed_stages, changes.removed_workers)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -134,7 +134,7 @@ class Router:
             session: Its session; empty: none.
         """
         origin = None if locality is None else Origin("", locality)
-        query = replace(query, stay=await self.sessions.workers(model, session))
+        query = replace(query, affinity=await self.sessions.workers(model, session))
         return self.balancer.explain(model.stages, self._is_live, self._clock(), query, origin)
 
     async def route(
@@ -170,7 +170,7 @@ class Router:
                 prefer=options.prefer,
                 remaining_s=request.deadline.remaining_s(self._clock),
                 num_bytes=request.num_bytes,
-                stay=session_workers,
+                affinity=session_workers,
             )
             picked = self.balancer.pick_route(model.stages, self._is_live, now_s, query)
             if not isinstance(picked, NoRoute):
@@ -179,7 +179,7 @@ class Router:
                 raise requirements_unsatisfied(model, picked)
             if picked.is_late:
                 raise deadline_unreachable(model, picked, request.failures)
-            if self.balancer.release(picked, now_s):
+            if self.balancer.release_ejections(picked, now_s):
                 continue
             candidates = _candidates(model.stages[picked.stage], options.require, excluded)
             await self._connect(candidates, excluded, request.failures)
@@ -222,7 +222,7 @@ class Router:
                 for stage, replica in zip(model.stages, route, strict=True)
                 if replica.worker == outcome.worker
             ]
-            for key in self.balancer.failed(outcome.worker, held, now_s):
+            for key in self.balancer.observe_failure(outcome.worker, held, now_s):
                 _log.warning("replica_ejected", worker=outcome.worker, stage=key, why=outcome.error.message)
 
     def observe_load(self, worker: WorkerId, load: Load) -> None:
@@ -233,17 +233,17 @@ class Router:
     def observe_link(self, origin: str, worker: WorkerId, link: MeasuredLink) -> None:
         """Records a measured link to a worker, from this gateway or from another worker."""
         if worker in self.table.workers:
-            self.balancer.network.measured(origin, worker, link)
+            self.balancer.network.observe(origin, worker, link)
 
     def lost(self, worker: WorkerId) -> None:
         """Records the end of the stream to a worker."""
         if worker in self.table.workers:
-            self.balancer.lost(worker)
+            self.balancer.mark_lost(worker)
 
     def suspect(self, worker: WorkerId, suspected: bool) -> None:
         """Records that the failure detector suspects a worker, or no longer does."""
         if worker in self.table.workers:
-            self.balancer.silent(worker, suspected)
+            self.balancer.mark_suspect(worker, suspected)
 
     def _is_live(self, worker: WorkerId) -> bool:
         return self._links.get(worker) is not None

@@ -11,7 +11,7 @@ from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 from onnxmesh.live.base import LiveState
 from onnxmesh.live.shared_topic import SharedTopic
-from onnxmesh.routing.ejections import Ejections, EjectionWatcher
+from onnxmesh.routing.ejections import EjectionObserver, Ejections
 
 EJECTION_PERIOD_S = 0.5
 """Time between two looks at the ejections of other gateways."""
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 _Replica = tuple[StageKey, WorkerId]
 
 
-class EjectionSharing(EjectionWatcher):
+class EjectionSharing(EjectionObserver):
     """Publishes the ejections of this gateway, and adopts those of other gateways under the same cap.
 
     An adopted ejection is not published again: it ends when the gateway that decided it withdraws it, or when its time is
@@ -45,16 +45,16 @@ class EjectionSharing(EjectionWatcher):
         self._own: dict[_Replica, float] = {}
         self._adopted: dict[_Replica, float] = {}
         self._declined: dict[_Replica, float] = {}
-        ejections.watch(self)
+        ejections.subscribe(self)
 
-    def ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
+    def on_ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
         """Publishes an ejection of this gateway."""
         remaining_s = until_s - self._clock()
         if remaining_s > 0:
             self._own[stage, worker] = until_s
             self._topic.publish(SharedEjection(worker, stage, remaining_s), remaining_s)
 
-    def released(self, stage: StageKey) -> None:
+    def on_released(self, stage: StageKey) -> None:
         """Withdraws this gateway's ejections of a stage, and declines those that it had adopted."""
         for replica in [each for each in self._own if each[0] == stage]:
             del self._own[replica]
@@ -78,7 +78,7 @@ class EjectionSharing(EjectionWatcher):
         for replica in self._adopted.keys() - published:
             del self._adopted[replica]
             if replica not in self._own:
-                self._ejections.lift(*replica)
+                self._ejections.drop(*replica)
 
     def _adopt(self, replica: _Replica, until_s: float, writer: str) -> None:
         known_s = max(self._adopted.get(replica, 0.0), self._declined.get(replica, 0.0))
@@ -86,6 +86,6 @@ class EjectionSharing(EjectionWatcher):
             return
         stage, worker = replica
         why = f"gateway '{writer}' has ejected it"
-        if self._ejections.told(stage, worker, until_s, why, self._clock()):
+        if self._ejections.adopt(stage, worker, until_s, why, self._clock()):
             self._adopted[replica] = until_s
             _log.warning("replica_ejected", worker=worker, stage=stage, why=why)

@@ -67,9 +67,9 @@ class LinkSharing:
         for items in self._topic.received().values():
             link = next((each.item for each in items if each.writer != self._gateway), None)
             if link is not None:
-                self._observe(WorkerId(link.origin), WorkerId(link.target), _measured(link, by_hearsay=True))
+                self._observe(WorkerId(link.origin), WorkerId(link.target), _measured(link, is_relayed=True))
         self._topic.publish_offered(
-            LINK_TTL_S, LINK_FRESH_S, lambda link, other: _measured(link).is_like(_measured(other))
+            LINK_TTL_S, LINK_FRESH_S, lambda link, other: _measured(link).is_similar_to(_measured(other))
         )
 
     def _is_current(self, link: SharedLink) -> bool:
@@ -78,5 +78,5 @@ class LinkSharing:
         return generations == (link.origin_generation, link.target_generation)
 
 
-def _measured(link: SharedLink, *, by_hearsay: bool = False) -> MeasuredLink:
-    return MeasuredLink(link.round_trip_s, link.bytes_per_s, by_hearsay)
+def _measured(link: SharedLink, *, is_relayed: bool = False) -> MeasuredLink:
+    return MeasuredLink(link.round_trip_s, link.bytes_per_s, is_relayed)

@@ -43,12 +43,12 @@ class SharingGateway:
         self.live = MeshLiveState(name, mesh, clock)
         self.ejections = EjectionSharing(name, self.live, self.balancer.ejections, clock=clock)
         self.links = LinkSharing(
-            name, self.live, observe=self.balancer.network.measured, generation=self.generations.get
+            name, self.live, observe=self.balancer.network.observe, generation=self.generations.get
         )
 
     def fail(self, worker):
         for _ in range(5):
-            self.balancer.failed(worker, [STAGE], self.clock())
+            self.balancer.observe_failure(worker, [STAGE], self.clock())
 
     @property
     def ejected(self):

@@ -28,13 +28,13 @@ def reported(target, round_trip_us, bytes_per_s=0):
 
 
 def test_reported_links_reach_the_balancer_and_other_gateways(gateways):
-    """At first hand here, by hearsay there; a worker's own report takes precedence."""
+    """At first hand here, relayed there; a worker's own report takes precedence."""
     one, two = gateways
     one.links.observe_load("a", reported("b", 300, 10**9))
     assert one.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9)}
     one.links.exchange()
     two.links.exchange()
-    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9, by_hearsay=True)}
+    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9, is_relayed=True)}
     two.links.observe_load("a", reported("b", 900))
     two.links.exchange()
     assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0009)}
