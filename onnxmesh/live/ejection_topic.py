@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.live.link_topic import SEPARATOR
 from onnxmesh.live.base import LiveEntry, Topic, Values
+from onnxmesh.live.link_topic import SEPARATOR
 
 
 @dataclass(frozen=True, slots=True)

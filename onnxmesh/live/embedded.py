@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 
 from onnxmesh.deadline import Clock
-from onnxmesh.live.expiring_dict import ExpiringDict, ExpiringValue
 from onnxmesh.live.base import MAX_ENTRIES, MAX_SESSIONS, LiveEntry, Topic, Values
+from onnxmesh.live.expiring_dict import ExpiringDict, ExpiringValue
 
 
 class EmbeddedLiveState:
@@ -30,7 +30,9 @@ class EmbeddedLiveState:
     ) -> None:
         self.writer = writer
         self._clock = clock
-        self._entries: dict[Topic, ExpiringDict[Values]] = {topic: ExpiringDict(max_entries) for topic in Topic}
+        self._entries: dict[Topic, ExpiringDict[Values]] = {
+            topic: ExpiringDict(max_entries) for topic in Topic
+        }
         self._sessions: ExpiringDict[str] = ExpiringDict(max_sessions)
 
     @property

@@ -32,7 +32,9 @@ class ExpiringDict(Generic[T]):
 
     def set(self, key: str, value: T, now_s: float, ttl_s: float) -> None:
         """Sets or replaces an entry."""
-        self._entries.pop(key, None)  # so that it moves to the end: the order of insertion is the order of age
+        self._entries.pop(
+            key, None
+        )  # so that it moves to the end: the order of insertion is the order of age
         self._entries[key] = ExpiringValue(value, now_s, now_s + ttl_s)
         if len(self._entries) > self._max_entries:
             del self._entries[next(iter(self._entries))]

@@ -28,7 +28,9 @@ class LoadCodec:
 
     def encode(self, item: WorkerLoad) -> Values:
         """Returns the scalar fields by name."""
-        return {field.name: value for field, value in item.load.ListFields() if isinstance(value, int | float)}
+        return {
+            field.name: value for field, value in item.load.ListFields() if isinstance(value, int | float)
+        }
 
     def decode(self, entry: LiveEntry) -> WorkerLoad:
         """Returns the load; fields that this release does not know are ignored."""

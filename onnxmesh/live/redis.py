@@ -13,8 +13,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from onnxmesh.deadline import Clock
-from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.base import FIND_SESSION_S, LiveEntry, Topic, Values
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis_url import open_redis
 from onnxmesh.live.topic_document import ReceivedEntry, decode_document, encode_document
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import structlog
 
-from onnxmesh.live.expiring_dict import ExpiringValue
 from onnxmesh.live.base import Values
+from onnxmesh.live.expiring_dict import ExpiringValue
 
 _log = structlog.get_logger(__name__)
 

@@ -91,7 +91,9 @@ class RouteWatch:
                     if not found:
                         _log.info("scheduler_found", scheduler=self._scheduler)
                         found = True
-                    step = next_step(update, None if self._table is None else self._table.epoch, applied_epoch)
+                    step = next_step(
+                        update, None if self._table is None else self._table.epoch, applied_epoch
+                    )
                     if step is Step.RESYNC:
                         _log.info("route_change_missed", epoch=update.change.from_epoch, held=applied_epoch)
                         break

@@ -65,9 +65,7 @@ class GatewayRoutingServicer(RoutingServicer):
             prefer=parse_preferences(request.prefer),
             remaining_s=request.remaining_us / 1e6 if request.HasField("remaining_us") else inf,
         )
-        locality = (
-            Locality(request.from_region, request.from_zone) if request.HasField("from_zone") else None
-        )
+        locality = Locality(request.from_region, request.from_zone) if request.HasField("from_zone") else None
         return mesh_pb2.ExplainResponse(
             gateway=self._gateway,
             version=model.version,

@@ -8,8 +8,8 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 from onnxmesh.live.base import LiveState
+from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.routing.ejections import EjectionObserver, Ejections
 
@@ -37,7 +37,9 @@ class EjectionSharing(EjectionObserver):
         clock: Seconds, monotonic; the clock of `ejections`.
     """
 
-    def __init__(self, gateway: str, live: LiveState, ejections: Ejections, *, clock: Clock = monotonic) -> None:
+    def __init__(
+        self, gateway: str, live: LiveState, ejections: Ejections, *, clock: Clock = monotonic
+    ) -> None:
         self._gateway = gateway
         self._topic = SharedTopic(live, EjectionCodec())
         self._ejections = ejections

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.live.link_topic import LinkCodec, SharedLink
 from onnxmesh.live.base import LiveState
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.v1.frame_pb2 import Load

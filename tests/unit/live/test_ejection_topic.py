@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 from onnxmesh.live.base import LiveEntry
+from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 
 
 def test_ejection_codec_subtracts_the_age_of_the_entry():

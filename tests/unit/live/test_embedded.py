@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.base import Topic
+from onnxmesh.live.embedded import EmbeddedLiveState
 from tests.fakes.clock import Clock
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.live.link_topic import LinkCodec, SharedLink
 from onnxmesh.live.base import LiveEntry
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
 
 GENERATIONS = {"origin_generation": 1, "target_generation": 1}
 
@@ -13,7 +13,10 @@ GENERATIONS = {"origin_generation": 1, "target_generation": 1}
 def test_link_codec_restores_what_it_encoded():
     """A generation to the last digit; a bandwidth only where there is one."""
     codec = LinkCodec()
-    for link in (SharedLink("a", "b", 1_790_000_000_123_456_789, 2, 0.5, 1e9), SharedLink("a", "b", 1, 2, 0.5)):
+    for link in (
+        SharedLink("a", "b", 1_790_000_000_123_456_789, 2, 0.5, 1e9),
+        SharedLink("a", "b", 1, 2, 0.5),
+    ):
         assert codec.key(link) == "a>b"
         assert codec.decode(LiveEntry("g", codec.key(link), 1.0, codec.encode(link))) == link
 

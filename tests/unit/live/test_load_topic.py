@@ -13,7 +13,9 @@ def test_load_codec_restores_the_scalar_fields():
     scalars = {"queued": 3, "running": 1, "in_flight_bytes": 2**40, "completed": 7}
     load = WorkerLoad("w", Load(**scalars, stages=[StageLoad(stage="m/1/0")]))
     assert codec.encode(load) == scalars
-    assert codec.decode(LiveEntry("g1", codec.key(load), 0.1, codec.encode(load))) == WorkerLoad("w", Load(**scalars))
+    assert codec.decode(LiveEntry("g1", codec.key(load), 0.1, codec.encode(load))) == WorkerLoad(
+        "w", Load(**scalars)
+    )
 
 
 def test_load_codec_ignores_fields_of_a_later_release():

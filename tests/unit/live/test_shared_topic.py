@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 
-from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.base import LiveEntry, Topic
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.frame_pb2 import Load
@@ -62,7 +62,9 @@ def test_received_leaves_out_items_that_are_not_accepted():
 
 def test_publish_offered_omits_what_some_process_has_published_alike_and_recently():
     """Changed items, and those whose last publication is old, are published; each is offered once."""
-    store = Store(*(LiveEntry("other", key, age_s, {"queued": 5}) for key, age_s in (("w", 1.0), ("old", 20.0))))
+    store = Store(
+        *(LiveEntry("other", key, age_s, {"queued": 5}) for key, age_s in (("w", 1.0), ("old", 20.0)))
+    )
     topic = SharedTopic(store, LoadCodec())
     for worker, queued in (("w", 5), ("old", 5), ("new", 1)):
         topic.offer(load(worker, 9))

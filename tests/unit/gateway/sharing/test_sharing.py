@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.base import Topic
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.v1.frame_pb2 import LinkMeasurement, Load
 from services.gateway.routes.router import Router
 from services.gateway.sharing.sharing import Sharing
 from tests.fakes.clock import Clock
-from tests.fakes.fake_peers import FakePeers
+from tests.fakes.fake_worker_links import FakeWorkerLinks
 from tests.unit.gateway.sharing.sharing_gateways import MeshLiveState
 
 
@@ -18,7 +18,7 @@ class RecordingRouter(Router):
     """Keeps the loads and links that it is given."""
 
     def __init__(self, gateway):
-        super().__init__(gateway, FakePeers(), rng=Random(1))
+        super().__init__(gateway, FakeWorkerLinks(), rng=Random(1))
         self.loads, self.links = [], []
 
     def generation(self, worker):

@@ -1,4 +1,4 @@
-"""What is learned of cutting requests."""
+"""Trials whether splitting requests is faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests and answers in fewer bytes, where a worker is far."""
+"""Attempts with compressed inputs and results, where a link is slow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from tests.fakes.slow_link import SLOW
-from tests.unit.gateway.dispatcher_bench import NOW_NS, Bench
+from tests.unit.gateway.dispatch_bench import NOW_NS, Bench
 
 LARGE = Tensor("x", Datatype.FP32, (1, 16_000), np.repeat(np.arange(1000, dtype=np.float32), 16).tobytes())
 
 
 def answer(activation, change=None):
-    """Returns an answer of the large tensor in fewer bytes."""
+    """Returns a result with the large tensor compressed."""
     described = frame_pb2.Tensor(
         name="y", datatype="FP32", shape=LARGE.shape, byte_size=LARGE.byte_size, decoded_bytes=0
     )
@@ -31,37 +31,37 @@ def answer(activation, change=None):
     return frame
 
 
-async def test_inputs_leave_in_fewer_bytes_over_a_slow_way():
-    """With every bit, once it is known what becomes of them."""
+async def test_attempt_runner_compresses_inputs_for_a_slow_link():
+    """Without loss, once it is known how well they compress."""
     bench = Bench("a")
     bench.routes("a")
-    bench.peers.streams["a"].way = SLOW
+    bench.links.streams["a"].way = SLOW
     for index in range(3):
-        async with bench.asking(tensors=(LARGE,)) as request:
+        async with bench.inferring(tensors=(LARGE,)) as request:
             bench.answer("a", await bench.activation("a", index))
             await request
-    first, *_, last = bench.peers.streams["a"].sent
+    first, *_, last = bench.links.streams["a"].sent
     assert not is_compressed(first)
     assert is_compressed(last)
     assert bytes(decompressed_frame(last).payloads[0]) == LARGE.data
 
 
-async def test_an_answer_that_comes_in_fewer_bytes_is_the_answer():
+async def test_attempt_runner_decompresses_a_result():
     """The client sees its elements."""
     bench = Bench("a")
     bench.routes("a")
-    async with bench.asking() as request:
+    async with bench.inferring() as request:
         bench.dispatcher.on_frame("a", answer(await bench.activation("a")))
         (tensor,) = (await request).tensors
     assert (tensor.shape, bytes(tensor.data)) == (LARGE.shape, LARGE.data)
 
 
-async def test_an_answer_that_cannot_be_decoded_is_asked_for_again():
-    """From somebody else, as is one that was cut short."""
+async def test_attempt_runner_fails_retriably_on_a_result_that_cannot_be_decompressed():
+    """Another worker is tried."""
     bench = Bench("a", "b")
     bench.routes("ab")
-    async with bench.asking() as request:
-        (one,) = [name for name, stream in bench.peers.streams.items() if stream.sent]
+    async with bench.inferring() as request:
+        (one,) = [name for name, stream in bench.links.streams.items() if stream.sent]
         bench.dispatcher.on_frame(one, answer(await bench.activation(one), change=3))
         other = "b" if one == "a" else "a"
         bench.dispatcher.on_frame(other, answer(await bench.activation(other)))

@@ -1,4 +1,4 @@
-"""What requests leave behind in the figures for Prometheus."""
+"""Prometheus metrics of requests."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Bench:
         self.metrics = RequestMetrics(self.registry, lambda: self.now_s)
 
     def run(self, model, seconds, error=None):
-        with self.metrics.request() as seen:
-            seen.model = model
+        with self.metrics.measure() as measurement:
+            measurement.model = model
             self.now_s += seconds
             if error is not None:
                 raise error
@@ -46,7 +46,7 @@ class Bench:
         (KeyError("defect"), "INTERNAL"),
     ],
 )
-def test_a_request_is_counted_by_how_it_ended(error, code):
+def test_request_metrics_count_a_request_by_its_status(error, code):
     """Under the status that the client is given; the error goes on its way."""
     bench = Bench()
     for _ in range(2):
@@ -61,7 +61,7 @@ def test_a_request_is_counted_by_how_it_ended(error, code):
     assert bench.value(f"{DURATION}_bucket", model="m", version="1", le="0.02") == 0
 
 
-def test_a_request_for_nothing_known_makes_no_series_of_its_own():
+def test_request_metrics_have_one_series_for_all_unknown_models():
     """Whatever names clients make up, the number of series stays."""
     bench = Bench()
     for _ in range(5):
@@ -70,11 +70,11 @@ def test_a_request_for_nothing_known_makes_no_series_of_its_own():
     assert bench.value(REQUESTS, model="", version="", code="RESOURCE_EXHAUSTED") == 5
 
 
-def test_a_model_that_is_gone_leaves_no_series():
-    """And one that comes back begins anew; others stay."""
+def test_remove_drops_the_series_of_a_model():
+    """One that is deployed again begins at zero; others stay."""
     bench = Bench()
     bench.run(MODEL, 0.1)
-    bench.metrics.forget([("other", 1), ("m", 1)])
+    bench.metrics.remove([("other", 1), ("m", 1)])
     assert bench.value(REQUESTS, model="m", version="1", code="OK") is None
     assert bench.value(f"{DURATION}_count", model="m", version="1") is None
     bench.run(MODEL, 0.1)

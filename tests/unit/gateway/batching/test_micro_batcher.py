@@ -1,4 +1,4 @@
-"""How soon micro-batches are what they should be: a pipeline in virtual time."""
+"""How soon plans of micro-batches are right: a pipeline in virtual time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 32
 
 
 class Pipeline:
-    """Stages, each on a worker of its own, that take what the test says.
+    """Stages, each on a worker of its own, with run times that the test gives.
 
     Args:
         run_s: For each stage seconds of a run of so many rows.
@@ -32,33 +32,33 @@ class Pipeline:
         self._number = 0
         self.batcher = MicroBatcher(Origin("g", UNKNOWN_LOCALITY), Network())
         workers = [f"w{index}" for index in range(len(run_s))]
-        told = routed_model([[(worker, f"{worker}:1")] for worker in workers])
-        told.splitting.CopyFrom(Splitting(max_rows=64))
-        table = RouteTable(models=[told], workers=[RoutedWorker(worker=worker) for worker in workers])
+        routed = routed_model([[(worker, f"{worker}:1")] for worker in workers])
+        routed.splitting.CopyFrom(Splitting(max_rows=64))
+        table = RouteTable(models=[routed], workers=[RoutedWorker(worker=worker) for worker in workers])
         self._model = RoutingTable.from_proto(table).find("m", "")
         self._route = tuple(stage.replicas[0] for stage in self._model.stages)
 
-    def ask(self, rows=ROWS):
-        """Returns into how many pieces a request was cut, and how long it took."""
-        pieces = self.batcher.pieces(rows, self._model, self._route)
+    def infer(self, rows=ROWS):
+        """Returns the number of micro-batches of a request, and how long it took."""
+        sizes = self.batcher.plan(rows, self._model, self._route)
         done_s = [0.0] * len(self._run_s)
-        for count in pieces:
+        for size in sizes:
             timings, there_s = [], 0.0
             for index, run_s in enumerate(self._run_s):
-                takes_s = run_s(count) * self._slower(self._number)
+                takes_s = run_s(size) * self._slower(self._number)
                 there_s = done_s[index] = max(done_s[index], there_s) + takes_s + 0.0005
                 timings.append(
                     HopTiming(
                         stage=self._model.stages[index].key,
                         worker=self._route[index].worker,
                         compute_ns=round(takes_s * 1e9),
-                        rows=count,
+                        rows=size,
                     )
                 )
-            self.batcher.learn(count, timings)
-        self.batcher.took(rows, self._model, done_s[-1], len(pieces))
+            self.batcher.observe_timings(size, timings)
+        self.batcher.observe_duration(rows, self._model, done_s[-1], len(sizes))
         self._number += 1
-        return len(pieces), done_s[-1]
+        return len(sizes), done_s[-1]
 
 
 def each_row(seconds, fixed_s=0.0):
@@ -69,12 +69,12 @@ def cold(*numbers):
     return lambda number: 3.0 if number in numbers else 1.0
 
 
-@pytest.mark.parametrize("slow", [(), (0,), (1,), (0, 1)], ids=["none", "whole", "cut", "both"])
-def test_two_equal_stages_take_little_more_than_half_the_time_from_the_seventh_request_on(slow):
+@pytest.mark.parametrize("slow", [(), (0,), (1,), (0, 1)], ids=["none", "whole", "split", "both"])
+def test_micro_batcher_splits_for_two_equal_stages_from_the_seventh_request_on(slow):
     """Whichever of the first requests found its workers cold."""
     pipeline = Pipeline(each_row(0.001), each_row(0.001), slower=cold(*slow))
     whole_s = 2 * (ROWS * 0.001 + 0.0005)
-    seen = [pipeline.ask() for _ in range(40)]
+    seen = [pipeline.infer() for _ in range(40)]
     assert [num > 1 for num, _ in seen[:6]] == [False, True] * 3
     late = seen[6:]
     assert sum(num > 1 for num, _ in late) >= len(late) - 3
@@ -90,26 +90,26 @@ def test_two_equal_stages_take_little_more_than_half_the_time_from_the_seventh_r
     ],
     ids=["runs cost the same however long", "one stage does it all", "nothing to gain"],
 )
-def test_what_gains_nothing_stays_whole(stages):
-    """But for a few that try it where that could be wrong, and these in two pieces alone."""
+def test_micro_batcher_leaves_requests_whole_where_nothing_is_gained(stages):
+    """But for a few trials where the plan could be wrong, and these in two micro-batches."""
     pipeline = Pipeline(*stages)
-    seen = [pipeline.ask()[0] for _ in range(80)]
+    seen = [pipeline.infer()[0] for _ in range(80)]
     assert max(seen[2:]) <= 2
     assert sum(num > 1 for num in seen) <= 8
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_machine_that_others_use_too_is_no_reason_to_leave_requests_whole(seed):
-    """Every third request takes up to three times as long; more than half are cut all the same."""
+def test_micro_batcher_tolerates_interference(seed):
+    """Every third request takes up to three times as long; more than half are split all the same."""
     rng = Random(seed)
     slower = [1.0 + (2.0 * rng.random() if rng.random() < 0.33 else 0.0) for _ in range(200)]
     pipeline = Pipeline(each_row(0.001), each_row(0.001), slower=slower.__getitem__)
-    assert sum(pipeline.ask()[0] > 1 for _ in range(200)) > 100
+    assert sum(pipeline.infer()[0] > 1 for _ in range(200)) > 100
 
 
-def test_a_single_row_is_whole():
-    """Whatever is known."""
+def test_micro_batcher_leaves_a_single_row_whole():
+    """Whatever was measured."""
     pipeline = Pipeline(each_row(0.1), each_row(0.1))
     for _ in range(10):
-        pipeline.ask()
-        assert pipeline.ask(rows=1)[0] == 1
+        pipeline.infer()
+        assert pipeline.infer(rows=1)[0] == 1

@@ -1,4 +1,4 @@
-"""Streams to workers without sockets: what was sent is kept, what comes back is up to the test."""
+"""Streams to workers without sockets: sent frames are kept; the test makes the replies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES
 
 
-class FakePeer:
-    """One stream; `send` waits while `room` is not set."""
+class FakeWorkerLink:
+    """One stream; `send` waits while `has_capacity` is not set."""
 
     same_host = False
     way = None
@@ -20,29 +20,29 @@ class FakePeer:
         self.is_open = True
         self.is_suspect = False
         self.broken = False
-        self.room = asyncio.Event()
-        self.room.set()
+        self.has_capacity = asyncio.Event()
+        self.has_capacity.set()
         self.sent = []
-        self.said = []
+        self.headers = []
 
     def try_send(self, frame):
         self._check()
-        does = self.room.is_set() and (self.same_host or frame.payload_bytes < LEAST_BYTES)
-        if does:
+        is_queued = self.has_capacity.is_set() and (self.same_host or frame.payload_bytes < LEAST_BYTES)
+        if is_queued:
             self.sent.append(frame)
-        return does
+        return is_queued
 
     async def send(self, frame):
         self._check()
         self.sent.append(frame)
-        await self.room.wait()
+        await self.has_capacity.wait()
 
     def _check(self):
         if self.broken:
             raise Unavailable(f"the stream to {self.name} is closed")
 
     def send_soon(self, header):
-        self.said.append(header)
+        self.headers.append(header)
 
     def leave(self):
         self.is_open = False
@@ -50,20 +50,20 @@ class FakePeer:
     @property
     def cancelled(self):
         """Number and attempt of each Cancel sent."""
-        return [(header.cancel.key.number, header.cancel.key.attempt) for header in self.said]
+        return [(header.cancel.key.number, header.cancel.key.attempt) for header in self.headers]
 
 
-class FakePeers:
+class FakeWorkerLinks:
     """The streams of one gateway.
 
     Attributes:
         streams: By worker.
         reachable: Workers that answer when they are dialled.
-        kept: Peers that are to be held, with their addresses.
+        kept: Peers that streams are kept open to, with their addresses.
     """
 
     def __init__(self, *workers):
-        self.streams = {worker: FakePeer(worker) for worker in workers}
+        self.streams = {worker: FakeWorkerLink(worker) for worker in workers}
         self.reachable = set()
         self.dialled = []
         self.kept = {}
@@ -76,7 +76,7 @@ class FakePeers:
         self.dialled.append((peer, address))
         if peer not in self.reachable:
             raise Unavailable(f"{peer} at {address} cannot be reached")
-        return self.streams.setdefault(peer, FakePeer(peer))
+        return self.streams.setdefault(peer, FakeWorkerLink(peer))
 
     def keep(self, peers, gone=()):
         self.kept.update(peers)

@@ -1,4 +1,4 @@
-"""What workers say of their load, told to the policy."""
+"""Reports of workers and timings of hops, applied to the balancer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from onnxmesh.v1.frame_pb2 import HopTiming
 from services.gateway.routes.worker_loads import report_waits
 
 
-def test_every_answer_tells_what_waits_at_each_hop():
-    """Of workers that are still there, and where it was measured: nothing else is made up."""
+def test_report_waits_applies_the_expected_wait_of_each_known_worker():
+    """Where the timing has one."""
     balancer = Balancer(Origin("g"), Random(1))
     timings = [
         HopTiming(worker="a", expected_wait_us=20_000),

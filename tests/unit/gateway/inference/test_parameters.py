@@ -6,7 +6,8 @@ import pytest
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from services.gateway.inference.parameters import RequestOptions, read_options, refuse_tensor_parameters
+from services.gateway.inference.parameters import read_options, refuse_tensor_parameters
+from services.gateway.requests.request_options import DEFAULT_OPTIONS
 
 
 def options(**parameters):
@@ -16,9 +17,9 @@ def options(**parameters):
     return read_options(request.parameters)
 
 
-def test_without_parameters_there_are_none():
-    """The usual request costs nothing here."""
-    assert options() == RequestOptions(None, False)
+def test_read_options_without_parameters_returns_the_default():
+    """The very same object, by which the coalescer recognises it."""
+    assert options() is DEFAULT_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_session_has_a_name():
 )
 def test_what_does_not_change_the_answer_is_accepted(harmless):
     """Standard clients send these to models that have no use for them."""
-    assert options(**harmless) == RequestOptions()
+    assert options(**harmless) == DEFAULT_OPTIONS
 
 
 @pytest.mark.parametrize(("said", "taken"), [(0, 0), (3, 3), (2**40, 2**32 - 1)])

@@ -1,4 +1,4 @@
-"""What a worker's word makes of an attempt."""
+"""Attempts: failures that workers report, and those that wait for an outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.gateway.requests.attempts import AttemptFailure
 
 
 @pytest.mark.parametrize(
-    ("error", "speaks_against"),
+    ("error", "counts"),
     [
         (Unavailable, True),
         (CorruptData, True),
@@ -20,16 +20,16 @@ from services.gateway.requests.attempts import AttemptFailure
         (InvalidRequest, False),
     ],
 )
-def test_what_speaks_against_a_replica(error, speaks_against):
-    """Neither a full queue nor an outdated route, nor what the request itself brought about."""
-    failure = AttemptFailure.of(Failure(reason=error.reason, message="no", retriable=True), "a")
+def test_failure_counts_against_the_replica_where_it_is_its_fault(error, counts):
+    """Not a full queue, an outdated route, or an error that the request itself caused."""
+    failure = AttemptFailure.from_proto(Failure(reason=error.reason, message="no", retriable=True), "a")
     assert type(failure.error) is error
-    assert (failure.worker, failure.retriable, failure.speaks_against) == ("a", True, speaks_against)
+    assert (failure.worker, failure.retriable, failure.counts_against_replica) == ("a", True, counts)
 
 
-def test_who_is_at_fault():
-    """The speaker, unless it names somebody else; how long that one wants to be left alone comes with it."""
+def test_failure_names_the_worker_at_fault():
+    """The sender, unless it names another worker; with the delay that was asked for."""
     failure = Failure(reason=Overloaded.reason, message="full", worker="b", retry_after_ms=1500)
-    failure = AttemptFailure.of(failure, "a")
+    failure = AttemptFailure.from_proto(failure, "a")
     assert (failure.worker, failure.retriable) == ("b", False)
     assert failure.error.retry_after_s == 1.5

@@ -12,7 +12,7 @@ from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
 from onnxmesh.oip.request_codec import decode_request
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.mesh_pb2 import RouteTable
-from services.gateway.inference.request_templates import MAX_FORMS, RequestTemplates
+from services.gateway.inference.request_templates import MAX_TEMPLATES, RequestTemplates
 from services.gateway.inference.validation import read_inputs, read_outputs
 from tests.fakes.routed_models import routed_model
 
@@ -42,31 +42,31 @@ def request(x=b"12345678", n=b"1", outputs=(), names=("x", "n"), **more):
 
 
 def read(message):
-    """What a request says, read as any other; None where it is wrong."""
+    """The parsed request; None where it is invalid."""
     try:
-        asked, raw_inputs = decode_request(message)
-        return asked, raw_inputs, read_inputs(asked, raw_inputs, MODEL), read_outputs(asked, MODEL)
+        parsed, raw_inputs = decode_request(message)
+        return parsed, raw_inputs, read_inputs(parsed, raw_inputs, MODEL), read_outputs(parsed, MODEL)
     except MeshError:
         return None
 
 
-def keep(forms, message):
-    asked, raw_inputs, tensors, _ = read(message)
-    forms.keep(message, asked, raw_inputs, MODEL, tensors)
+def add(templates, message):
+    parsed, raw_inputs, tensors, _ = read(message)
+    templates.add(message, parsed, raw_inputs, MODEL, tensors)
 
 
-def test_a_request_like_one_before_is_read_by_its_form():
+def test_find_returns_the_template_and_the_tensors_of_a_repeated_request():
     """Its tensors hold its own numbers, and it wants the same outputs of the same version."""
-    forms = RequestTemplates()
-    keep(forms, request(outputs=("z",), model_version="1").SerializeToString())
-    form, tensors = forms.find(
+    templates = RequestTemplates()
+    add(templates, request(outputs=("z",), model_version="1").SerializeToString())
+    template, tensors = templates.find(
         request(x=b"abcdefgh", n=b"\xff", outputs=("z",), model_version="1").SerializeToString()
     )
     assert [(tensor.name, tensor.shape, tensor.data) for tensor in tensors] == [
         ("x", (1, 2), b"abcdefgh"),
         ("n", (1,), b"\xff"),
     ]
-    assert (form.model, form.name, form.version, form.outputs) == (MODEL, "m", "1", ("z",))
+    assert (template.model, template.name, template.version, template.outputs) == (MODEL, "m", "1", ("z",))
 
 
 @pytest.mark.parametrize(
@@ -78,53 +78,53 @@ def test_a_request_like_one_before_is_read_by_its_form():
         request(names=("n", "x")),
     ],
 )
-def test_another_request_has_another_form(other):
+def test_find_returns_nothing_for_another_request(other):
     """Other shapes, outputs, versions, or another order."""
-    forms = RequestTemplates()
-    keep(forms, request().SerializeToString())
-    assert forms.find(other.SerializeToString()) is None
+    templates = RequestTemplates()
+    add(templates, request().SerializeToString())
+    assert templates.find(other.SerializeToString()) is None
 
 
 @pytest.mark.parametrize("change", ["id", "parameter", "order", "typed", "size"])
-def test_what_is_special_has_no_form(change):
+def test_add_ignores_requests_that_cannot_have_a_template(change):
     """It is read anew each time."""
-    asked = request(names=("n", "x")) if change == "order" else request()
+    parsed = request(names=("n", "x")) if change == "order" else request()
     if change == "id":
-        asked.id = "7"
+        parsed.id = "7"
     elif change == "parameter":
-        asked.parameters["priority"].int64_param = 1
+        parsed.parameters["priority"].int64_param = 1
     elif change == "typed":
-        del asked.raw_input_contents[:]
-        asked.inputs[0].contents.fp32_contents[:] = [1, 2]
-        asked.inputs[1].contents.int_contents[:] = [1]
+        del parsed.raw_input_contents[:]
+        parsed.inputs[0].contents.fp32_contents[:] = [1, 2]
+        parsed.inputs[1].contents.int_contents[:] = [1]
     elif change == "size":
-        asked = request(x=bytes(64 << 10))
-    message = asked.SerializeToString()
-    forms = RequestTemplates()
-    keep(forms, message)
-    assert forms.find(message) is None
+        parsed = request(x=bytes(64 << 10))
+    message = parsed.SerializeToString()
+    templates = RequestTemplates()
+    add(templates, message)
+    assert templates.find(message) is None
 
 
-def test_numbers_that_are_not_at_the_end_have_no_form():
+def test_add_ignores_a_request_whose_contents_are_not_at_the_end():
     """Any order of fields is right on the wire."""
-    asked = request()
+    parsed = request()
     rest = ModelInferRequest()
-    rest.CopyFrom(asked)
+    rest.CopyFrom(parsed)
     rest.ClearField("raw_input_contents")
-    raws = ModelInferRequest(raw_input_contents=asked.raw_input_contents)
+    raws = ModelInferRequest(raw_input_contents=parsed.raw_input_contents)
     message = raws.SerializeToString() + rest.SerializeToString()
     assert read(message) is not None
-    forms = RequestTemplates()
-    keep(forms, message)
-    assert forms.find(message) is None
+    templates = RequestTemplates()
+    add(templates, message)
+    assert templates.find(message) is None
 
 
-def test_forms_do_not_pile_up():
+def test_templates_are_evicted_beyond_the_capacity():
     """Clients may ask for anything."""
-    forms = RequestTemplates()
-    for rows in range(2 * MAX_FORMS):
-        keep(forms, request(x=bytes(8 * rows)).SerializeToString())
-    assert len(forms._forms) <= MAX_FORMS
+    templates = RequestTemplates()
+    for rows in range(2 * MAX_TEMPLATES):
+        add(templates, request(x=bytes(8 * rows)).SerializeToString())
+    assert len(templates._templates) <= MAX_TEMPLATES
 
 
 NAMES = st.permutations(["x", "n"]).map(tuple)
@@ -140,22 +140,22 @@ REQUESTS = st.builds(
 
 
 @given(st.lists(REQUESTS, min_size=1, max_size=6), REQUESTS, st.data())
-def test_who_is_read_by_a_form_is_read_right(before, asked, data):
+def test_find_agrees_with_the_parser_or_finds_nothing(before, parsed, data):
     """Whatever was kept before, and whatever byte is changed on the way."""
-    forms = RequestTemplates()
+    templates = RequestTemplates()
     for each in before:
-        keep(forms, each.SerializeToString())
-    message = bytearray(data.draw(st.sampled_from([*before, asked])).SerializeToString())
+        add(templates, each.SerializeToString())
+    message = bytearray(data.draw(st.sampled_from([*before, parsed])).SerializeToString())
     if message and data.draw(st.booleans()):
         message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
-    found = forms.find(bytes(message))
+    found = templates.find(bytes(message))
     if found is None:
         return
-    form, tensors = found
+    template, tensors = found
     try:
         right = read(bytes(message))
     except DecodeError:
         right = None
     assert right is not None
-    assert (right[2], right[3]) == (tensors, form.outputs)
-    assert (right[0].model_name, right[0].model_version, right[0].id) == (form.name, form.version, "")
+    assert (right[2], right[3]) == (tensors, template.outputs)
+    assert (right[0].model_name, right[0].model_version, right[0].id) == (template.name, template.version, "")

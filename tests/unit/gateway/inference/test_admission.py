@@ -1,4 +1,4 @@
-"""How many requests run at once."""
+"""The bound on requests in flight."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from onnxmesh.errors import Overloaded
 from services.gateway.inference.admission import Admission
 
 
-async def test_one_more_than_the_limit_is_refused_with_a_delay():
-    """A place that becomes free is given again."""
+async def test_admission_refuses_one_more_than_the_limit_with_a_delay():
+    """A request that ends makes place for another."""
     admission = Admission(2)
     with admission.admitted():
         with admission.admitted():
@@ -23,8 +23,8 @@ async def test_one_more_than_the_limit_is_refused_with_a_delay():
     assert admission.num_running == 0
 
 
-async def test_idle_is_when_nothing_runs():
-    """Whoever stops waits for the requests that it has."""
+async def test_idle_waits_until_no_request_is_in_flight():
+    """A gateway that stops waits for its requests."""
     admission = Admission(2)
     inside = admission.admitted()
     inside.__enter__()
@@ -36,7 +36,7 @@ async def test_idle_is_when_nothing_runs():
     assert idle.result()
 
 
-async def test_waiting_for_idleness_ends_after_its_time():
+async def test_idle_gives_up_after_its_timeout():
     """A request that does not end does not hold the process."""
     admission = Admission(1)
     with admission.admitted():

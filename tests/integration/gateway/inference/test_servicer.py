@@ -120,7 +120,7 @@ async def test_bad_requests_are_refused_and_the_next_is_answered():
     async with running_gateway() as gateway:
         early = await refused(gateway.infer(request_of()))
         assert isinstance(early, Unavailable)
-        assert "has not heard from a scheduler" in early.message
+        assert "has no route table of a scheduler" in early.message
         await gateway.publish(gateway.routed("a"))
         wrong = request_of()
         wrong.inputs[0].datatype = "INT8"

@@ -1,4 +1,4 @@
-"""What becomes of streams, boards and health as tables change."""
+"""Health of models, and what else follows the changes of route tables."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from onnxmesh.routing.table.table_difference import difference
 from services.gateway.dispatch.dispatcher import Dispatcher
 from services.gateway.routes.model_health import ModelHealth
 from services.gateway.routes.router import Router
-from tests.fakes.fake_peers import FakePeers
+from tests.fakes.fake_worker_links import FakeWorkerLinks
 from tests.fakes.route_changes import change_between
 from tests.fakes.route_tables import WORKERS, tables
 
 
 class FakeHealth:
-    """Keeps what was said."""
+    """Keeps the status of each service."""
 
     def __init__(self):
-        self.said = {}
+        self.statuses = {}
 
     async def set(self, service, status):
-        self.said[service] = status
+        self.statuses[service] = status
 
 
 def expected_health(table):
@@ -37,13 +37,13 @@ def expected_health(table):
 
 
 @given(tables())
-async def test_everything_keeps_up_by_looking_at_the_changes(sequence):
-    """Streams go to whom the table names, boards and health know of nothing else."""
-    peers, said = FakePeers(*WORKERS), FakeHealth()
-    router = Router("g", peers, rng=Random(1))
-    dispatcher = Dispatcher("g", peers, router, max_attempts=1)
+async def test_streams_boards_and_health_follow_the_changes_of_tables(sequence):
+    """Streams are kept to the workers of the table; boards and health have nothing else."""
+    links, recorded = FakeWorkerLinks(*WORKERS), FakeHealth()
+    router = Router("g", links, rng=Random(1))
+    dispatcher = Dispatcher("g", links, router, max_attempts=1)
     balancer = router.balancer
-    health = ModelHealth(said)
+    health = ModelHealth(recorded)
     table = RoutingTable.from_proto(sequence[0])
     steps = [(table, difference(EMPTY_TABLE, table))]
     for before, after in pairwise(sequence):
@@ -58,12 +58,12 @@ async def test_everything_keeps_up_by_looking_at_the_changes(sequence):
             for stage in model.stages:
                 balancer.board(stage, 0.0)
         reached = {worker: member.address for worker, member in table.workers.items() if member.address}
-        assert {worker: peers.kept.get(worker) for worker in reached} == reached
-        assert peers.kept.keys() <= table.workers.keys()  # who is only let finish is kept, if it was
+        assert {worker: links.kept.get(worker) for worker in reached} == reached
+        assert links.kept.keys() <= table.workers.keys()  # a draining worker is kept, if it was
         keys = {stage.key for model in table.models.values() for stage in model.stages}
         assert balancer._stages.keys() == keys
         assert balancer.workers._slots.keys() <= table.workers.keys()
-        known = {service: status for service, status in said.said.items() if service}
-        gone = {service for service in known if known[service] == HealthCheckResponse.SERVICE_UNKNOWN}
-        assert {service: known[service] for service in known.keys() - gone} == expected_health(table)
-        assert said.said[""] == HealthCheckResponse.SERVING
+        known = {service: status for service, status in recorded.statuses.items() if service}
+        removed = {service for service in known if known[service] == HealthCheckResponse.SERVICE_UNKNOWN}
+        assert {service: known[service] for service in known.keys() - removed} == expected_health(table)
+        assert recorded.statuses[""] == HealthCheckResponse.SERVING

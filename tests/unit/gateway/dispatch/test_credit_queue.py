@@ -1,4 +1,4 @@
-"""Large requests that set out only as their first stage has room for them."""
+"""Large requests that wait for credit of their first stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually
-from tests.unit.gateway.dispatcher_bench import Bench
+from tests.unit.gateway.dispatch_bench import Bench
 
 SIZE = WINDOW_BYTES // 3
 """Three fit."""
@@ -39,40 +39,40 @@ class Crowd:
         self.bench = Bench(*workers)
         self.tasks = []
 
-    def ask(self, tensor=LARGE, **changes):
-        order = self.bench.order(tensors=(tensor,), **changes)
-        self.tasks.append(asyncio.ensure_future(self.bench.dispatcher.infer(order)))
+    def start(self, tensor=LARGE, **changes):
+        order = self.bench.new_request(tensors=(tensor,), **changes)
+        self.tasks.append(asyncio.ensure_future(self.bench.infer(order)))
         return self.tasks[-1]
 
     def sent(self, worker="a"):
         """The request ids that a worker was sent, in order."""
-        return [frame.header.activation.request_id for frame in self.bench.peers.streams[worker].sent]
+        return [frame.header.activation.request_id for frame in self.bench.links.streams[worker].sent]
 
     async def end(self):
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks)
         assert self.bench.dispatcher.num_in_flight == 0
-        assert self.bench.dispatcher._credit_line.num_waiting == 0
+        assert self.bench.dispatcher._credit_queue.num_waiting == 0
 
 
-async def test_large_requests_wait_for_room_and_small_ones_pass():
+async def test_credit_queue_orders_large_requests_and_small_ones_pass():
     """The most urgent goes first, then the earliest deadline, then the first."""
     crowd = Crowd("a", "b")
     crowd.bench.routes("a", "b")
     for number in range(4):
-        crowd.ask(request_id=str(number))
-    late = crowd.bench.order().deadline
+        crowd.start(request_id=str(number))
+    late = crowd.bench.new_request().deadline
     for request_id, more in (
         ("late", {}),
         ("soon", {"deadline": type(late)(late.at_s - 1)}),
         ("first", {"priority": 1}),
     ):
-        crowd.ask(request_id=request_id, **more)
-    crowd.ask(SMALL, request_id="small")
+        crowd.start(request_id=request_id, **more)
+    crowd.start(SMALL, request_id="small")
     await settle()
     assert crowd.sent() == ["0", "1", "2", "small"]
-    taken = [frame.header.activation.credit for frame in crowd.bench.peers.streams["a"].sent]
+    taken = [frame.header.activation.credit for frame in crowd.bench.links.streams["a"].sent]
     assert taken == [SIZE] * 3 + [0]
     for _ in range(4):
         give_back(crowd.bench, "a")
@@ -82,18 +82,20 @@ async def test_large_requests_wait_for_room_and_small_ones_pass():
     await crowd.end()
 
 
-async def test_a_request_that_ends_while_it_waits_is_passed():
+async def test_credit_queue_skips_a_request_that_has_ended():
     """Cancelled, out of time, or failed with its link; what was taken for one that could not be sent comes back."""
     crowd = Crowd("a", "b")
     crowd.bench.routes("a", "b")
     for number in range(3):
-        crowd.ask(request_id=str(number))
-    gone = crowd.ask(request_id="gone")
+        crowd.start(request_id=str(number))
+    cancelled = crowd.start(request_id="cancelled")
     await settle()
-    late = crowd.ask(request_id="late", deadline=crowd.bench.order().deadline.after(0.01, crowd.bench.clock))
-    last = crowd.ask(request_id="last")
+    late = crowd.start(
+        request_id="late", deadline=crowd.bench.new_request().deadline.after(0.01, crowd.bench.clock)
+    )
+    last = crowd.start(request_id="last")
     await settle()
-    gone.cancel()
+    cancelled.cancel()
     with pytest.raises(DeadlineExceeded):
         await late
     give_back(crowd.bench, "a")
@@ -103,12 +105,12 @@ async def test_a_request_that_ends_while_it_waits_is_passed():
     await crowd.end()
 
 
-async def test_a_lost_worker_holds_nobody():
-    """Requests in line for it go to another, as far as that has room."""
+async def test_remove_worker_admits_its_waiting_requests():
+    """They go to another worker, as far as that has credit."""
     crowd = Crowd("a", "b")
     crowd.bench.routes("a")
     for number in range(5):
-        crowd.ask(request_id=str(number))
+        crowd.start(request_id=str(number))
     await settle()
     assert crowd.sent() == ["0", "1", "2"]
     crowd.bench.routes("ab")
@@ -120,13 +122,13 @@ async def test_a_lost_worker_holds_nobody():
     await crowd.end()
 
 
-async def test_what_could_not_be_sent_gives_its_credit_back():
+async def test_credit_of_a_request_that_could_not_be_sent_is_given_back():
     """The stream is closed under the request."""
     crowd = Crowd("a")
     crowd.bench.routes("a")
-    crowd.bench.peers.streams["a"].broken = True
+    crowd.bench.links.streams["a"].broken = True
     for number in range(5):
-        crowd.ask(request_id=str(number))
+        crowd.start(request_id=str(number))
     await settle()
-    assert crowd.bench.dispatcher._credit_line._credits.under_way(("a", "m/1/0")) == (0, 0)
+    assert crowd.bench.dispatcher._credit_queue._credits.under_way(("a", "m/1/0")) == (0, 0)
     await crowd.end()

@@ -1,4 +1,4 @@
-"""Small requests that leave together: without a dispatcher."""
+"""Small requests that are coalesced: without a dispatcher."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Mesh:
 
     def __init__(self, row_ns=1_000):
         self.row_ns = row_ns
-        self.orders = []
+        self.requests = []
         self.rows_answered = None
-        self.gathering = RequestCoalescer(self.infer)
+        self.coalescer = RequestCoalescer(self)
 
-    async def infer(self, order):
-        (tensor,) = order.tensors
+    async def infer(self, request):
+        (tensor,) = request.tensors
         data = bytes(tensor.data)
-        self.orders.append(order)
+        self.requests.append(request)
         await asyncio.sleep(0)
         if BAD in data:
             raise ModelRunFailed("a bad byte")
@@ -56,101 +56,101 @@ class Mesh:
             Tensor("y", Datatype.UINT8, shape, bytes(byte + 1 for byte in data)),
             Tensor("table", Datatype.UINT8, (3,), b"abc"),
         )
-        return InferenceResult(tensors, Trace.of(0.0, 1, [hop], 0, 0))
+        return InferenceResult(tensors, Trace.of(0.0, 1, [hop], sent_unix_ns=0, received_unix_ns=0))
 
     async def known(self, model):
         """The mesh has answered a request once: what a row takes is known."""
-        await self.gathering.infer(order(model, b"\0"))
-        self.orders.clear()
+        await self.coalescer.infer(new_request(model, b"\0"))
+        self.requests.clear()
         return self
 
 
-def order(model, data, *, row=1, **more):
+def new_request(model, data, *, row=1, **more):
     tensor = Tensor("x", Datatype.UINT8, (len(data) // row, row), data)
     return InferenceRequest(model, (tensor,), (), more.pop("deadline", Deadline(math.inf)), **more)
 
 
-def ys(answers):
-    return [bytes(answer.tensors[0].data) for answer in answers]
+def ys(results):
+    return [bytes(result.tensors[0].data) for result in results]
 
 
-async def together(mesh, orders):
-    return await asyncio.gather(*(mesh.gathering.infer(each) for each in orders), return_exceptions=True)
+async def together(mesh, requests):
+    return await asyncio.gather(*(mesh.coalescer.infer(each) for each in requests), return_exceptions=True)
 
 
-async def test_requests_of_one_turn_leave_as_one_and_each_gets_its_rows():
-    """With the earliest deadline; outputs that all rows share go to everyone."""
+async def test_coalescer_runs_requests_of_one_iteration_as_one():
+    """With the earliest deadline; each request gets its rows, and the outputs that all rows share."""
     it = model()
     mesh = await Mesh().known(it)
-    orders = [
-        order(it, b"\1\2", deadline=Deadline(9.0)),
-        order(it, b"\3", deadline=Deadline(5.0)),
-        order(it, b"\4"),
+    requests = [
+        new_request(it, b"\1\2", deadline=Deadline(9.0)),
+        new_request(it, b"\3", deadline=Deadline(5.0)),
+        new_request(it, b"\4"),
     ]
-    answers = await together(mesh, orders)
-    assert ys(answers) == [b"\2\3", b"\4", b"\5"]
-    assert [answer.tensors[0].shape for answer in answers] == [(2, 1), (1, 1), (1, 1)]
-    assert all(answer.tensors[1].data == b"abc" for answer in answers)
-    (sent,) = mesh.orders
+    results = await together(mesh, requests)
+    assert ys(results) == [b"\2\3", b"\4", b"\5"]
+    assert [result.tensors[0].shape for result in results] == [(2, 1), (1, 1), (1, 1)]
+    assert all(result.tensors[1].data == b"abc" for result in results)
+    (sent,) = mesh.requests
     assert (sent.tensors[0].shape, sent.deadline.at_s) == ((4, 1), 5.0)
 
 
-async def test_a_request_that_comes_alone_goes_as_it_is():
-    """It waits for nobody."""
+async def test_coalescer_passes_a_single_request_on_as_it_is():
+    """It does not wait for others."""
     it = model()
     mesh = await Mesh().known(it)
-    lonely = order(it, b"\1")
+    lonely = new_request(it, b"\1")
     assert ys(await together(mesh, [lonely])) == [b"\2"]
-    assert mesh.orders[0] is lonely
+    assert mesh.requests[0] is lonely
 
 
 @pytest.mark.parametrize(
     ("pair", "why"),
     [
-        (lambda it: (order(it, b"\1"), order(it, b"\1\2", row=2)), "rows differ"),
-        (lambda it: (order(it, b"\1"), order(it, bytes(MAX_BYTES + 1))), "too many bytes"),
-        (lambda it: (order(it, b"\1"), order(it, bytes(32))), "too many rows"),
-        (lambda it: (order(it, b"\1"), order(it, b"\1", traceparent="00-1")), "it is traced"),
-        (lambda it: (order(it, b"\1"), order(it, b"")), "no row at all"),
+        (lambda it: (new_request(it, b"\1"), new_request(it, b"\1\2", row=2)), "rows differ"),
+        (lambda it: (new_request(it, b"\1"), new_request(it, bytes(MAX_BYTES + 1))), "too many bytes"),
+        (lambda it: (new_request(it, b"\1"), new_request(it, bytes(32))), "too many rows"),
+        (lambda it: (new_request(it, b"\1"), new_request(it, b"\1", traceparent="00-1")), "it is traced"),
+        (lambda it: (new_request(it, b"\1"), new_request(it, b"")), "no row at all"),
     ],
 )
-async def test_what_is_not_alike_or_not_small_goes_alone(pair, why):
-    """Two requests of one turn, two orders."""
+async def test_coalescer_runs_unlike_and_large_requests_alone(pair, why):
+    """Two requests of one iteration, two runs."""
     it = model()
     mesh = await Mesh().known(it)
     await together(mesh, pair(it))
-    assert len(mesh.orders) == 2, why
+    assert len(mesh.requests) == 2, why
 
 
 @pytest.mark.parametrize(
     ("model", "row_ns"), [(model(splitting=False), 1), (model(), 1_000_000), (model(max_batch_rows=1), 1)]
 )
-async def test_models_that_do_not_gain_or_must_not_are_let_be(model, row_ns):
+async def test_coalescer_runs_requests_alone_where_the_model_gains_nothing_or_forbids_it(model, row_ns):
     """No rows by the deploy's check, long runs, or a limit of one row."""
     mesh = await Mesh(row_ns).known(model)
-    await together(mesh, [order(model, b"\1"), order(model, b"\2")])
-    assert len(mesh.orders) == 2
+    await together(mesh, [new_request(model, b"\1"), new_request(model, b"\2")])
+    assert len(mesh.requests) == 2
 
 
-async def test_nothing_is_gathered_before_a_row_was_measured():
+async def test_coalescer_runs_requests_alone_before_a_row_was_measured():
     """A model may be anything until then."""
     it = model()
     mesh = Mesh()
-    await together(mesh, [order(it, b"\1"), order(it, b"\2")])
-    assert len(mesh.orders) == 2
+    await together(mesh, [new_request(it, b"\1"), new_request(it, b"\2")])
+    assert len(mesh.requests) == 2
 
 
-async def test_an_answer_without_a_row_for_each_row_is_not_used():
+async def test_coalescer_runs_requests_again_where_the_result_has_not_one_row_for_each():
     """Each request is then run alone."""
     it = model()
     mesh = await Mesh().known(it)
     mesh.rows_answered = 1
-    answers = await together(mesh, [order(it, b"\1"), order(it, b"\2")])
-    assert ys(answers) == [b"\2", b"\3"]
-    assert len(mesh.orders) == 3
+    results = await together(mesh, [new_request(it, b"\1"), new_request(it, b"\2")])
+    assert ys(results) == [b"\2", b"\3"]
+    assert len(mesh.requests) == 3
 
 
-async def test_who_gives_up_does_not_harm_the_others():
+async def test_coalescer_survives_the_cancellation_of_any_request():
     """Whether it came first or later, in its turn or while the mesh works; not even where the rest has to be run again."""
     it = model()
     mesh = await Mesh().known(it)
@@ -158,7 +158,7 @@ async def test_who_gives_up_does_not_harm_the_others():
         for leaving in range(3):
             for turns in range(5):
                 tasks = [
-                    asyncio.create_task(mesh.gathering.infer(order(it, each)))
+                    asyncio.create_task(mesh.coalescer.infer(new_request(it, each)))
                     for each in (data, b"\2", b"\3")
                 ]
                 for _ in range(turns):
@@ -175,18 +175,18 @@ async def test_who_gives_up_does_not_harm_the_others():
 
 
 @given(st.lists(st.binary(min_size=1, max_size=5), min_size=1, max_size=40), st.integers(2, 40))
-def test_each_gets_what_it_would_get_alone(requests, max_batch_rows):
+def test_coalescer_returns_what_each_request_returns_alone(requests, max_batch_rows):
     """Bad ones fail, and fail alone; nothing that leaves is larger than allowed."""
 
     async def run():
         it = model(max_batch_rows=max_batch_rows)
         mesh = await Mesh().known(it)
-        answers = await together(mesh, [order(it, data) for data in requests])
-        for data, answer in zip(requests, answers, strict=True):
+        results = await together(mesh, [new_request(it, data) for data in requests])
+        for data, result in zip(requests, results, strict=True):
             if BAD in data:
-                assert isinstance(answer, ModelRunFailed)
+                assert isinstance(result, ModelRunFailed)
             else:
-                assert ys([answer]) == [bytes(byte + 1 for byte in data)]
-        assert all(sent.tensors[0].shape[0] <= max(5, max_batch_rows) for sent in mesh.orders)
+                assert ys([result]) == [bytes(byte + 1 for byte in data)]
+        assert all(sent.tensors[0].shape[0] <= max(5, max_batch_rows) for sent in mesh.requests)
 
     asyncio.run(run())
