@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from onnxmesh.discovery.embedded import EmbeddedRegistry
-from onnxmesh.leadership.embedded import FileLeadership
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
+from onnxmesh.leadership.embedded import FileLeaderElection
 from onnxmesh.service.serving import Serving
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.store.blobs import BlobFolder
@@ -47,12 +47,12 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             await in_thread(blobs.remove_leftovers)
             retention = Retention(blobs)
             serving = Serving(settings)
-            registry = EmbeddedRegistry(silence_s=settings.registration_silence_s)
+            registry = EmbeddedRegistry(ttl_s=settings.registration_silence_s)
             live = settings.live_state(settings.id)
             shared = SharedResources(settings, store, registry, blobs, retention, serving.address, live)
-            async with FileLeadership(folder).campaign(settings.id, serving.address) as candidacy:
+            async with FileLeaderElection(folder).campaign(settings.id, serving.address) as candidate:
                 # Nobody else can have the folder, so this scheduler leads.
-                term = candidacy.standing.term
+                term = candidate.status.term
                 async with asyncio.TaskGroup() as group:
                     sharing = group.create_task(live.run())
                     registering = group.create_task(registry.run())
@@ -60,7 +60,7 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
                         await remove_unheld(blobs, retention)
                         SchedulerMetrics(
                             serving.registry,
-                            lambda: candidacy.standing,
+                            lambda: candidate.status,
                             lambda: office,
                             lambda: office.publisher.table.epoch,
                         )

@@ -16,8 +16,8 @@ from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.leadership.base import Candidacy
-from onnxmesh.leadership.consul import ConsulLeadership
+from onnxmesh.leadership.base import Candidate
+from onnxmesh.leadership.consul import ConsulLeaderElection
 from onnxmesh.rpc.grpc.channels import Channels
 from onnxmesh.rpc.grpc.mesh_proxy import MeshProxy
 from onnxmesh.service.serving import Serving
@@ -64,9 +64,9 @@ async def highly_available_scheduler(
         channels = await stack.enter_async_context(Channels())
         blobs = BlobFolder(folder / "blobs")
         await in_thread(blobs.remove_leftovers)
-        candidacy = Candidacy()
+        candidate = Candidate()
         store = await stack.enter_async_context(
-            open_consul_deployments(agent, lambda: candidacy.standing.fence)
+            open_consul_deployments(agent, lambda: candidate.status.fence)
         )
         directory = ConsulDirectory(agent)
         live = settings.live_state(instance_id)
@@ -78,7 +78,7 @@ async def highly_available_scheduler(
 
         def sources() -> list[str]:
             """Other schedulers, the leader first; then workers, who have the partitions that they serve."""
-            leader = candidacy.standing.leader
+            leader = candidate.status.leader
             others = [each for each in directory.instances.values() if each.id != instance_id]
             found = [each.address for each in others if each.role == "scheduler"]
             found.sort(key=lambda address: leader is None or address != leader.address)
@@ -87,20 +87,20 @@ async def highly_available_scheduler(
         mirror = BlobMirror(store, blobs, shared.retention, sources)
         background = await stack.enter_async_context(asyncio.TaskGroup())
         running = [background.create_task(each.run()) for each in (directory, mirror, live)]
-        running.append(background.create_task(_sweep(store, candidacy)))
-        leader_loop = LeaderLoop(shared, candidacy, relay, channels)
+        running.append(background.create_task(_sweep(store, candidate)))
+        leader_loop = LeaderLoop(shared, candidate, relay, channels)
         SchedulerMetrics(
-            serving.registry, lambda: candidacy.standing, lambda: leader_loop.office, lambda: relay.epoch
+            serving.registry, lambda: candidate.status, lambda: leader_loop.office, lambda: relay.epoch
         )
         switch = MeshSwitch(relay, leader_loop.leading, MeshProxy(channels, leader_loop.leader, [PASSED_ON]))
         serving.server.add_generic_rpc_handlers((switch,))
         add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
         await serving.start()
         check = f"service:{service_id(access.prefix, instance)}"
-        leadership = ConsulLeadership(agent, [check])
+        leadership = ConsulLeaderElection(agent, [check])
         async with (
             ConsulRegistrar(agent, check=settings.consul_check).register(instance),
-            leadership.campaign(instance_id, serving.address, candidacy),
+            leadership.campaign(instance_id, serving.address, candidate),
             asyncio.TaskGroup() as group,
         ):
             acting = group.create_task(leader_loop.run())
@@ -114,12 +114,12 @@ async def highly_available_scheduler(
                     task.cancel()
 
 
-async def _sweep(store: ConsulDeployments, candidacy: Candidacy) -> None:
+async def _sweep(store: ConsulDeployments, candidate: Candidate) -> None:
     """Removes what an earlier leader left half done, each time that this scheduler is elected."""
     revision = 0
     while True:
-        revision, standing = await candidacy.after(revision)
-        if standing.leads:
+        revision, standing = await candidate.after(revision)
+        if standing.is_leader:
             try:
                 await store.sweep()
             except MeshError as error:

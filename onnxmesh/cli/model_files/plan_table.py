@@ -11,7 +11,7 @@ from onnxmesh.cli.model_files.plan_profile import times_text
 from onnxmesh.cli.model_files.plan_report import PlanReport
 from onnxmesh.model.plan import StagePlan
 from onnxmesh.pictures.plan_facts import devices_text
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
+from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
 
 
 def plan_table(report: PlanReport) -> Table:
@@ -50,13 +50,11 @@ def plan_sentences(report: PlanReport) -> Iterator[str]:
     if not whole.fits:
         on_one += f" (which has not the {bytes_text(whole.peak_bytes)} for it)"
     if report.throughput_ratio is not None:
-        yield (
-            f"throughput: {rate_text(1 / plan.period_s)}, {ratio_text(report.throughput_ratio)} that of {on_one}"
-        )
+        yield (f"throughput: {rate_text(1 / plan.period_s)}, {speed_text(report.throughput_ratio)} {on_one}")
     if report.latency_ratio is not None:
         yield (
-            f"latency of one request alone: {time_text(plan.latency_s)}, {ratio_text(report.latency_ratio)} "
-            f"that of the whole ({time_text(whole.compute_s)})"
+            f"latency of one request alone: {time_text(plan.latency_s)}, {speed_text(1 / report.latency_ratio)} "
+            f"the whole model ({time_text(whole.compute_s)})"
         )
     stage = plan.stages[plan.bottleneck]
     limit = f"limited by stage {plan.bottleneck} on {devices_text(stage)}, {time_text(stage.period_s)}"

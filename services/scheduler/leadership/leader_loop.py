@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from onnxmesh.errors import MeshError, Unavailable
-from onnxmesh.leadership.base import Candidacy, LeaderStatus
+from onnxmesh.leadership.base import Candidate, LeaderStatus
 from onnxmesh.rpc.grpc.channels import Channels
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, MeshStub
 from services.scheduler.leadership.leader_context import LeaderContext, SharedResources, leader_context
@@ -26,16 +26,16 @@ class LeaderLoop:
 
     Args:
         shared: What an office builds on.
-        candidacy: Who leads.
+        candidate: Who leads.
         relay: Is given the route tables of whoever leads.
         channels: To the other schedulers.
     """
 
     def __init__(
-        self, shared: SharedResources, candidacy: Candidacy, relay: RouteRelay, channels: Channels
+        self, shared: SharedResources, candidate: Candidate, relay: RouteRelay, channels: Channels
     ) -> None:
         self._shared = shared
-        self._candidacy = candidacy
+        self._candidate = candidate
         self._relay = relay
         self._channels = channels
         self._office: LeaderContext | None = None
@@ -55,22 +55,22 @@ class LeaderLoop:
         Raises:
             Unavailable: Nobody does, or this one is only taking office (UNAVAILABLE).
         """
-        leader = self._candidacy.standing.leader
+        leader = self._candidate.status.leader
         if leader is None or leader.address == self._shared.address:
             raise Unavailable("no scheduler leads right now: try again", retry_after_s=1.0)
         return leader.address
 
     async def run(self) -> None:
         """Leads and follows until it is cancelled."""
-        revision, standing = await self._candidacy.after(0)
+        revision, standing = await self._candidate.after(0)
         while True:
             async with asyncio.TaskGroup() as group:
                 acting = group.create_task(self._act(standing))
-                revision, standing = await self._candidacy.after(revision)
+                revision, standing = await self._candidate.after(revision)
                 acting.cancel()
 
     async def _act(self, standing: LeaderStatus) -> None:
-        if standing.leads:
+        if standing.is_leader:
             while True:
                 try:
                     await self._lead(standing.term)

@@ -65,7 +65,7 @@ def test_a_table_and_sentences(model):
     lines = " ".join(done.stdout.split())
     for words in (
         "throughput: ",
-        "that of the whole model on one",
+        "than the whole model on one",
         "latency of one request alone: ",
         "limited by",
     ):
