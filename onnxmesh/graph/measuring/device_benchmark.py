@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.files.atomic_write import write_atomically
-from onnxmesh.graph.runtime.run_clock import run_clock
+from onnxmesh.graph.measuring.run_clock import run_clock
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.device_speed import DeviceSpeed
 

@@ -178,7 +178,7 @@ class Dispatcher:
         """
         if worker not in self._router.table.workers or self._peers.get(worker) is not link:
             return
-        self._router.balancer.silent(worker, link.is_suspect)
+        self._router.balancer.mark_suspect(worker, link.is_suspect)
         if link.is_suspect:
             num_moved = self._attempts.move(
                 worker,

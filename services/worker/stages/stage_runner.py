@@ -308,7 +308,7 @@ class StageRunner:
             requests,
             self.part,
             self._departures.allocator(requests),
-            stays=bool(self._session.device) and self._departures.stay_here(requests),
+            keep_on_device=bool(self._session.device) and self._departures.stay_here(requests),
         )
         try:
             outcomes = await thread.do(work)
