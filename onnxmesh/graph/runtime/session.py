@@ -171,8 +171,8 @@ class StageSession:
 
     @property
     def feed_allocator(self) -> Allocate | None:
-        """Finds buffer where inputs had better be put together; None: any place is as good."""
-        return None if self._staging is None else self._staging.reserve
+        """Allocates memory where inputs had better be concatenated; None: any memory is as good."""
+        return None if self._staging is None else self._staging.allocate
 
     def run(
         self,
@@ -239,7 +239,7 @@ class StageSession:
         if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
             return tensor
         if self._staging is not None and tensor.byte_size >= MIN_STAGED_BYTES:
-            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.copy_in(tensor.data))
         return to_runtime(tensor)
 
     def _run_bound(
