@@ -168,7 +168,7 @@ class StageSession:
     @property
     def feed_allocator(self) -> Allocate | None:
         """Allocator of memory in which inputs should be concatenated; None: any memory."""
-        return None if self._staging is None else self._staging.reserve
+        return None if self._staging is None else self._staging.allocate
 
     def run(
         self,
@@ -235,7 +235,7 @@ class StageSession:
         if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
             return tensor
         if self._staging is not None and tensor.byte_size >= MIN_STAGED_BYTES:
-            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.copy_in(tensor.data))
         return to_runtime(tensor)
 
     def _run_bound(

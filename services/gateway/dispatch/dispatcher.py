@@ -137,7 +137,7 @@ class Dispatcher:
             link = self._peers.get(worker)
             if link is not None and link.generation < member.generation:
                 self._fail(worker, f"worker '{worker}' was started anew")
-                link.leave()
+                link.disconnect()
         self._peers.keep(
             {worker: member.address for worker, member in news.workers.items()}, news.removed_workers
         )
@@ -178,7 +178,7 @@ class Dispatcher:
         """
         if worker not in self._router.table.workers or self._peers.get(worker) is not link:
             return
-        self._router.balancer.silent(worker, link.is_suspect)
+        self._router.balancer.mark_suspect(worker, link.is_suspect)
         if link.is_suspect:
             num_moved = self._attempts.move(
                 worker,

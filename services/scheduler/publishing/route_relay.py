@@ -74,7 +74,7 @@ class RouteRelay:
                     elif step is Step.CHANGE and held is not None:
                         self.take(held.apply(update.change))
                         taken = update.change.epoch
-                    elif step is Step.GAP:
+                    elif step is Step.RESYNC:
                         _log.info("route_change_missed", epoch=update.change.from_epoch, held=taken)
                         break
             except grpc.aio.AioRpcError as error:

@@ -92,7 +92,7 @@ def test_thinning_keeps_what_stands_out(points):
         (bytes_text(524_292), "524 kB"),
         (bytes_text(999_960), "1.00 MB"),
         (bytes_text(9.1e9), "9.10 GB"),
-        (rate_text(1540.4), "1540/s"),
+        (rate_text(1540.4), "1,540/s"),
         (rate_text(0.0523), "0.0523/s"),
         (ratio_text(1.254), "1.25 \u00d7"),
     ],
