@@ -1,8 +1,8 @@
 """Checks the rules of `docs/architecture.md` about folders: `python -m tools.check_layout`; prints each violation.
 
 A folder has 3 to 16 modules (one that has folders may have fewer) and a README.md of at most 15 lines; a module of the kernel is used by
-two packages or lives with its only user; a module under 30 lines has two users; the test of `x/y.py` is named `x/test_y.py`;
-rings of imports name folders, not single modules.
+two packages, or works together with others of its own, or lives with its only user; a module under 30 lines has two users; the
+test of `x/y.py` is named `x/test_y.py`; rings of imports name folders, not single modules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.source_tree import ROOTS, Module, imported, modules
+from tools.source_tree import PROGRAMS, ROOTS, Module, imported, modules
 
 MIN_MODULES, MAX_MODULES = 3, 16
 MAX_README_LINES = 15
@@ -23,13 +23,15 @@ TEST_KINDS = ("unit", "integration", "contract")
 
 GENERATED = {Path("onnxmesh/v1")}
 ENTRY_POINTS = {"__main__"}
+PORT = "base"
+"""A module that declares the port of its folder, however small."""
 
 
 def violations(root: Path) -> Iterator[str]:
     """Yields a sentence for each violation, with the path first."""
     known = modules(root)
     yield from _folders(root, known)
-    yield from _users(known)
+    yield from _users(known, modules(root, PROGRAMS))
     yield from _tests(root, known)
     yield from _rings(root)
 
@@ -59,30 +61,27 @@ def _code_folders(root: Path) -> set[Path]:
     }
 
 
-def _users(known: dict[str, Module]) -> Iterator[str]:
+def _users(known: dict[str, Module], programs: dict[str, Module]) -> Iterator[str]:
     users: dict[str, set[str]] = defaultdict(set)
-    for module in known.values():
+    for module in [*known.values(), *programs.values()]:
         for name in imported(module, known):
             users[name].add(module.name)
     for name, module in known.items():
         if module.path.stem in ENTRY_POINTS:
             continue
-        packages = {_package(user) for user in users[name]}
-        if name.startswith("onnxmesh.") and len(packages) == 1 and packages != {_package(name)}:
+        packages, own = {_package(user) for user in users[name]}, _package(name)
+        uses = {_package(each) for each in imported(module, known)}
+        if name.startswith("onnxmesh.") and len(packages) == 1 and own not in packages | uses:
             (only,) = packages
             yield f"{module.path}: used by {only} alone: expected two packages, or the module there"
-        if module.num_lines < SMALL_LINES and len(users[name]) < 2 and not _is_port(module):
-            yield f"{module.path}: {module.num_lines} lines and {len(users[name])} users: expected two users, or it joins its neighbour"
+        if module.num_lines < SMALL_LINES and len(users[name]) < 2 and module.path.stem != PORT:
+            yield f"{module.path}: {module.num_lines} lines and {len(users[name])} users: expected two users, or its neighbour has it"
 
 
 def _package(name: str) -> str:
     """Returns the package that counts as one user: a folder of the kernel, or a service."""
     parts = name.split(".")
     return ".".join(parts[:2]) if len(parts) > 2 else parts[0]
-
-
-def _is_port(module: Module) -> bool:
-    return module.path.stem == "base"
 
 
 def _tests(root: Path, known: dict[str, Module]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,26 +11,31 @@ from pathlib import Path
 ROOTS = ("onnxmesh", "services")
 """Packages that hold the project's code."""
 
+PROGRAMS = ("benchmarks", "examples", "tools")
+"""Packages that use it, beside the tests."""
+
 
 @dataclass(frozen=True)
 class Module:
     """One module.
 
     Attributes:
-        name: Dotted, as `onnxmesh.graph.reading.row`.
+        name: Dotted, as `onnxmesh.graph.reading.node_order`.
         path: Its file, relative to the repository.
+        text: Its source.
     """
 
     name: str
     path: Path
+    text: str
 
     @cached_property
     def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text(), str(self.path))
+        return ast.parse(self.text, str(self.path))
 
-    @cached_property
+    @property
     def num_lines(self) -> int:
-        return len(self.path.read_text().splitlines())
+        return len(self.text.splitlines())
 
     @property
     def folder(self) -> Path:
@@ -52,14 +57,14 @@ class Module:
                 yield node.name, node.lineno
 
 
-def modules(root: Path) -> dict[str, Module]:
-    """Returns the modules under `ROOTS` by name, without packages' `__init__` and without generated stubs."""
+def modules(root: Path, tops: Iterable[str] = ROOTS) -> dict[str, Module]:
+    """Returns the modules under some packages by name, without packages' `__init__` and without generated stubs."""
     found = {}
-    for top in ROOTS:
+    for top in tops:
         for path in sorted((root / top).rglob("*.py")):
             if "_pb2" not in path.name and path.name != "__init__.py":
                 name = ".".join(path.relative_to(root).with_suffix("").parts)
-                found[name] = Module(name, path.relative_to(root))
+                found[name] = Module(name, path.relative_to(root), path.read_text())
     return found
 
 

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.ids import StageKey
-from onnxmesh.routing.candidate_filter import CandidateFilter
 from onnxmesh.routing.decision import Decision
 from onnxmesh.routing.explanation import Explanation, explain_route
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy import choose_replica
 from onnxmesh.routing.policy_settings import PolicySettings
-from onnxmesh.routing.route_query import RouteQuery
+from onnxmesh.routing.route_query import CandidateFilter, RouteQuery
 from onnxmesh.routing.stage_board import Origin, StageBoard
 from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from onnxmesh.routing.worker_board import WorkerBoard
@@ -82,11 +81,11 @@ class PlacementCandidates:
         filters = [*excluded, *self._filters(stage)]
         remaining = ~state.columns.leaving
         for each in filters:
-            remaining &= ~each.columns
+            remaining &= ~each.excluded
         if not remaining.any():
             return None
         for each in self._narrowing(stage, remaining):
-            remaining = remaining & ~each.columns
+            remaining = remaining & ~each.excluded
             filters.append(each)
         return self._decide(stage, remaining, filters)
 
@@ -107,7 +106,7 @@ class PlacementCandidates:
     def is_faster(self, decision: Decision, source: int) -> bool:
         """Whether a request would complete sooner on the chosen worker than on another."""
         assert decision.index is not None
-        return bool(decision.completion_s[decision.index] < decision.completion_s[source])
+        return bool(decision.scores.completion_s[decision.index] < decision.scores.completion_s[source])
 
     def _filters(self, stage: DesiredStage) -> list[CandidateFilter]:
         state = self._state
@@ -147,16 +146,16 @@ class PlacementCandidates:
                 filters.append(
                     _fewest("zone", "its zone has more", state.in_zones(stage)[columns.zones], remaining)
                 )
-                remaining = remaining & ~filters[-1].columns
+                remaining = remaining & ~filters[-1].excluded
             filters.append(
                 _fewest("host", "its host has more", state.on_hosts(stage)[columns.hosts], remaining)
             )
-            remaining = remaining & ~filters[-1].columns
+            remaining = remaining & ~filters[-1].excluded
         alike = np.zeros(len(columns), np.int64)
         for worker, num in state.num_alike(stage).items():
             alike[worker] = num
         filters.append(_fewest("same model", "it has more stages of the model", alike, remaining))
-        remaining = remaining & ~filters[-1].columns
+        remaining = remaining & ~filters[-1].excluded
         if columns.num_zones > 1 and not any(self._around(stage)):
             filters.append(self._exclude_small_zones(stage, remaining))
         return filters
@@ -186,9 +185,9 @@ class PlacementCandidates:
     ) -> Decision:
         state, board, workers = self._state, self._board, self._workers
         compute_s = self._compute_s(stage)
-        board.expect(compute_s)
+        board.set_expected(compute_s)
         work_s = state.work_ns * 1e-9 + state.columns.wait_s
-        workers.expect(board.slots, work_s, state.now_s)
+        workers.set_expected(board.slots, work_s, state.now_s)
         before, after = self._around(stage)
         sender = state.neighbours(stage)[0]
         sent_bytes = 0 if sender is None else sender.sent_bytes
@@ -201,9 +200,16 @@ class PlacementCandidates:
                 onward_s = self._link_s(following, stage.sent_bytes)
             else:
                 origin, sent_bytes = self._place(following), stage.sent_bytes
-        query = RouteQuery(num_bytes=sent_bytes, bars=tuple(filters), onward_s=onward_s, draws=False)
+        query = RouteQuery(num_bytes=sent_bytes, filters=tuple(filters), onward_s=onward_s, randomised=False)
         return choose_replica(
-            board, workers, self._network, origin, query, _SETTINGS, _NoDraws(), state.now_s
+            board,
+            workers,
+            self._network,
+            origin=origin,
+            query=query,
+            settings=_SETTINGS,
+            rng=_NoDraws(),
+            now_s=state.now_s,
         )
 
     def _compute_s(self, stage: DesiredStage) -> NDArray[np.float64]:
@@ -239,7 +245,7 @@ class PlacementCandidates:
         if worker not in self._known:
             self._known.add(worker)
             for node, link in columns.views[worker].links.items():
-                self._network.measured(id_, node, link)
+                self._network.observe(id_, node, link)
         return Origin(id_, locality)
 
     def _link_s(self, worker: int, num_bytes: int) -> NDArray[np.float64]:
@@ -259,7 +265,7 @@ class PlacementCandidates:
         replicas = tuple(
             Replica(id_, "", 0, facts) for id_, facts in zip(columns.ids, columns.facts, strict=True)
         )
-        board = StageBoard(RoutedStage(_ANY_STAGE, replicas), workers, _SETTINGS, self._state.now_s)
+        board = StageBoard(RoutedStage(_ANY_STAGE, replicas), workers, _SETTINGS, now_s=self._state.now_s)
         for slot in board.slots[columns.leaving].tolist():
             workers.set_draining(slot, draining=True)
         return board

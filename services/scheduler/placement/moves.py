@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.candidate_filter import CandidateFilter
+from onnxmesh.routing.route_query import CandidateFilter
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState

@@ -74,7 +74,7 @@ class RouteRelay:
                     elif step is Step.CHANGE and held is not None:
                         self.accept(held.apply(update.change))
                         accepted = update.change.epoch
-                    elif step is Step.GAP:
+                    elif step is Step.RESYNC:
                         _log.info("route_change_missed", epoch=update.change.from_epoch, held=accepted)
                         break
             except grpc.aio.AioRpcError as error:
