@@ -85,7 +85,7 @@ class LeaderLoop:
     async def _lead(self, term: int) -> None:
         async with leader_context(self._shared, term, term * EPOCHS_OF_A_TERM) as context:
             self._context = context
-            _log.info("leading", term=term)
+            _log.info("term_started", term=term)
             try:
                 async for table in context.publisher.tables():
                     self._relay.accept(table)
