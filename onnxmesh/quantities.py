@@ -33,15 +33,20 @@ def ratio_text(ratio: float) -> str:
     return f"{_three(ratio)} {TIMES}"
 
 
-def rate_text(per_second: float) -> str:
-    """Returns a rate: `60.7/s`, `1540/s`, `0.052/s`."""
-    return f"{_three(per_second)}/s"
+def rate_text(per_second: float, noun: str = "") -> str:
+    """Returns a rate: `60.7/s`, `0.052/s`; with a noun `4,210 requests/s`."""
+    return f"{_three(per_second)} {noun}/s" if noun else f"{_three(per_second)}/s"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Returns a number with its noun: `1 replica`, `4,210 requests`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _three(figure: float) -> str:
     """Three significant figures, all digits before the point."""
     if figure >= 99.95:
-        return f"{figure:.0f}"
+        return f"{figure:,.0f}"
     if figure >= 9.995:
         return f"{figure:.1f}"
     return f"{figure:.2f}" if figure >= 0.9995 else f"{figure:.3g}"

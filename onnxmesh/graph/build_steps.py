@@ -13,16 +13,16 @@ from typing import Any
 
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
-from onnxmesh.graph.checks.activation_errors import find_activation_errors
-from onnxmesh.graph.checks.batching import find_batching
+from onnxmesh.graph.checks.activation_errors import measure_activation_errors
+from onnxmesh.graph.checks.batching_check import check_batching
+from onnxmesh.graph.checks.chain_comparison import compare_chain
 from onnxmesh.graph.checks.difference import accepted_difference
-from onnxmesh.graph.checks.measure import differences
 from onnxmesh.graph.checks.verify import input_symbols
-from onnxmesh.graph.costs.analyse import analyse, types_of
-from onnxmesh.graph.cutting.as_written import as_written
-from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.costs.graph_analysis import analyse_graph, boundary_types
+from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
+from onnxmesh.graph.cutting.original_model import save_original_model
 from onnxmesh.graph.cutting.plan_file import PlanFile
-from onnxmesh.graph.measuring.costing import measured_costs
+from onnxmesh.graph.measuring.measured_costs import measure_costs
 from onnxmesh.graph.measuring.profiler import Progress
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
@@ -83,16 +83,16 @@ def prepare(
     digest = source_digest(model)
     if way is CutMode.PORTABLE:
         wanted = OptimisationLevel.NONE
-        to_cut = as_written(model, folder / _OPTIMISED)
+        to_cut = save_original_model(model, folder / _OPTIMISED)
     else:
         wanted = OptimisationLevel(level)
         to_cut = optimise(model, folder / _OPTIMISED, wanted)
-    types = types_of(to_cut)
-    costs = analyse(to_cut, planned, types)
+    types = boundary_types(to_cut)
+    costs = analyse_graph(to_cut, planned, types)
     profile, unprofiled = "", ""
     if profile_s > 0:
         try:
-            costs, measured = measured_costs(
+            costs, measured = measure_costs(
                 to_cut, digest, wanted, way, types=types, costs=costs, shapes=planned, seconds=profile_s,
                 device=device, progress=progress,
             )  # fmt: skip
@@ -126,7 +126,7 @@ def cut_prepared(
 
     Args:
         work: The folder.
-        cuts: Positions in the row of nodes, ascending.
+        cuts: Positions in the topological order, ascending.
         direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
             carried.
         batching: `BatchingSpec.to_plain()`: whether to find out about requests that run together; none: not at all.
@@ -155,7 +155,7 @@ def cut_prepared(
     provenance = Provenance(digest, level.value, f"onnxmesh {__version__}", mode)
     out = folder / PARTITIONS
     to_cut = folder / _OPTIMISED / OPTIMISED
-    partitions = cut(to_cut, cuts, out, provenance, types, direct)
+    partitions = cut_model(to_cut, cuts, out, provenance, types, direct)
     inputs = {spec.name for spec in costs.signature.inputs}
     bound = accepted_difference(known for name, known in types.items() if name not in inputs)
     largest: float | None = 0.0
@@ -165,17 +165,24 @@ def cut_prepared(
         accepted = bound
     together: list[StageBatching] = []
     if batching is not None:
-        wish = BatchingSpec.from_plain(batching)
-        together = find_batching(
-            to_cut, out, partitions, mode, wish, costs=costs, types=types, shapes=shapes, accepted=bound
+        spec = BatchingSpec.from_plain(batching)
+        together = check_batching(
+            to_cut, out, partitions, mode, spec, costs=costs, types=types, shapes=shapes, accepted=bound
         )
     lost = None
     if activation_errors:
-        lost = find_activation_errors(
+        lost = measure_activation_errors(
             to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
         ).to_plain()
     plan = PlanFile(
-        notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
+        model=notes["model"],
+        source_digest=digest,
+        level=level,
+        signature=costs.signature,
+        partitions=tuple(partitions),
+        mode=mode,
+        largest_difference=largest,
+        accepted_difference=accepted,
     )
     plan.save(out)
     plain = [partition.to_plain() for partition in partitions]
@@ -201,7 +208,7 @@ def _largest_difference(
             for seed in range(_NUM_INPUTS)
         ]
         try:
-            found = differences(whole, level, out, partitions, CutMode.PORTABLE, inputs)
+            found = compare_chain(whole, level, out, partitions, CutMode.PORTABLE, inputs)
         except ModelRunFailed:
             continue
         return max(output.largest_relative for output in found)

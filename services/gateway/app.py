@@ -73,14 +73,14 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         worker = WorkerId(link.peer)
         if frame.header.WhichOneof("kind") == "load":
             sharing.said(worker, frame.header.load)
-            if (way := link.way) is not None:
-                router.observe_link(settings.id, worker, MeasuredLink(way.round_trip_s, way.bytes_per_s))
+            if (estimate := link.estimate) is not None:
+                router.observe_link(settings.id, worker, MeasuredLink(estimate.rtt_s, estimate.bytes_per_s))
         dispatcher.on_frame(worker, frame)
 
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
         if links.get(link.peer) is None:
-            compressor.forget(link.peer)
+            compressor.remove_peer(link.peer)
 
     def on_suspicion(link: Link) -> None:
         dispatcher.on_suspicion(WorkerId(link.peer), link)

@@ -16,7 +16,7 @@ from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.joining import joining
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
-from onnxmesh.memory.pinned_memory import pinned_memory
+from onnxmesh.memory.pinned_memory import allocate_pinned
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
@@ -157,7 +157,7 @@ class _Worker:
             hardware.providers,
             spinning=spinning,
             device="cuda" if on_gpu else "",
-            staging=pinned_memory(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
+            staging=allocate_pinned(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
         )
         self._runs_at_once = settings.runs_at_once or (2 if on_gpu else 1)
         self._keeper = StageManager(
@@ -271,7 +271,7 @@ class _Worker:
     async def _report(self) -> None:
         while True:
             self._resident_bytes = resident_bytes()
-            load = self._load(self._forwarder.ways(), self._compressor.sent())
+            load = self._load(self._forwarder.ways(), self._compressor.sent_tensors())
             self._schedulers.tell_load(load)
             self._origins.tell_load(load)
             await asyncio.sleep(REPORT_S)
@@ -288,4 +288,4 @@ class _Worker:
         self._forwarder.link_lost(link)
         if self._links.get(link.peer) is None:
             self._intake.peer_lost(link.peer)
-            self._compressor.forget(link.peer)
+            self._compressor.remove_peer(link.peer)

@@ -17,6 +17,7 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
 from onnxmesh.rpc.link_policy.credits import Credit
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker.requests import request_flow
@@ -24,7 +25,6 @@ from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.run_errors import masked
 from services.worker.requests.stage_request import StageRequest, read_request
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.gateway_replies import GatewayReplies
@@ -94,7 +94,7 @@ class Intake:
         key = RequestKey.of(frame.header.activation.key)
         if is_compressed(frame):
             # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
-            unpacking = asyncio.ensure_future(self._compressor.decompressed(frame))
+            unpacking = asyncio.ensure_future(self._compressor.decompress(frame))
             self._unpacking[unpacking] = key
             unpacking.add_done_callback(partial(self._unpacked, credit))
             return

@@ -45,8 +45,8 @@ from onnxmesh.http2.protocol.stream_state import (
 from onnxmesh.http2.server.call import Call
 from onnxmesh.http2.server.deadlines import Deadlines
 from onnxmesh.http2.server.service import Service
-from onnxmesh.rpc.grpc.interceptor import masked
 from onnxmesh.rpc.grpc.status import to_status
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.tensor import Buffer
 
 _ENCODINGS = frozenset(ENCODINGS.split(", "))
@@ -387,6 +387,12 @@ class Calls:
         self._output.write(frame(FrameType.RST_STREAM, 0, stream_id, uint32(code)))
 
 
+<<<<<<< HEAD
 def _status(error: Exception, call: Call) -> tuple[int, str, Metadata]:
     status = to_status(masked(error, call.head.path))
     return status.code.value[0], status.details, tuple(status.trailing_metadata or ())
+=======
+def _status(error: Exception, call: Call) -> tuple[grpc.StatusCode, str, Metadata]:
+    status = to_status(masked(error, method=call.head.path))
+    return status.code, status.details, tuple(status.trailing_metadata or ())
+>>>>>>> next

@@ -6,7 +6,7 @@ from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames.frames import decode_envelope
 
 
-def hello_of(message: bytes | None, who: str) -> tuple[str, int]:
+def read_hello(message: bytes | None, who: str) -> tuple[str, int]:
     """Returns node id and generation from the first message of a stream.
 
     Raises:

@@ -16,22 +16,22 @@ from onnxmesh.rpc.link.failure_detector import FailureDetector
 from onnxmesh.rpc.link.frame_writer import FrameWriter
 from onnxmesh.rpc.link.pipe import Pipe
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
-from onnxmesh.rpc.link_policy.link_estimator import PAYLOAD_BYTES, LinkEstimate, LinkEstimator
+from onnxmesh.rpc.link_policy.link_estimator import MAX_PAYLOAD_BYTES, LinkEstimate, LinkEstimator
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.tensors.allocation import Allocate
-from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES
+from onnxmesh.tensors.compression.compression_choice import MIN_COMPRESSED_BYTES
 from onnxmesh.v1.frame_pb2 import FrameHeader, Ping, Pong, Release
 
-LEAVE_S = 2.0
+DISCONNECT_TIMEOUT_S = 2.0
 """How long what is queued, and the Goodbye after it, have to get out."""
 
 QUIET_BYTES = 64 << 10
 """A link over which less went since the last ping is quiet."""
 
-LARGE_BYTES = 1 << 20
+BACKGROUND_COPY_BYTES = 1 << 20
 """Frames with at least so much payload may be copied aside before they are sent."""
 
-_PAYLOAD = memoryview(bytes(PAYLOAD_BYTES))
+_PAYLOAD = memoryview(bytes(MAX_PAYLOAD_BYTES))
 
 
 class Link:
@@ -75,10 +75,10 @@ class Link:
         self._clock = clock
         self._limits = limits
         self._draw = draw
-        self._gauge = LinkEstimator()
-        self._pulse = Heartbeat(limits, clock())
-        self._silence = FailureDetector(peer, self._pulse, clock)
-        self._writer = FrameWriter(pipe, self._pulse, self._gauge, clock=clock, limits=limits)
+        self._estimator = LinkEstimator()
+        self._heartbeat = Heartbeat(limits, clock())
+        self._failure_detector = FailureDetector(peer, self._heartbeat, clock)
+        self._writer = FrameWriter(pipe, self._heartbeat, self._estimator, clock=clock, limits=limits)
         self._assembler = Assembler()
         self._num_read_bytes = 0
         self._open = True
@@ -89,22 +89,22 @@ class Link:
     @property
     def is_open(self) -> bool:
         """Whether frames can be sent."""
-        return self._open and not self._writer.is_leaving
+        return self._open and not self._writer.is_disconnecting
 
     @property
     def is_suspect(self) -> bool:
         """Whether the peer is suspect: it should have said something by now, and has not."""
-        return self._silence.is_suspect
+        return self._failure_detector.is_suspect
 
     @property
-    def way(self) -> LinkEstimate | None:
+    def estimate(self) -> LinkEstimate | None:
         """The way to the peer, as it was measured lately; None before the first measurement."""
-        return self._gauge.way
+        return self._estimator.estimate
 
     @property
     def allocator(self) -> Allocate | None:
         """Finds room for payloads that the peer will read in place; None where it shares no memory."""
-        return self._pipe.reserve
+        return self._pipe.allocate
 
     @property
     def same_host(self) -> bool:
@@ -117,11 +117,11 @@ class Link:
         Raises:
             Unavailable: The link is closed (UNAVAILABLE).
         """
-        if frame.payload_bytes >= LARGE_BYTES:
-            frame = await self._pipe.bring(frame)
+        if frame.payload_bytes >= BACKGROUND_COPY_BYTES:
+            frame = await self._pipe.copy_payloads_in(frame)
         await self._has_capacity()
         self._use()
-        for piece in split_frame(self._pipe.place(frame), self._limits.chunk_bytes):
+        for piece in split_frame(self._pipe.share_payloads(frame), self._limits.chunk_bytes):
             await self._has_capacity()
             self._writer.put(piece)
 
@@ -135,11 +135,11 @@ class Link:
         """
         if not self.is_open:
             raise Unavailable(f"the stream to {self.peer} is closed")
-        most_bytes = self._limits.chunk_bytes if self._pipe.same_host else LEAST_BYTES - 1
+        most_bytes = self._limits.chunk_bytes if self._pipe.same_host else MIN_COMPRESSED_BYTES - 1
         if not self._writer.has_capacity or frame.payload_bytes > most_bytes:
             return False
         self._use()
-        self._writer.put(self._pipe.place(frame))
+        self._writer.put(self._pipe.share_payloads(frame))
         return True
 
     def send_soon(self, header: FrameHeader) -> None:
@@ -147,10 +147,10 @@ class Link:
         if self.is_open:
             self._writer.put(Frame(header))
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Says Goodbye after what is queued and ends the stream."""
         if self.is_open:
-            self._writer.leave()
+            self._writer.disconnect()
 
     async def run(self) -> MeshError | None:
         """Carries frames until the stream ends.
@@ -164,17 +164,19 @@ class Link:
             for job in (
                 self._read(),
                 self._writer.run(),
-                self._silence.run(partial(self._on_suspicion, self)),
+                self._failure_detector.run(partial(self._on_suspicion, self)),
                 self._measure(),
             )
         ]
         reading, writing, watching, _ = jobs
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and self._writer.is_leaving:
+            if writing.done() and self._writer.is_disconnecting:
                 # The peer ends the stream when it has read the Goodbye. Cancelling a read that waits would
                 # cancel the call, and with it what is on its way.
-                await asyncio.wait((reading, watching), timeout=LEAVE_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (reading, watching), timeout=DISCONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
             for job in jobs:
                 job.cancel()
@@ -196,24 +198,24 @@ class Link:
 
     async def _has_capacity(self) -> None:
         if not self._writer.has_capacity:
-            await self._writer.room()
+            await self._writer.wait_for_capacity()
         if not self.is_open:
             raise Unavailable(f"the stream to {self.peer} is closed")
 
     def _use(self) -> None:
         """Takes that a request or an answer goes over the link: from now on it is watched closely."""
-        if self._pulse.used(self._clock()):
-            self._silence.stir()
+        if self._heartbeat.observe_use(self._clock()):
+            self._failure_detector.wake()
             self._writer.wake()
 
     async def _read(self) -> None:
-        await self._pipe.carry(self._took_goodbye)
-        if not self._peer_left and not self._writer.is_leaving:
+        await self._pipe.receive(self._took_goodbye)
+        if not self._peer_left and not self._writer.is_disconnecting:
             raise Unavailable(f"the stream from {self.peer} ended without a Goodbye")
 
     def _took_goodbye(self, message: bytes) -> bool:
         """Hands a message's frames on; returns whether the peer has left."""
-        if self._silence.heard():
+        if self._failure_detector.observe_message():
             self._on_suspicion(self)
         self._num_read_bytes += len(message)
         for piece in decode_envelope(message, self._pipe.resolve):
@@ -227,7 +229,7 @@ class Link:
             if kind == "ping":
                 self._writer.put_urgent(Frame(FrameHeader(pong=Pong(number=frame.header.ping.number))))
             elif kind == "pong":
-                self._gauge.answered(frame.header.pong.number, self._clock())
+                self._estimator.pong_received(frame.header.pong.number, self._clock())
             elif kind == "release":
                 self._pipe.release(frame.header.release.offsets)
             else:
@@ -244,7 +246,7 @@ class Link:
             passed_bytes = self._num_read_bytes + self._writer.num_bytes
             quiet = self._writer.is_empty and passed_bytes - before_bytes < QUIET_BYTES
             before_bytes = passed_bytes
-            ping = self._gauge.ping(self._clock(), quiet=quiet) if self.is_open else None
+            ping = self._estimator.next_ping(self._clock(), quiet=quiet) if self.is_open else None
             if ping is not None:
                 payloads = (_PAYLOAD[: ping.num_bytes],) if ping.num_bytes else ()
                 self._writer.put_urgent(Frame(FrameHeader(ping=Ping(number=ping.number)), payloads))

@@ -17,8 +17,8 @@ from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.rpc.frames.frames import Frame, encode_envelope
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.rpc.link.grpc_pipe import AcceptedPipe, DialledPipe
-from onnxmesh.rpc.link.hello import hello_of
-from onnxmesh.rpc.link.link import LEAVE_S, Link
+from onnxmesh.rpc.link.hello import read_hello
+from onnxmesh.rpc.link.link import DISCONNECT_TIMEOUT_S, Link
 from onnxmesh.rpc.link.pipe import Pipe
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
@@ -29,7 +29,7 @@ SERVICE = "onnxmesh.v1.StageStream"
 METHOD = f"/{SERVICE}/Exchange"
 FIND_UNIX_SOCKET = f"/{SERVICE}/FindDoor"
 
-DIAL_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
 """A peer that is alive answers a Hello in far less."""
 
 _log = structlog.get_logger(__name__)
@@ -102,13 +102,13 @@ class Links:
             await asyncio.wait([self._listening])
             self._door.close()
         for link in list(self._links.values()):
-            link.leave()
+            link.disconnect()
         for _, task in self._kept.values():
             task.cancel()
         for dial in self._dials.values():
             dial.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=LEAVE_S)
+            await asyncio.wait(self._running, timeout=DISCONNECT_TIMEOUT_S)
         for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(*failure)
@@ -144,20 +144,20 @@ class Links:
             raise Unavailable(outcome.message)
         return outcome
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
         """Holds links to these peers, too: dials, and dials again when one is lost.
 
         Args:
             peers: Id to address; one that was kept at another address is left there.
-            gone: Peers that are kept no longer. Links that peers opened stay as they are.
+            removed: Peers that are kept no longer. Links that peers opened stay as they are.
         """
-        for peer in (*gone, *peers):
+        for peer in (*removed, *peers):
             address, task = self._kept.get(peer, ("", None))
             if task is not None and peers.get(peer) != address:
                 task.cancel()
                 del self._kept[peer]
                 if (link := self.get(peer)) is not None:
-                    link.leave()
+                    link.disconnect()
         for peer, address in peers.items():
             if peer not in self._kept:
                 self._kept[peer] = (address, self._tasks.create_task(self._keep(peer, address)))
@@ -197,15 +197,19 @@ class Links:
                 await channel.close()
                 return link
             call: Any = channel.stream_stream(METHOD)()
-            async with asyncio.timeout(DIAL_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await call.write(self._hello)
                 first = await call.read()
-            node, generation = hello_of(None if first is grpc.aio.EOF else first, f"{peer} at {address}")
+            node, generation = read_hello(None if first is grpc.aio.EOF else first, f"{peer} at {address}")
             if node != peer:
                 raise Unavailable(f"expected {peer} at {address}, found {node}")
         except (TimeoutError, grpc.aio.AioRpcError) as error:
             await channel.close()
-            why = error.details() if isinstance(error, grpc.aio.AioRpcError) else f"no answer in {DIAL_S:g} s"
+            why = (
+                error.details()
+                if isinstance(error, grpc.aio.AioRpcError)
+                else f"no answer in {CONNECT_TIMEOUT_S:g} s"
+            )
             raise Unavailable(f"{peer} at {address} cannot be reached: {why}") from error
         except BaseException:
             await channel.close()
@@ -218,7 +222,7 @@ class Links:
         try:
             await self._run(link)
             # Ends the stream in order: cancelling a call throws away what it has not sent yet.
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                 await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
                     pass
@@ -236,7 +240,7 @@ class Links:
         """
         if self._door is None:
             return None
-        async with asyncio.timeout(DIAL_S):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
             try:
                 find: Any = channel.unary_unary(FIND_UNIX_SOCKET)
                 answer: bytes = await find(b"")
@@ -270,7 +274,7 @@ class Links:
 
     async def _accept(self, _: Any, context: Any) -> None:
         first = await context.read()
-        node, generation = hello_of(None if first is grpc.aio.EOF else first, context.peer())
+        node, generation = read_hello(None if first is grpc.aio.EOF else first, context.peer())
         await context.write(self._hello)
         await self._run(self._link(AcceptedPipe(context), node, generation))
 

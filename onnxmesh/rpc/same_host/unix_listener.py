@@ -16,14 +16,14 @@ from typing import Any
 import structlog
 from google.protobuf.message import DecodeError
 
-from onnxmesh.device.resources import memory_bytes
+from onnxmesh.device.resources import available_memory_bytes
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.memory.backing import MemoryAllowance
 from onnxmesh.memory.shared_memory import MEMORY_BYTES, OwnMemory, PeerMemory
 from onnxmesh.rpc.same_host.socket_pipe import LENGTH_BYTES, SocketPipe
 from onnxmesh.v1 import frame_pb2
 
-HANDSHAKE_S = 2.0
+HANDSHAKE_TIMEOUT_S = 2.0
 """Two processes of one host need far less to say Hello."""
 
 SHARE = 4
@@ -90,7 +90,7 @@ class UnixListener:
         self._token = secrets.token_bytes(16)
         self._boot_id = boot_id()
         self._socket: socket.socket | None = None
-        may_use_bytes = memory_bytes() if may_use_bytes is None else may_use_bytes
+        may_use_bytes = available_memory_bytes() if may_use_bytes is None else may_use_bytes
         self._allowed_bytes = MEMORY_BYTES if may_use_bytes is None else may_use_bytes // SHARE
         self._allowance = MemoryAllowance(self._allowed_bytes)
         self._memory_bytes = MEMORY_BYTES
@@ -184,7 +184,7 @@ class UnixListener:
 
     def _greet(self, connection: socket.socket, memory: OwnMemory) -> _Met:
         """Takes a visitor's Hello and answers it; runs in a thread."""
-        connection.settimeout(HANDSHAKE_S)
+        connection.settimeout(HANDSHAKE_TIMEOUT_S)
         _, user, _ = _CREDENTIALS.unpack(
             connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
@@ -242,7 +242,7 @@ def _part(connection: socket.socket, memory: OwnMemory, meeting: asyncio.Future[
 
 def _knock(connection: socket.socket, name: bytes, hello: frame_pb2.Hello, memory: OwnMemory) -> _Met:
     """Says Hello at a door and takes the answer; runs in a thread."""
-    connection.settimeout(HANDSHAKE_S)
+    connection.settimeout(HANDSHAKE_TIMEOUT_S)
     connection.connect(b"\0" + name)
     _send(connection, hello, memory)
     answer, descriptor = _receive(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, Unavailable
@@ -12,9 +11,10 @@ from onnxmesh.priority import DEFAULT_PRIORITY
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.rpc.frames.compressed_frames import is_compressed
+from onnxmesh.rpc.frames.frame_tensors import read_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
-from onnxmesh.rpc.link_policy.credits import LEAST_BYTES
+from onnxmesh.rpc.link_policy.credits import MIN_CREDITED_BYTES
 from onnxmesh.v1 import frame_pb2
 from services.gateway.dispatch.activation import activation_frames
 from services.gateway.dispatch.credit_queue import CreditQueue
@@ -82,15 +82,15 @@ class AttemptRunner:
                 if attempt.outcome.done():
                     break
                 try:
-                    if hop == 0 and frame.payload_bytes >= LEAST_BYTES:
+                    if hop == 0 and frame.payload_bytes >= MIN_CREDITED_BYTES:
                         await self._send_large(order, attempt, frame)
                     elif not links[hop].try_send(frame):
-                        await links[hop].send(await self._compressor.compressed(frame, links[hop]))
+                        await links[hop].send(await self._compressor.compress(frame, links[hop]))
                 except Unavailable as error:
                     return AttemptFailure(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
-            if isinstance(outcome, AttemptResult) and is_compressed(outcome.frame):
-                outcome = await self._unpacked(outcome, route[-1].worker)
+            if isinstance(outcome, AttemptResult):
+                outcome = await self._decoded(outcome, route[-1].worker)
             self._router.learn(outcome, route, model, ticket)
             arrived = outcome if isinstance(outcome, AttemptResult) else None
             # A worker that refused for good has told everyone whom it concerns, but not the later hops where
@@ -114,16 +114,20 @@ class AttemptRunner:
         frame.header.activation.credit = num_bytes
         sent = False
         try:
-            await attempt.links[0].send(await self._compressor.compressed(frame, attempt.links[0]))
+            await attempt.links[0].send(await self._compressor.compress(frame, attempt.links[0]))
             sent = True
         finally:
             if not sent:
                 credit.give_back()
 
-    async def _unpacked(self, arrival: AttemptResult, worker: WorkerId) -> AttemptResult | AttemptFailure:
-        """Returns an answer with the elements of its tensors."""
+    async def _decoded(self, result: AttemptResult, worker: WorkerId) -> AttemptResult | AttemptFailure:
+        """Returns a result with its tensors, a failure of its worker where the frame has none that can be read."""
+        frame = result.frame
         try:
-            return replace(arrival, frame=await self._compressor.decompressed(arrival.frame))
+            if is_compressed(frame):
+                frame = await self._compressor.decompress(frame)
+            tensors = read_tensors(frame.header.result, frame.payloads)
+            return AttemptResult(frame, result.at_unix_ns, tensors)
         except CorruptData as error:
             return AttemptFailure(error, worker, retriable=True, speaks_against=True)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.frames.frame_tensors import write_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
 from onnxmesh.tensors.tensor import Tensor
@@ -26,12 +27,12 @@ def activation(
 ) -> Frame:
     """Returns the Activation for the next hop, which counts as so many bytes of credit."""
     header = _following(request, timing)
-    header.tensors.extend(_described(tensors))
+    payloads = write_tensors(header, tensors)
     header.sent_unix_ns = unix_ns
     header.credit = credit
     if not math.isinf(request.deadline.at_s):
         header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))
-    return Frame(frame_pb2.FrameHeader(activation=header), _payloads(tensors))
+    return Frame(frame_pb2.FrameHeader(activation=header), payloads)
 
 
 def handed_over(
@@ -76,11 +77,11 @@ def result(
     """Returns the answer for the origin."""
     header = frame_pb2.Result(
         key=request.header.key,
-        tensors=_described(tensors),
         timings=[*request.header.timings, timing],
         sent_unix_ns=unix_ns,
     )
-    return Frame(frame_pb2.FrameHeader(result=header), _payloads(tensors))
+    payloads = write_tensors(header, tensors)
+    return Frame(frame_pb2.FrameHeader(result=header), payloads)
 
 
 def failure(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.FrameHeader:
@@ -100,16 +101,3 @@ def failure(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.Fr
         retry_after_ms=round((error.retry_after_s or 0.0) * 1000),
     )
     return frame_pb2.FrameHeader(failure=told)
-
-
-def _described(tensors: Sequence[Tensor]) -> list[frame_pb2.Tensor]:
-    return [
-        frame_pb2.Tensor(
-            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
-        )
-        for tensor in tensors
-    ]
-
-
-def _payloads(tensors: Sequence[Tensor]) -> tuple[bytes | bytearray | memoryview, ...]:
-    return tuple(tensor.data for tensor in tensors)

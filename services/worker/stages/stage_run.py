@@ -32,7 +32,7 @@ class Runnable(Protocol):
         outputs: Collection[str] | None = None,
         allocator: Allocate | None = None,
         *,
-        stays: bool = False,
+        keep_on_device: bool = False,
     ) -> dict[str, Tensor]:
         """Computes the named outputs, in rooms as far as it can; blocks, and is called in a thread."""
         ...
@@ -75,7 +75,7 @@ def run_requests(
     part: StagePart,
     allocator: Allocate | None = None,
     *,
-    stays: bool = False,
+    keep_on_device: bool = False,
 ) -> list[RunOutcome]:
     """Runs requests, together if they are several; where that fails, each alone, so that a bad one fails alone.
 
@@ -84,16 +84,16 @@ def run_requests(
         requests: Of one group of the stage's rule, or a single one.
         part: The stage.
         allocator: Finds room where all of them go next; None: they go several ways, or there is none.
-        stays: Whether all of them go to another stage of this worker next.
+        keep_on_device: Whether all of them go to another stage of this worker next.
 
     Returns:
         One for each request, in order.
     """
-    run = partial(session.run, allocator=allocator, stays=stays)
+    run = partial(session.run, allocator=allocator, keep_on_device=keep_on_device)
     outcomes = _together(run, session.feed_allocator, requests, part) if len(requests) > 1 else None
     if outcomes is None:
         outcomes = [_alone(run, request, part) for request in requests]
-    if session.device and not stays:
+    if session.device and not keep_on_device:
         for request, outcome in zip(requests, outcomes, strict=True):
             _fetch(request, part, outcome)
     return outcomes

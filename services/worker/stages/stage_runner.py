@@ -11,13 +11,13 @@ from time import monotonic
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Overloaded, StageGone
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker.requests import request_flow
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.run_errors import masked
 from services.worker.requests.stage_part import StagePart
 from services.worker.requests.stage_request import StageRequest
 from services.worker.stages.stage_pace import StagePace
@@ -308,7 +308,7 @@ class StageRunner:
             requests,
             self.part,
             self._departures.allocator(requests),
-            stays=bool(self._session.device) and self._departures.stay_here(requests),
+            keep_on_device=bool(self._session.device) and self._departures.stay_here(requests),
         )
         try:
             outcomes = await thread.do(work)

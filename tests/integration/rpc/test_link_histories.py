@@ -20,7 +20,7 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.link.links import Links
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
-from onnxmesh.rpc.same_host.socket_pipe import LEAST_SHARED_BYTES
+from onnxmesh.rpc.same_host.socket_pipe import MIN_SHARED_BYTES
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, RequestKey, Result, Tensor
 from tests.eventually import eventually
@@ -28,10 +28,12 @@ from tests.fakes.hanging_up import hang_up
 from tests.fakes.service_processes import until
 
 CHUNK_BYTES = 1 << 20
-LIMITS = LinkLimits(chunk_bytes=CHUNK_BYTES, high_water_bytes=CHUNK_BYTES, silence_s=60.0, suspect_s=30.0)
+LIMITS = LinkLimits(
+    chunk_bytes=CHUNK_BYTES, high_water_bytes=CHUNK_BYTES, dead_after_s=60.0, suspect_after_s=30.0
+)
 SIZES = [
     *(0, 1, 5_000),
-    *(LEAST_SHARED_BYTES + more for more in (-1, 0, 1)),
+    *(MIN_SHARED_BYTES + more for more in (-1, 0, 1)),
     *(CHUNK_BYTES + more for more in (-1, 0, 1)),
     2 * CHUNK_BYTES + 7,
 ]
@@ -182,7 +184,7 @@ def assert_same(frame, sent):
 def taken_bytes(link):
     """Memory shared with the peer that is in use; 0 where none is shared."""
     own = getattr(link._pipe, "_own", None)
-    return 0 if own is None else own.taken_bytes
+    return 0 if own is None else own.used_bytes
 
 
 async def play(history, end, same_host):
@@ -210,7 +212,7 @@ async def play(history, end, same_host):
                 await rest(pair, links)
                 for side, link in zip(pair, links, strict=True):
                     if end.startswith((side.name, "both")):
-                        link.leave()
+                        link.disconnect()
             async with asyncio.timeout(LONG_S):
                 for link in links:
                     await link.closed.wait()

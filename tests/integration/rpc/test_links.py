@@ -109,11 +109,11 @@ async def test_a_way_is_measured_by_the_large_frames_that_go_over_it():
         assert not link.same_host
         async with asyncio.timeout(60):
             number = 0
-            while not any(rate.num_bytes > 1 << 20 for rate in link._gauge._rates):
+            while not any(rate.num_bytes > 1 << 20 for rate in link._estimator._rates):
                 await link.send(activation(1 << 20, number))
                 number += 1
                 await eventually(lambda: len(b.frames) == number)  # noqa: B023 - called before the next one
-        assert link.way.bytes_per_s > 0
+        assert link.estimate.bytes_per_s > 0
 
 
 async def test_the_accepted_side_uses_the_same_link(peer):
@@ -178,7 +178,7 @@ async def test_leaving_says_goodbye(peer):
 async def test_a_silent_peer_is_taken_for_dead(peer):
     """A peer that keeps its socket open but says nothing more is lost after the silence limit."""
     async with (
-        peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, silence_s=0.3)) as b,
+        peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, dead_after_s=0.3)) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):
         call = channel.stream_stream(METHOD)()
@@ -193,7 +193,8 @@ async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
     """Long before a silent peer is taken for dead it is said to be suspect, and no longer once it says anything."""
     async with (
         peer(
-            "b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, suspect_s=0.1, silence_s=300)
+            "b",
+            limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, suspect_after_s=0.1, dead_after_s=300),
         ) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):

@@ -51,8 +51,8 @@ async def pair(**settings):
             await server.stop(None)
 
 
-def taken_bytes(link):
-    return link._pipe._own.taken_bytes
+def used_bytes(link):
+    return link._pipe._own.used_bytes
 
 
 def same(got, sent):
@@ -66,11 +66,11 @@ async def test_a_large_payload_stays_where_it_is():
         sent = activation(LARGE)
         await link.send(sent)
         await eventually(lambda: got)
-        assert taken_bytes(link) == LARGE
+        assert used_bytes(link) == LARGE
         assert same(got[0], sent)
         got.clear()
         gc.collect()
-        await eventually(lambda: taken_bytes(link) == 0)
+        await eventually(lambda: used_bytes(link) == 0)
 
 
 async def test_full_memory_falls_back_to_the_socket():
@@ -82,10 +82,10 @@ async def test_full_memory_falls_back_to_the_socket():
             await link.send(frame)
         await eventually(lambda: len(got) == len(sent))
         assert all(same(one, two) for one, two in zip(got, sent, strict=True))
-        assert taken_bytes(link) == num_held * LARGE
+        assert used_bytes(link) == num_held * LARGE
         got.clear()
         gc.collect()
-        await eventually(lambda: taken_bytes(link) == 0)
+        await eventually(lambda: used_bytes(link) == 0)
 
 
 async def test_views_outlive_the_link():
@@ -144,7 +144,7 @@ async def test_the_door_opens_to_its_token_alone(spoil):
         assert entered[0][1].node == "a"
         for each in (pipe, entered[0][0]):
             each.close()
-            await each.carry(bool)
+            await each.receive(bool)
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -170,12 +170,12 @@ async def test_what_is_written_in_place_is_not_copied():
         sent = activation(LARGE)
         await link.send(Frame(sent.header, (room.toreadonly(),)))
         await eventually(lambda: got)
-        assert taken_bytes(link) == LARGE
+        assert used_bytes(link) == LARGE
         assert got[0].payloads[0] == content
         got.clear()
         del room
         gc.collect()
-        await eventually(lambda: taken_bytes(link) == 0)
+        await eventually(lambda: used_bytes(link) == 0)
 
 
 async def test_a_send_that_is_cancelled_leaves_nothing_taken():
@@ -191,7 +191,7 @@ async def test_a_send_that_is_cancelled_leaves_nothing_taken():
         await eventually(lambda: any(frame.header.activation.key.number == 99 for frame in got))
         got.clear()
         gc.collect()
-        await eventually(lambda: gc.collect() is not None and taken_bytes(link) == 0)
+        await eventually(lambda: gc.collect() is not None and used_bytes(link) == 0)
 
 
 async def test_idle_memory_is_given_back(monkeypatch):
@@ -221,18 +221,18 @@ async def test_little_memory_is_told_once_and_done_without(capsys):
         assert capsys.readouterr().out.count("little_shared_memory") == 1
         ends = [(await visitor.enter(host.address))[0] for _ in range(2)]
         large = activation(1 << 20)
-        assert ends[0].place(large).shared
-        assert ends[1].place(large).shared
-        assert ends[0].place(large) is large
+        assert ends[0].share_payloads(large).shared
+        assert ends[1].share_payloads(large).shared
+        assert ends[0].share_payloads(large) is large
         assert "memory" not in capsys.readouterr().out
         ends[1].close()
-        await ends[1].carry(bool)
-        await eventually(lambda: ends[0].place(large).shared)
+        await ends[1].receive(bool)
+        await eventually(lambda: ends[0].share_payloads(large).shared)
         ends[0].close()
-        await ends[0].carry(bool)
+        await ends[0].receive(bool)
         for pipe in entered:
             pipe.close()
-            await pipe.carry(bool)
+            await pipe.receive(bool)
     finally:
         running.cancel()
         await asyncio.wait([running])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from onnxmesh.graph.build_steps import cut_prepared, prepare
-from onnxmesh.model.activation_errors import ActivationErrors, inner_tensors
+from onnxmesh.model.activation_errors import ActivationErrors, compressible_tensors
 from onnxmesh.model.graph_costs import GraphCosts
 from tests.zoo import ZOO
 
@@ -44,7 +44,7 @@ def test_a_model_that_refuses_random_inputs_is_said_to(tmp_path):
     """It is cut all the same; its activations keep every bit."""
     found = cut("strings_and_bfloat", tmp_path, num_stages=2)
     assert found.measured == ()
-    assert found.why_not.startswith("it refuses random inputs: ")
+    assert found.why_not.startswith("the model refuses random inputs: ")
 
 
 def test_a_model_of_one_stage_has_nothing_that_could_err(tmp_path):
@@ -63,4 +63,4 @@ def test_nobody_who_does_not_ask_waits_for_it(tmp_path):
 
 def test_the_edge_of_a_model_keeps_every_bit():
     """Inputs that are carried on, and outputs that were ready early."""
-    assert inner_tensors(["x", "h", "early", "k"], {"x", "y", "early"}) == ["h", "k"]
+    assert compressible_tensors(["x", "h", "early", "k"], {"x", "y", "early"}) == ["h", "k"]

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.device_kind import this_cpu_class
 from onnxmesh.graph.build_steps import cut_prepared, prepare
-from onnxmesh.graph.checks.batch_axis import why_no_batch_axis
-from onnxmesh.graph.checks.batching import MAX_SPLIT_ROWS
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
+from onnxmesh.graph.checks.batching_check import MAX_SPLIT_ROWS
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
@@ -47,17 +47,17 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
         ([("x", "FP32", (1, 4))], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", ())], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", None)], {}, "the first dimension of input 'x' is not free"),
-        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which is not cut into rows"),
-        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which is not cut into rows"),
+        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which cannot be split into rows"),
+        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which cannot be split into rows"),
         (
             [("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))],
             {"x": ("N", 4), "m": ("M",)},
-            "the first dimensions of the inputs are different ones: M, N",
+            "the first dimensions of the inputs differ: M, N",
         ),
         (
             [("x", "FP32", (-1, -1))],
             {"x": ("N", "N")},
-            "input 'x' has the first dimension again in another place",
+            "input 'x' has its first dimension at another axis too",
         ),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": ("N",)}, ""),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": (None,)}, ""),
@@ -66,17 +66,17 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
 )
 def test_a_signature_says_what_cannot_be_a_batch(inputs, dims, words):
     """A free first dimension, the same for all inputs and nowhere else, may be one."""
-    assert why_no_batch_axis(signature(inputs), dims) == words
+    assert batch_axis_obstacle(signature(inputs), dims) == words
 
 
 TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn", "functions", "shared_layers", "identity"]
 ALONE = {
     "strings": "'words' is BYTES",
     "late_input": "the first dimension of input 'always' is not free",
-    "pass_through": "the first dimensions of the inputs are different ones: M, N",
-    "if_loop": "'is_positive' neither has a row for each of the batch nor stays the same",
-    "scan": "neither has a row for each of the batch nor stays the same",
-    "sequence_loop": "neither has a row for each of the batch nor stays the same",
+    "pass_through": "the first dimensions of the inputs differ: M, N",
+    "if_loop": "'is_positive' has neither one row for each row of the batch nor the same value for all",
+    "scan": "has neither one row for each row of the batch nor the same value for all",
+    "sequence_loop": "has neither one row for each row of the batch nor the same value for all",
 }
 
 
@@ -93,7 +93,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
         assert (batching.largest_difference, batching.why_not) == (0.0, "")
         assert batching.cpu_class == this_cpu_class()
         session = StageSession(tmp_path / "work" / PARTITIONS / f"stage-{partition.index}")
-        before = [has | direct(partition, gets) for has, gets in zip(alive, requests, strict=True)]
+        before = [has | direct_feeds(partition, gets) for has, gets in zip(alive, requests, strict=True)]
         alone = [session.run(each) for each in before]
         assert not batching.shared
         names = [spec.name for spec in partition.inputs]
@@ -103,7 +103,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
             for piece, answer in zip(pieces, alone, strict=True):
                 assert piece.shape == answer[output].shape
                 assert bytes(piece.data) == bytes(answer[output].data), output
-        alive = [carry(partition, *each) for each in zip(before, alone, strict=True)]
+        alive = [live_tensors(partition, *each) for each in zip(before, alone, strict=True)]
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -135,7 +135,7 @@ def test_portable_mode_accepts_in_batches_what_it_accepts_anyway(tmp_path):
 def test_what_is_off_is_not_tried(mode, max_rows, tmp_path):
     """One row at the most is off, too."""
     _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "work", mode=mode, max_rows=max_rows)
-    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "it is off")}
+    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "batching is off")}
 
 
 def test_the_most_rows_are_those_asked_for(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Overloaded
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.cutting.plan_file import PlanFile
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.partition import PARTITIONS, Partition
 from tests.zoo import ZOO
