@@ -387,12 +387,6 @@ class Calls:
         self._output.write(frame(FrameType.RST_STREAM, 0, stream_id, uint32(code)))
 
 
-<<<<<<< HEAD
 def _status(error: Exception, call: Call) -> tuple[int, str, Metadata]:
-    status = to_status(masked(error, call.head.path))
-    return status.code.value[0], status.details, tuple(status.trailing_metadata or ())
-=======
-def _status(error: Exception, call: Call) -> tuple[grpc.StatusCode, str, Metadata]:
     status = to_status(masked(error, method=call.head.path))
-    return status.code, status.details, tuple(status.trailing_metadata or ())
->>>>>>> next
+    return status.code.value[0], status.details, tuple(status.trailing_metadata or ())
