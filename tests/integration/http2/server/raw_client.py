@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that may do anything: frames by hand."""
+"""HTTP/2 client that sends frames made by hand, valid or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from hpack import Decoder, Encoder
 
-from onnxmesh.http2.protocol.frames import HEAD_BYTES, PREFACE, FrameType, frame, settings_frame
+from onnxmesh.http2.protocol.frames import FRAME_HEADER_BYTES, PREFACE, FrameType, frame, settings_frame
 
 END_STREAM, END_HEADERS = 1, 4
 
@@ -17,7 +17,7 @@ class RawClient:
     """One connection.
 
     Attributes:
-        seen: Kind, flags, stream and payload of each frame that came.
+        received: Type, flags, stream and payload of each frame.
     """
 
     def __init__(self, reader, writer):
@@ -25,14 +25,14 @@ class RawClient:
         self._writer = writer
         self._encoder = Encoder()
         self._decoder = Decoder()
-        self.seen = []
+        self.received = []
 
     def send(self, *parts: bytes) -> None:
         """Sends bytes as they are."""
         self._writer.write(b"".join(parts))
 
     def block(self, path="/test.Edge/Echo", **changes) -> bytes:
-        """The headers of a request; None: without."""
+        """Returns the header block of a request, with changed headers; None: without one."""
         fields = {
             ":method": "POST",
             ":scheme": "http",
@@ -45,12 +45,12 @@ class RawClient:
         return self._encoder.encode([(name, value) for name, value in fields.items() if value is not None])
 
     def headers(self, stream: int, path="/test.Edge/Echo", *, end=False, **changes) -> bytes:
-        """HEADERS of a request."""
+        """Returns HEADERS of a request."""
         flags = END_HEADERS | (END_STREAM if end else 0)
         return frame(FrameType.HEADERS, flags, stream, self.block(path, **changes))
 
     def data(self, stream: int, message: bytes | None = b"hello", *, end=True) -> bytes:
-        """DATA with a message; None: with nothing."""
+        """Returns DATA with a message; None: empty."""
         payload = b"" if message is None else b"\0" + len(message).to_bytes(4, "big") + message
         return frame(FrameType.DATA, END_STREAM if end else 0, stream, payload)
 
@@ -59,17 +59,17 @@ class RawClient:
 
         Raises:
             asyncio.IncompleteReadError: The server has closed the connection.
-            ConnectionError: It has done so while more was sent.
+            ConnectionError: It has closed it while more was sent.
         """
         async with asyncio.timeout(30):
-            head = await self._reader.readexactly(HEAD_BYTES)
+            head = await self._reader.readexactly(FRAME_HEADER_BYTES)
             payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
         got = head[3], head[4], int.from_bytes(head[5:], "big"), payload
-        self.seen.append(got)
+        self.received.append(got)
         return got
 
     async def until(self, kind: FrameType, stream: int | None = None) -> tuple[int, int, int, bytes]:
-        """Returns the next frame of a kind, and passes over others."""
+        """Returns the next frame of a type, and skips others."""
         while True:
             got = await self.next()
             if got[0] == kind and stream in (None, got[2]):
@@ -84,12 +84,12 @@ class RawClient:
             return
 
     async def status(self, stream: int) -> dict[str, str]:
-        """Returns the headers and trailers of an answer that ends."""
+        """Returns the headers and trailers of a whole response."""
         fields: dict[str, str] = {}
         while True:
             got = await self.next()
             if got[0] == FrameType.HEADERS:
-                # Every block must be read, of whichever stream.
+                # Every block changes the dynamic table, of whichever stream.
                 read = dict(self._decoder.decode(got[3]))
                 if got[2] == stream:
                     fields |= read
@@ -104,7 +104,7 @@ class RawClient:
 
 @asynccontextmanager
 async def raw_client(address: str, begin: bytes | None = None) -> AsyncIterator[RawClient]:
-    """Connects; says the preface and empty settings first, if nothing else is given."""
+    """Connects, and sends the preface and empty SETTINGS, if nothing else is given."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     client = RawClient(reader, writer)

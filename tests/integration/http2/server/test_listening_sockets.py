@@ -1,4 +1,4 @@
-"""Where the edge listens."""
+"""Listening sockets, dialled by gRPC's client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import grpc
 import grpc.aio
 import pytest
 
-from onnxmesh.http2.server.server import EdgeServer
+from onnxmesh.http2.server.server import Http2Server
 
 
 async def echo(message, _):
     return message
 
 
-async def nobody(call):
-    call.end(grpc.StatusCode.UNIMPLEMENTED, "nobody")
+async def unimplemented(call):
+    call.end(grpc.StatusCode.UNIMPLEMENTED, "unimplemented")
 
 
 def has_ipv6():
@@ -42,9 +42,9 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
         pytest.param("0.0.0.0", ["127.0.0.1", "[::1]"], marks=needs_ipv6),
     ],
 )
-async def test_addresses(listens, dialled):
-    """Names, addresses of both kinds, and every address: one port for all of them."""
-    server = EdgeServer(nobody)
+async def test_listening_sockets_accept_every_kind_of_address(listens, dialled):
+    """Names, IPv4, IPv6, and wildcards, each with one port."""
+    server = Http2Server(unimplemented)
     server.add("/a/b", echo)
     port = server.listen(f"{listens}:0")
     await server.start()
@@ -56,9 +56,9 @@ async def test_addresses(listens, dialled):
         await server.stop(0)
 
 
-async def test_an_address_that_is_taken():
-    """It is refused, unless both wish to share it; and free again once the server has stopped."""
-    first, second = EdgeServer(nobody), EdgeServer(nobody)
+async def test_listening_sockets_share_an_address_only_if_both_agree():
+    """It is free again once the server has stopped."""
+    first, second = Http2Server(unimplemented), Http2Server(unimplemented)
     port = first.listen("127.0.0.1:0")
     for shared in (False, True):
         with pytest.raises(OSError, match="in use"):
@@ -68,7 +68,7 @@ async def test_an_address_that_is_taken():
     await first.start()
     await first.stop(0)
     assert second.listen(f"127.0.0.1:{port}", shared=True) == port
-    third = EdgeServer(nobody)
+    third = Http2Server(unimplemented)
     assert third.listen(f"127.0.0.1:{port}", shared=True) == port
     await second.stop(0)
     await third.stop(0)

@@ -1,4 +1,4 @@
-"""Clients that break the rules of HTTP/2, or stretch them."""
+"""Connections of clients that break the rules of HTTP/2, or stretch them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import h2.events
 import pytest
 
 from onnxmesh.http2.protocol.error_codes import ErrorCode
-from onnxmesh.http2.protocol.frames import PREFACE, FrameType, frame, settings_frame, word
+from onnxmesh.http2.protocol.frames import PREFACE, FrameType, frame, settings_frame, uint32
 from tests.eventually import eventually
-from tests.integration.rpc.raw_client import END_HEADERS, END_STREAM, raw_client
-from tests.integration.rpc.running_edge import channel_to, method, running_edge
+from tests.integration.http2.server.raw_client import END_HEADERS, END_STREAM, raw_client
+from tests.integration.http2.server.running_server import channel_to, method, running_server
 
 OPEN = object()
 """Stands for HEADERS of the stream 1."""
@@ -73,24 +73,24 @@ def violations():
         "a ping of a stream": ([frame(FrameType.PING, 0, 1, b"12345678")], ErrorCode.PROTOCOL_ERROR),
         "a ping cut short": ([frame(FrameType.PING, 0, 0, b"1234")], ErrorCode.FRAME_SIZE_ERROR),
         "a reset of what is not open": (
-            [frame(FrameType.RST_STREAM, 0, 9, word(8))],
+            [frame(FrameType.RST_STREAM, 0, 9, uint32(8))],
             ErrorCode.PROTOCOL_ERROR,
         ),
-        "a reset of no stream": ([frame(FrameType.RST_STREAM, 0, 0, word(8))], ErrorCode.PROTOCOL_ERROR),
+        "a reset of no stream": ([frame(FrameType.RST_STREAM, 0, 0, uint32(8))], ErrorCode.PROTOCOL_ERROR),
         "a reset cut short": ([OPEN, frame(FrameType.RST_STREAM, 0, 1, b"ab")], ErrorCode.FRAME_SIZE_ERROR),
         "priority of no stream": ([frame(FrameType.PRIORITY, 0, 0, bytes(5))], ErrorCode.PROTOCOL_ERROR),
         "a promise": ([frame(FrameType.PUSH_PROMISE, END_HEADERS, 1, bytes(4))], ErrorCode.PROTOCOL_ERROR),
         "goaway of a stream": ([frame(FrameType.GOAWAY, 0, 1, bytes(8))], ErrorCode.PROTOCOL_ERROR),
         "a window that grows by nothing": (
-            [frame(FrameType.WINDOW_UPDATE, 0, 0, word(0))],
+            [frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(0))],
             ErrorCode.PROTOCOL_ERROR,
         ),
         "a window that grows too wide": (
-            [frame(FrameType.WINDOW_UPDATE, 0, 0, word(2**31 - 1))],
+            [frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(2**31 - 1))],
             ErrorCode.FLOW_CONTROL_ERROR,
         ),
         "a window of what is not open": (
-            [frame(FrameType.WINDOW_UPDATE, 0, 7, word(1))],
+            [frame(FrameType.WINDOW_UPDATE, 0, 7, uint32(1))],
             ErrorCode.PROTOCOL_ERROR,
         ),
         "a window update cut short": (
@@ -101,10 +101,14 @@ def violations():
 
 
 @pytest.mark.parametrize("what", violations())
-async def test_a_violation_ends_its_connection_alone(what):
-    """GOAWAY with the code that HTTP/2 has for it; other clients notice nothing."""
+async def test_connection_errors_end_their_connection_alone(what):
+    """GOAWAY with the code that HTTP/2 has for it; other clients are served."""
     sent, code = violations()[what]
-    async with running_edge() as edge, channel_to(edge) as channel, raw_client(edge.address) as client:
+    async with (
+        running_server() as server,
+        channel_to(server) as channel,
+        raw_client(server.address) as client,
+    ):
         client.send(*(client.headers(1) if part is OPEN else part for part in sent))
         assert await client.error() == code
         await client.closed()
@@ -121,11 +125,11 @@ STREAM_VIOLATIONS = {
         ErrorCode.STREAM_CLOSED,
     ),
     "a window that grows by nothing": (
-        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, word(0))],
+        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, uint32(0))],
         ErrorCode.PROTOCOL_ERROR,
     ),
     "a window that grows too wide": (
-        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, word(2**31 - 1))],
+        lambda client: [hold(client), frame(FrameType.WINDOW_UPDATE, 0, 1, uint32(2**31 - 1))],
         ErrorCode.FLOW_CONTROL_ERROR,
     ),
     "priority of another size": (
@@ -144,10 +148,10 @@ def hold(client):
 
 
 @pytest.mark.parametrize("what", STREAM_VIOLATIONS)
-async def test_a_violation_of_one_stream_ends_that_stream_alone(what):
-    """RST_STREAM with its code; the connection's next call is answered."""
+async def test_stream_errors_end_their_stream_alone(what):
+    """RST_STREAM with its code; the connection's next call is served."""
     sent, code = STREAM_VIOLATIONS[what]
-    async with running_edge() as edge, raw_client(edge.address) as client:
+    async with running_server() as server, raw_client(server.address) as client:
         client.send(*sent(client))
         assert await client.error(FrameType.RST_STREAM) == code
         client.send(client.headers(3), client.data(3))
@@ -162,26 +166,26 @@ async def test_a_violation_of_one_stream_ends_that_stream_alone(what):
         PREFACE[:-1] + b"?",
     ],
 )
-async def test_a_client_of_another_protocol(begin):
+async def test_connection_of_another_protocol_is_closed(begin):
     """HTTP/1.1 and TLS: the connection is closed at once."""
-    async with running_edge() as edge, raw_client(edge.address, begin) as client:
+    async with running_server() as server, raw_client(server.address, begin) as client:
         await client.closed()
-        await eventually(lambda: edge.edge.num_connections == 0)
+        await eventually(lambda: server.http2.num_connections == 0)
 
 
-async def test_a_client_that_says_nothing():
-    """It is not waited for forever; nor one that sends a call before its settings."""
-    async with running_edge(preface_s=0.1) as edge:
-        async with raw_client(edge.address, b"") as client:
+async def test_connection_without_settings_is_closed():
+    """After `preface_s`, or with the first request before SETTINGS."""
+    async with running_server(preface_s=0.1) as server:
+        async with raw_client(server.address, b"") as client:
             await client.closed()
-        async with raw_client(edge.address, PREFACE) as client:
+        async with raw_client(server.address, PREFACE) as client:
             client.send(client.headers(1), client.data(1))
             assert await client.error() == ErrorCode.PROTOCOL_ERROR
 
 
-async def test_what_http_allows():
+async def test_connection_accepts_everything_that_http_allows():
     """Byte by byte, padding, priorities, continuations, trailers, unknown frames and settings: all one call."""
-    async with running_edge() as edge, raw_client(edge.address) as client:
+    async with running_server() as server, raw_client(server.address) as client:
         block = client.block()
         parts = [
             frame(FrameType.PRIORITY, 0, 1, bytes(5)),
@@ -202,12 +206,12 @@ async def test_what_http_allows():
             client.send(bytes((byte,)))
         fields = await client.status(1)
         assert (fields[":status"], fields["grpc-status"]) == ("200", "0")
-        assert [got[3] for got in client.seen if got[0] == FrameType.DATA] == [b"\0\0\0\0\x05hello"]
+        assert [got[3] for got in client.received if got[0] == FrameType.DATA] == [b"\0\0\0\0\x05hello"]
 
 
-async def test_clients_that_are_no_clients_of_grpc():
-    """They are answered in the way of HTTP, or told by a status what is wrong."""
-    async with running_edge() as edge, raw_client(edge.address) as client:
+async def test_requests_that_are_not_grpc_get_an_http_status_or_a_grpc_status():
+    """By what is wrong with them; no handler runs."""
+    async with running_server() as server, raw_client(server.address) as client:
         cases = [
             ({"content_type": "application/json"}, (":status", "415")),
             ({":method": "GET"}, (":status", "405")),
@@ -222,65 +226,65 @@ async def test_clients_that_are_no_clients_of_grpc():
             assert fields[name] == value
             if "grpc_encoding" in changes:
                 assert fields["grpc-accept-encoding"] == "identity, deflate, gzip"
-        assert not edge.contexts
+        assert not server.contexts
 
 
-async def test_a_client_that_is_gone_amid_a_message():
-    """Nothing is left of it, and the handler is not asked."""
-    async with running_edge() as edge:
-        async with raw_client(edge.address) as client:
+async def test_connection_lost_within_a_message_removes_the_call():
+    """No handler runs."""
+    async with running_server() as server:
+        async with raw_client(server.address) as client:
             client.send(client.headers(1), frame(FrameType.DATA, 0, 1, b"\0\0\0\0\x09abc"))
-            await eventually(lambda: any(connection._calls for connection in edge.edge._connections))
-        await eventually(lambda: edge.edge.num_connections == 0)
-        assert not edge.contexts
+            await eventually(lambda: any(connection._calls for connection in server.http2._connections))
+        await eventually(lambda: server.http2.num_connections == 0)
+        assert not server.contexts
 
 
-async def test_an_end_amid_a_message():
-    """INTERNAL, and the handler is not asked."""
-    async with running_edge() as edge, raw_client(edge.address) as client:
+async def test_request_that_ends_within_a_message_is_refused():
+    """As INTERNAL; no handler runs."""
+    async with running_server() as server, raw_client(server.address) as client:
         client.send(client.headers(1), frame(FrameType.DATA, END_STREAM, 1, b"\0\0\0\0\x09abc"))
         assert (await client.status(1))["grpc-status"] == "13"
-        assert not edge.contexts
+        assert not server.contexts
 
 
-async def test_a_stopping_server_warns_first():
-    """A call that crosses the first GOAWAY is answered; after the second nothing is taken, and then it closes."""
-    async with running_edge() as edge, raw_client(edge.address) as client:
+async def test_connection_drains_by_two_goaways():
+    """A request that crosses the first GOAWAY is served; the second names the last one, and then the connection is closed."""
+    async with running_server() as server, raw_client(server.address) as client:
         client.send(client.headers(1), client.data(1))
         await client.status(1)
-        stopping = asyncio.ensure_future(edge.serving.leave(60))
+        stopping = asyncio.ensure_future(server.serving.leave(60))
         warning = await client.until(FrameType.GOAWAY)
-        assert warning[3] == word(2**31 - 1) + word(ErrorCode.NO_ERROR)
+        assert warning[3] == uint32(2**31 - 1) + uint32(ErrorCode.NO_ERROR)
         ping = await client.until(FrameType.PING)
         client.send(client.headers(3), client.data(3), frame(FrameType.PING, 1, 0, ping[3]))
         assert (await client.status(3))["grpc-status"] == "0"
         await client.closed()
         await stopping
-        said = [payload for kind, _, _, payload in client.seen if kind == FrameType.GOAWAY]
-        assert said == [warning[3], word(3) + word(ErrorCode.NO_ERROR)]
+        goaways = [payload for kind, _, _, payload in client.received if kind == FrameType.GOAWAY]
+        assert goaways == [warning[3], uint32(3) + uint32(ErrorCode.NO_ERROR)]
 
 
-async def test_a_client_that_takes_a_window_back():
-    """The client's window may shrink below what is under way: nothing is sent until it is wide again, and nothing is lost."""
+async def test_send_window_that_settings_reduce_below_zero():
+    """Nothing is sent until it is positive again, and nothing is lost."""
     async with (
-        running_edge() as edge,
-        raw_client(edge.address, PREFACE + settings_frame({4: 30_000})) as client,
+        running_server() as server,
+        raw_client(server.address, PREFACE + settings_frame({4: 30_000})) as client,
     ):
         client.send(client.headers(1, method("Large")), client.data(1, b"50000"))
         await client.until(FrameType.DATA)
         client.send(settings_frame({4: 10}), frame(FrameType.PING, 0, 0, b"12345678"))
         await client.until(FrameType.PING)
-        got = sum(len(each[3]) for each in client.seen if each[0] == FrameType.DATA)
+        got = sum(len(each[3]) for each in client.received if each[0] == FrameType.DATA)
         assert got == 30_000
         client.send(settings_frame({4: 50_005}))
         assert (await client.status(1))["grpc-status"] == "0"
-        assert sum(len(each[3]) for each in client.seen if each[0] == FrameType.DATA) == 50_005
+        assert sum(len(each[3]) for each in client.received if each[0] == FrameType.DATA) == 50_005
 
 
-async def test_a_client_of_another_make_with_small_windows():
-    """The library h2 finds nothing wrong with what it gets, however little it takes at once."""
-    async with running_edge() as edge:
-        host, _, port = edge.address.rpartition(":")
+async def test_connection_serves_a_client_of_the_library_h2_with_small_windows():
+    """The library finds nothing wrong with what it receives."""
+    async with running_server() as server:
+        host, _, port = server.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         client = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8")

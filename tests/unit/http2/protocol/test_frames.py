@@ -13,15 +13,15 @@ from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, NotH
 from onnxmesh.http2.protocol.frames import (
     DATA,
     END_STREAM,
-    HEAD_BYTES,
+    FRAME_HEADER_BYTES,
     PREFACE,
     FrameReader,
     FrameType,
     frame,
     read_settings,
-    read_word,
+    read_uint32,
     settings_frame,
-    word,
+    uint32,
 )
 
 MAX = 70_000
@@ -32,7 +32,7 @@ payloads = st.binary(max_size=300) | st.integers(2_000, MAX - 300).map(bytes)
 
 @st.composite
 def frames(draw):
-    """A frame of the oracle, and what the reader is to say of it: kind, flags, stream, payload, size."""
+    """A frame of the oracle, and its payload."""
     stream, payload = draw(streams), draw(payloads)
     which = draw(st.sampled_from(["data", "headers", "continuation", "ping", "reset", "window", "unknown"]))
     if which in ("data", "headers"):
@@ -49,9 +49,9 @@ def frames(draw):
     if which == "ping":
         return oracle.PingFrame(0, opaque_data=b"12345678"), b"12345678"
     if which == "reset":
-        return oracle.RstStreamFrame(stream, error_code=8), word(8)
+        return oracle.RstStreamFrame(stream, error_code=8), uint32(8)
     if which == "window":
-        return oracle.WindowUpdateFrame(stream, window_increment=77), word(77)
+        return oracle.WindowUpdateFrame(stream, window_increment=77), uint32(77)
     made = oracle.ExtensionFrame(stream_id=stream, type=0xB9, flag_byte=0x4, body=payload)
     made.body_len = len(payload)
     return made, payload
@@ -59,8 +59,8 @@ def frames(draw):
 
 @settings(deadline=None)
 @given(made=st.lists(frames(), max_size=8), cuts=st.lists(st.integers(0, 400_000), max_size=12))
-def test_frames_are_read_wherever_they_are_cut(made, cuts):
-    """Kinds, flags, streams and payloads are those that were sent; windows are charged for the padding, too."""
+def test_frame_reader_reads_frames_wherever_they_are_cut(made, cuts):
+    """Types, flags, streams and payloads are those that were sent; padding takes of the windows too."""
     wire = PREFACE + b"".join(each.serialize() for each, _ in made)
     reader = FrameReader(MAX)
     got = []
@@ -70,7 +70,7 @@ def test_frames_are_read_wherever_they_are_cut(made, cuts):
     at = 0
     for each, payload in made:
         whole = each.serialize()
-        kind, flags, length = whole[3], whole[4], len(whole) - HEAD_BYTES
+        kind, flags, length = whole[3], whole[4], len(whole) - FRAME_HEADER_BYTES
         data, size = b"", 0
         while True:
             got_kind, got_flags, stream, piece, piece_size = got[at]
@@ -89,7 +89,7 @@ def test_frames_are_read_wherever_they_are_cut(made, cuts):
 
 @settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
-def test_any_bytes_are_frames_or_a_fault(data):
+def test_frame_reader_raises_nothing_but_faults(data):
     """Whatever a client sends, nothing else is raised."""
     reader = FrameReader(MAX)
     try:
@@ -102,7 +102,7 @@ def test_any_bytes_are_frames_or_a_fault(data):
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", PREFACE[:20] + b"?", b"PRI * HTTP/1"]
 )
-def test_a_client_of_another_protocol_is_known_by_its_first_bytes(data):
+def test_frame_reader_recognises_other_protocols_by_their_first_bytes(data):
     """HTTP/1.1 and TLS among them; even byte by byte."""
     with pytest.raises(NotHttp2):
         list(FrameReader(MAX).feed(data))
@@ -112,8 +112,8 @@ def test_a_client_of_another_protocol_is_known_by_its_first_bytes(data):
             list(reader.feed(bytes((byte,))))
 
 
-def test_frames_before_a_fault_are_read():
-    """What was right is not lost with what was not."""
+def test_frame_reader_yields_the_frames_before_a_fault():
+    """They are not lost with the one that is too long."""
     long = frame(FrameType.DATA, 0, 1, bytes(MAX + 1))
     got = []
     with pytest.raises(ConnectionFault) as caught:
@@ -123,7 +123,7 @@ def test_frames_before_a_fault_are_read():
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x05abcd", b"\x01"])
-def test_padding_longer_than_its_frame(payload):
+def test_frame_reader_refuses_padding_longer_than_its_frame(payload):
     """PROTOCOL_ERROR, as HTTP/2 has it."""
     with pytest.raises(ConnectionFault) as caught:
         list(FrameReader(MAX).feed(PREFACE + frame(FrameType.DATA, 0x8 | END_STREAM, 1, payload)))
@@ -132,18 +132,18 @@ def test_padding_longer_than_its_frame(payload):
 
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 2**16 - 1), st.integers(0, 2**32 - 1)))
-def test_settings(wanted):
-    """What is written is what the oracle reads, and what we read."""
+def test_settings_are_read_as_they_were_written(wanted):
+    """By the oracle, and by us."""
     wire = settings_frame(wanted)
-    read, _ = oracle.Frame.parse_frame_header(memoryview(wire[:HEAD_BYTES]))
-    read.parse_body(memoryview(wire[HEAD_BYTES:]))
+    read, _ = oracle.Frame.parse_frame_header(memoryview(wire[:FRAME_HEADER_BYTES]))
+    read.parse_body(memoryview(wire[FRAME_HEADER_BYTES:]))
     assert read.settings == wanted
-    assert dict(read_settings(wire[HEAD_BYTES:])) == wanted
+    assert dict(read_settings(wire[FRAME_HEADER_BYTES:])) == wanted
 
 
-def test_sizes_of_fixed_frames():
-    """A frame of another size than its kind has is a FRAME_SIZE_ERROR."""
-    for wrong in (lambda: read_word(b"123", FrameType.RST_STREAM), lambda: read_settings(b"12345")):
+def test_frames_of_fixed_size_refuse_other_sizes():
+    """A frame of another size than its type has is a FRAME_SIZE_ERROR."""
+    for wrong in (lambda: read_uint32(b"123", FrameType.RST_STREAM), lambda: read_settings(b"12345")):
         with pytest.raises(ConnectionFault) as caught:
             wrong()
         assert caught.value.code is ErrorCode.FRAME_SIZE_ERROR

@@ -1,4 +1,4 @@
-"""A connection against clients that do anything, in any order."""
+"""Connections, against clients that send anything in any order."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.http2.protocol.frames import HEAD_BYTES, PREFACE, FrameType, frame, settings_frame, word
-from onnxmesh.http2.protocol.limits import EdgeLimits
-from onnxmesh.http2.server.call import Service
+from onnxmesh.http2.protocol.frames import (
+    FRAME_HEADER_BYTES,
+    PREFACE,
+    FrameType,
+    frame,
+    settings_frame,
+    uint32,
+)
+from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
 from onnxmesh.http2.server.connection import Connection
 from onnxmesh.http2.server.decompressor import Decompressor
+from onnxmesh.http2.server.service import Service
 
-LIMITS = EdgeLimits(
+LIMITS = ConnectionLimits(
     max_message_bytes=2_000,
     max_calls=4,
     stream_window_bytes=3_000,
     connection_window_bytes=70_000,
-    max_idle_frames=50,
+    abuse=AbuseLimits(max_idle_frames=50),
 )
 
 
 class FakeTransport:
-    """Keeps what is written; closing is for the test to carry out."""
+    """Keeps what is written; the test itself closes the connection."""
 
     def __init__(self):
         self.written = b""
@@ -54,7 +61,7 @@ class FakeTransport:
 
 
 class Handlers:
-    """Echo, and one that waits until it is told."""
+    """An echo, a handler that waits for an event, and an echo of streams."""
 
     def __init__(self):
         self.go_on = asyncio.Event()
@@ -94,7 +101,7 @@ steps = st.one_of(
         st.just("any"), st.integers(0, 12), st.integers(0, 255), st.integers(0, 9), st.binary(max_size=20)
     ),
     st.tuples(st.just("go on")),
-    st.tuples(st.just("turn")),
+    st.tuples(st.just("iterate")),
     st.tuples(st.just("pause")),
     st.tuples(st.just("resume")),
     st.tuples(st.just("drain")),
@@ -108,7 +115,7 @@ def headers(encoder, stream, path, ended):
 
 
 def any_frame(kind, flags, stream, payload):
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + word(stream) + payload
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + uint32(stream) + payload
 
 
 def wire(step, encoder):
@@ -120,8 +127,8 @@ def wire(step, encoder):
             FrameType.DATA, int(ended), stream, b"\0" + size.to_bytes(4, "big") + bytes(size)
         ),
         "raw data": lambda stream, payload, ended: frame(FrameType.DATA, int(ended), stream, payload),
-        "reset": lambda stream: frame(FrameType.RST_STREAM, 0, stream, word(8)),
-        "window": lambda stream, size: frame(FrameType.WINDOW_UPDATE, 0, stream, word(size)),
+        "reset": lambda stream: frame(FrameType.RST_STREAM, 0, stream, uint32(8)),
+        "window": lambda stream, size: frame(FrameType.WINDOW_UPDATE, 0, stream, uint32(size)),
         "initial window": lambda size: settings_frame({4: size}),
         "ping": lambda: frame(FrameType.PING, 0, 0, b"12345678"),
         "any": any_frame,
@@ -129,7 +136,7 @@ def wire(step, encoder):
 
 
 class Client:
-    """What a client sees, and what it allowed."""
+    """What a client received, and the windows that it allowed."""
 
     def __init__(self):
         self.connection_window = 65_535
@@ -137,8 +144,8 @@ class Client:
         self.windows = {}
         self.ended = set()
 
-    def allow(self, step):
-        """Takes note of windows, before the server sees them."""
+    def record_windows(self, step):
+        """Records windows, before the server receives them."""
         if step[0] == "window" and step[1] == 0:
             self.connection_window += step[2]
         elif step[0] == "window":
@@ -146,13 +153,13 @@ class Client:
         elif step[0] == "initial window":
             self.initial = max(self.initial, step[1])  # the widest that it ever was
 
-    def see(self, written):
-        """Checks what came: whole frames, within the windows, nothing after the end of a stream."""
+    def receive(self, written):
+        """Checks the server's bytes: whole frames, within the windows, nothing after the end of a stream."""
         while written:
-            read, length = oracle.Frame.parse_frame_header(memoryview(written[:HEAD_BYTES]))
-            read.parse_body(memoryview(written[HEAD_BYTES : HEAD_BYTES + length]))
-            assert HEAD_BYTES + length <= len(written)
-            written = written[HEAD_BYTES + length :]
+            read, length = oracle.Frame.parse_frame_header(memoryview(written[:FRAME_HEADER_BYTES]))
+            read.parse_body(memoryview(written[FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + length]))
+            assert FRAME_HEADER_BYTES + length <= len(written)
+            written = written[FRAME_HEADER_BYTES + length :]
             stream = read.stream_id
             if isinstance(read, oracle.DataFrame | oracle.HeadersFrame):
                 assert stream not in self.ended
@@ -167,22 +174,26 @@ class Client:
 
 @settings(max_examples=300, deadline=None)
 @given(steps=st.lists(steps, max_size=40), step_size=st.integers(1, 5_000))
-def test_whatever_a_client_does(steps, step_size):
-    """Nothing is raised, what is sent is right and within the client's windows, and nothing is left of it at the end."""
+def test_connection_survives_whatever_a_client_does(steps, step_size):
+    """Nothing is raised, what is sent is valid and within the client's windows, and no call remains at the end."""
 
     async def play():
         handlers, transport, client, encoder = Handlers(), FakeTransport(), Client(), Encoder()
-        inflater = Decompressor()
-        service = Service({"/echo": handlers.echo, "/hold": handlers.hold}, handlers.stream, inflater, LIMITS)
+        service = Service(
+            handlers={"/echo": handlers.echo, "/hold": handlers.hold},
+            fallback=handlers.stream,
+            decompressor=Decompressor(),
+            limits=LIMITS,
+        )
         closed = []
         connection = Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)
 
-        async def turn():
+        async def iterate():
             for _ in range(6):
                 await asyncio.sleep(0)
             written, transport.written = transport.written, b""
-            client.see(written)
+            client.receive(written)
 
         connection.data_received(PREFACE + settings_frame({}))
         for step in steps:
@@ -196,17 +207,17 @@ def test_whatever_a_client_does(steps, step_size):
                 connection.resume_writing()
             elif step[0] == "drain":
                 connection.drain()
-            elif step[0] == "turn":
-                await turn()
+            elif step[0] == "iterate":
+                await iterate()
             else:
-                client.allow(step)
+                client.record_windows(step)
                 data = wire(step, encoder)
                 for begin in range(0, len(data), step_size):
                     connection.data_received(data[begin : begin + step_size])
-        await turn()
+        await iterate()
         assert len(connection._calls) <= LIMITS.max_calls
         connection.connection_lost(None)
-        await turn()
+        await iterate()
         assert closed == [connection]
         assert not connection._calls
         assert handlers.num_running == 0
