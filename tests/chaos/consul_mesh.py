@@ -67,7 +67,9 @@ def sessions(consul):
 
 def leader_of(mesh):
     """Returns the scheduler whose term started last."""
-    terms = {name: mesh.log(name).count('"term_started"') and _last_term(mesh.log(name)) for name in SCHEDULERS}
+    terms = {
+        name: mesh.log(name).count('"term_started"') and _last_term(mesh.log(name)) for name in SCHEDULERS
+    }
     return max(terms, key=terms.__getitem__)
 
 

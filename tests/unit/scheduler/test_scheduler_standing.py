@@ -172,7 +172,13 @@ def test_a_plan_says_what_is_expected_of_whom():
     eligible = Eligible((), CutMode.PORTABLE, OptimisationLevel.NONE)
     partitions = [Partition(index=i, artefact=Artefact(digest=str(i))) for i in range(2)]
     made = plan_message(
-        Artefact(digest="source"), eligible, seen, cut, signature=model_pb2.Signature(), partitions=partitions, largest_difference=1e-6
+        Artefact(digest="source"),
+        eligible,
+        seen,
+        cut,
+        signature=model_pb2.Signature(),
+        partitions=partitions,
+        largest_difference=1e-6,
     )
     assert (made.mode, made.optimisation, made.why, made.source_digest) == (
         "portable",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unsatisfiable
 from onnxmesh.state.traffic_split import TrafficSplit
-from services.scheduler.desired.traffic import restricted, percents_of, rolled_back, rolled_out
+from services.scheduler.desired.traffic import percents_of, restricted, rolled_back, rolled_out
 
 VERSIONS = st.sets(st.integers(1, 9), min_size=2, max_size=5)
 PERCENTS = st.integers(0, 100)
