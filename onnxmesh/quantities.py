@@ -28,9 +28,9 @@ def bytes_text(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
-def rate_text(per_second: float, counted: str = "requests") -> str:
+def rate_text(per_second: float, noun: str = "requests") -> str:
     """Returns a rate: `60.7 requests/s`, `4,210 requests/s`, `0.052 answers/s`."""
-    return f"{_three(per_second)} {counted}/s"
+    return f"{_three(per_second)} {noun}/s"
 
 
 def speed_text(ratio: float) -> str:
@@ -45,6 +45,11 @@ def speed_text(ratio: float) -> str:
         return "as fast as"
     factor, word = (ratio, "faster") if ratio > 1.0 else (1.0 / ratio, "slower")
     return f"{_three(factor)} {TIMES} {word} than"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Returns a number with its noun: `1 replica`, `4,210 requests`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _three(figure: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
+from onnxmesh.quantities import bytes_text, count_text, rate_text, speed_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
         (bytes_text(524_292), "524 kB"),
         (bytes_text(999_960), "1.00 MB"),
         (bytes_text(9.1e9), "9.10 GB"),
+        (count_text(1, "replica"), "1 replica"),
+        (count_text(0, "replica"), "0 replicas"),
+        (count_text(4210, "request"), "4,210 requests"),
         (rate_text(4210.4), "4,210 requests/s"),
         (rate_text(60.71, "answers"), "60.7 answers/s"),
         (rate_text(0.0523), "0.0523 requests/s"),
