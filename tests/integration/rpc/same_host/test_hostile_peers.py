@@ -83,7 +83,7 @@ async def visit(said, cuts, check):
     """Has a visitor say something in pieces, and hang up; returns what came."""
     got = []
     async with Links("b", 1, lambda _, frame: got.append(frame)) as links:
-        visitor = await asyncio.to_thread(Visitor, links._door.address)
+        visitor = await asyncio.to_thread(Visitor, links._unix_listener.address)
         await eventually(lambda: links.get("visitor"), LONG_S)
         link = links.get("visitor")
         places = sorted({min(cut, len(said)) for cut in cuts} | {0, len(said)})
@@ -93,7 +93,7 @@ async def visit(said, cuts, check):
         async with asyncio.timeout(LONG_S):
             await link.closed.wait()
         # The next one finds the door open.
-        good = await asyncio.to_thread(Visitor, links._door.address)
+        good = await asyncio.to_thread(Visitor, links._unix_listener.address)
         num_before = len(got)
         await asyncio.to_thread(good.say, [wire([activation(99, 5, shared=False)])])
         await eventually(lambda: len(got) > num_before, LONG_S)

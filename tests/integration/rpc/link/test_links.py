@@ -14,7 +14,8 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.frames.frames import Frame, encode_envelope
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
-from onnxmesh.rpc.link.links import METHOD, Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
+from onnxmesh.rpc.link.stage_stream import EXCHANGE
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
 from tests.eventually import eventually
@@ -27,13 +28,15 @@ class Peer:
     def __init__(self, name, limits, same_host):
         self.frames = []
         self.lost = []
-        self.silences = []
+        self.suspicions = []
         self.links = Links(
             name,
             generation=7,
             on_frame=lambda link, frame: self.frames.append((link.peer, frame)),
-            on_lost=lambda link: self.lost.append(link.peer),
-            on_suspicion=lambda link: self.silences.append((link.peer, link.is_suspect)),
+            events=LinkEvents(
+                on_lost=lambda link: self.lost.append(link.peer),
+                on_suspicion=lambda link: self.suspicions.append((link.peer, link.is_suspect)),
+            ),
             limits=limits,
             same_host=same_host,
         )
@@ -181,7 +184,7 @@ async def test_a_silent_peer_is_taken_for_dead(peer):
         peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, dead_after_s=0.3)) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):
-        call = channel.stream_stream(METHOD)()
+        call = channel.stream_stream(EXCHANGE)()
 
         await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
         await call.read()
@@ -198,13 +201,13 @@ async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
         ) as b,
         grpc.aio.insecure_channel(b.address) as channel,
     ):
-        call = channel.stream_stream(METHOD)()
+        call = channel.stream_stream(EXCHANGE)()
         await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
         await call.read()
-        await eventually(lambda: b.silences == [("mute", True)])
+        await eventually(lambda: b.suspicions == [("mute", True)])
         assert b.links.get("mute").is_suspect
         await call.write(b"")
-        await eventually(lambda: b.silences[:2] == [("mute", True), ("mute", False)])
+        await eventually(lambda: b.suspicions[:2] == [("mute", True), ("mute", False)])
         assert b.lost == []
         call.cancel()
 
@@ -214,7 +217,7 @@ async def test_a_stream_that_begins_wrongly_is_refused(peer, first):
     """Whoever does not say Hello gets a clear status, and others are served on."""
     async with peer("b") as b:
         async with grpc.aio.insecure_channel(b.address) as channel:
-            call = channel.stream_stream(METHOD)()
+            call = channel.stream_stream(EXCHANGE)()
             await call.write(first)
             assert await call.code() == grpc.StatusCode.DATA_LOSS
         async with peer("a", serve=False) as a:

@@ -1,4 +1,4 @@
-"""A way between two processes that takes longer than it would."""
+"""A TCP proxy that delays everything that passes it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from contextlib import asynccontextmanager
 
 
-class SlowWay:
-    """Passes bytes on to an address, each piece some time after it came; made by `slow_way`.
+class DelayingProxy:
+    """Forwards bytes to an address, each piece a fixed time after it was received; made by `delaying_proxy`.
 
     Attributes:
-        address: Where it is entered.
-        delay_s: How much later everything arrives, in each direction.
+        address: `HOST:PORT` of the proxy.
+        delay_s: Delay in each direction.
     """
 
     def __init__(self, target, delay_s):
@@ -28,49 +28,49 @@ class SlowWay:
             writer.close()
             return
         for source, sink in ((reader, back), (there, writer)):
-            task = asyncio.ensure_future(self._pass_on(source, sink))
+            task = asyncio.ensure_future(self._forward(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pass_on(self, source, sink):
+    async def _forward(self, source, sink):
         loop = asyncio.get_running_loop()
-        arriving = asyncio.Queue()
+        pieces = asyncio.Queue()
 
-        async def arrive():
+        async def deliver():
             while True:
-                at_s, piece = await arriving.get()
+                at_s, piece = await pieces.get()
                 await asyncio.sleep(max(0.0, at_s - loop.time()))
                 if not piece:
                     return
                 sink.write(piece)
                 await sink.drain()
 
-        arrival = asyncio.ensure_future(arrive())
+        delivering = asyncio.ensure_future(deliver())
         try:
             while True:
                 piece = await source.read(1 << 16)
-                arriving.put_nowait((loop.time() + self.delay_s, piece))
+                pieces.put_nowait((loop.time() + self.delay_s, piece))
                 if not piece:
                     break
-            await arrival
+            await delivering
         except OSError:
             pass
         finally:
-            arrival.cancel()
+            delivering.cancel()
             sink.close()
 
 
 @asynccontextmanager
-async def slow_way(target, delay_s):
-    """Gives a slow way to an address for the time of the context."""
-    way = SlowWay(target, delay_s)
-    server = await asyncio.start_server(way._accept, "127.0.0.1", 0)
-    way.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+async def delaying_proxy(target, delay_s):
+    """Yields a proxy to an address, for the time of the context."""
+    proxy = DelayingProxy(target, delay_s)
+    server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
+    proxy.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield way
+        yield proxy
     finally:
         server.close()
-        tasks = list(way._tasks)
+        tasks = list(proxy._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

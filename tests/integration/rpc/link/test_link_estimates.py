@@ -1,4 +1,4 @@
-"""Links over real sockets measure the way to their peers."""
+"""Links over real sockets are measured."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from tests.eventually import eventually
-from tests.fakes.slow_way import slow_way
-from tests.integration.rpc.test_links import activation
-from tests.integration.rpc.test_links import grpc_peer as peer
+from tests.fakes.delaying_proxy import delaying_proxy
+from tests.integration.rpc.link.test_links import activation
+from tests.integration.rpc.link.test_links import grpc_peer as peer
 
 FAST = LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, dead_after_s=30.0)
 
 
-async def test_both_sides_measure_round_trip_and_width():
-    """Soon after the link is up; those who get frames see nothing of it."""
+async def test_links_are_measured_by_both_sides():
+    """Soon after the link is up; pings and pongs are no frames of the application."""
     async with peer("a", serve=False, limits=FAST) as a, peer("b", limits=FAST) as b:
         link = await a.links.connect("b", b.address)
         await eventually(lambda: b.links.get("a"))
@@ -25,16 +25,16 @@ async def test_both_sides_measure_round_trip_and_width():
         assert not b.frames
 
 
-async def test_a_slower_way_is_seen_as_slower():
-    """By both its ends, by about what it adds."""
+async def test_links_over_a_delaying_proxy_have_a_longer_round_trip():
+    """At both ends, by about twice the delay."""
     async with (
         peer("a", serve=False, limits=FAST) as a,
         peer("near", limits=FAST) as near,
         peer("far", limits=FAST) as far,
-        slow_way(far.address, 0.03) as way,
+        delaying_proxy(far.address, 0.03) as proxy,
     ):
         one = await a.links.connect("near", near.address)
-        other = await a.links.connect("far", way.address)
+        other = await a.links.connect("far", proxy.address)
         await eventually(lambda: one.estimate is not None and other.estimate is not None)
         assert other.estimate.rtt_s >= 0.06
         await eventually(lambda: one.estimate.rtt_s < other.estimate.rtt_s)
@@ -42,19 +42,19 @@ async def test_a_slower_way_is_seen_as_slower():
         assert far.links.get("a").estimate.rtt_s >= 0.06
 
 
-async def test_a_far_peer_is_reached():
+async def test_links_connect_to_a_far_peer():
     """Connecting takes several round trips, each of which may be long."""
     async with (
         peer("a", serve=False) as a,
         peer("b") as b,
-        slow_way(b.address, 0.12) as way,
+        delaying_proxy(b.address, 0.12) as proxy,
     ):
-        a.links.keep({"b": way.address})
+        a.links.keep({"b": proxy.address})
         await eventually(lambda: (link := a.links.get("b")) and link.estimate)
         assert a.links.get("b").estimate.rtt_s >= 0.24
 
 
-async def test_a_ping_goes_past_what_is_queued():
+async def test_links_send_pings_past_queued_frames():
     """A link full of tensors is measured all the while, and everything on it arrives."""
     async with peer("a", serve=False, limits=FAST) as a, peer("b", limits=FAST) as b:
         link = await a.links.connect("b", b.address)
