@@ -11,7 +11,7 @@ from time import time_ns
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference
 from onnxmesh.rpc.grpc.channels import Channels
@@ -62,7 +62,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         requests.remove(changes.removed_models)
 
     async with (
-        joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
+        join_mesh(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
         Channels() as channels,
         data_path.links,
         asyncio.TaskGroup() as tasks,

@@ -13,7 +13,7 @@ from onnxmesh.routing.table.table_difference import TableDifference
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from services.gateway.dispatch.dispatcher import Dispatcher
 from services.gateway.request_path import RequestPath
 from services.gateway.routes.router import Router
@@ -46,8 +46,7 @@ class DataPath:
             settings.id,
             generation,
             self._on_frame,
-            on_lost=self._on_lost,
-            on_suspicion=self._on_suspicion,
+            events=LinkEvents(on_lost=self._on_lost, on_suspicion=self._on_suspicion),
             same_host=settings.same_host,
         )
         self.router = Router(
@@ -84,15 +83,15 @@ class DataPath:
         worker = WorkerId(link.peer)
         if frame.header.WhichOneof("kind") == "load":
             self.sharing.observe_load(worker, frame.header.load)
-            if (estimate := link.way) is not None:
-                measured = MeasuredLink(estimate.round_trip_s, estimate.bytes_per_s)
+            if (estimate := link.estimate) is not None:
+                measured = MeasuredLink(estimate.rtt_s, estimate.bytes_per_s)
                 self.router.observe_link(self._id, worker, measured)
         self.dispatcher.on_frame(worker, frame)
 
     def _on_lost(self, link: Link) -> None:
         self.dispatcher.on_lost(WorkerId(link.peer), link)
         if self.links.get(link.peer) is None:
-            self.compressor.forget(link.peer)
+            self.compressor.remove_peer(link.peer)
 
     def _on_suspicion(self, link: Link) -> None:
         self.dispatcher.on_suspicion(WorkerId(link.peer), link)

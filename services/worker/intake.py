@@ -94,7 +94,7 @@ class Intake:
         key = RequestKey.of(frame.header.activation.key)
         if is_compressed(frame):
             # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
-            unpacking = asyncio.ensure_future(self._compressor.decompressed(frame))
+            unpacking = asyncio.ensure_future(self._compressor.decompress(frame))
             self._unpacking[unpacking] = key
             unpacking.add_done_callback(partial(self._unpacked, credit))
             return

@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.base import Topic
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.redis_url import open_redis
 from tests.contract.running import running

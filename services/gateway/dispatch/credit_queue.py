@@ -56,7 +56,7 @@ class CreditQueue:
             Credit to be given back if the request is not sent after all; None where the attempt ended first.
         """
         credit = Credit(partial(self.give_back, next_stage, num_bytes))
-        if next_stage not in self._queues and self._credits.room(next_stage) > 0:
+        if next_stage not in self._queues and self._credits.headroom(next_stage) > 0:
             self._credits.take(next_stage, num_bytes)
             return credit
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,13 +80,13 @@ class CreditQueue:
 
     def remove_worker(self, worker: WorkerId) -> None:
         """Voids the credit taken of a worker whose stream is lost, and admits the requests that wait for it."""
-        self._credits.forget(worker)
+        self._credits.remove_worker(worker)
         self._admit([stage for stage in self._queues if stage[0] == worker])
 
     def _admit(self, stages: Iterable[NextStage]) -> None:
         for stage in stages:
             queue = self._queues.get(stage, [])
-            while queue and (queue[0].admitted.done() or self._credits.room(stage) > 0):
+            while queue and (queue[0].admitted.done() or self._credits.headroom(stage) > 0):
                 first = heappop(queue)
                 if not first.admitted.done():
                     self._credits.take(stage, first.num_bytes)

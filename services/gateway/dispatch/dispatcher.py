@@ -150,7 +150,7 @@ class Dispatcher:
             link = self._links.get(worker)
             if link is not None and link.generation < member.generation:
                 self._fail(worker, f"worker '{worker}' was restarted")
-                link.leave()
+                link.disconnect()
         self._links.keep(
             {worker: member.address for worker, member in changes.workers.items()}, changes.removed_workers
         )

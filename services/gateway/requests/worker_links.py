@@ -42,7 +42,7 @@ class WorkerLink(CompressibleLink, Protocol):
     def send_soon(self, header: FrameHeader) -> None:
         """Queues a frame without payloads at once; a closed stream drops it."""
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Closes the stream after the queued frames."""
 
 
@@ -59,5 +59,5 @@ class WorkerLinks(Protocol):
             Unavailable: No process answers there, or another one than `peer` (UNAVAILABLE).
         """
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
-        """Keeps streams open to these peers as well, id to address, and no longer to those in `gone`."""
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
+        """Keeps streams open to these peers as well, id to address, and no longer to those in `removed`."""

@@ -96,7 +96,7 @@ class GatewayRoutingServicer(RoutingServicer):
             stale=self._freshness.is_stale,
             alone_ms=round(self._freshness.without_scheduler_s * 1e3),
             scheduler=scheduler,
-            sent=self._compressor.sent(),
+            sent=self._compressor.sent_tensors(),
         )
 
 

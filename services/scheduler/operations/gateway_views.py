@@ -1,18 +1,18 @@
-"""What gateways say of workers, told to people."""
+"""Gateway views: ejections and loads that gateways observed, for the status of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onnxmesh.live.ejection_topic import EjectionCodec
 from onnxmesh.live.base import LiveState
+from onnxmesh.live.ejection_topic import EjectionCodec
 from onnxmesh.live.load_topic import LoadCodec
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.mesh_pb2 import Ejection, WorkerStatus
 
 
 class GatewayViews:
-    """Reads what gateways share.
+    """Reads what gateways share about workers.
 
     Args:
         live: Where they share it.
@@ -23,7 +23,7 @@ class GatewayViews:
         self._loads = SharedTopic(live, LoadCodec())
 
     def add_to(self, workers: Iterable[WorkerStatus]) -> None:
-        """Adds to each worker which gateways keep it out of routes, and the load that they heard of last."""
+        """Adds to each worker the gateways that ejected it from their routes, and the load that they observed last."""
         ejections: dict[str, list[Ejection]] = {}
         for published in self._ejections.received().values():
             for each in published:

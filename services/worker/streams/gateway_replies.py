@@ -93,7 +93,7 @@ class GatewayReplies:
             self._drop(key)
             return
         try:
-            await link.send(await self._compressor.compressed(result, link))
+            await link.send(await self._compressor.compress(result, link))
         except Unavailable:
             self._drop(key)
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from onnxmesh.live.base import Topic
 from onnxmesh.live.ejection_topic import EjectionCodec, SharedEjection
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.base import Topic
 from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.frame_pb2 import Load

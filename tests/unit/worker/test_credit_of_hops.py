@@ -11,7 +11,7 @@ from onnxmesh.deadline import Deadline
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
+from onnxmesh.rpc.link_policy.credits import MIN_CREDITED_BYTES, UNBOUNDED, WINDOW_BYTES
 from onnxmesh.v1 import frame_pb2
 from services.worker.intake import Intake
 from services.worker.requests.cancellations import Cancellations
@@ -99,7 +99,7 @@ class Sender:
 async def test_what_was_sent_counts_until_the_next_worker_gives_its_credit_back():
     """Small requests do not count."""
     sender = Sender()
-    await sender.forward(num_bytes=LEAST_BYTES - 1)
+    await sender.forward(num_bytes=MIN_CREDITED_BYTES - 1)
     assert sender.room() == UNBOUNDED
     await sender.forward()
     await sender.forward()

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
+from onnxmesh.rpc.link_policy.credits import MIN_REQUESTS, UNBOUNDED, Credit, Credits
 from services.worker.stages.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
@@ -29,20 +29,20 @@ def test_room_is_what_fits_and_two_at_the_least():
     """By the size of the last request; nothing is known before the first."""
     held = Credits(window_bytes=100)
     assert not held
-    assert held.room(NEXT) == UNBOUNDED
+    assert held.headroom(NEXT) == UNBOUNDED
     held.take(NEXT, 30)
     assert held
-    assert [held.room(NEXT), held.under_way(NEXT)] == [2, (1, 30)]
+    assert [held.headroom(NEXT), held.in_flight(NEXT)] == [2, (1, 30)]
     held.take(NEXT, 30)
     held.take(NEXT, 30)
-    assert held.room(NEXT) == 0
+    assert held.headroom(NEXT) == 0
     held.give_back(NEXT, 30)
-    assert held.room(NEXT) == 1
+    assert held.headroom(NEXT) == 1
     held.give_back(NEXT, 30)
     held.give_back(NEXT, 30)
-    assert held.under_way(NEXT) == (0, 0)
+    assert held.in_flight(NEXT) == (0, 0)
     held.take(NEXT, 1000)
-    assert held.room(NEXT) == LEAST_REQUESTS - 1
+    assert held.headroom(NEXT) == MIN_REQUESTS - 1
 
 
 def test_a_lost_link_forgets_what_was_under_way_to_its_worker():
@@ -51,10 +51,10 @@ def test_a_lost_link_forgets_what_was_under_way_to_its_worker():
     held = Credits(window_bytes=100)
     held.take(NEXT, 100)
     held.take(other, 100)
-    held.forget(NEXT[0])
+    held.remove_worker(NEXT[0])
     held.give_back(NEXT, 100)
-    assert held.under_way(NEXT) == (0, 0)
-    assert held.under_way(other) == (1, 100)
+    assert held.in_flight(NEXT) == (0, 0)
+    assert held.in_flight(other) == (1, 100)
 
 
 def test_credit_is_given_back_once():
@@ -105,7 +105,7 @@ class Pipelines(RuleBasedStateMachine):
         """Returns whether anything ran; what did leaves for the next stage."""
         last = index + 1 == len(self.places)
         held = self.credits[self.places[index]]
-        room = None if last else (lambda _: held.room(self.next_stage(index + 1)))
+        room = None if last else (lambda _: held.headroom(self.next_stage(index + 1)))
         taken = self.queues[index].take(room)
         for request in taken:
             self.ended(request.key.number, index)
@@ -155,7 +155,7 @@ class Pipelines(RuleBasedStateMachine):
         if sender == receiver:
             return
         self.generation[sender, receiver] += 1
-        self.credits[sender].forget(receiver)
+        self.credits[sender].remove_worker(receiver)
         self.wire = [
             each
             for each in self.wire
@@ -164,10 +164,10 @@ class Pipelines(RuleBasedStateMachine):
 
     @invariant()
     def no_more_is_under_way_than_a_window_and_one_run(self):
-        most = max(6 // self.num_bytes, LEAST_REQUESTS)
+        most = max(6 // self.num_bytes, MIN_REQUESTS)
         for index in range(1, len(self.places)):
             sender = self.credits[self.places[index - 1]]
-            under_way, _ = sender.under_way(self.next_stage(index))
+            under_way, _ = sender.in_flight(self.next_stage(index))
             assert under_way <= max(most, MAX_ROWS)
 
     def teardown(self):
@@ -183,7 +183,7 @@ class Pipelines(RuleBasedStateMachine):
             assert any(ran) or not ran, "all stages wait for each other"
         for worker, held in self.credits.items():
             for index in range(1, len(self.places)):
-                assert held.under_way(self.next_stage(index)) == (0, 0), worker
+                assert held.in_flight(self.next_stage(index)) == (0, 0), worker
 
 
 TestPipelines = Pipelines.TestCase

@@ -35,7 +35,7 @@ async def test_attempt_runner_compresses_inputs_for_a_slow_link():
     """Without loss, once it is known how well they compress."""
     bench = Bench("a")
     bench.routes("a")
-    bench.links.streams["a"].way = SLOW
+    bench.links.streams["a"].estimate = SLOW
     for index in range(3):
         async with bench.inferring(tensors=(LARGE,)) as request:
             bench.answer("a", await bench.activation("a", index))

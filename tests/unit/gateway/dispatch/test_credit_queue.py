@@ -130,5 +130,5 @@ async def test_credit_of_a_request_that_could_not_be_sent_is_given_back():
     for number in range(5):
         crowd.start(request_id=str(number))
     await settle()
-    assert crowd.bench.dispatcher._credit_queue._credits.under_way(("a", "m/1/0")) == (0, 0)
+    assert crowd.bench.dispatcher._credit_queue._credits.in_flight(("a", "m/1/0")) == (0, 0)
     await crowd.end()
