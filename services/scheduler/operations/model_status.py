@@ -1,4 +1,4 @@
-"""What people are told about the mesh. Pure."""
+"""Status of one deployment, from its plan, the workers and the placement. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from onnxmesh.ids import StageKey
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import ModelStatus, ReplicaStatus
-from services.scheduler.desired.desired_stages import ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import DesiredStage, ModelKey, desired_stages
 from services.scheduler.placement.placement import Placement
-from services.scheduler.workers.eligibility import can_run
+from services.scheduler.workers.eligibility import can_run, requirements_text
 from services.scheduler.workers.holdings import Held, HoldingState
 from services.scheduler.workers.worker_view import WorkerView
 
@@ -19,18 +19,19 @@ def model_status(
     workers: Iterable[WorkerView],
     placement: Placement,
     published: frozenset[ModelKey],
+    *,
     note: str = "",
     traffic_percent: int | None = None,
 ) -> ModelStatus:
-    """Returns the state of one deployment: READY as soon as every stage has one replica that serves.
+    """Returns the status of one deployment: READY as soon as every stage has one replica that serves.
 
     Args:
-        deployment: Which.
-        workers: Those that take commands, with what they hold.
-        placement: Who serves what, and what there is no memory for.
+        deployment: The deployment.
+        workers: Those that accept commands, with what they hold.
+        placement: Which workers serve each stage, and what there is no memory for.
         published: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
-        note: What else is to be said of it.
-        traffic_percent: Its part of the requests that name no version; None: versions do not share them.
+        note: Appended to the reason.
+        traffic_percent: Its percentage of the requests that name no version; None: versions do not share them.
     """
     key = (deployment.name, deployment.version)
     views = sorted(workers, key=lambda worker: worker.id)
@@ -42,16 +43,15 @@ def model_status(
         traffic_percent=traffic_percent,
     )
     state, reasons = "READY", []
-    for partition, desired in zip(deployment.plan.partitions, desired_stages(deployment), strict=True):
-        stage = desired.key
-        serving = placement.routed.get(stage, ())
-        lack = _lack(placement, stage)
-        status.replicas.extend(_replicas(partition.index, partition.artefact.digest, stage, views))
+    for partition, stage in zip(deployment.plan.partitions, desired_stages(deployment), strict=True):
+        serving = placement.routed.get(stage.key, ())
+        lack = _lack(placement, stage.key)
+        status.replicas.extend(_replicas(partition.index, partition.artefact.digest, stage.key, views))
         if not serving:
             state = "UNAVAILABLE" if key in published else "LOADING"
-            reasons.append(f"stage {partition.index} has no replica{lack or _why(deployment, stage, views)}")
-        elif len(serving) < desired.replicas:
-            reasons.append(f"stage {partition.index} has {len(serving)} of {desired.replicas} replicas{lack}")
+            reasons.append(f"stage {partition.index} has no replica{lack or _why(stage, views)}")
+        elif len(serving) < stage.replicas:
+            reasons.append(f"stage {partition.index} has {len(serving)} of {stage.replicas} replicas{lack}")
     if note:
         reasons.append(note)
     status.state = state
@@ -60,7 +60,7 @@ def model_status(
 
 
 def _lack(placement: Placement, stage: StageKey) -> str:
-    """Returns that memory keeps a stage from having a replica, as the end of a sentence; empty if it does not."""
+    """Returns that memory keeps a stage from having a replica, as the end of a sentence; else empty."""
     lacking = placement.lacking_bytes.get(stage)
     return (
         "" if lacking is None else f": no worker has the memory for it, the best lacks {lacking / 1e6:.1f} MB"
@@ -76,22 +76,19 @@ def _replicas(
             yield ReplicaStatus(stage=index, worker=worker.id, state=held.state.value, reason=_reason(held))
 
 
-def _why(deployment: Deployment, stage: StageKey, workers: list[WorkerView]) -> str:
+def _why(stage: DesiredStage, workers: list[WorkerView]) -> str:
     """Returns what keeps a stage from having a replica, as the end of a sentence."""
     if not workers:
         return ": no worker is there"
     able = [
         worker
         for worker in workers
-        if can_run(deployment.spec.require, deployment.plan.cpu_class, worker.tags, worker.attributes)
+        if can_run(stage.require, stage.cpu_class, worker.tags, worker.attributes)
     ]
     if not able:
-        desired = [*deployment.spec.require]
-        if deployment.plan.cpu_class:
-            desired.append(f"the CPU class '{deployment.plan.cpu_class}'")
-        return f": no worker satisfies {', '.join(desired)}"
+        return f": no worker satisfies {requirements_text(stage.require, stage.cpu_class)}"
     for worker in able:
-        held = worker.stages.get(stage)
+        held = worker.stages.get(stage.key)
         if held is not None and held.state is HoldingState.FAILED:
             return f": {_reason(held)} on {worker.id}"
     return ""
