@@ -27,7 +27,9 @@ class FakeWorkerLink:
 
     def try_send(self, frame):
         self._check()
-        is_queued = self.has_capacity.is_set() and (self.same_host or frame.payload_bytes < MIN_COMPRESSED_BYTES)
+        is_queued = self.has_capacity.is_set() and (
+            self.same_host or frame.payload_bytes < MIN_COMPRESSED_BYTES
+        )
         if is_queued:
             self.sent.append(frame)
         return is_queued
