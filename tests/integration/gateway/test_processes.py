@@ -24,7 +24,7 @@ from tests.fakes.fake_stage_worker import FakeStageWorker
 from tests.fakes.routed_models import routed_model
 from tests.fakes.service_program import free_ports
 from tests.integration.gateway.running_gateway import double
-from tests.integration.gateway.test_gateway_process import GATEWAY, environment
+from tests.integration.gateway.test_process import GATEWAY, environment
 
 LONG_S = 60
 
