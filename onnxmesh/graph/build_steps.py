@@ -126,7 +126,7 @@ def cut_prepared(
 
     Args:
         work: The folder.
-        cuts: Positions in the row of nodes, ascending.
+        cuts: Positions in the topological order, ascending.
         direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
             carried.
         batching: `BatchingSpec.to_plain()`: whether to find out about requests that run together; none: not at all.
@@ -165,9 +165,9 @@ def cut_prepared(
         accepted = bound
     together: list[StageBatching] = []
     if batching is not None:
-        wish = BatchingSpec.from_plain(batching)
+        spec = BatchingSpec.from_plain(batching)
         together = check_batching(
-            to_cut, out, partitions, mode, wish, costs=costs, types=types, shapes=shapes, accepted=bound
+            to_cut, out, partitions, mode, spec, costs=costs, types=types, shapes=shapes, accepted=bound
         )
     lost = None
     if activation_errors:
@@ -175,7 +175,14 @@ def cut_prepared(
             to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
         ).to_plain()
     plan = PlanFile(
-        notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
+        model=notes["model"],
+        source_digest=digest,
+        level=level,
+        signature=costs.signature,
+        partitions=tuple(partitions),
+        mode=mode,
+        largest_difference=largest,
+        accepted_difference=accepted,
     )
     plan.save(out)
     plain = [partition.to_plain() for partition in partitions]
