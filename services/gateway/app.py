@@ -11,7 +11,7 @@ from time import time_ns
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.routing.selectors.labels import labels_of
@@ -121,7 +121,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
-        joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
+        join_mesh(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
         Channels() as channels,
         links,
         asyncio.TaskGroup() as tasks,

@@ -16,8 +16,8 @@ from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.leadership.base import Candidacy
-from onnxmesh.leadership.consul import ConsulLeadership
+from onnxmesh.leadership.base import Candidate
+from onnxmesh.leadership.consul import ConsulLeaderElection
 from onnxmesh.rpc.grpc.channels import Channels
 from onnxmesh.rpc.grpc.mesh_proxy import MeshProxy
 from onnxmesh.service.serving import Serving
@@ -60,9 +60,9 @@ async def highly_available_scheduler(
         channels = await stack.enter_async_context(Channels())
         blobs = BlobFolder(folder / "blobs")
         await in_thread(blobs.remove_leftovers)
-        candidacy = Candidacy()
+        candidate = Candidate()
         store = await stack.enter_async_context(
-            open_consul_deployments(agent, lambda: candidacy.standing.fence)
+            open_consul_deployments(agent, lambda: candidate.status.fence)
         )
         directory = ConsulDirectory(agent)
         live = settings.live_state(settings.id)
@@ -75,16 +75,16 @@ async def highly_available_scheduler(
             address=serving.address,
             live=live,
         )
-        sources = BlobSources(directory, candidacy, settings.id)
+        sources = BlobSources(directory, candidate, settings.id)
         mirror = BlobMirror(store, blobs, shared.retention, sources=sources.addresses)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [tasks.create_task(each.run()) for each in (directory, mirror, live)]
-        background.append(tasks.create_task(_sweep(store, candidacy)))
+        background.append(tasks.create_task(_sweep(store, candidate)))
         relay = RouteRelay(settings.id)
-        leader_loop = LeaderLoop(shared, candidacy, relay, channels=channels)
+        leader_loop = LeaderLoop(shared, candidate, relay, channels=channels)
         SchedulerMetrics(
             serving.registry,
-            lambda: candidacy.standing,
+            lambda: candidate.status,
             lambda: leader_loop.context,
             epoch=lambda: relay.epoch,
         )
@@ -95,10 +95,10 @@ async def highly_available_scheduler(
         instance = Instance(
             settings.id, "scheduler", serving.address, time.time_ns(), attributes=settings.place()
         )
-        leadership = ConsulLeadership(agent, [f"service:{service_id(access.prefix, instance)}"])
+        leadership = ConsulLeaderElection(agent, [f"service:{service_id(access.prefix, instance)}"])
         async with (
             ConsulRegistrar(agent, check=settings.consul_check).register(instance),
-            leadership.campaign(settings.id, serving.address, candidacy),
+            leadership.campaign(settings.id, serving.address, candidate),
             asyncio.TaskGroup() as group,
         ):
             acting = group.create_task(leader_loop.run())
@@ -112,12 +112,12 @@ async def highly_available_scheduler(
                     task.cancel()
 
 
-async def _sweep(store: ConsulDeployments, candidacy: Candidacy) -> None:
+async def _sweep(store: ConsulDeployments, candidate: Candidate) -> None:
     """Removes records that an earlier leader left incomplete, each time that this scheduler is elected."""
     revision = 0
     while True:
-        revision, status = await candidacy.after(revision)
-        if status.leads:
+        revision, status = await candidate.after(revision)
+        if status.is_leader:
             try:
                 await store.sweep()
             except MeshError as error:

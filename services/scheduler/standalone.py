@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from onnxmesh.discovery.embedded import EmbeddedRegistry
-from onnxmesh.leadership.embedded import FileLeadership
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
+from onnxmesh.leadership.embedded import FileLeaderElection
 from onnxmesh.service.serving import Serving
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.store.blobs import BlobFolder
@@ -37,7 +37,7 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
             serving = Serving(settings)
             blobs = BlobFolder(folder / "blobs")
             await in_thread(blobs.remove_leftovers)
-            registry = EmbeddedRegistry(silence_s=settings.registration_silence_s)
+            registry = EmbeddedRegistry(ttl_s=settings.registration_silence_s)
             live = settings.live_state(settings.id)
             shared = SharedResources(
                 settings=settings.for_leader(),
@@ -49,16 +49,16 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
                 live=live,
             )
             async with (
-                FileLeadership(folder).campaign(settings.id, serving.address) as candidacy,
+                FileLeaderElection(folder).campaign(settings.id, serving.address) as candidate,
                 asyncio.TaskGroup() as group,
             ):
                 background = [group.create_task(each.run()) for each in (registry, live)]
-                term = candidacy.standing.term
+                term = candidate.status.term
                 async with leader_context(shared, term, term) as context:
                     await remove_unheld(blobs, shared.retention)
                     SchedulerMetrics(
                         serving.registry,
-                        lambda: candidacy.standing,
+                        lambda: candidate.status,
                         lambda: context,
                         epoch=lambda: context.publisher.table.epoch,
                     )

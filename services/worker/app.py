@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
 from onnxmesh.memory.pinned_memory import allocate_pinned
@@ -86,7 +86,7 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
                 access = settings.consul_access()
                 if settings.schedulers or access is not None:
                     mesh = await registered.enter_async_context(
-                        joining(settings.schedulers, access, settings.consul_check)
+                        join_mesh(settings.schedulers, access, settings.consul_check)
                     )
                     instance = await worker.instance(serving.address)
                     registration = await registered.enter_async_context(mesh.registrar.register(instance))

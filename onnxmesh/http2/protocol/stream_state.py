@@ -12,7 +12,7 @@ HEADERS), RST_STREAM in either direction, and the loss of the connection.
                                  │                │
                  send END_STREAM └───▶ CLOSED ◀───┘ receive END_STREAM
 
-RST_STREAM and a lost connection lead from every state but IDLE to CLOSED.
+RST_STREAM leads from every state but IDLE to CLOSED, a lost connection from every state.
 
 Source: https://www.rfc-editor.org/rfc/rfc9113#section-5.1
 """
@@ -104,12 +104,7 @@ TRANSITIONS: Final = {
             HALF_CLOSED_REMOTE: CLOSED,
             CLOSED: CLOSED,
         },
-        LOSE_CONNECTION: {
-            OPEN: CLOSED,
-            HALF_CLOSED_LOCAL: CLOSED,
-            HALF_CLOSED_REMOTE: CLOSED,
-            CLOSED: CLOSED,
-        },
+        LOSE_CONNECTION: dict.fromkeys(StreamState, CLOSED),
     }.items()
 }
 """The state after an event, by the event and the state before it; raises `ImpossibleTransition` where there is none."""

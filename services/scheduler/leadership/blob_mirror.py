@@ -9,7 +9,7 @@ import structlog
 
 from onnxmesh.discovery.base import Directory
 from onnxmesh.errors import MeshError
-from onnxmesh.leadership.base import Candidacy
+from onnxmesh.leadership.base import Candidate
 from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact
@@ -28,18 +28,18 @@ class BlobSources:
 
     Args:
         directory: The instances that are registered.
-        candidacy: Who leads.
+        candidate: Who leads.
         own_id: Of this scheduler, which is no source.
     """
 
-    def __init__(self, directory: Directory, candidacy: Candidacy, own_id: str) -> None:
+    def __init__(self, directory: Directory, candidate: Candidate, own_id: str) -> None:
         self._directory = directory
-        self._candidacy = candidacy
+        self._candidate = candidate
         self._own_id = own_id
 
     def addresses(self) -> list[str]:
         """Returns `HOST:PORT` of the leader, the other schedulers, then the workers, which have what they serve."""
-        leader = self._candidacy.standing.leader
+        leader = self._candidate.status.leader
         others = [each for each in self._directory.instances.values() if each.id != self._own_id]
         schedulers = [each.address for each in others if each.role == "scheduler"]
         schedulers.sort(key=lambda address: leader is None or address != leader.address)

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from onnxmesh.errors import MeshError, Unavailable
-from onnxmesh.leadership.base import Candidacy, LeaderStatus
+from onnxmesh.leadership.base import Candidate, LeaderStatus
 from onnxmesh.rpc.grpc.channels import Channels
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, MeshStub
 from services.scheduler.leadership.leader_context import LeaderContext, leader_context
@@ -27,16 +27,16 @@ class LeaderLoop:
 
     Args:
         shared: What outlives a term.
-        candidacy: Who leads.
+        candidate: Who leads.
         relay: Receives the route tables of the leader, this scheduler or another.
         channels: To the other schedulers.
     """
 
     def __init__(
-        self, shared: SharedResources, candidacy: Candidacy, relay: RouteRelay, *, channels: Channels
+        self, shared: SharedResources, candidate: Candidate, relay: RouteRelay, *, channels: Channels
     ) -> None:
         self._shared = shared
-        self._candidacy = candidacy
+        self._candidate = candidate
         self._relay = relay
         self._channels = channels
         self._context: LeaderContext | None = None
@@ -56,22 +56,22 @@ class LeaderLoop:
         Raises:
             Unavailable: There is no leader, or this scheduler is just starting its term (UNAVAILABLE).
         """
-        leader = self._candidacy.standing.leader
+        leader = self._candidate.status.leader
         if leader is None or leader.address == self._shared.address:
             raise Unavailable("no scheduler leads right now: try again", retry_after_s=1.0)
         return leader.address
 
     async def run(self) -> None:
         """Leads and follows until it is cancelled."""
-        revision, status = await self._candidacy.after(0)
+        revision, status = await self._candidate.after(0)
         while True:
             async with asyncio.TaskGroup() as group:
                 acting = group.create_task(self._act(status))
-                revision, status = await self._candidacy.after(revision)
+                revision, status = await self._candidate.after(revision)
                 acting.cancel()
 
     async def _act(self, status: LeaderStatus) -> None:
-        if status.leads:
+        if status.is_leader:
             while True:
                 try:
                     await self._lead(status.term)

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import Internal, TooLarge
 from onnxmesh.http2.protocol.compressed_messages import CompressedMessage
-from onnxmesh.http2.protocol.messages import PREALLOCATED_MESSAGE_BYTES, MessageReader, message_prefix
+from onnxmesh.http2.protocol.messages import MessageReader, message_prefix
+
+PREALLOCATED_BYTES = 3_000
+"""Instead of the half mebibyte of the module, so that many cases are tried in little time."""
 
 
 def compressed(message, how):
@@ -53,12 +56,12 @@ def test_message_reader_reads_messages_wherever_they_are_cut(messages, packed, h
 @settings(deadline=None)
 @given(
     sizes=st.lists(
-        st.integers(PREALLOCATED_MESSAGE_BYTES - 2, PREALLOCATED_MESSAGE_BYTES + 2) | st.integers(0, 9),
+        st.integers(PREALLOCATED_BYTES - 2, PREALLOCATED_BYTES + 2) | st.integers(0, 9),
         min_size=1,
         max_size=4,
     ),
     packed=st.booleans(),
-    cuts=st.lists(st.integers(0, 4 * PREALLOCATED_MESSAGE_BYTES), max_size=20),
+    cuts=st.lists(st.integers(0, 4 * PREALLOCATED_BYTES), max_size=20),
     has_memory=st.booleans(),
 )
 def test_message_reader_assembles_large_messages(sizes, packed, cuts, has_memory):
@@ -69,9 +72,10 @@ def test_message_reader_assembles_large_messages(sizes, packed, cuts, has_memory
         for message in messages
     )
     borders = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
-    reader = MessageReader("gzip", 10 * PREALLOCATED_MESSAGE_BYTES)
+    reader = MessageReader("gzip", 10 * PREALLOCATED_BYTES)
     got = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnxmesh.http2.protocol.messages.PREALLOCATED_MESSAGE_BYTES", PREALLOCATED_BYTES)
         if not has_memory:
             patch.setattr("onnxmesh.http2.protocol.messages.allocate_aligned", no_memory)
         for begin, end in pairwise(borders):

@@ -18,7 +18,7 @@ from onnxmesh.http2.protocol.stream_state import (
 
 # One line per state; columns: receive HEADERS, receive END_STREAM, receive RST_STREAM, send END_STREAM, send RST_STREAM, lost.
 TABLE = """
-    IDLE                OPEN  -                   -       -                  -       -
+    IDLE                OPEN  -                   -       -                  -       CLOSED
     OPEN                -     HALF_CLOSED_REMOTE  CLOSED  HALF_CLOSED_LOCAL  CLOSED  CLOSED
     HALF_CLOSED_LOCAL   -     CLOSED              CLOSED  -                  CLOSED  CLOSED
     HALF_CLOSED_REMOTE  -     -                   CLOSED  CLOSED             CLOSED  CLOSED

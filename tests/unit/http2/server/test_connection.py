@@ -9,7 +9,9 @@ import hyperframe.frame as oracle
 from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from onnxmesh.http2.protocol.error_codes import ErrorCode
 from onnxmesh.http2.protocol.frames import (
     FRAME_HEADER_BYTES,
     PREFACE,
@@ -19,6 +21,7 @@ from onnxmesh.http2.protocol.frames import (
     uint32,
 )
 from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
+from onnxmesh.http2.protocol.stream_state import StreamState
 from onnxmesh.http2.server.connection import Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.service import Service
@@ -221,5 +224,33 @@ def test_connection_survives_whatever_a_client_does(steps, step_size):
         assert closed == [connection]
         assert not connection._calls
         assert handlers.num_running == 0
+
+    asyncio.run(play())
+
+
+def test_connection_ends_with_internal_error_after_an_impossible_transition():
+    """GOAWAY names the stream's state, and the log has it as an error: it is a defect of the server."""
+
+    async def play():
+        handlers, transport = Handlers(), FakeTransport()
+        service = Service(
+            handlers={}, fallback=handlers.stream, decompressor=Decompressor(), limits=ConnectionLimits()
+        )
+        closed = []
+        connection = Connection(service, lambda _: None, closed.append)
+        connection.connection_made(transport)
+        connection.data_received(PREFACE + settings_frame({}) + headers(Encoder(), 1, "/stream", ended=False))
+        connection._calls._calls[1].state = StreamState.IDLE
+        await asyncio.sleep(0)
+        with capture_logs() as logs:
+            connection.data_received(frame(FrameType.DATA, 1, 1))
+        (log,) = [each for each in logs if each["log_level"] == "error"]
+        reason = "RECEIVE_END_STREAM is impossible on a stream that is IDLE"
+        assert (log["event"], log["code"], log["error"]) == ("connection_refused", "INTERNAL_ERROR", reason)
+        assert transport.written.endswith(uint32(1) + uint32(ErrorCode.INTERNAL_ERROR) + reason.encode())
+        assert transport.closing
+        connection.connection_lost(None)
+        await asyncio.sleep(0)
+        assert (closed, handlers.num_running) == ([connection], 0)
 
     asyncio.run(play())

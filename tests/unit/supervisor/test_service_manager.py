@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.events import ServiceDied, ServiceReady, ServiceWarned
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_manager import GRACE_S, ServiceManager
+from onnxmesh.supervisor.service_manager import GRACE_S, ServiceManager, ServiceSpec
 from tests.eventually import eventually
 
 SERVICE = """
@@ -38,8 +38,8 @@ sys.stdin.read()
 """
 
 
-class Recorded:
-    """A journal that remembers."""
+class RecordingSink:
+    """A sink that remembers."""
 
     def __init__(self):
         self.events = []
@@ -52,109 +52,111 @@ class Recorded:
 
 
 @pytest.fixture
-def journal():
-    return Recorded()
+def sink():
+    return RecordingSink()
 
 
 @pytest.fixture
-def keeper_of(journal, tmp_path):
+def manager_of(sink, tmp_path):
     def make(mode, grace_s=GRACE_S, **policy):
         return ServiceManager(
-            "worker-0",
-            "127.0.0.1:0",
-            lambda listen: [sys.executable, "-c", SERVICE, mode, listen],
-            tmp_path / "worker-0.log",
-            journal,
+            ServiceSpec(
+                name="worker-0",
+                listen="127.0.0.1:0",
+                command_at=lambda listen: [sys.executable, "-c", SERVICE, mode, listen],
+                log=tmp_path / "worker-0.log",
+                grace_s=grace_s,
+            ),
+            sink,
             policy=RestartPolicy(first_delay_s=0.01, **policy),
-            grace_s=grace_s,
         )
 
     return make
 
 
 @asynccontextmanager
-async def kept(keeper):
+async def running(manager):
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(keeper.keep())
-        await keeper.ready()
+        task = group.create_task(manager.run())
+        await manager.ready()
         yield
         task.cancel()
 
 
-async def test_says_that_it_is_ready_and_leaves_nothing_behind(keeper_of, journal, tmp_path):
-    """The ready line gives the address; loud log lines are told, all are kept; a cancelled keeper ends the process."""
-    async with kept(keeper_of("good")):
-        (ready,) = journal.of(ServiceReady)
+async def test_says_that_it_is_ready_and_leaves_nothing_behind(manager_of, sink, tmp_path):
+    """The ready line gives the address; loud log lines are told, all are kept; a cancelled manager ends the process."""
+    async with running(manager_of("good")):
+        (ready,) = sink.of(ServiceReady)
         assert (ready.address, ready.again) == ("127.0.0.1:7001", False)
-        await eventually(lambda: journal.of(ServiceComplained))
+        await eventually(lambda: sink.of(ServiceWarned))
         assert psutil.pid_exists(ready.pid)
     assert not psutil.pid_exists(ready.pid)
-    assert journal.of(ServiceComplained) == [ServiceComplained("worker-0", "warning", "hot celsius=90")]
+    assert sink.of(ServiceWarned) == [ServiceWarned("worker-0", "warning", "hot celsius=90")]
     assert "starting up" in (tmp_path / "worker-0.log").read_text()
 
 
-async def test_starts_a_killed_service_again_at_the_same_address(keeper_of, journal):
+async def test_starts_a_killed_service_again_at_the_same_address(manager_of, sink):
     """A SIGKILL is reported with its cause, and the next process gets the port that the first one took."""
-    async with kept(keeper_of("good")):
-        (first,) = journal.of(ServiceReady)
+    async with running(manager_of("good")):
+        (first,) = sink.of(ServiceReady)
         os.kill(first.pid, signal.SIGKILL)
-        await eventually(lambda: len(journal.of(ServiceReady)) == 2)
-        _, second = journal.of(ServiceReady)
+        await eventually(lambda: len(sink.of(ServiceReady)) == 2)
+        _, second = sink.of(ServiceReady)
         assert (second.address, second.again) == (first.address, True)
         assert second.pid != first.pid
-        (died,) = journal.of(ServiceDied)
+        (died,) = sink.of(ServiceDied)
         assert (died.pid, died.cause) == (first.pid, "was killed by SIGKILL")
 
 
-async def test_what_a_dead_service_started_ends_with_it(keeper_of, journal):
+async def test_what_a_dead_service_started_ends_with_it(manager_of, sink):
     """A child that a killed service leaves behind neither lives on nor delays the report of the death."""
-    async with kept(keeper_of("family")):
-        (ready,) = journal.of(ServiceReady)
+    async with running(manager_of("family")):
+        (ready,) = sink.of(ServiceReady)
         (child,) = psutil.Process(ready.pid).children()
         os.kill(ready.pid, signal.SIGKILL)
-        await eventually(lambda: journal.of(ServiceDied))
+        await eventually(lambda: sink.of(ServiceDied))
         await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-async def test_a_service_that_never_becomes_ready_is_not_tried_again(keeper_of, journal):
+async def test_a_service_that_never_becomes_ready_is_not_tried_again(manager_of, sink):
     """The error has the service's last words."""
     with pytest.raises(Unavailable, match=r"worker-0 ended with exit code 1 .*: the setting is wrong"):
-        await keeper_of("broken").keep()
-    assert journal.events == []
+        await manager_of("broken").run()
+    assert sink.events == []
 
 
-async def test_gives_up_on_a_service_that_keeps_dying(keeper_of, journal):
+async def test_gives_up_on_a_service_that_keeps_dying(manager_of, sink):
     """After three deaths within the window it says so, with the last words."""
     with pytest.raises(Unavailable, match="death number 3 within 30 s: giving up: hot celsius=90"):
-        await keeper_of("dying", max_deaths=3).keep()
-    assert len(journal.of(ServiceDied)) == 2
+        await manager_of("dying", max_deaths=3).run()
+    assert len(sink.of(ServiceDied)) == 2
 
 
-async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(keeper_of, journal):
-    """A service that ignores SIGTERM is ended by kill() while the keeper still waits for it."""
-    keeper = keeper_of("deaf")
+async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(manager_of, sink):
+    """A service that ignores SIGTERM is ended by kill() while the manager still waits for it."""
+    manager = manager_of("deaf")
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(keeper.keep())
-        await keeper.ready()
-        (ready,) = journal.of(ServiceReady)
+        task = group.create_task(manager.run())
+        await manager.ready()
+        (ready,) = sink.of(ServiceReady)
         task.cancel()
         await asyncio.sleep(0)
         assert psutil.pid_exists(ready.pid)
         async with asyncio.timeout(3.0):
-            keeper.kill()
+            manager.kill()
             with suppress(asyncio.CancelledError):
                 await task
     assert not psutil.pid_exists(ready.pid)
 
 
-async def test_a_group_that_one_cannot_live_in_ends_the_others_first(keeper_of, journal):
+async def test_a_group_that_one_cannot_live_in_ends_the_others_first(manager_of, sink):
     """Also one that ignores SIGTERM: when the error comes, nothing runs any more."""
     with pytest.raises(Unavailable, match="the setting is wrong"):
         async with ServiceGroup() as group:
-            deaf, broken = keeper_of("deaf", grace_s=0.2), keeper_of("broken")
-            group.keep(deaf)
+            deaf, broken = manager_of("deaf", grace_s=0.2), manager_of("broken")
+            group.start(deaf)
             await deaf.ready()
-            group.keep(broken)
+            group.start(broken)
             await broken.ready()
-    (ready,) = journal.of(ServiceReady)
+    (ready,) = sink.of(ServiceReady)
     assert not psutil.pid_exists(ready.pid)

@@ -1,4 +1,4 @@
-"""How a process joins a mesh: through schedulers that were named, or through Consul."""
+"""Membership of a process in a mesh: through configured schedulers, or through Consul."""
 
 from __future__ import annotations
 
@@ -13,48 +13,52 @@ from onnxmesh.discovery.base import Registrar
 from onnxmesh.discovery.consul_directory import ConsulDirectory
 from onnxmesh.discovery.consul_registrar import CheckKind, ConsulRegistrar
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
-from onnxmesh.discovery.schedulers import FoundSchedulers, NamedSchedulers, Schedulers
+from onnxmesh.discovery.scheduler_addresses import (
+    ConfiguredSchedulers,
+    DiscoveredSchedulers,
+    SchedulerAddresses,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """The way into a mesh.
+class MeshMembership:
+    """What a process needs to take part in a mesh.
 
     Attributes:
         registrar: Keeps this process registered.
-        schedulers: Where the schedulers are.
+        schedulers: The addresses of the schedulers.
     """
 
     registrar: Registrar
-    schedulers: Schedulers
+    schedulers: SchedulerAddresses
 
 
 @asynccontextmanager
-async def joining(
+async def join_mesh(
     addresses: Sequence[str], access: ConsulAccess | None, check: CheckKind = "grpc"
-) -> AsyncIterator[Joining]:
-    """Opens the way into a mesh for the time of the context.
+) -> AsyncIterator[MeshMembership]:
+    """Opens the membership in a mesh for the duration of the context.
 
     Args:
-        addresses: Schedulers that were named; with Consul, those to use in place of the ones found there.
-        access: How Consul is reached; None: the schedulers have the registry.
-        check: Who proves to Consul that the process lives.
+        addresses: Configured schedulers; with Consul, they replace the discovered ones.
+        access: Address and credentials of Consul; None: the schedulers have the registry.
+        check: Health check by which Consul watches the process.
     """
-    named = NamedSchedulers(addresses)
+    configured = ConfiguredSchedulers(addresses)
     if access is None:
-        yield Joining(EmbeddedRegistrar(addresses), named)
+        yield MeshMembership(EmbeddedRegistrar(addresses), configured)
         return
     agent = ConsulAgent(access)
     try:
         registrar = ConsulRegistrar(agent, check=check)
         if addresses:
-            yield Joining(registrar, named)
+            yield MeshMembership(registrar, configured)
             return
         directory = ConsulDirectory(agent, ["scheduler"])
         async with asyncio.TaskGroup() as group:
             following = group.create_task(directory.run())
             try:
-                yield Joining(registrar, FoundSchedulers(directory))
+                yield MeshMembership(registrar, DiscoveredSchedulers(directory))
             finally:
                 following.cancel()
     finally:

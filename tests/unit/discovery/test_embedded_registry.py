@@ -10,8 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.rpc.grpc.channel import open_channel, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
@@ -75,7 +75,7 @@ async def test_a_process_is_registered_again_when_the_registry_comes_back():
 
 
 async def test_heartbeats_keep_a_registration_longer_than_silence_would():
-    registry = EmbeddedRegistry(silence_s=0.4)
+    registry = EmbeddedRegistry(ttl_s=0.4)
     async with (
         served(registry) as address,
         EmbeddedRegistrar(address, heartbeat_s=0.05).register(instance()) as registration,
@@ -89,7 +89,7 @@ async def test_heartbeats_keep_a_registration_longer_than_silence_would():
 
 
 async def test_a_stream_that_is_silent_is_dropped_and_told():
-    registry = EmbeddedRegistry(silence_s=0.2)
+    registry = EmbeddedRegistry(ttl_s=0.2)
     async with served(registry) as address, open_channel(address) as channel:
         call = RegistryStub(channel).Register()
         await call.write(RegisterRequest(instance=instance().to_proto()))
@@ -102,7 +102,7 @@ async def test_a_stream_that_is_silent_is_dropped_and_told():
 
 
 async def test_a_registrar_gets_over_a_stream_that_the_registry_dropped():
-    registry = EmbeddedRegistry(silence_s=0.2)
+    registry = EmbeddedRegistry(ttl_s=0.2)
     async with served(registry) as address:
         registrar = EmbeddedRegistrar(address, heartbeat_s=0.6)
         async with registrar.register(instance()) as registration:

@@ -21,7 +21,7 @@ def test_says_event_and_figures_on_one_line():
         }
     )
     assert parse_log_line(line) == LogLine("warning", "stage_failed stage=m/1/0 ValueError: no such op")
-    assert parse_log_line(line).loud
+    assert parse_log_line(line).is_warning
 
 
 def test_an_exception_with_its_frames_becomes_a_few_words():
@@ -36,6 +36,6 @@ def test_an_exception_with_its_frames_becomes_a_few_words():
     "text", ["Traceback (most recent call last):", '{"broken', "[1, 2]", "{}", '{"level": 3}', ""]
 )
 def test_takes_any_other_line_as_it_is(text):
-    """What no logger wrote is kept word for word and is not loud."""
+    """What no logger wrote is kept word for word and has no level."""
     assert parse_log_line(text + "\n") == LogLine("", text)
-    assert not parse_log_line(text).loud
+    assert not parse_log_line(text).is_warning

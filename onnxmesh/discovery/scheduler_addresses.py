@@ -1,4 +1,4 @@
-"""Where the schedulers of a mesh are."""
+"""Addresses of the schedulers of a mesh: configured, or discovered."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Protocol
 from onnxmesh.discovery.base import Directory
 
 
-class Schedulers(Protocol):
-    """Knows the addresses of schedulers; any of them serves reads and passes the rest on to the one that leads."""
+class SchedulerAddresses(Protocol):
+    """Port of the addresses of schedulers; each serves reads and forwards everything else to the leader."""
 
     @property
     def addresses(self) -> Sequence[str]:
-        """Those that are known now."""
+        """The known addresses."""
         ...
 
-    async def some(self) -> Sequence[str]:
-        """Returns those that are known, as soon as there is one."""
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the known addresses, as soon as there is one."""
         ...
 
 
-class NamedSchedulers:
-    """The `Schedulers` that an operator named.
+class ConfiguredSchedulers:
+    """The `SchedulerAddresses` that an operator configured.
 
     Args:
         addresses: `HOST:PORT` of each, at least one.
@@ -33,16 +33,16 @@ class NamedSchedulers:
 
     @property
     def addresses(self) -> Sequence[str]:
-        """Those that were named."""
+        """The configured addresses."""
         return self._addresses
 
-    async def some(self) -> Sequence[str]:
-        """Returns those that were named."""
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the configured addresses."""
         return self._addresses
 
 
-class FoundSchedulers:
-    """The `Schedulers` that registered.
+class DiscoveredSchedulers:
+    """The `SchedulerAddresses` of the schedulers in a directory.
 
     Args:
         directory: Follows at least the schedulers.
@@ -53,11 +53,11 @@ class FoundSchedulers:
 
     @property
     def addresses(self) -> Sequence[str]:
-        """Those that are registered now."""
+        """The addresses that are registered now."""
         return [each.address for each in self._directory.instances.values() if each.role == "scheduler"]
 
-    async def some(self) -> Sequence[str]:
-        """Returns those that are registered, as soon as there is one."""
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the registered addresses, as soon as there is one."""
         revision = 0
         while not (addresses := self.addresses):
             revision, _ = await self._directory.after(revision)
