@@ -49,7 +49,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         settings,
         settings.max_message_bytes,
         shared=settings.shared_listen,
-        with_edge=settings.edge == "http2",
+        with_http2=settings.edge == "http2",
     )
     data_path = DataPath(settings, generation)
     admission = Admission(settings.max_in_flight)
@@ -100,10 +100,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             )
             async with mesh.registrar.register(instance):
                 yield serving
-                await serving.announce_end()
+                await serving.announce_stop()
             # Clients are asked by GOAWAY to connect elsewhere, and what they have sent is answered. To refuse their requests
             # would fail those of clients that have another gateway.
-            tasks.create_task(serving.leave(settings.drain_s))
+            tasks.create_task(serving.disconnect_clients(settings.drain_s))
             if not await admission.idle(settings.drain_s):
                 _log.warning("drain_too_short", num_in_flight=data_path.dispatcher.num_in_flight)
         finally:
@@ -117,7 +117,7 @@ def _add_services(
 ) -> None:
     """Adds the services of a gateway to its servers: Open Inference, Routing, Mesh of the scheduler, reflection."""
     serving.server.add_generic_rpc_handlers((inference.handler(), mesh))
-    if serving.edge is not None:
-        serving.edge.add(MODEL_INFER, inference.model_infer)
+    if serving.http2 is not None:
+        serving.http2.add(MODEL_INFER, inference.model_infer)
     add_RoutingServicer_to_server(routing, serving.server)
     enable_reflection(serving.server)

@@ -22,8 +22,8 @@ SHUTDOWN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SharedFront:
-    """The common address of the processes: an `onnxmesh.service.serving.Front`.
+class SharedEndpoint:
+    """The common address of the processes: an `onnxmesh.service.serving.ServiceEndpoint`.
 
     Attributes:
         listens: HOST:PORT that all of them serve.
@@ -37,7 +37,7 @@ class SharedFront:
 
 
 @asynccontextmanager
-async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFront]:
+async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedEndpoint]:
     """Runs `settings.processes` gateways for the time of the context; leaving it drains all of them at once.
 
     The operating system gives each new connection to one of them. One that dies is restarted with its id and its own port for
@@ -70,7 +70,7 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
                 services.start(manager)
             for manager in managers:
                 await manager.ready()
-            yield SharedFront(address, address)
+            yield SharedEndpoint(address, address)
 
 
 def _own_listen(settings: GatewaySettings, number: int) -> str:
