@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.ids import WorkerId
 from onnxmesh.memory.pinned_memory import allocate_pinned
@@ -22,7 +22,7 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.service.serving import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
@@ -86,7 +86,7 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
                 access = settings.consul_access()
                 if settings.schedulers or access is not None:
                     mesh = await registered.enter_async_context(
-                        joining(settings.schedulers, access, settings.consul_check)
+                        join_mesh(settings.schedulers, access, settings.consul_check)
                     )
                     instance = await worker.instance(serving.address)
                     registration = await registered.enter_async_context(mesh.registrar.register(instance))
@@ -123,8 +123,7 @@ class _Worker:
             self._id,
             self._generation,
             on_frame=self._on_frame,
-            on_up=self._link_up,
-            on_lost=self._link_lost,
+            events=LinkEvents(on_up=self._link_up, on_lost=self._link_lost),
             same_host=settings.same_host,
         )
         self._origins = GatewayReplies(

@@ -11,7 +11,7 @@ from onnxmesh.cli.model_files.plan_profile import times_text
 from onnxmesh.cli.model_files.plan_report import PlanReport
 from onnxmesh.model.plan import StagePlan
 from onnxmesh.pictures.plan_facts import devices_text
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
+from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
 
 
 def plan_table(report: PlanReport) -> Table:
@@ -50,10 +50,10 @@ def plan_sentences(report: PlanReport) -> Iterator[str]:
     if not whole.fits:
         uncut += f" (which lacks the {bytes_text(whole.peak_bytes)} for it)"
     if report.throughput_ratio:
-        speed = comparison_text(report.throughput_ratio)
+        speed = speed_text(report.throughput_ratio)
         yield f"throughput: {rate_text(1 / plan.period_s, 'requests')}, {speed} {uncut}"
     if report.latency_ratio:
-        speed = comparison_text(1 / report.latency_ratio)
+        speed = speed_text(1 / report.latency_ratio)
         latency = f"{time_text(plan.latency_s)}, {speed} uncut ({time_text(whole.compute_s)})"
         yield f"latency of a single request: {latency}"
     stage = plan.stages[plan.bottleneck]
@@ -66,13 +66,6 @@ def plan_sentences(report: PlanReport) -> Iterator[str]:
     yield f"times are {times_text(report.times.sources)}" + (
         f" ({path})" if path else "; `onnxmesh profile` measures them"
     )
-
-
-def comparison_text(ratio: float) -> str:
-    """Returns a speed relative to another one, always with a factor of at least 1, or `as fast as`."""
-    if 0.995 <= ratio < 1.005:
-        return "as fast as"
-    return f"{ratio_text(ratio)} faster than" if ratio > 1 else f"{ratio_text(1 / ratio)} slower than"
 
 
 def _nodes(stage: StagePlan) -> str:

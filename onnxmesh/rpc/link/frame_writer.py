@@ -143,7 +143,7 @@ class FrameWriter:
         if self._write_now is None:
             self._wake.set()
         else:
-            self._coalescer.came(self._flush)
+            self._coalescer.schedule(self._flush)
 
     def _flush(self) -> None:
         while self._queue or self._urgent:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from io import StringIO
 
-import pytest
 from rich.console import Console
 
 from onnxmesh.cli.model_files.plan_report import NodeTimes, PlannedModel, PlanReport
-from onnxmesh.cli.model_files.plan_table import comparison_text, plan_sentences, plan_table
+from onnxmesh.cli.model_files.plan_table import plan_sentences, plan_table
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import WholeModel
-from onnxmesh.quantities import TIMES
 from tests.unit.pictures.made_plans import KINDS, made_plan
 
 
@@ -62,17 +60,3 @@ def test_plan_sentences_name_the_bottleneck():
         for sentence in sentences
     )
     assert "stage 1 receives pos<&> directly from the gateway" in sentences
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [
-        (24.04, f"24.0 {TIMES} faster than"),
-        (0.0415, f"24.1 {TIMES} slower than"),
-        (1.001, "as fast as"),
-        (0.98, f"1.02 {TIMES} slower than"),
-    ],
-)
-def test_comparison_text_has_a_factor_of_at_least_1(ratio, text):
-    """A fraction is read as the factor in the other direction."""
-    assert comparison_text(ratio) == text
