@@ -12,7 +12,7 @@ from onnxmesh.model.plan import Demand, Objective, Plan
 from onnxmesh.model.profile import Profile
 from onnxmesh.planning.planner import make_plan
 from onnxmesh.planning.search.search_space import SEARCH_BUDGET
-from onnxmesh.quantities import ratio_text
+from onnxmesh.quantities import TIMES
 
 _MIN_GAIN = 1.02
 
@@ -62,7 +62,7 @@ def find_improvement(
             result = (
                 f"reduce the latency to {100 / gain:.0f} %"
                 if latency
-                else f"give {ratio_text(gain)} the throughput"
+                else f"give {gain:.2f} {TIMES} the throughput"
             )
             best = PlanImprovement(f"{what} would {result}", gain)
     if best is not None:

@@ -11,7 +11,7 @@ from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Demand
 from onnxmesh.planning.search.chain import Chain
 from onnxmesh.planning.search.packing import pack_memory
-from onnxmesh.quantities import bytes_text
+from onnxmesh.quantities import bytes_text, count_text
 
 _MAX_ADDED_DEVICES = 64
 """Most additional devices that are tried."""
@@ -30,14 +30,16 @@ def check_counts(costs: GraphCosts, cluster: Cluster, demand: Demand) -> None:
     if replicas is not None and replicas < 1:
         raise InvalidPlan(f"replicas: expected at least 1, got {replicas}")
     if stages is not None and stages > costs.max_stages:
-        raise InvalidPlan(f"model can be cut into at most {plural(costs.max_stages, 'stage')}, got {stages}")
+        raise InvalidPlan(
+            f"model can be cut into at most {count_text(costs.max_stages, 'stage')}, got {stages}"
+        )
     least = (replicas or 1) if demand.share else (replicas or 1) * (stages or 1)
     if least > devices:
         several = not demand.share and stages is not None and stages > 1
         what = f"{stages} stages" if several else "each stage"
-        each = f" in {plural(replicas, 'replica')}" if replicas is not None and replicas > 1 else ""
+        each = f" in {count_text(replicas, 'replica')}" if replicas is not None and replicas > 1 else ""
         raise InvalidPlan(
-            f"{what}{each} need{'' if several else 's'} {plural(least, 'device')}; there {_are(devices)}: "
+            f"{what}{each} need{'' if several else 's'} {count_text(least, 'device')}; there {_are(devices)}: "
             f"{least - devices} more needed"
         )
 
@@ -70,7 +72,7 @@ def explain_infeasibility(costs: GraphCosts, cluster: Cluster, chain: Chain, dem
         )
     replicas = demand.replicas or 1
     wanted = demand.num_stages
-    stages = "the model" if wanted is None else plural(wanted, "stage")
+    stages = "the model" if wanted is None else count_text(wanted, "stage")
     each = f" in {replicas} replicas" if replicas > 1 else ""
     totals = [kind.memory_bytes and kind.memory_bytes * kind.count for kind in cluster.kinds]
     together = "" if None in totals else f" with {bytes_text(sum(total or 0 for total in totals))} together"
@@ -79,23 +81,18 @@ def explain_infeasibility(costs: GraphCosts, cluster: Cluster, chain: Chain, dem
         f"{stages}{each} with {bytes_text(weights)} of weights and up to "
         f"{bytes_text(max(node.working_bytes for node in costs.nodes))} of working memory "
         f"{'does' if wanted is None else 'do' if wanted > 1 else 'does'} not fit "
-        f"{plural(cluster.num_devices, 'device')}{together}{shared}"
+        f"{count_text(cluster.num_devices, 'device')}{together}{shared}"
     )
     if wanted is not None:
         most = min(costs.max_stages, sum(chain.counts) // replicas)
         better = next((k for k in range(wanted + 1, most + 1) if pack_memory(chain, k, replicas)), None)
         if better is not None:
-            return f"{message}; {plural(better, 'stage')} would fit"
+            return f"{message}; {count_text(better, 'stage')} would fit"
     enough = _enough(chain, wanted, replicas)
     if enough is None:
         return message
     kind, added = enough
-    return f"{message}; {plural(added, 'more device')} of kind '{cluster.kinds[kind].name}' would suffice"
-
-
-def plural(count: int, noun: str) -> str:
-    """Returns a count with its noun in singular or plural: `1 stage`, `2 stages`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{message}; {count_text(added, 'more device')} of kind '{cluster.kinds[kind].name}' would suffice"
 
 
 def _enough(chain: Chain, num_stages: int | None, replicas: int) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Demand, Objective, Plan
 from onnxmesh.model.profile import Profile
-from onnxmesh.planning.infeasibility import check_counts, explain_infeasibility, plural
+from onnxmesh.planning.infeasibility import check_counts, explain_infeasibility
 from onnxmesh.planning.plan_builder import build_plan
 from onnxmesh.planning.search.assignment import Assignment
 from onnxmesh.planning.search.candidates import PlanCandidates, find_candidates, objective_value
@@ -17,7 +17,7 @@ from onnxmesh.planning.search.chain import Chain
 from onnxmesh.planning.search.fewest_bytes import with_fewest_bytes
 from onnxmesh.planning.search.search_space import SEARCH_BUDGET
 from onnxmesh.planning.search.uniform import uniform_assignment
-from onnxmesh.quantities import bytes_text, time_text
+from onnxmesh.quantities import bytes_text, count_text, time_text
 
 _MIN_GAIN_PERCENT = 10
 """Smallest gain that justifies more stages: each adds a message and queueing to every request."""
@@ -104,15 +104,15 @@ def uniform_plan(
     chain = Chain.of(costs, cluster, profile)
     found = uniform_assignment(chain, num_stages)
     if found is None:
-        raise InvalidPlan(f"the uniform cut into {plural(num_stages, 'stage')} does not fit the devices")
-    why = f"{plural(num_stages, 'stage')} with nearly equal numbers of nodes"
+        raise InvalidPlan(f"the uniform cut into {count_text(num_stages, 'stage')} does not fit the devices")
+    why = f"{count_text(num_stages, 'stage')} with nearly equal numbers of nodes"
     return replace(build_plan(costs, cluster, chain, found, Objective.THROUGHPUT), why=why)
 
 
 def _why(demand: Demand, candidates: PlanCandidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:
     """Returns the reason for the number of stages, with the predicted times."""
     number = chosen.num_stages
-    count = plural(number, "stage")
+    count = count_text(number, "stage")
     fewest = min(candidates.best)
     if demand.num_stages is not None:
         text = f"{count} as requested"

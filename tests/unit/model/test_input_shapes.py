@@ -63,7 +63,7 @@ def test_shapes_that_contradict_the_model_are_refused(inputs, words):
 
 def test_shapes_refuse_negative_sizes():
     """Negative sizes, and a batch of nothing."""
-    with pytest.raises(InvalidRequest, match="sizes are 0 or more, got"):
+    with pytest.raises(InvalidRequest, match="expected sizes of 0 or more, got"):
         InputShapes(inputs={"ids": (1, -1)})
     with pytest.raises(InvalidRequest, match="batch: expected 1 or more, got 0"):
         InputShapes(batch=0)

@@ -43,11 +43,11 @@ def test_profile_merges_devices():
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (profile(digest="b" * 64), f"it is of {'a' * 64}, this model is {'b' * 64}"),
-        (profile(level=OptimisationLevel.ALL), "optimisation extended, wanted is all"),
-        (profile(mode=CutMode.PORTABLE), "mode exact, wanted is portable"),
-        (profile(shapes={"x": (8, 3)}), "at x 1x3, wanted is x 8x3"),
-        (profile(shapes={"x": ()}), "at x 1x3, wanted is x scalar"),
+        (profile(digest="b" * 64), f"another model: expected digest {'b' * 64}, got {'a' * 64}"),
+        (profile(level=OptimisationLevel.ALL), "another optimisation level: expected all, got extended"),
+        (profile(mode=CutMode.PORTABLE), "another mode: expected portable, got exact"),
+        (profile(shapes={"x": (8, 3)}), "other shapes: expected x 8x3, got x 1x3"),
+        (profile(shapes={"x": ()}), "other shapes: expected x scalar, got x 1x3"),
     ],
 )
 def test_profile_refuses_times_of_another_model_or_mode(other, words):

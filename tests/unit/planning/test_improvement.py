@@ -33,7 +33,9 @@ def test_find_improvement_names_the_kind_with_the_largest_gain():
 def test_find_improvement_adds_a_stage_to_a_fixed_number():
     """Two stages stay two: a third device needs a third stage."""
     found = improvement_of(graph([100] * 12), cluster(kind("box", 2)), Demand(num_stages=2))
-    assert found.sentence == "1 more device of kind 'box' and 1 more stage would give 1.50 \u00d7 the throughput"
+    assert (
+        found.sentence == "1 more device of kind 'box' and 1 more stage would give 1.50 \u00d7 the throughput"
+    )
 
 
 def test_find_improvement_names_the_link_after_the_bottleneck():

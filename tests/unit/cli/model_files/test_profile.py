@@ -95,7 +95,7 @@ def test_profile_of_another_model_is_not_overwritten(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--batch", "3"], "the profile is at x 1x32, wanted is x 3x32"),
+        (["--batch", "3"], "the profile is of other shapes: expected x 3x32, got x 1x32"),
         (["--optimisation", "none"], "optimisation extended, wanted is none"),
         (["--mode", "portable"], "mode exact, wanted is portable"),
         (["--shape", "x=1x31"], "shape for 'x': expected"),
