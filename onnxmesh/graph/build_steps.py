@@ -77,11 +77,11 @@ def prepare(
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
         InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
-    model, folder, way = Path(source), Path(work), CutMode(mode)
+    model, folder, cut_mode = Path(source), Path(work), CutMode(mode)
     planned = InputShapes() if shapes is None else InputShapes.from_plain(shapes)
     check_source(model)
     digest = source_digest(model)
-    if way is CutMode.PORTABLE:
+    if cut_mode is CutMode.PORTABLE:
         wanted = OptimisationLevel.NONE
         to_cut = save_original_model(model, folder / _OPTIMISED)
     else:
@@ -93,7 +93,7 @@ def prepare(
     if profile_s > 0:
         try:
             costs, measured = measure_costs(
-                to_cut, digest, wanted, way, types=types, costs=costs, shapes=planned, seconds=profile_s,
+                to_cut, digest, wanted, cut_mode, types=types, costs=costs, shapes=planned, seconds=profile_s,
                 device=device, progress=progress,
             )  # fmt: skip
             profile = measured.to_json()
@@ -103,7 +103,7 @@ def prepare(
         "model": model.name,
         "source_digest": digest,
         "level": wanted.value,
-        "mode": way.value,
+        "mode": cut_mode.value,
         "shapes": planned.to_plain(),
     }
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
