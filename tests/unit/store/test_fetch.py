@@ -105,7 +105,9 @@ async def test_the_next_source_goes_on_where_one_broke_off(serve, here):
 
 async def test_a_source_that_goes_silent_is_given_up(serve, here, there):
     hanging = await serve(Canned(CONTENT[:1000], hangs=True))
-    await fetch_artefact(ARTEFACT, here, [hanging, await serve(BlobFolderServicer(there))], idle_timeout_s=0.2)
+    await fetch_artefact(
+        ARTEFACT, here, [hanging, await serve(BlobFolderServicer(there))], idle_timeout_s=0.2
+    )
     assert here.has(DIGEST)
 
 
