@@ -95,7 +95,7 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
                     yield serving
                 finally:
                     await worker.leave()
-                    await serving.announce_end()
+                    await serving.announce_stop()
                     worker.announce_end()
             await worker.drain()
 

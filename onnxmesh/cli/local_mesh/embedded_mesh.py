@@ -14,9 +14,9 @@ from onnxmesh.client import MeshClient
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.quantities import count_text
-from onnxmesh.supervisor.events import Journal
+from onnxmesh.supervisor.events import EventSink
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager
+from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager, ServiceSpec
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 
 _ANY_PORT = "127.0.0.1:0"
@@ -56,13 +56,13 @@ class EmbeddedMesh:
     Args:
         shape: The services to start.
         state: The folder of their files.
-        journal: Records their events.
+        sink: Receives their events.
     """
 
-    def __init__(self, shape: MeshShape, state: StateFolder, journal: Journal) -> None:
+    def __init__(self, shape: MeshShape, state: StateFolder, sink: EventSink) -> None:
         self._shape = shape
         self._state = state
-        self._journal = journal
+        self._sink = sink
         self._services = ServiceGroup()
 
     async def run(self, serve: Callable[[str], Awaitable[None]]) -> None:
@@ -91,8 +91,9 @@ class EmbeddedMesh:
         self._services.kill()
 
     def _keep(self, name: str, listen: str, command_at: CommandAt) -> ServiceManager:
-        manager = ServiceManager(name, listen, command_at, self._state.log(name), self._journal)
-        self._services.keep(manager)
+        spec = ServiceSpec(name=name, listen=listen, command_at=command_at, log=self._state.log(name))
+        manager = ServiceManager(spec, self._sink)
+        self._services.start(manager)
         return manager
 
     async def _wait_ready(self, address: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any, Protocol, assert_never
 
 import typer
 
-from onnxmesh.supervisor.events import Event, ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.events import ServiceDied, ServiceEvent, ServiceReady, ServiceWarned
 
 
 class EventPrinter(Protocol):
     """Prints the events of services, and the steps of `onnxmesh up` itself."""
 
-    def record(self, event: Event) -> None:
+    def record(self, event: ServiceEvent) -> None:
         """Prints an event of a service."""
         ...
 
@@ -32,7 +32,7 @@ class EventPrinter(Protocol):
 class TextPrinter:
     """Prints text: steps to standard output, restarts, warnings and errors to standard error."""
 
-    def record(self, event: Event) -> None:
+    def record(self, event: ServiceEvent) -> None:
         """Prints exits, restarts and warnings; a first start is part of the ready line."""
         match event:
             case ServiceReady(name, pid, address, again):
@@ -40,7 +40,7 @@ class TextPrinter:
                     typer.echo(f"{name} restarted at {address} (pid {pid})", err=True)
             case ServiceDied(name, pid, cause, delay_s):
                 typer.echo(f"{name} (pid {pid}) {cause}; restarting in {delay_s:.1f} s", err=True)
-            case ServiceComplained(name, level, text):
+            case ServiceWarned(name, level, text):
                 typer.echo(f"{name}: {level}: {text}", err=True)
             case _:
                 assert_never(event)
@@ -57,12 +57,12 @@ class TextPrinter:
 class JsonPrinter:
     """Prints one JSON object a line to standard output, with its kind in `event`."""
 
-    def record(self, event: Event) -> None:
+    def record(self, event: ServiceEvent) -> None:
         """Prints the event with its fields."""
         kinds = {
             ServiceReady: "service_ready",
             ServiceDied: "service_died",
-            ServiceComplained: "service_complained",
+            ServiceWarned: "service_complained",
         }
         self._print({"event": kinds[type(event)], **asdict(event)})
 

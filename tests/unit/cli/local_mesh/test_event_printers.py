@@ -6,12 +6,12 @@ import json
 import sys
 
 from onnxmesh.cli.local_mesh.event_printers import JsonPrinter, TextPrinter
-from onnxmesh.supervisor.events import ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.events import ServiceDied, ServiceReady, ServiceWarned
 
 FIRST = ServiceReady("gateway", 7, "h:1", again=False)
 AGAIN = ServiceReady("gateway", 8, "h:1", again=True)
 DIED = ServiceDied("gateway", 7, "was killed by SIGKILL", 0.1)
-COMPLAINED = ServiceComplained("gateway", "warning", "disk full")
+COMPLAINED = ServiceWarned("gateway", "warning", "disk full")
 
 
 def test_text_printer_separates_steps_from_trouble(capsys):
