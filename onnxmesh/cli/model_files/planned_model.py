@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import prepare
 from onnxmesh.graph.checks.verify import input_symbols
 from onnxmesh.model.cut_mode import CutMode
@@ -28,7 +29,7 @@ def costs_of(model: Path, level: OptimisationLevel, mode: CutMode, shapes: Input
         InvalidRequest: The shapes do not fit it (INVALID_ARGUMENT).
     """
     with tempfile.TemporaryDirectory(prefix="onnxmesh-plan-") as work:
-        prepared = json.loads(prepare(str(model), work, level.value, mode.value, shapes.to_plain()))
+        prepared = json.loads(prepare(PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes))))
     return GraphCosts.from_json(prepared["costs"])
 
 

@@ -166,6 +166,7 @@ def _measure(
 ) -> tuple[GraphCosts, Profile, str]:
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
     from onnxmesh.device.kind import device_kind_name, how_to_run  # noqa: PLC0415
+    from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions  # noqa: PLC0415
     from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
 
@@ -175,9 +176,8 @@ def _measure(
     # Beside the result: temporary file systems are small, and models are not.
     with tempfile.TemporaryDirectory(prefix=".profile-", dir=folder) as work, _progress(model.name) as report:
         cached_device_speed(kind, *how_to_run(kind), fresh=True)
-        answer = json.loads(
-            prepare(str(model), work, level, mode, shapes.to_plain(), seconds, kind, progress=report)
-        )
+        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
+        answer = json.loads(prepare(job, report))
     if answer["unprofiled"]:
         raise InvalidRequest(
             f"the model refuses random inputs, so its nodes have no times: {answer['unprofiled']}"

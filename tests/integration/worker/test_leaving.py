@@ -56,7 +56,7 @@ async def test_a_worker_that_may_depart_goes_with_what_it_holds(bench):
 async def test_a_worker_that_nobody_commands_waits_for_nobody(bench):
     worker = await bench.worker("a", drain_s=30.0)
     await bench.pipeline(wide(), [], worker)
-    await worker.scheduler.hang_up()
+    await worker.scheduler.close()
     await eventually(worker.scheduler.ended.is_set)
     async with asyncio.timeout(20):
         await worker.stop()

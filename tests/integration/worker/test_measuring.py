@@ -13,7 +13,7 @@ from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from onnxmesh.v1.worker_pb2 import MeasureLinksRequest
 from services.worker.control.link_probe import LinkProbe
-from services.worker.speed import speed_attributes
+from services.worker.machine.speed import speed_attributes
 from tests.eventually import eventually
 
 

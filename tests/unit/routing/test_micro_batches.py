@@ -18,7 +18,7 @@ from services.gateway.batching.split_plan import (
     num_to_try,
     sizes,
 )
-from services.worker.stages.run_cost import RunCost
+from services.worker.queueing.run_cost import RunCost
 
 seconds = st.floats(0.0, 0.1)
 legs = st.builds(
@@ -106,7 +106,7 @@ def test_a_line_is_found_again(fixed_s, row_s, runs):
     """From two sizes on both costs are known; from one, their sum."""
     cost = RunCost()
     for rows in runs:
-        cost.ran(rows, fixed_s + row_s * rows)
+        cost.observe_run(rows, fixed_s + row_s * rows)
     assert cost.run_s(runs[0]) == pytest.approx(fixed_s + row_s * runs[0], rel=1e-3)
     if len(set(runs)) > 1:
         assert cost.line == pytest.approx((fixed_s, row_s), rel=1e-2, abs=1e-2 * (fixed_s + row_s))

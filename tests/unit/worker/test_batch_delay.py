@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.stages.batch_delay import MAX_DELAY_S, BatchDelay
+from services.worker.queueing.batch_delay import MAX_DELAY_S, BatchDelay
 
 
 def learned(fixed_s, per_row_s, gap_s, max_s=None):
     delay = BatchDelay(max_s)
     for number in range(60):
-        delay.arrived(number * gap_s)
+        delay.observe_arrival(number * gap_s)
         rows = 1 + number % 4
-        delay.ran(rows, fixed_s + per_row_s * rows)
+        delay.observe_run(rows, fixed_s + per_row_s * rows)
     return delay
 
 
@@ -27,13 +27,13 @@ def test_costs_are_learned_from_runs_of_different_sizes(fixed_s, per_row_s):
 
 def test_nobody_waits_before_anything_is_known():
     """Neither without arrivals, nor without runs, nor after runs of one size."""
-    assert BatchDelay().worth_s(1, 1) == 0
+    assert BatchDelay().delay_s(1, 1) == 0
     delay = BatchDelay()
     for number in range(10):
-        delay.arrived(number * 1e-6)
-        assert delay.worth_s(1, 1) == 0
-        delay.ran(2, 0.01)
-    assert delay.worth_s(1, 1) == 0
+        delay.observe_arrival(number * 1e-6)
+        assert delay.delay_s(1, 1) == 0
+        delay.observe_run(2, 0.01)
+    assert delay.delay_s(1, 1) == 0
 
 
 @given(
@@ -45,15 +45,15 @@ def test_nobody_waits_before_anything_is_known():
 )
 def test_waiting_is_chosen_only_where_it_gains(fixed_s, per_row_s, gap_s, num_requests, max_s):
     """The next request, when it is expected, is spared more than those that wait for it lose."""
-    worth_s = learned(fixed_s, per_row_s, gap_s, max_s).worth_s(num_requests, num_requests)
-    assert 0 <= worth_s <= (MAX_DELAY_S if max_s is None else max_s)
-    if worth_s > 0:
+    delay_s = learned(fixed_s, per_row_s, gap_s, max_s).delay_s(num_requests, num_requests)
+    assert 0 <= delay_s <= (MAX_DELAY_S if max_s is None else max_s)
+    if delay_s > 0:
         assert fixed_s - gap_s >= num_requests * (gap_s + per_row_s) - 1e-3 * fixed_s
 
 
 def test_a_stage_with_costly_runs_and_many_requests_waits_for_them():
     """And does not where requests are rare, where rows cost all there is, or where it may not."""
-    assert learned(0.004, 1e-5, 1e-4).worth_s(1, 1) == pytest.approx(0.002, rel=0.01)
-    assert learned(0.004, 1e-5, 1e-2).worth_s(1, 1) == 0
-    assert learned(1e-5, 0.004, 1e-4).worth_s(1, 1) == 0
-    assert learned(0.004, 1e-5, 1e-4, max_s=0.0).worth_s(1, 1) == 0
+    assert learned(0.004, 1e-5, 1e-4).delay_s(1, 1) == pytest.approx(0.002, rel=0.01)
+    assert learned(0.004, 1e-5, 1e-2).delay_s(1, 1) == 0
+    assert learned(1e-5, 0.004, 1e-4).delay_s(1, 1) == 0
+    assert learned(0.004, 1e-5, 1e-4, max_s=0.0).delay_s(1, 1) == 0

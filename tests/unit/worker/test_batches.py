@@ -16,7 +16,7 @@ from services.worker.requests.request_key import RequestKey
 from services.worker.stages.stage_run import run_requests
 from tests.eventually import eventually
 from tests.fakes.row_session import BAD, RowSession
-from tests.unit.worker.requests import part, request, rows, rule, tensor
+from tests.unit.worker.stage_requests import part, request, rows, rule, tensor
 from tests.unit.worker.test_stage_runner import ListeningLink, running
 
 MAX_ROWS = 6
@@ -40,10 +40,10 @@ def batches(link):
 async def test_what_waits_while_a_stage_runs_is_its_next_run():
     """An idle stage runs the first request at once; the rest go together, up to the most rows."""
     async with running(RowSession(), batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number in range(1, 6):
-            stage.runner.offer(rows(number, number))
+            stage.runner.submit(rows(number, number))
         assert (stage.runner.num_running, stage.runner.num_queued) == (1, 5)
         stage.session.release()
         await eventually(lambda: stage.session.runs == [1, 4])
@@ -59,10 +59,10 @@ async def test_what_waits_while_a_stage_runs_is_its_next_run():
 async def test_requests_that_run_together_share_its_time():
     """What a request takes of the stage, in the mean that gateways plan with, is its part of the run."""
     async with running(RowSession(), batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number in range(1, 5):
-            stage.runner.offer(rows(number, number))
+            stage.runner.submit(rows(number, number))
         stage.session.release()
         await eventually(lambda: stage.session.runs == [1, 4])
         alone_s = stage.runner.mean_compute_s
@@ -78,10 +78,10 @@ async def test_requests_that_run_together_share_its_time():
 async def test_a_bad_request_fails_alone():
     """Those that it ran with are run again, each alone, once."""
     async with running(RowSession(), batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number, value in enumerate([5, BAD, 7], start=1):
-            stage.runner.offer(rows(number, value))
+            stage.runner.submit(rows(number, value))
         stage.session.release(5)
         await stage.settled()
         assert stage.session.runs == [1, 3, 1, 1, 1]
@@ -98,10 +98,10 @@ async def test_a_model_that_loses_rows_is_not_believed():
     session = RowSession()
     session.lost_rows = 1
     async with running(session, batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number in (1, 2):
-            stage.runner.offer(rows(number, number))
+            stage.runner.submit(rows(number, number))
         stage.session.release(4)
         await stage.settled()
         assert answers(stage.link) == {0: [b"\x03"], 1: [b"\x03"], 2: [b"\x06"]}
@@ -110,10 +110,10 @@ async def test_a_model_that_loses_rows_is_not_believed():
 async def test_what_is_over_before_a_run_is_no_part_of_it():
     """Cancelled and late requests are dropped before the batch is formed."""
     async with running(RowSession(), batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number, at_s in enumerate([50.0, 5.0, 50.0, 50.0], start=1):
-            stage.runner.offer(rows(number, number, at_s=at_s))
+            stage.runner.submit(rows(number, number, at_s=at_s))
         stage.cancel(3)
         stage.now_s = 6.0
         stage.session.release(2)
@@ -126,12 +126,12 @@ async def test_what_is_over_before_a_run_is_no_part_of_it():
 async def test_urgent_requests_are_first():
     """Of one priority, those with less time left."""
     async with running(RowSession(), batching=rule(1)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
-        stage.runner.offer(rows(1, 1))
-        stage.runner.offer(rows(2, 1, at_s=5.0))
-        stage.runner.offer(rows(3, 1, priority=7))
-        stage.runner.offer(rows(4, 1, priority=101, at_s=1.0))
+        stage.runner.submit(rows(1, 1))
+        stage.runner.submit(rows(2, 1, at_s=5.0))
+        stage.runner.submit(rows(3, 1, priority=7))
+        stage.runner.submit(rows(4, 1, priority=101, at_s=1.0))
         stage.session.release(5)
         await stage.settled()
         assert [frame.header.result.key.number for frame in stage.link.frames] == [0, 3, 2, 1, 4]
@@ -142,10 +142,10 @@ async def test_bits_that_were_found_on_another_class_of_cpu_are_not_relied_on():
     for cpu_class, together in (("this", True), ("another", False), ("", False)):
         known = rule(4, cpu_class="this")
         async with running(RowSession(), batching=known, cpu_class=cpu_class) as stage:
-            stage.runner.offer(rows(0, 1))
+            stage.runner.submit(rows(0, 1))
             await eventually(lambda stage=stage: stage.session.runs == [1])
-            stage.runner.offer(rows(1, 1))
-            stage.runner.offer(rows(2, 1))
+            stage.runner.submit(rows(1, 1))
+            stage.runner.submit(rows(2, 1))
             stage.session.release(3)
             await stage.settled()
             assert stage.session.runs == ([1, 2] if together else [1, 1, 1])
@@ -154,10 +154,10 @@ async def test_bits_that_were_found_on_another_class_of_cpu_are_not_relied_on():
 async def test_a_stage_that_is_let_go_tells_all_of_a_run():
     """Each of those that run together, and each that waits."""
     async with running(RowSession(), batching=rule(4)) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
         for number in range(1, 7):
-            stage.runner.offer(rows(number, number))
+            stage.runner.submit(rows(number, number))
         stage.session.release()
         await eventually(lambda: len(stage.session.runs) == 2)
     assert sorted(failure.key.number for failure in stage.link.failures) == [1, 2, 3, 4, 5, 6]
@@ -171,9 +171,9 @@ async def test_two_parts_make_one_request_of_a_batch():
         for number in range(3):
             more = {"stages": ("m/1/0", "m/1/1"), "hop": 1}
             row = Tensor("x", Datatype.UINT8, (1, 1), bytes([number]))
-            stage.runner.offer(request(number, tensors={"x": row}, **more))
+            stage.runner.submit(request(number, tensors={"x": row}, **more))
             row = Tensor("s", Datatype.UINT8, (1, 1), bytes([10 + number]))
-            stage.runner.offer(request(number, tensors={"s": row}, direct=True, **more))
+            stage.runner.submit(request(number, tensors={"s": row}, direct=True, **more))
         await stage.settled()
         assert stage.session.runs == [3]
         assert stage.session.shared == [bytes([10, 11, 12])]
@@ -252,7 +252,7 @@ async def _drive(events):
                 number = len(sent)
                 values, width = rest
                 sent[number] = (what, values, width)
-                stage.runner.offer(rows(number, *values, width=width, origin=what))
+                stage.runner.submit(rows(number, *values, width=width, origin=what))
             elif kind == "cancel":
                 origin = sent.get(what, ("gateway",))[0]
                 stage.cancellations.add(RequestKey(origin, what, 0))
@@ -262,7 +262,7 @@ async def _drive(events):
                 stage.session.release(what)
             elif kind == "lose":
                 given_up |= {number for number, (origin, *_) in sent.items() if origin == what}
-                stage.runner.forget_origin(what)
+                stage.runner.drop_gateway(what)
             else:
                 await asyncio.sleep(0)
         stage.session.release(200)
@@ -289,7 +289,7 @@ async def test_a_request_with_more_rows_than_run_together_runs_alone():
     """It is not cut."""
     async with running(RowSession(), batching=rule(2)) as stage:
         for number in range(2):
-            stage.runner.offer(rows(number, 1, 2, 3))
+            stage.runner.submit(rows(number, 1, 2, 3))
         stage.session.release(2)
         await stage.settled()
         assert stage.session.runs == [3, 3]
@@ -299,7 +299,7 @@ async def test_without_a_rule_each_request_runs_alone():
     """Whatever its tensors are."""
     async with running(RowSession(opened=True)) as stage:
         for number in range(3):
-            stage.runner.offer(request(number, stages=("m/1/0",), tensors={"x": tensor("x", b"1")}))
+            stage.runner.submit(request(number, stages=("m/1/0",), tensors={"x": tensor("x", b"1")}))
         await stage.settled()
         assert stage.session.runs == [1, 1, 1]
 
@@ -309,7 +309,7 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
     async with running(RowSession(), batching=rule(4)) as stage:
         for number in (1, 2):
             tensors = {"x": Tensor("x", Datatype.UINT8, (1, 1), bytes([number]))}
-            stage.runner.offer(request(number, tensors=tensors, split_of=7))
+            stage.runner.submit(request(number, tensors=tensors, split_of=7))
         await eventually(lambda: stage.session.runs == [1])
         stage.session.release()
         await eventually(lambda: stage.session.runs == [1, 1] and stage.handed_over)
@@ -323,14 +323,14 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
 async def test_a_second_run_begins_when_it_is_full():
     """What would become larger by waiting for the first run to end does wait; a full batch does not, nor what runs alone."""
     async with running(RowSession(), batching=rule(3), at_once=2) as stage:
-        stage.runner.offer(rows(0, 1))
+        stage.runner.submit(rows(0, 1))
         await eventually(lambda: stage.session.runs == [1])
-        stage.runner.offer(rows(1, 1))
-        stage.runner.offer(rows(2, 2))
+        stage.runner.submit(rows(1, 1))
+        stage.runner.submit(rows(2, 2))
         assert (stage.runner.num_running, stage.runner.num_queued) == (1, 2)
-        stage.runner.offer(rows(3, 3))
+        stage.runner.submit(rows(3, 3))
         await eventually(lambda: stage.session.runs == [1, 3])
-        stage.runner.offer(rows(4, 4))
+        stage.runner.submit(rows(4, 4))
         assert (stage.runner.num_running, stage.runner.num_queued) == (4, 1)
         stage.session.release(2)
         await eventually(lambda: stage.session.runs == [1, 3, 1])

@@ -16,17 +16,17 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming, Load
 from onnxmesh.v1.model_pb2 import Artefact, Partition
-from services.worker.intake import Intake
+from services.worker.stages.frame_handler import FrameHandler
 from services.worker.requests import outgoing_frames
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
-from services.worker.requests.stage_part import StagePart
+from services.worker.requests.stage_spec import StageSpec
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.slow_link import SlowLink
-from tests.unit.worker.requests import request
+from tests.unit.worker.stage_requests import request
 
 NUMBERS = np.repeat(np.linspace(-1, 1, 1000, dtype=np.float32), 16)
 TENSOR = Tensor("h", Datatype.FP32, (16_000,), NUMBERS.tobytes())
@@ -55,7 +55,7 @@ async def forwarded(allowance, times=8):
     forwarder = Forwarder(WorkerId("w"), links, origins(None), RequestCounters(), lambda _: None)
     asked = request(tensors={"h": TENSOR})
     for _ in range(times):
-        frame = outgoing_frames.activation(asked, [TENSOR], HopTiming(), now_s=0.0, unix_ns=1)
+        frame = outgoing_frames.activation_frame(asked, [TENSOR], HopTiming(), now_s=0.0, unix_ns=1)
         await forwarder.forward(asked.key, Deadline(1e9), Hop(worker="far"), frame, allowance=allowance)
     return links.links["far"].frames[-1]
 
@@ -73,8 +73,8 @@ async def test_activations_keep_every_bit_unless_their_partition_allows_a_loss()
 def test_what_a_partition_allows_is_read_off_it():
     """A partition that says nothing allows nothing."""
     partition = Partition(artefact=Artefact(digest="d"), lossy_encodings=["fp16"], lossy_tensors=["h"])
-    assert StagePart.of("m/1/0", partition).allowance.of("h") == {Encoding.FP16}
-    assert StagePart.of("m/1/0", Partition()).allowance == NO_LOSS
+    assert StageSpec.of("m/1/0", partition).allowance.of("h") == {Encoding.FP16}
+    assert StageSpec.of("m/1/0", Partition()).allowance == NO_LOSS
 
 
 async def test_answers_leave_in_fewer_bytes_and_keep_every_bit():
@@ -82,8 +82,8 @@ async def test_answers_leave_in_fewer_bytes_and_keep_every_bit():
     link, asked = SlowLink("gateway"), request(tensors={"h": TENSOR})
     home = origins(link, compressor=Compressor())
     for _ in range(3):
-        await home.answer(
-            asked.key, outgoing_frames.result(asked, [TENSOR], HopTiming(stage="m/1/1"), unix_ns=1)
+        await home.send_result(
+            asked.key, outgoing_frames.result_frame(asked, [TENSOR], HopTiming(stage="m/1/1"), unix_ns=1)
         )
     sent = link.frames[-1]
     assert sent.header.result.tensors[0].encoding == Encoding.ZSTD
@@ -96,7 +96,9 @@ class Taken:
     def __init__(self):
         self.link = SlowLink("gateway")
         self.tally = RequestCounters()
-        self.intake = Intake(WorkerId("far"), StageTable(), origins(self.link), Cancellations(), self.tally)
+        self.intake = FrameHandler(
+            WorkerId("far"), StageTable(), origins(self.link), Cancellations(), self.tally
+        )
 
     async def receive(self, frame):
         self.intake.receive(frame)
@@ -129,8 +131,8 @@ async def test_what_is_being_decoded_is_dropped_with_its_gateway():
     """Nobody waits for it: nothing is said."""
     taken = Taken()
     taken.intake.receive(await forwarded(NO_LOSS))
-    taken.intake.peer_lost("someone else")
-    taken.intake.peer_lost("gateway")
+    taken.intake.on_peer_lost("someone else")
+    taken.intake.on_peer_lost("gateway")
     await eventually(lambda: not taken.intake._unpacking)
     await asyncio.sleep(0)
     assert taken.failures == []

@@ -13,14 +13,14 @@ from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
 from onnxmesh.v1 import frame_pb2
-from services.worker.intake import Intake
+from services.worker.stages.frame_handler import FrameHandler
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.request_key import RequestKey
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies
-from tests.unit.worker.requests import request
+from tests.unit.worker.stage_requests import request
 
 FOREVER = Deadline(math.inf)
 KEY = RequestKey("gateway", 1, 0)
@@ -86,7 +86,7 @@ class Sender:
     def room(self, worker="b"):
         waiting = request(2, stages=("m/1/0", "m/1/1"))
         waiting.header.route.hops[1].worker = worker
-        room = self.forwarder.room
+        room = self.forwarder.capacity
         return UNBOUNDED if room is None else room(waiting)
 
     async def forward(self, num_bytes=WINDOW_BYTES):
@@ -105,7 +105,7 @@ async def test_what_was_sent_counts_until_the_next_worker_gives_its_credit_back(
     await sender.forward()
     assert (sender.room(), sender.room("c"), sender.num_rooms) == (0, UNBOUNDED, 0)
     returned = frame_pb2.Credit(stage="m/1/1", credit=WINDOW_BYTES)
-    sender.forwarder.credit_returned(sender.links.link, returned)
+    sender.forwarder.on_credit(sender.links.link, returned)
     assert (sender.room(), sender.num_rooms) == (1, 1)
 
 
@@ -121,7 +121,7 @@ async def test_what_did_not_get_there_does_not_count():
     await sender.forward()
     assert sender.room() == 0
     rooms = sender.num_rooms
-    sender.forwarder.link_lost(sender.links.link)
+    sender.forwarder.on_link_lost(sender.links.link)
     assert (sender.room(), sender.num_rooms) == (UNBOUNDED, rooms + 1)
 
 
@@ -131,10 +131,10 @@ async def test_a_stage_of_the_same_worker_gives_its_credit_back_directly():
     hop = frame_pb2.Hop(stage="m/1/1", worker="a")
     for _ in range(2):
         _, credit = sender.forwarder.take_credit(hop, WINDOW_BYTES)
-        sender.forwarder.hand_over(replace(request(1), credit=credit))
+        sender.forwarder.deliver_locally(replace(request(1), credit=credit))
     assert sender.room("a") == 0
     for each in sender.received:
-        each.give_credit_back()
+        each.return_credit()
     assert sender.room("a") == 2
 
 
@@ -143,7 +143,7 @@ def test_a_request_that_is_refused_when_it_comes_gives_its_credit_back(hop, stag
     """For a stage that is not here, or of no known form: its sender would wait forever else."""
     tally, link = RequestCounters(), FakeLink()
     origins = GatewayReplies(WorkerId("w"), lambda _: None, tally, frame_pb2.Load)
-    intake = Intake(WorkerId("w"), StageTable(), origins, Cancellations(), tally)
+    intake = FrameHandler(WorkerId("w"), StageTable(), origins, Cancellations(), tally)
     header = request(1, hop=1).header
     header.hop = hop
     header.credit = 5

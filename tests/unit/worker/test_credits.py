@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
-from services.worker.stages.stage_queue import StageQueue
+from services.worker.queueing.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.requests import rows
-from tests.unit.worker.requests import rule as batch_rule
+from tests.unit.worker.stage_requests import rows
+from tests.unit.worker.stage_requests import rule as batch_rule
 from tests.unit.worker.test_stage_runner import last, running
 from tests.unit.worker.test_waiting_parts import direct, joining, main
 
@@ -206,7 +206,7 @@ async def test_however_a_request_ends_its_credit_goes_back():
     async with running(queue_size=4) as stage:
 
         def offer(number, **more):
-            stage.runner.offer(last(number, credit=lent(number), **more))
+            stage.runner.submit(last(number, credit=lent(number), **more))
 
         offer(1)
         await eventually(lambda: stage.session.num_started == 1)
@@ -226,7 +226,7 @@ async def test_however_a_request_ends_its_credit_goes_back():
         stage.now_s = 6.0
         offer(8)
         assert lent.returned[4:] == [3]
-        stage.runner.forget_origin("other")
+        stage.runner.drop_gateway("other")
         assert lent.returned[5:] == [6]
     assert sorted(lent.returned[6:]) == [4, 5, 8]
 
@@ -235,20 +235,20 @@ async def test_the_main_part_of_a_request_keeps_its_credit_until_both_run():
     """Or until one of them ends: the direct part, straight from the gateway, needs none and can always come."""
     lent = Lender()
     async with joining(GatedSession()) as stage:
-        stage.runner.offer(main(1, credit=lent(1)))
-        stage.runner.offer(direct(1))
+        stage.runner.submit(main(1, credit=lent(1)))
+        stage.runner.submit(direct(1))
         await eventually(lambda: stage.session.num_started == 1)
         assert lent.returned == [1]
-        stage.runner.offer(direct(2))
-        stage.runner.offer(main(2, credit=lent(2)))
-        stage.runner.offer(main(3, credit=lent(3)))
+        stage.runner.submit(direct(2))
+        stage.runner.submit(main(2, credit=lent(2)))
+        stage.runner.submit(main(3, credit=lent(3)))
         assert lent.returned == [1]
         stage.cancel(3)
         assert lent.returned == [1, 3]
         stage.session.release()
         await eventually(lambda: stage.session.num_started == 2)
         assert lent.returned == [1, 3, 2]
-        stage.runner.offer(main(4, credit=lent(4)))
+        stage.runner.submit(main(4, credit=lent(4)))
         stage.runner.refuse_parts()
         assert lent.returned == [1, 3, 2, 4]
 

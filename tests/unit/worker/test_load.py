@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from onnxmesh.v1.frame_pb2 import SentTensors
-from services.worker.load import load_now
+from services.worker.machine.load import load_now
 from services.worker.requests.request_counters import RequestCounters
 
 

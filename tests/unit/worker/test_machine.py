@@ -15,7 +15,7 @@ from onnxmesh.device.gpu import Gpu, parse_gpu
 from onnxmesh.errors import Conflict
 from onnxmesh.routing.selectors.labels import labels_of
 from onnxmesh.routing.selectors.selector_text import parse_selector
-from services.worker.hardware import Hardware
+from services.worker.machine.hardware import Hardware
 from services.worker.models.cache_folder import cache_folder
 from services.worker.settings import WorkerSettings
 

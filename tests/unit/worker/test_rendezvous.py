@@ -12,14 +12,14 @@ from onnxmesh.errors import CorruptData, DeadlineExceeded, Overloaded, Unavailab
 from onnxmesh.ids import StageKey
 from services.worker.requests.request_flow import Drop, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.stages.rendezvous import Rendezvous, Run, Wait
-from tests.unit.worker.requests import request, tensor
+from services.worker.queueing.part_joiner import PartJoiner, Run, Wait
+from tests.unit.worker.stage_requests import request, tensor
 
 STAGE = StageKey("m/1/1")
 
 
 def rendezvous(max_parts=8, max_bytes=1000, direct=("u", "v")):
-    return Rendezvous(STAGE, frozenset(direct), max_parts=max_parts, max_bytes=max_bytes)
+    return PartJoiner(STAGE, frozenset(direct), max_parts=max_parts, max_bytes=max_bytes)
 
 
 def main(number=1, data=b"main", **more):
@@ -31,9 +31,9 @@ def direct(number=1, data=b"direct", **more):
     return request(number, stages=("m/1/0", STAGE), hop=1, tensors=tensors, direct=True, **more)
 
 
-def arrive(at, part, now_s=0.0, origin_here=True):
+def arrive(at, part, now_s=0.0, gateway_connected=True):
     """What becomes of the part itself, where nothing else ends."""
-    ((about, decision),) = at.arrive(part, now_s=now_s, origin_here=origin_here)
+    ((about, decision),) = at.arrive(part, now_s=now_s, gateway_connected=gateway_connected)
     return about, decision
 
 
@@ -117,7 +117,7 @@ def test_what_is_late_makes_room():
     at = rendezvous(max_parts=1)
     late, new = direct(1, at_s=5.0), direct(2)
     arrive(at, late)
-    (first, refused), (second, decision) = at.arrive(new, now_s=5.0, origin_here=True)
+    (first, refused), (second, decision) = at.arrive(new, now_s=5.0, gateway_connected=True)
     assert (first, second, decision) == (late, new, Wait())
     assert isinstance(refused.error, DeadlineExceeded)
 
@@ -166,14 +166,14 @@ class AnyOrder(RuleBasedStateMachine):
         is_direct=st.booleans(),
         size=st.integers(0, 80),
         remaining_s=st.one_of(st.just(math.inf), st.integers(1, 5)),
-        origin_here=st.sampled_from([True, True, True, False]),
+        gateway_connected=st.sampled_from([True, True, True, False]),
     )
-    def a_part_comes(self, origin, number, attempt, is_direct, size, remaining_s, origin_here):
+    def a_part_comes(self, origin, number, attempt, is_direct, size, remaining_s, gateway_connected):
         make = direct if is_direct else main
         part = make(number, self.label(size), origin=origin, attempt=attempt, at_s=self.now_s + remaining_s)
         self.came.append(label_of(part))
         before = self.waiting.get((origin, number))
-        decisions = self.at.arrive(part, now_s=self.now_s, origin_here=origin_here)
+        decisions = self.at.arrive(part, now_s=self.now_s, gateway_connected=gateway_connected)
         (about, decision) = decisions[-1]
         if before is not None and before.key == part.key and before.is_direct != is_direct:
             assert decisions == [(about, Run())]
@@ -195,7 +195,7 @@ class AnyOrder(RuleBasedStateMachine):
             is_full = len(others) >= self.MAX_PARTS or (
                 others and sum(each.num_bytes for each in others) + part.num_bytes > self.MAX_BYTES
             )
-            if not origin_here:
+            if not gateway_connected:
                 assert decision == Drop()
             elif is_full:
                 assert isinstance(decision.error, Overloaded)
@@ -207,7 +207,7 @@ class AnyOrder(RuleBasedStateMachine):
     def a_part_comes_that_does_not_fit(self, origin, number, attempt, is_direct):
         held = {"u": tensor("u", self.label(0))} | ({"z": tensor("z")} if is_direct else {})
         part = request(number, origin=origin, attempt=attempt, direct=is_direct, tensors=held)
-        ((about, decision),) = self.at.arrive(part, now_s=self.now_s, origin_here=True)
+        ((about, decision),) = self.at.arrive(part, now_s=self.now_s, gateway_connected=True)
         assert about is part
         assert isinstance(decision.error, CorruptData)
 
@@ -232,7 +232,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(origin=origins)
     def a_gateway_is_lost(self, origin):
-        decisions = self.at.forget_origin(origin)
+        decisions = self.at.drop_gateway(origin)
         assert {decision for _, decision in decisions} <= {Drop()}
         self.carry_out(decisions)
         assert all(lost != origin for lost, _ in self.waiting)

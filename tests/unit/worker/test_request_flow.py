@@ -9,7 +9,7 @@ from onnxmesh.ids import WorkerId
 from services.worker.requests import request_flow
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.stage_phase import StagePhase
-from tests.unit.worker.requests import part, request, tensor
+from tests.unit.worker.stage_requests import part, request, tensor
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from tests.unit.worker.requests import part, request, tensor
 )
 def test_a_cancelled_request_is_dropped_and_a_late_one_refused(cancelled, at_s, outcome):
     """Silence for who does not listen any more, DEADLINE_EXCEEDED for who does; the deadline itself is late."""
-    decision = request_flow.still_wanted(request(at_s=at_s), cancelled=cancelled, now_s=10.0)
+    decision = request_flow.check_wanted(request(at_s=at_s), cancelled=cancelled, now_s=10.0)
     assert isinstance(decision, outcome)
     if isinstance(decision, Refuse):
         assert isinstance(decision.error, DeadlineExceeded)
@@ -70,9 +70,9 @@ def test_between_stages_all_that_is_alive_leaves_and_at_the_end_what_was_asked_f
     """A tensor that is only carried through is the very same object: no copy."""
     it = request(hop=hop, outputs=asked)
     stage = part(outputs=("h", "s"), live_out=("h", "x"))
-    needed = request_flow.to_compute(it, stage)
+    needed = request_flow.outputs_to_compute(it, stage)
     assert needed == (computed & {"h"} if not asked or hop == 0 else computed)
-    sent = request_flow.outgoing(it, stage, {name: tensor(name) for name in needed})
+    sent = request_flow.outgoing_tensors(it, stage, {name: tensor(name) for name in needed})
     assert [each.name for each in sent] == leaving
     assert all(each is it.tensors["x"] for each in sent if each.name == "x")
 
@@ -80,4 +80,4 @@ def test_between_stages_all_that_is_alive_leaves_and_at_the_end_what_was_asked_f
 def test_a_tensor_that_is_neither_computed_nor_given_is_an_invalid_request():
     """It names the tensor and the stage."""
     with pytest.raises(InvalidRequest, match="m/1/0 neither computes nor was given 'z'"):
-        request_flow.outgoing(request(stages=("m/1/0",), outputs=("z",)), part(), {})
+        request_flow.outgoing_tensors(request(stages=("m/1/0",), outputs=("z",)), part(), {})

@@ -35,11 +35,11 @@ def test_commands_are_obeyed_from_the_newest_term_alone():
 async def test_every_scheduler_is_told_and_holding_comes_first():
     """One that left is not; what waits is delivered before the end."""
     schedulers = SchedulerConnections()
-    with schedulers.connected(HOLDING) as one:
-        with schedulers.connected(HOLDING) as two:
-            schedulers.tell_load(Load())
-        schedulers.tell_draining()
-        schedulers.hang_up()
+    with schedulers.connect(HOLDING) as one:
+        with schedulers.connect(HOLDING) as two:
+            schedulers.publish_load(Load())
+        schedulers.publish_draining()
+        schedulers.close()
         two.end()
         assert await taken(one) == ["holding", "load", "draining"]
         assert await taken(two) == ["holding", "load"]
@@ -48,18 +48,18 @@ async def test_every_scheduler_is_told_and_holding_comes_first():
 async def test_who_connects_to_a_draining_worker_is_told_so():
     """After what it holds; to one that has hung up, then the end."""
     schedulers = SchedulerConnections()
-    schedulers.tell_draining()
-    schedulers.hang_up()
-    with schedulers.connected(HOLDING) as feed:
+    schedulers.publish_draining()
+    schedulers.close()
+    with schedulers.connect(HOLDING) as feed:
         assert await taken(feed) == ["holding", "draining"]
 
 
 async def test_a_scheduler_that_does_not_read_is_hung_up_on():
     """Memory stays bounded, and the others hear everything."""
     schedulers = SchedulerConnections()
-    with schedulers.connected(HOLDING) as slow, schedulers.connected(HOLDING) as quick:
+    with schedulers.connect(HOLDING) as slow, schedulers.connect(HOLDING) as quick:
         for _ in range(MAX_EVENTS + 10):
-            schedulers.tell_load(Load())
+            schedulers.publish_load(Load())
             await quick.next()
         assert await slow.next() is None
         quick.end()

@@ -27,7 +27,7 @@ from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.requests import request
+from tests.unit.worker.stage_requests import request
 
 STAGE = StageKey("m/1/0")
 
@@ -85,13 +85,13 @@ class Keeping:
 
     def place(self, digest="d", epoch=1, stage=STAGE):
         partition = Partition(artefact=Artefact(digest=digest))
-        self._obey(WorkerCommand(epoch=epoch, place_stage=PlaceStage(stage=stage, partition=partition)))
+        self._handle(WorkerCommand(epoch=epoch, place_stage=PlaceStage(stage=stage, partition=partition)))
 
     def evict(self, epoch=1, stage=STAGE):
-        self._obey(WorkerCommand(epoch=epoch, evict_stage=EvictStage(stage=stage)))
+        self._handle(WorkerCommand(epoch=epoch, evict_stage=EvictStage(stage=stage)))
 
-    def _obey(self, command):
-        self.keeper.obey(command, self.feed)
+    def _handle(self, command):
+        self.keeper.handle(command, self.feed)
 
     async def follow(self):
         while (event := await self.feed.next()) is not None:
@@ -106,7 +106,7 @@ class Keeping:
 @asynccontextmanager
 async def keeping(drain_s=5.0):
     it = Keeping(drain_s)
-    with it.schedulers.connected(WorkerEvent(holding=Holding())) as it.feed:
+    with it.schedulers.connect(WorkerEvent(holding=Holding())) as it.feed:
         async with asyncio.TaskGroup() as group:
             following = group.create_task(it.follow())
             async with it.keeper:
@@ -155,7 +155,7 @@ async def test_a_stage_that_does_not_load_has_failed_and_can_be_placed_again(err
     """With the error's reason; a defect is masked."""
     async with keeping() as it:
         it.loader.error = error
-        with it.schedulers.connected(WorkerEvent(holding=Holding())) as other:
+        with it.schedulers.connect(WorkerEvent(holding=Holding())) as other:
             it.place()
             await it.told("failed")
             await other.next()
@@ -174,9 +174,9 @@ async def test_an_eviction_waits_for_what_runs_but_not_for_ever():
         await it.told("loaded")
         runner = it.table.get(STAGE).runner
         session = it.loader.sessions[0]()
-        runner.offer(request(1, stages=(STAGE,)))
+        runner.submit(request(1, stages=(STAGE,)))
         await eventually(lambda: session.num_started == 1)
-        runner.offer(request(2, stages=(STAGE,)))
+        runner.submit(request(2, stages=(STAGE,)))
         it.evict()
         await it.told("loaded", "evicted")
         assert [failure.reason for failure in it.failures] == ["STAGE_GONE", "STAGE_GONE"]
@@ -209,7 +209,7 @@ async def test_a_draining_worker_places_nothing_and_is_done_when_all_are_idle():
 def test_any_row_of_commands_ends_in_what_the_last_one_said(commands):
     """For each stage on its own, whether or not there was time between commands; files are held for what is held."""
 
-    async def obey():
+    async def handle():
         async with keeping() as it:
             wanted = {}
             for verb, digest, number, pause in commands:
@@ -236,9 +236,9 @@ def test_an_impossible_step_of_a_stage_is_a_defect():
     """It raises, instead of leaving the table wrong."""
     table = StageTable()
     with pytest.raises(RuntimeError, match="expected"):
-        table.evicting(STAGE)
-    table.loading(STAGE, Digest("d"))
+        table.mark_evicting(STAGE)
+    table.add_loading(STAGE, Digest("d"))
     with pytest.raises(RuntimeError, match="expected"):
-        table.loading(STAGE, Digest("d"))
+        table.add_loading(STAGE, Digest("d"))
     with pytest.raises(RuntimeError, match="expected"):
-        table.evicting(STAGE)
+        table.mark_evicting(STAGE)

@@ -14,8 +14,8 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_key import RequestKey
-from services.worker.stages.stage_queue import PATIENCE_S, StageQueue
-from tests.unit.worker.requests import request, rows, rule
+from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, StageQueue
+from tests.unit.worker.stage_requests import request, rows, rule
 
 MAX_ROWS = 4
 waiting = st.tuples(
@@ -42,7 +42,7 @@ def is_below(number):
 
 def order(entry):
     (_, _, _, priority, deadline_s), turn = entry
-    return priority or 100, min(deadline_s, PATIENCE_S), turn
+    return priority or 100, min(deadline_s, MAX_OVERTAKING_S), turn
 
 
 def taken_from(model, *, together):
@@ -87,7 +87,7 @@ def test_a_queue_is_ordered_bounded_and_forgets_what_is_taken(steps, together):
             assert (found is not None) == any(entry[0][0] == what for entry in model)
             model = [entry for entry in model if entry[0][0] != what]
         elif step == "sweep":
-            swept = {each.key.number for each in queue.sweep(is_below(what))}
+            swept = {each.key.number for each in queue.remove_if(is_below(what))}
             assert swept == {entry[0][0] for entry in model if entry[0][0] < what}
             model = [entry for entry in model if entry[0][0] >= what]
         assert len(queue) == len(model)
@@ -98,7 +98,7 @@ def test_a_request_without_a_deadline_is_not_passed_for_ever():
     """Those that come long after it wait behind it, however early their deadlines are."""
     queue = StageQueue(4)
     queue.put(request(1, arrived_s=0.0))
-    queue.put(request(2, arrived_s=PATIENCE_S + 1, at_s=PATIENCE_S + 2))
+    queue.put(request(2, arrived_s=MAX_OVERTAKING_S + 1, at_s=MAX_OVERTAKING_S + 2))
     assert [queue.take()[0].key.number for _ in range(2)] == [1, 2]
 
 

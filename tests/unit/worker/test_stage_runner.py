@@ -21,7 +21,7 @@ from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.requests import part, request, tensor
+from tests.unit.worker.stage_requests import part, request, tensor
 
 
 class ListeningLink:
@@ -88,7 +88,7 @@ class Stage:
         return self.tally.completed, self.tally.dropped, self.tally.failed
 
     async def settled(self):
-        await asyncio.wait_for(self.runner.drained(), 10)
+        await asyncio.wait_for(self.runner.wait_idle(), 10)
         assert self.runner.num_queued == self.runner.num_running == self.runner.in_flight_bytes == 0
 
 
@@ -112,7 +112,7 @@ async def test_requests_run_one_after_another_in_the_order_in_which_they_came():
     """And are answered so."""
     async with running(GatedSession(opened=True)) as stage:
         for number in range(5):
-            stage.runner.offer(last(number, tensors={"x": tensor("x", bytes([number]))}))
+            stage.runner.submit(last(number, tensors={"x": tensor("x", bytes([number]))}))
         await stage.settled()
         assert stage.session.runs == [bytes([number]) for number in range(5)]
         assert [frame.header.result.key.number for frame in stage.link.frames] == [0, 1, 2, 3, 4]
@@ -122,14 +122,14 @@ async def test_requests_run_one_after_another_in_the_order_in_which_they_came():
 async def test_a_full_queue_refuses_and_makes_room_by_ending_what_waits_in_vain():
     """Late requests are told so then."""
     async with running(queue_size=2) as stage:
-        stage.runner.offer(last(1))
+        stage.runner.submit(last(1))
         await eventually(lambda: stage.session.num_started == 1)
-        stage.runner.offer(last(2, at_s=5.0))
-        stage.runner.offer(last(3))
+        stage.runner.submit(last(2, at_s=5.0))
+        stage.runner.submit(last(3))
         with pytest.raises(Overloaded):
-            stage.runner.offer(last(4))
+            stage.runner.submit(last(4))
         stage.now_s = 6.0
-        stage.runner.offer(last(5))
+        stage.runner.submit(last(5))
         assert [failure.key.number for failure in stage.link.failures] == [2]
         stage.session.release(3)
         await stage.settled()
@@ -139,11 +139,11 @@ async def test_a_full_queue_refuses_and_makes_room_by_ending_what_waits_in_vain(
 async def test_a_waiting_request_that_is_cancelled_frees_its_place_at_once():
     """Before anything else ends; it never runs, and nothing is said."""
     async with running(queue_size=1) as stage:
-        stage.runner.offer(last(1))
+        stage.runner.submit(last(1))
         await eventually(lambda: stage.session.num_started == 1)
-        stage.runner.offer(last(2))
+        stage.runner.submit(last(2))
         stage.cancel(2)
-        stage.runner.offer(last(3))
+        stage.runner.submit(last(3))
         stage.session.release(2)
         await stage.settled()
         assert stage.session.num_started == 2
@@ -154,12 +154,12 @@ async def test_a_waiting_request_that_is_cancelled_frees_its_place_at_once():
 async def test_what_waits_for_a_gateway_that_is_gone_is_dropped():
     """What waits for others is not."""
     async with running() as stage:
-        stage.runner.offer(last(1))
+        stage.runner.submit(last(1))
         await eventually(lambda: stage.session.num_started == 1)
-        stage.runner.offer(last(2))
-        stage.runner.forget_origin("another")
+        stage.runner.submit(last(2))
+        stage.runner.drop_gateway("another")
         assert stage.runner.num_queued == 1
-        stage.runner.forget_origin("gateway")
+        stage.runner.drop_gateway("gateway")
         stage.session.release()
         await stage.settled()
         assert stage.counts == (1, 1, 0)
@@ -169,7 +169,7 @@ async def test_what_waits_for_a_gateway_that_is_gone_is_dropped():
 async def test_a_request_that_is_over_when_its_run_ends_does_not_go_on(how):
     """Cancelled: silence. Late: its origin is told."""
     async with running() as stage:
-        stage.runner.offer(request(1, at_s=5.0))
+        stage.runner.submit(request(1, at_s=5.0))
         await eventually(lambda: stage.session.num_started == 1)
         if how == "cancelled":
             stage.cancel(1)
@@ -196,8 +196,8 @@ async def test_a_run_that_fails_fails_its_request_alone(error, reason, retriable
     """The next one is served; a defect's text stays in the log."""
     async with running(GatedSession(opened=True)) as stage:
         stage.session.errors = [error]
-        stage.runner.offer(last(1))
-        stage.runner.offer(last(2))
+        stage.runner.submit(last(1))
+        stage.runner.submit(last(2))
         await stage.settled()
         (failure,) = stage.link.failures
         assert (failure.key.number, failure.reason, failure.retriable) == (1, reason, retriable)
@@ -209,7 +209,7 @@ async def test_an_answer_whose_gateway_is_gone_is_dropped():
     """And counted so."""
     async with running(GatedSession(opened=True)) as stage:
         stage.link = None
-        stage.runner.offer(last(1))
+        stage.runner.submit(last(1))
         await stage.settled()
         assert stage.counts == (0, 1, 0)
 
@@ -217,9 +217,9 @@ async def test_an_answer_whose_gateway_is_gone_is_dropped():
 async def test_a_stage_that_is_let_go_tells_all_who_wait():
     """The one that runs, too; what its run answers is thrown away."""
     async with running() as stage:
-        stage.runner.offer(last(1))
+        stage.runner.submit(last(1))
         await eventually(lambda: stage.session.num_started == 1)
-        stage.runner.offer(last(2))
+        stage.runner.submit(last(2))
     assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "STAGE_GONE"), (2, "STAGE_GONE")]
     assert stage.link.frames == []
     assert stage.counts == (0, 0, 2)
@@ -237,7 +237,7 @@ async def test_nothing_keeps_the_tensors_of_a_request_that_has_ended(end):
         try:
             it = last(1, at_s=5.0, tensors={"x": tensor("x", array.data)})
             del array
-            stage.runner.offer(it)
+            stage.runner.submit(it)
             del it
             if end in {"cancelled", "late"}:
                 await eventually(lambda: stage.session.num_started == 1)
@@ -254,7 +254,7 @@ async def test_two_runs_may_be_under_way():
     """Each in a thread of its own; a third request waits for one of them."""
     async with running(at_once=2) as stage:
         for number in range(3):
-            stage.runner.offer(last(number, tensors={"x": tensor("x", bytes([number]))}))
+            stage.runner.submit(last(number, tensors={"x": tensor("x", bytes([number]))}))
         await eventually(lambda: stage.session.num_started == 2)
         assert (stage.runner.num_running, stage.runner.num_queued) == (2, 1)
         stage.session.release()
@@ -270,7 +270,7 @@ async def test_a_stage_with_two_runs_that_is_let_go_tells_all_who_wait():
     """Those of both runs, and the one that waits."""
     async with running(at_once=2) as stage:
         for number in range(3):
-            stage.runner.offer(last(number))
+            stage.runner.submit(last(number))
         await eventually(lambda: stage.session.num_started == 2)
     assert sorted(failure.key.number for failure in stage.link.failures) == [0, 1, 2]
     assert {failure.reason for failure in stage.link.failures} == {"STAGE_GONE"}

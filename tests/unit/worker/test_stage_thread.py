@@ -22,13 +22,15 @@ async def test_work_is_done_in_one_thread_in_order_and_what_it_raises_is_raised(
     """Not in that of the event loop; the thread ends when it is closed."""
     thread = StageThread("one")
     seen = []
-    await asyncio.gather(*(thread.do(lambda n=n: seen.append((n, threading.get_ident()))) for n in range(20)))
+    await asyncio.gather(
+        *(thread.run(lambda n=n: seen.append((n, threading.get_ident()))) for n in range(20))
+    )
     assert [number for number, _ in seen] == list(range(20))
     assert len({ident for _, ident in seen}) == 1
     assert seen[0][1] != threading.get_ident()
     with pytest.raises(ZeroDivisionError):
-        await thread.do(lambda: 1 // 0)
-    assert await thread.do(lambda: 7) == 7
+        await thread.run(lambda: 1 // 0)
+    assert await thread.run(lambda: 7) == 7
     thread.close()
     await eventually(lambda: not named("one"))
 
@@ -49,13 +51,13 @@ async def test_who_does_not_wait_any_more_is_not_told():
         begun.set()
         assert gate.wait(30)
 
-    task = asyncio.create_task(thread.do(work))
+    task = asyncio.create_task(thread.run(work))
     await eventually(begun.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     gate.set()
-    assert await thread.do(lambda: "next") == "next"
+    assert await thread.run(lambda: "next") == "next"
     thread.close()
 
 
@@ -66,7 +68,7 @@ async def test_nothing_that_was_done_is_kept():
     gone = weakref.ref(array)
     gc.disable()
     try:
-        await thread.do(lambda array=array: [array])
+        await thread.run(lambda array=array: [array])
         del array
         await eventually(lambda: gone() is None)
     finally:
@@ -79,7 +81,7 @@ def test_a_loop_that_is_gone_ends_the_thread():
     thread, gate = StageThread("late"), threading.Event()
 
     async def begin():
-        task = asyncio.create_task(thread.do(lambda: gate.wait(30)))
+        task = asyncio.create_task(thread.run(lambda: gate.wait(30)))
         await asyncio.sleep(0)
         task.cancel()
 

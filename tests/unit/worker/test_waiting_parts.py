@@ -12,7 +12,7 @@ import pytest
 from onnxmesh.errors import CorruptData, Overloaded
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.requests import request, tensor
+from tests.unit.worker.stage_requests import request, tensor
 from tests.unit.worker.test_stage_runner import running
 
 STAGES = ("m/1/0", "m/1/1")
@@ -36,13 +36,13 @@ async def test_a_stage_runs_once_both_parts_are_there(order):
     """Until then the first one is in the load's bytes and keeps the stage from being idle, but it queues for nothing."""
     async with joining() as stage:
         first, second = (make(1) for make in order)
-        stage.runner.offer(first)
+        stage.runner.submit(first)
         assert stage.runner.in_flight_bytes == first.num_bytes
         assert stage.runner.num_queued == 0
         assert not stage.runner.is_idle
         stage.now_s = 2.0
         object.__setattr__(second, "arrived_s", 2.0)
-        stage.runner.offer(second)
+        stage.runner.submit(second)
         assert stage.runner.in_flight_bytes == 11
         await stage.settled()
         assert stage.session.runs == [b"1234"]
@@ -57,12 +57,12 @@ async def test_parts_that_meet_at_a_full_queue_are_refused_together():
     """Neither is left."""
     async with joining(GatedSession(), queue_size=1) as stage:
         for number in (1, 2):
-            stage.runner.offer(direct(number))
-            stage.runner.offer(main(number))
+            stage.runner.submit(direct(number))
+            stage.runner.submit(main(number))
             await eventually(lambda: stage.session.num_started == 1)
-        stage.runner.offer(direct(3))
+        stage.runner.submit(direct(3))
         with pytest.raises(Overloaded, match="1 requests wait for m/1/1 already"):
-            stage.runner.offer(main(3))
+            stage.runner.submit(main(3))
         stage.session.release(2)
         await stage.settled()
         assert stage.counts == (2, 0, 0)
@@ -71,12 +71,12 @@ async def test_parts_that_meet_at_a_full_queue_are_refused_together():
 async def test_parts_beyond_the_bound_are_refused_and_their_origin_told_when_to_come_back():
     """Those that wait are not disturbed."""
     async with joining(queue_size=1) as stage:
-        stage.runner.offer(direct(1))
-        stage.runner.offer(direct(2))
+        stage.runner.submit(direct(1))
+        stage.runner.submit(direct(2))
         (failure,) = stage.link.failures
         assert (failure.key.number, failure.reason, failure.retriable) == (2, "OVERLOADED", True)
         assert failure.retry_after_ms > 0
-        stage.runner.offer(main(1))
+        stage.runner.submit(main(1))
         await stage.settled()
         assert stage.counts == (1, 0, 1)
 
@@ -84,8 +84,8 @@ async def test_parts_beyond_the_bound_are_refused_and_their_origin_told_when_to_
 async def test_a_direct_part_for_a_stage_that_has_no_direct_inputs_is_refused():
     """Requests of that stage go on."""
     async with running(GatedSession(opened=True)) as stage:
-        stage.runner.offer(direct(1))
-        stage.runner.offer(request(2, stages=("m/1/0",)))
+        stage.runner.submit(direct(1))
+        stage.runner.submit(request(2, stages=("m/1/0",)))
         await stage.settled()
         (failure,) = stage.link.failures
         assert (failure.key.number, failure.reason) == (1, CorruptData.reason)
@@ -102,19 +102,19 @@ async def test_a_part_whose_other_never_comes_leaves_nothing(make, end):
         gc.collect()
         gc.disable()
         try:
-            stage.runner.offer(make(1, array.data))
+            stage.runner.submit(make(1, array.data))
             del array
             if end == "cancelled":
                 stage.cancel(1)
             elif end == "gateway lost":
-                stage.runner.forget_origin("gateway")
+                stage.runner.drop_gateway("gateway")
             elif end == "new link":
-                stage.runner.forget_parts("gateway")
+                stage.runner.drop_parts("gateway")
             elif end == "let go":
                 stage.runner.refuse_parts()
             else:
-                stage.runner.offer(direct(1, attempt=1))
-                stage.runner.offer(main(1, attempt=1))
+                stage.runner.submit(direct(1, attempt=1))
+                stage.runner.submit(main(1, attempt=1))
             await stage.settled()
             await eventually(lambda: gone() is None)
         finally:
@@ -128,16 +128,16 @@ async def test_a_part_ends_at_its_deadline():
     """By a timer: nothing else happens at the stage. Its origin is told; those with later deadlines stay."""
     async with joining(clock=asyncio.get_running_loop().time) as stage:
         now_s = asyncio.get_running_loop().time()
-        stage.runner.offer(direct(1, at_s=now_s + 600))
-        stage.runner.offer(direct(2, at_s=now_s + 0.05))
-        stage.runner.offer(main(3, at_s=now_s + 0.02))
-        stage.runner.offer(direct(4))
+        stage.runner.submit(direct(1, at_s=now_s + 600))
+        stage.runner.submit(direct(2, at_s=now_s + 0.05))
+        stage.runner.submit(main(3, at_s=now_s + 0.02))
+        stage.runner.submit(direct(4))
         await eventually(lambda: len(stage.link.failures) == 2)
         assert {failure.key.number for failure in stage.link.failures} == {2, 3}
         assert {failure.reason for failure in stage.link.failures} == {"DEADLINE_EXCEEDED"}
         assert stage.counts == (0, 2, 0)
-        stage.runner.offer(main(1))
-        stage.runner.offer(main(4))
+        stage.runner.submit(main(1))
+        stage.runner.submit(main(4))
         await stage.settled()
         assert stage.counts == (2, 2, 0)
 
@@ -146,7 +146,7 @@ async def test_a_main_part_whose_gateway_has_no_link_is_dropped():
     """No direct part can come, and nobody would take the answer."""
     async with joining() as stage:
         stage.link = None
-        stage.runner.offer(main(1))
+        stage.runner.submit(main(1))
         await stage.settled()
         assert stage.counts == (0, 1, 0)
 
@@ -154,11 +154,11 @@ async def test_a_main_part_whose_gateway_has_no_link_is_dropped():
 async def test_draining_waits_for_the_other_part():
     """A request that is under way elsewhere is finished here."""
     async with joining() as stage:
-        stage.runner.offer(direct(1))
-        drained = asyncio.ensure_future(stage.runner.drained())
+        stage.runner.submit(direct(1))
+        drained = asyncio.ensure_future(stage.runner.wait_idle())
         await asyncio.sleep(0)
         assert not drained.done()
-        stage.runner.offer(main(1))
+        stage.runner.submit(main(1))
         await asyncio.wait_for(drained, 10)
         assert stage.counts == (1, 0, 0)
 
@@ -166,8 +166,8 @@ async def test_draining_waits_for_the_other_part():
 async def test_a_stage_that_ends_tells_those_whose_other_part_is_missing():
     """As it tells all who wait."""
     async with joining() as stage:
-        stage.runner.offer(direct(1))
-        stage.runner.offer(main(2))
+        stage.runner.submit(direct(1))
+        stage.runner.submit(main(2))
         await asyncio.sleep(0)
     assert [(f.key.number, f.reason) for f in stage.link.failures] == [(1, "STAGE_GONE"), (2, "STAGE_GONE")]
     assert stage.runner.in_flight_bytes == 0

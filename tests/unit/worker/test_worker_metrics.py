@@ -39,10 +39,10 @@ def test_stages_that_are_gone_leave_no_series():
         return registry.get_sample_value("onnxmesh_worker_compute_seconds_count", {"stage": stage})
 
     for stage in (StageKey("m/1/0"), StageKey("n/1/0")):
-        stages.loading(stage, Digest("d"))
-        metrics.computed(stage)(0.01)
+        stages.add_loading(stage, Digest("d"))
+        metrics.run_observer(stage)(0.01)
     assert (count("m/1/0"), count("n/1/0")) == (1, 1)
-    stages.gone(StageKey("m/1/0"))
-    stages.loading(StageKey("o/1/0"), Digest("d"))
-    metrics.computed(StageKey("o/1/0"))
+    stages.remove(StageKey("m/1/0"))
+    stages.add_loading(StageKey("o/1/0"), Digest("d"))
+    metrics.run_observer(StageKey("o/1/0"))
     assert (count("m/1/0"), count("n/1/0"), count("o/1/0")) == (None, 1, 0)

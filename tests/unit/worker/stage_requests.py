@@ -11,7 +11,7 @@ from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.worker.requests.batch_rule import BatchRule
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.stage_part import StagePart
+from services.worker.requests.stage_spec import StageSpec
 from services.worker.requests.stage_request import StageRequest
 
 
@@ -64,6 +64,6 @@ def rows(number, *values, width=1, **more):
 
 
 def part(stage="m/1/0", outputs=("y",), live_out=("y",), direct=(), batching=None):
-    return StagePart(
+    return StageSpec(
         StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0, frozenset(direct), batching
     )

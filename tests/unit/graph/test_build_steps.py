@@ -1,4 +1,4 @@
-"""The steps that a child process runs."""
+"""Build steps: prepare and cut, as a child process runs them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Overloaded
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.runtime.chain import PartitionChain
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from tests.zoo import ZOO
 
@@ -28,37 +30,45 @@ def costs_of(answer: str) -> GraphCosts:
     return GraphCosts.from_json(json.loads(answer)["costs"])
 
 
+def prepare_job(source, work, level="extended") -> PrepareJob:
+    return PrepareJob(source, work, PrepareOptions(OptimisationLevel(level)))
+
+
+def cut_job(work, *cuts) -> CutJob:
+    return CutJob(work, CutOptions(cuts))
+
+
 def partitions_of(answer: str) -> list[Partition]:
     return [Partition.from_plain(plain) for plain in json.loads(answer)["partitions"]]
 
 
-def test_a_child_prepares_and_cuts(child, tmp_path):
-    """Strings in, strings out; the partitions lie under the work folder with their plan."""
+def test_build_steps_prepare_and_cut_in_a_child_process(child, tmp_path):
+    """The partitions are written under the work folder with their plan."""
     source, work = ZOO["branching_cnn"].build(tmp_path), tmp_path / "work"
-    profile = costs_of(child.submit(prepare, str(source), str(work), "extended").result())
-    cuts = list(profile.legal_cuts[:2])
-    partitions = partitions_of(child.submit(cut_prepared, str(work), cuts).result())
-    assert [partition.end for partition in partitions[:-1]] == cuts
+    profile = costs_of(child.submit(prepare, prepare_job(source, work)).result())
+    cuts = profile.legal_cuts[:2]
+    partitions = partitions_of(child.submit(cut_prepared, cut_job(work, *cuts)).result())
+    assert [partition.end for partition in partitions[:-1]] == list(cuts)
     plan = PlanFile.load(work / PARTITIONS)
     assert plan.partitions == tuple(partitions)
     plan.check_files(work / PARTITIONS)
     PartitionChain(work / PARTITIONS, partitions).run(ZOO["branching_cnn"].tensors(1))
 
 
-def test_errors_come_out_of_the_child(child, tmp_path):
+def test_build_steps_raise_their_errors_out_of_a_child_process(child, tmp_path):
     """The caller sees the error itself: class, message and all."""
     (tmp_path / "m.onnx").write_bytes(b"not a model")
     with pytest.raises(InvalidModel, match="is not an ONNX model"):
-        child.submit(prepare, str(tmp_path / "m.onnx"), str(tmp_path / "work"), "all").result()
+        child.submit(prepare, prepare_job(tmp_path / "m.onnx", tmp_path / "work", "all")).result()
     source = ZOO["mlp"].build(tmp_path)
-    child.submit(prepare, str(source), str(tmp_path / "work"), "basic").result()
+    child.submit(prepare, prepare_job(source, tmp_path / "work", "basic")).result()
     with pytest.raises(InvalidPlan, match="beyond the last"):
-        child.submit(cut_prepared, str(tmp_path / "work"), [1000]).result()
+        child.submit(cut_prepared, cut_job(tmp_path / "work", 1000)).result()
     assert not (tmp_path / "work" / PARTITIONS).exists()
 
 
 @pytest.mark.parametrize("error", sorted(REASONS.values(), key=lambda error: error.reason))
-def test_every_error_pickles(error):
+def test_mesh_errors_pickle(error):
     """With its message and its retry delay."""
     again = pickle.loads(pickle.dumps(error("what happened", retry_after_s=1.5)))
     assert type(again) is error
@@ -66,12 +76,12 @@ def test_every_error_pickles(error):
     assert Overloaded("x").retry_after_s is None
 
 
-def test_a_folder_that_was_not_prepared_is_refused(tmp_path):
+def test_cut_prepared_refuses_a_folder_that_was_not_prepared(tmp_path):
     """Also one in which preparing failed half-way."""
     with pytest.raises(CorruptData, match="holds no prepared model"):
-        cut_prepared(str(tmp_path), [1])
+        cut_prepared(cut_job(tmp_path, 1))
     source, work = ZOO["mlp"].build(tmp_path), tmp_path / "work"
-    prepare(str(source), str(work), "extended")
+    prepare(prepare_job(source, work))
     (work / "source.json").unlink()
     with pytest.raises(CorruptData, match="holds no prepared model"):
-        cut_prepared(str(work), [1])
+        cut_prepared(cut_job(work, 1))

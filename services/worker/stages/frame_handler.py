@@ -1,4 +1,4 @@
-"""Frames that come to this worker."""
+"""Handles frames from peers: admits Activations to their stages, applies Cancels, passes on returned credit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker.requests import request_flow
 from services.worker.requests.cancellations import Cancellations
-from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.request_key import RequestKey
 from services.worker.requests.run_errors import masked
@@ -32,28 +31,30 @@ from services.worker.streams.gateway_replies import GatewayReplies
 _log = structlog.get_logger(__name__)
 
 
-class Intake:
-    """Brings each frame to what it is for. Never blocks and never raises: a link's reader calls it.
+class FrameHandler:
+    """Handles each frame at once; never blocks and never raises, since a link's reader calls it.
 
     Args:
         worker: This worker.
-        stages: What it holds.
-        origins: Who is told of what is refused.
-        cancellations: Requests that were given up.
-        tally: Where it counts what becomes of requests.
-        on_credit: Takes credit that comes back on a link.
+        stages: The stages held.
+        replies: Ends requests that are refused or dropped.
+        cancellations: Cancelled attempts.
+        on_credit: Called with credit that a peer returned on a link.
         clock: Seconds, monotonic.
         unix_ns: This host's clock.
-        compressor: Reads what comes in fewer bytes; None: a new one.
+        compressor: Decompresses Activations; None: a new one.
+
+    Attributes:
+        draining: Whether requests at their first hop are refused.
     """
 
     def __init__(
         self,
         worker: WorkerId,
         stages: StageTable,
-        origins: GatewayReplies,
+        replies: GatewayReplies,
+        *,
         cancellations: Cancellations,
-        tally: RequestCounters,
         on_credit: Callable[[Link, CreditFrame], None] = lambda _, __: None,
         clock: Clock = monotonic,
         unix_ns: Callable[[], int] = time_ns,
@@ -61,42 +62,41 @@ class Intake:
     ) -> None:
         self._worker = worker
         self._stages = stages
-        self._origins = origins
+        self._replies = replies
         self._cancellations = cancellations
-        self._tally = tally
         self._on_credit = on_credit
         self._clock = clock
         self._unix_ns = unix_ns
         self._compressor = compressor or Compressor()
-        self._unpacking: dict[asyncio.Task[Frame], RequestKey] = {}
+        self._decompressing: dict[asyncio.Task[Frame], RequestKey] = {}
         self.draining = False
 
     def on_frame(self, link: Link, frame: Frame) -> None:
-        """Takes a frame from a peer; what only gateways care for is ignored."""
+        """Handles a frame from a peer; kinds that are for gateways are ignored."""
         kind = frame.header.WhichOneof("kind")
         if kind == "activation":
             credit = None
             if frame.header.activation.credit:
-                credit = Credit(partial(link.send_soon, _returning(frame.header.activation)))
-            self.receive(frame, credit)
+                credit = Credit(partial(link.send_soon, _credit_header(frame.header.activation)))
+            self.on_activation(frame, credit)
         elif kind == "cancel":
             self.cancel(RequestKey.of(frame.header.cancel.key))
         elif kind == "credit":
             self._on_credit(link, frame.header.credit)
 
-    def receive(self, frame: Frame, credit: Credit | None = None) -> None:
-        """Takes an Activation.
+    def on_activation(self, frame: Frame, credit: Credit | None = None) -> None:
+        """Reads an Activation, decompressing it first if need be, and submits its request.
 
         Args:
             frame: The Activation.
-            credit: What its sender wants back; None: nothing.
+            credit: Credit of its sender; None: it took none.
         """
         key = RequestKey.of(frame.header.activation.key)
         if is_compressed(frame):
-            # In no group: whatever it ends with, the callback deals with it, and the reader that is here must not fail.
-            unpacking = asyncio.ensure_future(self._compressor.decompressed(frame))
-            self._unpacking[unpacking] = key
-            unpacking.add_done_callback(partial(self._unpacked, credit))
+            # In no task group: its callback handles every outcome, and the link's reader must not fail.
+            task = asyncio.ensure_future(self._compressor.decompressed(frame))
+            self._decompressing[task] = key
+            task.add_done_callback(partial(self._on_decompressed, credit))
             return
         try:
             request = read_request(frame, self._clock(), self._unix_ns(), credit)
@@ -105,64 +105,65 @@ class Intake:
             if credit is not None:
                 credit.give_back()
         else:
-            self.take(request)
+            self.submit(request)
 
-    def take(self, request: StageRequest) -> None:
-        """Takes a request, that came from a peer or from a stage of this very worker."""
+    def submit(self, request: StageRequest) -> None:
+        """Submits a request to its stage: from a peer, or from another stage of this worker."""
         try:
             if self._admit(request):
                 return
         except Exception as error:  # noqa: BLE001 - one request's defect must not end the stream
             self._refuse(request.key, error)
-        request.give_credit_back()
+        request.return_credit()
 
     def cancel(self, key: RequestKey) -> None:
-        """Gives a request up, wherever it is here, and if it only comes later."""
+        """Cancels an attempt wherever it is on this worker, and if it arrives later."""
         self._cancellations.add(key)
         for runner in self._stages.runners():
             runner.cancel(key)
 
-    def link_up(self, peer: str) -> None:
-        """Drops what came in parts for a gateway that has a new link: with the old one it failed all of them."""
-        self._forget_unpacking(peer)
+    def on_link_up(self, peer: str) -> None:
+        """Drops the pending parts of a gateway that has a new link: it has failed all requests of the old one."""
+        self._cancel_decompressing(peer)
         for runner in self._stages.runners():
-            runner.forget_parts(peer)
+            runner.drop_parts(peer)
 
-    def peer_lost(self, peer: str) -> None:
-        """Drops what waits for a gateway that no link leads to any more."""
-        self._forget_unpacking(peer)
+    def on_peer_lost(self, peer: str) -> None:
+        """Drops the queued requests of a gateway whose last link ended."""
+        self._cancel_decompressing(peer)
         for runner in self._stages.runners():
-            runner.forget_origin(peer)
+            runner.drop_gateway(peer)
 
-    def _unpacked(self, credit: Credit | None, unpacking: asyncio.Task[Frame]) -> None:
-        key = self._unpacking.pop(unpacking)
-        error = None if unpacking.cancelled() else unpacking.exception()
-        if error is None and not unpacking.cancelled():
-            self.receive(unpacking.result(), credit)
+    def _on_decompressed(self, credit: Credit | None, task: asyncio.Task[Frame]) -> None:
+        key = self._decompressing.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            self.on_activation(task.result(), credit)
             return
         if credit is not None:
             credit.give_back()
         if error is None:
-            self._tally.dropped += 1
+            self._replies.drop(key)
         elif isinstance(error, Exception):
             self._refuse(key, error)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
-        told = error if isinstance(error, MeshError) else masked(error, origin=key.origin, number=key.number)
-        self._origins.refuse(key, told)
+        if not isinstance(error, MeshError):
+            error = masked(error, origin=key.origin, number=key.number)
+        self._replies.refuse(key, error)
 
-    def _forget_unpacking(self, origin: str) -> None:
-        for unpacking, key in self._unpacking.items():
+    def _cancel_decompressing(self, origin: str) -> None:
+        for task, key in self._decompressing.items():
             if key.origin == origin:
-                unpacking.cancel()
+                task.cancel()
 
     def _admit(self, request: StageRequest) -> bool:
-        """Returns whether a request is its stage's matter from now on."""
+        """Returns whether the stage owns the request from now on."""
         held = self._stages.get(request.stage)
         decision = request_flow.admit(
             request,
             self._worker,
-            None if held is None else held.state,
+            None if held is None else held.phase,
             draining=self.draining,
             cancelled=request.key in self._cancellations,
             now_s=self._clock(),
@@ -170,16 +171,17 @@ class Intake:
         match decision:
             case Proceed():
                 assert held is not None and held.runner is not None
-                held.runner.offer(request)
+                held.runner.submit(request)
                 return True
             case Drop():
-                self._tally.dropped += 1
+                self._replies.drop(request.key)
             case Refuse(error):
-                self._origins.refuse(request.key, error)
+                self._replies.refuse(request.key, error)
         return False
 
 
-def _returning(activation: Activation) -> FrameHeader:
+def _credit_header(activation: Activation) -> FrameHeader:
+    """Returns the frame that returns an Activation's credit."""
     hops = activation.route.hops
     stage = hops[activation.hop].stage if activation.hop < len(hops) else ""
     return FrameHeader(credit=CreditFrame(stage=stage, credit=activation.credit))

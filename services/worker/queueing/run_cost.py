@@ -1,19 +1,19 @@
-"""What runs of a stage cost, learned from those that were made. Pure."""
+"""Cost model of a stage's runs, `fixed + per_row * rows`, fitted to observed runs."""
 
 from __future__ import annotations
 
 _KEPT = 0.98
-"""How much of what was known before counts after one more run."""
+"""Weight of the earlier observations after one more."""
 
 
 class RunCost:
-    """The line `fixed + per_row * rows` through the runs that were seen, late ones counting for more."""
+    """Least-squares line `fixed + per_row * rows` through the observed runs, recent ones weighted higher."""
 
     def __init__(self) -> None:
         self._num = self._rows = self._time = self._rows_rows = self._rows_time = 0.0
 
-    def ran(self, rows: int, seconds: float) -> None:
-        """So many rows ran together."""
+    def observe_run(self, rows: int, seconds: float) -> None:
+        """Records a run of so many rows."""
         self._num = _KEPT * self._num + 1.0
         self._rows = _KEPT * self._rows + rows
         self._time = _KEPT * self._time + seconds
@@ -22,7 +22,7 @@ class RunCost:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Seconds that a run costs for itself, 0 until two sizes were seen, and for each row."""
+        """Seconds of a run: fixed, 0 until runs of two sizes were observed, and per row."""
         spread = self._num * self._rows_rows - self._rows * self._rows
         if spread <= 1e-9 * max(1.0, self._rows_rows):
             return 0.0, self._time / self._rows if self._rows else 0.0
@@ -33,6 +33,6 @@ class RunCost:
         return max(0.0, fixed), per_row
 
     def run_s(self, rows: int) -> float:
-        """Returns how long a run of so many rows takes; 0 where nothing is known."""
+        """Returns the expected seconds of a run of so many rows; 0 before the first observation."""
         fixed, per_row = self.line
         return fixed + per_row * rows

@@ -1,4 +1,4 @@
-"""What this worker can say of the machine it runs on."""
+"""Hardware of this worker, as registration attributes and execution providers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from onnxmesh.device.resources import cores, memory_bytes
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Facts about a machine, as far as this process may use it.
+    """Hardware that this process may use.
 
     Attributes:
         cpu_class: CPUs of one class run the same kernels.
-        cores: How many this process was given.
-        memory_bytes: How much it may use; None if unknown.
-        gpu: What it computes on, if not the CPU.
+        cores: Cores available to this process.
+        memory_bytes: Memory available to it; None if unknown.
+        gpu: The GPU that stages run on; None: they run on the CPU.
         ort_version: Version of ONNX Runtime.
-        ort_providers: What it was built with.
-        features: Instruction sets of the CPU that people choose workers by.
+        ort_providers: Execution providers that ONNX Runtime was built with.
+        features: Instruction sets of the CPU that selectors may name.
     """
 
     cpu_class: str
@@ -36,16 +36,16 @@ class Hardware:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers for sessions, best first."""
+        """Execution providers for sessions, preferred first."""
         return (CPU,) if self.gpu is None else (CUDA, CPU)
 
     def kind(self, threads: int) -> str:
-        """Returns the name of this kind of device with so many threads."""
+        """Returns the name of this kind of device, with so many threads for each stage."""
         return device_kind_name(threads, self.gpu, self.cpu_class)
 
     def attributes(self, threads: int) -> dict[str, str]:
-        """Returns the facts as a registration carries them, for stages of so many threads."""
-        facts = {
+        """Returns the registration attributes, with so many threads for each stage."""
+        attributes = {
             "device.kind": self.kind(threads),
             "threads": str(threads),
             "cpu.class": self.cpu_class,
@@ -55,34 +55,34 @@ class Hardware:
             "ort.providers": ",".join(self.ort_providers),
         }
         if self.features:
-            facts["cpu.features"] = ",".join(self.features)
+            attributes["cpu.features"] = ",".join(self.features)
         if self.memory_bytes is not None:
-            facts["memory.bytes"] = str(self.memory_bytes)
-            facts["memory_gb"] = _gibibytes(self.memory_bytes)
+            attributes["memory.bytes"] = str(self.memory_bytes)
+            attributes["memory_gb"] = _gibibytes(self.memory_bytes)
         if self.gpu is not None:
-            facts["gpu.model"] = self.gpu.model
-            facts["gpu.memory"] = str(self.gpu.memory_bytes)
-            facts["gpu.memory_gb"] = _gibibytes(self.gpu.memory_bytes)
+            attributes["gpu.model"] = self.gpu.model
+            attributes["gpu.memory"] = str(self.gpu.memory_bytes)
+            attributes["gpu.memory_gb"] = _gibibytes(self.gpu.memory_bytes)
             if self.gpu.driver:
-                facts["gpu.driver"] = self.gpu.driver
+                attributes["gpu.driver"] = self.gpu.driver
             if self.gpu.compute_capability:
-                facts["gpu.compute_capability"] = self.gpu.compute_capability
-        return facts
+                attributes["gpu.compute_capability"] = self.gpu.compute_capability
+        return attributes
 
 
 def _gibibytes(num_bytes: int) -> str:
-    """Returns what people write in a requirement."""
+    """Returns gibibytes as selectors name them."""
     return f"{num_bytes / 2**30:.1f}"
 
 
 def find_hardware(device: str) -> Hardware:
-    """Looks at this machine.
+    """Returns the hardware of this machine.
 
     Args:
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        Unsatisfiable: `cuda` is wanted and cannot be had (FAILED_PRECONDITION).
+        Unsatisfiable: `cuda` was requested and is not available (FAILED_PRECONDITION).
     """
     return Hardware(
         cpu_class=this_cpu_class(),
