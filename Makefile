@@ -51,7 +51,7 @@ bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is
 	@$(BIN)/python -m benchmarks.zones $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test test-compose check lint type imports stubs protos pictures format lock clean
+.PHONY: setup test test-compose check lint type imports layout names stubs protos pictures format lock clean
 setup: $(READY) ## install the locked packages and this project into .venv
 
 test: $(READY) ## every test (ARGS="tests/unit -k cut")
@@ -60,7 +60,7 @@ test: $(READY) ## every test (ARGS="tests/unit -k cut")
 test-compose: $(READY) ## the mesh of docker-compose.yml, built, started, harmed and taken down; needs Docker
 	@$(BIN)/python -m pytest tests/compose -p no:xdist $(ARGS)
 
-check: lint type imports stubs ## what CI checks before the tests
+check: lint type imports layout names stubs ## what CI checks before the tests
 
 lint: $(READY) ## ruff: style and formatting
 	@$(BIN)/ruff check $(CODE)
@@ -71,6 +71,12 @@ type: $(READY) ## mypy, strict
 
 imports: $(READY) ## the rings and services keep apart (import-linter)
 	@$(BIN)/lint-imports
+
+layout: $(READY) ## folders, READMEs and tests stand where the rules put them
+	@$(BIN)/python -m tools.check_layout
+
+names: $(READY) ## one definition for each public name, in the words of docs/glossary.md
+	@$(BIN)/python -m tools.check_names
 
 stubs: $(READY) ## the committed stubs are those of protos/
 	@$(BIN)/python tools/generate_stubs.py --check

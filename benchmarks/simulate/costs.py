@@ -13,7 +13,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.route_query import ANY, RouteQuery
+from onnxmesh.routing.route_query import UNCONSTRAINED, RouteQuery
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table.locality import Locality
 from onnxmesh.routing.table.routed_model import Replica, RoutedStage
@@ -82,7 +82,7 @@ def table_costs() -> list[Cost]:
     gateway.take(held, difference(EMPTY_TABLE, held))
     for model in held.models.values():
         # So that the policy has a board for each stage, as after requests.
-        _finish(gateway.router.explain(model, ANY))
+        _finish(gateway.router.explain(model, UNCONSTRAINED))
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
     costs: list[tuple[str, Callable[[], object], float]] = [
@@ -130,8 +130,8 @@ def _decision_s(num: int) -> float:
         route = balancer.pick_route((stage,), live.__contains__, now_s)
         assert not isinstance(route, NoRoute)
         ticket = balancer.begin((stage,), route, now_s)
-        balancer.answered(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, now_s)
-        balancer.report(route[0].worker, rng.random() * 0.05, {}, now_s)
+        balancer.observe_answer(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, now_s)
+        balancer.observe_report(route[0].worker, rng.random() * 0.05, {}, now_s)
         if step % 2:
             balancer.end(ticket)
     ask = RouteQuery(remaining_s=10.0, num_bytes=1e5)

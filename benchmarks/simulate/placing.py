@@ -18,7 +18,7 @@ from onnxmesh.v1.worker_pb2 import StageLoaded
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.placement import Placement, decide_placement
 from services.scheduler.workers.holdings import Holdings, HoldingState
-from services.scheduler.workers.worker_view import WorkerView, coarse
+from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
 
 NOTICED_S = 3.0
 """A worker that died is taken for dead after so long: what the embedded registry waits."""
@@ -53,7 +53,7 @@ class Scheduler:
     Args:
         env: Virtual time.
         fleet: The workers.
-        wanted: The stages.
+        desired: The stages.
         tell: Given every new table, when it is with the gateways.
 
     Attributes:
@@ -65,15 +65,15 @@ class Scheduler:
         self,
         env: simpy.Environment,
         fleet: Fleet,
-        wanted: tuple[DesiredStage, ...],
+        desired: tuple[DesiredStage, ...],
         tell: Callable[[Table], None],
     ) -> None:
         self._env = env
         self._fleet = fleet
-        self._wanted = wanted
+        self._desired = desired
         self._tell = tell
         self._members = {worker.id: _Member(worker, -inf, env.event()) for worker in fleet.workers}
-        self.placement = Placement(first_placement(len(fleet.workers), wanted))
+        self.placement = Placement(first_placement(len(fleet.workers), desired))
         for key, ids in self.placement.routed.items():
             for id_ in ids:
                 self._members[id_].loaded(key)
@@ -106,7 +106,7 @@ class Scheduler:
 
     def _reconcile(self) -> None:
         views = [each.view() for each in self._members.values()]
-        self.placement = decide_placement(self._wanted, views, self._env.now)
+        self.placement = decide_placement(self._desired, views, self._env.now)
         self._publish()
         for order in self.placement.evict:
             member = self._members[order.worker]
@@ -177,7 +177,7 @@ class Scheduler:
     def _stages(self, routed: Mapping[StageKey, tuple[WorkerId, ...]]) -> tuple[RoutedStage, ...]:
         return tuple(
             RoutedStage(stage.key, tuple(self._members[id_].replica for id_ in routed[stage.key]))
-            for stage in self._wanted
+            for stage in self._desired
         )
 
 
@@ -198,7 +198,7 @@ class _Member:
         return self.worker.alive and self.worker.generation == self.replica.generation
 
     def is_loading(self, stage: StageKey) -> bool:
-        """Whether a stage is still wanted when it is loaded."""
+        """Whether a stage is still desired when it is loaded."""
         held = self.holdings.stages.get(stage)
         return held is not None and held.state is HoldingState.LOADING
 
@@ -215,7 +215,7 @@ class _Member:
             stages=self.holdings.stages,
             leaving=self.leaving,
             since_s=self._since_s,
-            wait_s=coarse(self.worker.work_s),
+            wait_s=coarse_wait_s(self.worker.work_s),
         )
 
 
@@ -236,7 +236,7 @@ def stages_of(scenario: Scenario) -> tuple[DesiredStage, ...]:
 
 @cache
 def first_placement(
-    num_workers: int, wanted: tuple[DesiredStage, ...]
+    num_workers: int, desired: tuple[DesiredStage, ...]
 ) -> Mapping[StageKey, tuple[WorkerId, ...]]:
     """Returns who serves what once everything that is decided for empty workers is done; the same for every chooser."""
     holdings = {worker_id(index): Holdings() for index in range(num_workers)}
@@ -245,7 +245,7 @@ def first_placement(
         views = [
             WorkerView(id_, attributes=attributes[id_], stages=each.stages) for id_, each in holdings.items()
         ]
-        placement = decide_placement(wanted, views, 0.0)
+        placement = decide_placement(desired, views, 0.0)
         if not (placement.place or placement.evict):
             return placement.routed
         for order in placement.evict:

@@ -11,14 +11,14 @@ _NO_LIMIT = 1 << 60
 """What version 1 of cgroups says where there is none is about this and more."""
 
 
-def cores(cgroup: Path = _CGROUP) -> int:
+def available_cores(cgroup: Path = _CGROUP) -> int:
     """Returns the cores that this process was given: by affinity, and by its cgroup's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = _cpu_share(cgroup)
     return allowed if share is None else max(1, min(allowed, math.ceil(share)))
 
 
-def has_own_cores(threads: int, cgroup: Path = _CGROUP, machine: int | None = None) -> bool:
+def has_dedicated_cores(threads: int, cgroup: Path = _CGROUP, machine: int | None = None) -> bool:
     """Whether so many threads have cores that nobody else was plainly given: by affinity, and not by a share of time.
 
     Args:
@@ -31,7 +31,7 @@ def has_own_cores(threads: int, cgroup: Path = _CGROUP, machine: int | None = No
     return threads <= allowed < whole and _cpu_share(cgroup) is None
 
 
-def memory_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
+def available_memory_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
     """Returns the memory that this process may use: of its cgroup, else of the machine; None if unknown."""
     known = [size for size in (_cgroup_memory(cgroup), _machine_memory(meminfo)) if size is not None]
     return min(known, default=None)

@@ -14,16 +14,16 @@ from typing import Any
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
-from onnxmesh.graph.checks.activation_errors import find_activation_errors
-from onnxmesh.graph.checks.batching import find_batching
+from onnxmesh.graph.checks.activation_errors import measure_activation_errors
+from onnxmesh.graph.checks.batching_check import check_batching
+from onnxmesh.graph.checks.chain_comparison import compare_chain
 from onnxmesh.graph.checks.difference import accepted_difference
-from onnxmesh.graph.checks.measure import differences
 from onnxmesh.graph.checks.verify import input_symbols
-from onnxmesh.graph.costs.analyse import analyse, types_of
-from onnxmesh.graph.cutting.as_written import as_written
-from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.costs.graph_analysis import analyse_graph, boundary_types
+from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
+from onnxmesh.graph.cutting.original_model import save_original_model
 from onnxmesh.graph.cutting.plan_file import PlanFile
-from onnxmesh.graph.measuring.costing import measured_costs
+from onnxmesh.graph.measuring.measured_costs import measure_costs
 from onnxmesh.graph.measuring.profiler import Progress
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
@@ -67,16 +67,16 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
     digest = source_digest(source)
     if options.mode is CutMode.PORTABLE:
         level = OptimisationLevel.NONE
-        to_cut = as_written(source, folder / _OPTIMISED)
+        to_cut = save_original_model(source, folder / _OPTIMISED)
     else:
         level = options.optimisation
         to_cut = optimise(source, folder / _OPTIMISED, level)
-    types = types_of(to_cut)
-    costs = analyse(to_cut, options.shapes, types)
+    types = boundary_types(to_cut)
+    costs = analyse_graph(to_cut, options.shapes, types)
     profile, unprofiled = "", ""
     if options.profile_s > 0:
         try:
-            costs, measured = measured_costs(
+            costs, measured = measure_costs(
                 to_cut, digest, level, options.mode, types=types, costs=costs, shapes=options.shapes,
                 seconds=options.profile_s, device=job.device, progress=progress,
             )  # fmt: skip
@@ -125,7 +125,7 @@ def cut_prepared(job: CutJob) -> str:
     provenance = Provenance(digest, level.value, f"onnxmesh {__version__}", mode)
     out = folder / PARTITIONS
     to_cut = folder / _OPTIMISED / OPTIMISED
-    partitions = cut(to_cut, options.cuts, out, provenance, types, options.direct_inputs)
+    partitions = cut_model(to_cut, options.cuts, out, provenance, types, options.direct_inputs)
     inputs = {spec.name for spec in costs.signature.inputs}
     bound = accepted_difference(known for name, known in types.items() if name not in inputs)
     largest: float | None = 0.0
@@ -137,12 +137,12 @@ def cut_prepared(job: CutJob) -> str:
         accepted = bound
     batching: list[StageBatching] = []
     if options.batching is not None:
-        batching = find_batching(
+        batching = check_batching(
             to_cut, out, partitions, mode, options.batching, costs=costs, types=types, shapes=shapes, accepted=bound
         )  # fmt: skip
     errors = None
     if options.activation_errors:
-        errors = find_activation_errors(
+        errors = measure_activation_errors(
             to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
         ).to_plain()
     plan = PlanFile(
@@ -171,7 +171,7 @@ def _largest_difference(
             for seed in range(_NUM_INPUTS)
         ]
         try:
-            found = differences(whole, level, out, partitions, CutMode.PORTABLE, inputs)
+            found = compare_chain(whole, level, out, partitions, CutMode.PORTABLE, inputs)
         except ModelRunFailed:
             continue
         return max(output.largest_relative for output in found)

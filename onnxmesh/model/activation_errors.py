@@ -35,7 +35,7 @@ class ActivationErrors:
         return cls(measured, str(plain["why_not"]))
 
 
-def inner_tensors(live_out: Iterable[str], edge: Collection[str]) -> list[str]:
+def compressible_tensors(live_out: Iterable[str], edge: Collection[str]) -> list[str]:
     """Returns which tensors on a boundary may lose bits at all: none that clients sent or are sent.
 
     Args:

@@ -49,7 +49,7 @@ class InputShapes:
         Raises:
             InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
         """
-        figures = self.figures(specs, symbols or {})
+        figures = self.symbol_sizes(specs, symbols or {})
         return {
             spec.name: self.inputs[spec.name]
             if spec.name in self.inputs
@@ -60,7 +60,9 @@ class InputShapes:
             for spec in specs
         }
 
-    def figures(self, specs: Sequence[TensorSpec], symbols: Mapping[str, Sequence[Dim]]) -> dict[str, int]:
+    def symbol_sizes(
+        self, specs: Sequence[TensorSpec], symbols: Mapping[str, Sequence[Dim]]
+    ) -> dict[str, int]:
         """Returns a figure for every symbol of the inputs.
 
         Args:

@@ -8,26 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.files.digests import ListedFile
 from onnxmesh.ids import Digest
 from onnxmesh.model.tensor_spec import TensorSpec
 
 PARTITIONS = "partitions"
 """Folder below a model's work folder that a cut writes: `plan.json` and `stage-<index>/`."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionFile:
-    """A file of a partition.
-
-    Attributes:
-        path: Relative to the partition's folder, with forward slashes.
-        sha256: Lower-case hexadecimal digest of the content.
-        num_bytes: Size of the content.
-    """
-
-    path: str
-    sha256: Digest
-    num_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,7 @@ class Partition:
     index: int
     start: int
     end: int
-    files: tuple[PartitionFile, ...]
+    files: tuple[ListedFile, ...]
     digest: Digest
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -95,7 +81,7 @@ class Partition:
             start=int(plain["start"]),
             end=int(plain["end"]),
             files=tuple(
-                PartitionFile(str(file["path"]), Digest(str(file["sha256"])), int(file["num_bytes"]))
+                ListedFile(str(file["path"]), Digest(str(file["sha256"])), int(file["num_bytes"]))
                 for file in plain["files"]
             ),
             digest=Digest(str(plain["digest"])),

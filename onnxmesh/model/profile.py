@@ -72,7 +72,7 @@ class Profile:
         if dict(self.shapes) != dict(shapes):
             raise InvalidRequest(f"the profile is at {_shown(self.shapes)}, wanted is {_shown(shapes)}")
 
-    def joined(self, other: Profile) -> Profile:
+    def merged(self, other: Profile) -> Profile:
         """Returns the profile with another's devices added; of a device in both, the other's times are taken.
 
         Raises:

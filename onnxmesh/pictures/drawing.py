@@ -8,7 +8,7 @@ import drawsvg
 
 from onnxmesh.pictures.colours import LINES, PAPER
 from onnxmesh.pictures.geometry import Point
-from onnxmesh.pictures.lettering import FONTS, Label, printable
+from onnxmesh.pictures.labels import FONTS, Label, printable
 from onnxmesh.pictures.plan_picture import PlanPicture
 from onnxmesh.pictures.shapes import Areas, Dot, Panel, Shape, Strokes
 

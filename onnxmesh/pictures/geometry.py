@@ -68,7 +68,7 @@ def shared_widths(shares: list[float], total: float, least: float) -> list[float
         rest = total - least * len(narrow)
         free = sum(share for index, share in enumerate(shares) if index not in narrow)
         widths = [
-            least if index in narrow else rest * share / free if free else least
+            least if index in narrow else rest * (share / free) if free else least
             for index, share in enumerate(shares)
         ]
         fresh = {index for index, width in enumerate(widths) if width < least - 1e-9} - narrow

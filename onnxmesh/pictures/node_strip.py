@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from onnxmesh.pictures.colours import ALIVE, CUT, FAINT_INK, LINES, OPERATORS, OTHER_OPERATORS
 from onnxmesh.pictures.geometry import Point, Rect
-from onnxmesh.pictures.lettering import Label, printable
+from onnxmesh.pictures.labels import Label, printable
 from onnxmesh.pictures.plan_facts import PlanFacts
 from onnxmesh.pictures.shapes import Areas, Dot, Panel, Shape, Strokes
 from onnxmesh.quantities import bytes_text, time_text

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from onnxmesh.model.cluster import DeviceKind
 from onnxmesh.pictures.colours import FAINT_INK, kind_colour
 from onnxmesh.pictures.geometry import Rect
-from onnxmesh.pictures.lettering import Label, fitted, text_width, wrapped
+from onnxmesh.pictures.labels import Label, shortened, text_width, wrapped
 from onnxmesh.pictures.node_strip import NodeStrip, cut_marks, node_strip
 from onnxmesh.pictures.plan_facts import PlanFacts
 from onnxmesh.pictures.shapes import Areas, Panel, Shape
-from onnxmesh.pictures.stage_row import StageRow, least_width, stage_row
+from onnxmesh.pictures.stage_diagram import StageDiagram, min_diagram_width, stage_diagram
 from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 
 _WIDTH = 1000.0
@@ -45,7 +45,7 @@ class PlanPicture:
     width: float
     height: float
     title: str
-    row: StageRow
+    row: StageDiagram
     strip: NodeStrip
     shapes: tuple[Shape, ...]
     labels: tuple[Label, ...]
@@ -57,12 +57,12 @@ def plan_picture(facts: PlanFacts) -> PlanPicture:
     Args:
         facts: The plan, and what it was made from.
     """
-    inner = least_width(len(facts.plan.stages), _WIDTH - _LEFT - _RIGHT)
+    inner = min_diagram_width(len(facts.plan.stages), _WIDTH - _LEFT - _RIGHT)
     width = inner + _LEFT + _RIGHT
     shapes: list[Shape] = []
     labels, y = _heading(facts, inner)
     kind_shapes, kind_labels, y = _legend(_kinds(facts), y + 22, inner, 11.5)
-    row = stage_row(facts, _LEFT, inner, y + 18)
+    row = stage_diagram(facts, _LEFT, inner, y + 18)
     strip = node_strip(facts, _LEFT, inner, row.bottom + _FUNNEL)
     shapes += _funnels(facts, row, strip)
     operators = [(f"{name} {_percent(share)}", colour) for name, colour, share in strip.legend]
@@ -92,7 +92,9 @@ def plan_picture(facts: PlanFacts) -> PlanPicture:
 
 def _heading(facts: PlanFacts, width: float) -> tuple[list[Label], float]:
     plan, whole = facts.plan, facts.plan.whole
-    title = Label(fitted(f"{facts.model}: {_stages(facts)}", width, 19, bold=True), _LEFT, 42, 19, bold=True)
+    title = Label(
+        shortened(f"{facts.model}: {_stages(facts)}", width, 19, bold=True), _LEFT, 42, 19, bold=True
+    )
     single = f"one '{whole.kind}'" + ("" if whole.fits else " (which lacks the memory for it)")
     promise = "answers at once"
     if plan.period_s > 0:
@@ -149,7 +151,7 @@ def _legend(
     labels: list[Label] = []
     x = _LEFT
     for name, colour in entries:
-        text = fitted(name, width - 16, size)
+        text = shortened(name, width - 16, size)
         entry = 16 + text_width(text, size)
         if x > _LEFT and x + entry > _LEFT + width:
             x, y = _LEFT, y + 18
@@ -159,7 +161,7 @@ def _legend(
     return shapes, labels, y
 
 
-def _funnels(facts: PlanFacts, row: StageRow, strip: NodeStrip) -> list[Shape]:
+def _funnels(facts: PlanFacts, row: StageDiagram, strip: NodeStrip) -> list[Shape]:
     """What joins each box to its part of the row of nodes."""
     edges = [strip.area.x, *strip.cuts, strip.area.right]
     shapes: list[Shape] = []

@@ -9,13 +9,13 @@ from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Demand, Objective, Plan
 from onnxmesh.model.profile import Profile
-from onnxmesh.planning.finished_plan import finished_plan
 from onnxmesh.planning.infeasibility import check_counts, explain_infeasibility, in_bytes, plural
+from onnxmesh.planning.plan_builder import build_plan
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.candidates import PlanCandidates, find_candidates, score
+from onnxmesh.planning.search.candidates import PlanCandidates, find_candidates, objective_value
 from onnxmesh.planning.search.chain import Chain
-from onnxmesh.planning.search.narrowing import BUDGET
-from onnxmesh.planning.search.thin_cuts import with_thin_cuts
+from onnxmesh.planning.search.fewest_bytes import with_fewest_bytes
+from onnxmesh.planning.search.search_space import SEARCH_BUDGET
 from onnxmesh.planning.search.uniform import uniform_assignment
 
 _WORTHWHILE_PERCENT = 10
@@ -28,7 +28,7 @@ def make_plan(
     demand: Demand,
     profile: Profile | None = None,
     *,
-    budget: int = BUDGET,
+    budget: int = SEARCH_BUDGET,
 ) -> Plan:
     """Cuts a graph into stages and gives them devices, as the objective asks.
 
@@ -69,7 +69,7 @@ def make_plan(
         raise InvalidPlan(explain_infeasibility(costs, cluster, chain, demand))
     latency = demand.objective is Objective.LATENCY
     if latency:
-        chosen = min(candidates.best.values(), key=lambda one: score(chain, one, latency=True))
+        chosen = min(candidates.best.values(), key=lambda one: objective_value(chain, one, latency=True))
     else:
         periods = {k: one.period(chain) for k, one in candidates.best.items()}
         # Where the best is known, being a little slower is a choice; where it is not, it must not be a mistake.
@@ -80,8 +80,8 @@ def make_plan(
         if uniform is not None:
             limit = min(limit, max(best, uniform))
         number = min(k for k, period in periods.items() if period <= limit)
-        chosen = with_thin_cuts(costs, chain, candidates.best[number], at_most=uniform)
-    plan = finished_plan(costs, cluster, chain, chosen, demand.objective)
+        chosen = with_fewest_bytes(costs, chain, candidates.best[number], at_most=uniform)
+    plan = build_plan(costs, cluster, chain, chosen, demand.objective)
     return replace(plan, why=_why(demand, candidates, chain, chosen, plan))
 
 
@@ -106,7 +106,7 @@ def uniform_plan(
     if found is None:
         raise InvalidPlan(f"the uniform cut into {plural(num_stages, 'stage')} does not fit the devices")
     why = f"{plural(num_stages, 'stage')} of about equal numbers of nodes"
-    return replace(finished_plan(costs, cluster, chain, found, Objective.THROUGHPUT), why=why)
+    return replace(build_plan(costs, cluster, chain, found, Objective.THROUGHPUT), why=why)
 
 
 def _why(demand: Demand, candidates: PlanCandidates, chain: Chain, chosen: Assignment, plan: Plan) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from onnxmesh.errors import CorruptData, InvalidRequest
+from onnxmesh.files.digests import ListedFile, checked_digest, listing_digest
 from onnxmesh.ids import Digest
-from onnxmesh.store.digests import checked_digest
 from onnxmesh.v1.model_pb2 import Artefact, File
 
 MAX_FILES = 10_000
@@ -18,12 +17,9 @@ MAX_PATH_LENGTH = 1024
 """Characters of one path."""
 
 
-def listing_digest(files: Iterable[File]) -> Digest:
-    """Returns the SHA-256 over the sorted listing, a line `<sha256> <size> <path>` for each file."""
-    lines = (
-        f"{file.sha256} {file.byte_size} {file.path}\n" for file in sorted(files, key=lambda each: each.path)
-    )
-    return Digest(hashlib.sha256("".join(lines).encode()).hexdigest())
+def artefact_digest(files: Iterable[File]) -> Digest:
+    """Returns the digest that names an artefact of these files, by `listing_digest`."""
+    return listing_digest(ListedFile(file.path, Digest(file.sha256), file.byte_size) for file in files)
 
 
 def artefact_of(files: Iterable[File]) -> Artefact:
@@ -33,7 +29,7 @@ def artefact_of(files: Iterable[File]) -> Artefact:
         InvalidRequest: A path is unsafe, or two cannot be in one folder (INVALID_ARGUMENT).
     """
     listed = sorted(files, key=lambda file: file.path)
-    artefact = Artefact(digest=listing_digest(listed), files=listed)
+    artefact = Artefact(digest=artefact_digest(listed), files=listed)
     check_artefact(artefact)
     return artefact
 
@@ -77,7 +73,7 @@ def check_artefact(artefact: Artefact) -> None:
         for parent in PurePosixPath(path).parents:
             if str(parent) in paths:
                 raise InvalidRequest(f"path '{parent}' is a file and, in '{path}', a folder")
-    if (digest := listing_digest(artefact.files)) != artefact.digest:
+    if (digest := artefact_digest(artefact.files)) != artefact.digest:
         raise CorruptData(f"artefact is named {artefact.digest[:80]!r}, its listing has the digest {digest}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,8 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from onnxmesh.errors import InvalidRequest, NotFound
+from onnxmesh.files.digests import checked_digest, file_digest, is_digest
+from onnxmesh.files.file_ranges import link_or_copy
 from onnxmesh.ids import Digest
-from onnxmesh.store.digests import checked_digest, is_digest
 
 PIECE_BYTES = 1 << 20
 """How much of a file is read or sent at once."""
@@ -61,8 +61,7 @@ class BlobFolder:
         try:
             incoming.unlink()
             link_or_copy(source, incoming)
-            with incoming.open("rb") as file:
-                digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+            digest = file_digest(incoming)
             size = incoming.stat().st_size
             self._adopt(incoming, digest)
         finally:
@@ -173,17 +172,3 @@ class BlobWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
-
-
-def link_or_copy(source: Path, target: Path, *, link: bool = True) -> None:
-    """Makes `target` a hard link of `source`, or a copy where that cannot be or `link` is False."""
-    if link:
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise
-        except OSError:  # another file system, or one without links
-            pass
-        else:
-            return
-    shutil.copyfile(source, target)

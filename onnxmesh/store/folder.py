@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, NotFound
+from onnxmesh.files.digests import file_digest
+from onnxmesh.files.file_ranges import link_or_copy
+from onnxmesh.files.staging import staged_folder
 from onnxmesh.store.artefact import artefact_of, check_artefact
-from onnxmesh.store.blobs import BlobFolder, link_or_copy
+from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.v1.model_pb2 import Artefact, File
 
 
@@ -53,14 +52,10 @@ def materialise(
     check_artefact(artefact)
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    # Another process may make the same folder meanwhile: its content is the same.
+    with staged_folder(target, replace=False, mode=0o700) as fresh:
         for file in artefact.files:
-            _lay_out(file, blobs, aside, link=link, verify=verify)
-        _rename(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            _lay_out(file, blobs, fresh, link=link, verify=verify)
     return target
 
 
@@ -75,16 +70,6 @@ def _lay_out(file: File, blobs: BlobFolder, folder: Path, *, link: bool, verify:
     if size != file.byte_size:
         raise CorruptData(f"blob {file.sha256} of '{file.path}' has {size} bytes, {file.byte_size} expected")
     if verify:
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = file_digest(path)
         if digest != file.sha256:
             raise CorruptData(f"blob {file.sha256} of '{file.path}' has the digest {digest}")
-
-
-def _rename(aside: Path, target: Path) -> None:
-    try:
-        os.rename(aside, target)  # noqa: PTH104 - Path.rename would do; this one says that it is atomic
-    except OSError:
-        # Somebody else made the same folder in the meantime: the same content.
-        if not target.is_dir():
-            raise

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from onnxmesh.device.resources import cores
+from onnxmesh.device.resources import available_cores
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES
 from onnxmesh.service.settings.compression import CompressionSettings
@@ -75,7 +75,7 @@ class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, Compressio
     @classmethod
     def _num_processes(cls, said: object) -> object:
         if said == "auto":
-            return cores()
+            return available_cores()
         if not str(said).isdecimal() or not 1 <= int(str(said)) <= MAX_PROCESSES:
             raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto")
         return said

@@ -16,7 +16,7 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
-from services.scheduler.desired.retention import Retention, remove_unheld
+from services.scheduler.deployments.retention import Retention, remove_unheld
 from services.scheduler.high_availability import STOP_GRACE_S, highly_available_scheduler
 from services.scheduler.leadership.leader_context import SharedResources, leader_context
 from services.scheduler.leadership.state_folder import locked
@@ -25,7 +25,7 @@ from services.scheduler.settings import SchedulerSettings
 
 
 @asynccontextmanager
-async def scheduler(settings: SchedulerSettings) -> AsyncIterator[Serving]:
+async def scheduler_app(settings: SchedulerSettings) -> AsyncIterator[Serving]:
     """Starts a scheduler, alone or one of several, and stops it at the end of the context.
 
     Raises:
@@ -49,14 +49,14 @@ async def _alone(settings: SchedulerSettings) -> AsyncIterator[Serving]:
             serving = Serving(settings)
             registry = EmbeddedRegistry(silence_s=settings.registration_silence_s)
             live = settings.live_state(settings.id)
-            grounds = SharedResources(settings, store, registry, blobs, retention, serving.address, live)
+            shared = SharedResources(settings, store, registry, blobs, retention, serving.address, live)
             async with FileLeadership(folder).campaign(settings.id, serving.address) as candidacy:
                 # Nobody else can have the folder, so this scheduler leads.
                 term = candidacy.standing.term
                 async with asyncio.TaskGroup() as group:
                     sharing = group.create_task(live.run())
                     registering = group.create_task(registry.run())
-                    async with leader_context(grounds, term, term) as office:
+                    async with leader_context(shared, term, term) as office:
                         await remove_unheld(blobs, retention)
                         SchedulerMetrics(
                             serving.registry,

@@ -26,14 +26,14 @@ from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
-from services.scheduler.desired.retention import Retention
+from services.scheduler.deployments.retention import Retention
 from services.scheduler.leadership.blob_mirror import BlobMirror
 from services.scheduler.leadership.leader_context import SharedResources
 from services.scheduler.leadership.leader_loop import LeaderLoop
-from services.scheduler.leadership.mesh_switch import PASSED_ON, MeshSwitch
 from services.scheduler.leadership.state_folder import locked
 from services.scheduler.metrics import SchedulerMetrics
-from services.scheduler.route_table.route_relay import RouteRelay
+from services.scheduler.publishing.mesh_switch import PASSED_ON, MeshSwitch
+from services.scheduler.publishing.route_relay import RouteRelay
 from services.scheduler.settings import SchedulerSettings
 
 STOP_GRACE_S = 0.5
@@ -70,7 +70,7 @@ async def highly_available_scheduler(
         )
         directory = ConsulDirectory(agent)
         live = settings.live_state(instance_id)
-        grounds = SharedResources(settings, store, directory, blobs, Retention(blobs), serving.address, live)
+        shared = SharedResources(settings, store, directory, blobs, Retention(blobs), serving.address, live)
         relay = RouteRelay(instance_id)
         instance = Instance(
             instance_id, "scheduler", serving.address, time.time_ns(), attributes=settings.place()
@@ -84,15 +84,15 @@ async def highly_available_scheduler(
             found.sort(key=lambda address: leader is None or address != leader.address)
             return found + [each.address for each in others if each.role == "worker"]
 
-        mirror = BlobMirror(store, blobs, grounds.retention, sources)
+        mirror = BlobMirror(store, blobs, shared.retention, sources)
         background = await stack.enter_async_context(asyncio.TaskGroup())
         running = [background.create_task(each.run()) for each in (directory, mirror, live)]
         running.append(background.create_task(_sweep(store, candidacy)))
-        tenure = LeaderLoop(grounds, candidacy, relay, channels)
+        leader_loop = LeaderLoop(shared, candidacy, relay, channels)
         SchedulerMetrics(
-            serving.registry, lambda: candidacy.standing, lambda: tenure.office, lambda: relay.epoch
+            serving.registry, lambda: candidacy.standing, lambda: leader_loop.office, lambda: relay.epoch
         )
-        switch = MeshSwitch(relay, tenure.leading, MeshProxy(channels, tenure.leader, [PASSED_ON]))
+        switch = MeshSwitch(relay, leader_loop.leading, MeshProxy(channels, leader_loop.leader, [PASSED_ON]))
         serving.server.add_generic_rpc_handlers((switch,))
         add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
         await serving.start()
@@ -103,7 +103,7 @@ async def highly_available_scheduler(
             leadership.campaign(instance_id, serving.address, candidacy),
             asyncio.TaskGroup() as group,
         ):
-            acting = group.create_task(tenure.run())
+            acting = group.create_task(leader_loop.run())
             try:
                 yield serving
             finally:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from onnxmesh.device.resources import has_own_cores
+from onnxmesh.device.resources import has_dedicated_cores
 from onnxmesh.service.settings.compression import CompressionSettings
 from onnxmesh.service.settings.consul import ConsulSettings
 from onnxmesh.service.settings.members import MemberSettings
@@ -78,7 +78,7 @@ class WorkerSettings(ConsulSettings, MemberSettings, SameHostSettings, Compressi
 
     def spins(self, threads: int) -> bool:
         """Whether stages of so many threads spin."""
-        return has_own_cores(threads) if self.spinning == "auto" else self.spinning == "on"
+        return has_dedicated_cores(threads) if self.spinning == "auto" else self.spinning == "on"
 
     def place(self) -> dict[str, str]:
         """Returns the place of this worker; tags such as `zone=eu` count where no setting does."""

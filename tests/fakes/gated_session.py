@@ -31,7 +31,7 @@ class GatedSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, allocator=None, *, stays=False):
+    def run(self, feeds, outputs=None, allocator=None, *, keep_on_device=False):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
             assert self._gate.acquire(timeout=30)

@@ -35,7 +35,7 @@ class RowSession:
     def release(self, times: int = 1):
         self._gate.release(times)
 
-    def run(self, feeds, outputs=None, allocator=None, *, stays=False):
+    def run(self, feeds, outputs=None, allocator=None, *, keep_on_device=False):
         x = to_array(feeds["x"])
         self.runs.append(len(x))
         if "s" in feeds:

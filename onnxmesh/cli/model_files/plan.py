@@ -27,8 +27,8 @@ from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import Demand, Objective
+from onnxmesh.planning.improvement import find_improvement
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.relief import relief
 
 _FEWEST_DEVICES = 2
 
@@ -152,7 +152,7 @@ def _report(wish: _Wish) -> PlanReport:
         found.check(source_digest(wish.model), wish.level, at, wish.mode)
     profile = None if found is None else found.profile
     made = make_plan(costs, cluster, wish.demand, profile)
-    help_for_slowest = relief(costs, cluster, wish.demand, made, profile)
+    help_for_slowest = find_improvement(costs, cluster, wish.demand, made, profile)
     return PlanReport(
         model=wish.model.stem,
         mode=wish.mode,

@@ -91,7 +91,7 @@ def profile(
             costs, measured, kind = _measure(
                 model, target.parent, level, mode, shapes, threads, device, seconds
             )
-            joined = measured if known is None else known.joined(measured)
+            joined = measured if known is None else known.merged(measured)
             write_whole("--out", target, joined.to_json() + "\n")
         except OSError as error:
             raise InvalidRequest(f"--out: {error}") from error
@@ -164,8 +164,8 @@ def _measure(
     device: str,
     seconds: float,
 ) -> tuple[GraphCosts, Profile, str]:
+    from onnxmesh.device.device_kind import device_kind_name, parse_device_kind  # noqa: PLC0415
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
-    from onnxmesh.device.kind import device_kind_name, how_to_run  # noqa: PLC0415
     from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions  # noqa: PLC0415
     from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
@@ -175,7 +175,7 @@ def _measure(
     kind = device_kind_name(threads, find_gpu(device))
     # Beside the result: temporary file systems are small, and models are not.
     with tempfile.TemporaryDirectory(prefix=".profile-", dir=folder) as work, _progress(model.name) as report:
-        cached_device_speed(kind, *how_to_run(kind), fresh=True)
+        cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
         job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
         answer = json.loads(prepare(job, report))
     if answer["unprofiled"]:

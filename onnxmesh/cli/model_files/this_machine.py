@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.device.kind import device_kind_name
+from onnxmesh.device.device_kind import device_kind_name
 from onnxmesh.graph.measuring.device_benchmark import cached_device_speed
 from onnxmesh.model.cluster import Cluster, DeviceKind
 

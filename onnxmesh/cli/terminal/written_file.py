@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.files.atomic_write import write_atomically
 
 
 def require_writable(option: str, path: Path) -> None:
@@ -30,9 +30,6 @@ def write_whole(option: str, path: Path, text: str) -> None:
         InvalidRequest: It cannot be written; nothing is left behind then (INVALID_ARGUMENT).
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as aside:
-            fresh = Path(aside) / path.name
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
+        write_atomically(path, text)
     except OSError as error:
         raise InvalidRequest(f"{option}: cannot write '{path}': {error.strerror}") from error

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.checks.difference import compare
-from onnxmesh.graph.checks.measure import detached, prepacked
-from onnxmesh.graph.costs.analyse import input_shapes
+from onnxmesh.graph.checks.chain_comparison import copy_tensors, may_prepack
+from onnxmesh.graph.checks.difference import compare_tensors
+from onnxmesh.graph.costs.graph_analysis import resolve_input_shapes
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.index_bounds import index_bounds
-from onnxmesh.graph.reading.row import load_graph, put_in_row
+from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.value_types import ValueType
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
-from onnxmesh.model.activation_errors import ActivationErrors, inner_tensors
+from onnxmesh.model.activation_errors import ActivationErrors, compressible_tensors
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
@@ -30,7 +30,7 @@ NUM_DRAWS = 4
 Tensors = Mapping[str, Tensor]
 
 
-def find_activation_errors(
+def measure_activation_errors(
     graph: Path,
     folder: Path,
     partitions: Sequence[Partition],
@@ -53,8 +53,8 @@ def find_activation_errors(
     """
     if len(partitions) == 1:
         return ActivationErrors(why_not="the model is one stage")
-    planned, _ = input_shapes(costs.signature, types, shapes)
-    bounds = index_bounds(put_in_row(load_graph(graph)))
+    planned, _ = resolve_input_shapes(costs.signature, types, shapes)
+    bounds = index_bounds(topological_order(load_graph(graph)))
     given = [
         random_inputs(costs.signature.inputs, seed, shapes=planned, bounds=bounds)
         for seed in range(NUM_DRAWS)
@@ -78,15 +78,15 @@ def _run(
     encodings: Sequence[Encoding],
 ) -> list[list[dict[str, Tensor]]]:
     """Returns, for each encoding that boundaries are written in, the model's outputs for each of the inputs."""
-    prepack = prepacked(partitions)
+    prepack = may_prepack(partitions)
     alive = [[dict(feeds) for feeds in given] for _ in encodings]
     for partition in partitions:
         session = StageSession(folder / f"stage-{partition.index}", level=mode.load_level, prepack=prepack)
-        lossy = inner_tensors(partition.live_out, edge)
+        lossy = compressible_tensors(partition.live_out, edge)
         for encoding, requests in zip(encodings, alive, strict=True):
             for number, feeds in enumerate(given):
-                before = requests[number] | direct(partition, feeds)
-                after = detached(carry(partition, before, session.run(before)))
+                before = requests[number] | direct_feeds(partition, feeds)
+                after = copy_tensors(live_tensors(partition, before, session.run(before)))
                 requests[number] = after | {name: _there_and_back(after[name], encoding) for name in lossy}
     return alive
 
@@ -104,7 +104,7 @@ def _there_and_back(tensor: Tensor, encoding: Encoding) -> Tensor:
 def _largest(exact: Sequence[Tensors], found: Sequence[Tensors]) -> float:
     return max(
         (
-            compare(one[name], other[name]).largest_relative
+            compare_tensors(one[name], other[name]).largest_relative
             for one, other in zip(exact, found, strict=True)
             for name in one
         ),

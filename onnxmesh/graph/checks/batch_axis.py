@@ -11,7 +11,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.rows import has_rows
 
 
-def why_no_batch_axis(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -> str:
+def batch_axis_obstacle(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -> str:
     """Returns why requests for a model cannot run together, empty if they may; whether they can, a run must tell.
 
     The first dimension of every input must be free, and of one symbol where they have any, which must not be anywhere

@@ -70,7 +70,7 @@ def accepted_difference(computed: Iterable[ValueType]) -> float:
     return REDUCED_PRECISION_BOUND if datatypes & _REDUCED else FULL_PRECISION_BOUND
 
 
-def compare(expected: Tensor, found: Tensor) -> OutputDifference:
+def compare_tensors(expected: Tensor, found: Tensor) -> OutputDifference:
     """Compares two tensors bit by bit, and as numbers where they differ."""
     same_kind = expected.datatype is found.datatype and expected.shape == found.shape
     if same_kind and bytes(expected.data) == bytes(found.data):
@@ -84,7 +84,7 @@ def compare(expected: Tensor, found: Tensor) -> OutputDifference:
     return OutputDifference(expected.name, equal=False, largest_absolute=absolute, largest_relative=relative)
 
 
-def worst(name: str, seen: Sequence[OutputDifference]) -> OutputDifference:
+def worst_difference(name: str, seen: Sequence[OutputDifference]) -> OutputDifference:
     """Returns what is to be said of an output that was compared several times."""
     return OutputDifference(
         name,

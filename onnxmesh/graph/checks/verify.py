@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.graph.checks.chain_comparison import compare_chain
 from onnxmesh.graph.checks.difference import OutputDifference
-from onnxmesh.graph.checks.measure import differences
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.source import load_structure, source_digest
@@ -75,7 +75,7 @@ def verify_chain(
     level = plan.level if plan.mode is CutMode.EXACT else plan.mode.load_level
     symbols = input_symbols(model)
     inputs = [random_inputs(plan.signature.inputs, seed, dims=symbols, free_dim=free_dim) for seed in seeds]
-    found = differences(model, level, folder, plan.partitions, plan.mode, inputs)
+    found = compare_chain(model, level, folder, plan.partitions, plan.mode, inputs)
     return VerifyReport(
         len(seeds), len(plan.partitions), plan.mode, level, plan.accepted_difference, tuple(found)
     )

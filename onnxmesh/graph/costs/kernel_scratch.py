@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxmesh.graph.costs.operator_flops import num_scores
 from onnxmesh.graph.costs.value_sizes import ValueSizes
-from onnxmesh.graph.reading.attributes import integer, integers, operand
+from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand
 
 _CONVOLUTIONS = {"Conv": (1, 4), "FusedConv": (1, 4), "ConvInteger": (1, 1), "QLinearConv": (3, 1)}
 """Where the weight is, and bytes of an unfolded element."""
@@ -61,11 +61,11 @@ def unfolded_bytes(sizes: ValueSizes, node: ir.Node) -> int:
     weight, output = sizes.shape(operand(node, at)), sizes.shape(node.outputs[0])
     if not weight or not output or len(output) < 3 or len(weight) < 3:
         return 0
-    strides = integers(node, "strides")
-    if math.prod(weight[2:]) == 1 and set(strides) <= {1} and not any(integers(node, "pads")):
+    strides = ints_attribute(node, "strides")
+    if math.prod(weight[2:]) == 1 and set(strides) <= {1} and not any(ints_attribute(node, "pads")):
         return 0
     columns = output[0] * math.prod(output[2:])
-    return element_bytes * integer(node, "group", 1) * math.prod(weight[1:]) * columns
+    return element_bytes * int_attribute(node, "group", 1) * math.prod(weight[1:]) * columns
 
 
 def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
@@ -75,7 +75,7 @@ def _unfolded(sizes: ValueSizes, node: ir.Node) -> int:
         return 0
     at, element_bytes = _CONVOLUTIONS[node.op_type]
     weight = sizes.shape(operand(node, at)) or (1,)
-    groups = integer(node, "group", 1)
+    groups = int_attribute(node, "group", 1)
     one = whole // (max(1, output[0]) * groups)
     return (
         one if weight[0] // groups > math.prod(output[2:]) or element_bytes == 1 else min(one, _SEGMENT_BYTES)

@@ -11,8 +11,8 @@ from onnxmesh.graph.costs.kernel_scratch import scratch_bytes
 from onnxmesh.graph.costs.operator_flops import flops_of
 from onnxmesh.graph.costs.operator_traffic import bytes_moved
 from onnxmesh.graph.costs.value_sizes import ValueSizes, weight_bytes
-from onnxmesh.graph.reading.attributes import integer, integers, operand, subgraphs
-from onnxmesh.graph.reading.row import RowNode
+from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, subgraphs
+from onnxmesh.graph.reading.node_order import OrderedNode
 
 __all__ = ["CostModel", "weight_bytes"]
 
@@ -48,11 +48,11 @@ class CostModel(ValueSizes):
     an If the dearest counts. Made like `ValueSizes`.
     """
 
-    def flops(self, node: RowNode) -> int:
+    def flops(self, node: OrderedNode) -> int:
         """Returns the estimated operations of a node, a multiply-add counted as two."""
         return self._total(node.node, flops_of)
 
-    def bytes_moved(self, node: RowNode) -> int:
+    def bytes_moved(self, node: OrderedNode) -> int:
         """Returns the bytes that a node reads and writes, weights included."""
         if subgraphs(node.node):
             return self._total(node.node, bytes_moved)
@@ -60,11 +60,11 @@ class CostModel(ValueSizes):
         behind = set(node.weights).difference(value for value in node.node.inputs if value is not None)
         return self._total(node.node, bytes_moved) + sum(map(self.num_bytes, behind))
 
-    def scratch_bytes(self, node: RowNode) -> int:
+    def scratch_bytes(self, node: OrderedNode) -> int:
         """Returns the memory that a node's kernel takes besides its inputs and outputs, its bodies' values included."""
         return self._scratch(node.node)
 
-    def packed_bytes(self, node: RowNode) -> int:
+    def packed_bytes(self, node: OrderedNode) -> int:
         """Returns the size of the largest weight that is there twice while the node's kernel is loaded."""
         if node.node.op_type not in _PACKS:
             return 0
@@ -85,9 +85,9 @@ class CostModel(ValueSizes):
             # What counts on a condition has the largest number there is.
             return 1 if count is None or not 0 < count < 1 << 31 else count
         if node.op_type == "Scan":
-            num_scanned = integer(node, "num_scan_inputs", 1)
+            num_scanned = int_attribute(node, "num_scan_inputs", 1)
             first = len(node.inputs) - num_scanned
-            axes = integers(node, "scan_input_axes") or (0,)
+            axes = ints_attribute(node, "scan_input_axes") or (0,)
             shape = self.shape(operand(node, first))
             return max(1, shape[axes[0]]) if shape and -len(shape) <= axes[0] < len(shape) else 1
         return 1
@@ -124,7 +124,7 @@ def _constant(value: ir.Value | None) -> int | None:
         if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
         elif "value_int" in producer.attributes:
-            return integer(producer, "value_int", 1)
+            return int_attribute(producer, "value_int", 1)
     if tensor is None or tensor.size != 1 or not np.issubdtype(tensor.dtype.numpy(), np.integer):
         return None
     return int(tensor.numpy().reshape(-1)[0])

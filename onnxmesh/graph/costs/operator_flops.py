@@ -12,7 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnxmesh.graph.costs.value_sizes import Shape, ValueSizes
-from onnxmesh.graph.reading.attributes import integer, integers, operand, text
+from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, string_attribute
 
 Counter = Callable[[ValueSizes, ir.Node], int | None]
 """Returns the operations of a node, or None where its shapes say too little."""
@@ -60,23 +60,23 @@ def _transposed_convolution(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _pooling(sizes: ValueSizes, node: ir.Node) -> int:
-    return sizes.num_elements(node.outputs[0]) * math.prod(integers(node, "kernel_shape"))
+    return sizes.num_elements(node.outputs[0]) * math.prod(ints_attribute(node, "kernel_shape"))
 
 
 def _matrix_product(sizes: ValueSizes, node: ir.Node) -> int | None:
     left = sizes.shape(operand(node, 0))
     if not left:
         return None
-    axis = -2 if integer(node, "transA", 0) and len(left) > 1 else -1
+    axis = -2 if int_attribute(node, "transA", 0) and len(left) > 1 else -1
     return 2 * sizes.num_elements(node.outputs[0]) * left[axis]
 
 
 def _packed_product(sizes: ValueSizes, node: ir.Node) -> int:
-    return 2 * sizes.num_elements(node.outputs[0]) * integer(node, "K", 1)
+    return 2 * sizes.num_elements(node.outputs[0]) * int_attribute(node, "K", 1)
 
 
 def _einsum(sizes: ValueSizes, node: ir.Node) -> int | None:
-    terms = text(node, "equation").replace(" ", "").partition("->")[0].split(",")
+    terms = string_attribute(node, "equation").replace(" ", "").partition("->")[0].split(",")
     figures: dict[str, int] = {}
     for term, value in zip(terms, node.inputs, strict=False):
         shape = sizes.shape(value)
@@ -125,7 +125,7 @@ def num_scores(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _num_heads(node: ir.Node) -> int:
-    return max(1, integer(node, "num_heads", integer(node, "q_num_heads", 1)))
+    return max(1, int_attribute(node, "num_heads", int_attribute(node, "q_num_heads", 1)))
 
 
 def _key_length(sizes: ValueSizes, node: ir.Node, length: int) -> int:
@@ -149,7 +149,7 @@ def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
         return query[-1]
     heads = _num_heads(node)
     if node.op_type == "GroupQueryAttention" and operand(node, 1) is None:
-        return query[-1] // (heads + 2 * integer(node, "kv_num_heads", heads))
+        return query[-1] // (heads + 2 * int_attribute(node, "kv_num_heads", heads))
     if _projects(node):
         hidden = sizes.shape(node.outputs[0])
         return hidden[-1] // heads if hidden else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxmesh.graph.reading.row import name_of
+from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.graph.reading.value_types import ValueType
 
 Shape = tuple[int, ...] | None
@@ -42,9 +42,9 @@ class ValueSizes:
             return None
         if value.const_value is not None:
             return tuple(int(dim) for dim in value.const_value.shape.numpy())
-        if (shape := self._shapes.get(name_of(value))) is not None:
+        if (shape := self._shapes.get(value_name(value))) is not None:
             return shape
-        known = self._types.get(name_of(value))
+        known = self._types.get(value_name(value))
         if known is None or known.dims is None:
             return None
         return tuple(
@@ -60,7 +60,7 @@ class ValueSizes:
         """Returns the size of a value; 4 bytes an element where its type is unknown."""
         if value.is_initializer() and value.const_value is not None:
             return weight_bytes(value)
-        known = self._types.get(name_of(value))
+        known = self._types.get(value_name(value))
         datatype = None if known is None else known.datatype
         if datatype is None:
             return 4 * self.num_elements(value)

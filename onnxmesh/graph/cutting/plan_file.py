@@ -15,7 +15,8 @@ import onnxruntime
 
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData
-from onnxmesh.graph.files.digest import describe_file, listing_digest
+from onnxmesh.files.atomic_write import write_atomically
+from onnxmesh.files.digests import describe_file, listing_digest
 from onnxmesh.ids import Digest
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -87,9 +88,7 @@ class PlanFile:
             "versions": dict(self.versions),
         }
         path = folder / PLAN_FILE
-        aside = folder / f".{PLAN_FILE}.new"
-        aside.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(path)
+        write_atomically(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
         return path
 
     @classmethod

@@ -13,23 +13,23 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from onnxmesh.graph.files.file_ranges import copy_range, pieces
-from onnxmesh.graph.reading.row import name_of
+from onnxmesh.files.digests import ListedFile
+from onnxmesh.files.file_ranges import copy_range, read_chunks
+from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.ids import Digest
-from onnxmesh.model.partition import PartitionFile
 
 FILE_ALIGNMENT = 4096
 """Weights are mapped from the file: what starts at a page can be used in place, with the same alignment
 and hence the same order of additions on every machine; and file systems can share whole pages."""
 
-MIN_BYTES = 512
+MIN_EXTERNAL_TENSOR_BYTES = 512
 """Smaller tensors stay in the model."""
 
 _PIECE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class WeightSegment:
     """One tensor's place in a file of weights.
 
     Attributes:
@@ -48,7 +48,7 @@ class Segment:
         return self.offset + self.num_bytes
 
 
-def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     """Returns a tensor whose bytes are here: itself, or a copy of what lies in a file.
 
     onnx-ir would not read files with several hard links.
@@ -65,7 +65,7 @@ def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.from_proto(proto)
 
 
-def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]:
+def externalise_weights(values: Iterable[ir.Value], home: Path, name: str) -> list[WeightSegment]:
     """Makes large initialisers refer to a file of weights that is still to be written, and returns its layout.
 
     Two initialisers with the same range of the same file share one segment. Small ones come into the model, wherever
@@ -76,21 +76,21 @@ def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]
         home: Folder of the model.
         name: Name of the file of weights in that folder.
     """
-    segments: list[Segment] = []
-    taken: dict[tuple[str, int, int], Segment] = {}
+    segments: list[WeightSegment] = []
+    taken: dict[tuple[str, int, int], WeightSegment] = {}
     end = 0
     for value in values:
         tensor = value.const_value
         if tensor is None or tensor.dtype == ir.DataType.STRING:
             continue
         num_bytes = int(tensor.nbytes)
-        if num_bytes < MIN_BYTES:
-            value.const_value = in_memory(tensor)
+        if num_bytes < MIN_EXTERNAL_TENSOR_BYTES:
+            value.const_value = load_tensor(tensor)
             continue
         source = _range_of(tensor, num_bytes)
         segment = None if source is None else taken.get(source)
         if segment is None:
-            segment = Segment(tensor, -(-end // FILE_ALIGNMENT) * FILE_ALIGNMENT, num_bytes)
+            segment = WeightSegment(tensor, -(-end // FILE_ALIGNMENT) * FILE_ALIGNMENT, num_bytes)
             segments.append(segment)
             end = segment.end
             if source is not None:
@@ -101,13 +101,13 @@ def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]
             num_bytes,
             tensor.dtype,
             shape=ir.Shape(tensor.shape.numpy()),
-            name=name_of(value),
+            name=value_name(value),
             base_dir=home,
         )
     return segments
 
 
-def write_weights(path: Path, segments: Sequence[Segment]) -> PartitionFile:
+def write_weights(path: Path, segments: Sequence[WeightSegment]) -> ListedFile:
     """Writes a file of weights and returns its description.
 
     Each byte is read once, when its digest is taken, right after it was copied. May run in a thread of its own.
@@ -123,10 +123,10 @@ def write_weights(path: Path, segments: Sequence[Segment]) -> PartitionFile:
         os.ftruncate(target.fileno(), size)
         for segment in segments:
             for end in _copied(segment, target, sources, opened):
-                for piece in pieces(target.fileno(), done, end):
-                    digest.update(piece)
+                for chunk in read_chunks(target.fileno(), done, end):
+                    digest.update(chunk)
                 done = end
-    return PartitionFile(path.name, Digest(digest.hexdigest()), size)
+    return ListedFile(path.name, Digest(digest.hexdigest()), size)
 
 
 def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int] | None:
@@ -135,7 +135,9 @@ def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int]
     return str(tensor.path), tensor.offset or 0, num_bytes
 
 
-def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack) -> Iterator[int]:
+def _copied(
+    segment: WeightSegment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack
+) -> Iterator[int]:
     """Copies a tensor in pieces; after each it yields the end of what is there."""
     place = _range_of(segment.tensor, segment.num_bytes)
     if place is None:

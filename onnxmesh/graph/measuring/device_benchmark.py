@@ -15,7 +15,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxmesh.device.execution_provider import CPU
-from onnxmesh.graph.runtime.run_clock import run_clock
+from onnxmesh.files.atomic_write import write_atomically
+from onnxmesh.graph.measuring.run_clock import run_clock
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.device_speed import DeviceSpeed
 
@@ -112,11 +113,7 @@ def _read(path: Path) -> DeviceSpeed | None:
 def _write(path: Path, speed: DeviceSpeed) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as aside:
-            json.dump({"format": _FORMAT, "speed": speed.to_plain()}, aside)
-        Path(aside.name).replace(path)
+        write_atomically(path, json.dumps({"format": _FORMAT, "speed": speed.to_plain()}))
     except OSError:
         return  # measured again next time
 

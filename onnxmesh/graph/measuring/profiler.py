@@ -15,9 +15,9 @@ import onnxruntime
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, ModelRunFailed
+from onnxmesh.graph.measuring.run_clock import run_clock
 from onnxmesh.graph.reading.source import load_structure
-from onnxmesh.graph.runtime.run_clock import run_clock
-from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.runtime_errors import error_reason
 from onnxmesh.graph.runtime.runtime_values import to_runtime
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -177,7 +177,7 @@ def _load(
         probe.write_bytes(proto.SerializeToString())
         session = onnxruntime.InferenceSession(str(probe), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {error_reason(error)}") from error
     finally:
         probe.unlink(missing_ok=True)
     session.disable_fallback()
@@ -194,7 +194,7 @@ def _run(
     try:
         session.run_with_ort_values(outputs, values)
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise ModelRunFailed(readable(error)) from error
+        raise ModelRunFailed(error_reason(error)) from error
     return clock() - start
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import onnx_ir as ir
 
 
-def integer(node: ir.Node, name: str, default: int) -> int:
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Returns an integer attribute."""
     attribute = node.attributes.get(name)
     return default if attribute is None or attribute.type != ir.AttributeType.INT else attribute.as_int()
 
 
-def integers(node: ir.Node, name: str) -> tuple[int, ...]:
+def ints_attribute(node: ir.Node, name: str) -> tuple[int, ...]:
     """Returns a list of integers; empty where it is missing."""
     attribute = node.attributes.get(name)
     return () if attribute is None or attribute.type != ir.AttributeType.INTS else tuple(attribute.as_ints())
 
 
-def text(node: ir.Node, name: str) -> str:
+def string_attribute(node: ir.Node, name: str) -> str:
     """Returns a string attribute; empty where it is missing."""
     attribute = node.attributes.get(name)
     return (

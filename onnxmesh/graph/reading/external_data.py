@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.files.file_ranges import link_or_copy
+from onnxmesh.files.file_ranges import link_or_copy
 
 _OURS = "optimised"
 """How the names of all files begin that are made of a model before it is cut, after any dots."""
@@ -113,7 +113,7 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
         )
 
 
-def locations_to_share(model: onnx.ModelProto) -> list[str]:
+def shareable_locations(model: onnx.ModelProto) -> list[str]:
     """Returns the files that a model keeps tensors in, if a model made from it can refer to the same; else none.
 
     Not if a name could be taken for one of ours: what is written there would change the owner's file.
@@ -123,7 +123,7 @@ def locations_to_share(model: onnx.ModelProto) -> list[str]:
     return [] if any(name.lstrip(".").startswith(_OURS) for name in names) else locations
 
 
-def share_files(source: Path, locations: Iterable[str], target: Path) -> None:
+def link_external_files(source: Path, locations: Iterable[str], target: Path) -> None:
     """Makes files of one folder appear in another: as hard links, or as copies where that cannot be.
 
     ONNX Runtime refuses external data through symbolic links and paths that leave the model's folder.

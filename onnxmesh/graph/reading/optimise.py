@@ -10,15 +10,20 @@ import onnxruntime
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.reading.external_data import external_tensors, locations_to_share, share_files, tensors_of
+from onnxmesh.graph.reading.external_data import (
+    external_tensors,
+    link_external_files,
+    shareable_locations,
+    tensors_of,
+)
 from onnxmesh.graph.reading.source import load_structure
-from onnxmesh.graph.runtime.runtime_errors import readable_of
+from onnxmesh.graph.runtime.runtime_errors import load_error_reason
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.optimisation_level import OptimisationLevel
 
-__all__ = ["OptimisationLevel", "optimise", "LARGE_WEIGHT_BYTES", "OPTIMISED"]
+__all__ = ["OptimisationLevel", "optimise", "MAX_INLINE_MODEL_BYTES", "OPTIMISED"]
 
-LARGE_WEIGHT_BYTES = 64 * 1024 * 1024
+MAX_INLINE_MODEL_BYTES = 64 * 1024 * 1024
 """From this total on, weights are kept in a file of their own: a protobuf message ends at 2 GiB."""
 
 OPTIMISED = "optimised.onnx"
@@ -50,9 +55,9 @@ def optimise(source: Path, out_folder: Path, level: OptimisationLevel) -> Path:
     out_folder.mkdir(parents=True, exist_ok=True)
     target = out_folder / OPTIMISED
     model = load_structure(source)
-    shared = locations_to_share(model)
-    if shared and weight_bytes_of(model, external=False) <= LARGE_WEIGHT_BYTES:
-        share_files(source.parent, shared, out_folder)
+    shared = shareable_locations(model)
+    if shared and weight_bytes_of(model, external=False) <= MAX_INLINE_MODEL_BYTES:
+        link_external_files(source.parent, shared, out_folder)
         try:
             _save_optimised(source, target, level)
             if target.stat().st_size <= _LARGEST_MESSAGE:
@@ -63,7 +68,7 @@ def optimise(source: Path, out_folder: Path, level: OptimisationLevel) -> Path:
         for location in shared:
             (out_folder / location).unlink()
     # Names of files beside the source would mean nothing beside the target.
-    outside = bool(external_tensors(model)) or weight_bytes_of(model) > LARGE_WEIGHT_BYTES
+    outside = bool(external_tensors(model)) or weight_bytes_of(model) > MAX_INLINE_MODEL_BYTES
     _save_optimised(source, target, level, weights="optimised.weights" if outside else None)
     return target
 
@@ -95,7 +100,7 @@ def _save_optimised(source: Path, target: Path, level: OptimisationLevel, weight
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         for path in beside:
             path.unlink(missing_ok=True)
-        reason = readable_of(error, load_structure(source))
+        reason = load_error_reason(error, load_structure(source))
         raise InvalidModel(f"ONNX Runtime cannot load '{source.name}': {reason}") from error
 
 

@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.files.digest import describe_file, describe_files, listing_digest
+from onnxmesh.files.digests import describe_file, describe_files, listing_digest
 from onnxmesh.graph.reading.cycle import find_cycle
 from onnxmesh.graph.reading.external_data import check_external, external_tensors, tensors_of
 from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name
@@ -53,7 +53,7 @@ def check_source(path: Path) -> None:
     for tensor in external_tensors(model):
         check_external(tensor, path.parent)
     try:
-        onnx.checker.check_model(checkable(model, path))
+        onnx.checker.check_model(checker_input(model, path))
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
             way = ", ".join(map(describe_node, cycle))
@@ -71,7 +71,7 @@ def check_source(path: Path) -> None:
         _check_carried(value, "output")
 
 
-def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
+def checker_input(model: onnx.ModelProto, path: Path) -> bytes | str:
     """Returns what ONNX's checker is given: the file, or its structure where that needs to be another.
 
     The checker refuses external data with several hard links, which cut models and stores of content have: what it

@@ -14,7 +14,7 @@ from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import CorruptData, InvalidModel
 from onnxmesh.graph.reading.source import load_structure
 from onnxmesh.graph.runtime.element_types import datatype_of_runtime_type
-from onnxmesh.graph.runtime.runtime_errors import readable_of
+from onnxmesh.graph.runtime.runtime_errors import load_error_reason
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.input_shapes import Dim
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -177,7 +177,9 @@ def _probe(
         probe.write_bytes(model.SerializeToString())
         return onnxruntime.InferenceSession(str(probe), options, providers=[CPU])
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load the model: {readable_of(error, model)}") from error
+        raise InvalidModel(
+            f"ONNX Runtime cannot load the model: {load_error_reason(error, model)}"
+        ) from error
     finally:
         probe.unlink(missing_ok=True)
 

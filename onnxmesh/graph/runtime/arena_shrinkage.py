@@ -8,7 +8,7 @@ import onnxruntime
 
 from onnxmesh.deadline import Clock
 
-WINDOW_S = 10.0
+SHRINK_WINDOW_S = 10.0
 """What no run needed for so long is given back."""
 
 
@@ -30,19 +30,19 @@ class ArenaShrinkage:
         self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._largest_bytes = 0
         self._recent_bytes = 0
-        self._window_ends_s = clock() + WINDOW_S
+        self._window_ends_s = clock() + SHRINK_WINDOW_S
 
-    def left(self, num_bytes: int) -> None:
+    def observe_output(self, num_bytes: int) -> None:
         """Takes that a run left an output of so many bytes in the arena."""
         self._recent_bytes = max(self._recent_bytes, num_bytes)
 
-    def options(self) -> onnxruntime.RunOptions | None:
+    def run_options(self) -> onnxruntime.RunOptions | None:
         """Returns what the next run is to be done with; None: it is one like any other."""
         now_s = self._clock()
         if now_s < self._window_ends_s:
             return None
         recent_bytes, self._recent_bytes = self._recent_bytes, 0
-        self._window_ends_s = now_s + WINDOW_S
+        self._window_ends_s = now_s + SHRINK_WINDOW_S
         is_due = 2 * recent_bytes <= self._largest_bytes and self._largest_bytes > 0
         self._largest_bytes = recent_bytes if is_due else max(self._largest_bytes, recent_bytes)
         return self._options if is_due else None

@@ -16,7 +16,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.rows import has_rows
 from onnxmesh.tensors.tensor import Tensor
 
-LEAST_BOUND_BYTES = 128 << 10
+MIN_BOUND_BYTES = 128 << 10
 """Smaller outputs are copied once more: that costs less than binding them."""
 
 
@@ -28,30 +28,30 @@ class OutputBuffer:
         name: Of the output.
         datatype: Its type.
         shape: The shape that it is thought to have; ONNX Runtime fails if it has another.
-        room: Exactly as many bytes.
+        buffer: Exactly as many bytes.
         address: Where they begin.
     """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
-    room: memoryview
+    buffer: memoryview
     address: int
 
     def bind(self, binding: onnxruntime.IOBinding) -> None:
-        """Has the output computed here; the room must be kept until it is."""
+        """Has the output computed here; the buffer must be kept until it is."""
         code = ELEMENT_TYPE_OF[self.datatype]
         binding.bind_output(self.name, "cpu", 0, code, self.shape, self.address)
 
     def tensor(self, value: onnxruntime.OrtValue) -> Tensor | None:
-        """Returns the output, which keeps the room; None where ONNX Runtime put it elsewhere after all."""
+        """Returns the output, which keeps the buffer; None where ONNX Runtime put it elsewhere after all."""
         if value.data_ptr() != self.address or tuple(value.shape()) != self.shape:
             return None
-        return Tensor(self.name, self.datatype, self.shape, self.room.toreadonly())
+        return Tensor(self.name, self.datatype, self.shape, self.buffer.toreadonly())
 
 
 class OutputBuffers:
-    """Finds rooms for outputs whose shapes can be foretold. Several threads may use it at once.
+    """Finds buffers for outputs whose shapes can be foretold. Several threads may use it at once.
 
     Args:
         datatypes: Types of the outputs.
@@ -63,38 +63,38 @@ class OutputBuffers:
         self._in_use = True
 
     def find(self, form: Hashable, wanted: Iterable[str], allocator: Allocate) -> dict[str, OutputBuffer]:
-        """Returns a room for each output that is worth it and has one, by name.
+        """Returns a buffer for each output that is worth it and has one, by name.
 
         Args:
             form: Shapes of the inputs.
             wanted: Outputs that are to be computed.
-            allocator: Where rooms come from.
+            allocator: Where buffers come from.
         """
-        shapes = self._shapes.foretell(form) if self._in_use else {}
-        rooms = {}
+        shapes = self._shapes.predict(form) if self._in_use else {}
+        buffers = {}
         for name in wanted:
             if (shape := shapes.get(name)) is not None:
                 datatype = self._datatypes[name]
-                room = allocator(math.prod(shape) * datatype.bits // 8)
-                if room is not None:
-                    address = np.frombuffer(room, np.uint8).ctypes.data
-                    rooms[name] = OutputBuffer(name, datatype, shape, room, address)
-        return rooms
+                buffer = allocator(math.prod(shape) * datatype.bits // 8)
+                if buffer is not None:
+                    address = np.frombuffer(buffer, np.uint8).ctypes.data
+                    buffers[name] = OutputBuffer(name, datatype, shape, buffer, address)
+        return buffers
 
-    def saw(self, form: Hashable, outputs: Mapping[str, Tensor]) -> None:
+    def observe(self, form: Hashable, outputs: Mapping[str, Tensor]) -> None:
         """Takes what came of a run."""
         large = {
             name: tensor.shape
             for name, tensor in outputs.items()
-            if tensor.byte_size >= LEAST_BOUND_BYTES and name in self._datatypes
+            if tensor.byte_size >= MIN_BOUND_BYTES and name in self._datatypes
         }
         if large:
-            self._shapes.saw(form, large)
+            self._shapes.observe(form, large)
 
-    def were_refused(self, rooms: Mapping[str, OutputBuffer], outputs: Mapping[str, Tensor]) -> None:
-        """Takes that a run failed with these rooms, and gave these outputs without.
+    def handle_refusal(self, buffers: Mapping[str, OutputBuffer], outputs: Mapping[str, Tensor]) -> None:
+        """Takes that a run failed with these buffers, and gave these outputs without.
 
-        One that has another shape than was foretold explains that; if none has, no more rooms are found: this model or its device
+        One that has another shape than was foretold explains that; if none has, no more buffers are found: this model or its device
         does not take them.
         """
-        self._in_use = any(outputs[name].shape != room.shape for name, room in rooms.items())
+        self._in_use = any(outputs[name].shape != buffer.shape for name, buffer in buffers.items())

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 
 Shape = tuple[int, ...]
 
-MAX_KNOWN = 64
+MAX_KNOWN_SHAPES = 64
 """Forms of inputs that are remembered."""
 
 
@@ -20,7 +20,7 @@ class OutputShapes:
         self._known: dict[Hashable, dict[str, Shape]] = {}
         self._varying: set[str] = set()
 
-    def foretell(self, form: Hashable) -> Mapping[str, Shape]:
+    def predict(self, form: Hashable) -> Mapping[str, Shape]:
         """Returns the shapes that outputs will have, as far as they are known.
 
         Args:
@@ -28,18 +28,18 @@ class OutputShapes:
         """
         return self._known.get(form, {})
 
-    def saw(self, form: Hashable, shapes: Mapping[str, Shape]) -> None:
+    def observe(self, form: Hashable, shapes: Mapping[str, Shape]) -> None:
         """Takes the shapes of outputs of a run."""
-        if form not in self._known and len(self._known) >= MAX_KNOWN:
+        if form not in self._known and len(self._known) >= MAX_KNOWN_SHAPES:
             self._known.clear()
         known = self._known.setdefault(form, {})
         for name, shape in shapes.items():
             if known.get(name, shape) != shape:
-                self.varies(name)
+                self.mark_varying(name)
             elif name not in self._varying:
                 known[name] = shape
 
-    def varies(self, name: str) -> None:
+    def mark_varying(self, name: str) -> None:
         """Takes that an output has shapes that nobody can foretell."""
         self._varying.add(name)
         for known in self._known.values():

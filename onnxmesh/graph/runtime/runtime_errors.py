@@ -21,7 +21,7 @@ _UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registe
 _LONGEST = 500
 
 
-def readable(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """Returns the reason in an ONNX Runtime error as one line: no status codes, paths or C++ signatures."""
     text = _STATUS.sub("", str(error))
     text = _LOAD.sub("", text)
@@ -33,14 +33,14 @@ def readable(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
-def readable_of(error: BaseException, model: onnx.ModelProto) -> str:
-    """Returns `readable`, with the node's name where ONNX Runtime says an operator's alone.
+def load_error_reason(error: BaseException, model: onnx.ModelProto) -> str:
+    """Returns `error_reason`, with the node's name where ONNX Runtime says an operator's alone.
 
     Args:
         error: What ONNX Runtime raised when it loaded a model.
         model: That model; its weights are not needed.
     """
-    reason = readable(error)
+    reason = error_reason(error)
     if (unknown := _UNKNOWN.search(reason)) is None:
         return reason
     domain = "" if unknown["domain"] == "ai.onnx" else unknown["domain"]

@@ -11,8 +11,8 @@ from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.runtime.arena_shrinkage import ArenaShrinkage
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
-from onnxmesh.graph.runtime.output_buffers import LEAST_BOUND_BYTES, OutputBuffer, OutputBuffers
-from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.output_buffers import MIN_BOUND_BYTES, OutputBuffer, OutputBuffers
+from onnxmesh.graph.runtime.runtime_errors import error_reason
 from onnxmesh.graph.runtime.runtime_values import (
     from_runtime,
     from_strings,
@@ -30,7 +30,7 @@ from onnxmesh.tensors.tensor import Tensor
 
 _FATAL = 4
 
-LEAST_STAGED_BYTES = 64 << 10
+MIN_STAGED_BYTES = 64 << 10
 """What is smaller is copied to a device as fast from anywhere."""
 
 _LEVELS = {
@@ -64,7 +64,7 @@ def session_options(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A pattern holds room for a whole run beside what the run before it left in the arena: twice the memory, and
+    # A pattern holds buffer for a whole run beside what the run before it left in the arena: twice the memory, and
     # no faster (measured on CNNs and transformers).
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
@@ -109,7 +109,7 @@ def make_session(
             providers=list(providers),
         )
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {error_reason(error)}") from error
     # A failure on a device must be seen, not run again on the CPU.
     session.disable_fallback()
     lost = set(providers) - set(session.get_providers())
@@ -160,7 +160,7 @@ class StageSession:
         self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
         self._input_names = frozenset(spec.name for spec in self.inputs)
         self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
-        self._rooms = OutputBuffers({spec.name: Datatype(spec.datatype) for spec in self.outputs})
+        self._buffers = OutputBuffers({spec.name: Datatype(spec.datatype) for spec in self.outputs})
         self._arena = ArenaShrinkage()
         self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
 
@@ -171,7 +171,7 @@ class StageSession:
 
     @property
     def feed_allocator(self) -> Allocate | None:
-        """Finds room where inputs had better be put together; None: any place is as good."""
+        """Finds buffer where inputs had better be put together; None: any place is as good."""
         return None if self._staging is None else self._staging.reserve
 
     def run(
@@ -180,7 +180,7 @@ class StageSession:
         outputs: Collection[str] | None = None,
         allocator: Allocate | None = None,
         *,
-        stays: bool = False,
+        keep_on_device: bool = False,
     ) -> dict[str, Tensor]:
         """Runs the stage once.
 
@@ -189,7 +189,7 @@ class StageSession:
                 aligned (see `runtime_values.KERNEL_ALIGNMENT`), never written to.
             outputs: Names of the outputs to compute; None for all.
             allocator: Where large outputs had better be; those whose shape can be foretold are computed there.
-            stays: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
+            keep_on_device: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
 
         Returns:
             The outputs by name; views of memory that they keep alive.
@@ -215,7 +215,7 @@ class StageSession:
             return passed | self._run_arrays(feeds, wanted)
         # They keep the memory that is bound.
         values = {name: self._fed(feeds[name]) for name in self._input_names}
-        if stays and self.device:
+        if keep_on_device and self.device:
             staying = [name for name in wanted if self._datatypes[name] in NUMPY]
             return passed | self._run_bound(values, wanted, {}, staying)
         if allocator is None:
@@ -223,22 +223,22 @@ class StageSession:
         if allocator is None:
             return passed | self._run_bound(values, wanted, {})
         form = tuple(feeds[name].shape for name in self._input_names)
-        rooms = self._rooms.find(form, wanted, allocator)
+        buffers = self._buffers.find(form, wanted, allocator)
         try:
-            computed = self._run_bound(values, wanted, rooms)
+            computed = self._run_bound(values, wanted, buffers)
         except ModelRunFailed:
-            if not rooms:
+            if not buffers:
                 raise
             computed = self._run_bound(values, wanted, {})
-            self._rooms.were_refused(rooms, computed)
-        self._rooms.saw(form, computed)
+            self._buffers.handle_refusal(buffers, computed)
+        self._buffers.observe(form, computed)
         return passed | computed
 
     def _fed(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
         """Returns an input as it can be bound."""
         if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
             return tensor
-        if self._staging is not None and tensor.byte_size >= LEAST_STAGED_BYTES:
+        if self._staging is not None and tensor.byte_size >= MIN_STAGED_BYTES:
             tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
         return to_runtime(tensor)
 
@@ -246,7 +246,7 @@ class StageSession:
         self,
         values: Mapping[str, onnxruntime.OrtValue | DeviceTensor],
         wanted: list[str],
-        rooms: Mapping[str, OutputBuffer],
+        buffers: Mapping[str, OutputBuffer],
         staying: Collection[str] = (),
     ) -> dict[str, Tensor]:
         # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
@@ -259,21 +259,21 @@ class StageSession:
                 else:
                     binding.bind_ortvalue_input(name, value)
             for name in wanted:
-                if name in rooms:
-                    rooms[name].bind(binding)
+                if name in buffers:
+                    buffers[name].bind(binding)
                 elif name in staying:
                     binding.bind_output(name, self.device)
                 else:
                     binding.bind_output(name)
-            self._session.run_with_iobinding(binding, self._arena.options())
+            self._session.run_with_iobinding(binding, self._arena.run_options())
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
-            raise ModelRunFailed(readable(error)) from error
+            raise ModelRunFailed(error_reason(error)) from error
         computed = {}
         for name, value in zip(wanted, binding.get_outputs(), strict=True):
             computed[name] = (
                 on_device(name, value, self.device, self._session)
                 if name in staying and self._is_there(value)
-                else self._on_host(name, value, rooms.get(name))
+                else self._on_host(name, value, buffers.get(name))
             )
         return computed
 
@@ -282,12 +282,12 @@ class StageSession:
         on_host: bool = value.device_name() == "cpu"
         return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
 
-    def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputBuffer | None) -> Tensor:
-        if room is not None and (tensor := room.tensor(value)) is not None:
+    def _on_host(self, name: str, value: onnxruntime.OrtValue, buffer: OutputBuffer | None) -> Tensor:
+        if buffer is not None and (tensor := buffer.tensor(value)) is not None:
             return tensor
         tensor = from_runtime(name, value, self._session)
-        if tensor.byte_size >= LEAST_BOUND_BYTES:
-            self._arena.left(tensor.byte_size)
+        if tensor.byte_size >= MIN_BOUND_BYTES:
+            self._arena.observe_output(tensor.byte_size)
         return tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
@@ -301,7 +301,7 @@ class StageSession:
         try:
             results = self._session.run(wanted, values)
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
-            raise ModelRunFailed(readable(error)) from error
+            raise ModelRunFailed(error_reason(error)) from error
         return {
             name: from_strings(name, array)
             if self._datatypes[name] is Datatype.BYTES

@@ -21,8 +21,8 @@ from onnxmesh.http2.protocol.send_stream import SendStream
 from onnxmesh.http2.server.call import Call, Service
 from onnxmesh.http2.server.deadlines import Deadlines
 from onnxmesh.http2.server.send_queue import SendQueue
-from onnxmesh.rpc.grpc.interceptor import masked
 from onnxmesh.rpc.grpc.status import to_status
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.tensor import Buffer
 
 _ENCODINGS = frozenset(ENCODINGS.split(", "))
@@ -348,5 +348,5 @@ class Calls:
 
 
 def _status(error: Exception, call: Call) -> tuple[grpc.StatusCode, str, Metadata]:
-    status = to_status(masked(error, call.head.path))
+    status = to_status(masked(error, method=call.head.path))
     return status.code, status.details, tuple(status.trailing_metadata or ())

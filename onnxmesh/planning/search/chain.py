@@ -14,10 +14,10 @@ from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.node_times import node_times
 from onnxmesh.model.profile import Profile
-from onnxmesh.planning.search.int_array import REAL_BITS, IntArray
+from onnxmesh.planning.search.int_array import FEASIBLE_BITS, IntArray
 from onnxmesh.planning.search.stage_costs import StageCosts
 
-Holder: TypeAlias = tuple[tuple[int, int], ...]
+DeviceGroup: TypeAlias = tuple[tuple[int, int], ...]
 """Who holds a stage: positions of kinds, ascending, and how many devices of each."""
 
 
@@ -79,7 +79,7 @@ class Chain:
             for link in {cluster.link(a.name, b.name) for a in cluster.kinds for b in cluster.kinds}
         }
         most = max(row[-1] for row in times) + len(positions) * max(map(max, sending.values()))
-        shift = max(0, most.bit_length() - REAL_BITS)
+        shift = max(0, most.bit_length() - FEASIBLE_BITS)
         starts = {
             memory: first_starts(costs, positions, None if memory is None else memory // slots)
             for memory in {kind.memory_bytes for kind in cluster.kinds}
@@ -106,9 +106,9 @@ class Chain:
         held = sum(self.counts[kind] for kind in kinds)
         return held // size if held >= size * self.slots else 0
 
-    def at(self, blocks: Sequence[int]) -> Chain:
+    def restricted_to(self, positions: Sequence[int]) -> Chain:
         """Returns the chain that may be cut at some of its positions only, both ends among them, ascending."""
-        index = np.array(blocks, np.int64)
+        index = np.array(positions, np.int64)
         starts = np.searchsorted(index, self.first_start[:, index])
         return replace(
             self,
@@ -119,9 +119,9 @@ class Chain:
             first_start=np.minimum(starts, np.arange(len(index))),
         )
 
-    def stage(self, holder: Holder, following: Holder | None) -> StageCosts:
+    def stage(self, group: DeviceGroup, following: DeviceGroup | None) -> StageCosts:
         """Returns the costs of a stage of those devices that sends to those others; None: to nobody."""
-        kinds = [kind for kind, _ in holder]
+        kinds = [kind for kind, _ in group]
         if following is None:
             transfer = np.zeros((len(kinds), self.num_blocks + 1), np.int64)
         else:
@@ -129,15 +129,13 @@ class Chain:
         return StageCosts(
             prefix=self.prefix[kinds],
             transfer=transfer,
-            counts=tuple(count for _, count in holder),
+            counts=tuple(count for _, count in group),
             first_start=self.first_start[kinds].max(axis=0),
         )
 
-    def stages(self, holders: Sequence[Holder]) -> tuple[StageCosts, ...]:
+    def stages(self, groups: Sequence[DeviceGroup]) -> tuple[StageCosts, ...]:
         """Returns the costs of stages in a row."""
-        return tuple(
-            self.stage(holder, following) for holder, following in pairwise((*holders, None)) if holder
-        )
+        return tuple(self.stage(group, following) for group, following in pairwise((*groups, None)) if group)
 
 
 def crossing_bytes(costs: GraphCosts, cluster: Cluster) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where to cut a chain whose holders are known: an exact optimisation problem over integers."""
+"""Where to cut a chain whose groups are known: an exact optimisation problem over integers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxmesh.planning.search.int_array import NEVER, IntArray
+from onnxmesh.planning.search.int_array import INFEASIBLE, IntArray
 from onnxmesh.planning.search.range_minimum import RangeMinimum
 from onnxmesh.planning.search.shared_weights import SharedWeights
 from onnxmesh.planning.search.stage_costs import StageCosts
@@ -54,7 +54,7 @@ class ChainProblem:
             cuts.append(position)
         return tuple(reversed(cuts[:-1]))
 
-    def fastest(self, known: int | None = None) -> tuple[int, tuple[int, ...]] | None:
+    def min_period(self, known: int | None = None) -> tuple[int, tuple[int, ...]] | None:
         """Returns the least period of the slowest stage, and a cut that has it; None if memory forbids all.
 
         Args:
@@ -77,31 +77,33 @@ class ChainProblem:
                 high, best = middle, cut
         return low, best
 
-    def soonest(self) -> tuple[int, tuple[int, ...]] | None:
+    def min_latency(self) -> tuple[int, tuple[int, ...]] | None:
         """Returns the least sum of all delays, and a cut that has it; None if memory forbids all.
 
         A delay is a difference of two terms, so each layer is m range minima on a sparse table: O(k m log m).
         """
         ends = np.arange(self.num_blocks + 1)
-        best = np.where(ends == 0, 0, NEVER)
+        best = np.where(ends == 0, 0, INFEASIBLE)
         layers: list[IntArray] = []
         for stage in self.stages:
             layers.append(best)
-            before = np.where(best < NEVER, best - stage.slowest, NEVER)
+            before = np.where(best < INFEASIBLE, best - stage.slowest, INFEASIBLE)
             least = RangeMinimum(before).of(stage.first_start, ends)
-            best = np.where(least < NEVER, least + stage.slowest + stage.sending, NEVER)
-        if best[-1] >= NEVER:
+            best = np.where(least < INFEASIBLE, least + stage.slowest + stage.sending, INFEASIBLE)
+        if best[-1] >= INFEASIBLE:
             return None
         cuts: list[int] = []
         position = self.num_blocks
         for stage, before in zip(reversed(self.stages), reversed(layers), strict=True):
             starts = ends[stage.first_start[position] : position]
-            sums = np.where(before[starts] < NEVER, before[starts] + stage.delay(starts, position), NEVER)
+            sums = np.where(
+                before[starts] < INFEASIBLE, before[starts] + stage.delay(starts, position), INFEASIBLE
+            )
             position = int(starts[sums.argmin()])
             cuts.append(position)
         return int(best[-1]), tuple(reversed(cuts[:-1]))
 
-    def fewest_bytes(
+    def min_bytes(
         self, bound: int, num_bytes: IntArray, shared: SharedWeights
     ) -> tuple[int, tuple[int, ...]] | None:
         """Returns the least that any cut with no period over the bound sends, and such a cut.
@@ -116,20 +118,20 @@ class ChainProblem:
             shared: What copies of weights weigh.
         """
         ends = np.arange(self.num_blocks + 1)
-        best = np.where(ends == 0, 0, NEVER)
+        best = np.where(ends == 0, 0, INFEASIBLE)
         layers: list[tuple[IntArray, IntArray]] = []
         for stage in self.stages:
             lows = stage.starts_within(bound)
             layers.append((best, lows))
             table = RangeMinimum(best)
-            least = np.full_like(best, NEVER)
+            least = np.full_like(best, INFEASIBLE)
             high = ends
             for start, copies in shared.steps():
                 low = np.minimum(np.maximum(lows, start), high)
                 least = np.minimum(least, table.of(low, high) + copies)
                 high = low
-            best = np.where(least < NEVER, least + num_bytes, NEVER)
-        if best[-1] >= NEVER:
+            best = np.where(least < INFEASIBLE, least + num_bytes, INFEASIBLE)
+        if best[-1] >= INFEASIBLE:
             return None
         cuts: list[int] = []
         position = self.num_blocks

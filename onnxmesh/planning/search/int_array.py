@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 IntArray: TypeAlias = NDArray[np.int64]
 
-NEVER = 1 << 60
+INFEASIBLE = 1 << 60
 """More than any real figure; two of them still add up within 64 bits."""
-REAL_BITS = 58
+FEASIBLE_BITS = 58
 """Real figures stay below this power of two."""

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
 _MOST_MULTISETS = 20_000
 """Beyond, devices are taken in one order only: the roomiest first."""
@@ -56,13 +56,13 @@ def _traced(
     used: tuple[int, ...], origin: dict[tuple[int, ...], tuple[int, int]], replicas: int
 ) -> Assignment:
     cuts: list[int] = []
-    holders: list[Holder] = []
+    groups: list[DeviceGroup] = []
     while any(used):
         start, kind = origin[used]
         cuts.append(start)
-        holders.append(((kind, replicas),))
+        groups.append(((kind, replicas),))
         used = (*used[:kind], used[kind] - 1, *used[kind + 1 :])
-    return Assignment(tuple(reversed(cuts[:-1])), tuple(reversed(holders)))
+    return Assignment(tuple(reversed(cuts[:-1])), tuple(reversed(groups)))
 
 
 def _in_order(chain: Chain, units: list[int], num_stages: int | None, replicas: int) -> Assignment | None:

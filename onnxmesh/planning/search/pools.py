@@ -10,12 +10,12 @@ from math import log
 import numpy as np
 
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
 from onnxmesh.planning.search.int_array import IntArray
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
+class DevicePools:
     """Kinds in groups, and how many devices go together.
 
     Attributes:
@@ -27,7 +27,7 @@ class Pools:
     unit: int = 1
 
     @classmethod
-    def of(cls, chain: Chain, unit: int = 1) -> Pools:
+    def of(cls, chain: Chain, unit: int = 1) -> DevicePools:
         """Returns each kind by itself."""
         return cls(tuple((kind,) for kind in range(chain.num_kinds)), unit)
 
@@ -35,7 +35,7 @@ class Pools:
         """Returns how many units each pool has."""
         return tuple(chain.units(pool, self.unit) for pool in self.members)
 
-    def merged(self, chain: Chain) -> Pools:
+    def merged(self, chain: Chain) -> DevicePools:
         """Returns the pools with the two most alike as one: by speed on the whole chain and by memory."""
         marks = [_mark(chain, pool) for pool in self.members]
         one, other = min(
@@ -66,7 +66,7 @@ class Pools:
             counts=self.units(chain),
         )
 
-    def handed_out(self, chain: Chain, pooled: Chain, found: Assignment) -> Assignment:
+    def assign_devices(self, chain: Chain, pooled: Chain, found: Assignment) -> Assignment:
         """Returns the assignment with real devices: the fastest of each pool to its heaviest stages.
 
         Args:
@@ -75,16 +75,16 @@ class Pools:
             found: On pools, its devices counted singly.
         """
         if all(len(pool) == 1 for pool in self.members):
-            holders = tuple(tuple((self.members[k][0], count) for k, count in h) for h in found.holders)
-            return replace(found, holders=holders)
+            groups = tuple(tuple((self.members[k][0], count) for k, count in h) for h in found.groups)
+            return replace(found, groups=groups)
         loads = found.periods(pooled)
-        given: dict[int, Holder] = {}
+        given: dict[int, DeviceGroup] = {}
         left = {pool: by_speed(chain, self.members[pool]) for pool in range(len(self.members))}
         for stage in sorted(range(found.num_stages), key=lambda stage: -loads[stage]):
-            ((pool, count),) = found.holders[stage]
+            ((pool, count),) = found.groups[stage]
             devices, left[pool] = left[pool][:count], left[pool][count:]
             given[stage] = tuple((kind, devices.count(kind)) for kind in sorted(set(devices)))
-        return replace(found, holders=tuple(given[stage] for stage in range(found.num_stages)))
+        return replace(found, groups=tuple(given[stage] for stage in range(found.num_stages)))
 
 
 def by_speed(chain: Chain, kinds: Sequence[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxmesh.planning.search.int_array import NEVER, IntArray
+from onnxmesh.planning.search.int_array import INFEASIBLE, IntArray
 
 
 class RangeMinimum:
@@ -24,9 +24,9 @@ class RangeMinimum:
         self._levels = np.array(levels)
 
     def of(self, starts: IntArray, ends: IntArray) -> IntArray:
-        """Returns the minimum over each `[start, end)`; `NEVER` where that is empty."""
+        """Returns the minimum over each `[start, end)`; `INFEASIBLE` where that is empty."""
         lengths = ends - starts
         depth = np.frexp(np.maximum(lengths, 1))[1] - 1
         left = self._levels[depth, np.minimum(starts, self._levels.shape[1] - 1)]
         right = self._levels[depth, np.maximum(ends - (1 << depth), 0)]
-        return np.where(lengths > 0, np.minimum(left, right), NEVER)
+        return np.where(lengths > 0, np.minimum(left, right), INFEASIBLE)

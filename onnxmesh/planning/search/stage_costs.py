@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxmesh.planning.search.int_array import IntArray
 
-Where: TypeAlias = "IntArray | int"
+Positions: TypeAlias = "IntArray | int"
 """A position in a row of blocks, or many."""
 
 
@@ -24,12 +24,12 @@ class StageCosts:
     Both never shrink as `start` moves back, which is what searches rely on; so do floating-point divisions and sums.
 
     Attributes:
-        prefix: Shape (kinds, blocks + 1): time of all blocks before each position, for each kind of holder.
+        prefix: Shape (kinds, blocks + 1): time of all blocks before each position, for each kind of group.
         transfer: Shape (kinds, blocks + 1): time to send what crosses each position to the slowest
             receiver; 0 at the end.
         counts: How many devices of each kind.
         first_start: Shape (blocks + 1,): for each end, the first start with which the stage fits the memory
-            of every holder; the end itself if none does.
+            of every group; the end itself if none does.
     """
 
     prefix: IntArray
@@ -37,7 +37,7 @@ class StageCosts:
     counts: tuple[int, ...]
     first_start: IntArray
 
-    def period(self, start: Where, end: Where) -> IntArray:
+    def period(self, start: Positions, end: Positions) -> IntArray:
         """Returns the time from one request to the next, all devices busy."""
         if len(self.counts) == 1:
             cost = self.prefix[0][end] - self.prefix[0][start] + self.transfer[0][end]
@@ -47,20 +47,20 @@ class StageCosts:
             rate = rate + count / np.maximum(prefix[end] - prefix[start] + transfer[end], 1)
         return np.ceil(1 / rate).astype(np.int64)
 
-    def delay(self, start: Where, end: Where) -> IntArray:
+    def delay(self, start: Positions, end: Positions) -> IntArray:
         """Returns the time that the stage adds to one request alone, in the worst case."""
         return np.asarray(self.slowest[end] - self.slowest[start] + self.sending[end])
 
     @cached_property
     def slowest(self) -> IntArray:
-        """Shape (blocks + 1,): as `prefix`, each block on whichever holder is slowest at it."""
+        """Shape (blocks + 1,): as `prefix`, each block on whichever group is slowest at it."""
         if len(self.counts) == 1:
             return np.asarray(self.prefix[0])
         return np.concatenate(([0], np.diff(self.prefix, axis=1).max(axis=0).cumsum()))
 
     @cached_property
     def sending(self) -> IntArray:
-        """Shape (blocks + 1,): as `transfer`, from whichever holder is slowest at it."""
+        """Shape (blocks + 1,): as `transfer`, from whichever group is slowest at it."""
         return np.asarray(self.transfer.max(axis=0))
 
     def starts_within(self, bound: int) -> IntArray:

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
-from onnxmesh.planning.search.int_array import NEVER, IntArray
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
+from onnxmesh.planning.search.int_array import INFEASIBLE, IntArray
 
 _TILE = 1 << 18
 """Figures that are compared at a time: they stay in the processor's cache."""
@@ -70,11 +70,11 @@ class StageSearch:
     def solution(self, num_stages: int) -> Assignment | None:
         """Returns the best cut into so many stages, of equals one with the fewest devices; None if none fits.
 
-        The devices of its holders are counted in single devices, not units.
+        The devices of its groups are counted in single devices, not units.
         """
         layer = self._layers[num_stages - 1][:, 0, :]
-        least = int(layer.min(initial=NEVER))
-        if least >= NEVER:
+        least = int(layer.min(initial=INFEASIBLE))
+        if least >= INFEASIBLE:
             return None
         members = self._members[num_stages - 1]
         order = np.lexsort((members, self._used[:, members].sum(axis=0)))
@@ -85,7 +85,7 @@ class StageSearch:
     def _last_stage(self) -> IntArray:
         """Returns the layer of one stage: shape (kinds, blocks + 1, multisets)."""
         chain = self._chain
-        best = np.full((chain.num_kinds, chain.num_blocks + 1, len(self._members[0])), NEVER, np.int64)
+        best = np.full((chain.num_kinds, chain.num_blocks + 1, len(self._members[0])), INFEASIBLE, np.int64)
         for kind in range(chain.num_kinds):
             for units in self._choices(kind):
                 row = self._rows[0][units * self._radix[kind]]
@@ -96,7 +96,9 @@ class StageSearch:
         """Returns the layer of one more stage than the first `layer` layers have."""
         chain = self._chain
         before, members = self._layers[layer - 1], self._members[layer - 1]
-        best = np.full((chain.num_kinds, chain.num_blocks + 1, len(self._members[layer])), NEVER, np.int64)
+        best = np.full(
+            (chain.num_kinds, chain.num_blocks + 1, len(self._members[layer])), INFEASIBLE, np.int64
+        )
         for kind in range(chain.num_kinds):
             for units in self._choices(kind):
                 room = self._used[kind, members] + units <= chain.counts[kind]
@@ -123,7 +125,7 @@ class StageSearch:
     def _cost(self, kind: int, following: int | None, units: int, first: int, last: int) -> IntArray:
         """Returns the costs of a stage that starts in `[first, last)`, for every end after `first`.
 
-        Shape (last - first, blocks - first); `NEVER` where the stage would be empty or does not fit.
+        Shape (last - first, blocks - first); `INFEASIBLE` where the stage would be empty or does not fit.
         """
         chain = self._chain
         starts = np.arange(first, last)[:, None]
@@ -134,7 +136,7 @@ class StageSearch:
             cost = cost + chain.transfer[kind, following, ends]
         if not self._latency and units * self._unit > 1:
             cost = -(-cost // (units * self._unit))
-        return np.where((starts < ends) & (starts >= chain.first_start[kind, ends]), cost, NEVER)
+        return np.where((starts < ends) & (starts >= chain.first_start[kind, ends]), cost, INFEASIBLE)
 
     def _choices(self, kind: int) -> range:
         """Returns the numbers of units of a kind that one stage may hold."""
@@ -144,16 +146,16 @@ class StageSearch:
     def _follow(self, num_stages: int, used: int, kind: int) -> Assignment:
         """Finds the stages that the figures came from."""
         cuts: list[int] = []
-        holders: list[Holder] = []
+        groups: list[DeviceGroup] = []
         start = 0
         for layer in range(num_stages - 1, -1, -1):
             value = int(self._layers[layer][kind, start, self._rows[layer][used]])
             end, units, following = self._origin(layer, used, kind, start, value)
-            holders.append(((kind, units * self._unit),))
+            groups.append(((kind, units * self._unit),))
             cuts.append(end)
             used -= units * self._radix[kind]
             start, kind = end, following
-        return Assignment(tuple(cuts[:-1]), tuple(holders))
+        return Assignment(tuple(cuts[:-1]), tuple(groups))
 
     def _origin(self, layer: int, used: int, kind: int, start: int, value: int) -> tuple[int, int, int]:
         """Returns the end and units of the first stage of an entry, and the kind of the second."""

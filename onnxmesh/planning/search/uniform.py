@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.chain import Chain, Holder
+from onnxmesh.planning.search.chain import Chain, DeviceGroup
 from onnxmesh.planning.search.pools import by_speed
 
 
@@ -33,7 +33,7 @@ def uniform_assignment(chain: Chain, num_stages: int, replicas: int = 1) -> Assi
     left = [chain.units((kind,), replicas) for kind in range(chain.num_kinds)]
     order = list(dict.fromkeys(by_speed(chain, range(chain.num_kinds))))
     ranges = Assignment(cuts, ((),) * num_stages).ranges(chain)
-    given: dict[int, Holder] = {}
+    given: dict[int, DeviceGroup] = {}
     prefix = chain.prefix[order[0]] if order else chain.prefix[0]
     for stage in sorted(range(num_stages), key=lambda s: -int(prefix[ranges[s][1]] - prefix[ranges[s][0]])):
         start, end = ranges[stage]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.rpc.frames.frame_tensors import check_payloads, frame_body
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.tensors.tensor import Buffer
 from onnxmesh.v1.frame_pb2 import Activation, Chunk, FrameHeader, RequestKey, Result
 
 DEFAULT_CHUNK_BYTES = 1 << 20
@@ -26,7 +26,8 @@ def split_frame(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterato
         return
     header = FrameHeader()
     header.CopyFrom(frame.header)
-    body = _body(header)
+    body = frame_body(header)
+    assert body is not None, "a frame with tensors"
     body.chunked = True
     hop = _hop(body)
     yield Frame(header)
@@ -68,13 +69,12 @@ class Assembler:
             return self._piece(frame)
         if kind == "cancel":
             self._partial.pop(_identity(frame.header.cancel.key), None)
-        elif kind in ("activation", "result"):
-            body = _body(frame.header)
+        elif (body := frame_body(frame.header)) is not None:
             if body.chunked:
                 buffers = [bytearray() for _ in body.tensors]
                 self._partial.setdefault(_identity(body.key), {})[_hop(body)] = (frame, buffers)
                 return None
-            _check(body, frame.payloads)
+            check_payloads(body, frame.payloads)
         return frame
 
     def _piece(self, frame: Frame) -> Frame | None:
@@ -100,15 +100,12 @@ class Assembler:
             del self._partial[key]
         header = FrameHeader()
         header.CopyFrom(whole.header)
-        body = _body(header)
+        body = frame_body(header)
+        assert body is not None, "a frame with tensors"
         body.chunked = False
         payloads = tuple(memoryview(buffer) for buffer in buffers)
-        _check(body, payloads)
+        check_payloads(body, payloads)
         return Frame(header, payloads)
-
-
-def _body(header: FrameHeader) -> Activation | Result:
-    return header.activation if header.WhichOneof("kind") == "activation" else header.result
 
 
 def _identity(key: RequestKey) -> _Key:
@@ -117,13 +114,3 @@ def _identity(key: RequestKey) -> _Key:
 
 def _hop(body: Activation | Result) -> int:
     return body.hop if isinstance(body, Activation) else 0
-
-
-def _check(body: Activation | Result, payloads: tuple[Buffer, ...]) -> None:
-    if len(payloads) != len(body.tensors):
-        raise CorruptData(f"expected payloads of {len(body.tensors)} tensors, got {len(payloads)}")
-    for tensor, payload in zip(body.tensors, payloads, strict=True):
-        if tensor.byte_size != len(payload):
-            raise CorruptData(
-                f"tensor '{tensor.name}': expected {tensor.byte_size} bytes, got {len(payload)}"
-            )

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.rpc.frames.frame_tensors import frame_body, read_datatype
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.compression.codec import Encoded, decode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
-from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer
-from onnxmesh.v1.frame_pb2 import Activation, FrameHeader, Result, Tensor
-
-
-def body_of(header: FrameHeader) -> Activation | Result | None:
-    """Returns what has tensors in a frame; None where nothing has."""
-    kind = header.WhichOneof("kind")
-    if kind == "activation":
-        return header.activation
-    return header.result if kind == "result" else None
+from onnxmesh.v1.frame_pb2 import FrameHeader, Tensor
 
 
 def is_compressed(frame: Frame) -> bool:
     """Whether a tensor of the frame is not there as its elements."""
-    body = body_of(frame.header)
+    body = frame_body(frame.header)
     return body is not None and any(tensor.encoding for tensor in body.tensors)
 
 
@@ -31,7 +23,7 @@ def compressed_frame(frame: Frame, written: Mapping[int, Encoded]) -> Frame:
     """Returns a frame with some of its tensors written otherwise, by their index; the timing of who sends it says so."""
     header = FrameHeader()
     header.CopyFrom(frame.header)
-    body = body_of(header)
+    body = frame_body(header)
     assert body is not None, "a frame with tensors"
     payloads = list(frame.payloads)
     for index, encoded in written.items():
@@ -56,7 +48,7 @@ def decompressed_frame(frame: Frame) -> Frame:
     """
     header = FrameHeader()
     header.CopyFrom(frame.header)
-    body = body_of(header)
+    body = frame_body(header)
     assert body is not None, "a frame with tensors"
     payloads = tuple(map(_elements, body.tensors, frame.payloads))
     for told, payload in zip(body.tensors, payloads, strict=True):
@@ -70,10 +62,9 @@ def _elements(told: Tensor, payload: Buffer) -> Buffer:
     if not told.encoding:
         return payload
     try:
-        encoding, datatype = Encoding(told.encoding), Datatype(told.datatype)
-    except ValueError as error:
-        raise CorruptData(
-            f"tensor '{told.name}' is {told.datatype} in encoding {told.encoding}: {error}"
-        ) from None
+        encoding = Encoding(told.encoding)
+    except ValueError:
+        raise CorruptData(f"tensor '{told.name}' is in the unknown encoding {told.encoding}") from None
+    datatype = read_datatype(told)
     encoded = Encoded(encoding, payload, told.scale, told.zero_point)
     return decode_elements(told.name, datatype, tuple(told.shape), encoded, told.decoded_bytes).data

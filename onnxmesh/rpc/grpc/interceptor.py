@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
-import structlog
 
-from onnxmesh.errors import Internal, MeshError
-from onnxmesh.full_disk import full_disk
 from onnxmesh.rpc.grpc.status import to_status
-
-_log = structlog.get_logger(__name__)
+from onnxmesh.telemetry.masking import masked
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -80,16 +75,4 @@ def _stream(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
 
 
 async def _abort(error: Exception, method: str, context: Context) -> None:
-    await context.abort_with_status(to_status(masked(error, method)))
-
-
-def masked(error: Exception, method: str) -> MeshError:
-    """Returns what a client is told of `error`; only the log has the text of an unexpected one."""
-    if isinstance(error, MeshError):
-        return error
-    if (full := full_disk(error)) is not None:
-        _log.error("disk_full", method=method, error=str(error))
-        return full
-    incident = uuid.uuid4().hex
-    _log.error("unexpected_error", method=method, incident=incident, exc_info=error)
-    return Internal(f"internal error, incident {incident}: the log of the service has the rest")
+    await context.abort_with_status(to_status(masked(error, method=method)))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from onnxmesh.rpc.frames.compressed_frames import body_of, compressed_frame, decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.compressed_frames import compressed_frame, decompressed_frame, is_compressed
+from onnxmesh.rpc.frames.frame_tensors import frame_body, read_tensor
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 from onnxmesh.tensors.compression.codec import Encoded, encode_elements
@@ -23,7 +24,6 @@ from onnxmesh.tensors.compression.compression_choice import (
     LossAllowance,
 )
 from onnxmesh.tensors.compression.encoding import Encoding
-from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Activation, Result, SentTensors
 
@@ -89,15 +89,15 @@ class Compressor:
         """
         if frame.payload_bytes < LEAST_BYTES or link.same_host:
             return frame
-        way, body = link.way, body_of(frame.header)
+        way, body = link.way, frame_body(frame.header)
         if way is None or way.bytes_per_s is None or body is None:
             return frame
         boundary = _boundary(body)
         jobs = []
-        for index, (told, payload) in enumerate(zip(body.tensors, frame.payloads, strict=True)):
+        for index, (described, payload) in enumerate(zip(body.tensors, frame.payloads, strict=True)):
             if len(payload) < LEAST_BYTES:
                 continue
-            tensor = Tensor(told.name, Datatype(told.datatype), tuple(told.shape), payload)
+            tensor = read_tensor(described, payload)
             choice = AS_IT_IS
             if self._enabled:
                 choice = self._choice.choose(
@@ -197,7 +197,7 @@ def _sample(tensor: Tensor) -> Tensor:
 
 def _read(frame: Frame) -> tuple[Frame, Sequence[tuple[Encoding, int, float]]]:
     """Returns the frame with its elements, and what decoding took: encoding, bytes, seconds. Takes time."""
-    body = body_of(frame.header)
+    body = frame_body(frame.header)
     assert body is not None, "a frame with tensors"
     began_s = perf_counter()
     whole = decompressed_frame(frame)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from google.protobuf.message import DecodeError
 
-from onnxmesh.device.resources import memory_bytes
+from onnxmesh.device.resources import available_memory_bytes
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.memory.backing import MemoryAllowance
 from onnxmesh.memory.shared_memory import MEMORY_BYTES, OwnMemory, PeerMemory
@@ -90,7 +90,7 @@ class UnixListener:
         self._token = secrets.token_bytes(16)
         self._boot_id = boot_id()
         self._socket: socket.socket | None = None
-        may_use_bytes = memory_bytes() if may_use_bytes is None else may_use_bytes
+        may_use_bytes = available_memory_bytes() if may_use_bytes is None else may_use_bytes
         self._allowed_bytes = MEMORY_BYTES if may_use_bytes is None else may_use_bytes // SHARE
         self._allowance = MemoryAllowance(self._allowed_bytes)
         self._memory_bytes = MEMORY_BYTES

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedModel
+from onnxmesh.rpc.frames.frame_tensors import write_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -59,21 +60,11 @@ def activation_frames(
 def _first(activation: frame_pb2.Activation, order: InferenceRequest, tensors: Sequence[Tensor]) -> Frame:
     header = frame_pb2.FrameHeader(activation=activation)
     header.activation.requested_outputs.extend(order.requested_outputs)
-    return _with_tensors(header, tensors)
+    return Frame(header, write_tensors(header.activation, tensors))
 
 
 def _direct(activation: frame_pb2.Activation, hop: int, tensors: Sequence[Tensor]) -> Frame:
     header = frame_pb2.FrameHeader(activation=activation)
     header.activation.hop = hop
     header.activation.direct = True
-    return _with_tensors(header, tensors)
-
-
-def _with_tensors(header: frame_pb2.FrameHeader, tensors: Sequence[Tensor]) -> Frame:
-    header.activation.tensors.extend(
-        frame_pb2.Tensor(
-            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
-        )
-        for tensor in tensors
-    )
-    return Frame(header, tuple(tensor.data for tensor in tensors))
+    return Frame(header, write_tensors(header.activation, tensors))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import CorruptData, Unavailable
@@ -12,6 +11,7 @@ from onnxmesh.priority import DEFAULT_PRIORITY
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.rpc.frames.compressed_frames import is_compressed
+from onnxmesh.rpc.frames.frame_tensors import read_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link_policy.credits import LEAST_BYTES
@@ -89,8 +89,8 @@ class AttemptRunner:
                 except Unavailable as error:
                     return AttemptFailure(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
-            if isinstance(outcome, AttemptResult) and is_compressed(outcome.frame):
-                outcome = await self._unpacked(outcome, route[-1].worker)
+            if isinstance(outcome, AttemptResult):
+                outcome = await self._decoded(outcome, route[-1].worker)
             self._router.learn(outcome, route, model, ticket)
             arrived = outcome if isinstance(outcome, AttemptResult) else None
             # A worker that refused for good has told everyone whom it concerns, but not the later hops where
@@ -120,10 +120,14 @@ class AttemptRunner:
             if not sent:
                 credit.give_back()
 
-    async def _unpacked(self, arrival: AttemptResult, worker: WorkerId) -> AttemptResult | AttemptFailure:
-        """Returns an answer with the elements of its tensors."""
+    async def _decoded(self, result: AttemptResult, worker: WorkerId) -> AttemptResult | AttemptFailure:
+        """Returns a result with its tensors, a failure of its worker where the frame has none that can be read."""
+        frame = result.frame
         try:
-            return replace(arrival, frame=await self._compressor.decompressed(arrival.frame))
+            if is_compressed(frame):
+                frame = await self._compressor.decompressed(frame)
+            tensors = read_tensors(frame.header.result, frame.payloads)
+            return AttemptResult(frame, result.at_unix_ns, tensors)
         except CorruptData as error:
             return AttemptFailure(error, worker, retriable=True, speaks_against=True)
 

@@ -17,8 +17,6 @@ from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference, difference
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
-from onnxmesh.tensors.datatype import Datatype
-from onnxmesh.tensors.tensor import Tensor
 from services.gateway.batching.micro_batch_runner import MicroBatchRunner, Picked
 from services.gateway.batching.split_requests import rows_of
 from services.gateway.dispatch.attempt_runner import AttemptRunner
@@ -180,7 +178,7 @@ class Dispatcher:
         """
         if worker not in self._router.table.workers or self._peers.get(worker) is not link:
             return
-        self._router.balancer.silent(worker, link.is_suspect)
+        self._router.balancer.mark_suspect(worker, link.is_suspect)
         if link.is_suspect:
             num_moved = self._attempts.move(
                 worker,
@@ -238,13 +236,9 @@ class Dispatcher:
 
     def _answer(self, arrival: AttemptResult, attempts: int, began: float) -> InferenceResult:
         result = arrival.frame.header.result
-        tensors = tuple(
-            Tensor(tensor.name, Datatype(tensor.datatype), tuple(tensor.shape), payload)
-            for tensor, payload in zip(result.tensors, arrival.frame.payloads, strict=True)
-        )
         total_s = self._clock() - began
         trace = Trace.of(total_s, attempts, result.timings, result.sent_unix_ns, arrival.at_unix_ns)
-        return InferenceResult(tensors, trace)
+        return InferenceResult(arrival.tensors, trace)
 
     def _fail(self, worker: WorkerId, why: str) -> None:
         if self._attempts.fail_worker(worker, Unavailable(why)):

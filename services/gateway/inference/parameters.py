@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import InferParameter
 from onnxmesh.routing.selectors.preference import Preference, parse_preferences
-from onnxmesh.routing.selectors.selector import EVERYBODY, Selector
+from onnxmesh.routing.selectors.selector import ANY_WORKER, Selector
 from onnxmesh.routing.selectors.selector_text import parse_selector
 
 TRACE = "mesh.trace"
@@ -47,7 +47,7 @@ class RequestOptions:
 
     timeout_s: float | None = None
     trace: bool = False
-    require: Selector = EVERYBODY
+    require: Selector = ANY_WORKER
     prefer: tuple[Preference, ...] = ()
     session: str = ""
     priority: int = 0
@@ -73,7 +73,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
         return DEFAULT_OPTIONS
     timeout_s: float | None = None
     trace = False
-    require: Selector = EVERYBODY
+    require: Selector = ANY_WORKER
     prefer: tuple[Preference, ...] = ()
     session = ""
     priority = 0
@@ -87,7 +87,7 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
         elif name == TRACE:
             trace = _flag(name, value)
         elif name == REQUIRE:
-            require = parse_selector(text) if (text := _text(name, value)) else EVERYBODY
+            require = parse_selector(text) if (text := _text(name, value)) else ANY_WORKER
         elif name == PREFER:
             prefer = parse_preferences(each.strip() for each in _text(name, value).split(";") if each.strip())
         elif name == SESSION:

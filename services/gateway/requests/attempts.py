@@ -12,16 +12,24 @@ from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedStage
 from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Failure, RequestKey
 from services.gateway.requests.peers import Peer
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """An answer: a Result frame and when it came, in nanoseconds of Unix time."""
+    """The Result of an attempt.
+
+    Attributes:
+        frame: As it was received, or decompressed.
+        at_unix_ns: When it was received, in nanoseconds of Unix time.
+        tensors: The outputs, once they have been read from the frame.
+    """
 
     frame: Frame
     at_unix_ns: int
+    tensors: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

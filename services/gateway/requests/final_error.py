@@ -32,7 +32,7 @@ def gave_up(what: str, failures: Sequence[AttemptFailure]) -> MeshError:
 
 def too_late(model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]) -> Overloaded:
     """Returns the error that says that no replica can be done in time, with the delay after which one could."""
-    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.ask.remaining_s * 1e3
+    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.query.remaining_s * 1e3
     tried = f" after {len(failures)} failed attempts" if failures else ""
     return Overloaded(
         f"{model}: no replica of stage {found.stage} can be done in time{tried}: "
@@ -43,7 +43,7 @@ def too_late(model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailu
 
 def unsatisfiable(model: RoutedModel, found: NoRoute) -> Unsatisfiable:
     """Returns the error that says who lacks what of a request's requirements."""
-    require = found.decision.ask.require
+    require = found.decision.query.require
     gaps = "; ".join(
         f"{replica.worker} lacks {', '.join(map(str, require.lacking(replica.facts.labels)))}"
         for replica in found.decision.stage.replicas[:MAX_TOLD]

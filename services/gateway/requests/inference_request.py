@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxmesh.deadline import Deadline
 from onnxmesh.routing.selectors.preference import Preference
-from onnxmesh.routing.selectors.selector import EVERYBODY, Selector
+from onnxmesh.routing.selectors.selector import ANY_WORKER, Selector
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.requests.trace import Trace
@@ -36,7 +36,7 @@ class InferenceRequest:
     deadline: Deadline
     request_id: str = ""
     traceparent: str = ""
-    require: Selector = EVERYBODY
+    require: Selector = ANY_WORKER
     prefer: tuple[Preference, ...] = ()
     session: str = ""
     priority: int = 0

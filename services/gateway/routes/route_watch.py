@@ -92,7 +92,7 @@ class RouteWatch:
                         _log.info("scheduler_found", scheduler=self._scheduler)
                         found = True
                     step = next_step(update, None if self._table is None else self._table.epoch, taken)
-                    if step is Step.GAP:
+                    if step is Step.RESYNC:
                         _log.info("route_change_missed", epoch=update.change.from_epoch, held=taken)
                         break
                     taken = await self._take(update, step)

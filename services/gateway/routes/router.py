@@ -21,7 +21,7 @@ from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.selectors.selector import Selector
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table.locality import NOWHERE, Locality
+from onnxmesh.routing.table.locality import UNKNOWN_LOCALITY, Locality
 from onnxmesh.routing.table.routed_model import Replica, RoutedModel, RoutedStage
 from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference
@@ -64,7 +64,7 @@ class Router:
         peers: Peers,
         *,
         rng: Random,
-        locality: Locality = NOWHERE,
+        locality: Locality = UNKNOWN_LOCALITY,
         sessions: Sessions | None = None,
         clock: Clock = monotonic,
     ) -> None:
@@ -101,10 +101,10 @@ class Router:
         """
         for worker, member in news.workers.items():
             if self.generation(worker) not in (None, member.generation):
-                self.balancer.network.forget(worker)
+                self.balancer.network.remove(worker)
         self.table = table
-        self.balancer.forget(news.gone_stages, news.removed_workers)
-        self.micro_batcher.forget(news.gone_stages, news.removed_workers)
+        self.balancer.remove(news.removed_stages, news.removed_workers)
+        self.micro_batcher.forget(news.removed_stages, news.removed_workers)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -130,7 +130,7 @@ class Router:
             session: Which session it would belong to; empty: to none.
         """
         origin = None if locality is None else Origin("", locality)
-        ask = replace(ask, stay=await self.sessions.places(model, session))
+        ask = replace(ask, affinity=await self.sessions.places(model, session))
         return self.balancer.explain(model.stages, self._is_live, self._clock(), ask, origin)
 
     async def route(
@@ -167,7 +167,7 @@ class Router:
                 prefer=order.prefer,
                 remaining_s=order.deadline.remaining_s(self._clock),
                 num_bytes=order.num_bytes,
-                stay=stay,
+                affinity=stay,
             )
             picked = self.balancer.pick_route(model.stages, self._is_live, now_s, ask)
             if not isinstance(picked, NoRoute):
@@ -176,7 +176,7 @@ class Router:
                 raise unsatisfiable(model, picked)
             if picked.is_late:
                 raise too_late(model, picked, failures)
-            if self.balancer.release(picked, now_s):
+            if self.balancer.release_ejections(picked, now_s):
                 continue
             candidates = _left(model.stages[picked.stage], order.require, excluded)
             await self._reach(candidates, excluded, failures)
@@ -217,7 +217,7 @@ class Router:
                 for stage, replica in zip(model.stages, route, strict=True)
                 if replica.worker == outcome.worker
             ]
-            for key in self.balancer.failed(outcome.worker, held, now_s):
+            for key in self.balancer.observe_failure(outcome.worker, held, now_s):
                 _log.warning("replica_ejected", worker=outcome.worker, stage=key, why=outcome.error.message)
 
     def observe_load(self, worker: WorkerId, load: Load) -> None:
@@ -228,12 +228,12 @@ class Router:
     def observe_link(self, origin: str, worker: WorkerId, way: MeasuredLink) -> None:
         """Takes what was measured of the way to a worker, from this gateway or from another worker."""
         if worker in self.table.workers:
-            self.balancer.network.measured(origin, worker, way)
+            self.balancer.network.observe(origin, worker, way)
 
     def lost(self, worker: WorkerId) -> None:
         """Takes the end of the stream to a worker."""
         if worker in self.table.workers:
-            self.balancer.lost(worker)
+            self.balancer.mark_lost(worker)
 
     def _is_live(self, worker: WorkerId) -> bool:
         return self._peers.get(worker) is not None

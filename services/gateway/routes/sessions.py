@@ -13,7 +13,7 @@ from onnxmesh.routing.table.routed_model import RoutedModel
 DEFAULT_TTL_S = 600.0
 """A session that nobody uses is forgotten after so long."""
 
-NOWHERE: Mapping[StageKey, WorkerId] = {}
+UNKNOWN_LOCALITY: Mapping[StageKey, WorkerId] = {}
 """Where a session is that is new."""
 
 
@@ -35,12 +35,12 @@ class Sessions:
         Waits `onnxmesh.live.base.RECALL_S` at the longest, and only for a session that this gateway does not know.
         """
         if not session:
-            return NOWHERE
+            return UNKNOWN_LOCALITY
         name = _name(model, session)
         place = self._live.known(name)
         if place is None:
             place = await self._live.recall(name)
-        return NOWHERE if place is None else _read(place)
+        return UNKNOWN_LOCALITY if place is None else _read(place)
 
     def served(self, model: RoutedModel, session: str, route: Route) -> None:
         """Takes that a request of a session was answered on a route."""
@@ -58,7 +58,7 @@ def _read(place: str) -> Mapping[StageKey, WorkerId]:
     try:
         found = json.loads(place)
     except ValueError:
-        return NOWHERE
+        return UNKNOWN_LOCALITY
     if not isinstance(found, dict):
-        return NOWHERE
+        return UNKNOWN_LOCALITY
     return {StageKey(stage): WorkerId(worker) for stage, worker in found.items() if isinstance(worker, str)}

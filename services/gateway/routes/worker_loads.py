@@ -17,7 +17,7 @@ def report_load(balancer: Balancer, worker: WorkerId, load: Load, now_s: float) 
     else:
         # Nothing has run there yet: all one knows is how many wait.
         work_s = (load.queued + load.running) * balancer.settings.nominal_s
-    balancer.report(worker, work_s, compute_s, now_s)
+    balancer.observe_report(worker, work_s, compute_s, now_s)
 
 
 def report_waits(
@@ -34,7 +34,7 @@ def report_waits(
     for timing in timings:
         worker = WorkerId(timing.worker)
         if timing.HasField("expected_wait_us") and worker in known:
-            balancer.report(worker, timing.expected_wait_us / 1e6, {}, now_s)
+            balancer.observe_report(worker, timing.expected_wait_us / 1e6, {}, now_s)
 
 
 def report_timings(
@@ -47,7 +47,7 @@ def report_timings(
         # Requests that ran together share the time that it took, as in a worker's own means.
         own_s = timing.compute_ns / max(1, timing.batch) / 1e9
         # Time on the wire is told by two clocks, which may differ by more than it is.
-        balancer.waited(ticket, stage, timing.queue_ns / 1e9)
-        if balancer.answered(stage, worker, own_s, now_s) is not None:
+        balancer.observe_wait(ticket, stage, timing.queue_ns / 1e9)
+        if balancer.observe_answer(stage, worker, own_s, now_s) is not None:
             ejected[worker] = stage
     return ejected

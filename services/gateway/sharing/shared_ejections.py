@@ -10,7 +10,7 @@ from onnxmesh.deadline import Clock
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.live.base import LiveState, Topic
 from onnxmesh.live.ejection_figures import EjectionFigure
-from onnxmesh.routing.ejections import Ejections, EjectionWatcher
+from onnxmesh.routing.ejections import EjectionObserver, Ejections
 
 PERIOD_S = 0.5
 """Time between two looks at what other gateways have ejected."""
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 _Replica = tuple[StageKey, WorkerId]
 
 
-class SharedEjections(EjectionWatcher):
+class SharedEjections(EjectionObserver):
     """Tells other gateways whom this one ejects, and takes up whom they do, under the same cap.
 
     What is taken up is not passed on: it ends when the gateway that decided it takes it back, or with its time.
@@ -43,9 +43,9 @@ class SharedEjections(EjectionWatcher):
         self._own: dict[_Replica, float] = {}
         self._taken: dict[_Replica, float] = {}
         self._declined: dict[_Replica, float] = {}
-        ejections.watch(self)
+        ejections.subscribe(self)
 
-    def ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
+    def on_ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
         """Tells the others."""
         left_s = until_s - self._clock()
         if left_s > 0:
@@ -53,7 +53,7 @@ class SharedEjections(EjectionWatcher):
             figure = EjectionFigure(worker, stage, left_s)
             self._live.publish(Topic.EJECTION, figure.key, figure.values, left_s)
 
-    def released(self, stage: StageKey) -> None:
+    def on_released(self, stage: StageKey) -> None:
         """Takes back what this gateway said of a stage, and takes up no more of what others have said of it."""
         for replica in [each for each in self._own if each[0] == stage]:
             del self._own[replica]
@@ -78,7 +78,7 @@ class SharedEjections(EjectionWatcher):
         for replica in self._taken.keys() - said:
             del self._taken[replica]
             if replica not in self._own:
-                self._ejections.lift(*replica)
+                self._ejections.drop(*replica)
 
     def _take(self, replica: _Replica, until_s: float, writer: str) -> None:
         known_s = max(self._taken.get(replica, 0.0), self._declined.get(replica, 0.0))
@@ -86,6 +86,6 @@ class SharedEjections(EjectionWatcher):
             return
         stage, worker = replica
         why = f"gateway '{writer}' has ejected it"
-        if self._ejections.told(stage, worker, until_s, why, self._clock()):
+        if self._ejections.adopt(stage, worker, until_s, why, self._clock()):
             self._taken[replica] = until_s
             _log.warning("replica_ejected", worker=worker, stage=stage, why=why)

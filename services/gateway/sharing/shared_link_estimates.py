@@ -80,7 +80,7 @@ class SharedLinkEstimates:
         news, self._news = self._news, {}
         for key, found in news.items():
             said = lately.get(key)
-            if said is None or not _measured(found).is_like(_measured(said)):
+            if said is None or not _measured(found).is_similar_to(_measured(said)):
                 self._live.publish(Topic.ROUND_TRIP, key, found.values, TTL_S)
 
     def _is_here(self, way: LinkFigure) -> bool:
@@ -89,5 +89,5 @@ class SharedLinkEstimates:
         return generations == (way.origin_generation, way.target_generation)
 
 
-def _measured(way: LinkFigure, by_hearsay: bool = False) -> MeasuredLink:
-    return MeasuredLink(way.round_trip_s, way.bytes_per_s, by_hearsay)
+def _measured(way: LinkFigure, is_relayed: bool = False) -> MeasuredLink:
+    return MeasuredLink(way.round_trip_s, way.bytes_per_s, is_relayed)

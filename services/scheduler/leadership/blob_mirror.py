@@ -12,8 +12,8 @@ from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.v1.model_pb2 import Artefact
-from services.scheduler.desired.catalogue import artefacts_of
-from services.scheduler.desired.retention import Retention, remove_unheld
+from services.scheduler.deployments.catalogue import artefacts_of
+from services.scheduler.deployments.retention import Retention, remove_unheld
 
 RETRY_S = 2.0
 """Time between two attempts to get what nobody could give."""

@@ -11,22 +11,22 @@ from onnxmesh.discovery.base import Directory
 from onnxmesh.live.base import LiveState
 from onnxmesh.state.base import DeploymentStore
 from onnxmesh.store.blobs import BlobFolder
-from services.scheduler.desired.catalogue import Catalogue
-from services.scheduler.desired.retention import Retention
-from services.scheduler.desired.traffic_splits import TrafficSplits
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.retention import Retention
+from services.scheduler.deployments.traffic_splits import TrafficSplits
+from services.scheduler.fleet.fleet import Fleet
+from services.scheduler.fleet.link_table import LinkTable
 from services.scheduler.operations.deployer import Deployer
 from services.scheduler.operations.drainer import Drainer
 from services.scheduler.operations.gateway_views import GatewayViews
 from services.scheduler.operations.scaler import Scaler
 from services.scheduler.operations.servicer import SchedulerServicer
-from services.scheduler.plans.link_table import LinkTable
-from services.scheduler.plans.preparation import Preparation
-from services.scheduler.plans.replanner import Replanner
+from services.scheduler.planning.preparation import Preparation
+from services.scheduler.planning.replanner import Replanner
 from services.scheduler.plans.survey import Surveyor
+from services.scheduler.publishing.publisher import Publisher
 from services.scheduler.reconciliation.reconciler import Reconciler
-from services.scheduler.route_table.publisher import Publisher
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.workers.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,12 @@ class LeaderContext:
 
 @asynccontextmanager
 async def leader_context(
-    grounds: SharedResources, term: int, first_epoch: int
+    shared: SharedResources, term: int, first_epoch: int
 ) -> AsyncIterator[LeaderContext]:
     """Decides for the mesh for the time of the context.
 
     Args:
-        grounds: What it builds on.
+        shared: What it builds on.
         term: Goes with every command; greater than that of any leader before.
         first_epoch: Epochs of route tables begin here; greater than those of any leader before.
 
@@ -84,25 +84,25 @@ async def leader_context(
         CorruptData: What is deployed cannot be read (DATA_LOSS).
         Unavailable: It cannot be had (UNAVAILABLE).
     """
-    settings, retention = grounds.settings, grounds.retention
-    catalogue = Catalogue(grounds.store, retention)
+    settings, retention = shared.settings, shared.retention
+    catalogue = Catalogue(shared.store, retention)
     await catalogue.restore()
     try:
-        fleet = Fleet(grounds.directory, term)
+        fleet = Fleet(shared.directory, term)
         publisher = Publisher(first_epoch)
-        splits = TrafficSplits(grounds.store, catalogue.versions)
+        splits = TrafficSplits(shared.store, catalogue.versions)
         await splits.restore()
         reconciler = Reconciler(
             catalogue,
             fleet,
             publisher,
             splits,
-            grounds.address,
+            shared.address,
             settle_s=settings.settle_s,
             move_after_s=settings.move_after_s,
         )
-        surveyor = Surveyor(fleet, catalogue, LinkTable(live=grounds.live))
-        preparation = Preparation(fleet, surveyor, grounds.blobs, grounds.address, settings.profile_s)
+        surveyor = Surveyor(fleet, catalogue, LinkTable(live=shared.live))
+        preparation = Preparation(fleet, surveyor, shared.blobs, shared.address, settings.profile_s)
         replanner = Replanner(
             catalogue,
             fleet,
@@ -122,13 +122,13 @@ async def leader_context(
             splits,
             catalogue,
             fleet,
-            grounds.directory,
+            shared.directory,
             reconciler,
             replanner,
             publisher,
-            grounds.blobs,
+            shared.blobs,
             settings.max_upload_bytes,
-            GatewayViews(grounds.live),
+            GatewayViews(shared.live),
         )
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(each.run()) for each in (fleet, reconciler, replanner, deployer)]

@@ -11,7 +11,7 @@ from onnxmesh.leadership.base import Candidacy, LeaderStatus
 from onnxmesh.rpc.grpc.channels import Channels
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, MeshStub
 from services.scheduler.leadership.leader_context import LeaderContext, SharedResources, leader_context
-from services.scheduler.route_table.route_relay import RouteRelay
+from services.scheduler.publishing.route_relay import RouteRelay
 
 EPOCHS_OF_A_TERM = 2**20
 """Route tables that one leader can publish before its epochs reach those of the next."""
@@ -25,16 +25,16 @@ class LeaderLoop:
     """Takes office when this scheduler is elected, and follows the leader when it is not.
 
     Args:
-        grounds: What an office builds on.
+        shared: What an office builds on.
         candidacy: Who leads.
         relay: Is given the route tables of whoever leads.
         channels: To the other schedulers.
     """
 
     def __init__(
-        self, grounds: SharedResources, candidacy: Candidacy, relay: RouteRelay, channels: Channels
+        self, shared: SharedResources, candidacy: Candidacy, relay: RouteRelay, channels: Channels
     ) -> None:
-        self._grounds = grounds
+        self._shared = shared
         self._candidacy = candidacy
         self._relay = relay
         self._channels = channels
@@ -56,7 +56,7 @@ class LeaderLoop:
             Unavailable: Nobody does, or this one is only taking office (UNAVAILABLE).
         """
         leader = self._candidacy.standing.leader
-        if leader is None or leader.address == self._grounds.address:
+        if leader is None or leader.address == self._shared.address:
             raise Unavailable("no scheduler leads right now: try again", retry_after_s=1.0)
         return leader.address
 
@@ -82,7 +82,7 @@ class LeaderLoop:
             await self._relay.follow(MeshStub(self._channels.to(standing.leader.address)))
 
     async def _lead(self, term: int) -> None:
-        async with leader_context(self._grounds, term, term * EPOCHS_OF_A_TERM) as office:
+        async with leader_context(self._shared, term, term * EPOCHS_OF_A_TERM) as office:
             self._office = office
             _log.info("in_office", term=term)
             try:
@@ -90,4 +90,4 @@ class LeaderLoop:
                     self._relay.take(table)
             finally:
                 self._office = None
-                self._relay.left_alone()
+                self._relay.mark_orphaned()

@@ -15,14 +15,14 @@ from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.retention import Retention
+from services.scheduler.deployments.traffic_splits import TrafficSplits
 from services.scheduler.desired.desired_stages import desired_stages
-from services.scheduler.desired.retention import Retention
 from services.scheduler.desired.traffic import check_percent
-from services.scheduler.desired.traffic_splits import TrafficSplits
 from services.scheduler.operations.upload import Upload
 from services.scheduler.placement.placement import missing, without_capacity
-from services.scheduler.plans.preparation import Preparation, Report
+from services.scheduler.planning.preparation import Preparation, Report
 from services.scheduler.reconciliation.reconciler import Reconciler
 
 _T = TypeVar("_T")
@@ -195,10 +195,10 @@ class Deployer:
             revision, outcome = await self._reconciler.outcome.after(revision)
             if (error := outcome.failures.get(key)) is not None:
                 raise error
-            wanted = desired_stages(current)
-            if key in outcome.appeared and not missing(wanted, outcome.placement):
+            desired = desired_stages(current)
+            if key in outcome.published and not missing(desired, outcome.placement):
                 return
-            if key in self._catalogue.probation and (lacking := without_capacity(wanted, outcome.placement)):
+            if key in self._catalogue.probation and (lacking := without_capacity(desired, outcome.placement)):
                 raise Unsatisfiable(f"no worker has the memory for every stage: {lacking}")
 
     async def _in_time(self, work: Awaitable[_T], end_s: float, phase: _Phase) -> _T:
@@ -216,7 +216,7 @@ class Deployer:
         finally:
             if self._catalogue.drop(deployment):
                 self._reconciler.reconcile()
-        await self._splits.tidy(deployment.name)
+        await self._splits.prune(deployment.name)
 
 
 def _extent(deployment: Deployment) -> str:

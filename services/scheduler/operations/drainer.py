@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Collection
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.v1.mesh_pb2 import DrainProgress
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.desired.desired_stages import DesiredStage, desired_stages
+from services.scheduler.fleet.fleet import Fleet
+from services.scheduler.fleet.worker_link import WorkerLink
 from services.scheduler.placement.placement import Placement
 from services.scheduler.reconciliation.reconciler import Reconciler
 from services.scheduler.workers.eligibility import can_run
-from services.scheduler.workers.fleet import Fleet
 from services.scheduler.workers.holdings import HoldingState
-from services.scheduler.workers.worker_link import WorkerLink
 from services.scheduler.workers.worker_view import WorkerView
 
 Report = Callable[[DrainProgress], Awaitable[None]]
@@ -66,9 +66,9 @@ class Drainer:
         held = _held(link)
         if not link.leaving or not held:
             return DrainProgress(stages=held, done=link.leaving and not held)
-        deployments = (*self._catalogue.deployments.values(), *self._catalogue.beside.values())
-        wanted = {stage.key: stage for each in deployments for stage in desired_stages(each)}
-        stage = wanted.get(held[0])
+        deployments = (*self._catalogue.deployments.values(), *self._catalogue.standby.values())
+        desired = {stage.key: stage for each in deployments for stage in desired_stages(each)}
+        stage = desired.get(held[0])
         reason = "" if stage is None else why_it_stays(stage, link.id, self._fleet.views(), placement)
         return DrainProgress(stages=held, reason=reason)
 
@@ -82,8 +82,8 @@ def why_it_stays(
         return f"{stage.key}: there is no other worker"
     able = [each for each in others if can_run(stage.require, stage.cpu_class, each.tags, each.attributes)]
     if not able:
-        wanted = [*stage.require, *([f"the CPU class '{stage.cpu_class}'"] if stage.cpu_class else [])]
-        return f"{stage.key}: no other worker satisfies {', '.join(wanted)}"
+        desired = [*stage.require, *([f"the CPU class '{stage.cpu_class}'"] if stage.cpu_class else [])]
+        return f"{stage.key}: no other worker satisfies {', '.join(desired)}"
     if any(stage.key in each.stages and each.stages[stage.key].counts for each in able):
         return ""
     if stage.key in placement.lacking_bytes:

@@ -11,14 +11,14 @@ from onnxmesh.ids import ModelName
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.desired.deployment_spec import check_replicas
 from services.scheduler.desired.desired_stages import desired_stages
+from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.placement.placement import missing, without_capacity
-from services.scheduler.plans.preparation import Report
+from services.scheduler.planning.preparation import Report
 from services.scheduler.reconciliation.reconciler import Reconciler
-from services.scheduler.workers.deployment_spec import check_replicas
 from services.scheduler.workers.eligibility import eligible_again
-from services.scheduler.workers.fleet import Fleet
 
 _log = structlog.get_logger(__name__)
 
@@ -106,15 +106,15 @@ class Scaler:
             if current is None:
                 raise _undeployed(deployment)
             revision, outcome = await self._reconciler.outcome.after(revision)
-            wanted, placement = desired_stages(current), outcome.placement
-            counts = [len(placement.routed.get(stage.key, ())) for stage in wanted]
-            goals = [stage.replicas for stage in wanted]
+            desired, placement = desired_stages(current), outcome.placement
+            counts = [len(placement.routed.get(stage.key, ())) for stage in desired]
+            goals = [stage.replicas for stage in desired]
             if counts == goals:
                 return
-            if missing(wanted, placement):
+            if missing(desired, placement):
                 if (error := self._reconciler.refusal(current)) is not None:
                     raise error
-                if lacking := without_capacity(wanted, placement):
+                if lacking := without_capacity(desired, placement):
                     raise Unsatisfiable(f"no worker has the memory for more replicas: {lacking}")
             text = f"version {deployment.version}: {sum(counts)} replicas serve, {sum(goals)} are to"
             if text != told:

@@ -36,21 +36,21 @@ from onnxmesh.v1.mesh_pb2 import (
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.traffic_splits import TrafficSplits
 from services.scheduler.desired.traffic import ALL
-from services.scheduler.desired.traffic_splits import TrafficSplits
+from services.scheduler.fleet.fleet import Fleet
+from services.scheduler.fleet.worker_link import WorkerLink
 from services.scheduler.operations.deployer import Deployer
 from services.scheduler.operations.drainer import Drainer
 from services.scheduler.operations.gateway_views import GatewayViews
 from services.scheduler.operations.scaler import Scaler
 from services.scheduler.operations.status import model_status
 from services.scheduler.operations.upload import receive
-from services.scheduler.plans.preparation import Report
-from services.scheduler.plans.replanner import Replanner
+from services.scheduler.planning.preparation import Report
+from services.scheduler.planning.replanner import Replanner
+from services.scheduler.publishing.publisher import Publisher
 from services.scheduler.reconciliation.reconciler import Reconciler
-from services.scheduler.route_table.publisher import Publisher
-from services.scheduler.workers.fleet import Fleet
-from services.scheduler.workers.worker_link import WorkerLink
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -238,7 +238,7 @@ class SchedulerServicer(MeshServicer):
         note = self._replanner.failures.get((deployment.name, deployment.version), "")
         percent = self._splits.percents(deployment.name).get(deployment.version)
         return model_status(
-            deployment, self._fleet.views(), outcome.placement, outcome.appeared, note, percent
+            deployment, self._fleet.views(), outcome.placement, outcome.published, note, percent
         )
 
 

@@ -18,7 +18,7 @@ def model_status(
     deployment: Deployment,
     workers: Iterable[WorkerView],
     placement: Placement,
-    appeared: frozenset[ModelKey],
+    published: frozenset[ModelKey],
     note: str = "",
     traffic_percent: int | None = None,
 ) -> ModelStatus:
@@ -28,7 +28,7 @@ def model_status(
         deployment: Which.
         workers: Those that take commands, with what they hold.
         placement: Who serves what, and what there is no memory for.
-        appeared: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
+        published: Models that were complete before: without a replica these are UNAVAILABLE, others LOADING.
         note: What else is to be said of it.
         traffic_percent: Its part of the requests that name no version; None: versions do not share them.
     """
@@ -42,16 +42,16 @@ def model_status(
         traffic_percent=traffic_percent,
     )
     state, reasons = "READY", []
-    for partition, wanted in zip(deployment.plan.partitions, desired_stages(deployment), strict=True):
-        stage = wanted.key
+    for partition, desired in zip(deployment.plan.partitions, desired_stages(deployment), strict=True):
+        stage = desired.key
         serving = placement.routed.get(stage, ())
         lack = _lack(placement, stage)
         status.replicas.extend(_replicas(partition.index, partition.artefact.digest, stage, views))
         if not serving:
-            state = "UNAVAILABLE" if key in appeared else "LOADING"
+            state = "UNAVAILABLE" if key in published else "LOADING"
             reasons.append(f"stage {partition.index} has no replica{lack or _why(deployment, stage, views)}")
-        elif len(serving) < wanted.replicas:
-            reasons.append(f"stage {partition.index} has {len(serving)} of {wanted.replicas} replicas{lack}")
+        elif len(serving) < desired.replicas:
+            reasons.append(f"stage {partition.index} has {len(serving)} of {desired.replicas} replicas{lack}")
     if note:
         reasons.append(note)
     status.state = state
@@ -86,10 +86,10 @@ def _why(deployment: Deployment, stage: StageKey, workers: list[WorkerView]) -> 
         if can_run(deployment.spec.require, deployment.plan.cpu_class, worker.tags, worker.attributes)
     ]
     if not able:
-        wanted = [*deployment.spec.require]
+        desired = [*deployment.spec.require]
         if deployment.plan.cpu_class:
-            wanted.append(f"the CPU class '{deployment.plan.cpu_class}'")
-        return f": no worker satisfies {', '.join(wanted)}"
+            desired.append(f"the CPU class '{deployment.plan.cpu_class}'")
+        return f": no worker satisfies {', '.join(desired)}"
     for worker in able:
         held = worker.stages.get(stage)
         if held is not None and held.state is HoldingState.FAILED:

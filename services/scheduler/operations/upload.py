@@ -13,12 +13,12 @@ from onnxmesh.store.blobs import BlobFolder, BlobWriter
 from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.mesh_pb2 import DeployRequest, FileStart
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File
-from services.scheduler.workers.deployment_spec import normalised
+from services.scheduler.desired.deployment_spec import normalised
 
-READ_ON_S = 1.0
+DISCARD_S = 1.0
 """How long the rest of a refused upload is read, at the most, before the refusal is sent."""
 
-QUIET_S = 0.1
+CLIENT_IDLE_S = 0.1
 """A client that has sent nothing for this long waits for an answer."""
 
 
@@ -84,9 +84,9 @@ async def receive(
 async def _read_on(requests: AsyncIterator[DeployRequest]) -> None:
     """Takes what a client still sends: one whose write meets an ended call is not told why it ended."""
     with suppress(TimeoutError, StopAsyncIteration):
-        async with asyncio.timeout(READ_ON_S):
+        async with asyncio.timeout(DISCARD_S):
             while True:
-                async with asyncio.timeout(QUIET_S):
+                async with asyncio.timeout(CLIENT_IDLE_S):
                     await anext(requests)
 
 

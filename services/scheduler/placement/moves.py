@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.candidate_filter import CandidateFilter
+from onnxmesh.routing.route_query import CandidateFilter
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState
@@ -45,100 +45,96 @@ class Move:
 
 
 def start_move(
-    situation: PlacementState, candidates: PlacementCandidates, settle_s: float, *, rebalance: bool
+    state: PlacementState, candidates: PlacementCandidates, settle_s: float, *, rebalance: bool
 ) -> bool:
     """Starts one move if any is worth its while, for the weightiest gain that there is; returns whether there is one.
 
     The stage is loaded at its target; the replica that is one too many then is let go once that is ready.
 
     Args:
-        situation: With nothing under way.
-        candidates: Of that situation.
+        state: With nothing under way.
+        candidates: Of that state.
         settle_s: Nothing moves to a worker that has been there for less.
         rebalance: Whether new workers count as well, and a gain in work alone is worth a move.
     """
-    spread = Spread(situation)
+    spread = Spread(state)
     young = CandidateFilter(
-        "young", "it has not been there for long", situation.columns.since_s + settle_s > situation.now_s
+        "young", "it has not been there for long", state.columns.since_s + settle_s > state.now_s
     )
     for gain in Gain:
         if gain is Gain.NONE or (gain is Gain.WORK and not rebalance):
             continue
-        for stage, source in _sources(situation, spread, gain):
+        for stage, source in _sources(state, spread, gain):
             gains = spread.gains(stage, source)
             if not (gains == gain).any():
                 continue
             bars = [
                 CandidateFilter("no gain", "the stage is as well where it is", gains != gain),
-                _past(situation, stage),
+                _past(state, stage),
             ]
             if not rebalance:
                 bars.append(young)
-            with situation.without(source, stage):
-                target = _target(situation, candidates, stage, source, gain, bars)
+            with state.without(source, stage):
+                target = _target(state, candidates, stage, source, gain, bars)
             if target is not None:
-                situation.load(target, stage)
+                state.load(target, stage)
                 return True
     return False
 
 
-def moves_under_way(situation: PlacementState) -> tuple[Move, ...]:
+def moves_under_way(state: PlacementState) -> tuple[Move, ...]:
     """Returns every move that is under way or was just started, in order of stage."""
-    return tuple(move for key, stage in situation.wanted.items() for move in _moves_of(situation, stage, key))
+    return tuple(move for key, stage in state.desired.items() for move in _moves_of(state, stage, key))
 
 
-def _moves_of(situation: PlacementState, stage: DesiredStage, key: StageKey) -> Iterable[Move]:
-    holders, leavers = situation.holders[key], situation.leavers.get(key, [])
-    if len(holders) <= stage.replicas and not leavers:
+def _moves_of(state: PlacementState, stage: DesiredStage, key: StageKey) -> Iterable[Move]:
+    holders, leaving_holders = state.holders[key], state.leaving_holders.get(key, [])
+    if len(holders) <= stage.replicas and not leaving_holders:
         return
-    ids = situation.columns.ids
-    coming = [worker for worker in holders if not situation.is_ready(worker, key)]
-    for source, target in zip(leavers, coming, strict=False):
+    ids = state.columns.ids
+    coming = [worker for worker in holders if not state.is_ready(worker, key)]
+    for source, target in zip(leaving_holders, coming, strict=False):
         yield Move(key, ids[source], ids[target], f"'{ids[source]}' is leaving")
-    coming = coming[len(leavers) :]
+    coming = coming[len(leaving_holders) :]
     num_surplus = min(len(holders) - stage.replicas, len(coming))
-    spread = Spread(situation)
-    there = [worker for worker in holders if situation.is_ready(worker, key)]
+    spread = Spread(state)
+    there = [worker for worker in holders if state.is_ready(worker, key)]
     for target in coming[:num_surplus]:
         if not there:
             return
         source = spread.worst(stage, there)
         there.remove(source)
-        with situation.without(target, stage):
+        with state.without(target, stage):
             gain = Gain(int(spread.gains(stage, source)[target]))
-        if gain is not Gain.NONE:  # else fewer are wanted than were when it was ordered
+        if gain is not Gain.NONE:  # else fewer are desired than were when it was ordered
             why = _WHY[gain].format(source=ids[source], target=ids[target])
             yield Move(key, ids[source], ids[target], why)
 
 
-def _sources(situation: PlacementState, spread: Spread, gain: Gain) -> Iterator[tuple[DesiredStage, int]]:
+def _sources(state: PlacementState, spread: Spread, gain: Gain) -> Iterator[tuple[DesiredStage, int]]:
     """Yields the replicas that may have such a gain, cheap to tell, those on the fullest workers first."""
-    num_stages, work_ns = situation.num_stages, situation.work_ns
-    staying = ~situation.columns.leaving
+    num_stages, work_ns = state.num_stages, state.work_ns
+    staying = ~state.columns.leaving
     if not staying.any():
         return
     least_stages, least_work_ns = int(num_stages[staying].min()), int(work_ns[staying].min())
     found: list[tuple[DesiredStage, int]] = []
-    for stage in situation.wanted.values():
-        holders = situation.holders[stage.key]
+    for stage in state.desired.values():
+        holders = state.holders[stage.key]
         match gain:
             case Gain.HOME:
                 if (strays := spread.strays(stage)) and spread.vacant(stage).any():
                     found.extend((stage, worker) for worker in strays)
             case Gain.ZONE:
-                if (
-                    len(holders) > 1
-                    and situation.columns.num_zones > 1
-                    and situation.in_zones(stage).max() > 1
-                ):
+                if len(holders) > 1 and state.columns.num_zones > 1 and state.in_zones(stage).max() > 1:
                     found.extend((stage, worker) for worker in holders)
             case Gain.HOST:
-                if len(holders) > 1 and situation.on_hosts(stage).max() > 1:
+                if len(holders) > 1 and state.on_hosts(stage).max() > 1:
                     found.extend((stage, worker) for worker in holders)
             case Gain.EVENNESS:
                 found.extend((stage, worker) for worker in holders if num_stages[worker] > least_stages + 1)
             case Gain.PIPELINE:
-                if holders and situation.columns.num_zones > 1 and spread.is_split(stage):
+                if holders and state.columns.num_zones > 1 and spread.is_split(stage):
                     found.extend((stage, worker) for worker in holders)
             case _:
                 found.extend((stage, worker) for worker in holders if work_ns[worker] > least_work_ns)
@@ -149,7 +145,7 @@ def _sources(situation: PlacementState, spread: Spread, gain: Gain) -> Iterator[
             -int(num_stages[worker]),
             -int(work_ns[worker]),
             -worker,
-            -situation.num_alike(stage)[worker],
+            -state.num_alike(stage)[worker],
             stage.weight_bytes,
             stage.key,
         )
@@ -157,16 +153,16 @@ def _sources(situation: PlacementState, spread: Spread, gain: Gain) -> Iterator[
     yield from sorted(found, key=rank)
 
 
-def _past(situation: PlacementState, stage: DesiredStage) -> CandidateFilter:
+def _past(state: PlacementState, stage: DesiredStage) -> CandidateFilter:
     """Bars who has, or had, anything of a stage."""
-    had = np.zeros(len(situation.columns), np.bool_)
-    had[situation.holders[stage.key]] = True
-    had[situation.remnants.get(stage.key, [])] = True
+    had = np.zeros(len(state.columns), np.bool_)
+    had[state.holders[stage.key]] = True
+    had[state.remnants.get(stage.key, [])] = True
     return CandidateFilter("held", "it has, or had, the stage", had)
 
 
 def _target(
-    situation: PlacementState,
+    state: PlacementState,
     candidates: PlacementCandidates,
     stage: DesiredStage,
     source: int,
@@ -177,12 +173,12 @@ def _target(
     decision = candidates.choose(stage, *bars)
     if decision is None or decision.index is None:
         return None
-    num_alike = situation.num_alike(stage)
+    num_alike = state.num_alike(stage)
     if gain >= Gain.EVENNESS:
         # As a stage is placed: where its model has fewer stages, else where it is done sooner.
         more_alike = num_alike[decision.index] - num_alike[source]
         if more_alike > 0 and gain is not Gain.EVENNESS:
             return None
-        if more_alike >= 0 and gain is not Gain.PIPELINE and not candidates.is_sooner(decision, source):
+        if more_alike >= 0 and gain is not Gain.PIPELINE and not candidates.is_faster(decision, source):
             return None
     return decision.index

@@ -22,7 +22,7 @@ class Placement:
     """What is to be done now.
 
     Attributes:
-        routed: For each wanted stage the workers that serve it, in order of id.
+        routed: For each desired stage the workers that serve it, in order of id.
         place: Stages to load.
         evict: Stages to let go; none of them is routed.
         retry_s: When to look again if nothing happens before; None: no need.
@@ -45,7 +45,7 @@ class Placement:
 
 
 def decide_placement(
-    wanted: Iterable[DesiredStage],
+    desired: Iterable[DesiredStage],
     workers: Iterable[WorkerView],
     now_s: float,
     *,
@@ -60,49 +60,49 @@ def decide_placement(
     stage is loaded at its target first, and the surplus is let go once that is ready. Moves end.
 
     Args:
-        wanted: Every stage that should be somewhere.
+        desired: Every stage that should be somewhere.
         workers: Every worker that takes commands; one that drains is not among them.
         now_s: The time, on the clock of `Held.retry_s` and `WorkerView.since_s`.
         rebalance: Whether moves are made for any gain, and to new workers too.
         settle_s: Else nothing moves to a worker that has been there for less.
     """
-    situation = PlacementState(wanted, workers, now_s)
-    candidates = PlacementCandidates(situation)
-    _drop_surplus(situation)
-    lacking_bytes, hopeless = _fill(situation, candidates)
-    release(situation, hopeless)
-    if not (situation.place or situation.loading or situation.freeing):
-        start_move(situation, candidates, settle_s, rebalance=rebalance)
+    state = PlacementState(desired, workers, now_s)
+    candidates = PlacementCandidates(state)
+    _drop_surplus(state)
+    lacking_bytes, unplaceable = _fill(state, candidates)
+    release(state, unplaceable)
+    if not (state.place or state.loading or state.freeing):
+        start_move(state, candidates, settle_s, rebalance=rebalance)
     return Placement(
-        routed={key: _serving(situation, key) for key in situation.wanted},
-        place=tuple(situation.place),
-        evict=tuple(situation.evict),
-        retry_s=_retry_s(situation, settle_s),
+        routed={key: _serving(state, key) for key in state.desired},
+        place=tuple(state.place),
+        evict=tuple(state.evict),
+        retry_s=_retry_s(state, settle_s),
         lacking_bytes=lacking_bytes,
-        freeing=situation.freeing,
-        moves=moves_under_way(situation),
-        departing=departing(situation, hopeless),
+        freeing=state.freeing,
+        moves=moves_under_way(state),
+        departing=departing(state, unplaceable),
     )
 
 
-def _drop_surplus(situation: PlacementState) -> None:
+def _drop_surplus(state: PlacementState) -> None:
     """Lets go of ready replicas beyond those asked for, where the others are spread best without them."""
-    spread = Spread(situation)
-    for key, stage in situation.wanted.items():
-        if len(situation.holders[key]) <= stage.replicas:
+    spread = Spread(state)
+    for key, stage in state.desired.items():
+        if len(state.holders[key]) <= stage.replicas:
             continue
-        ready = [worker for worker in situation.holders[key] if situation.is_ready(worker, key)]
+        ready = [worker for worker in state.holders[key] if state.is_ready(worker, key)]
         while len(ready) > stage.replicas:
             worst = spread.worst(stage, ready)
             ready.remove(worst)
-            situation.let_go(worst, stage)
+            state.unload(worst, stage)
 
 
 _Turn = tuple[int, ModelKey, int, int, int, StageKey]
 
 
 def _fill(
-    situation: PlacementState, candidates: PlacementCandidates
+    state: PlacementState, candidates: PlacementCandidates
 ) -> tuple[dict[StageKey, int], set[StageKey]]:
     """Places missing replicas, large ones first where they are of one model.
 
@@ -111,63 +111,63 @@ def _fill(
         is there, nor soon will be.
     """
     turns = [
-        _turn(situation, stage)
-        for key, stage in situation.wanted.items()
-        if len(situation.holders[key]) < stage.replicas
+        _turn(state, stage)
+        for key, stage in state.desired.items()
+        if len(state.holders[key]) < stage.replicas
     ]
     heapify(turns)
-    lacking_bytes, hopeless = {}, set()
+    lacking_bytes, unplaceable = {}, set()
     while turns:
         key = heappop(turns)[-1]
-        stage = situation.wanted[key]
+        stage = state.desired[key]
         decision = candidates.choose(stage)
         if decision is None or decision.index is None:
             room = candidates.room(stage)
             if room.lacking_bytes is not None:
                 lacking_bytes[key] = room.lacking_bytes
             if not room.later:
-                hopeless.add(key)
+                unplaceable.add(key)
             continue
-        situation.load(decision.index, stage)
-        if len(situation.holders[key]) < stage.replicas:
-            heappush(turns, _turn(situation, stage))
-    return lacking_bytes, hopeless
+        state.load(decision.index, stage)
+        if len(state.holders[key]) < stage.replicas:
+            heappush(turns, _turn(state, stage))
+    return lacking_bytes, unplaceable
 
 
-def _turn(situation: PlacementState, stage: DesiredStage) -> _Turn:
-    num = len(situation.holders[stage.key]) + len(situation.leavers.get(stage.key, ()))
+def _turn(state: PlacementState, stage: DesiredStage) -> _Turn:
+    num = len(state.holders[stage.key]) + len(state.leaving_holders.get(stage.key, ()))
     return num, stage.model, stage.revision, -stage.peak_bytes, stage.position, stage.key
 
 
-def _serving(situation: PlacementState, key: StageKey) -> tuple[WorkerId, ...]:
-    everyone = sorted(situation.holders[key] + situation.leavers.get(key, []))
-    return tuple(situation.columns.ids[worker] for worker in everyone if situation.is_ready(worker, key))
+def _serving(state: PlacementState, key: StageKey) -> tuple[WorkerId, ...]:
+    everyone = sorted(state.holders[key] + state.leaving_holders.get(key, []))
+    return tuple(state.columns.ids[worker] for worker in everyone if state.is_ready(worker, key))
 
 
-def _retry_s(situation: PlacementState, settle_s: float) -> float | None:
+def _retry_s(state: PlacementState, settle_s: float) -> float | None:
     """Returns when time alone changes something: a failed stage may be tried again, or a worker is no longer new."""
     failed = [
         held.retry_s
-        for key, workers in situation.remnants.items()
-        if len(situation.holders[key]) < situation.wanted[key].replicas
+        for key, workers in state.remnants.items()
+        if len(state.holders[key]) < state.desired[key].replicas
         for worker in workers
-        if (held := situation.held(worker, key)) is not None and held.state is HoldingState.FAILED
+        if (held := state.held(worker, key)) is not None and held.state is HoldingState.FAILED
     ]
-    settled = (situation.columns.since_s + settle_s).tolist() if situation.wanted else []
-    return min((time_s for time_s in [*failed, *settled] if time_s > situation.now_s), default=None)
+    settled = (state.columns.since_s + settle_s).tolist() if state.desired else []
+    return min((time_s for time_s in [*failed, *settled] if time_s > state.now_s), default=None)
 
 
-def missing(wanted: Sequence[DesiredStage], placement: Placement) -> list[StageKey]:
+def missing(desired: Sequence[DesiredStage], placement: Placement) -> list[StageKey]:
     """Returns the stages that have fewer serving replicas than asked for."""
-    return [stage.key for stage in wanted if len(placement.routed.get(stage.key, ())) < stage.replicas]
+    return [stage.key for stage in desired if len(placement.routed.get(stage.key, ())) < stage.replicas]
 
 
-def without_capacity(wanted: Sequence[DesiredStage], placement: Placement) -> str:
+def without_capacity(desired: Sequence[DesiredStage], placement: Placement) -> str:
     """Says which of the stages no worker has the memory for, for good, and by how much; empty: there is none."""
     if placement.freeing:
         return ""
     return ", ".join(
         f"{stage.key} lacks {placement.lacking_bytes[stage.key] / 1e6:.1f} MB"
-        for stage in wanted
+        for stage in desired
         if stage.key in placement.lacking_bytes
     )

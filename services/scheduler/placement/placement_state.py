@@ -35,16 +35,16 @@ class PlacementState:
     """Stages, who holds them, and what that leaves; changed by `load` and `let_go`. Workers are told by their place in `columns`.
 
     Args:
-        wanted: Every stage that should be somewhere.
+        desired: Every stage that should be somewhere.
         workers: Every worker that takes commands.
         now_s: The time, on the clock of the workers' figures.
 
     Attributes:
-        wanted: By key, in its order.
+        desired: By key, in its order.
         columns: The workers.
-        holders: For each wanted stage who holds it or is loading it, and stays.
-        leavers: The same of workers that are to be emptied.
-        remnants: For each wanted stage who has something of it that does not count: on its way out, or failed.
+        holders: For each desired stage who holds it or is loading it, and stays.
+        leaving_holders: The same of workers that are to be emptied.
+        remnants: For each desired stage who has something of it that does not count: on its way out, or failed.
         num_stages: How many stages each worker that stays has for good.
         work_ns: What a request of each of them takes, together.
         memory: What they, and those on their way out, leave.
@@ -54,12 +54,12 @@ class PlacementState:
         freeing: Whether stages are on their way out.
     """
 
-    def __init__(self, wanted: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float) -> None:
-        self.wanted = {stage.key: stage for stage in sorted(wanted, key=lambda stage: stage.key)}
+    def __init__(self, desired: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float) -> None:
+        self.desired = {stage.key: stage for stage in sorted(desired, key=lambda stage: stage.key)}
         self.columns = WorkerColumns(workers)
         self.now_s = now_s
-        self.holders: dict[StageKey, list[int]] = {key: [] for key in self.wanted}
-        self.leavers: dict[StageKey, list[int]] = {}
+        self.holders: dict[StageKey, list[int]] = {key: [] for key in self.desired}
+        self.leaving_holders: dict[StageKey, list[int]] = {}
         self.remnants: dict[StageKey, list[int]] = {}
         self.num_stages: NDArray[np.int64] = np.zeros(len(self.columns), np.int64)
         self.work_ns: NDArray[np.int64] = np.zeros(len(self.columns), np.int64)
@@ -69,7 +69,7 @@ class PlacementState:
         self.loading = self.freeing = False
         self._alike: defaultdict[tuple[ModelKey, int], Counter[int]] = defaultdict(Counter)
         self._pipelines: defaultdict[tuple[ModelKey, int], dict[int, DesiredStage]] = defaultdict(dict)
-        for stage in self.wanted.values():
+        for stage in self.desired.values():
             self._pipelines[stage.model, stage.revision][stage.position] = stage
         self._sort_out()
 
@@ -123,13 +123,13 @@ class PlacementState:
         self.place.append(StageCommand(self.columns.ids[worker], stage.key))
         self._hold(worker, stage)
 
-    def let_go(self, worker: int, stage: DesiredStage) -> None:
+    def unload(self, worker: int, stage: DesiredStage) -> None:
         """Has a worker let a stage go; it keeps its memory until it is gone."""
         self.evict.append(StageCommand(self.columns.ids[worker], stage.key))
         self.freeing = True
         self.remnants.setdefault(stage.key, []).append(worker)
-        if worker in self.leavers.get(stage.key, ()):
-            self.leavers[stage.key].remove(worker)
+        if worker in self.leaving_holders.get(stage.key, ()):
+            self.leaving_holders[stage.key].remove(worker)
         else:
             self.holders[stage.key].remove(worker)
             self._count(worker, stage, -1)
@@ -148,15 +148,15 @@ class PlacementState:
             self._count(worker, stage, 1)
 
     def _sort_out(self) -> None:
-        """Keeps what is wanted where it is, and lets go of the rest."""
+        """Keeps what is desired where it is, and lets go of the rest."""
         for index, view in enumerate(self.columns.views):
             for key, held in sorted(view.stages.items()):
                 self.loading |= held.state is HoldingState.LOADING
                 self.freeing |= held.state is HoldingState.EVICTING
-                stage = self.wanted.get(key)
+                stage = self.desired.get(key)
                 if held.counts and stage is not None and self._is_right(index, stage, held):
                     if view.leaving:
-                        self.leavers.setdefault(key, []).append(index)
+                        self.leaving_holders.setdefault(key, []).append(index)
                         self.memory.take(index, stage.peak_bytes)
                     else:
                         self._hold(index, stage)

@@ -14,18 +14,18 @@ from services.scheduler.workers.worker_view import WorkerView
 
 
 def rebalanced(
-    wanted: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float
+    desired: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float
 ) -> tuple[Move, ...]:
     """Returns the moves that a rebalance would make from first to last, by stage: each replica's way in one.
 
     Decisions are made one after another as if every load succeeded at once, until nothing is left to gain.
 
     Args:
-        wanted: Every stage that should be somewhere.
+        desired: Every stage that should be somewhere.
         workers: Every worker that takes commands.
         now_s: The time, as for `decide_placement`.
     """
-    stages = {stage.key: stage for stage in wanted}
+    stages = {stage.key: stage for stage in desired}
     views = {view.id: _done(view) for view in workers}
     before = _holders(stages, views.values())
     reasons: dict[tuple[StageKey, WorkerId], str] = {}

@@ -34,25 +34,25 @@ class Gain(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Judges a situation as it is now.
+    """Judges a state as it is now.
 
     Attributes:
-        situation: Which.
+        state: Which.
     """
 
-    situation: PlacementState
+    state: PlacementState
 
     def gains(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
         """Returns for each worker the `Gain` of moving a replica there, NONE where it is none."""
-        found = np.full(len(self.situation.columns), Gain.NONE, np.intp)
+        found = np.full(len(self.state.columns), Gain.NONE, np.intp)
         open_ = np.ones(len(found), np.bool_)
         changes = (
             self._home_changes(stage, source),
             self._zone_changes(stage, source),
             self._host_changes(stage, source),
-            self.situation.num_stages - self.situation.num_stages[source] + 1,
+            self.state.num_stages - self.state.num_stages[source] + 1,
             self._pipeline_changes(stage, source),
-            self.situation.work_ns - self.situation.work_ns[source] + cost_ns(stage),
+            self.state.work_ns - self.state.work_ns[source] + cost_ns(stage),
         )
         for gain, change in enumerate(changes):
             if change is not None:
@@ -62,19 +62,19 @@ class Spread:
 
     def worst(self, stage: DesiredStage, replicas: list[int]) -> int:
         """Returns the replica without which the figures are least: the last one among equals."""
-        situation = self.situation
+        state = self.state
         strays = set(self.strays(stage))
-        in_zones, on_hosts = situation.in_zones(stage), situation.on_hosts(stage)
-        columns = situation.columns
+        in_zones, on_hosts = state.in_zones(stage), state.on_hosts(stage)
+        columns = state.columns
 
         def rank(worker: int) -> tuple[int, ...]:
             return (
                 worker in strays,
                 int(in_zones[columns.zones[worker]]),
                 int(on_hosts[columns.hosts[worker]]),
-                int(situation.num_stages[worker]),
+                int(state.num_stages[worker]),
                 -int(self._pipeline_loss(stage, worker)),
-                int(situation.work_ns[worker]),
+                int(state.work_ns[worker]),
                 worker,
             )
 
@@ -84,19 +84,19 @@ class Spread:
         """Returns those who hold a stage and are not where the plan means it to be, or too many there."""
         if not stage.homes:
             return []
-        homes, num_at = self.situation.columns.homes(stage.homes), self.situation.at_homes(stage)
+        homes, num_at = self.state.columns.homes(stage.homes), self.state.at_homes(stage)
         return [
             worker
-            for worker in self.situation.holders[stage.key]
+            for worker in self.state.holders[stage.key]
             if (home := int(homes[worker])) == NO_HOME or num_at[home] > stage.homes[home].count
         ]
 
     def vacant(self, stage: DesiredStage) -> NDArray[np.bool_]:
         """Returns who is of a home that fewer hold the stage of than are to."""
-        num_at = self.situation.at_homes(stage)
+        num_at = self.state.at_homes(stage)
         vacant = [num_at[number] < home.count for number, home in enumerate(stage.homes)]
         # What has no home is looked up at the end.
-        return np.array([*vacant, False], np.bool_)[self.situation.columns.homes(stage.homes)]
+        return np.array([*vacant, False], np.bool_)[self.state.columns.homes(stage.homes)]
 
     def is_split(self, stage: DesiredStage) -> bool:
         """Whether zones have more of a stage than of one of its neighbours, or less."""
@@ -105,50 +105,50 @@ class Spread:
     def _home_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp] | None:
         if not stage.homes:
             return None
-        homes = self.situation.columns.homes(stage.homes)
+        homes = self.state.columns.homes(stage.homes)
         gain = source in self.strays(stage)
         changes = np.where(self.vacant(stage), 0, 1) - int(gain)
         changes[homes == homes[source]] = 0
         return changes
 
     def _zone_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
-        zones, here = self.situation.columns.zones, self.situation.columns.zones[source]
-        in_zones = self.situation.in_zones(stage)
+        zones, here = self.state.columns.zones, self.state.columns.zones[source]
+        in_zones = self.state.in_zones(stage)
         return np.where(zones == here, 0, in_zones[zones] - in_zones[here] + 1)
 
     def _host_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
-        hosts, on_hosts = self.situation.columns.hosts, self.situation.on_hosts(stage)
+        hosts, on_hosts = self.state.columns.hosts, self.state.on_hosts(stage)
         here = hosts[source]
         return np.where(hosts == here, 0, on_hosts[hosts] - on_hosts[here] + 1)
 
     def _pipeline_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp] | None:
-        columns = self.situation.columns
+        columns = self.state.columns
         if columns.num_zones < 2:
             return None
         here = columns.zones[source]
-        own = self.situation.in_zones(stage)
+        own = self.state.in_zones(stage)
         by_zone = np.zeros(columns.num_zones, np.intp)
         for other in self._neighbours(stage):
-            more = own - self.situation.in_zones(other)
+            more = own - self.state.in_zones(other)
             by_zone += np.abs(more + 1) - np.abs(more) + np.abs(more[here] - 1) - np.abs(more[here])
         by_zone[here] = 0
         return by_zone[columns.zones]
 
     def _pipeline_figure(self, stage: DesiredStage) -> int:
-        own = self.situation.in_zones(stage)
-        return sum(int(np.abs(own - self.situation.in_zones(each)).sum()) for each in self._neighbours(stage))
+        own = self.state.in_zones(stage)
+        return sum(int(np.abs(own - self.state.in_zones(each)).sum()) for each in self._neighbours(stage))
 
     def _pipeline_loss(self, stage: DesiredStage, worker: int) -> int:
         """Returns by how much pipelines are whole less, or more, without a replica."""
-        if self.situation.columns.num_zones < 2:
+        if self.state.columns.num_zones < 2:
             return 0
-        here = self.situation.columns.zones[worker]
-        own = self.situation.in_zones(stage)[here]
+        here = self.state.columns.zones[worker]
+        own = self.state.in_zones(stage)[here]
         loss = 0
         for other in self._neighbours(stage):
-            more = int(own - self.situation.in_zones(other)[here])
+            more = int(own - self.state.in_zones(other)[here])
             loss += abs(more - 1) - abs(more)
         return loss
 
     def _neighbours(self, stage: DesiredStage) -> list[DesiredStage]:
-        return [each for each in self.situation.neighbours(stage) if each is not None]
+        return [each for each in self.state.neighbours(stage) if each is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.model.activation_errors import inner_tensors
+from onnxmesh.model.activation_errors import compressible_tensors
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
 from onnxmesh.v1.worker_pb2 import CutResponse
 
@@ -28,4 +28,4 @@ def allow_losses(plan: Plan, spec: DeploymentSpec, cut: CutResponse) -> None:
     edge = {each.name for each in (*plan.signature.inputs, *plan.signature.outputs)}
     for partition in plan.partitions[:-1]:
         partition.lossy_encodings[:] = allowed
-        partition.lossy_tensors[:] = inner_tensors(partition.live_out, edge)
+        partition.lossy_tensors[:] = compressible_tensors(partition.live_out, edge)

@@ -101,7 +101,7 @@ def assess_plan(
     return PlanAssessment(tuple(gaps), max(busy_ps.values()) / PICOSECONDS, latency_ps / PICOSECONDS)
 
 
-def worth_it(standing: PlanAssessment, new: CutPlan) -> str | None:
+def reason_to_replan(standing: PlanAssessment, new: CutPlan) -> str | None:
     """Returns why the mesh should go over to a new plan, None where it should not.
 
     It should where today's plan no longer fits, or the new one is predicted to be better by `LEAST_GAIN`.

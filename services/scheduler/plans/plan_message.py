@@ -46,11 +46,11 @@ def plan_message(
     if batching is not None and batching.HasField("max_delay_us"):
         for partition in plan.partitions:
             partition.batching.max_delay_us = batching.max_delay_us
-    note_prospects(plan, cut_plan, survey)
+    record_predictions(plan, cut_plan, survey)
     return plan
 
 
-def note_prospects(plan: Plan, cut_plan: CutPlan, survey: Survey) -> None:
+def record_predictions(plan: Plan, cut_plan: CutPlan, survey: Survey) -> None:
     """Writes into a plan what is expected of it, and of which workers: all of a plan but its files."""
     plan.why = cut_plan.why
     plan.predicted_period_s = cut_plan.period_s
@@ -84,7 +84,7 @@ def checked(partitions: Sequence[Partition], cut_plan: CutPlan) -> Sequence[Part
     return partitions
 
 
-def witnesses(cutter: Instance, survey: Survey, cut_plan: CutPlan) -> list[list[Instance]]:
+def verifiers(cutter: Instance, survey: Survey, cut_plan: CutPlan) -> list[list[Instance]]:
     """Returns the workers of each class of device that is planned with, but for that of the worker that cut."""
     planned = {name for stage in cut_plan.stages for name, _ in stage.devices}
     found: defaultdict[str, list[Instance]] = defaultdict(list)

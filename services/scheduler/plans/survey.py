@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from onnxmesh.ids import WorkerId
 from onnxmesh.model.cluster import Cluster
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.desired.desired_stages import DesiredStage, ModelKey, desired_stages
-from services.scheduler.plans.link_table import LinkTable
+from services.scheduler.fleet.fleet import Fleet
+from services.scheduler.fleet.link_table import LinkTable
 from services.scheduler.workers.eligibility import Eligible
-from services.scheduler.workers.fleet import Fleet
 from services.scheduler.workers.memory import memory_pool
 from services.scheduler.workers.worker_kinds import WorkerKind, kinds_of
 from services.scheduler.workers.worker_view import WorkerView
@@ -58,17 +58,17 @@ class Surveyor:
         """
         others = [
             stage
-            for plans in (self._catalogue.deployments, self._catalogue.beside)
+            for plans in (self._catalogue.deployments, self._catalogue.standby)
             for key, deployment in plans.items()
             if key != model
             for stage in desired_stages(deployment)
         ]
-        kinds = kinds_of(eligible.workers, taken_bytes(others, self._fleet.views()))
+        kinds = kinds_of(eligible.workers, used_bytes(others, self._fleet.views()))
         links = await self._links.links(kinds)
         return Survey(kinds, Cluster(tuple(kind.device for kind in kinds), links))
 
 
-def taken_bytes(stages: Iterable[DesiredStage], workers: Iterable[WorkerView]) -> Counter[str]:
+def used_bytes(stages: Iterable[DesiredStage], workers: Iterable[WorkerView]) -> Counter[str]:
     """Returns the memory that stages take where they are held, by `memory_pool`. Pure."""
     peak = {stage.key: stage.peak_bytes for stage in stages}
     taken: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""From what is wanted and what is held to commands and a route table."""
+"""From what is desired and what is held to commands and a route table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Partition
-from services.scheduler.desired.catalogue import Catalogue
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.traffic_splits import TrafficSplits
 from services.scheduler.desired.desired_stages import DesiredStage, DesiredStages, ModelKey, desired_stages
-from services.scheduler.desired.traffic_splits import TrafficSplits
+from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.placement.moves import SETTLE_S, Move
 from services.scheduler.placement.placement import Placement, decide_placement, missing
 from services.scheduler.placement.rebalance import rebalanced
-from services.scheduler.route_table.publisher import Publisher
+from services.scheduler.publishing.publisher import Publisher
 from services.scheduler.route_table.routes import Routes, build_routes
-from services.scheduler.workers.fleet import Fleet
 from services.scheduler.workers.holdings import Held, HoldingState
 from services.scheduler.workers.worker_view import WorkerView
 
@@ -37,12 +37,12 @@ class ReconcileOutcome:
     Attributes:
         placement: Who serves what.
         failures: Deployments on probation that cannot be served, and why.
-        appeared: Models that are in the route table.
+        published: Models that are in the route table.
     """
 
     placement: Placement = field(default_factory=lambda: Placement({}))
     failures: Mapping[ModelKey, MeshError] = field(default_factory=dict)
-    appeared: frozenset[ModelKey] = frozenset()
+    published: frozenset[ModelKey] = frozenset()
 
 
 class Reconciler:
@@ -52,7 +52,7 @@ class Reconciler:
     neither a new table nor a new placement would be to anyone's good.
 
     Args:
-        catalogue: What is wanted.
+        catalogue: What is desired.
         fleet: What is held.
         publisher: Is given the route table.
         splits: How versions share traffic.
@@ -80,10 +80,10 @@ class Reconciler:
         self._splits = splits
         self._sources = [address]
         self._move_after_s = move_after_s
-        self._wanted = DesiredStages()
+        self._desired = DesiredStages()
         self._clock = clock
         # What was deployed before has been in a table before: it stays there, complete or not.
-        self._routes = Routes(appeared=frozenset(catalogue.deployments))
+        self._routes = Routes(published=frozenset(catalogue.deployments))
         self._failures: dict[ModelKey, MeshError] = {}
         self._settled = not catalogue.deployments
         self._settle_at_s = clock() + settle_s
@@ -110,17 +110,17 @@ class Reconciler:
         """Decides what is to be done now, publishes the routes and sends the commands."""
         self._collect_failures()
         served, loaded = self._served_and_loaded()
-        wanted = self._wanted.of(loaded)
-        self._fleet.forget_failures({stage.key for stage in wanted})
+        desired = self._desired.of(loaded)
+        self._fleet.remove_failures({stage.key for stage in desired})
         views = self._fleet.views()
         placement = decide_placement(
-            wanted, views, self._clock(), rebalance=self._rebalancing, settle_s=self._move_after_s
+            desired, views, self._clock(), rebalance=self._rebalancing, settle_s=self._move_after_s
         )
         self._rebalancing = self._rebalancing and not _is_quiet(placement, views)
-        if self._is_settled(wanted, placement):
+        if self._is_settled(desired, placement):
             self._publish(served, placement, views)
             self._command(placement, loaded)
-        self._outcome.set(ReconcileOutcome(placement, dict(self._failures), self._routes.appeared))
+        self._outcome.set(ReconcileOutcome(placement, dict(self._failures), self._routes.published))
 
     def rebalance(self) -> None:
         """Moves stages to where they would be placed today, from now until nothing more is to be moved."""
@@ -135,7 +135,7 @@ class Reconciler:
     def moves(self) -> tuple[Move, ...]:
         """Returns what a rebalance would move now."""
         _, loaded = self._served_and_loaded()
-        return rebalanced(self._wanted.of(loaded), self._fleet.views(), self._clock())
+        return rebalanced(self._desired.of(loaded), self._fleet.views(), self._clock())
 
     def _served_and_loaded(self) -> tuple[list[Deployment], list[Deployment]]:
         """Returns the deployments that gateways are told of, and all that are to be loaded."""
@@ -144,14 +144,14 @@ class Reconciler:
             for key, deployment in self._catalogue.deployments.items()
             if key not in self._failures
         }
-        beside = [each for key, each in self._catalogue.beside.items() if key in served]
+        beside = [each for key, each in self._catalogue.standby.items() if key in served]
         return [*served.values()], [*served.values(), *beside]
 
-    def _is_settled(self, wanted: list[DesiredStage], placement: Placement) -> bool:
+    def _is_settled(self, desired: list[DesiredStage], placement: Placement) -> bool:
         if not self._settled:
-            self._settled = self._clock() >= self._settle_at_s or not missing(wanted, placement)
+            self._settled = self._clock() >= self._settle_at_s or not missing(desired, placement)
             if self._settled:
-                _log.info("settled", missing=missing(wanted, placement))
+                _log.info("settled", missing=missing(desired, placement))
         return self._settled
 
     def _publish(self, served: list[Deployment], placement: Placement, views: Iterable[WorkerView]) -> None:

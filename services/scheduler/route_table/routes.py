@@ -14,7 +14,7 @@ from services.scheduler.desired.desired_stages import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class ModelRoutes:
     """What a model's message was made from.
 
     Attributes:
@@ -42,16 +42,16 @@ class Routes:
     Attributes:
         models: The models that may be routed to. Nobody changes these messages.
         workers: What the workers that they name say of themselves, and those that leave. The same.
-        appeared: The models' names: once complete, a model stays for as long as it is deployed.
-        bases: What each of the models was made from.
+        published: The models' names: once complete, a model stays for as long as it is deployed.
+        model_routes: What each of the models was made from.
         instances: The workers that there were.
         leaving: Which of them were leaving.
     """
 
     models: Mapping[ModelKey, RoutedModel] = field(default_factory=dict)
     workers: Mapping[WorkerId, RoutedWorker] = field(default_factory=dict)
-    appeared: frozenset[ModelKey] = frozenset()
-    bases: Mapping[ModelKey, Basis] = field(default_factory=dict)
+    published: frozenset[ModelKey] = frozenset()
+    model_routes: Mapping[ModelKey, ModelRoutes] = field(default_factory=dict)
     instances: Mapping[WorkerId, Instance] = field(default_factory=dict)
     leaving: frozenset[WorkerId] = frozenset()
 
@@ -79,23 +79,23 @@ def build_routes(
     """
     news = {id_ for id_, each in workers.items() if previous.instances.get(id_) is not each}
     moved = {id_ for id_ in news if _where(previous.instances.get(id_)) != _where(workers[id_])}
-    models, bases = {}, {}
+    models, model_routes = {}, {}
     for deployment in deployments:
         key = (deployment.name, deployment.version)
-        held = previous.bases.get(key)
+        held = previous.model_routes.get(key)
         now = _basis(deployment, routed, held, (percents or {}).get(key))
-        if key in previous.appeared or now.is_complete:
-            bases[key] = now
+        if key in previous.published or now.is_complete:
+            model_routes[key] = now
             same = now is held and all(map(moved.isdisjoint, now.replicas))
             models[key] = (
                 previous.models[key] if same else _kept(_model(now, workers), previous.models.get(key))
             )
-    named = frozenset().union(*(each for now in bases.values() for each in now.replicas), leaving)
+    named = frozenset().union(*(each for now in model_routes.values() for each in now.replicas), leaving)
     return Routes(
         models=models,
         workers=_described(named, frozenset(leaving), workers, news, previous),
-        appeared=frozenset(models),
-        bases=bases,
+        published=frozenset(models),
+        model_routes=model_routes,
         instances=workers,
         leaving=frozenset(leaving),
     )
@@ -133,9 +133,9 @@ def splitting(plan: Plan) -> Splitting | None:
 def _basis(
     deployment: Deployment,
     routed: Mapping[StageKey, tuple[WorkerId, ...]],
-    held: Basis | None,
+    held: ModelRoutes | None,
     percent: int | None,
-) -> Basis:
+) -> ModelRoutes:
     """Returns what a model's message is to be made from; `held` itself where that is the same."""
     if held is not None and held.deployment is deployment:
         stages = held.stages
@@ -149,10 +149,10 @@ def _basis(
     replicas = tuple(routed.get(key, ()) for key in stages)
     if held is not None and held.replicas == replicas and held.percent == percent:
         return held
-    return Basis(deployment, stages, replicas, percent)
+    return ModelRoutes(deployment, stages, replicas, percent)
 
 
-def _model(basis: Basis, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
+def _model(basis: ModelRoutes, workers: Mapping[WorkerId, Instance]) -> RoutedModel:
     plan = basis.deployment.plan
     return RoutedModel(
         name=basis.deployment.name,

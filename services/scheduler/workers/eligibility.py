@@ -12,7 +12,7 @@ from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.routing.selectors.selector_text import lacking
 from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
-from services.scheduler.workers.deployment_spec import AUTO
+from services.scheduler.desired.deployment_spec import AUTO
 
 CPU_CLASS = "cpu.class"
 """The attribute that names a worker's class of CPU."""
@@ -88,12 +88,12 @@ def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
         raise Unsatisfiable("no worker has joined the mesh")
     able = [worker for worker in everyone if not lacking(spec.require, worker.tags, worker.attributes)]
     if not able:
-        wanted = ", ".join(f"'{requirement}'" for requirement in spec.require)
+        desired = ", ".join(f"'{requirement}'" for requirement in spec.require)
         gaps = "; ".join(
             f"{worker.id} lacks {', '.join(lacking(spec.require, worker.tags, worker.attributes))}"
             for worker in everyone
         )
-        raise Unsatisfiable(f"no worker satisfies {wanted}: {gaps}")
+        raise Unsatisfiable(f"no worker satisfies {desired}: {gaps}")
     return able
 
 

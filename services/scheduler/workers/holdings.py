@@ -48,7 +48,7 @@ class Held:
         return self.state in {HoldingState.LOADING, HoldingState.READY}
 
     @property
-    def is_gone(self) -> bool:
+    def is_absent(self) -> bool:
         """Whether nothing of it is on the worker."""
         return self.state is HoldingState.FAILED
 
@@ -109,8 +109,8 @@ class Holdings:
         if held is not None and held.state is not HoldingState.FAILED:
             del self._stages[stage]
 
-    def forget_failures(self, wanted: Collection[StageKey]) -> None:
-        """Forgets what failed and is not wanted any more."""
+    def remove_failures(self, desired: Collection[StageKey]) -> None:
+        """Forgets what failed and is not desired any more."""
         for stage, held in list(self._stages.items()):
-            if held.state is HoldingState.FAILED and stage not in wanted:
+            if held.state is HoldingState.FAILED and stage not in desired:
                 del self._stages[stage]

@@ -60,12 +60,12 @@ def label_of_kind(name: str) -> str:
     return name.rpartition(_NUMBER)[0] if _NUMBER in name else name
 
 
-def kinds_of(workers: Iterable[Instance], taken_bytes: Mapping[str, int]) -> tuple[WorkerKind, ...]:
+def kinds_of(workers: Iterable[Instance], used_bytes: Mapping[str, int]) -> tuple[WorkerKind, ...]:
     """Groups workers: one kind has equal devices, threads and zone, and about the same memory left.
 
     Args:
         workers: Those that a plan may use; at least one.
-        taken_bytes: What other models' stages take of each `memory_pool`.
+        used_bytes: What other models' stages take of each `memory_pool`.
 
     Returns:
         At most `MAX_KINDS`, in order of name; the most alike are merged where there were more. A kind is as
@@ -75,7 +75,7 @@ def kinds_of(workers: Iterable[Instance], taken_bytes: Mapping[str, int]) -> tup
     for worker in sorted(workers, key=lambda each: each.id):
         facts = worker.attributes
         key = (facts.get("zone", ""), _device(facts), _threads(facts))
-        alike[key].append((_free_bytes(worker, taken_bytes), worker))
+        alike[key].append((_free_bytes(worker, used_bytes), worker))
     kinds = [
         _kind(kind_label(group[0][1].attributes), group)
         for _, members in sorted(alike.items())
@@ -174,11 +174,11 @@ def _stated_speed(attributes: Mapping[str, str]) -> DeviceSpeed | None:
         return None
 
 
-def _free_bytes(worker: Instance, taken_bytes: Mapping[str, int]) -> int | None:
+def _free_bytes(worker: Instance, used_bytes: Mapping[str, int]) -> int | None:
     memory = stage_memory_bytes(worker.attributes)
     if memory is None:
         return None
-    return max(0, memory - taken_bytes.get(memory_pool(worker.id, worker.attributes), 0))
+    return max(0, memory - used_bytes.get(memory_pool(worker.id, worker.attributes), 0))
 
 
 def _device(attributes: Mapping[str, str]) -> str:

@@ -24,7 +24,7 @@ class WorkerView:
         stages: What it holds.
         leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
         since_s: Since when it takes commands, on the clock of the decision; nothing moves to one that is new.
-        wait_s: How long a request is expected to wait there, `coarse`.
+        wait_s: How long a request is expected to wait there, `coarse_wait_s`.
         links: Measured links from it, by the worker at their end.
     """
 
@@ -38,7 +38,7 @@ class WorkerView:
     links: Mapping[str, MeasuredLink] = field(default_factory=dict)
 
 
-def coarse(wait_s: float) -> float:
+def coarse_wait_s(wait_s: float) -> float:
     """Returns a wait as a power of two of milliseconds, rounded down; less than one is none.
 
     Workers whose loads differ a little are equally good for a stage that will be there for long.

@@ -13,6 +13,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import Digest, StageKey
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.model_pb2 import Partition
 from onnxmesh.v1.worker_pb2 import (
     PlaceStage,
@@ -23,7 +24,6 @@ from onnxmesh.v1.worker_pb2 import (
     WorkerEvent,
 )
 from services.worker.control.scheduler_connections import EventFeed, SchedulerConnections
-from services.worker.requests.run_errors import masked
 from services.worker.requests.stage_phase import StagePhase
 from services.worker.requests.stage_spec import StageSpec
 from services.worker.stages.stage_run import Runnable

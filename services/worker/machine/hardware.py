@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import onnxruntime
 
+from onnxmesh.device.device_kind import device_kind_name, this_cpu_class, this_cpu_features
 from onnxmesh.device.execution_provider import CPU, CUDA
 from onnxmesh.device.gpu import Gpu, find_gpu
-from onnxmesh.device.kind import device_kind_name, this_cpu_class, this_cpu_features
-from onnxmesh.device.resources import cores, memory_bytes
+from onnxmesh.device.resources import available_cores, available_memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def find_hardware(device: str) -> Hardware:
     """
     return Hardware(
         cpu_class=this_cpu_class(),
-        cores=cores(),
-        memory_bytes=memory_bytes(),
+        cores=available_cores(),
+        memory_bytes=available_memory_bytes(),
         gpu=find_gpu(device),
         ort_version=onnxruntime.__version__,
         ort_providers=tuple(onnxruntime.get_available_providers()),

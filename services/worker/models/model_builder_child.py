@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from onnxmesh.errors import InvalidModel, MeshError
-from onnxmesh.full_disk import full_disk
+from onnxmesh.files.full_disk import full_disk
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.rpc.frames.frame_tensors import write_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
 from onnxmesh.tensors.tensor import Tensor
@@ -29,18 +30,18 @@ def activation_frame(
     Args:
         request: As it arrived at this stage.
         tensors: What is alive after the stage.
-        timing: Of this hop; appended to those header.
+        timing: Of this hop; appended to the earlier ones.
         now_s: This process's monotonic clock.
         unix_ns: This host's clock.
         credit: Bytes of credit taken for it.
     """
     header = _next_header(request, timing)
-    header.tensors.extend(_tensor_headers(tensors))
+    payloads = write_tensors(header, tensors)
     header.sent_unix_ns = unix_ns
     header.credit = credit
     if not math.isinf(request.deadline.at_s):
         header.remaining_us = max(0, round((request.deadline.at_s - now_s) * 1e6))
-    return Frame(frame_pb2.FrameHeader(activation=header), _payloads(tensors))
+    return Frame(frame_pb2.FrameHeader(activation=header), payloads)
 
 
 def next_stage_request(
@@ -85,11 +86,11 @@ def result_frame(
     """Returns the Result for the origin gateway."""
     header = frame_pb2.Result(
         key=request.header.key,
-        tensors=_tensor_headers(tensors),
         timings=[*request.header.timings, timing],
         sent_unix_ns=unix_ns,
     )
-    return Frame(frame_pb2.FrameHeader(result=header), _payloads(tensors))
+    payloads = write_tensors(header, tensors)
+    return Frame(frame_pb2.FrameHeader(result=header), payloads)
 
 
 def failure_header(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.FrameHeader:
@@ -109,16 +110,3 @@ def failure_header(key: RequestKey, error: MeshError, worker: WorkerId) -> frame
         retry_after_ms=round((error.retry_after_s or 0.0) * 1000),
     )
     return frame_pb2.FrameHeader(failure=failure)
-
-
-def _tensor_headers(tensors: Sequence[Tensor]) -> list[frame_pb2.Tensor]:
-    return [
-        frame_pb2.Tensor(
-            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, byte_size=tensor.byte_size
-        )
-        for tensor in tensors
-    ]
-
-
-def _payloads(tensors: Sequence[Tensor]) -> tuple[bytes | bytearray | memoryview, ...]:
-    return tuple(tensor.data for tensor in tensors)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-
-import structlog
-
-from onnxmesh.errors import Internal, MeshError, ModelRunFailed, Overloaded, from_reason
-from onnxmesh.full_disk import full_disk
+from onnxmesh.errors import MeshError, ModelRunFailed, Overloaded, from_reason
 from onnxmesh.ids import StageKey
+from onnxmesh.telemetry.masking import masked
 
 MEMORY_RETRY_AFTER_S = 0.5
 """Delay after which a request that ran out of memory may be retried."""
 
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "out of memory")
-
-_log = structlog.get_logger(__name__)
 
 
 def error_for_origin(error: Exception, stage: StageKey) -> MeshError:
@@ -32,16 +26,6 @@ def error_for_origin(error: Exception, stage: StageKey) -> MeshError:
     if isinstance(error, MeshError):
         return from_reason(error.reason, error.message, error.retry_after_s)
     return masked(error, stage=stage)
-
-
-def masked(error: Exception, **context: object) -> MeshError:
-    """Logs a defect under an incident id and returns the error that says no more than that id; a full disk is none."""
-    if (full := full_disk(error)) is not None:
-        _log.error("disk_full", error=str(error), **context)
-        return full
-    incident = uuid.uuid4().hex
-    _log.error("unexpected_error", incident=incident, exc_info=error, **context)
-    return Internal(f"internal error, incident {incident}: the log of the worker has the rest")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from onnxmesh.deadline import Deadline
 from onnxmesh.errors import CorruptData
 from onnxmesh.ids import StageKey
+from onnxmesh.rpc.frames.frame_tensors import read_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
-from onnxmesh.tensors.datatype import BY_NAME
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.worker.requests.request_key import RequestKey
@@ -82,26 +82,16 @@ def read_request(frame: Frame, now_s: float, unix_ns: int, credit: Credit | None
         credit: Credit of the sender.
 
     Raises:
-        CorruptData: The route has no such hop, or a tensor has no known type or a negative dimension
-            (DATA_LOSS).
+        CorruptData: The route has no such hop, or a tensor is not what its header describes (DATA_LOSS).
     """
     header = frame.header.activation
     if header.hop >= len(header.route.hops):
         raise CorruptData(f"the activation is at hop {header.hop} of a route of {len(header.route.hops)}")
-    tensors: dict[str, Tensor] = {}
-    for described, payload in zip(header.tensors, frame.payloads, strict=True):
-        name, shape = described.name, tuple(described.shape)
-        datatype = BY_NAME.get(described.datatype)
-        if datatype is None:
-            raise CorruptData(f"tensor '{name}' is of unknown datatype '{described.datatype}'")
-        if any(dim < 0 for dim in shape):
-            raise CorruptData(f"tensor '{name}' has the impossible shape {list(shape)}")
-        tensors[name] = Tensor(name, datatype, shape, payload)
     remaining_s = header.remaining_us / 1e6 if header.HasField("remaining_us") else NO_DEADLINE_S
     return StageRequest(
         key=RequestKey.of(header.key),
         header=header,
-        tensors=tensors,
+        tensors={tensor.name: tensor for tensor in read_tensors(header, frame.payloads)},
         deadline=Deadline(now_s + remaining_s),
         arrived_s=now_s,
         wire_ns=max(0, unix_ns - header.sent_unix_ns) if header.sent_unix_ns else 0,

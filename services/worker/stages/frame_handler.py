@@ -17,13 +17,13 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
 from onnxmesh.rpc.link_policy.credits import Credit
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker.requests import request_flow
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.run_errors import masked
 from services.worker.requests.stage_request import StageRequest, read_request
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.gateway_replies import GatewayReplies

@@ -32,7 +32,7 @@ class Runnable(Protocol):
         outputs: Collection[str] | None = None,
         allocator: Allocate | None = None,
         *,
-        stays: bool = False,
+        keep_on_device: bool = False,
     ) -> dict[str, Tensor]:
         """Computes the named outputs, in buffers of the allocator as far as it can. Blocking.
 
@@ -40,7 +40,7 @@ class Runnable(Protocol):
             feeds: Inputs by name.
             outputs: Which to compute; None: all.
             allocator: Allocates output buffers; None: the session does.
-            stays: Whether outputs may stay in the device's memory.
+            keep_on_device: Whether outputs may stay in the device's memory.
         """
         ...
 
@@ -64,7 +64,7 @@ def run_requests(
     spec: StageSpec,
     allocator: Allocate | None = None,
     *,
-    stays: bool = False,
+    keep_on_device: bool = False,
 ) -> list[RunOutcome]:
     """Runs requests as one batch; where that fails, one by one, so that a faulty one fails alone.
 
@@ -73,16 +73,16 @@ def run_requests(
         requests: Of one group of the stage's batch rule, or a single one.
         spec: The stage.
         allocator: Allocates output buffers that their common next peer can read; None: there is none.
-        stays: Whether all of them go to another stage of this worker next.
+        keep_on_device: Whether all of them go to another stage of this worker next.
 
     Returns:
         One outcome for each request, in order.
     """
-    run = partial(session.run, allocator=allocator, stays=stays)
+    run = partial(session.run, allocator=allocator, keep_on_device=keep_on_device)
     outcomes = _run_batch(run, session.feed_allocator, requests, spec) if len(requests) > 1 else None
     if outcomes is None:
         outcomes = [_run_alone(run, request, spec) for request in requests]
-    if session.device and not stays:
+    if session.device and not keep_on_device:
         for request, outcome in zip(requests, outcomes, strict=True):
             _copy_to_host(request, spec, outcome)
     return outcomes

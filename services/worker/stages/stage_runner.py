@@ -11,6 +11,7 @@ from time import monotonic
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Overloaded, StageGone
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker.queueing.stage_pace import StagePace
 from services.worker.queueing.stage_queue import StageQueue
@@ -18,7 +19,6 @@ from services.worker.requests import request_flow
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.run_errors import masked
 from services.worker.requests.run_outcome import RunOutcome
 from services.worker.requests.stage_request import StageRequest
 from services.worker.requests.stage_spec import StageSpec
@@ -318,7 +318,7 @@ class StageRunner:
             requests,
             self.spec,
             self._output.allocator(requests),
-            stays=bool(self._session.device) and self._output.all_local(requests),
+            keep_on_device=bool(self._session.device) and self._output.all_local(requests),
         )
         try:
             outcomes = await thread.run(work)

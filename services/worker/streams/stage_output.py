@@ -12,12 +12,12 @@ from onnxmesh.errors import StageGone
 from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
+from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.allocation import Allocate
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
 from services.worker.requests import outgoing_frames, request_flow
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.run_errors import masked
 from services.worker.requests.stage_request import StageRequest
 from services.worker.requests.stage_spec import StageSpec
 from services.worker.streams.outbound import Outbound

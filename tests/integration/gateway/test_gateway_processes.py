@@ -15,7 +15,7 @@ import pytest
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from onnxmesh.device.resources import cores
+from onnxmesh.device.resources import available_cores
 from onnxmesh.service.health import health_of
 from services.gateway.settings import GatewaySettings
 from tests.eventually import eventually
@@ -283,4 +283,4 @@ async def test_secrets_reach_every_process_out_of_sight():
 def test_auto_is_a_process_for_each_core(said):
     """Those that this process was given, not those of the machine."""
     settings = GatewaySettings(processes=said, scheduler="h:1", _cli_parse_args=False)
-    assert settings.processes == (cores() if said == "auto" else said)
+    assert settings.processes == (available_cores() if said == "auto" else said)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.scheduler.app import scheduler
+from services.scheduler.app import scheduler_app
 from services.scheduler.settings import SchedulerSettings
 from tests.fakes.fake_worker import FakeWorker
 from tests.integration.scheduler.scheduler_client import SchedulerClient
@@ -34,7 +34,7 @@ def mesh(settings, tmp_path):
     @asynccontextmanager
     async def run(*ids, attributes=None, **changes):
         changed = settings.model_copy(update=changes)
-        async with scheduler(changed) as serving, SchedulerClient(serving.address) as client:
+        async with scheduler_app(changed) as serving, SchedulerClient(serving.address) as client:
             workers = [
                 FakeWorker(id_, serving.address, tmp_path, attributes=(attributes or {}).get(id_))
                 for id_ in ids

@@ -13,10 +13,10 @@ from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.rpc.grpc.mesh_proxy import MeshProxy
 from onnxmesh.v1.mesh_pb2 import RouteTable, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, MeshStub, add_MeshServicer_to_server
-from services.scheduler.leadership.mesh_switch import MeshSwitch
+from services.scheduler.publishing.mesh_switch import MeshSwitch
+from services.scheduler.publishing.publisher import Publisher
+from services.scheduler.publishing.route_relay import RouteRelay
 from services.scheduler.route_table.published_table import PublishedTable
-from services.scheduler.route_table.publisher import Publisher
-from services.scheduler.route_table.route_relay import RouteRelay
 from tests.eventually import eventually
 from tests.fakes.route_changes import changed
 from tests.fakes.routed_models import routed_model

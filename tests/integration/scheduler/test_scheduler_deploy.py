@@ -21,7 +21,7 @@ from onnxmesh.errors import (
 )
 from onnxmesh.v1.mesh_pb2 import DeployProgress, DeployRequest, FileStart, Upload
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.app import scheduler
+from services.scheduler.app import scheduler_app
 from tests.eventually import eventually
 from tests.fakes.fake_worker import FakeWorker
 from tests.integration.scheduler.scheduler_client import SchedulerClient, upload
@@ -171,7 +171,7 @@ async def test_a_failure_that_may_pass_is_tried_elsewhere(mesh):
 async def test_a_deploy_that_takes_too_long_is_withdrawn(settings, tmp_path, blobs):
     settings = settings.model_copy(update={"deploy_timeout_s": 0.3})
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("a", serving.address, tmp_path) as a,
     ):
@@ -284,7 +284,7 @@ async def test_an_upload_whose_client_vanishes_leaves_nothing(mesh, blobs):
 async def test_an_upload_over_the_limit_is_refused(settings, tmp_path):
     settings = settings.model_copy(update={"max_upload_bytes": 2})
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("a", serving.address, tmp_path) as worker,
     ):

@@ -10,7 +10,7 @@ from onnxmesh.errors import Conflict, Unsatisfiable
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.v1.registry_pb2 import Instance, RegisterRequest
 from onnxmesh.v1.registry_pb2_grpc import RegistryStub
-from services.scheduler.app import scheduler
+from services.scheduler.app import scheduler_app
 from tests.eventually import eventually
 from tests.fakes.fake_worker import FakeWorker
 from tests.integration.scheduler.scheduler_client import SchedulerClient
@@ -100,7 +100,7 @@ async def test_a_ghost_is_evicted(mesh, tmp_path):
 async def test_a_scheduler_on_the_same_state_serves_the_same_without_asking_workers_for_anything(
     settings, tmp_path, blobs
 ):
-    async with scheduler(settings) as serving:
+    async with scheduler_app(settings) as serving:
         address = serving.address
         client = await SchedulerClient(address).__aenter__()
         a = await FakeWorker("a", address, tmp_path).__aenter__()
@@ -112,7 +112,7 @@ async def test_a_scheduler_on_the_same_state_serves_the_same_without_asking_work
     try:
         assert len(client.tables) == num_tables, "the end of a scheduler is no news of workers"
         commands, kept = [*a.commands, *b.commands], blobs()
-        async with scheduler(settings.model_copy(update={"listen": address})):
+        async with scheduler_app(settings.model_copy(update={"listen": address})):
             await eventually(lambda: len(client.tables) > num_tables)
             await client.joined(a, b)
             # The first table of the new scheduler is complete, and newer than any before.
@@ -130,14 +130,14 @@ async def test_a_scheduler_on_the_same_state_serves_the_same_without_asking_work
 
 async def test_a_scheduler_that_comes_back_to_new_workers_places_from_its_own_blobs(settings, tmp_path):
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("a", serving.address, tmp_path) as a,
     ):
         await client.joined(a)
         await client.deploy(stages=2)
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("fresh", serving.address, tmp_path / "elsewhere") as fresh,
     ):
@@ -146,20 +146,20 @@ async def test_a_scheduler_that_comes_back_to_new_workers_places_from_its_own_bl
 
 
 async def test_blobs_that_nobody_needs_are_gone_after_a_restart(settings, blobs):
-    async with scheduler(settings):
+    async with scheduler_app(settings):
         pass
     stray = settings.state / "blobs" / "ab" / ("ab" * 32)
     stray.parent.mkdir()
     stray.write_bytes(b"stray")
     (settings.state / "blobs" / "incoming" / "half").write_bytes(b"half")
-    async with scheduler(settings):
+    async with scheduler_app(settings):
         assert not blobs()
 
 
 async def test_two_schedulers_cannot_share_a_state_folder(settings):
-    async with scheduler(settings):
+    async with scheduler_app(settings):
         with pytest.raises(Conflict, match="another scheduler uses"):
-            async with scheduler(settings):
+            async with scheduler_app(settings):
                 pass
 
 
@@ -177,7 +177,7 @@ async def test_a_newer_generation_replaces_the_older_and_survives_its_end(mesh, 
 async def test_who_falls_silent_is_dropped(settings):
     settings = settings.model_copy(update={"registration_silence_s": 0.3})
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         open_channel(serving.address) as channel,
     ):

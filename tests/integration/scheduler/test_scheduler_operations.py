@@ -15,7 +15,7 @@ from onnxmesh.errors import (
     Unsatisfiable,
 )
 from onnxmesh.v1.mesh_pb2 import DrainRequest
-from services.scheduler.app import scheduler
+from services.scheduler.app import scheduler_app
 from tests.eventually import eventually
 from tests.fakes.fake_worker import FakeWorker
 from tests.integration.scheduler.scheduler_client import SchedulerClient
@@ -122,14 +122,14 @@ async def test_an_unknown_worker_is_named_with_those_there_are(mesh):
 
 async def test_a_mark_outlives_the_scheduler(settings, tmp_path):
     """The worker has it, and tells the next one."""
-    async with scheduler(settings) as serving:
+    async with scheduler_app(settings) as serving:
         address = serving.address
         async with SchedulerClient(address) as client, FakeWorker("a", address, tmp_path) as a:
             await client.joined(a)
             await steps_of(client, "a")
             await a.die()
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("b", serving.address, tmp_path) as b,
     ):
@@ -143,7 +143,7 @@ async def test_a_mark_outlives_the_scheduler(settings, tmp_path):
 async def test_replicas_go_up_and_down_and_are_written_down(settings, tmp_path):
     """Never a table without one; the number outlives the scheduler, and the same wish is the one that equals it."""
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         MeshClient(serving.address) as asking,
         FakeWorker("a", serving.address, tmp_path) as a,
@@ -161,7 +161,7 @@ async def test_replicas_go_up_and_down_and_are_written_down(settings, tmp_path):
         await eventually(lambda: [len(stage) for stage in client.routes["m/1"]] == [1, 1])
         tables = [model for table in client.tables[first:] for model in table.models if model.version == 1]
         assert all(stage.replicas for model in tables for stage in model.stages)
-    async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
+    async with scheduler_app(settings) as serving, SchedulerClient(serving.address) as client:
         assert [model.spec.replicas for model in (await client.status()).models] == [1, 1]
 
 
@@ -244,14 +244,14 @@ async def test_a_part_that_cannot_be_is_refused_before_anything_is_sent(mesh):
 async def test_a_split_outlives_the_scheduler(settings, tmp_path):
     """With the step back."""
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("a", serving.address, tmp_path) as a,
     ):
         await client.joined(a)
         await client.deploy(b"one")
         await client.deploy(b"two", traffic_percent=10)
-    async with scheduler(settings) as serving, MeshClient(serving.address) as asking:
+    async with scheduler_app(settings) as serving, MeshClient(serving.address) as asking:
         assert [model.traffic_percent for model in (await asking.status()).models] == [90, 10]
         assert await asking.roll_out("m", 1, 30) == {1: 30, 2: 70}
         assert await asking.roll_back("m") == {1: 90, 2: 10}

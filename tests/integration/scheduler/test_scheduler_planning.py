@@ -7,7 +7,7 @@ import pytest
 from onnxmesh.errors import CorruptData, InvalidModel, InvalidPlan, Unsatisfiable
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.v1.model_pb2 import Shape, Shapes
-from services.scheduler.app import scheduler
+from services.scheduler.app import scheduler_app
 from services.scheduler.workers.memory import RESERVE_BYTES
 from tests.eventually import eventually
 from tests.fakes.fake_worker import FakeWorker
@@ -157,7 +157,7 @@ async def test_a_plan_made_anew_outlives_the_scheduler(settings, tmp_path, blobs
     """Its partitions are the ones that are kept; those before are gone."""
     settings = settings.model_copy(update={"replan_after_s": 0.05})
     async with (
-        scheduler(settings) as serving,
+        scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,
         FakeWorker("a", serving.address, tmp_path, attributes=FAST) as a,
     ):
@@ -168,7 +168,7 @@ async def test_a_plan_made_anew_outlives_the_scheduler(settings, tmp_path, blobs
             kept = {p.artefact.files[0].sha256 for p in model.plan.partitions}
             await eventually(lambda: len(blobs() - kept) == 1)
             source = blobs() - kept
-    async with scheduler(settings) as serving, SchedulerClient(serving.address) as client:
+    async with scheduler_app(settings) as serving, SchedulerClient(serving.address) as client:
         model = await the_model(client)
         assert model.plan.revision == 1
         assert blobs() == kept | source

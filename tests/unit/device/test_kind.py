@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from onnxmesh.device.device_kind import device_kind_name, parse_device_kind, this_cpu_class
 from onnxmesh.device.execution_provider import CPU, CUDA
 from onnxmesh.device.gpu import Gpu
-from onnxmesh.device.kind import device_kind_name, how_to_run, this_cpu_class
 from onnxmesh.errors import InvalidRequest
 
 
@@ -27,13 +27,13 @@ def test_a_name_says_what_computes(threads, gpu, cpu, name):
 def test_this_machine_has_a_name():
     """Its CPU's class is in it, and reading it gives the threads back."""
     assert this_cpu_class() in device_kind_name(3)
-    assert how_to_run(device_kind_name(3)) == (3, (CPU,))
-    assert how_to_run(device_kind_name(3, Gpu("NVIDIA L4", 1))) == (1, (CUDA, CPU))
-    assert how_to_run("") == (1, (CPU,))
+    assert parse_device_kind(device_kind_name(3)) == (3, (CPU,))
+    assert parse_device_kind(device_kind_name(3, Gpu("NVIDIA L4", 1))) == (1, (CUDA, CPU))
+    assert parse_device_kind("") == (1, (CPU,))
 
 
 @pytest.mark.parametrize("name", ["tpu", "cpu-x86_64-avx2", "cpu-x86_64-0t", "cpu--t", "1t"])
 def test_other_names_are_refused(name):
     """The message says what a name looks like."""
     with pytest.raises(InvalidRequest, match=f"a name such as .*, got '{name}'"):
-        how_to_run(name)
+        parse_device_kind(name)

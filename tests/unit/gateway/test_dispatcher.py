@@ -10,11 +10,12 @@ from onnxmesh.deadline import Deadline
 from onnxmesh.errors import (
     DeadlineExceeded,
     Internal,
+    MeshError,
     ModelRunFailed,
     Overloaded,
     Unavailable,
 )
-from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -221,8 +222,8 @@ async def test_reported_load_decides_between_replicas():
     await asyncio.wait(requests)
 
 
-async def test_frames_that_nobody_waits_for_are_dropped():
-    """Answers to other gateways, to ended requests, of unknown kinds: none of them does harm."""
+async def test_dispatcher_drops_answers_to_other_attempts():
+    """Answers to other gateways, to ended requests, of unknown kinds: none of them reaches the client."""
     bench = Bench("a")
     bench.routes("a")
     async with bench.asking() as request:
@@ -231,10 +232,73 @@ async def test_frames_that_nobody_waits_for_are_dropped():
             other = frame_pb2.Activation(
                 key=frame_pb2.RequestKey(origin=origin, number=number, attempt=attempt)
             )
-            bench.answer("a", other)
+            bench.answer("a", other, payload=b"bad!")
             bench.refuse("a", other, "INTERNAL", retriable=False)
         bench.dispatcher.on_frame("a", Frame(frame_pb2.FrameHeader()))
         bench.answer("a", sent)
         bench.refuse("a", sent, "INTERNAL", retriable=False)
-        bench.answer("a", sent)
-        await request
+        bench.answer("a", sent, payload=b"late")
+        answer = await request
+    assert [bytes(tensor.data) for tensor in answer.tensors] == [b"1234"]
+
+
+def corrupt_result(activation, payloads=(b"1234",), **changes):
+    """A Result as it is read from the wire, whose description is wrong."""
+    described = {"name": "y", "datatype": "FP32", "shape": [1, 1], "byte_size": 4, **changes}
+    result = frame_pb2.Result(key=activation.key, tensors=[frame_pb2.Tensor(**described)])
+    sent = Frame(frame_pb2.FrameHeader(result=result), payloads)
+    (received,) = decode_envelope(encode_envelope([sent]))
+    return received
+
+
+CORRUPT = [
+    {"datatype": "FP33"},
+    {"shape": [1, 2]},
+    {"shape": [-1, -1]},
+    {"payloads": ()},
+    {"payloads": (b"1234", b"1234")},
+    {"payloads": (b"123",)},
+]
+
+
+@pytest.mark.parametrize("changes", CORRUPT)
+async def test_dispatcher_retries_a_corrupt_result_on_another_route(changes):
+    """An unknown datatype, a wrong number of payloads or a wrong size is the fault of the worker that sent it."""
+    bench = Bench("a", "b")
+    bench.routes("ab")
+    async with bench.asking() as request:
+        (one,) = [name for name, stream in bench.peers.streams.items() if stream.sent]
+        bench.dispatcher.on_frame(one, corrupt_result(await bench.activation(one), **changes))
+        other = "b" if one == "a" else "a"
+        bench.answer(other, await bench.activation(other))
+        answer = await request
+    assert answer.trace.attempts == 2
+    assert [bytes(tensor.data) for tensor in answer.tensors] == [b"1234"]
+    assert bench.peers.streams[one].cancelled == [(1, 0)]
+
+
+async def test_dispatcher_ends_with_corrupt_data_where_there_is_no_other_route():
+    """The client sees what was wrong, with the status of data loss."""
+    bench = Bench("a")
+    bench.routes("a")
+    async with bench.asking() as request:
+        bench.dispatcher.on_frame("a", corrupt_result(await bench.activation("a"), datatype="FP33"))
+        with pytest.raises(MeshError, match="unknown datatype 'FP33'"):
+            await request
+
+
+async def test_dispatcher_counts_corrupt_results_against_their_worker():
+    """They are never booked as successes, so a worker that sends nothing else is ejected."""
+    bench = Bench("a", "b")
+    bench.routes("ab")
+    for _ in range(40):
+        async with bench.asking() as request:
+            if bench.peers.streams["a"].sent:
+                sent = bench.peers.streams["a"].sent.pop().header.activation
+                bench.dispatcher.on_frame("a", corrupt_result(sent, datatype="FP33"))
+            await eventually(lambda: bench.peers.streams["b"].sent)
+            bench.answer("b", bench.peers.streams["b"].sent.pop().header.activation)
+            await request
+    board = bench.router.balancer.board(bench.router.table.find("m", "").stages[0], bench.clock())
+    assert [replica.worker for replica in board.replicas] == ["a", "b"]
+    assert list(board.ejected_until_s > bench.clock()) == [True, False]

@@ -29,10 +29,10 @@ def test_requests_that_ran_together_count_by_their_share():
     seen = []
 
     class Recording:
-        def waited(self, ticket, stage, waited_s):
+        def observe_wait(self, ticket, stage, waited_s):
             pass
 
-        def answered(self, stage, worker, compute_s, now_s):
+        def observe_answer(self, stage, worker, compute_s, now_s):
             seen.append(compute_s)
 
     timings = [timed("m/1/0", "a", 0.08), timed("m/1/1", "b", 0.08)]
@@ -100,7 +100,7 @@ async def test_a_replica_that_fails_again_and_again_is_left_alone():
     # The only replica that there was could not be ejected.
     assert "a" in {await answered(bench) for _ in range(50)}
     for _ in range(5):
-        bench.router.balancer.failed("a", ["m/1/0"], bench.clock())
+        bench.router.balancer.observe_failure("a", ["m/1/0"], bench.clock())
     assert {await answered(bench) for _ in range(20)} == {"b"}
     bench.clock.now_s += 5
     assert "a" in {await answered(bench) for _ in range(50)}
@@ -131,7 +131,7 @@ async def test_an_ejected_replica_serves_where_nobody_else_is_left():
     bench.routes("ab")
     await answered(bench)
     for _ in range(5):
-        bench.router.balancer.failed("a", ["m/1/0"], bench.clock())
+        bench.router.balancer.observe_failure("a", ["m/1/0"], bench.clock())
     bench.lose("b")
     assert await answered(bench) == "a"
 

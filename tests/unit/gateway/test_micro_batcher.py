@@ -8,7 +8,7 @@ import pytest
 
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.stage_board import Origin
-from onnxmesh.routing.table.locality import NOWHERE
+from onnxmesh.routing.table.locality import UNKNOWN_LOCALITY
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.frame_pb2 import HopTiming
 from onnxmesh.v1.mesh_pb2 import RoutedWorker, RouteTable, Splitting
@@ -30,7 +30,7 @@ class Pipeline:
         self._run_s = run_s
         self._slower = slower
         self._number = 0
-        self.batcher = MicroBatcher(Origin("g", NOWHERE), Network())
+        self.batcher = MicroBatcher(Origin("g", UNKNOWN_LOCALITY), Network())
         workers = [f"w{index}" for index in range(len(run_s))]
         told = routed_model([[(worker, f"{worker}:1")] for worker in workers])
         told.splitting.CopyFrom(Splitting(max_rows=64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.routing.route_query import ANY
+from onnxmesh.routing.route_query import UNCONSTRAINED
 from services.gateway.routes.sessions import Sessions
 from tests.unit.gateway.dispatcher_bench import Bench
 
@@ -55,7 +55,7 @@ async def test_an_ejected_worker_loses_its_sessions():
     bench.routes(WORKERS)
     (first,) = await served(bench, "s")
     for _ in range(5):
-        bench.router.balancer.failed(first, ["m/1/0"], bench.clock())
+        bench.router.balancer.observe_failure(first, ["m/1/0"], bench.clock())
     assert await served(bench, "s") != [first]
 
 
@@ -76,7 +76,7 @@ async def test_a_session_is_explained():
     bench.routes(WORKERS)
     (first,) = await served(bench, "s")
     model = bench.router.table.find("m", "")
-    (found,) = await bench.router.explain(model, ANY, session="s")
+    (found,) = await bench.router.explain(model, UNCONSTRAINED, session="s")
     assert found.outcome == f"'{first}': it has served this session"
 
 

@@ -50,13 +50,11 @@ class Gateway:
         self.board = self.balancer.board(self.stage, clock())
         self.live = Shared(name, mesh, clock)
         self.ejections = SharedEjections(name, self.live, self.balancer.ejections, clock)
-        self.links = SharedLinkEstimates(
-            name, self.live, self.balancer.network.measured, self.generations.get
-        )
+        self.links = SharedLinkEstimates(name, self.live, self.balancer.network.observe, self.generations.get)
 
     def fail(self, worker):
         for _ in range(5):
-            self.balancer.failed(worker, [STAGE], self.clock())
+            self.balancer.observe_failure(worker, [STAGE], self.clock())
 
     @property
     def ejected(self):
@@ -155,7 +153,7 @@ def test_ways_that_workers_tell_reach_the_policy_and_the_others(gateways):
     assert one.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9)}
     one.links.listen()
     two.links.listen()
-    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9, by_hearsay=True)}
+    assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0003, 1e9, is_relayed=True)}
     two.links.said("a", told("b", 900))
     two.links.listen()
     assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0009)}

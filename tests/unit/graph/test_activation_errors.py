@@ -8,7 +8,7 @@ import pytest
 
 from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
-from onnxmesh.model.activation_errors import ActivationErrors, inner_tensors
+from onnxmesh.model.activation_errors import ActivationErrors, compressible_tensors
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
@@ -67,4 +67,4 @@ def test_nobody_who_does_not_ask_waits_for_it(tmp_path):
 
 def test_the_edge_of_a_model_keeps_every_bit():
     """Inputs that are carried on, and outputs that were ready early."""
-    assert inner_tensors(["x", "h", "early", "k"], {"x", "y", "early"}) == ["h", "k"]
+    assert compressible_tensors(["x", "h", "early", "k"], {"x", "y", "early"}) == ["h", "k"]

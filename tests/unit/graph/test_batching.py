@@ -6,21 +6,21 @@ import json
 
 import pytest
 
-from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.device_kind import this_cpu_class
 from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
-from onnxmesh.graph.checks.batch_axis import why_no_batch_axis
-from onnxmesh.graph.checks.batching import MAX_SPLIT_ROWS
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
+from onnxmesh.graph.checks.batching_check import MAX_SPLIT_ROWS
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.tensors.rows import concat_rows, split_rows
-from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 
 
@@ -69,7 +69,7 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
 )
 def test_a_signature_says_what_cannot_be_a_batch(inputs, dims, words):
     """A free first dimension, the same for all inputs and nowhere else, may be one."""
-    assert why_no_batch_axis(signature(inputs), dims) == words
+    assert batch_axis_obstacle(signature(inputs), dims) == words
 
 
 TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn", "functions", "shared_layers", "identity"]
@@ -77,9 +77,9 @@ ALONE = {
     "strings": "'words' is BYTES",
     "late_input": "the first dimension of input 'always' is not free",
     "pass_through": "the first dimensions of the inputs are different ones: M, N",
-    "if_loop": "'is_positive' neither has a row for each of the batch nor stays the same",
-    "scan": "neither has a row for each of the batch nor stays the same",
-    "sequence_loop": "neither has a row for each of the batch nor stays the same",
+    "if_loop": "'is_positive' neither has a row for each of the batch nor keep_on_device the same",
+    "scan": "neither has a row for each of the batch nor keep_on_device the same",
+    "sequence_loop": "neither has a row for each of the batch nor keep_on_device the same",
 }
 
 
@@ -96,7 +96,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
         assert (batching.largest_difference, batching.why_not) == (0.0, "")
         assert batching.cpu_class == this_cpu_class()
         session = StageSession(tmp_path / "work" / PARTITIONS / f"stage-{partition.index}")
-        before = [has | direct(partition, gets) for has, gets in zip(alive, requests, strict=True)]
+        before = [has | direct_feeds(partition, gets) for has, gets in zip(alive, requests, strict=True)]
         alone = [session.run(each) for each in before]
         assert not batching.shared
         names = [spec.name for spec in partition.inputs]
@@ -106,7 +106,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
             for piece, answer in zip(pieces, alone, strict=True):
                 assert piece.shape == answer[output].shape
                 assert bytes(piece.data) == bytes(answer[output].data), output
-        alive = [carry(partition, *each) for each in zip(before, alone, strict=True)]
+        alive = [live_tensors(partition, *each) for each in zip(before, alone, strict=True)]
 
 
 @pytest.mark.parametrize("name", ALONE)

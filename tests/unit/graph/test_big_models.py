@@ -12,11 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from onnxmesh.files.digests import file_digest
 from onnxmesh.graph.cutting.plan_file import PlanFile
-from onnxmesh.graph.files.digest import file_digest
-from onnxmesh.graph.files.file_ranges import copy_file, copy_range, link_or_copy
 from onnxmesh.graph.reading.optimise import OptimisationLevel, optimise
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.graph.split import split_model
 from onnxmesh.model.cut_mode import CutMode
@@ -157,53 +156,3 @@ def test_two_names_of_one_range_share_its_bytes(tmp_path):
     feeds = {"ids": from_array("ids", np.array([7]))}
     found = PartitionChain(tmp_path / "out", plan.partitions).run(feeds)["y"]
     assert bytes(found.data) == (2 * table[7]).tobytes()
-
-
-def test_ranges_are_copied_where_the_system_has_no_call_for_it(tmp_path):
-    """A file that is open for appending is refused by `copy_file_range`; the bytes get there all the same."""
-    content = os.urandom(9_000_000)
-    (tmp_path / "from").write_bytes(content)
-    with (tmp_path / "from").open("rb") as source, (tmp_path / "to").open("ab") as target:
-        copy_range(source.fileno(), target.fileno(), 1000, 0, len(content) - 1000)
-    assert (tmp_path / "to").read_bytes() == content[1000:]
-
-
-def test_a_source_that_ends_early_is_an_error(tmp_path):
-    """Not a copy that is too short."""
-    (tmp_path / "from").write_bytes(b"short")
-    with (tmp_path / "from").open("rb") as source, (tmp_path / "to").open("wb") as target:
-        target.truncate(100)
-        copy_range(source.fileno(), target.fileno(), 0, 0, 5)
-        with pytest.raises(OSError, match="file ends at"):
-            copy_range(source.fileno(), target.fileno(), 0, 0, 100)
-
-
-def test_a_copy_is_equal_and_a_link_is_the_file(tmp_path):
-    """Data, holes in the middle and at the end, and nothing at all."""
-    with (tmp_path / "from").open("wb") as file:
-        file.write(b"start")
-        file.seek(1 << 22)
-        file.write(b"end")
-        file.truncate(1 << 23)
-    copy_file(tmp_path / "from", tmp_path / "to")
-    assert file_digest(tmp_path / "to") == file_digest(tmp_path / "from")
-    link_or_copy(tmp_path / "from", tmp_path / "linked")
-    assert (tmp_path / "linked").samefile(tmp_path / "from")
-    (tmp_path / "empty").touch()
-    copy_file(tmp_path / "empty", tmp_path / "also")
-    assert (tmp_path / "also").stat().st_size == 0
-
-
-def test_links_end_at_another_disk(tmp_path):
-    """Then there is a copy."""
-    other = Path("/dev/shm")  # a file system of its own on Linux
-    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is one file system only")
-    (tmp_path / "from").write_bytes(b"content")
-    target = other / f"onnxmesh-test-{os.getpid()}"
-    try:
-        link_or_copy(tmp_path / "from", target)
-        assert target.read_bytes() == b"content"
-        assert (tmp_path / "from").stat().st_nlink == 1
-    finally:
-        target.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from onnxmesh.errors import REASONS, CorruptData, InvalidModel, InvalidPlan, Ove
 from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.cutting.plan_file import PlanFile
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition

@@ -17,13 +17,13 @@ from onnxmesh.graph.checks.difference import (
     FULL_PRECISION_BOUND,
     LEAST_PRECISION_BOUND,
     REDUCED_PRECISION_BOUND,
-    compare,
+    compare_tensors,
 )
 from onnxmesh.graph.checks.verify import verify_chain
-from onnxmesh.graph.costs.analyse import analyse
-from onnxmesh.graph.cutting.as_written import as_written
+from onnxmesh.graph.costs.graph_analysis import analyse_graph
+from onnxmesh.graph.cutting.original_model import save_original_model
 from onnxmesh.graph.cutting.plan_file import PLAN_FILE, PlanFile
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.graph.split import split_model
 from onnxmesh.model.cut_mode import CutMode
@@ -37,7 +37,7 @@ CASES = [(name, stages) for name in sorted(ZOO) for stages in (2, 3) if stages <
 
 
 def worst_difference(expected, found) -> float:
-    return max(compare(tensor, found[name]).largest_relative for name, tensor in expected.items())
+    return max(compare_tensors(tensor, found[name]).largest_relative for name, tensor in expected.items())
 
 
 def saved(folder, made) -> str:
@@ -210,7 +210,7 @@ def test_constants_become_weights(tmp_path):
         node("If", ["big"], ["y"], then_branch=branch, else_branch=other),
     ]
     path = saved(tmp_path, model(nodes, [floats("x", "N", 4)], [floats("y", "N", 4)]))
-    costs = analyse(as_written(path, tmp_path / "work"))
+    costs = analyse_graph(save_original_model(path, tmp_path / "work"))
     assert [made.op_type for made in costs.nodes] == ["Mul", "Add", "ReduceMax", "Cast", "If"]
     assert costs.weights == (16, 16, 16)
     assert len(costs.nodes[-1].weights) == 1
@@ -239,7 +239,7 @@ def test_weights_listed_as_inputs_of_old_models_are_weights(tmp_path):
 def test_large_weights_in_the_model_move_to_a_file(tmp_path):
     """ResNet-50 has 100 MB in its model; what is cut has them beside it."""
     work = tmp_path / "work"
-    written = as_written(ZOO["resnet50"].build(tmp_path), work)
+    written = save_original_model(ZOO["resnet50"].build(tmp_path), work)
     assert written.stat().st_size < 1_000_000
     assert (work / "optimised.weights").stat().st_size > 100_000_000
 

@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.device.kind import device_kind_name
+from onnxmesh.device.device_kind import device_kind_name
 from onnxmesh.errors import InvalidRequest, ModelRunFailed
 from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import prepare
-from onnxmesh.graph.measuring.attribution import attribute
+from onnxmesh.graph.measuring.attribution import attribute_times
 from onnxmesh.graph.measuring.profiler import ExecutedNode, MeasuredRun, profile_model
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.index_bounds import index_bounds
-from onnxmesh.graph.reading.row import load_graph, put_in_row
+from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
@@ -138,7 +138,7 @@ def chain(tmp_path):
     names = ["x", "a", "b", "c", "y"]
     nodes = [node("Neg", [before], [after]) for before, after in pairwise(names)]
     onnx.save(model(nodes, [floats("x", 4)], [floats("y", 4)]), tmp_path / "chain.onnx")
-    return put_in_row(load_graph(tmp_path / "chain.onnx"))
+    return topological_order(load_graph(tmp_path / "chain.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def chain(tmp_path):
 def test_times_of_fused_nodes_are_shared_by_what_they_stand_for(tmp_path, ran, expected):
     """In proportion to estimates, and nothing is lost."""
     nodes = tuple(ExecutedNode(*figures) for figures in ran)
-    found = attribute(MeasuredRun(nodes, 10.0, {}, 1), chain(tmp_path), [1.0, 3.0, 3.6, 2.4])
+    found = attribute_times(MeasuredRun(nodes, 10.0, {}, 1), chain(tmp_path), [1.0, 3.0, 3.6, 2.4])
     assert found == pytest.approx(expected)
 
 
@@ -181,7 +181,7 @@ def test_indices_stay_within_the_tables_they_pick_from(tmp_path):
         model(nodes, [integers(name, "N") for name in ("ids", "columns", "free")], outputs, weights),
         tmp_path / "m.onnx",
     )
-    assert index_bounds(put_in_row(load_graph(tmp_path / "m.onnx"))) == {"ids": 7, "columns": 50}
+    assert index_bounds(topological_order(load_graph(tmp_path / "m.onnx"))) == {"ids": 7, "columns": 50}
 
 
 def test_random_integers_fill_their_bounds():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.pictures.geometry import shared_widths
-from onnxmesh.pictures.lettering import first_fitting, fitted, printable, text_width, wrapped
+from onnxmesh.pictures.labels import first_fitting, printable, shortened, text_width, wrapped
 from onnxmesh.pictures.node_strip import merged_runs, thinned
 from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 
@@ -17,7 +17,7 @@ from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 @given(st.text(max_size=40), st.floats(0, 300))
 def test_fitted_text_fits(text, width):
     """Whatever is left of a text is no wider than its room, and a text that fits is left alone."""
-    short = fitted(text, width, 12)
+    short = shortened(text, width, 12)
     assert text_width(short, 12) <= width or not short
     if text_width(printable(text), 12) <= width:
         assert short == printable(text)
@@ -25,7 +25,7 @@ def test_fitted_text_fits(text, width):
 
 def test_shortening_keeps_both_ends_of_a_name():
     """Names are told apart by their ends."""
-    assert fitted("encoder.layer.0.attention.query", 100, 12) == "encode….query"
+    assert shortened("encoder.layer.0.attention.query", 100, 12) == "encode….query"
     assert first_fitting(("2 boxes of a kind", "2 boxes"), 60, 12) == "2 boxes"
 
 

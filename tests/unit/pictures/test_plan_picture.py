@@ -15,7 +15,7 @@ from onnxmesh.pictures.drawing import svg_of
 from onnxmesh.pictures.geometry import Rect
 from onnxmesh.pictures.plan_facts import plan_facts
 from onnxmesh.pictures.plan_picture import plan_picture
-from onnxmesh.pictures.stage_row import LEAST_BOX
+from onnxmesh.pictures.stage_diagram import MIN_BOX_WIDTH
 from tests.unit.pictures.made_plans import made_plan
 
 CASES = [(num_stages, seed) for num_stages in range(1, 17) for seed in range(3)]
@@ -55,7 +55,7 @@ def test_boxes_are_as_wide_as_their_time_and_the_slowest_is_widest():
     wide = [
         (box.rect.width, stage.period_s)
         for box, stage in zip(boxes, facts.plan.stages, strict=True)
-        if box.rect.width > LEAST_BOX + 1
+        if box.rect.width > MIN_BOX_WIDTH + 1
     ]
     assert wide
     assert max(range(5), key=lambda i: boxes[i].rect.width) == facts.plan.bottleneck

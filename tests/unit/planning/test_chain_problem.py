@@ -1,4 +1,4 @@
-"""The solver for known holders against brute force."""
+"""The solver for known groups against brute force."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.planning.search.chain_problem import ChainProblem
-from onnxmesh.planning.search.int_array import NEVER
+from onnxmesh.planning.search.int_array import INFEASIBLE
 from onnxmesh.planning.search.range_minimum import RangeMinimum
 from onnxmesh.planning.search.shared_weights import SharedWeights
 from onnxmesh.planning.search.stage_costs import StageCosts
@@ -58,7 +58,7 @@ def slowest(problem, ranges):
 def test_the_fastest_is_brute_forces(problem):
     """The slowest stage is as fast as in the best of all cuts; None exactly if memory forbids every cut."""
     expected = min((slowest(problem, ranges) for _, ranges in all_cuts(problem)), default=None)
-    found = problem.fastest()
+    found = problem.min_period()
     assert (None if found is None else found[0]) == expected
     if found is not None:
         assert slowest(problem, dict(all_cuts(problem))[found[1]]) == expected
@@ -79,7 +79,7 @@ def test_the_soonest_is_brute_forces(problem):
         cuts: sum(int(stage.delay(*where)) for stage, where in zip(problem.stages, ranges, strict=True))
         for cuts, ranges in all_cuts(problem)
     }
-    found = problem.soonest()
+    found = problem.min_latency()
     assert (None if found is None else found[0]) == min(sums.values(), default=None)
     assert found is None or sums[found[1]] == found[0]
 
@@ -100,7 +100,7 @@ def test_the_fewest_bytes_are_brute_forces(problem, bound, data):
     weights = {
         cuts: weight(cuts, ranges) for cuts, ranges in all_cuts(problem) if slowest(problem, ranges) <= bound
     }
-    found = problem.fewest_bytes(bound, num_bytes, SharedWeights([sorted(use) for use in uses], sizes))
+    found = problem.min_bytes(bound, num_bytes, SharedWeights([sorted(use) for use in uses], sizes))
     assert (None if found is None else found[0]) == min(weights.values(), default=None)
     assert found is None or weights[found[1]] == found[0]
 
@@ -111,7 +111,7 @@ def test_the_minimum_of_a_range_is_the_minimum(values, data):
     place = st.integers(0, len(values))
     pairs = data.draw(st.lists(st.tuples(place, place), min_size=1, max_size=9))
     starts, ends = np.array(pairs, np.int64).T
-    expected = [min(values[start:end], default=NEVER) for start, end in pairs]
+    expected = [min(values[start:end], default=INFEASIBLE) for start, end in pairs]
     assert RangeMinimum(np.array(values, np.int64)).of(starts, ends).tolist() == expected
 
 

@@ -28,7 +28,7 @@ def test_equal_symbols_get_equal_figures():
         "mask": (8, 128),
         "image": (8, 3, 1, 1),
     }
-    assert given.figures((IDS, MASK, IMAGE), SYMBOLS) == {"N": 8, "L": 128}
+    assert given.symbol_sizes((IDS, MASK, IMAGE), SYMBOLS) == {"N": 8, "L": 128}
 
 
 def test_the_batch_holds_wherever_its_symbol_stands():

@@ -330,7 +330,7 @@ def test_twelve_kinds_are_pooled_and_told_apart_again():
 def test_planning_needs_no_onnx():
     """The scheduler plans on a machine that has no runtime: importing the planner loads none of it."""
     program = (
-        "import sys; import onnxmesh.planning.relief, onnxmesh.model.partition\n"
+        "import sys; import onnxmesh.planning.improvement, onnxmesh.model.partition\n"
         "print(*{'onnx', 'onnx_ir', 'onnxruntime'} & set(sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -41,7 +41,7 @@ def test_other_texts_are_no_profiles(text):
 
 def test_a_profile_grows_by_devices():
     """A new device is added; of one that is there the newer times count."""
-    grown = profile("cpu").joined(profile("cuda", (0.1, 0.1))).joined(profile("cpu", (0.4, 0.2)))
+    grown = profile("cpu").merged(profile("cuda", (0.1, 0.1))).merged(profile("cpu", (0.4, 0.2)))
     assert set(grown.devices) == {"cpu", "cuda"}
     assert grown.devices["cpu"].node_s == (0.4, 0.2)
 
@@ -59,7 +59,7 @@ def test_a_profile_grows_by_devices():
 def test_times_of_something_else_are_refused(other, words):
     """Another model, level, mode or shape; the message names both."""
     with pytest.raises(InvalidRequest, match=words):
-        profile().joined(other)
+        profile().merged(other)
 
 
 def costs() -> GraphCosts:

@@ -7,13 +7,13 @@ import pytest
 from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.model.plan import Demand, Objective
+from onnxmesh.planning.improvement import find_improvement
 from onnxmesh.planning.planner import make_plan
-from onnxmesh.planning.relief import relief
 from tests.fakes.planned_graphs import cluster, graph, kind
 
 
 def relief_of(costs, devices, demand):
-    return relief(costs, devices, demand, make_plan(costs, devices, demand))
+    return find_improvement(costs, devices, demand, make_plan(costs, devices, demand))
 
 
 def test_one_more_device_takes_its_share():

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.files.digests import ListedFile
 from onnxmesh.ids import Digest
 from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
-from onnxmesh.model.partition import Partition, PartitionFile, partitions_from_json, partitions_to_json
+from onnxmesh.model.partition import Partition, partitions_from_json, partitions_to_json
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
 
@@ -39,7 +40,7 @@ partitions = st.builds(
     index=st.integers(0, 9),
     start=figures,
     end=figures,
-    files=st.lists(st.builds(PartitionFile, names, names.map(Digest), figures), max_size=2).map(tuple),
+    files=st.lists(st.builds(ListedFile, names, names.map(Digest), figures), max_size=2).map(tuple),
     digest=names.map(Digest),
     inputs=st.lists(specs, max_size=2).map(tuple),
     outputs=st.lists(specs, max_size=2).map(tuple),

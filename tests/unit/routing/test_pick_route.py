@@ -32,7 +32,7 @@ def route_of(stages, loads=None, dead=(), excluded=(), seed=0):
     for each in stages:
         balancer.board(each, 0.0)
     for worker, load in (loads or {}).items():
-        balancer.report(worker, load * 0.001, {}, 0.0)
+        balancer.observe_report(worker, load * 0.001, {}, 0.0)
     ask = RouteQuery(excluded=frozenset(excluded))
     return balancer.pick_route(stages, lambda worker: worker not in dead, 0.0, ask)
 

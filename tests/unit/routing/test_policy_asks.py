@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.candidate_filter import CandidateFilter
 from onnxmesh.routing.explanation import explain_route
 from onnxmesh.routing.network import GUESSES, LinkCost, MeasuredLink, Network
 from onnxmesh.routing.policy import choose_replica
 from onnxmesh.routing.policy_settings import DEFAULT_SETTINGS
-from onnxmesh.routing.route_query import RouteQuery
+from onnxmesh.routing.route_query import CandidateFilter, RouteQuery
 from onnxmesh.routing.stage_board import Origin, StageBoard
 from onnxmesh.routing.table.locality import Locality
 from onnxmesh.routing.table.routed_model import Replica, RoutedStage
@@ -32,20 +31,31 @@ def board(*facts):
         for index, each in enumerate(facts)
     )
     workers = WorkerBoard()
-    return StageBoard(RoutedStage(StageKey("m/1/0"), replicas), workers, DEFAULT_SETTINGS, 0.0), workers
+    return StageBoard(RoutedStage(StageKey("m/1/0"), replicas), workers, DEFAULT_SETTINGS, now_s=0.0), workers
+
+
+def choose(stage, workers, query, now_s):
+    return choose_replica(
+        stage,
+        workers,
+        Network(),
+        origin=Origin(),
+        query=query,
+        settings=DEFAULT_SETTINGS,
+        rng=Undrawn(),
+        now_s=now_s,
+    )
 
 
 def asked(stage, workers, **ask):
-    return choose_replica(
-        stage, workers, Network(), Origin(), RouteQuery(**ask, draws=False), DEFAULT_SETTINGS, Undrawn(), 0.0
-    )
+    return choose(stage, workers, RouteQuery(**ask, randomised=False), 0.0)
 
 
 def test_the_best_is_taken_where_nothing_is_drawn_and_of_equals_the_first():
     """Zones count by the ways to them alone."""
     stage, workers = board({}, {}, {})
     assert asked(stage, workers).index == 0
-    workers.expect(stage.slots, np.array([0.003, 0.001, 0.002]), 0.0)
+    workers.set_expected(stage.slots, np.array([0.003, 0.001, 0.002]), 0.0)
     found = asked(stage, workers)
     assert (found.index, explain_route(found, workers, 0.0).outcome) == (1, "'w1': the best")
 
@@ -54,7 +64,7 @@ def test_a_bar_keeps_out_and_says_why():
     """Under its own name."""
     stage, workers = board({}, {})
     found = asked(
-        stage, workers, bars=(CandidateFilter("memory", "there is no room", np.array([True, False])),)
+        stage, workers, filters=(CandidateFilter("memory", "there is no room", np.array([True, False])),)
     )
     assert found.index == 1
     first, second = explain_route(found, workers, 0.0).verdicts
@@ -64,7 +74,7 @@ def test_a_bar_keeps_out_and_says_why():
 def test_with_everybody_barred_there_is_nobody():
     """As with everybody dead."""
     stage, workers = board({}, {})
-    assert asked(stage, workers, bars=(CandidateFilter("all", "", np.array([True, True])),)).index is None
+    assert asked(stage, workers, filters=(CandidateFilter("all", "", np.array([True, True])),)).index is None
 
 
 def test_the_way_on_counts_as_transfer():
@@ -79,12 +89,10 @@ def test_the_way_on_counts_as_transfer():
 def test_what_is_expected_of_replicas_and_workers_is_what_they_are_scored_by():
     """Before anyone has measured them."""
     stage, workers = board({}, {})
-    stage.expect(np.array([0.2, 0.1]))
-    workers.expect(stage.slots, np.array([0.0, 0.05]), 7.0)
-    found = choose_replica(
-        stage, workers, Network(), Origin(), RouteQuery(draws=False), DEFAULT_SETTINGS, Undrawn(), 7.0
-    )
-    assert found.ready_s.tolist() == pytest.approx([0.2, 0.15])
+    stage.set_expected(np.array([0.2, 0.1]))
+    workers.set_expected(stage.slots, np.array([0.0, 0.05]), 7.0)
+    found = choose(stage, workers, RouteQuery(randomised=False), 7.0)
+    assert found.scores.ready_s.tolist() == pytest.approx([0.2, 0.15])
     assert found.index == 1
 
 
@@ -103,7 +111,7 @@ def test_a_board_sees_ways_as_the_network_does(origin, places, measured):
     stage, _ = board(*({name: value for name in names if (value := getattr(each, name))} for each in places))
     network = Network()
     if measured:
-        network.measured("g", "w0", MeasuredLink(0.3, 1e6))
+        network.observe("g", "w0", MeasuredLink(0.3, 1e6))
     view = stage.view(Origin("g", origin), network)
     ways = [GUESSES[origin.nearness(each)] for each in places]
     if measured:

@@ -45,7 +45,7 @@ def test_the_difference_is_that_of_the_whole_tables(sequence):
     stages = [
         {stage.key for each in table.models.values() for stage in each.stages} for table in (before, after)
     ]
-    assert found.gone_stages == stages[0] - stages[1]
+    assert found.removed_stages == stages[0] - stages[1]
     assert found.removed_workers == before.workers.keys() - after.workers.keys()
     assert found.removed_models == before.models.keys() - after.models.keys()
     assert found.workers == {
@@ -65,8 +65,8 @@ def test_the_difference_is_that_of_the_whole_tables(sequence):
             stage.key for stage in after.models[key].stages
         ]
     whole = difference(before, after)
-    assert (whole.gone_stages, whole.removed_workers, whole.workers) == (
-        found.gone_stages,
+    assert (whole.removed_stages, whole.removed_workers, whole.workers) == (
+        found.removed_stages,
         found.removed_workers,
         found.workers,
     )
@@ -130,16 +130,16 @@ def change(from_epoch, epoch):
         (whole(1), None, None, Step.WHOLE),
         (whole(7), 7, None, Step.WHOLE),
         (whole(9), 7, 7, Step.WHOLE),
-        (whole(6), 7, None, Step.PASS),
+        (whole(6), 7, None, Step.SKIP),
         (change(7, 8), 7, 7, Step.CHANGE),
         (change(7, 12), 7, 7, Step.CHANGE),
-        (change(6, 7), 7, None, Step.PASS),
-        (change(8, 9), 7, 7, Step.GAP),
-        (change(6, 8), 7, 7, Step.GAP),
-        (change(7, 8), 7, None, Step.GAP),
-        (change(7, 8), 7, 6, Step.GAP),
-        (change(0, 1), None, None, Step.GAP),
-        (RouteUpdate(), 7, 7, Step.PASS),
+        (change(6, 7), 7, None, Step.SKIP),
+        (change(8, 9), 7, 7, Step.RESYNC),
+        (change(6, 8), 7, 7, Step.RESYNC),
+        (change(7, 8), 7, None, Step.RESYNC),
+        (change(7, 8), 7, 6, Step.RESYNC),
+        (change(0, 1), None, None, Step.RESYNC),
+        (RouteUpdate(), 7, 7, Step.SKIP),
     ],
 )
 def test_what_a_watcher_does_with_a_message(update, held, taken, step):

@@ -143,8 +143,8 @@ async def test_numbers_that_cannot_be_rounded_go_as_they_are():
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"encoding": 77}, "'h' is FP32 in encoding 77"),
-        ({"datatype": "FP31"}, "'h' is FP31 in encoding 1"),
+        ({"encoding": 77}, "'h' is in the unknown encoding 77"),
+        ({"datatype": "FP31"}, "'h' is of unknown datatype 'FP31'"),
         ({"decoded_bytes": 12}, "12 are said"),
         ({"encoding": 3}, "expected 32768 bytes of int8"),
     ],

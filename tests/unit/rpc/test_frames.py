@@ -67,7 +67,12 @@ def test_what_protobuf_writes_can_be_decoded(sent):
     ]
 
 
-@given(headers, st.binary(min_size=PAYLOAD_ALIGNMENT, max_size=300), headers, st.integers(PAYLOAD_ALIGNMENT, 20_000))
+@given(
+    headers,
+    st.binary(min_size=PAYLOAD_ALIGNMENT, max_size=300),
+    headers,
+    st.integers(PAYLOAD_ALIGNMENT, 20_000),
+)
 def test_payloads_are_aligned(header, small, other, size):
     """Every payload begins at a multiple of the alignment, whatever stands before it."""
     message = encode_envelope([Frame(header, (small, small)), Frame(other, (b"\xa5" * size, small))])

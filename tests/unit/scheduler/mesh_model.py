@@ -66,7 +66,7 @@ class MeshModel:
         self.processes = []
         self.links = {}
         self.deployments = {}
-        self.beside = {}
+        self.standby = {}
         self.rebalance = False
         self.placement = Placement({})
         self.routes = Routes()
@@ -85,7 +85,7 @@ class MeshModel:
         self.reconcile()
 
     def reconcile(self):
-        before, deployed = self.routes, self.wanted()
+        before, deployed = self.routes, self.desired()
         views = [link.view() for link in self.links.values() if link.connected]
         self.placement = decide_placement(deployed, views, self.now_s, rebalance=self.rebalance)
         instances = {id_: link.process.instance for id_, link in self.links.items()}
@@ -150,7 +150,7 @@ class MeshModel:
     def check_kept(self, before):
         """A stage that was routed is routed for as long as any of its replicas is there."""
         now = {stage.stage: stage for stage in self.routed_stages()}
-        contents = {stage.key: stage.digest for stage in self.wanted()}
+        contents = {stage.key: stage.digest for stage in self.desired()}
         for model in before.models.values():
             if model.name not in self.deployments:
                 continue
@@ -172,7 +172,7 @@ class MeshModel:
 
     def check_memory(self):
         """No worker is told to load what it has no room for."""
-        peak = {stage.key: stage.peak_bytes for stage in self.wanted()}
+        peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for id_ in {order.worker for order in self.placement.place}:
             link = self.links[id_]
             gone = {order.stage for order in self.placement.evict if order.worker == id_}
@@ -183,15 +183,15 @@ class MeshModel:
 
     def check_rest(self):
         assert not self.placement.moves
-        wanted = {stage.key: stage for stage in self.wanted()}
+        desired = {stage.key: stage for stage in self.desired()}
         staying = {id_: link.process for id_, link in self.links.items() if not link.process.leaving}
-        for key, stage in wanted.items():
+        for key, stage in desired.items():
             routed = set(self.placement.routed[key])
             able = {
                 id_
                 for id_, process in staying.items()
                 if can_run(stage.require, "", process.instance.tags, process.instance.attributes)
-                and (id_ in routed or self.room(process, wanted) >= stage.peak_bytes)
+                and (id_ in routed or self.room(process, desired) >= stage.peak_bytes)
             }
             assert len(routed & staying.keys()) == min(stage.replicas, len(able))
             assert not (routed - staying.keys() and routed & staying.keys()), (
@@ -206,8 +206,8 @@ class MeshModel:
 
     # Small things.
 
-    def wanted(self):
-        plans = [*self.deployments.values(), *self.beside.values()]
+    def desired(self):
+        plans = [*self.deployments.values(), *self.standby.values()]
         return [stage for deployment in plans for stage in desired_stages(deployment)]
 
     def routed_stages(self):
@@ -227,10 +227,10 @@ class MeshModel:
         ]
         return Plan(partitions=partitions, revision=revision)
 
-    def room(self, process, wanted):
+    def room(self, process, desired):
         if process.memory is None:
             return 100
-        return process.memory - sum(wanted[key].peak_bytes for key in process.real)
+        return process.memory - sum(desired[key].peak_bytes for key in process.real)
 
     def pass_time(self, seconds, num_steps=5):
         """Those who live are heard of; who is silent for too long is dropped."""

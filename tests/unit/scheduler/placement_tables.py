@@ -71,10 +71,10 @@ def done(views, placement):
     return [replace(each, stages=found[each.id]) for each in views]
 
 
-def at_rest(wanted, views, now_s=0.0, max_rounds=200, **options):
+def at_rest(desired, views, now_s=0.0, max_rounds=200, **options):
     """Returns the workers once nothing is left to be done, and how many rounds it took."""
     for num_rounds in range(max_rounds):
-        after = done(views, decide_placement(wanted, views, now_s, **options))
+        after = done(views, decide_placement(desired, views, now_s, **options))
         if after == views:
             return views, num_rounds
         views = after

@@ -15,7 +15,7 @@ from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.model_pb2 import DeploymentSpec, File, Partition, Plan
-from services.scheduler.desired.retention import Retention
+from services.scheduler.deployments.retention import Retention
 from services.scheduler.leadership.blob_mirror import BlobMirror
 from tests.contract.running import running
 from tests.eventually import eventually
@@ -63,12 +63,12 @@ async def test_what_is_deployed_comes_and_what_is_not_goes(mirrored):
     theirs, ours, store, _, leftover = mirrored
     source, first, second = (write(theirs, content) for content in (b"model", b"one", b"two"))
     await store.save(deployment(source, first, second))
-    wanted = {artefact.files[0].sha256 for artefact in (source, first, second)}
-    await eventually(lambda: set(ours.digests()) == wanted)
+    desired = {artefact.files[0].sha256 for artefact in (source, first, second)}
+    await eventually(lambda: set(ours.digests()) == desired)
     assert leftover.files[0].sha256 not in set(ours.digests())
     await store.save(deployment(source, first, version=2))
     await store.delete("m", 1)
-    await eventually(lambda: set(ours.digests()) == wanted - {second.files[0].sha256})
+    await eventually(lambda: set(ours.digests()) == desired - {second.files[0].sha256})
     await store.delete("m", 2)
     await eventually(lambda: not set(ours.digests()))
 

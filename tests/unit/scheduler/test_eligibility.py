@@ -10,7 +10,7 @@ from onnxmesh.v1.model_pb2 import (
     DeploymentSpec,
     Plan,
 )
-from services.scheduler.workers.deployment_spec import normalised
+from services.scheduler.desired.deployment_spec import normalised
 from services.scheduler.workers.eligibility import eligible_again, eligible_workers
 from tests.unit.scheduler.decision_tables import worker
 

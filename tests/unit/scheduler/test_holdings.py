@@ -52,7 +52,7 @@ def test_a_workers_word_replaces_what_was_believed_but_not_what_failed():
         "m/1/1": HoldingState.FAILED,
         "n/1/0": HoldingState.READY,
     }
-    holdings.forget_failures({StageKey("n/1/0")})
+    holdings.remove_failures({StageKey("n/1/0")})
     assert list(holdings.stages) == ["n/1/0"]
 
 

@@ -15,8 +15,8 @@ from onnxmesh.v1.model_pb2 import (
     TensorSpec,
 )
 from onnxmesh.v1.worker_pb2 import CutResponse
+from services.scheduler.desired.deployment_spec import normalised, same_spec
 from services.scheduler.plans.lossy_activations import allow_losses
-from services.scheduler.workers.deployment_spec import normalised, same_spec
 
 MEASURED = ActivationErrors(
     measured=[

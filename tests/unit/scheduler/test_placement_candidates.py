@@ -7,14 +7,14 @@ from services.scheduler.desired.desired_stages import Home
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement import decide_placement
 from services.scheduler.placement.placement_state import PlacementState
-from services.scheduler.workers.worker_view import coarse
+from services.scheduler.workers.worker_view import coarse_wait_s
 from tests.unit.scheduler.placement_tables import orders, stages, view
 
 MS = 0.001
 
 
-def placed(wanted, *workers):
-    return orders(decide_placement(wanted, workers, 0.0))
+def placed(desired, *workers):
+    return orders(decide_placement(desired, workers, 0.0))
 
 
 def test_a_stage_goes_near_the_one_before():
@@ -39,7 +39,7 @@ def test_a_stage_goes_near_the_one_after_where_that_is_all_there_is():
 
 def test_both_ways_count_with_what_they_carry():
     """Between two neighbours a stage goes to the host of the one with which it exchanges more."""
-    wanted = stages("m", 3)
+    desired = stages("m", 3)
     hosts = {name: {"host": f"h{number}"} for name, number in zip("abcd", "1212", strict=True)}
     workers = [
         view("a", "m/1/0", facts=hosts["a"]),
@@ -51,7 +51,7 @@ def test_both_ways_count_with_what_they_carry():
     for before, after, expected in ((heavy, light, "c"), (light, heavy, "d")):
         sized = [
             type(stage)(stage.key, stage.model, stage.digest, sent_bytes=size)
-            for stage, size in zip(wanted, (before, after, 0), strict=True)
+            for stage, size in zip(desired, (before, after, 0), strict=True)
         ]
         assert placed(sized, *workers) == [f"{expected}+m/1/1"]
 
@@ -69,8 +69,8 @@ def test_a_way_that_was_measured_counts_for_more_than_a_zone():
 def test_a_worker_with_much_to_do_is_passed_over():
     """By what it reports, and by what its stages are expected to take."""
     assert placed(stages("m", 1), view("a", wait_s=0.064), view("b")) == ["b+m/1/0"]
-    wanted = [*stages("h", 1, cost_s=0.5), *stages("l", 2, cost_s=MS), *stages("m", 1)]
-    assert placed(wanted, view("a", "h/1/0"), view("b", "l/1/0 l/1/1")) == ["b+m/1/0"]
+    desired = [*stages("h", 1, cost_s=0.5), *stages("l", 2, cost_s=MS), *stages("m", 1)]
+    assert placed(desired, view("a", "h/1/0"), view("b", "l/1/0 l/1/1")) == ["b+m/1/0"]
 
 
 def test_a_faster_device_is_preferred():
@@ -85,12 +85,20 @@ def test_a_faster_device_is_preferred():
 
 def test_waits_are_coarse():
     """So that the noise of load does not decide where a stage is for days."""
-    assert [coarse(ms * MS) / MS for ms in (0.0, 0.9, 1.0, 1.9, 2.1, 63.0, 64.0)] == [0, 0, 1, 1, 2, 32, 64]
+    assert [coarse_wait_s(ms * MS) / MS for ms in (0.0, 0.9, 1.0, 1.9, 2.1, 63.0, 64.0)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        32,
+        64,
+    ]
 
 
 def test_each_verdict_can_be_told():
     """Who was filtered out by which rule, what each would have taken, and who was picked."""
-    wanted = [
+    desired = [
         *stages("m", 2, require=("cpus >= 4",), peak_bytes=5, homes=(Home("fast", 2),)),
         *stages("n", 1),
     ]
@@ -105,9 +113,9 @@ def test_each_verdict_can_be_told():
         view("small", facts={"device.kind": "fast", "cpus": "2"}),
         view("used", "n/1/0", facts=fast),
     ]
-    situation = PlacementState(wanted, workers, 0.0)
-    candidates = PlacementCandidates(situation)
-    stage = situation.wanted["m/1/1"]
+    state = PlacementState(desired, workers, 0.0)
+    candidates = PlacementCandidates(state)
+    stage = state.desired["m/1/1"]
     decision = candidates.choose(stage)
     explanation = candidates.explain(stage, decision)
     verdicts = {verdict.worker: verdict for verdict in explanation.verdicts}

@@ -114,24 +114,24 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("wanted", "workers", "ordered", "departing"), TABLE.values(), ids=TABLE.keys())
-def test_leaving(wanted, workers, ordered, departing):
+@pytest.mark.parametrize(("desired", "workers", "ordered", "departing"), TABLE.values(), ids=TABLE.keys())
+def test_leaving(desired, workers, ordered, departing):
     """Orders, and who may depart; asked again, the answer is the same."""
-    placement = decide_placement(wanted, workers, 0.0)
+    placement = decide_placement(desired, workers, 0.0)
     assert (orders(placement), list(placement.departing)) == (ordered, departing)
-    assert decide_placement(wanted, workers, 0.0) == placement
+    assert decide_placement(desired, workers, 0.0) == placement
 
 
 def test_what_leaves_serves_all_the_while():
     """It is routed until it is let go, and the move is told."""
-    wanted, a = stages("m", 1), leaving("a", "m/1/0")
-    placement = decide_placement(wanted, [a, view("b")], 0.0)
+    desired, a = stages("m", 1), leaving("a", "m/1/0")
+    placement = decide_placement(desired, [a, view("b")], 0.0)
     assert placement.routed == {"m/1/0": ("a",)}
     assert [(move.source, move.target, move.why) for move in placement.moves] == [
         ("a", "b", "'a' is leaving")
     ]
-    assert decide_placement(wanted, [a, view("b", "m/1/0~")], 0.0).routed == {"m/1/0": ("a",)}
-    assert decide_placement(wanted, [a, view("b", "m/1/0")], 0.0).routed == {"m/1/0": ("b",)}
+    assert decide_placement(desired, [a, view("b", "m/1/0~")], 0.0).routed == {"m/1/0": ("a",)}
+    assert decide_placement(desired, [a, view("b", "m/1/0")], 0.0).routed == {"m/1/0": ("b",)}
 
 
 def test_a_drain_that_is_undone_leaves_things_as_they_are():
@@ -141,12 +141,12 @@ def test_a_drain_that_is_undone_leaves_things_as_they_are():
 
 def test_what_fails_again_and_again_elsewhere_keeps_nobody():
     """After some failures in a row nobody waits for that worker; it is tried again when its time comes."""
-    wanted, a, b = stages("m", 1), leaving("a", "m/1/0"), view("b", "m/1/0!")
+    desired, a, b = stages("m", 1), leaving("a", "m/1/0"), view("b", "m/1/0!")
     held = replace(b.stages["m/1/0"], failures=MAX_FAILURES, retry_s=5.0)
     b = replace(b, stages={"m/1/0": held})
-    placement = decide_placement(wanted, [a, b], 0.0)
+    placement = decide_placement(desired, [a, b], 0.0)
     assert (orders(placement), placement.departing, placement.retry_s) == ([], ("a",), 5.0)
-    again = decide_placement(wanted, [a, b], 5.0)
+    again = decide_placement(desired, [a, b], 5.0)
     assert (orders(again), again.departing) == (["b+m/1/0"], ())
 
 

@@ -111,13 +111,13 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def undeploy(self, name):
-        self.beside.pop(name, None)
+        self.standby.pop(name, None)
         if self.deployments.pop(name, None) is not None:
             self.reconcile()
 
     @rule(name=NAMES, replicas=st.integers(1, 3))
     def scale(self, name, replicas):
-        for plans in (self.deployments, self.beside):
+        for plans in (self.deployments, self.standby):
             if (old := plans.get(name)) is not None:
                 spec = DeploymentSpec()
                 spec.CopyFrom(old.spec)
@@ -126,20 +126,20 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
         self.reconcile()
 
     @rule(name=NAMES, num=st.integers(1, 3), peak_bytes=st.integers(0, 2), homes=HOMES)
-    def plan_anew(self, name, num, peak_bytes, homes):
+    def replan(self, name, num, peak_bytes, homes):
         """Other cuts are loaded beside the ones that serve."""
         old = self.deployments.get(name)
-        if old is not None and name not in self.beside:
+        if old is not None and name not in self.standby:
             plan = self.plan(old.plan.revision + 1, num, peak_bytes, homes)
-            self.beside[name] = Deployment(old.spec, plan, old.source)
+            self.standby[name] = Deployment(old.spec, plan, old.source)
             self.reconcile()
 
     @rule(name=NAMES)
     def go_over(self, name):
         """Once the new plan can be served it is the one that is."""
-        new = self.beside.get(name)
+        new = self.standby.get(name)
         if new is not None and not missing(desired_stages(new), self.placement):
-            self.deployments[name] = self.beside.pop(name)
+            self.deployments[name] = self.standby.pop(name)
             self.reconcile()
 
     @rule()
@@ -150,7 +150,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        """Left alone, everything comes to rest in few rounds, with all there that is wanted and possible."""
+        """Left alone, everything comes to rest in few rounds, with all there that is desired and possible."""
         for _ in range(MAX_ROUNDS):
             busy = [each for each in self.processes if each.lives and each.wire]
             if busy:

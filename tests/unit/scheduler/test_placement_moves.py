@@ -17,33 +17,33 @@ from tests.unit.scheduler.placement_tables import at_rest, done, num_held, order
 
 def test_a_move_is_told_with_its_reason_until_it_is_over():
     """Just started, under way, and gone."""
-    wanted = stages("m", 2)
+    desired = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b")]
     move = Move("m/1/0", "a", "b", "'a' has more stages")
-    started = decide_placement(wanted, workers, 0.0)
+    started = decide_placement(desired, workers, 0.0)
     assert (orders(started), started.moves) == (["b+m/1/0"], (move,))
-    under_way = decide_placement(wanted, [workers[0], view("b", "m/1/0~")], 0.0)
+    under_way = decide_placement(desired, [workers[0], view("b", "m/1/0~")], 0.0)
     assert (orders(under_way), under_way.moves) == ([], (move,))
-    over = decide_placement(wanted, [workers[0], view("b", "m/1/0")], 0.0)
+    over = decide_placement(desired, [workers[0], view("b", "m/1/0")], 0.0)
     assert (orders(over), over.moves) == (["a-m/1/0"], ())
 
 
 def test_nothing_moves_to_a_worker_that_has_just_come():
     """It may go as it came; missing replicas are another matter. When to look again is said."""
-    wanted = stages("m", 2)
+    desired = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
-    early = decide_placement(wanted, workers, 100.0 + SETTLE_S / 2)
+    early = decide_placement(desired, workers, 100.0 + SETTLE_S / 2)
     assert (orders(early), early.retry_s) == ([], 100.0 + SETTLE_S)
-    assert orders(decide_placement(wanted, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert orders(decide_placement(desired, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
     assert orders(decide_placement(stages("m", 3), workers, 100.0)) == ["b+m/1/2"]
 
 
 def test_a_worker_that_flaps_attracts_no_move_though_the_plan_means_it():
     """Each time it comes back it is new, even where it is home."""
-    wanted = stages("m", 1, homes=(Home("fast", 1),))
+    desired = stages("m", 1, homes=(Home("fast", 1),))
     workers = [view("a", "m/1/0"), view("b", facts={"device.kind": "fast"}, since_s=95.0)]
-    assert orders(decide_placement(wanted, workers, 100.0)) == []
-    assert orders(decide_placement(wanted, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert orders(decide_placement(desired, workers, 100.0)) == []
+    assert orders(decide_placement(desired, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
 
 
 def test_a_rebalance_does_not_wait():
@@ -54,10 +54,10 @@ def test_a_rebalance_does_not_wait():
 
 def test_a_rebalance_makes_even_what_a_count_does_not_show():
     """Three stages against two are even, but the heavy ones are on one worker."""
-    wanted = [*stages("h", 2, cost_s=0.1), *stages("l", 3, cost_s=0.01)]
+    desired = [*stages("h", 2, cost_s=0.1), *stages("l", 3, cost_s=0.01)]
     workers = [view("a", "h/1/0 h/1/1 l/1/0"), view("b", "l/1/1 l/1/2")]
-    assert orders(decide_placement(wanted, workers, 0.0)) == []
-    assert rebalanced(wanted, workers, 0.0) == (Move("h/1/0", "a", "b", "'a' has more work"),)
+    assert orders(decide_placement(desired, workers, 0.0)) == []
+    assert rebalanced(desired, workers, 0.0) == (Move("h/1/0", "a", "b", "'a' has more work"),)
 
 
 def test_one_stage_moves_at_a_time():
@@ -113,8 +113,8 @@ def test_stages_that_talk_much_do_not_move_apart():
     rest = [*stages("n", 1, cost_s=0.1), *stages("o", 1, cost_s=0.1), *stages("p", 1)]
 
     def moved(sent_bytes):
-        wanted = [*stages("m", 2, sent_bytes=sent_bytes), *rest]
-        return [move.stage for move in decide_placement(wanted, workers, 0.0).moves]
+        desired = [*stages("m", 2, sent_bytes=sent_bytes), *rest]
+        return [move.stage for move in decide_placement(desired, workers, 0.0).moves]
 
     assert moved(10) == ["m/1/1"]
     assert moved(10**9) == ["n/1/0"]
@@ -122,17 +122,17 @@ def test_stages_that_talk_much_do_not_move_apart():
 
 def test_what_a_rebalance_would_do_is_what_it_does():
     """Replica by replica, from first to last, with nothing on the way."""
-    wanted = stages("m", 6)
+    desired = stages("m", 6)
     workers = [view("a", " ".join(f"m/1/{index}" for index in range(6))), view("b"), view("c")]
-    moves = rebalanced(wanted, workers, 0.0)
+    moves = rebalanced(desired, workers, 0.0)
     assert len(moves) == 4
-    end, _ = at_rest(wanted, workers, rebalance=True)
+    end, _ = at_rest(desired, workers, rebalance=True)
     assert {(move.stage, move.target) for move in moves} == {
         (key, name) for name in "bc" for key in where(end)[name]
     }
     assert {move.source for move in moves} == {"a"}
     assert all(move.why for move in moves)
-    assert rebalanced(wanted, end, 0.0) == ()
+    assert rebalanced(desired, end, 0.0) == ()
 
 
 def test_a_missing_replica_is_no_move():
@@ -167,7 +167,7 @@ MODELS = st.lists(
 @st.composite
 def meshes(draw):
     """Any state: stages held anywhere, ready or loading or failed, workers that leave, stages nobody wants."""
-    wanted = [
+    desired = [
         stage
         for index, (num, replicas, cost_s, sent_bytes, homes, peak_bytes) in enumerate(draw(MODELS))
         for stage in stages(
@@ -180,7 +180,7 @@ def meshes(draw):
             peak_bytes=peak_bytes,
         )
     ]
-    keys = [stage.key for stage in wanted] + ["ghost/1/0"]
+    keys = [stage.key for stage in desired] + ["ghost/1/0"]
     workers = [
         view(
             name,
@@ -195,31 +195,31 @@ def meshes(draw):
         )
         for name in NAMES[: draw(st.integers(1, 6))]
     ]
-    return wanted, workers
+    return desired, workers
 
 
 @settings(max_examples=300)
 @given(meshes(), st.booleans())
 def test_placing_ends_from_any_state(mesh, rebalance):
     """With inputs fixed, rounds with orders come to an end, and from then on nothing is proposed and nothing changes."""
-    wanted, workers = mesh
-    end, _ = at_rest(wanted, workers, rebalance=rebalance)
-    first = decide_placement(wanted, end, 0.0, rebalance=rebalance)
-    assert first == decide_placement(wanted, end, 1e6, rebalance=rebalance)
+    desired, workers = mesh
+    end, _ = at_rest(desired, workers, rebalance=rebalance)
+    first = decide_placement(desired, end, 0.0, rebalance=rebalance)
+    assert first == decide_placement(desired, end, 1e6, rebalance=rebalance)
     assert not first.moves
     assert {each.id for each in end if each.leaving} >= set(first.departing)
     # What a rebalance left, everyday rounds leave as well.
     if rebalance:
-        assert orders(decide_placement(wanted, end, 0.0)) == []
+        assert orders(decide_placement(desired, end, 0.0)) == []
 
 
 @settings(max_examples=200)
 @given(meshes())
 def test_a_stage_that_is_served_stays_served(mesh):
     """Round after round; nothing is routed that is let go, nothing is loaded that is held, no move is made in vain."""
-    wanted, workers = mesh
+    desired, workers = mesh
     for _ in range(200):
-        placement = decide_placement(wanted, workers, 0.0)
+        placement = decide_placement(desired, workers, 0.0)
         let_go = {(order.worker, order.stage) for order in placement.evict}
         routed = {(worker, key) for key, ids in placement.routed.items() for worker in ids}
         assert not let_go & routed
@@ -227,16 +227,16 @@ def test_a_stage_that_is_served_stays_served(mesh):
         if after == workers:
             break
         served = {key for key, ids in placement.routed.items() if ids}
-        assert served <= {key for key, ids in decide_placement(wanted, after, 0.0).routed.items() if ids}
+        assert served <= {key for key, ids in decide_placement(desired, after, 0.0).routed.items() if ids}
         workers = after
 
 
 @pytest.mark.parametrize("num_workers", [2, 3, 5])
 def test_a_rebalance_of_anything_ends_where_placing_would_begin(num_workers):
     """All on one worker, or placed from nothing: as many stages on each."""
-    wanted = [*stages("m", 4, replicas=2), *stages("n", 3)]
+    desired = [*stages("m", 4, replicas=2), *stages("n", 3)]
     names = NAMES[:num_workers]
     crowded = [view(names[0], "n/1/0 n/1/1 n/1/2"), *map(view, names[1:])]
-    moved, _ = at_rest(wanted, crowded, rebalance=True)
-    fresh, _ = at_rest(wanted, [view(name) for name in names])
+    moved, _ = at_rest(desired, crowded, rebalance=True)
+    fresh, _ = at_rest(desired, [view(name) for name in names])
     assert sorted(num_held(moved).values()) == sorted(num_held(fresh).values())

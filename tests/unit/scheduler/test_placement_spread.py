@@ -48,8 +48,8 @@ def test_a_pipeline_begins_in_a_zone_in_which_it_fits():
 def test_but_not_in_a_zone_that_has_more_to_do():
     """Fitting counts workers that have little to do."""
     workers = [*zoned("x", "a"), *(view(name, "o/1/0 o/1/1", facts={"zone": "y"}) for name in "bcd")]
-    wanted = [*stages("o", 2, replicas=3), *stages("m", 2)]
-    assert "a+m/1/0" in orders(decide_placement(wanted, workers, 0.0))
+    desired = [*stages("o", 2, replicas=3), *stages("m", 2)]
+    assert "a+m/1/0" in orders(decide_placement(desired, workers, 0.0))
 
 
 def test_replicas_go_to_different_hosts_before_idle_workers():
@@ -59,8 +59,8 @@ def test_replicas_go_to_different_hosts_before_idle_workers():
         view("b", facts={"host": "h"}),
         view("c", "o/1/0 o/1/1 o/1/2", facts={"host": "i"}),
     ]
-    wanted = [*stages("m", 1, replicas=2), *stages("o", 3)]
-    assert orders(decide_placement(wanted, workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
+    desired = [*stages("m", 1, replicas=2), *stages("o", 3)]
+    assert orders(decide_placement(desired, workers, 0.0)) == ["a+m/1/0", "c+m/1/0"]
 
 
 def test_replicas_go_to_different_zones_before_hosts():
@@ -91,8 +91,8 @@ def test_one_more_replica_may_be_where_there_is_one_already():
 
 def test_the_versions_of_a_model_are_spread_each_for_itself():
     """They count as two models."""
-    wanted = [*stages("m", 2), *stages("m", 2, version=2)]
-    views, _ = at_rest(wanted, [view("a"), view("b")])
+    desired = [*stages("m", 2), *stages("m", 2, version=2)]
+    views, _ = at_rest(desired, [view("a"), view("b")])
     assert {tuple(sorted({key.split("/")[1] for key in held})) for held in where(views).values()} == {
         ("1", "2")
     }
@@ -154,10 +154,10 @@ def test_whatever_the_zones_and_hosts(places, num_stages, replicas):
         view(f"w{index}", facts={"zone": zone, "host": zone + host})
         for index, (zone, host) in enumerate(places)
     ]
-    wanted = stages("m", num_stages, replicas=replicas)
-    placement = decide_placement(wanted, workers, 0.0)
+    desired = stages("m", num_stages, replicas=replicas)
+    placement = decide_placement(desired, workers, 0.0)
     zones = {each.id: each.attributes["zone"] for each in workers}
-    for stage in wanted:
+    for stage in desired:
         holders = [order.worker for order in placement.place if order.stage == stage.key]
         assert len(set(holders)) == len(holders) == min(replicas, len(workers))
         in_zone = Counter(zones[each] for each in holders)
@@ -174,12 +174,12 @@ def test_the_order_in_which_things_are_told_does_not_matter(places, models, rng)
         view(WorkerId(f"w{index}"), facts={"zone": zone, "host": host})
         for index, (zone, host) in enumerate(places)
     ]
-    wanted = [
+    desired = [
         stage
         for index, (num, replicas) in enumerate(models)
         for stage in stages(f"m{index}", num, replicas=replicas)
     ]
-    expected = decide_placement(wanted, workers, 0.0)
+    expected = decide_placement(desired, workers, 0.0)
     rng.shuffle(workers)
-    rng.shuffle(wanted)
-    assert decide_placement(wanted, workers, 0.0) == expected
+    rng.shuffle(desired)
+    assert decide_placement(desired, workers, 0.0) == expected

@@ -13,9 +13,9 @@ from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteTable, RouteUpdate
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
+from services.scheduler.publishing.publisher import Publisher
+from services.scheduler.publishing.route_relay import RouteRelay
 from services.scheduler.route_table.published_table import PublishedTable
-from services.scheduler.route_table.publisher import Publisher
-from services.scheduler.route_table.route_relay import RouteRelay
 from services.scheduler.route_table.routes import Routes, build_routes
 from tests.fakes.route_changes import changed
 from tests.fakes.route_tables import contents
@@ -197,9 +197,9 @@ def test_what_is_built_step_by_step_is_what_is_built_at_once(steps):
         gone = leaving & workers.keys()
         before = routes
         routes = build_routes(deployments, routed, workers, before, leaving=gone)
-        at_once = build_routes(deployments, routed, workers, Routes(appeared=before.appeared), leaving=gone)
-        assert (routes.models, routes.workers, routes.appeared) == (
+        at_once = build_routes(deployments, routed, workers, Routes(published=before.published), leaving=gone)
+        assert (routes.models, routes.workers, routes.published) == (
             at_once.models,
             at_once.workers,
-            at_once.appeared,
+            at_once.published,
         )

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from onnxmesh.errors import Unavailable
+from services.scheduler.publishing.route_relay import RouteRelay
 from services.scheduler.route_table.published_table import PublishedTable
-from services.scheduler.route_table.route_relay import RouteRelay
 
 
 async def test_only_newer_tables_are_taken():
@@ -32,7 +32,7 @@ async def test_watchers_are_sent_elsewhere_when_no_leader_is_followed_for_long(l
     if led_before:
         relay.take(PublishedTable(1, {}, {}))
         assert (await anext(tables)).epoch == 1
-        relay.left_alone()
+        relay.mark_orphaned()
     now_s = 100.5
     with pytest.raises(Unavailable, match="follows no leader"):
         await anext(tables)

@@ -12,8 +12,8 @@ from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.store.blobs import BlobFolder
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File, Partition, Plan
-from services.scheduler.desired.catalogue import Catalogue
-from services.scheduler.desired.retention import Retention
+from services.scheduler.deployments.catalogue import Catalogue
+from services.scheduler.deployments.retention import Retention
 
 KEY = (ModelName("m"), Version(1))
 
@@ -59,7 +59,7 @@ async def catalogue(store, blobs):
     made = Catalogue(store, Retention(blobs))
     await made.add(deployment(blobs))
     made.accept(KEY)
-    made.put_beside(under(made.deployments[KEY], blobs, 1))
+    made.add_standby(under(made.deployments[KEY], blobs, 1))
     return made
 
 
@@ -86,18 +86,18 @@ def num_blobs(blobs):
 async def test_plans_change_places_and_the_one_beside_is_let_go(catalogue, store, blobs):
     """Both are held while both are loaded; what is written down is what is in force."""
     assert num_blobs(blobs) == 2
-    assert await catalogue.swap(catalogue.beside[KEY])
-    assert (catalogue.deployments[KEY].plan.revision, catalogue.beside[KEY].plan.revision) == (1, 0)
+    assert await catalogue.swap(catalogue.standby[KEY])
+    assert (catalogue.deployments[KEY].plan.revision, catalogue.standby[KEY].plan.revision) == (1, 0)
     assert store.rows[KEY].plan.revision == 1
-    catalogue.end_beside(KEY)
-    assert (num_blobs(blobs), dict(catalogue.beside)) == (1, {})
+    catalogue.remove_standby(KEY)
+    assert (num_blobs(blobs), dict(catalogue.standby)) == (1, {})
 
 
 async def test_a_store_that_fails_leaves_the_plan_in_force(catalogue, store):
     """In memory as in the store."""
     store.error = Overloaded("the disk is full")
     with pytest.raises(Overloaded):
-        await catalogue.swap(catalogue.beside[KEY])
+        await catalogue.swap(catalogue.standby[KEY])
     assert catalogue.deployments[KEY].plan.revision == 0
     assert store.rows[KEY].plan.revision == 0
 
@@ -106,7 +106,7 @@ async def test_who_ends_a_deployment_while_its_plan_changes_ends_both(catalogue,
     """Whichever is written last: no row, no blob, no plan stays."""
     current = catalogue.deployments[KEY]
     store.go_on.clear()
-    swapping = asyncio.ensure_future(catalogue.swap(catalogue.beside[KEY]))
+    swapping = asyncio.ensure_future(catalogue.swap(catalogue.standby[KEY]))
     await asyncio.sleep(0)
     forgetting = asyncio.ensure_future(catalogue.forget(current))
     await asyncio.sleep(0)
@@ -114,16 +114,16 @@ async def test_who_ends_a_deployment_while_its_plan_changes_ends_both(catalogue,
     assert not await swapping
     await forgetting
     assert catalogue.drop(current)
-    assert (store.rows, num_blobs(blobs), dict(catalogue.beside)) == ({}, 0, {})
+    assert (store.rows, num_blobs(blobs), dict(catalogue.standby)) == ({}, 0, {})
     assert not await catalogue.renew(current)
-    assert not catalogue.put_beside(current)
+    assert not catalogue.add_standby(current)
     assert store.rows == {}
 
 
 async def test_a_deployment_is_dropped_under_whichever_plan_it_is_served(catalogue, blobs):
     """One that was deployed anew under the same name and version is another."""
     first = catalogue.deployments[KEY]
-    await catalogue.swap(catalogue.beside[KEY])
+    await catalogue.swap(catalogue.standby[KEY])
     other = deployment(blobs)
     assert not catalogue.drop(other)
     assert catalogue.current(first) is catalogue.deployments[KEY]
@@ -143,7 +143,7 @@ async def test_other_workers_for_the_same_partitions_are_written_down(catalogue,
 
 async def test_replicas_are_wished_for_under_every_plan_and_no_new_plan_takes_that_back(catalogue, store):
     """Though it was made when another number was wished for; both changes are written down."""
-    current, beside = catalogue.deployments[KEY], catalogue.beside[KEY]
+    current, beside = catalogue.deployments[KEY], catalogue.standby[KEY]
     store.go_on.clear()
     scaling = asyncio.ensure_future(catalogue.rescale(current, 3))
     await asyncio.sleep(0)
@@ -154,9 +154,9 @@ async def test_replicas_are_wished_for_under_every_plan_and_no_new_plan_takes_th
     assert await scaling
     assert await renewing
     assert (store.rows[KEY].spec.replicas, store.rows[KEY].plan.why) == (3, "others")
-    assert catalogue.beside[KEY].spec.replicas == 3
+    assert catalogue.standby[KEY].spec.replicas == 3
     assert await catalogue.swap(beside)
     assert (store.rows[KEY].spec.replicas, store.rows[KEY].plan.revision) == (3, 1)
-    catalogue.end_beside(KEY)
+    catalogue.remove_standby(KEY)
     catalogue.drop(catalogue.deployments[KEY])
     assert not await catalogue.rescale(current, 2)

@@ -52,7 +52,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.routed = {}
         self.reconcile()
 
-    def wanted(self):
+    def desired(self):
         return [stage for stages in self.models.values() for stage in stages]
 
     def complete(self):
@@ -65,7 +65,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def reconcile(self, *, lost=False):
         before = self.complete()
         placement = decide_placement(
-            self.wanted(), [w.view(id_) for id_, w in self.workers.items()], self.now_s
+            self.desired(), [w.view(id_) for id_, w in self.workers.items()], self.now_s
         )
         self.routed = placement.routed
         # Events do not say which command they answer: late answers to commands of a stream that broke may
@@ -76,7 +76,7 @@ class PlacementMachine(RuleBasedStateMachine):
                 after.get(key) == stages for key, stages in before.items() if stages in self.models.values()
             )
         self.check_memory(placement)
-        digests = {stage.key: stage.digest for stage in self.wanted()}
+        digests = {stage.key: stage.digest for stage in self.desired()}
         for order in placement.evict:
             assert order.worker not in self.routed.get(order.stage, ())
             self.workers[order.worker].seen.evicting(order.stage)
@@ -90,7 +90,7 @@ class PlacementMachine(RuleBasedStateMachine):
 
     def check_memory(self, placement):
         """No worker is told to load what it has no room for."""
-        peak = {stage.key: stage.peak_bytes for stage in self.wanted()}
+        peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for order in placement.place:
             worker = self.workers[order.worker]
             kept = {
@@ -194,31 +194,31 @@ class PlacementMachine(RuleBasedStateMachine):
             raise AssertionError("commands without end")
         for worker in self.workers.values():
             worker.relinked = False
-        wanted = {stage.key: stage for stage in self.wanted()}
-        for key, stage in wanted.items():
+        desired = {stage.key: stage for stage in self.desired()}
+        for key, stage in desired.items():
             able = [id_ for id_, w in self.workers.items() if can_run(stage.require, "", w.tags, {})]
             roomy = [
-                id_ for id_ in able if id_ in self.routed[key] or self.room(id_, wanted) >= stage.peak_bytes
+                id_ for id_ in able if id_ in self.routed[key] or self.room(id_, desired) >= stage.peak_bytes
             ]
             assert len(self.routed[key]) == min(stage.replicas, len(roomy))
             assert all(self.workers[id_].real[key] == stage.digest for id_ in self.routed[key])
         for id_, worker in self.workers.items():
             assert all(id_ in self.routed.get(key, ()) for key in worker.real), "a ghost"
-        self.check_homes(wanted)
-        self.check_evenness(wanted)
+        self.check_homes(desired)
+        self.check_evenness(desired)
 
-    def room(self, id_, wanted):
+    def room(self, id_, desired):
         worker = self.workers[id_]
         if worker.memory is None:
             return 100
-        return worker.memory - sum(wanted[key].peak_bytes for key in worker.real)
+        return worker.memory - sum(desired[key].peak_bytes for key in worker.real)
 
     def home(self, worker, stage):
         return next((h for h in stage.homes if h.kind == kind_label(worker.attributes)), None)
 
-    def check_homes(self, wanted):
+    def check_homes(self, desired):
         """No stage is away from home while a worker of a home that lacks it could take it."""
-        for key, stage in wanted.items():
+        for key, stage in desired.items():
             at = [self.home(self.workers[id_], stage) for id_ in self.routed[key]]
             strays = [each for each in at if each is None or at.count(each) > each.count]
             for id_, worker in self.workers.items():
@@ -227,10 +227,10 @@ class PlacementMachine(RuleBasedStateMachine):
                     assert (
                         key in worker.seen.stages
                         or not can_run(stage.require, "", worker.tags, {})
-                        or self.room(id_, wanted) < stage.peak_bytes
+                        or self.room(id_, desired) < stage.peak_bytes
                     ), "a stage should have moved home"
 
-    def check_evenness(self, wanted):
+    def check_evenness(self, desired):
         for source in self.workers.values():
             for name, target in self.workers.items():
                 if len(source.real) - len(target.real) >= 2:
@@ -238,9 +238,9 @@ class PlacementMachine(RuleBasedStateMachine):
                         key
                         for key in source.real
                         if key not in target.seen.stages
-                        and can_run(wanted[key].require, "", target.tags, {})
-                        and self.home(source, wanted[key]) == self.home(target, wanted[key])
-                        and self.room(name, wanted) >= wanted[key].peak_bytes
+                        and can_run(desired[key].require, "", target.tags, {})
+                        and self.home(source, desired[key]) == self.home(target, desired[key])
+                        and self.room(name, desired) >= desired[key].peak_bytes
                     ]
                     assert not movable, "a stage should have moved"
 

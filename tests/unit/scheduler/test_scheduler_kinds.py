@@ -18,9 +18,9 @@ from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.v1.worker_pb2 import MeasuredLink
 from services.scheduler.desired.desired_stages import DesiredStage
+from services.scheduler.fleet.link_table import LinkTable
 from services.scheduler.placement.placement import WorkerView
-from services.scheduler.plans.link_table import LinkTable
-from services.scheduler.plans.survey import taken_bytes
+from services.scheduler.plans.survey import used_bytes
 from services.scheduler.workers.holdings import Held, HoldingState
 from services.scheduler.workers.memory import RESERVE_BYTES, memory_pool, stage_memory_bytes
 from services.scheduler.workers.worker_kinds import MAX_KINDS, kind_label, kinds_of, label_of_kind
@@ -109,7 +109,7 @@ def test_stages_take_memory_where_they_are_held():
     held = {stage.key: Held(state, Digest("d")) for stage, state in zip(stages, states, strict=True)}
     ghost = {StageKey("n/1/0"): Held(HoldingState.READY, Digest("d"))}
     views = [WorkerView(WorkerId("a"), stages=held | ghost), WorkerView(WorkerId("b"), stages=held)]
-    assert taken_bytes(stages, views) == {"worker/a": 11, "worker/b": 11}
+    assert used_bytes(stages, views) == {"worker/a": 11, "worker/b": 11}
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Placement by table: what is held, what is wanted, what is ordered."""
+"""Placement by table: what is held, what is desired, what is ordered."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("wanted", "workers", "place", "evict"), TABLE.values(), ids=TABLE.keys())
-def test_orders(wanted, workers, place, evict):
-    assert orders(decide_placement(wanted, workers, 0.0)) == (place, evict)
+@pytest.mark.parametrize(("desired", "workers", "place", "evict"), TABLE.values(), ids=TABLE.keys())
+def test_orders(desired, workers, place, evict):
+    assert orders(decide_placement(desired, workers, 0.0)) == (place, evict)
 
 
 def test_a_holder_of_another_content_lets_go_and_is_not_routed():
@@ -162,16 +162,16 @@ def test_a_plan_tied_to_a_cpu_class_goes_to_that_class_alone():
 
 
 def test_the_old_replica_serves_until_the_new_one_is_ready():
-    wanted = model("m", 2)
-    before = decide_placement(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=LOADING)], 0.0)
-    after = decide_placement(wanted, [worker("a", m0=READY, m1=READY), worker("b", m0=READY)], 0.0)
+    desired = model("m", 2)
+    before = decide_placement(desired, [worker("a", m0=READY, m1=READY), worker("b", m0=LOADING)], 0.0)
+    after = decide_placement(desired, [worker("a", m0=READY, m1=READY), worker("b", m0=READY)], 0.0)
     assert before.routed == {"m/1/0": ("a",), "m/1/1": ("a",)}
     assert after.routed == {"m/1/0": ("b",), "m/1/1": ("a",)}
 
 
 def test_the_decision_does_not_depend_on_the_order_in_which_it_is_told():
-    wanted, workers = model("m", 3) + model("n", 2), [worker("a"), worker("b"), worker("c")]
-    assert decide_placement(wanted, workers, 0.0) == decide_placement(wanted[::-1], workers[::-1], 0.0)
+    desired, workers = model("m", 3) + model("n", 2), [worker("a"), worker("b"), worker("c")]
+    assert decide_placement(desired, workers, 0.0) == decide_placement(desired[::-1], workers[::-1], 0.0)
 
 
 def test_a_lighter_worker_is_preferred_among_equals():
@@ -279,17 +279,17 @@ PLANNED = {
 }
 
 
-@pytest.mark.parametrize(("wanted", "workers", "place", "evict"), PLANNED.values(), ids=PLANNED.keys())
-def test_placement_honours_the_plan(wanted, workers, place, evict):
+@pytest.mark.parametrize(("desired", "workers", "place", "evict"), PLANNED.values(), ids=PLANNED.keys())
+def test_placement_honours_the_plan(desired, workers, place, evict):
     """Kinds first, then anyone: a stage is never left nowhere for the sake of a plan."""
-    assert orders(decide_placement(wanted, workers, 0.0)) == (place, evict)
+    assert orders(decide_placement(desired, workers, 0.0)) == (place, evict)
 
 
 def test_a_stage_goes_to_a_worker_with_room_even_off_its_home():
     """Memory counts before the plan does."""
-    wanted = meant((home("fast 9 B"),), peak_bytes=10)
+    desired = meant((home("fast 9 B"),), peak_bytes=10)
     assert orders(
-        decide_placement(wanted, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)
+        decide_placement(desired, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)
     ) == (
         ["b+m/1/0"],
         [],
@@ -298,8 +298,8 @@ def test_a_stage_goes_to_a_worker_with_room_even_off_its_home():
 
 def test_where_nobody_has_room_a_stage_is_not_placed_and_what_is_lacking_is_known():
     """The best worker's lack, after what the stages before take."""
-    wanted = meant((), (), peak_bytes=10)
-    placement = decide_placement(wanted, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
+    desired = meant((), (), peak_bytes=10)
+    placement = decide_placement(desired, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
     assert orders(placement) == (["a+m/1/0"], [])
     assert placement.lacking_bytes == {"m/1/1": 2}
 
@@ -315,9 +315,9 @@ def test_workers_of_one_host_share_its_memory():
 
 def test_a_stage_does_not_move_where_there_is_no_room():
     """Neither home nor for evenness."""
-    wanted = meant((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
+    desired = meant((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
     workers = [kind("a", "slow", memory=20, m0=READY, m1=READY), kind("b", "fast", memory=9)]
-    assert orders(decide_placement(wanted, workers, 0.0)) == ([], [])
+    assert orders(decide_placement(desired, workers, 0.0)) == ([], [])
     anywhere = meant((), (), peak_bytes=10)
     assert orders(decide_placement(anywhere, workers, 0.0)) == ([], [])
 

@@ -24,13 +24,13 @@ from onnxmesh.v1 import model_pb2
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan, PlannedDevices
 from onnxmesh.v1.worker_pb2 import CutResponse
 from services.scheduler.desired.desired_stages import desired_stages
-from services.scheduler.plans.plan_assessment import assess_plan, cuts_of, same_partitions, worth_it
+from services.scheduler.plans.plan_assessment import assess_plan, cuts_of, reason_to_replan, same_partitions
 from services.scheduler.plans.plan_message import (
     check_agreement,
     checked,
-    note_prospects,
     plan_message,
-    witnesses,
+    record_predictions,
+    verifiers,
 )
 from services.scheduler.plans.survey import Survey
 from services.scheduler.workers.eligibility import Eligible
@@ -140,14 +140,14 @@ def test_a_new_plan_must_be_a_fifth_better(period_s, worth):
     """Whichever figure its objective counts."""
     now = standing(plan(4), [["a"]], survey(worker("a", flops=4e9)))
     assert (now.period_s, now.latency_s) == (1.0, 1.0)
-    assert (worth_it(now, new_plan(period_s)) is not None) == worth
-    assert (worth_it(now, new_plan(9.0, period_s, Objective.LATENCY)) is not None) == worth
+    assert (reason_to_replan(now, new_plan(period_s)) is not None) == worth
+    assert (reason_to_replan(now, new_plan(9.0, period_s, Objective.LATENCY)) is not None) == worth
 
 
 def test_a_plan_that_no_longer_fits_gives_way_to_any():
     """Even to one that is slower; the reason is what does not fit."""
     now = replace(standing(plan(4), [["a"]], survey(worker("a"))), gaps=("stage 0 is held by no worker",))
-    assert worth_it(now, new_plan(100.0)) == "stage 0 is held by no worker"
+    assert reason_to_replan(now, new_plan(100.0)) == "stage 0 is held by no worker"
 
 
 def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
@@ -185,7 +185,7 @@ def test_a_plan_says_what_is_expected_of_whom():
     assert [(d.kind, d.count, list(d.workers)) for d in first.devices] == [("cpu-a-1t", 1, ["a", "b"])]
     assert [list(d.workers) for d in second.devices] == [["c"]]
     assert (second.estimated_cost, second.peak_bytes, second.load_optimisation) == (2.5, 31, "all")
-    note_prospects(made, cut_plan(0, 1, 4), survey(worker("z")))
+    record_predictions(made, cut_plan(0, 1, 4), survey(worker("z")))
     assert [list(d.workers) for part in made.partitions for d in part.devices] == [["z"], ["z"]]
 
 
@@ -204,7 +204,7 @@ def test_one_worker_of_every_other_class_of_device_is_a_witness():
     gpus = [worker(id_, "cuda-L4", device="cuda", **{"gpu.model": "L4"}) for id_ in "de"]
     seen = survey(cpu, wide, arm, *gpus)
     planned = cut_plan(0, 1, 2, 4, kinds=("cpu-a-1t", "cpu-a-2t", "cuda-L4"))
-    found = witnesses(cpu, seen, planned)
+    found = verifiers(cpu, seen, planned)
     assert [[each.id for each in candidates] for candidates in found] == [["d", "e"]]
 
 

@@ -47,7 +47,7 @@ def test_a_model_appears_when_it_is_complete_and_stays_afterwards():
     assert [len(stage.replicas) for stage in whole.models["m", 1].stages] == [1, 1]
     after = build_routes([deployment(2)], half, workers, whole)
     assert [len(stage.replicas) for stage in after.models["m", 1].stages] == [1, 0]
-    assert build_routes([], {}, workers, after).appeared == frozenset()
+    assert build_routes([], {}, workers, after).published == frozenset()
 
 
 def test_gateways_are_told_which_inputs_go_straight_to_which_stage():
@@ -165,10 +165,10 @@ STATES = {
 
 
 @pytest.mark.parametrize(
-    ("routed", "workers", "appeared", "replicas", "state", "reason"), STATES.values(), ids=STATES.keys()
+    ("routed", "workers", "published", "replicas", "state", "reason"), STATES.values(), ids=STATES.keys()
 )
-def test_status_says_what_is_missing_and_why(routed, workers, appeared, replicas, state, reason):
-    seen = frozenset({("m", 1)}) if appeared else frozenset()
+def test_status_says_what_is_missing_and_why(routed, workers, published, replicas, state, reason):
+    seen = frozenset({("m", 1)}) if published else frozenset()
     status = model_status(deployment(replicas=replicas), workers, Placement(routed), seen)
     assert (status.state, status.reason) == (state, reason)
     assert len(status.replicas) == len(workers)

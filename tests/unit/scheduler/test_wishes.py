@@ -13,7 +13,7 @@ from onnxmesh.v1.model_pb2 import (
     Shape,
     Shapes,
 )
-from services.scheduler.workers.deployment_spec import demand_of, normalised, same_spec, shapes_of
+from services.scheduler.desired.deployment_spec import demand_of, normalised, same_spec, shapes_of
 
 
 def test_a_spec_gets_its_defaults_and_order_does_not_matter():

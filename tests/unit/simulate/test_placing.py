@@ -46,9 +46,9 @@ class Bench:
 
 def test_what_is_placed_first_is_what_decide_says():
     """One decision over empty workers: the same stages on the same workers, evenly over zones."""
-    bench, wanted = Bench(SMALL), stages_of(SMALL)
+    bench, desired = Bench(SMALL), stages_of(SMALL)
     views = [WorkerView(each.id, attributes=each.facts.attributes) for each in bench.fleet.workers]
-    placed = {(order.worker, order.stage) for order in decide_placement(wanted, views, 0.0).place}
+    placed = {(order.worker, order.stage) for order in decide_placement(desired, views, 0.0).place}
     assert {(each.id, key) for each in bench.fleet.workers for key in each.held} == placed
     for workers in bench.routed().values():
         assert Counter(bench.fleet.by_id[id_].zone for id_ in workers) == {0: 3, 1: 3, 2: 3}

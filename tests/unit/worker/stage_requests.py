@@ -11,8 +11,8 @@ from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from services.worker.requests.batch_rule import BatchRule
 from services.worker.requests.request_key import RequestKey
-from services.worker.requests.stage_spec import StageSpec
 from services.worker.requests.stage_request import StageRequest
+from services.worker.requests.stage_spec import StageSpec
 
 
 def tensor(name, data=b"1234"):

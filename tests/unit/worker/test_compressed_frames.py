@@ -16,11 +16,11 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming, Load
 from onnxmesh.v1.model_pb2 import Artefact, Partition
-from services.worker.stages.frame_handler import FrameHandler
 from services.worker.requests import outgoing_frames
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.stage_spec import StageSpec
+from services.worker.stages.frame_handler import FrameHandler
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies

@@ -13,10 +13,10 @@ from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
 from onnxmesh.v1 import frame_pb2
-from services.worker.stages.frame_handler import FrameHandler
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_counters import RequestCounters
 from services.worker.requests.request_key import RequestKey
+from services.worker.stages.frame_handler import FrameHandler
 from services.worker.stages.stage_table import StageTable
 from services.worker.streams.forwarder import Forwarder
 from services.worker.streams.gateway_replies import GatewayReplies

@@ -132,9 +132,9 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 )
 def test_cores_are_bounded_by_the_cgroup(tmp_path, files, expected):
     """Of either version; without a limit by affinity alone."""
-    unlimited = resources.cores(tmp_path / "none")
+    unlimited = resources.available_cores(tmp_path / "none")
     assert unlimited >= 1
-    assert resources.cores(write(tmp_path, files)) == (expected or unlimited)
+    assert resources.available_cores(write(tmp_path, files)) == (expected or unlimited)
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,18 @@ def test_cores_are_bounded_by_the_cgroup(tmp_path, files, expected):
 def test_memory_is_that_of_the_cgroup_or_of_the_machine(tmp_path, files, expected):
     """Whichever is less."""
     machine = write(tmp_path, {"meminfo": "MemFree: 1 kB\nMemTotal:   8192 kB\n"}) / "meminfo"
-    assert resources.memory_bytes(write(tmp_path / "cgroup", files), machine) == expected
+    assert resources.available_memory_bytes(write(tmp_path / "cgroup", files), machine) == expected
 
 
 def test_cores_are_ones_own_by_affinity_alone(tmp_path):
     """Where the machine has more, threads fit into those that were given, and no share of time bounds them."""
     given = len(os.sched_getaffinity(0))
     none = tmp_path / "none"
-    assert resources.has_own_cores(given, none, machine=given + 1)
-    assert not resources.has_own_cores(given + 1, none, machine=given + 1)
-    assert not resources.has_own_cores(1, none, machine=given)
+    assert resources.has_dedicated_cores(given, none, machine=given + 1)
+    assert not resources.has_dedicated_cores(given + 1, none, machine=given + 1)
+    assert not resources.has_dedicated_cores(1, none, machine=given)
     bounded = write(tmp_path, {"cpu.max": "400000 100000"})
-    assert not resources.has_own_cores(given, bounded, machine=given + 1)
+    assert not resources.has_dedicated_cores(given, bounded, machine=given + 1)
 
 
 @pytest.mark.parametrize(("said", "spins"), [("on", True), ("off", False)])

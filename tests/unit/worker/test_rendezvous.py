@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import CorruptData, DeadlineExceeded, Overloaded, Unavailable
 from onnxmesh.ids import StageKey
+from services.worker.queueing.part_joiner import PartJoiner, Run, Wait
 from services.worker.requests.request_flow import Drop, Refuse
 from services.worker.requests.request_key import RequestKey
-from services.worker.queueing.part_joiner import PartJoiner, Run, Wait
 from tests.unit.worker.stage_requests import request, tensor
 
 STAGE = StageKey("m/1/1")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnxmesh.errors import Overloaded
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
+from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, StageQueue
 from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_key import RequestKey
-from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, StageQueue
 from tests.unit.worker.stage_requests import request, rows, rule
 
 MAX_ROWS = 4

@@ -1,0 +1,1 @@
+"""Files and folders: atomic writes, digests, copies of ranges, and full disks."""

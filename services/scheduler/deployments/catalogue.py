@@ -1,0 +1,247 @@
+"""The deployments that are to be served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from onnxmesh.errors import Conflict, NotFound
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import Deployment, DeploymentStore
+from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
+from services.scheduler.deployments.retention import Retention
+from services.scheduler.desired.deployment_spec import same_spec
+from services.scheduler.desired.desired_stages import ModelKey
+
+
+class Catalogue:
+    """Knows every deployment, writes it down, and holds its blobs. For one event loop.
+
+    Args:
+        store: Where deployments outlive this process.
+        retention: Keeps their blobs.
+    """
+
+    def __init__(self, store: DeploymentStore, retention: Retention) -> None:
+        self._store = store
+        self._retention = retention
+        self._deployments: dict[ModelKey, Deployment] = {}
+        self._standby: dict[ModelKey, Deployment] = {}
+        self._probation: set[ModelKey] = set()
+        self._leaving: set[ModelKey] = set()
+        self._deploy_locks: dict[ModelName, asyncio.Lock] = {}
+        self._change_lock = asyncio.Lock()
+
+    @property
+    def deployments(self) -> Mapping[ModelKey, Deployment]:
+        """Everything that is to be served."""
+        return self._deployments
+
+    @property
+    def standby(self) -> Mapping[ModelKey, Deployment]:
+        """Deployments under another plan that is loaded beside the one in force, and not routed to."""
+        return self._standby
+
+    @property
+    def probation(self) -> set[ModelKey]:
+        """Deployments that have not been ready yet, whose `Deploy` still runs: a failure withdraws them."""
+        return self._probation
+
+    async def restore(self) -> None:
+        """Reads what an earlier scheduler wrote down.
+
+        Raises:
+            CorruptData: The store cannot be read (DATA_LOSS).
+        """
+        for deployment in await self._store.all():
+            self._deployments[deployment.name, deployment.version] = deployment
+            self._hold(deployment)
+
+    def close(self) -> None:
+        """Ends the holds on everything that is deployed, which stays where it is; nobody uses this again."""
+        for deployment in (*self._deployments.values(), *self._standby.values()):
+            for artefact in artefacts_of(deployment):
+                self._retention.detach(artefact)
+
+    @asynccontextmanager
+    async def turn(self, name: ModelName) -> AsyncIterator[None]:
+        """Lets one deploy of a name run at a time."""
+        lock = self._deploy_locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+
+    def same(self, spec: DeploymentSpec, source_digest: str) -> Deployment | None:
+        """Returns the newest deployment of the same content under the same wish, if there is one."""
+        for key in sorted(self._deployments, reverse=True):
+            deployment = self._deployments[key]
+            if (
+                deployment.source.digest == source_digest
+                and same_spec(deployment.spec, spec)
+                and spec.version in {0, deployment.version}
+            ):
+                return deployment
+        return None
+
+    def version_for(self, spec: DeploymentSpec) -> Version:
+        """Returns the version that a new deployment gets.
+
+        Raises:
+            Conflict: The version asked for is there with another content or wish (ALREADY_EXISTS).
+        """
+        name = ModelName(spec.name)
+        versions = self.versions(name)
+        if spec.version == 0:
+            return Version(max(versions, default=0) + 1)
+        if spec.version in versions:
+            raise Conflict(
+                f"model '{name}' has a version {spec.version} with another content or other settings: "
+                "undeploy it first, or leave the version out to get the next one"
+            )
+        return Version(spec.version)
+
+    def versions(self, name: ModelName) -> list[Version]:
+        """Returns the versions of a model, ascending."""
+        return sorted(version for each, version in self._deployments if each == name)
+
+    def find(self, name: ModelName, version: int) -> list[Deployment]:
+        """Returns one version of a model, or with 0 all of them.
+
+        Raises:
+            NotFound: There is none; the message says what there is (NOT_FOUND).
+        """
+        versions = self.versions(name)
+        if not versions:
+            names = ", ".join(f"'{each}'" for each in sorted({each for each, _ in self._deployments}))
+            raise NotFound(f"no model '{name}' is deployed; there is {names or 'none at all'}")
+        if version and version not in versions:
+            there = ", ".join(map(str, versions))
+            raise NotFound(f"model '{name}' has no version {version}; there is {there}")
+        return [self._deployments[name, each] for each in versions if version in {0, each}]
+
+    async def add(self, deployment: Deployment) -> None:
+        """Writes a new deployment down and takes it up, on probation; all or nothing, also when cancelled."""
+        key = (deployment.name, deployment.version)
+        self._hold(deployment)
+        try:
+            await self._store.save(deployment)
+        except BaseException:
+            # The store works in order: this runs after a save that could not be stopped any more.
+            self._release(deployment)
+            await self._store.delete(*key)
+            raise
+        self._deployments[key] = deployment
+        self._probation.add(key)
+
+    def accept(self, key: ModelKey) -> None:
+        """Ends a deployment's probation."""
+        self._probation.discard(key)
+
+    async def forget(self, deployment: Deployment) -> None:
+        """Strikes a deployment off the store; `drop` follows, whatever becomes of this."""
+        if self.current(deployment) is not None:
+            self._leaving.add((deployment.name, deployment.version))
+        await self._store.delete(deployment.name, deployment.version)
+
+    def drop(self, deployment: Deployment) -> bool:
+        """Takes a deployment out of what is to be served and lets its blobs go; False if it was out.
+
+        Under which plan it is served by now does not matter.
+        """
+        key = (deployment.name, deployment.version)
+        current = self._deployments.get(key)
+        if current is None or current.source is not deployment.source:
+            return False
+        self.remove_standby(key)
+        del self._deployments[key]
+        self._probation.discard(key)
+        self._leaving.discard(key)
+        self._release(current)
+        return True
+
+    def current(self, deployment: Deployment) -> Deployment | None:
+        """Returns a deployment under the plan in force; None once it is out, or about to be.
+
+        Two objects are one deployment, be it under different plans, if they share their source, as an object.
+        """
+        key = (deployment.name, deployment.version)
+        current = self._deployments.get(key)
+        if current is None or current.source is not deployment.source or key in self._leaving:
+            return None
+        return current
+
+    def add_standby(self, deployment: Deployment) -> bool:
+        """Has another plan of a deployment loaded beside the one in force; False if the deployment is out."""
+        current = self.current(deployment)
+        if current is None:
+            return False
+        self._hold(deployment)
+        self._standby[deployment.name, deployment.version] = replace(deployment, spec=current.spec)
+        return True
+
+    async def swap(self, deployment: Deployment) -> bool:
+        """Writes the plan beside down, puts it in force and the other beside it; False if it is out."""
+        key = (deployment.name, deployment.version)
+        async with self._change_lock:
+            if not await self._saved(self._standby.get(key, deployment)):
+                return False
+            self._deployments[key], self._standby[key] = self._standby[key], self._deployments[key]
+        return True
+
+    def remove_standby(self, key: ModelKey) -> None:
+        """Lets the plan that is loaded beside the one in force go, if there is one."""
+        deployment = self._standby.pop(key, None)
+        if deployment is not None:
+            self._release(deployment)
+
+    async def renew(self, deployment: Deployment) -> bool:
+        """Writes down, and takes up, that the same partitions are meant for other workers; False if it is out."""
+        async with self._change_lock:
+            current = self.current(deployment)
+            return current is not None and await self._take_up(replace(deployment, spec=current.spec))
+
+    async def rescale(self, deployment: Deployment, replicas: int) -> bool:
+        """Writes down, and takes up, how many replicas are wished for, under every plan; False if it is out."""
+        async with self._change_lock:
+            current = self.current(deployment)
+            if current is None:
+                return False
+            spec = DeploymentSpec()
+            spec.CopyFrom(current.spec)
+            spec.replicas = replicas
+            if not await self._take_up(replace(current, spec=spec)):
+                return False
+            key = (deployment.name, deployment.version)
+            if key in self._standby:
+                self._standby[key] = replace(self._standby[key], spec=spec)
+            return True
+
+    async def _take_up(self, deployment: Deployment) -> bool:
+        if not await self._saved(deployment):
+            return False
+        self._deployments[deployment.name, deployment.version] = deployment
+        return True
+
+    async def _saved(self, deployment: Deployment) -> bool:
+        """Writes a deployment down anew; False if it is out.
+
+        The store works in order: whoever ends the deployment meanwhile deletes it after this.
+        """
+        if self.current(deployment) is None:
+            return False
+        await self._store.save(deployment)
+        return self.current(deployment) is not None
+
+    def _hold(self, deployment: Deployment) -> None:
+        for artefact in artefacts_of(deployment):
+            self._retention.hold(artefact)
+
+    def _release(self, deployment: Deployment) -> None:
+        for artefact in artefacts_of(deployment):
+            self._retention.release(artefact)
+
+
+def artefacts_of(deployment: Deployment) -> list[Artefact]:
+    """Returns what must be kept for a deployment: the model as it came, and its partitions."""
+    return [deployment.source, *(partition.artefact for partition in deployment.plan.partitions)]

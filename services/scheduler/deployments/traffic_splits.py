@@ -1,0 +1,123 @@
+"""The traffic splits in force."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+
+from onnxmesh.ids import ModelName, Version
+from onnxmesh.state.base import DeploymentStore
+from onnxmesh.state.traffic_split import TrafficSplit
+from services.scheduler.desired import traffic
+from services.scheduler.desired.desired_stages import ModelKey
+
+_log = structlog.get_logger(__name__)
+
+
+class TrafficSplits:
+    """Knows the split of every model that has one, and writes each change down first. For one event loop.
+
+    Args:
+        store: Where splits outlive this process.
+        versions: Returns the deployed versions of a model.
+    """
+
+    def __init__(self, store: DeploymentStore, versions: Callable[[ModelName], Collection[Version]]) -> None:
+        self._store = store
+        self._versions = versions
+        self._splits: dict[ModelName, TrafficSplit] = {}
+        self._turn = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Reads what an earlier scheduler wrote down.
+
+        Raises:
+            CorruptData: The store cannot be read (DATA_LOSS).
+        """
+        self._splits = {split.name: split for split in await self._store.splits()}
+        for name in list(self._splits):
+            await self.prune(name)
+
+    def get(self, name: ModelName) -> TrafficSplit | None:
+        """Returns the split in force, None if there is none."""
+        split = self._splits.get(name)
+        return None if split is None else traffic.among(split, self._versions(name))
+
+    def percents(self, name: ModelName) -> Mapping[Version, int]:
+        """Returns what each version of a model gets; empty where no split is in force."""
+        split = self.get(name)
+        return {} if split is None else traffic.percents_of(split, self._versions(name))
+
+    def shares(self) -> dict[ModelKey, int]:
+        """Returns what each version gets of every model that has a split in force."""
+        return {
+            (name, version): percent
+            for name in self._splits
+            for version, percent in self.percents(name).items()
+        }
+
+    async def roll_out(self, name: ModelName, to: Version, percent: int) -> TrafficSplit | None:
+        """Gives one version its part; the others share the rest as they did before. Returns what is in force then.
+
+        The version may be one that is about to be deployed.
+
+        Raises:
+            InvalidRequest: `percent` is none, or nobody is there for the rest (INVALID_ARGUMENT).
+            MeshError: It cannot be written down; nothing has changed.
+        """
+        async with self._turn:
+            versions = {*self._versions(name), to}
+            split = traffic.rolled_out(name, self.get(name), versions, to, percent)
+            await self._put(name, split)
+        return split
+
+    async def undo(self, split: TrafficSplit, before: TrafficSplit | None) -> None:
+        """Puts what was before a split in force again, unless something has come after it.
+
+        Raises:
+            MeshError: It cannot be written down; nothing has changed.
+        """
+        async with self._turn:
+            if self._splits.get(split.name) is split:
+                await self._put(split.name, before)
+
+    async def roll_back(self, name: ModelName) -> None:
+        """Takes the last rollout of a model back.
+
+        Raises:
+            Unsatisfiable: None is known (FAILED_PRECONDITION).
+            MeshError: It cannot be written down; nothing has changed.
+        """
+        async with self._turn:
+            await self._put(name, traffic.rolled_back(name, self.get(name), self._versions(name)))
+
+    async def prune(self, name: ModelName) -> None:
+        """Writes down that versions of a model have gone, if its split had them.
+
+        Raises:
+            MeshError: It cannot be written down; it holds nonetheless.
+        """
+        async with self._turn:
+            if name in self._splits and self.get(name) != self._splits[name]:
+                await self._put(name, self.get(name))
+
+    async def _put(self, name: ModelName, split: TrafficSplit | None) -> None:
+        try:
+            await self._write(name, split)
+        except BaseException:
+            # The store works in order: this comes after a write that could not be stopped any more.
+            await self._write(name, self._splits.get(name))
+            raise
+        if split is None:
+            self._splits.pop(name, None)
+        else:
+            self._splits[name] = split
+        _log.info("traffic_split", model=name, percents=None if split is None else dict(split.percents))
+
+    async def _write(self, name: ModelName, split: TrafficSplit | None) -> None:
+        if split is None:
+            await self._store.delete_split(name)
+        else:
+            await self._store.save_split(split)

@@ -1,0 +1,167 @@
+"""All workers of the mesh, as the scheduler knows them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from time import monotonic
+from typing import Any, TypeVar
+
+import structlog
+
+from onnxmesh.deadline import Clock
+from onnxmesh.discovery.base import Directory
+from onnxmesh.discovery.instance import Instance
+from onnxmesh.errors import NotFound, Unavailable
+from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.routing.network import MeasuredLink
+from services.scheduler.fleet.worker_link import WorkerLink
+from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Fleet:
+    """Holds a `WorkerLink` to every registered worker. For one event loop.
+
+    Args:
+        directory: Who is registered.
+        term: Goes with every command.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, directory: Directory, term: int, clock: Clock = monotonic) -> None:
+        self._directory = directory
+        self._term = term
+        self._clock = clock
+        self._links: dict[WorkerId, WorkerLink] = {}
+        self._num_commands: Counter[str] = Counter()
+        self._on_change: Callable[[], None] = lambda: None
+
+    @property
+    def links(self) -> Mapping[WorkerId, WorkerLink]:
+        """Every registered worker, by id."""
+        return self._links
+
+    @property
+    def num_commands(self) -> Mapping[str, int]:
+        """Commands sent to workers, by kind. May be asked from any thread."""
+        return dict(self._num_commands)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Has `callback` called, in the same turn of the loop, when what workers hold or who they are changes."""
+        self._on_change = callback
+
+    def candidates(self) -> list[Instance]:
+        """Returns the workers that may be given something to do."""
+        return [link.instance for link in self._links.values() if not (link.draining or link.leaving)]
+
+    def views(self) -> list[WorkerView]:
+        """Returns the workers that take commands, with what they hold."""
+        return [_view(id_, link) for id_, link in self._links.items() if link.connected and not link.draining]
+
+    def link(self, worker: WorkerId) -> WorkerLink:
+        """Returns what leads to a worker.
+
+        Raises:
+            NotFound: It is not in the mesh; the message says who is (NOT_FOUND).
+        """
+        link = self._links.get(worker)
+        if link is None:
+            there = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none at all"
+            raise NotFound(f"no worker '{worker}' is in the mesh; there is {there}")
+        return link
+
+    def remove_failures(self, desired: Collection[StageKey]) -> None:
+        """Forgets failures of stages that nobody wants any more."""
+        for link in self._links.values():
+            link.holdings.remove_failures(desired)
+
+    async def run(self) -> None:
+        """Follows the directory until it is cancelled."""
+        revision = 0
+        tasks: dict[WorkerId, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                revision, instances = await self._directory.after(revision)
+                for id_ in self._update(instances):
+                    if id_ in tasks:
+                        tasks.pop(id_).cancel()
+                    if id_ in self._links:
+                        tasks[id_] = group.create_task(self._links[id_].run())
+
+    async def while_present(self, worker: Instance, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work`, unless the worker leaves the mesh first.
+
+        Raises:
+            Unavailable: The worker has left (UNAVAILABLE); `work` was cancelled.
+        """
+        link = self._links.get(WorkerId(worker.id))
+        task = asyncio.ensure_future(work)
+        if link is None or not _same_process(link.instance, worker):
+            task.cancel()
+            await asyncio.wait([task])
+            raise Unavailable(f"worker '{worker.id}' has left the mesh")
+        leaving = asyncio.ensure_future(link.gone.wait())
+        try:
+            await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Unavailable(f"worker '{worker.id}' left the mesh")
+            return await task
+        finally:
+            for each in (task, leaving):
+                each.cancel()
+            await asyncio.wait([task, leaving])
+
+    def _update(self, instances: Mapping[str, Instance]) -> list[WorkerId]:
+        """Takes up who came and drops who went or came anew; returns the ids whose link changed."""
+        workers = {WorkerId(id_): each for id_, each in instances.items() if each.role == "worker"}
+        changed = []
+        described = False
+        for id_, link in list(self._links.items()):
+            now = workers.get(id_)
+            if now is not None and now != link.instance and _same_process(now, link.instance):
+                # It has measured itself: what it holds, and the stream to it, stay.
+                link.instance = now
+                described = True
+            elif now != link.instance:
+                link.leave()
+                del self._links[id_]
+                changed.append(id_)
+                _log.info("worker_left", worker=id_, generation=link.instance.generation)
+        for id_, instance in workers.items():
+            if id_ not in self._links:
+                self._links[id_] = WorkerLink(
+                    instance, self._term, self._changed, self._clock, self._num_commands
+                )
+                changed.append(id_)
+        if changed or described:
+            self._changed()
+        return list(dict.fromkeys(changed))
+
+    def _changed(self) -> None:
+        self._on_change()
+
+
+def _same_process(left: Instance, right: Instance) -> bool:
+    return (left.id, left.address, left.generation) == (right.id, right.address, right.generation)
+
+
+def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
+    return WorkerView(
+        id_,
+        frozenset(link.instance.tags),
+        link.instance.attributes,
+        link.holdings.stages,
+        leaving=link.leaving,
+        since_s=link.since_s,
+        wait_s=coarse_wait_s(link.load.expected_wait_us / 1e6),
+        links={
+            way.node: MeasuredLink(way.round_trip_us / 1e6, way.bytes_per_s or None)
+            for way in link.load.links
+            if way.round_trip_us
+        },
+    )
