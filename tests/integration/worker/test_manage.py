@@ -129,7 +129,7 @@ async def test_a_scheduler_that_goes_leaves_the_stages_where_they_are(bench):
     async with commanding(worker.address) as passing:
         await passing.place("m/1/0", partition, [bench.store])
         await passing.told("stage_loaded")
-        await passing.close()
+        await passing.hang_up()
         await eventually(passing.ended.is_set)
     async with commanding(worker.address) as passing:
         await eventually(lambda: passing.events)

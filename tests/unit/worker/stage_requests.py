@@ -1,4 +1,4 @@
-"""Requests and parts as unit tests need them."""
+"""Requests, parts and stage specifications for the tests of a worker."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from services.worker.requests.request_key import RequestKey
 from services.worker.requests.stage_request import StageRequest
 from services.worker.requests.stage_spec import StageSpec
 
+STAGES = ("m/1/0", "m/1/1")
+
 
 def tensor(name, data=b"1234"):
     return Tensor(name, Datatype.UINT8, (len(data),), data)
@@ -22,7 +24,7 @@ def tensor(name, data=b"1234"):
 def request(
     number=1,
     *,
-    stages=("m/1/0", "m/1/1"),
+    stages=STAGES,
     hop=0,
     at_s=math.inf,
     tensors=None,
@@ -52,6 +54,21 @@ def request(
     return StageRequest(key, header, held, Deadline(at_s), arrived_s=arrived_s, wire_ns=5, credit=credit)
 
 
+def last(number, **more):
+    """Returns a request at its last stage."""
+    return request(number, stages=("m/1/0",), **more)
+
+
+def main_part(number, data=b"1234", **more):
+    """Returns the main part of a request at its second stage."""
+    return request(number, hop=1, tensors={"x": tensor("x", data)}, **more)
+
+
+def direct_part(number, data=b"1234567", **more):
+    """Returns the direct part of a request at its second stage."""
+    return request(number, hop=1, tensors={"u": tensor("u", data)}, direct=True, **more)
+
+
 def rule(max_rows=4, shared=(), inputs=(("x", Datatype.UINT8),), **more):
     return BatchRule(tuple(inputs), frozenset(shared), max_rows, **more)
 
@@ -63,7 +80,13 @@ def rows(number, *values, width=1, **more):
     return request(number, stages=("m/1/0",), tensors=tensors, **more)
 
 
-def part(stage="m/1/0", outputs=("y",), live_out=("y",), direct=(), batching=None):
+def spec(stage="m/1/0", outputs=("y",), live_out=("y",), direct=(), batching=None):
     return StageSpec(
-        StageKey(stage), Digest("0" * 64), frozenset(outputs), live_out, 0, frozenset(direct), batching
+        stage=StageKey(stage),
+        digest=Digest("0" * 64),
+        outputs=frozenset(outputs),
+        live_out=live_out,
+        weight_bytes=0,
+        direct_inputs=frozenset(direct),
+        batching=batching,
     )

@@ -1,4 +1,4 @@
-"""The one thread of a stage."""
+"""The thread of a stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def named(name):
     return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-async def test_work_is_done_in_one_thread_in_order_and_what_it_raises_is_raised():
+async def test_stage_thread_runs_functions_in_order_and_raises_their_exceptions():
     """Not in that of the event loop; the thread ends when it is closed."""
     thread = StageThread("one")
     seen = []
@@ -35,15 +35,15 @@ async def test_work_is_done_in_one_thread_in_order_and_what_it_raises_is_raised(
     await eventually(lambda: not named("one"))
 
 
-async def test_a_thread_that_had_nothing_to_do_was_never_there():
-    """So that nothing has to end it."""
+async def test_stage_thread_without_work_never_starts():
+    """So nothing has to end it."""
     thread = StageThread("none")
     thread.close()
     assert not named("none")
 
 
-async def test_who_does_not_wait_any_more_is_not_told():
-    """The work is done to its end, and the next is done after it."""
+async def test_stage_thread_finishes_the_function_of_a_cancelled_caller():
+    """The next function runs after it."""
     thread = StageThread("waits")
     begun, gate = threading.Event(), threading.Event()
 
@@ -61,23 +61,23 @@ async def test_who_does_not_wait_any_more_is_not_told():
     thread.close()
 
 
-async def test_nothing_that_was_done_is_kept():
-    """Neither the work nor its result, while the thread waits for more."""
+async def test_stage_thread_keeps_neither_function_nor_result():
+    """While the thread waits for more."""
     thread = StageThread("keeps")
     array = np.zeros(10)
-    gone = weakref.ref(array)
+    released = weakref.ref(array)
     gc.disable()
     try:
         await thread.run(lambda array=array: [array])
         del array
-        await eventually(lambda: gone() is None)
+        await eventually(lambda: released() is None)
     finally:
         gc.enable()
         thread.close()
 
 
-def test_a_loop_that_is_gone_ends_the_thread():
-    """What was under way then ends in silence."""
+def test_stage_thread_ends_with_its_event_loop():
+    """The outcome of the running function is discarded."""
     thread, gate = StageThread("late"), threading.Event()
 
     async def begin():

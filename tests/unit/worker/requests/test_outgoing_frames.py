@@ -1,4 +1,4 @@
-"""Activations are read, and the frames that follow from them are written."""
+"""Outgoing frames: Activation, Result, Failure, and the request of a local next stage."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.errors import CorruptData, Overloaded
+from onnxmesh.errors import Overloaded
 from onnxmesh.ids import WorkerId
-from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1 import frame_pb2
 from services.worker.requests import outgoing_frames
 from services.worker.requests.stage_request import read_request
@@ -23,7 +22,7 @@ TIMING = frame_pb2.HopTiming(stage="m/1/0", worker="w", queue_ns=1, compute_ns=2
     st.dictionaries(st.text(max_size=5), st.binary(max_size=20), max_size=4),
     st.one_of(st.none(), st.floats(0, 1e6)),
 )
-def test_what_a_worker_sends_on_the_next_one_reads(tensors, remaining_s):
+def test_activation_frame_is_read_by_the_next_worker(tensors, remaining_s):
     """Names, bytes, key, deadline and trace; the hop is one further and the timing is added."""
     at_s = math.inf if remaining_s is None else 100.0 + remaining_s
     sent = request(at_s=at_s, outputs=("y",), priority=7)
@@ -47,20 +46,20 @@ def test_what_a_worker_sends_on_the_next_one_reads(tensors, remaining_s):
         assert got.deadline.at_s == pytest.approx(500.0 + remaining_s, abs=1e-5)
 
 
-def test_a_clock_that_is_behind_gives_no_negative_time_on_the_wire():
+def test_activation_frame_from_a_fast_clock_has_no_negative_wire_time():
     """Clocks of two hosts differ."""
     frame = outgoing_frames.activation_frame(request(), [], TIMING, now_s=0.0, unix_ns=2_000)
     assert read_request(frame, now_s=0.0, unix_ns=1_000).wire_ns == 0
 
 
-def test_a_late_request_is_sent_with_nothing_left():
+def test_activation_frame_of_a_late_request_has_no_time_left():
     """Never with a negative time."""
     frame = outgoing_frames.activation_frame(request(at_s=1.0), [], TIMING, now_s=5.0, unix_ns=1)
     assert frame.header.activation.remaining_us == 0
     assert frame.header.activation.HasField("remaining_us")
 
 
-def test_payloads_are_passed_on_without_a_copy():
+def test_result_frame_shares_the_payloads():
     """The very same buffers."""
     view = memoryview(bytes(100))
     frame = outgoing_frames.result_frame(request(), [tensor("y", view)], TIMING, unix_ns=1)
@@ -68,40 +67,31 @@ def test_payloads_are_passed_on_without_a_copy():
     assert frame.header.result.tensors[0].byte_size == 100
 
 
-@pytest.mark.parametrize(
-    ("told", "says"),
-    [
-        (frame_pb2.Activation(hop=2, route=frame_pb2.Route(hops=[frame_pb2.Hop()] * 2)), "hop 2 of a route of 2"),
-        (frame_pb2.Activation(), "hop 0 of a route of 0"),
-        (
-            frame_pb2.Activation(
-                route=frame_pb2.Route(hops=[frame_pb2.Hop()]),
-                tensors=[frame_pb2.Tensor(name="x", datatype="FP33")],
-            ),
-            "unknown datatype 'FP33'",
-        ),
-        (
-            frame_pb2.Activation(
-                route=frame_pb2.Route(hops=[frame_pb2.Hop()]),
-                tensors=[frame_pb2.Tensor(name="x", datatype="FP32", shape=[2, -1])],
-            ),
-            "impossible shape [2, -1]",
-        ),
-    ],
-)  # fmt: skip
-def test_an_activation_that_makes_no_sense_is_corrupt(told, says):
-    """It names what is wrong."""
-    frame = Frame(frame_pb2.FrameHeader(activation=told), tuple(b"" for _ in told.tensors))
-    with pytest.raises(CorruptData) as caught:
-        read_request(frame, 0.0, 0)
-    assert says in caught.value.message
-
-
-def test_a_failure_says_who_is_at_fault_and_whether_to_try_elsewhere():
+def test_failure_header_has_the_worker_at_fault_and_the_retry_delay():
     """From the error alone."""
-    told = outgoing_frames.failure_header(
+    failure = outgoing_frames.failure_header(
         request(7).key, Overloaded("full", retry_after_s=0.25), WorkerId("z")
     ).failure
-    assert (told.key.number, told.reason, told.message, told.worker) == (7, "OVERLOADED", "full", "z")
-    assert told.retriable
-    assert told.retry_after_ms == 250
+    assert (failure.key.number, failure.reason, failure.message, failure.worker) == (
+        7,
+        "OVERLOADED",
+        "full",
+        "z",
+    )
+    assert failure.retriable
+    assert failure.retry_after_ms == 250
+
+
+def test_next_stage_request_keeps_the_tensors_and_advances_the_hop():
+    """The same tensor objects; the time on the wire is 0."""
+    y = tensor("y")
+    following = outgoing_frames.next_stage_request(request(1, at_s=9.0), [y], TIMING, now_s=2.0)
+    assert following.tensors["y"] is y
+    assert (following.header.hop, following.stage, following.arrived_s, following.wire_ns) == (
+        1,
+        "m/1/1",
+        2.0,
+        0,
+    )
+    assert following.deadline.at_s == 9.0
+    assert list(following.header.timings) == [TIMING]

@@ -1,23 +1,20 @@
-"""Requests that run together at a stage: each gets its own answer, or its own failure."""
+"""Batches of a stage runner: each request gets its own answer, or its own failure."""
 
 from __future__ import annotations
 
 import asyncio
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.tensors.arrays import from_array, to_array
-from onnxmesh.tensors.datatype import NUMPY, Datatype
+from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.requests.request_key import RequestKey
-from services.worker.stages.stage_run import run_requests
 from tests.eventually import eventually
 from tests.fakes.row_session import BAD, RowSession
-from tests.unit.worker.stage_requests import part, request, rows, rule, tensor
-from tests.unit.worker.test_stage_runner import ListeningLink, running
+from tests.unit.worker.running_stage import GatewayLink, running
+from tests.unit.worker.stage_requests import request, rows, rule, tensor
 
 MAX_ROWS = 6
 LIKE = rule(MAX_ROWS)
@@ -37,7 +34,7 @@ def batches(link):
     return [frame.header.result.timings[-1].batch for frame in link.frames]
 
 
-async def test_what_waits_while_a_stage_runs_is_its_next_run():
+async def test_stage_runner_batches_what_is_queued_during_a_run():
     """An idle stage runs the first request at once; the rest go together, up to the most rows."""
     async with running(RowSession(), batching=rule(4)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -56,7 +53,7 @@ async def test_what_waits_while_a_stage_runs_is_its_next_run():
         assert stage.counts == (6, 0, 0)
 
 
-async def test_requests_that_run_together_share_its_time():
+async def test_stage_runner_divides_the_time_of_a_run_among_its_requests():
     """What a request takes of the stage, in the mean that gateways plan with, is its part of the run."""
     async with running(RowSession(), batching=rule(4)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -75,7 +72,7 @@ async def test_requests_that_run_together_share_its_time():
         assert stage.runner.mean_compute_s == pytest.approx(expected)
 
 
-async def test_a_bad_request_fails_alone():
+async def test_stage_runner_fails_a_bad_request_of_a_batch_alone():
     """Those that it ran with are run again, each alone, once."""
     async with running(RowSession(), batching=rule(4)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -93,7 +90,7 @@ async def test_a_bad_request_fails_alone():
         assert stage.counts == (3, 0, 1)
 
 
-async def test_a_model_that_loses_rows_is_not_believed():
+async def test_stage_runner_runs_one_by_one_when_a_model_loses_rows():
     """A batch whose answer has other rows than were asked for is run again, one by one."""
     session = RowSession()
     session.lost_rows = 1
@@ -107,7 +104,7 @@ async def test_a_model_that_loses_rows_is_not_believed():
         assert answers(stage.link) == {0: [b"\x03"], 1: [b"\x03"], 2: [b"\x06"]}
 
 
-async def test_what_is_over_before_a_run_is_no_part_of_it():
+async def test_stage_runner_leaves_ended_requests_out_of_a_batch():
     """Cancelled and late requests are dropped before the batch is formed."""
     async with running(RowSession(), batching=rule(4)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -123,7 +120,7 @@ async def test_what_is_over_before_a_run_is_no_part_of_it():
         assert [failure.key.number for failure in stage.link.failures] == [2]
 
 
-async def test_urgent_requests_are_first():
+async def test_stage_runner_runs_urgent_requests_first():
     """Of one priority, those with less time left."""
     async with running(RowSession(), batching=rule(1)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -137,7 +134,7 @@ async def test_urgent_requests_are_first():
         assert [frame.header.result.key.number for frame in stage.link.frames] == [0, 3, 2, 1, 4]
 
 
-async def test_bits_that_were_found_on_another_class_of_cpu_are_not_relied_on():
+async def test_stage_runner_ignores_a_rule_of_another_cpu_class():
     """A rule that is tied to a class is for workers of that class alone."""
     for cpu_class, together in (("this", True), ("another", False), ("", False)):
         known = rule(4, cpu_class="this")
@@ -151,7 +148,7 @@ async def test_bits_that_were_found_on_another_class_of_cpu_are_not_relied_on():
             assert stage.session.runs == ([1, 2] if together else [1, 1, 1])
 
 
-async def test_a_stage_that_is_let_go_tells_all_of_a_run():
+async def test_stage_runner_fails_the_whole_batch_when_it_ends():
     """Each of those that run together, and each that waits."""
     async with running(RowSession(), batching=rule(4)) as stage:
         stage.runner.submit(rows(0, 1))
@@ -164,7 +161,7 @@ async def test_a_stage_that_is_let_go_tells_all_of_a_run():
     assert {failure.reason for failure in stage.link.failures} == {"STAGE_GONE"}
 
 
-async def test_two_parts_make_one_request_of_a_batch():
+async def test_stage_runner_batches_joined_requests():
     """Where the gateway sends inputs straight to a stage, too."""
     known = rule(4, inputs=(("x", Datatype.UINT8), ("s", Datatype.UINT8)))
     async with running(RowSession(opened=True), batching=known, direct=("s",)) as stage:
@@ -178,43 +175,6 @@ async def test_two_parts_make_one_request_of_a_batch():
         assert stage.session.runs == [3]
         assert stage.session.shared == [bytes([10, 11, 12])]
         assert answers(stage.link) == {number: [bytes([3 * number])] for number in range(3)}
-
-
-arrays = st.builds(
-    lambda datatype, num_rows, width, seed: (
-        np.random.default_rng(seed).integers(0, 100, (num_rows, width)).astype(NUMPY[datatype])
-    ),
-    st.sampled_from([Datatype.UINT8, Datatype.INT64, Datatype.FP16, Datatype.FP32]),
-    st.integers(1, 4),
-    st.integers(1, 3),
-    st.integers(0, 2**32 - 1),
-)
-
-
-@given(st.lists(arrays, min_size=1, max_size=6), st.data())
-def test_a_batch_is_split_exactly(made, data):
-    """Each request gets the bits that it gets alone, and only the outputs that it wants, whatever the others want."""
-    first = made[0]
-    alike = [array for array in made if array.dtype == first.dtype and array.shape[1:] == first.shape[1:]]
-    wanted = data.draw(
-        st.lists(st.sampled_from([(), ("y",), ("z",), ("z", "y")]), min_size=len(alike), max_size=len(alike))
-    )
-    kind = from_array("x", first).datatype
-    stage = part(outputs=("y", "z"), live_out=("y", "z"), batching=rule(100, inputs=(("x", kind),)))
-    requests = [
-        request(number, stages=("m/1/0",), tensors={"x": from_array("x", array)}, outputs=names)
-        for number, (array, names) in enumerate(zip(alike, wanted, strict=True))
-    ]
-    session = RowSession(opened=True)
-    together = run_requests(session, requests, stage)
-    assert session.runs == [sum(map(len, alike))]
-    for it, outcome in zip(requests, together, strict=True):
-        (alone,) = run_requests(session, [it], stage)
-        assert outcome.computed.keys() == alone.computed.keys()
-        for name, expected in alone.computed.items():
-            got = outcome.computed[name]
-            assert (got.datatype, got.shape) == (expected.datatype, expected.shape)
-            assert np.array_equal(to_array(got), to_array(expected))
 
 
 offers = st.tuples(
@@ -238,14 +198,14 @@ events = st.lists(
 
 @settings(max_examples=60)
 @given(events)
-def test_whatever_happens_each_request_has_its_own_end(events):
+def test_stage_runner_ends_each_request_once_whatever_happens(events):
     """Sizes, orders, bad ones, cancellations and lost gateways in any order: nobody gets another's answer, or two."""
     asyncio.run(_drive(events))
 
 
 async def _drive(events):
     async with running(RowSession(), queue_size=64, batching=LIKE) as stage:
-        other = stage.others["other"] = ListeningLink()
+        other = stage.others["other"] = GatewayLink()
         sent, given_up = {}, set()
         for kind, what, *rest in events:
             if kind == "offer":
@@ -285,7 +245,7 @@ async def _drive(events):
     assert all(size <= MAX_ROWS for size in stage.session.runs)
 
 
-async def test_a_request_with_more_rows_than_run_together_runs_alone():
+async def test_stage_runner_runs_a_request_beyond_the_most_rows_alone():
     """It is not cut."""
     async with running(RowSession(), batching=rule(2)) as stage:
         for number in range(2):
@@ -295,7 +255,7 @@ async def test_a_request_with_more_rows_than_run_together_runs_alone():
         assert stage.session.runs == [3, 3]
 
 
-async def test_without_a_rule_each_request_runs_alone():
+async def test_stage_runner_without_a_rule_runs_each_request_alone():
     """Whatever its tensors are."""
     async with running(RowSession(opened=True)) as stage:
         for number in range(3):
@@ -304,7 +264,7 @@ async def test_without_a_rule_each_request_runs_alone():
         assert stage.session.runs == [1, 1, 1]
 
 
-async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
+async def test_stage_runner_runs_micro_batches_of_one_request_one_after_another():
     """The next stage is sent the first one before the run of the second has ended here, though both waited together."""
     async with running(RowSession(), batching=rule(4)) as stage:
         for number in (1, 2):
@@ -312,15 +272,15 @@ async def test_micro_batches_of_one_request_are_at_several_stages_at_once():
             stage.runner.submit(request(number, tensors=tensors, split_of=7))
         await eventually(lambda: stage.session.runs == [1])
         stage.session.release()
-        await eventually(lambda: stage.session.runs == [1, 1] and stage.handed_over)
-        (following,) = stage.handed_over
+        await eventually(lambda: stage.session.runs == [1, 1] and stage.delivered)
+        (following,) = stage.delivered
         assert (following.key.number, following.header.split_of) == (1, 7)
         assert stage.runner.num_running == 1
         stage.session.release()
         await stage.settled()
 
 
-async def test_a_second_run_begins_when_it_is_full():
+async def test_stage_runner_begins_a_second_run_when_its_batch_is_full():
     """What would become larger by waiting for the first run to end does wait; a full batch does not, nor what runs alone."""
     async with running(RowSession(), batching=rule(3), at_once=2) as stage:
         stage.runner.submit(rows(0, 1))

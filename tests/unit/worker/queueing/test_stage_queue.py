@@ -1,4 +1,4 @@
-"""The queue of a stage and the memory of cancellations, against plain models of them."""
+"""The queue of a stage, against a plain model of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from onnxmesh.errors import Overloaded
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, StageQueue
-from services.worker.requests.cancellations import Cancellations
 from services.worker.requests.request_key import RequestKey
 from tests.unit.worker.stage_requests import request, rows, rule
 
@@ -30,7 +29,7 @@ steps = st.lists(
         st.tuples(st.just("put"), waiting),
         st.tuples(st.just("take"), st.just(0)),
         st.tuples(st.just("discard"), st.integers(0, 9)),
-        st.tuples(st.just("sweep"), st.integers(0, 9)),
+        st.tuples(st.just("remove"), st.integers(0, 9)),
     ),
     max_size=60,
 )
@@ -56,7 +55,7 @@ def taken_from(model, *, together):
 
 
 @given(steps, st.booleans())
-def test_a_queue_is_ordered_bounded_and_forgets_what_is_taken(steps, together):
+def test_stage_queue_is_ordered_and_bounded(steps, together):
     """For any sequence of steps, with and without batches: urgent ones first, then early deadlines, then first come."""
     queue, model = StageQueue(4, rule(MAX_ROWS) if together else None), []
     for turn, (step, what) in enumerate(steps):
@@ -86,15 +85,15 @@ def test_a_queue_is_ordered_bounded_and_forgets_what_is_taken(steps, together):
             found = queue.discard(RequestKey("gateway", what, 0))
             assert (found is not None) == any(entry[0][0] == what for entry in model)
             model = [entry for entry in model if entry[0][0] != what]
-        elif step == "sweep":
-            swept = {each.key.number for each in queue.remove_if(is_below(what))}
-            assert swept == {entry[0][0] for entry in model if entry[0][0] < what}
+        elif step == "remove":
+            removed = {each.key.number for each in queue.remove_if(is_below(what))}
+            assert removed == {entry[0][0] for entry in model if entry[0][0] < what}
             model = [entry for entry in model if entry[0][0] >= what]
         assert len(queue) == len(model)
         assert queue.is_full == (len(model) == 4)
 
 
-def test_a_request_without_a_deadline_is_not_passed_for_ever():
+def test_stage_queue_limits_overtaking_of_a_request_without_a_deadline():
     """Those that come long after it wait behind it, however early their deadlines are."""
     queue = StageQueue(4)
     queue.put(request(1, arrived_s=0.0))
@@ -111,8 +110,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("why", [*BAD, "missing"])
-def test_what_would_fail_for_its_form_runs_alone(why):
-    """So that it takes nobody with it; two of them do not run together either."""
+def test_stage_queue_takes_malformed_requests_alone(why):
+    """So they fail no other request; two of them do not run together either."""
     queue = StageQueue(4, rule())
     bad = {} if why == "missing" else {"x": BAD[why]}
     for number in (1, 2):
@@ -123,7 +122,7 @@ def test_what_would_fail_for_its_form_runs_alone(why):
     assert taken == [[1], [2], [3, 4]]
 
 
-def test_only_requests_that_share_what_is_shared_run_together():
+def test_stage_queue_batches_only_requests_with_equal_shared_tensors():
     """The rest of their inputs may differ; a large one is not compared."""
     known = rule(inputs=(("x", Datatype.UINT8), ("s", Datatype.UINT8)), shared=("s",))
     queue = StageQueue(9, known)
@@ -134,27 +133,8 @@ def test_only_requests_that_share_what_is_shared_run_together():
     assert taken == [[0, 2], [1], [3], [4]]
 
 
-@given(st.lists(st.integers(0, 20), max_size=100), st.integers(1, 8))
-def test_cancellations_remember_the_newest_and_never_more_than_they_may(numbers, most):
-    """However many requests are given up."""
-    cancelled = Cancellations(most)
-    for number in numbers:
-        cancelled.add(RequestKey("g", number, 0))
-    newest = list(dict.fromkeys(reversed(numbers)))[:most]
-    assert len(cancelled) == len(newest)
-    assert all(RequestKey("g", number, 0) in cancelled for number in newest)
-
-
-def test_another_attempt_is_another_request():
-    """Only the attempt that was given up is dropped."""
-    cancelled = Cancellations()
-    cancelled.add(RequestKey("g", 1, 0))
-    assert RequestKey("g", 1, 1) not in cancelled
-    assert RequestKey("h", 1, 0) not in cancelled
-
-
-def test_micro_batches_of_one_request_do_not_run_together():
-    """With others they do, which may be behind them in line; those that are passed keep their place."""
+def test_stage_queue_takes_one_micro_batch_of_a_request_at_a_time():
+    """Requests behind them may join; overtaken ones keep their rank."""
     queue = StageQueue(9, rule(MAX_ROWS))
     for number, split_of in ((1, 7), (2, 7), (3, 8), (4, 0), (5, 7), (6, 0)):
         queue.put(rows(number, 1, split_of=split_of))
@@ -163,3 +143,17 @@ def test_micro_batches_of_one_request_do_not_run_together():
     while batch := queue.take():
         runs.append([request.key.number for request in batch])
     assert runs == [[1, 3, 4, 6], [2, 9], [5]]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_stage_queue_overtakes_requests_without_capacity(together):
+    """Requests with other next hops are taken meanwhile; a batch is limited to the capacity."""
+    queue = StageQueue(9, rule(9) if together else None)
+    for number in range(1, 7):
+        queue.put(rows(number, 1))
+    full = {1, 2, 5}
+    assert [r.key.number for r in queue.take(lambda r: 0 if r.key.number in full else 9)] == (
+        [3, 4, 6] if together else [3]
+    )
+    assert queue.take(lambda _: 0) == []
+    assert [r.key.number for r in queue.take(lambda _: 2)] == ([1, 2] if together else [1])

@@ -1,4 +1,4 @@
-"""What happens to a request, point by point."""
+"""Decisions about a request."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from onnxmesh.ids import WorkerId
 from services.worker.requests import request_flow
 from services.worker.requests.request_flow import Drop, Proceed, Refuse
 from services.worker.requests.stage_phase import StagePhase
-from tests.unit.worker.stage_requests import part, request, tensor
+from tests.unit.worker.stage_requests import request, spec, tensor
 
 
 @pytest.mark.parametrize(
     ("cancelled", "at_s", "outcome"),
     [(False, 10.1, Proceed), (False, 10.0, Refuse), (True, 10.1, Drop), (True, 9.0, Drop)],
 )
-def test_a_cancelled_request_is_dropped_and_a_late_one_refused(cancelled, at_s, outcome):
-    """Silence for who does not listen any more, DEADLINE_EXCEEDED for who does; the deadline itself is late."""
+def test_check_wanted_drops_cancelled_requests_and_refuses_late_ones(cancelled, at_s, outcome):
+    """At the deadline itself a request is late."""
     decision = request_flow.check_wanted(request(at_s=at_s), cancelled=cancelled, now_s=10.0)
     assert isinstance(decision, outcome)
     if isinstance(decision, Refuse):
@@ -25,37 +25,37 @@ def test_a_cancelled_request_is_dropped_and_a_late_one_refused(cancelled, at_s, 
 
 
 @pytest.mark.parametrize(
-    ("state", "draining", "hop", "worker", "says"),
+    ("phase", "draining", "hop", "worker", "message"),
     [
         (StagePhase.READY, False, 0, "w", None),
         (StagePhase.READY, True, 1, "w", None),
         (StagePhase.READY, True, 0, "w", "draining"),
         (StagePhase.LOADING, False, 0, "w", "still loading"),
-        (StagePhase.EVICTING, False, 0, "w", "letting m/1/0 go"),
+        (StagePhase.EVICTING, False, 0, "w", "evicting m/1/0"),
         (None, False, 0, "w", "does not hold m/1/0"),
-        (StagePhase.READY, False, 0, "other", "means other"),
+        (StagePhase.READY, False, 0, "other", "names worker other"),
     ],
 )
-def test_admission(state, draining, hop, worker, says):
-    """A ready stage takes what is meant for it; a draining worker takes only what others have worked on."""
+def test_admit_checks_phase_drain_and_route(phase, draining, hop, worker, message):
+    """A draining worker admits only requests that earlier stages have worked on."""
     decision = request_flow.admit(
         request(hop=hop, worker=worker),
         WorkerId("w"),
-        state,
+        phase,
         draining=draining,
         cancelled=False,
         now_s=0.0,
     )
-    if says is None:
+    if message is None:
         assert isinstance(decision, Proceed)
     else:
         assert isinstance(decision, Refuse)
         assert isinstance(decision.error, Unavailable)
-        assert says in decision.error.message
+        assert message in decision.error.message
 
 
 @pytest.mark.parametrize(
-    ("hop", "asked", "computed", "leaving"),
+    ("hop", "requested", "computed", "sent_names"),
     [
         (0, (), {"h", "s"}, ["h", "x"]),
         (0, ("y",), {"h", "s"}, ["h", "x"]),
@@ -64,20 +64,18 @@ def test_admission(state, draining, hop, worker, says):
         (1, ("s",), {"s"}, ["s"]),
     ],
 )
-def test_between_stages_all_that_is_alive_leaves_and_at_the_end_what_was_asked_for(
-    hop, asked, computed, leaving
-):
+def test_outgoing_tensors_are_the_live_ones_or_those_requested(hop, requested, computed, sent_names):
     """A tensor that is only carried through is the very same object: no copy."""
-    it = request(hop=hop, outputs=asked)
-    stage = part(outputs=("h", "s"), live_out=("h", "x"))
+    it = request(hop=hop, outputs=requested)
+    stage = spec(outputs=("h", "s"), live_out=("h", "x"))
     needed = request_flow.outputs_to_compute(it, stage)
-    assert needed == (computed & {"h"} if not asked or hop == 0 else computed)
+    assert needed == (computed & {"h"} if not requested or hop == 0 else computed)
     sent = request_flow.outgoing_tensors(it, stage, {name: tensor(name) for name in needed})
-    assert [each.name for each in sent] == leaving
+    assert [each.name for each in sent] == sent_names
     assert all(each is it.tensors["x"] for each in sent if each.name == "x")
 
 
-def test_a_tensor_that_is_neither_computed_nor_given_is_an_invalid_request():
-    """It names the tensor and the stage."""
+def test_outgoing_tensors_refuse_a_name_that_does_not_exist():
+    """The message names the tensor and the stage."""
     with pytest.raises(InvalidRequest, match="m/1/0 neither computes nor was given 'z'"):
-        request_flow.outgoing_tensors(request(stages=("m/1/0",), outputs=("z",)), part(), {})
+        request_flow.outgoing_tensors(request(stages=("m/1/0",), outputs=("z",)), spec(), {})

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus."""
+"""Prometheus metrics of a worker."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOAD = Load(
 )
 
 
-def test_figures_of_the_load_are_those_that_schedulers_get():
-    """By stage, and by what became of requests."""
+def test_worker_metrics_are_those_of_the_load():
+    """By stage and by outcome."""
     registry = CollectorRegistry()
     WorkerMetrics(registry, StageTable(), lambda: LOAD)
     value = registry.get_sample_value
@@ -30,8 +30,8 @@ def test_figures_of_the_load_are_those_that_schedulers_get():
     assert value("onnxmesh_worker_stages") == 1
 
 
-def test_stages_that_are_gone_leave_no_series():
-    """Revisions come and go; their figures go when the next stage comes."""
+def test_worker_metrics_remove_the_series_of_removed_stages():
+    """When the next stage is added."""
     registry, stages = CollectorRegistry(), StageTable()
     metrics = WorkerMetrics(registry, stages, lambda: LOAD)
 

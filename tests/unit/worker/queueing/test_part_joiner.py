@@ -1,4 +1,4 @@
-"""Where the two parts of a request meet: every order of events, and nothing is lost, left or run twice."""
+"""The part joiner: in every order of events no part is lost, kept or run twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.worker.stage_requests import request, tensor
 STAGE = StageKey("m/1/1")
 
 
-def rendezvous(max_parts=8, max_bytes=1000, direct=("u", "v")):
+def joiner(max_parts=8, max_bytes=1000, direct=("u", "v")):
     return PartJoiner(STAGE, frozenset(direct), max_parts=max_parts, max_bytes=max_bytes)
 
 
@@ -31,23 +31,23 @@ def direct(number=1, data=b"direct", **more):
     return request(number, stages=("m/1/0", STAGE), hop=1, tensors=tensors, direct=True, **more)
 
 
-def arrive(at, part, now_s=0.0, gateway_connected=True):
-    """What becomes of the part itself, where nothing else ends."""
-    ((about, decision),) = at.arrive(part, now_s=now_s, gateway_connected=gateway_connected)
+def add(at, part, now_s=0.0, gateway_connected=True):
+    """Returns the only decision."""
+    ((about, decision),) = at.add(part, now_s=now_s, gateway_connected=gateway_connected)
     return about, decision
 
 
 @pytest.mark.parametrize("order", [(main, direct), (direct, main)])
-def test_two_parts_make_one_request_whichever_comes_first(order):
-    """It has the tensors of both and the way of the main part; it counts as come when it was whole."""
-    at = rendezvous()
+def test_part_joiner_joins_two_parts_in_either_order(order):
+    """It has the tensors of both and the route of the main part; it arrived with the second part."""
+    at = joiner()
     first, second = (make(outputs=("y",) if make is main else ()) for make in order)
     object.__setattr__(first, "arrived_s", 3.0)
     object.__setattr__(second, "arrived_s", 4.0)
     object.__setattr__(second if second.is_direct else first, "wire_ns", 77)
-    assert arrive(at, first) == (first, Wait())
+    assert add(at, first) == (first, Wait())
     assert (len(at), at.num_bytes) == (1, first.num_bytes)
-    whole, decision = arrive(at, second)
+    whole, decision = add(at, second)
     assert decision == Run()
     assert {name: bytes(each.data) for name, each in whole.tensors.items()} == {
         "h": b"main",
@@ -62,62 +62,62 @@ def test_two_parts_make_one_request_whichever_comes_first(order):
 
 
 @pytest.mark.parametrize(("main_s", "direct_s"), [(5.0, 7.0), (7.0, 5.0), (math.inf, 5.0)])
-def test_the_earlier_deadline_counts(main_s, direct_s):
+def test_part_joiner_takes_the_earlier_deadline(main_s, direct_s):
     """Both are the request's; time on the wire delays the later one."""
-    at = rendezvous()
-    arrive(at, direct(at_s=direct_s))
-    assert arrive(at, main(at_s=main_s))[0].deadline.at_s == 5.0
+    at = joiner()
+    add(at, direct(at_s=direct_s))
+    assert add(at, main(at_s=main_s))[0].deadline.at_s == 5.0
 
 
 @pytest.mark.parametrize(
-    ("names", "is_direct", "says"),
+    ("names", "is_direct", "message"),
     [
-        (["u"], True, "'u', 'v' straight from the gateway, 'u' came"),
-        (["u", "v", "w"], True, "'u', 'v' straight from the gateway, 'u', 'v', 'w' came"),
-        ([], True, "'u', 'v' straight from the gateway, nothing came"),
-        (["h", "v"], False, "'v' straight from the gateway, the stage before sent it too"),
+        (["u"], True, "'u', 'v' straight from the gateway; the direct part has 'u'"),
+        (["u", "v", "w"], True, "'u', 'v' straight from the gateway; the direct part has 'u', 'v', 'w'"),
+        ([], True, "'u', 'v' straight from the gateway; the direct part has nothing"),
+        (["h", "v"], False, "'v' straight from the gateway; the stage before sent it too"),
     ],
 )
-def test_a_part_with_the_wrong_tensors_is_refused_and_another_that_waits_stays(names, is_direct, says):
-    """It names what was expected and what came."""
-    at = rendezvous()
-    arrive(at, main(2))
-    arrive(at, main() if is_direct else direct())
+def test_part_joiner_refuses_a_part_with_the_wrong_tensors(names, is_direct, message):
+    """The message names the expected and the received tensors; a pending part stays."""
+    at = joiner()
+    add(at, main(2))
+    add(at, main() if is_direct else direct())
     wrong = request(tensors={name: tensor(name) for name in names}, direct=is_direct)
-    about, decision = arrive(at, wrong)
+    about, decision = add(at, wrong)
     assert about is wrong
     assert isinstance(decision.error, CorruptData)
-    assert says in decision.error.message
-    assert arrive(at, direct() if is_direct else main())[1] == Run()
+    assert message in decision.error.message
+    assert add(at, direct() if is_direct else main())[1] == Run()
     assert len(at) == 1
 
 
 @pytest.mark.parametrize("names", [[], ["u"]])
-def test_a_stage_without_direct_inputs_takes_no_direct_part(names):
-    """Not even an empty one, which would wait for nothing."""
+def test_part_joiner_without_direct_inputs_refuses_direct_parts(names):
+    """Also an empty one."""
     part = request(tensors={name: tensor(name) for name in names}, direct=True)
-    _, decision = arrive(rendezvous(direct=()), part)
+    _, decision = add(joiner(direct=()), part)
     assert isinstance(decision.error, CorruptData)
-    assert "m/1/1 gets nothing straight from the gateway" in decision.error.message
+    assert "m/1/1 receives nothing straight from the gateway" in decision.error.message
 
 
-def test_a_single_part_may_have_more_bytes_than_may_wait():
-    """Else its request could never be served; while it waits, no other is taken."""
-    at = rendezvous(max_bytes=10)
-    assert arrive(at, direct(1, bytes(50)))[1] == Wait()
-    _, decision = arrive(at, direct(2, b"x"))
+def test_part_joiner_admits_a_single_part_beyond_the_byte_limit():
+    """Else its request could never be served; meanwhile no other part is admitted."""
+    at = joiner(max_bytes=10)
+    assert add(at, direct(1, bytes(50)))[1] == Wait()
+    _, decision = add(at, direct(2, b"x"))
     assert isinstance(decision.error, Overloaded)
     assert decision.error.retry_after_s
-    assert "1 requests with 50 bytes wait" in decision.error.message
-    assert arrive(at, main(1, bytes(50)))[1] == Run()
+    assert "1 request with 50 bytes already waits for the other part" in decision.error.message
+    assert add(at, main(1, bytes(50)))[1] == Run()
 
 
-def test_what_is_late_makes_room():
-    """It is told so, in the same moment."""
-    at = rendezvous(max_parts=1)
+def test_part_joiner_expires_late_parts_when_full():
+    """At the same moment."""
+    at = joiner(max_parts=1)
     late, new = direct(1, at_s=5.0), direct(2)
-    arrive(at, late)
-    (first, refused), (second, decision) = at.arrive(new, now_s=5.0, gateway_connected=True)
+    add(at, late)
+    (first, refused), (second, decision) = at.add(new, now_s=5.0, gateway_connected=True)
     assert (first, second, decision) == (late, new, Wait())
     assert isinstance(refused.error, DeadlineExceeded)
 
@@ -133,7 +133,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.at = rendezvous(self.MAX_PARTS, self.MAX_BYTES, direct=("u", "v"))
+        self.at = joiner(self.MAX_PARTS, self.MAX_BYTES, direct=("u", "v"))
         self.now_s = 0.0
         self.serial = 0
         self.waiting = {}
@@ -168,12 +168,12 @@ class AnyOrder(RuleBasedStateMachine):
         remaining_s=st.one_of(st.just(math.inf), st.integers(1, 5)),
         gateway_connected=st.sampled_from([True, True, True, False]),
     )
-    def a_part_comes(self, origin, number, attempt, is_direct, size, remaining_s, gateway_connected):
+    def a_part_arrives(self, origin, number, attempt, is_direct, size, remaining_s, gateway_connected):
         make = direct if is_direct else main
         part = make(number, self.label(size), origin=origin, attempt=attempt, at_s=self.now_s + remaining_s)
         self.came.append(label_of(part))
         before = self.waiting.get((origin, number))
-        decisions = self.at.arrive(part, now_s=self.now_s, gateway_connected=gateway_connected)
+        decisions = self.at.add(part, now_s=self.now_s, gateway_connected=gateway_connected)
         (about, decision) = decisions[-1]
         if before is not None and before.key == part.key and before.is_direct != is_direct:
             assert decisions == [(about, Run())]
@@ -204,10 +204,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.carry_out(decisions)
 
     @rule(origin=origins, number=numbers, attempt=attempts, is_direct=st.booleans())
-    def a_part_comes_that_does_not_fit(self, origin, number, attempt, is_direct):
+    def a_part_arrives_that_does_not_fit(self, origin, number, attempt, is_direct):
         held = {"u": tensor("u", self.label(0))} | ({"z": tensor("z")} if is_direct else {})
         part = request(number, origin=origin, attempt=attempt, direct=is_direct, tensors=held)
-        ((about, decision),) = self.at.arrive(part, now_s=self.now_s, gateway_connected=True)
+        ((about, decision),) = self.at.add(part, now_s=self.now_s, gateway_connected=True)
         assert about is part
         assert isinstance(decision.error, CorruptData)
 
@@ -238,9 +238,9 @@ class AnyOrder(RuleBasedStateMachine):
         assert all(lost != origin for lost, _ in self.waiting)
 
     @rule()
-    def the_stage_is_let_go(self):
-        error = Unavailable("gone")
-        decisions = self.at.let_go(error)
+    def the_stage_is_evicted(self):
+        error = Unavailable("evicted")
+        decisions = self.at.refuse_all(error)
         assert {decision for _, decision in decisions} <= {Refuse(error)}
         self.carry_out(decisions)
         assert not self.waiting
@@ -269,4 +269,4 @@ def label_of(part):
     return bytes(part.tensors["u" if part.is_direct else "h"].data)
 
 
-TestAnyOrder = AnyOrder.TestCase
+TestPartJoiner = AnyOrder.TestCase

@@ -1,4 +1,4 @@
-"""Credit of stages: what is under way stays bounded, and nothing stands still."""
+"""Credit between stages: in-flight requests stay bounded, and no pipeline deadlocks."""
 
 from __future__ import annotations
 
@@ -12,58 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
+from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, Credit, Credits
 from services.worker.queueing.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.stage_requests import rows
+from tests.unit.worker.running_stage import joining, running
+from tests.unit.worker.stage_requests import direct_part, last, main_part, rows
 from tests.unit.worker.stage_requests import rule as batch_rule
-from tests.unit.worker.test_stage_runner import last, running
-from tests.unit.worker.test_waiting_parts import direct, joining, main
 
 NEXT = (WorkerId("b"), StageKey("m/1/1"))
 MAX_ROWS = 2
-
-
-def test_room_is_what_fits_and_two_at_the_least():
-    """By the size of the last request; nothing is known before the first."""
-    held = Credits(window_bytes=100)
-    assert not held
-    assert held.room(NEXT) == UNBOUNDED
-    held.take(NEXT, 30)
-    assert held
-    assert [held.room(NEXT), held.under_way(NEXT)] == [2, (1, 30)]
-    held.take(NEXT, 30)
-    held.take(NEXT, 30)
-    assert held.room(NEXT) == 0
-    held.give_back(NEXT, 30)
-    assert held.room(NEXT) == 1
-    held.give_back(NEXT, 30)
-    held.give_back(NEXT, 30)
-    assert held.under_way(NEXT) == (0, 0)
-    held.take(NEXT, 1000)
-    assert held.room(NEXT) == LEAST_REQUESTS - 1
-
-
-def test_a_lost_link_forgets_what_was_under_way_to_its_worker():
-    """And to nobody else; what comes back afterwards changes nothing."""
-    other = (WorkerId("c"), NEXT[1])
-    held = Credits(window_bytes=100)
-    held.take(NEXT, 100)
-    held.take(other, 100)
-    held.forget(NEXT[0])
-    held.give_back(NEXT, 100)
-    assert held.under_way(NEXT) == (0, 0)
-    assert held.under_way(other) == (1, 100)
-
-
-def test_credit_is_given_back_once():
-    """Whoever ends a request says so; the first counts."""
-    returned = []
-    credit = Credit(partial(returned.append, 1))
-    credit.give_back()
-    credit.give_back()
-    assert returned == [1]
 
 
 class Pipelines(RuleBasedStateMachine):
@@ -200,7 +158,7 @@ class Lender:
         return Credit(partial(self.returned.append, number))
 
 
-async def test_however_a_request_ends_its_credit_goes_back():
+async def test_credit_is_returned_however_a_request_ends():
     """When it begins to run, is cancelled, comes again, is refused, passed its deadline, lost its gateway, or its stage."""
     lent = Lender()
     async with running(queue_size=4) as stage:
@@ -231,37 +189,23 @@ async def test_however_a_request_ends_its_credit_goes_back():
     assert sorted(lent.returned[6:]) == [4, 5, 8]
 
 
-async def test_the_main_part_of_a_request_keeps_its_credit_until_both_run():
+async def test_credit_of_a_main_part_is_returned_when_both_parts_run():
     """Or until one of them ends: the direct part, straight from the gateway, needs none and can always come."""
     lent = Lender()
     async with joining(GatedSession()) as stage:
-        stage.runner.submit(main(1, credit=lent(1)))
-        stage.runner.submit(direct(1))
+        stage.runner.submit(main_part(1, credit=lent(1)))
+        stage.runner.submit(direct_part(1))
         await eventually(lambda: stage.session.num_started == 1)
         assert lent.returned == [1]
-        stage.runner.submit(direct(2))
-        stage.runner.submit(main(2, credit=lent(2)))
-        stage.runner.submit(main(3, credit=lent(3)))
+        stage.runner.submit(direct_part(2))
+        stage.runner.submit(main_part(2, credit=lent(2)))
+        stage.runner.submit(main_part(3, credit=lent(3)))
         assert lent.returned == [1]
         stage.cancel(3)
         assert lent.returned == [1, 3]
         stage.session.release()
         await eventually(lambda: stage.session.num_started == 2)
         assert lent.returned == [1, 3, 2]
-        stage.runner.submit(main(4, credit=lent(4)))
+        stage.runner.submit(main_part(4, credit=lent(4)))
         stage.runner.refuse_parts()
         assert lent.returned == [1, 3, 2, 4]
-
-
-@pytest.mark.parametrize("together", [True, False])
-def test_requests_without_room_are_passed_and_keep_their_place(together):
-    """Those that go elsewhere run meanwhile; with them run as many as there is room for."""
-    queue = StageQueue(9, batch_rule(9) if together else None)
-    for number in range(1, 7):
-        queue.put(rows(number, 1))
-    full = {1, 2, 5}
-    assert [r.key.number for r in queue.take(lambda r: 0 if r.key.number in full else 9)] == (
-        [3, 4, 6] if together else [3]
-    )
-    assert queue.take(lambda _: 0) == []
-    assert [r.key.number for r in queue.take(lambda _: 2)] == ([1, 2] if together else [1])
