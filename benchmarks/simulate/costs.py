@@ -71,7 +71,7 @@ def table_costs() -> list[Cost]:
         built = build_routes(large.deployments, routed, dict(large.workers), routes)
         if not before.differs(built.models, built.workers):
             raise AssertionError("a replica went, and the table is the same")
-        return PublishedTable(2, built.models, built.workers, before)
+        return PublishedTable(2, built.models, built.workers, before=before)
 
     after = next_table()
     update = after.update(before)
@@ -100,7 +100,11 @@ def table_costs() -> list[Cost]:
         ("change of a model, scheduler: placement to table", next_table, 0.02),
         (
             f"change of a model, scheduler: table to bytes; {len(delta):,} bytes",
-            lambda: PublishedTable(2, after.models, after.workers, before).update(before).SerializeToString(),
+            lambda: (
+                PublishedTable(2, after.models, after.workers, before=before)
+                .update(before)
+                .SerializeToString()
+            ),
             0.02,
         ),
         (

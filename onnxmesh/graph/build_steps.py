@@ -146,7 +146,14 @@ def cut_prepared(job: CutJob) -> str:
             to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
         ).to_plain()
     plan = PlanFile(
-        notes["model"], digest, level, costs.signature, tuple(partitions), mode, largest, accepted
+        model=notes["model"],
+        source_digest=digest,
+        level=level,
+        signature=costs.signature,
+        partitions=tuple(partitions),
+        mode=mode,
+        largest_difference=largest,
+        accepted_difference=accepted,
     )
     plan.save(out)
     return json.dumps(

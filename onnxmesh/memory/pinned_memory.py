@@ -15,7 +15,7 @@ _PORTABLE = 1
 _log = structlog.get_logger(__name__)
 
 
-def pinned_memory(byte_size: int, library: str | None = None) -> OwnMemory | None:
+def allocate_pinned(byte_size: int, library: str | None = None) -> OwnMemory | None:
     """Returns memory whose pages stay where they are, so that copies to a GPU and back need no processor and no detour.
 
     It is pinned until this process ends. Where it cannot be had that is logged, and copies take the detour.
@@ -32,7 +32,7 @@ def pinned_memory(byte_size: int, library: str | None = None) -> OwnMemory | Non
         _log.warning("no_pinned_memory", bytes=byte_size, error=str(error))
         return None
     # Has the kernel give all of it, and tells where it is.
-    room = memory.reserve(byte_size)
+    room = memory.allocate(byte_size)
     why = "there is not enough memory" if room is None else _pin(room, library or _library())
     if not why:
         return memory

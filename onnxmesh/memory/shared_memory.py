@@ -57,18 +57,18 @@ class OwnMemory:
         self._closed = False
 
     @property
-    def taken_bytes(self) -> int:
+    def used_bytes(self) -> int:
         """Bytes of payloads that the other side has not released yet, and of rooms that this one still sees."""
         with self._lock:
             self._sweep()
-            return self._blocks.taken_bytes
+            return self._blocks.used_bytes
 
     @property
     def backed_bytes(self) -> int:
         """Bytes of memory that the kernel has given."""
         return self._backing.end
 
-    def reserve(self, byte_size: int) -> memoryview | None:
+    def allocate(self, byte_size: int) -> memoryview | None:
         """Returns room for a payload, to be written to before it is handed out; None where there is none.
 
         It is taken while a view of it is left, and on from there for as long as it is handed out.
@@ -81,7 +81,7 @@ class OwnMemory:
         weakref.finalize(room, self._left.append, start).atexit = False
         return memoryview(room)  # type: ignore[arg-type]
 
-    def put(self, payload: Buffer) -> SharedPayload | None:
+    def write(self, payload: Buffer) -> SharedPayload | None:
         """Copies a payload in and hands it out; None where there is no room, or no memory, for it."""
         taken = self._take(len(payload))
         if taken is None:
@@ -90,31 +90,31 @@ class OwnMemory:
         # Unlike a memoryview it lets other threads run meanwhile.
         np.copyto(block, np.frombuffer(payload, np.uint8))
         with self._lock:
-            self._blocks.hand_out(start)
-            self._blocks.leave(start)
+            self._blocks.add_reader(start)
+            self._blocks.release_writer(start)
         return SharedPayload(start, len(payload))
 
-    def holds(self, payload: Buffer) -> bool:
+    def contains(self, payload: Buffer) -> bool:
         """Whether a payload is in a room, from where it can be handed out."""
         return self._offset(payload) is not None
 
-    def bring(self, payload: Buffer) -> Buffer:
+    def copy_in(self, payload: Buffer) -> Buffer:
         """Returns a payload in a room, a copy if it is not in one yet; the payload itself where there is no room."""
-        if self.holds(payload):
+        if self.contains(payload):
             return payload
-        room = self.reserve(len(payload))
+        room = self.allocate(len(payload))
         if room is None:
             return payload
         np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(payload, np.uint8))
         return room.toreadonly()
 
-    def hand_out(self, payload: Buffer) -> SharedPayload | None:
+    def share(self, payload: Buffer) -> SharedPayload | None:
         """Hands out a payload that is in a room, whole or a part of it; None where it is anywhere else."""
         offset = self._offset(payload)
         if offset is None:
             return None
         with self._lock:
-            self._blocks.hand_out(offset)
+            self._blocks.add_reader(offset)
         return SharedPayload(offset, len(payload))
 
     def release(self, offset: int) -> None:
@@ -124,19 +124,19 @@ class OwnMemory:
             CorruptData: No payload is there (DATA_LOSS).
         """
         with self._lock:
-            if not self._blocks.take_back(offset):
+            if not self._blocks.remove_reader(offset):
                 raise CorruptData(f"expected the offset of a payload that is out, got {offset}")
 
     def trim(self) -> None:
         """Gives the kernel back what was not needed since this was last called. Takes a while: for a thread."""
         with self._lock:
-            needed_end, self._needed_end = self._needed_end, self._blocks.taken_end
+            needed_end, self._needed_end = self._needed_end, self._blocks.used_end
         shrinking = True
         while shrinking:
             # In steps, for whoever waits for the lock.
             with self._lock:
                 self._sweep()
-                end = max(needed_end, self._blocks.taken_end)
+                end = max(needed_end, self._blocks.used_end)
                 shrinking = not self._closed and self._backing.shrink(end)
 
     def close(self) -> None:
@@ -151,12 +151,12 @@ class OwnMemory:
         """Returns where a block is that is this writer's, and its bytes; None where there is no room, or no memory, for it."""
         with self._lock:
             self._sweep()
-            start = None if self._closed else self._blocks.take(byte_size)
+            start = None if self._closed else self._blocks.allocate(byte_size)
             if start is None:
                 return None
             end = start + byte_size
             if not self._backing.grow(end):
-                self._blocks.leave(start)
+                self._blocks.release_writer(start)
                 return None
             self._needed_end = max(self._needed_end, end)
             return start, self._bytes[start:end]
@@ -168,7 +168,7 @@ class OwnMemory:
 
     def _sweep(self) -> None:
         while self._left:
-            self._blocks.leave(self._left.popleft())
+            self._blocks.release_writer(self._left.popleft())
 
 
 class PeerMemory:

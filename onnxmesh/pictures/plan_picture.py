@@ -13,7 +13,7 @@ from onnxmesh.pictures.node_strip import NodeStrip, cut_marks, node_strip
 from onnxmesh.pictures.plan_facts import PlanFacts
 from onnxmesh.pictures.shapes import Areas, Panel, Shape
 from onnxmesh.pictures.stage_diagram import StageDiagram, min_diagram_width, stage_diagram
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
+from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
 
 _WIDTH = 1000.0
 _LEFT, _RIGHT = 64.0, 60.0
@@ -98,8 +98,8 @@ def _heading(facts: PlanFacts, width: float) -> tuple[list[Label], float]:
     single = f"one '{whole.kind}'" + ("" if whole.fits else " (which lacks the memory for it)")
     promise = "answers at once"
     if plan.period_s > 0:
-        rate = _whole(f"{rate_text(1 / plan.period_s)[:-2]} answers/s")
-        promise = f"{rate}, {_whole(ratio_text(whole.compute_s / plan.period_s))} as many as the whole model on {single}"
+        rate = _whole(rate_text(1 / plan.period_s, "answers"))
+        promise = f"{rate}, {_whole(speed_text(whole.compute_s / plan.period_s))} the whole model on {single}"
     sentences = (
         f"Planned for {plan.objective.value}: {promise}. One request alone takes "
         f"{_whole(time_text(plan.latency_s))}, whole {_whole(time_text(whole.compute_s))}. "

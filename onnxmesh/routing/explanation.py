@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.quantities import time_text
 from onnxmesh.routing.decision import ALL_TIERS, Decision
 from onnxmesh.routing.worker_board import WorkerBoard
 
@@ -117,10 +118,8 @@ def _filtered(  # noqa: PLR0911 - a rule each
     if workers.suspect[slot] and not decision.passed[index]:
         return "silent", "it is suspect: no heartbeat for a while, so others go first"
     if not pick.is_probe and decision.scores.ready_s[index] > query.remaining_s:
-        return (
-            "deadline",
-            f"done in {decision.scores.ready_s[index] * 1e3:.3g} ms, expected within {query.remaining_s * 1e3:.3g} ms",
-        )
+        ready_s = time_text(decision.scores.ready_s[index])
+        return "deadline", f"done in {ready_s}, expected within {time_text(query.remaining_s)}"
     if pick.index is None or pick.pool[index]:
         return "", ""
     if pick.tier != ALL_TIERS and decision.view.tiers[index] != pick.tier:
@@ -131,7 +130,7 @@ def _filtered(  # noqa: PLR0911 - a rule each
 def _outcome(decision: Decision) -> str:  # noqa: PLR0911 - a sentence each
     pick = decision.pick
     if pick.is_late:
-        return f"refused: the first would be done in {decision.soonest_s * 1e3:.3g} ms"
+        return f"refused: the first would be done in {time_text(decision.soonest_s)}"
     if pick.index is None:
         return "no candidate remains"
     worker = decision.stage.replicas[pick.index].worker

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from onnxmesh.ids import WorkerId
+from onnxmesh.quantities import time_text
 from onnxmesh.routing.policy_settings import PolicySettings
 
 _LATENCY_SMOOTHING = 0.1
@@ -94,7 +95,7 @@ class OutlierDetector:
         typical_s = median(peers)
         if health.latency_s <= self._settings.slow_factor * typical_s:
             return None
-        why = f"takes {health.latency_s * 1e3:.3g} ms, its peers {typical_s * 1e3:.3g} ms"
+        why = f"takes {time_text(health.latency_s)}, its peers {time_text(typical_s)}"
         return self._eject(health, why, now_s)
 
     def observe_failure(self, worker: WorkerId, now_s: float) -> float | None:

@@ -25,9 +25,9 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, Settings
 
 from onnxmesh.errors import MeshError
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.http2.protocol.limits import EdgeLimits
+from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.grpc_fallback import GrpcFallback
-from onnxmesh.http2.server.server import EdgeServer
+from onnxmesh.http2.server.server import Http2Server
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.service.freed_memory import keep_freed_memory
@@ -121,11 +121,11 @@ class Serving:
         )
         self.health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
-        self.edge: EdgeServer | None = None
+        self.edge: Http2Server | None = None
         self._passing_on: GrpcFallback | None = None
         if with_edge:
             self._passing_on = GrpcFallback(self._listen_inside(), max_message_bytes)
-            self.edge = EdgeServer(self._passing_on, EdgeLimits(max_message_bytes))
+            self.edge = Http2Server(self._passing_on, ConnectionLimits(max_message_bytes=max_message_bytes))
         port = self._listen(settings.listen, shared=shared is not None)
         if shared is not None:
             self._listen(shared, shared=True)

@@ -34,8 +34,8 @@ class Staging(Protocol):
     """Host memory that a device reads and writes by itself, without the processor's help."""
 
     @property
-    def reserve(self) -> Allocate:
+    def allocate(self) -> Allocate:
         """Finds room in it."""
 
-    def bring(self, payload: Buffer) -> Buffer:
+    def copy_in(self, payload: Buffer) -> Buffer:
         """Returns a payload that is in it, a copy if it was not; the payload itself where there is no room. Blocks."""

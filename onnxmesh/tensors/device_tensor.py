@@ -81,7 +81,7 @@ class DeviceTensor(Tensor):
         """Returns the same tensor under another name."""
         return DeviceTensor(name, self.datatype, self.shape, self.memory, self.offset)
 
-    def taken_apart(self, rows: Sequence[int]) -> list[Tensor]:
+    def split_rows(self, rows: Sequence[int]) -> list[Tensor]:
         """Returns the tensor in pieces of so many rows each, where they are."""
         row_bytes = self.byte_size // self.shape[0] if self.shape[0] else 0
         pieces: list[Tensor] = []
@@ -94,7 +94,7 @@ class DeviceTensor(Tensor):
         return pieces
 
 
-def adjoined(tensors: Sequence[Tensor]) -> DeviceTensor | None:
+def concat_adjacent(tensors: Sequence[Tensor]) -> DeviceTensor | None:
     """Returns the rows of tensors that follow each other in one device's memory as one tensor; None where they do not.
 
     Args:

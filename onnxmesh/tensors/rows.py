@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxmesh.tensors.allocation import Allocate, allocate_aligned
 from onnxmesh.tensors.datatype import Datatype
-from onnxmesh.tensors.device_tensor import DeviceTensor, adjoined
+from onnxmesh.tensors.device_tensor import DeviceTensor, concat_adjacent
 from onnxmesh.tensors.tensor import Tensor
 
 
@@ -26,7 +26,7 @@ def concat_rows(tensors: Sequence[Tensor], allocator: Allocate | None = None) ->
         tensors: One or more of one name and datatype, that has rows, and equal but for their first dimension.
         allocator: Where the tensor had better be; None, or where there is no room: in a fresh buffer.
     """
-    if (whole := adjoined(tensors)) is not None:
+    if (whole := concat_adjacent(tensors)) is not None:
         return whole
     first = tensors[0]
     size = sum(tensor.byte_size for tensor in tensors)
@@ -52,7 +52,7 @@ def split_rows(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
         rows: Sizes of the pieces, in order.
     """
     if isinstance(tensor, DeviceTensor):
-        return tensor.taken_apart(rows)
+        return tensor.split_rows(rows)
     view = memoryview(tensor.data)
     row_bytes = tensor.byte_size // tensor.shape[0] if tensor.shape[0] else 0
     pieces: list[Tensor] = []

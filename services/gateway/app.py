@@ -11,7 +11,7 @@ from time import time_ns
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.network import MeasuredLink
 from onnxmesh.routing.selectors.labels import labels_of
@@ -24,7 +24,7 @@ from onnxmesh.rpc.grpc.mesh_proxy import MeshProxy
 from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.service.serving import Serving
 from onnxmesh.v1.mesh_pb2_grpc import add_RoutingServicer_to_server
 from services.gateway.batching.request_coalescer import RequestCoalescer
@@ -73,14 +73,14 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         worker = WorkerId(link.peer)
         if frame.header.WhichOneof("kind") == "load":
             sharing.said(worker, frame.header.load)
-            if (way := link.way) is not None:
-                router.observe_link(settings.id, worker, MeasuredLink(way.round_trip_s, way.bytes_per_s))
+            if (estimate := link.estimate) is not None:
+                router.observe_link(settings.id, worker, MeasuredLink(estimate.rtt_s, estimate.bytes_per_s))
         dispatcher.on_frame(worker, frame)
 
     def on_lost(link: Link) -> None:
         dispatcher.on_lost(WorkerId(link.peer), link)
         if links.get(link.peer) is None:
-            compressor.forget(link.peer)
+            compressor.remove_peer(link.peer)
 
     def on_suspicion(link: Link) -> None:
         dispatcher.on_suspicion(WorkerId(link.peer), link)
@@ -95,8 +95,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         settings.id,
         generation,
         on_frame,
-        on_lost=on_lost,
-        on_suspicion=on_suspicion,
+        events=LinkEvents(on_lost=on_lost, on_suspicion=on_suspicion),
         same_host=settings.same_host,
     )
     live = settings.live_state(settings.id)
@@ -122,7 +121,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
     sharing = Sharing(settings.id, live, router)
     instance = Instance(settings.id, "gateway", serving.address, generation, attributes=place)
     async with (
-        joining(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
+        join_mesh(settings.schedulers, settings.consul_access(), settings.consul_check) as mesh,
         Channels() as channels,
         links,
         asyncio.TaskGroup() as tasks,

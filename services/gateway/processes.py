@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from onnxmesh.supervisor.log_journal import LogJournal
+from onnxmesh.supervisor.events import LogEventSink
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager
+from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager, ServiceSpec
 from services.gateway.port_claim import claimed_port
 from services.gateway.settings import GatewaySettings
 
@@ -50,23 +50,24 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
     shared = settings.shared_listen
     end_s = settings.drain_s + END_S
     async with claimed_port(shared or settings.listen, alone=shared is None, patience_s=end_s) as address:
-        journal, environment = LogJournal(), _environment(settings)
+        sink, environment = LogEventSink(), _environment(settings)
         async with ServiceGroup() as services:
             keepers = [
                 ServiceManager(
-                    f"{settings.id}-{number}",
-                    _own_listen(settings, number),
-                    _command_at(settings, number, address),
-                    None,
-                    journal,
+                    ServiceSpec(
+                        name=f"{settings.id}-{number}",
+                        listen=_own_listen(settings, number),
+                        command_at=_command_at(settings, number, address),
+                        environment=environment,
+                        grace_s=end_s,
+                    ),
+                    sink,
                     policy=RestartPolicy(max_deaths=None),
-                    environment=environment,
-                    grace_s=end_s,
                 )
                 for number in range(settings.processes)
             ]
             for keeper in keepers:
-                services.keep(keeper)
+                services.start(keeper)
             for keeper in keepers:
                 await keeper.ready()
             yield SharedFront(address, address)

@@ -11,14 +11,14 @@ from functools import partial
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.joining import joining
+from onnxmesh.discovery.mesh_membership import join_mesh
 from onnxmesh.ids import WorkerId
-from onnxmesh.memory.pinned_memory import pinned_memory
+from onnxmesh.memory.pinned_memory import allocate_pinned
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.service.serving import Serving
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
@@ -123,7 +123,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
         forwarder.on_link_lost(link)
         if links.get(link.peer) is None:
             frames.on_peer_lost(link.peer)
-            compressor.forget(link.peer)
+            compressor.remove_peer(link.peer)
 
     def on_credit(link: Link, credit: Credit) -> None:
         forwarder.on_credit(link, credit)
@@ -138,8 +138,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
         worker,
         generation,
         on_frame=on_frame,
-        on_up=on_link_up,
-        on_lost=on_link_lost,
+        events=LinkEvents(on_up=on_link_up, on_lost=on_link_lost),
         same_host=settings.same_host,
     )
     replies = GatewayReplies(worker, links.get, counters=counters, load=meter.load, compressor=compressor)
@@ -165,7 +164,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
         hardware.providers,
         spinning=settings.spins(threads),
         device="cuda" if on_gpu else "",
-        staging=pinned_memory(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
+        staging=allocate_pinned(settings.pinned_bytes) if on_gpu and settings.pinned_bytes else None,
     )
     manager = StageManager(stages, loader, make_runner, schedulers=schedulers, drain_s=settings.drain_s)
     drain = WorkerDrain(stages, schedulers)
@@ -184,7 +183,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
     async def publish_load() -> None:
         while True:
             meter.refresh()
-            load = meter.load(forwarder.link_measurements(), compressor.sent())
+            load = meter.load(forwarder.link_measurements(), compressor.sent_tensors())
             schedulers.publish_load(load)
             replies.publish_load(load)
             await asyncio.sleep(LOAD_REPORT_INTERVAL_S)
@@ -226,7 +225,7 @@ async def _registered(
         yield
         return
     async with (
-        joining(settings.schedulers, access, settings.consul_check) as mesh,
+        join_mesh(settings.schedulers, access, settings.consul_check) as mesh,
         asyncio.TaskGroup() as tasks,
     ):
         if speed is not None:

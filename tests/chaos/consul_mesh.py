@@ -66,13 +66,15 @@ def sessions(consul):
 
 
 def leader_of(mesh):
-    """Returns who took office last."""
-    terms = {name: mesh.log(name).count('"in_office"') and _last_term(mesh.log(name)) for name in SCHEDULERS}
+    """Returns the scheduler whose term started last."""
+    terms = {
+        name: mesh.log(name).count('"term_started"') and _last_term(mesh.log(name)) for name in SCHEDULERS
+    }
     return max(terms, key=terms.__getitem__)
 
 
 def _last_term(log):
-    line = [line for line in log.splitlines() if '"in_office"' in line][-1]
+    line = [line for line in log.splitlines() if '"term_started"' in line][-1]
     return int(line.partition('"term": ')[2].partition(",")[0])
 
 

@@ -56,7 +56,7 @@ def test_consul_comes_back_without_its_memory(clients, tmp_path):
             shutil.rmtree(tmp_path / "consul" / "data")
             consul.start()
             with traffic.at_ease():
-                until(lambda: sum(mesh.log(name).count('"in_office"') for name in SCHEDULERS) >= 2)
+                until(lambda: sum(mesh.log(name).count('"term_started"') for name in SCHEDULERS) >= 2)
                 until(lambda: all_served(address))
             traffic.wait_for(200)
         assert traffic.failures == []

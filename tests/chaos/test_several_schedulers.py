@@ -29,7 +29,7 @@ def test_a_follower_takes_over_from_a_leader_that_is_killed(clients, tmp_path):
             traffic.wait_for(200)
             mesh.kill(leader)
             with traffic.at_ease():
-                until(lambda: '"in_office"' in mesh.log(follower))
+                until(lambda: '"term_started"' in mesh.log(follower))
                 until(lambda: all_served(address))
             traffic.wait_for(200)
             # What only the dead leader was given is here: a worker with nothing gets it from the new one.
@@ -59,7 +59,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(clients, tmp_path):
             assert mesh.stop(leader) == 0
             # Else the other one would wait until it has run out.
             assert f"onnxmesh-scheduler-{leader}" not in sessions(consul)
-            until(lambda: '"in_office"' in mesh.log(follower))
+            until(lambda: '"term_started"' in mesh.log(follower))
             until(lambda: all_served(address))
             traffic.wait_for(200)
         assert traffic.failures == []

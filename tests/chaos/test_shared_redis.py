@@ -115,8 +115,8 @@ def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_sh
 
         def served(address, session):
             """Returns which worker served a session's next request."""
-            wishes = RouteOptions(session=session)
-            answer = ask(address, lambda client: client.infer("mlp", inputs, trace=True, wishes=wishes))
+            options = RouteOptions(session=session)
+            answer = ask(address, lambda client: client.infer("mlp", inputs, trace=True, options=options))
             return answer.trace.hops[0].worker
 
         sessions = [f"s{number}" for number in range(12)]

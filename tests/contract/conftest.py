@@ -40,7 +40,9 @@ def open_agent(prefix):
 
     def make(program, **access):
         agent = ConsulAgent(
-            ConsulAccess("127.0.0.1", program.port, prefix=prefix, wait_s=1.0, timeout_s=2.0, **access)
+            ConsulAccess(
+                host="127.0.0.1", port=program.port, prefix=prefix, wait_s=1.0, timeout_s=2.0, **access
+            )
         )
         agents.append(agent)
         return agent

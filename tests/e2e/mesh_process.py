@@ -76,4 +76,4 @@ def running_mesh(*options: str, plane: DataPlane = ON) -> Iterator[MeshProcess]:
     with LocalMesh("--threads=1", *options, environment=dict(plane.settings)) as local:
         yield MeshProcess(local.wait_ready(), local, plane)
     assert local.process.returncode == 0
-    assert local.left_over == []
+    assert local.running_pids == []

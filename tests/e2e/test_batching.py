@@ -111,8 +111,8 @@ def test_status_says_what_runs_together_and_why_not(mesh, tmp_path):
     mesh.run("deploy", str(ZOO["strings"].build(tmp_path)), "--max-batch=4", "--max-delay-ms=1.5")
     try:
         shown = " ".join(mesh.run("status").stdout.split())
-        assert "up to 32 rows run together, with the bits of single runs" in shown
-        assert "requests run alone, for 'words' is BYTES, which is not cut into rows" in shown
+        assert "batches of up to 32 rows, bit for bit as single requests" in shown
+        assert "no batching: 'words' is BYTES, which cannot be split into rows" in shown
         (strings,) = [each for each in mesh.status().models if each.name == "strings"]
         assert (strings.spec.batching.max_rows, strings.spec.batching.max_delay_us) == (4, 1500)
     finally:

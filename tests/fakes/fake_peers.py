@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from onnxmesh.errors import Unavailable
-from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES
+from onnxmesh.tensors.compression.compression_choice import MIN_COMPRESSED_BYTES
 
 
 class FakePeer:
     """One stream; `send` waits while `room` is not set."""
 
     same_host = False
-    way = None
+    estimate = None
 
     def __init__(self, name, generation=1):
         self.name = self.peer = name
@@ -27,7 +27,7 @@ class FakePeer:
 
     def try_send(self, frame):
         self._check()
-        does = self.room.is_set() and (self.same_host or frame.payload_bytes < LEAST_BYTES)
+        does = self.room.is_set() and (self.same_host or frame.payload_bytes < MIN_COMPRESSED_BYTES)
         if does:
             self.sent.append(frame)
         return does
@@ -44,7 +44,7 @@ class FakePeer:
     def send_soon(self, header):
         self.said.append(header)
 
-    def leave(self):
+    def disconnect(self):
         self.is_open = False
 
     @property
@@ -78,7 +78,7 @@ class FakePeers:
             raise Unavailable(f"{peer} at {address} cannot be reached")
         return self.streams.setdefault(peer, FakePeer(peer))
 
-    def keep(self, peers, gone=()):
+    def keep(self, peers, removed=()):
         self.kept.update(peers)
-        for peer in gone:
+        for peer in removed:
             self.kept.pop(peer, None)

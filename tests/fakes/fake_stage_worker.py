@@ -12,7 +12,7 @@ from onnxmesh.rpc.frames.compressed_frames import decompressed_frame, is_compres
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.link.link import Link
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
@@ -50,7 +50,9 @@ class FakeStageWorker:
     @asynccontextmanager
     async def running(self, port: int = 0, generation: int = 1) -> AsyncIterator[FakeStageWorker]:
         """Serves for the time of the context, unless it is killed before."""
-        links = self._links = Links(self.id, generation, self._on_frame, on_up=self._up.append)
+        links = self._links = Links(
+            self.id, generation, self._on_frame, events=LinkEvents(on_up=self._up.append)
+        )
         self._server = grpc.aio.server(options=server_options())
         self._server.add_generic_rpc_handlers((links.handler(),))
         self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"

@@ -18,9 +18,9 @@ class SlowLink:
 
     is_open = True
 
-    def __init__(self, peer="far", *, way=SLOW, same_host=False):
+    def __init__(self, peer="far", *, estimate=SLOW, same_host=False):
         self.peer = peer
-        self.way = way
+        self.estimate = estimate
         self.same_host = same_host
         self.frames = []
         self.headers = []

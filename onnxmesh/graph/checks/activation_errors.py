@@ -1,4 +1,4 @@
-"""Runs a chain whose boundaries lose bits beside the same chain without, and compares the model's outputs."""
+"""Output errors of a chain with lossy activations, relative to the same chain with exact ones."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from onnxmesh.tensors.compression.codec import decode_elements, encode_elements
 from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.tensors.tensor import Tensor
 
-NUM_DRAWS = 4
-"""Random inputs that are tried, of the shapes that are planned for."""
+NUM_RANDOM_INPUTS = 4
+"""Number of random inputs, at the shapes of the plan."""
 
 Tensors = Mapping[str, Tensor]
 
@@ -40,16 +40,16 @@ def measure_activation_errors(
     types: Mapping[str, ValueType],
     shapes: InputShapes,
 ) -> ActivationErrors:
-    """Measures each way to lose bits, at all boundaries at once. No two stages are loaded at the same time.
+    """Measures the output error of each lossy encoding, applied at all boundaries. One stage is loaded at a time.
 
     Args:
-        graph: What was cut.
-        folder: Where the partitions are.
+        graph: The model that was cut.
+        folder: Folder of the partitions.
         partitions: The chain, in order.
-        mode: How it was cut.
-        costs: Of the graph, at `shapes`.
-        types: Of its values.
-        shapes: What was planned for.
+        mode: The mode of the cut.
+        costs: Costs of the graph at `shapes`.
+        types: Types of its values, by name.
+        shapes: The shapes of the plan.
     """
     if len(partitions) == 1:
         return ActivationErrors(why_not="the model is one stage")
@@ -57,13 +57,13 @@ def measure_activation_errors(
     bounds = index_bounds(topological_order(load_graph(graph)))
     given = [
         random_inputs(costs.signature.inputs, seed, shapes=planned, bounds=bounds)
-        for seed in range(NUM_DRAWS)
+        for seed in range(NUM_RANDOM_INPUTS)
     ]
     edge = {spec.name for spec in (*costs.signature.inputs, *costs.signature.outputs)}
     try:
         exact, *rounded = _run(folder, partitions, mode, given, edge, (Encoding.NONE, *ROUNDINGS))
     except ModelRunFailed as error:
-        return ActivationErrors(why_not=f"it refuses random inputs: {error.message}")
+        return ActivationErrors(why_not=f"the model refuses random inputs: {error.message}")
     return ActivationErrors(
         tuple((each.label, _largest(exact, found)) for each, found in zip(ROUNDINGS, rounded, strict=True))
     )
@@ -77,22 +77,22 @@ def _run(
     edge: set[str],
     encodings: Sequence[Encoding],
 ) -> list[list[dict[str, Tensor]]]:
-    """Returns, for each encoding that boundaries are written in, the model's outputs for each of the inputs."""
+    """Returns the model's outputs for each encoding of its boundaries and each of the inputs."""
     prepack = may_prepack(partitions)
-    alive = [[dict(feeds) for feeds in given] for _ in encodings]
+    live = [[dict(feeds) for feeds in given] for _ in encodings]
     for partition in partitions:
         session = StageSession(folder / f"stage-{partition.index}", level=mode.load_level, prepack=prepack)
         lossy = compressible_tensors(partition.live_out, edge)
-        for encoding, requests in zip(encodings, alive, strict=True):
+        for encoding, requests in zip(encodings, live, strict=True):
             for number, feeds in enumerate(given):
                 before = requests[number] | direct_feeds(partition, feeds)
                 after = copy_tensors(live_tensors(partition, before, session.run(before)))
-                requests[number] = after | {name: _there_and_back(after[name], encoding) for name in lossy}
-    return alive
+                requests[number] = after | {name: _round_trip(after[name], encoding) for name in lossy}
+    return live
 
 
-def _there_and_back(tensor: Tensor, encoding: Encoding) -> Tensor:
-    """Returns a tensor as the next stage gets it; one that cannot be written so is sent as it is."""
+def _round_trip(tensor: Tensor, encoding: Encoding) -> Tensor:
+    """Returns a tensor encoded and decoded again; unchanged where the encoding does not apply to it."""
     if encoding is Encoding.NONE or not encoding.takes(tensor.datatype):
         return tensor
     encoded = encode_elements(tensor, encoding)

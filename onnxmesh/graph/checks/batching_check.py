@@ -1,4 +1,4 @@
-"""From a model that was cut to what is known about running its requests together."""
+"""The batching check: which stages may run requests together, and up to how many rows."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.partition import Partition
 
 DEFAULT_MAX_ROWS = 32
-"""Most rows of one run where the operator says nothing."""
+"""Most rows of one run where the spec sets no limit."""
 
 MAX_SPLIT_ROWS = 128
-"""Most rows of a request that is compared with its rows alone, so that it may be run in pieces."""
+"""Most rows of a request that the check compares with single rows, so that it may be split."""
 
 MAX_ACTIVATION_BYTES = 256 * 1024 * 1024
-"""What the activations of one run may take where the operator says nothing: plans count on single requests."""
+"""Limit on the activations of one batched run where the spec sets no limit: plans assume single requests."""
 
 MAX_CHECK_S = 4.0
-"""About how long a check may take; it tries fewer rows rather than taking longer."""
+"""Approximate time limit of a check; it tries fewer rows where it would be exceeded."""
 
 _FLOPS_PER_S = 40e9
 _BYTES_PER_S = 10e9
-"""What one thread is taken to do in a second. Not measured, so that a model is found the same wherever it is cut."""
+"""Assumed speed of one thread. A constant, so that the finding for a model does not depend on the machine."""
 
-_ODD_DIMS = (3, 5)
-"""Other figures for free dimensions beside the first: rows of other sizes start at other alignments."""
+_EXTRA_DIMS = (3, 5)
+"""Additional sizes of free dimensions other than the first: rows of other sizes have other alignments."""
 
 
 def check_batching(
@@ -46,53 +46,58 @@ def check_batching(
     folder: Path,
     partitions: Sequence[Partition],
     mode: CutMode,
-    wish: BatchingSpec,
+    spec: BatchingSpec,
     *,
     costs: GraphCosts,
     types: Mapping[str, ValueType],
     shapes: InputShapes,
     accepted: float,
 ) -> list[StageBatching]:
-    """Finds out which of a chain's stages may run requests together.
+    """Finds the stages of a chain that may run requests together.
 
     Args:
-        graph: What was cut.
-        folder: Where the partitions are.
+        graph: The model that was cut.
+        folder: Folder of the partitions.
         partitions: The chain, in order.
-        mode: How it was cut.
-        wish: What the operator asked for.
-        costs: Of the graph, at `shapes`.
-        types: Of its values.
-        shapes: What was planned for.
+        mode: The mode of the cut.
+        spec: The requested batching.
+        costs: Costs of the graph at `shapes`.
+        types: Types of its values, by name.
+        shapes: The shapes of the plan.
         accepted: Largest relative difference where bits need not be equal.
 
     Returns:
-        One for each stage.
+        A finding for each stage.
     """
-    if wish.mode is BatchMode.OFF or wish.max_rows == 1:
-        return _none(partitions, "it is off")
+    if spec.mode is BatchMode.OFF or spec.max_rows == 1:
+        return _none(partitions, "batching is off")
     dims = {spec.name: types[spec.name].dims or () for spec in costs.signature.inputs}
     if why_not := batch_axis_obstacle(costs.signature, dims):
         return _none(partitions, why_not)
-    exact = mode is CutMode.EXACT and wish.mode is BatchMode.AUTO
-    figures = (None, *_ODD_DIMS) if has_other_free_dims(costs.signature.inputs) else (None,)
+    exact = mode is CutMode.EXACT and spec.mode is BatchMode.AUTO
+    sizes = (None, *_EXTRA_DIMS) if has_other_free_dims(costs.signature.inputs) else (None,)
     planned, _ = resolve_input_shapes(costs.signature, types, shapes)
     planned_rows = max(1, next(iter(planned.values()))[0])
-    fitting = _fitting(costs, planned_rows)
-    wanted = wish.max_rows or min(DEFAULT_MAX_ROWS, fitting)
-    # Requests with more rows than run together may be run in pieces, if their bits are known.
+    fitting = _rows_within_memory(costs, planned_rows)
+    wanted = spec.max_rows or min(DEFAULT_MAX_ROWS, fitting)
+    # Requests of more rows than one run allows may be split, where their bits were compared.
     to_try = max(wanted, min(MAX_SPLIT_ROWS, fitting)) if exact and len(partitions) > 1 else wanted
-    tried = _checkable(costs, planned_rows, len(figures), to_try, every_size=exact)
-    if tried < 2:
-        return _none(partitions, "the activations of two rows, or trying them, take too much")
+    num_rows = _rows_within_time(costs, planned_rows, len(sizes), to_try, every_size=exact)
+    if num_rows < 2:
+        return _none(
+            partitions, "two rows exceed the limit of memory for activations or of time for the check"
+        )
     bounds = index_bounds(topological_order(load_graph(graph)))
     cases = []
-    for figure in figures:
-        at = _at(costs, dims, planned, figure)
+    for size_of_free in sizes:
+        at = _at(costs, dims, planned, size_of_free)
         cases.append(
-            [random_inputs(costs.signature.inputs, seed, shapes=at, bounds=bounds) for seed in range(tried)]
+            [
+                random_inputs(costs.signature.inputs, seed, shapes=at, bounds=bounds)
+                for seed in range(num_rows)
+            ]
         )
-    found = _tried(folder, partitions, mode, cases, 0.0 if exact else accepted)
+    found = _compare(folder, partitions, mode, cases, 0.0 if exact else accepted)
     if exact:
         cpu_class = this_cpu_class()
         return [
@@ -106,54 +111,56 @@ def check_batching(
             else each
             for each in found
         ]
-    # Sizes between and beyond those that were tried are taken to be as close.
+    # Sizes that were not tried are assumed to differ by as little.
     return [
         replace(each, max_rows=wanted, max_split_rows=ANY_ROWS) if each.max_rows > 1 else each
         for each in found
     ]
 
 
-def _tried(
+def _compare(
     folder: Path,
     partitions: Sequence[Partition],
     mode: CutMode,
     cases: Sequence[Sequence[Tensors]],
     accepted: float,
 ) -> list[StageBatching]:
-    """Checks at the shapes that are planned for, and at others as far as the model takes them."""
+    """Compares at all cases, or at the shapes of the plan only where the model refuses the others."""
     try:
         return compare_batched_runs(folder, partitions, mode, cases, accepted)
     except ModelRunFailed as error:
         if len(cases) > 1:
-            return _tried(folder, partitions, mode, cases[:1], accepted)
-        return _none(partitions, f"it refuses random rows: {error.message}")
+            return _compare(folder, partitions, mode, cases[:1], accepted)
+        return _none(partitions, f"the model refuses random rows: {error.message}")
 
 
 def _at(
     costs: GraphCosts,
     dims: Mapping[str, Sequence[int | str | None]],
     planned: Mapping[str, tuple[int, ...]],
-    figure: int | None,
+    size_of_free: int | None,
 ) -> dict[str, tuple[int, ...]]:
-    """Returns shapes of one row: the planned ones, or with another figure for every other free dimension."""
+    """Returns shapes of one row: those of the plan, or with another size for every other free dimension."""
     at = {}
     for spec in costs.signature.inputs:
         declared = spec.shape or ()
         rest = [
-            size if figure is None or dim >= 0 else figure
+            size if size_of_free is None or dim >= 0 else size_of_free
             for size, dim in zip(planned[spec.name][1:], declared[1:], strict=True)
         ]
         at[spec.name] = (1, *rest)
     return at
 
 
-def _fitting(costs: GraphCosts, planned_rows: int) -> int:
+def _rows_within_memory(costs: GraphCosts, planned_rows: int) -> int:
     row_bytes = max((node.working_bytes for node in costs.nodes), default=0) / planned_rows
     return DEFAULT_MAX_ROWS if row_bytes <= 0 else int(MAX_ACTIVATION_BYTES / row_bytes)
 
 
-def _checkable(costs: GraphCosts, planned_rows: int, num_cases: int, wanted: int, *, every_size: bool) -> int:
-    """Returns how many rows, up to those wanted, can be tried together in the time that there is."""
+def _rows_within_time(
+    costs: GraphCosts, planned_rows: int, num_cases: int, wanted: int, *, every_size: bool
+) -> int:
+    """Returns the number of rows, at most `wanted`, that the check can try within its time limit."""
     flops = sum(node.flops for node in costs.nodes) / planned_rows
     moved = sum(node.bytes_moved for node in costs.nodes) / planned_rows
     row_s = max(flops / _FLOPS_PER_S, moved / _BYTES_PER_S)

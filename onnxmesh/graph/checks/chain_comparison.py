@@ -1,4 +1,4 @@
-"""A chain beside the whole model, on the same inputs, in little memory."""
+"""Comparison of a chain with the whole model on the same inputs, with one of them loaded at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import Partition
 from onnxmesh.tensors.tensor import Tensor
 
-_MAPPED_FROM_BYTES = 1024 * 1024 * 1024
-"""From so many bytes of weights on, kernels keep no copies of them: they are mapped from their files, and the
-system can take their memory back."""
+_MAX_PREPACKED_BYTES = 1024 * 1024 * 1024
+"""Weights from this total on are not prepacked: mapped from their files, their memory can be reclaimed."""
 
 
 def compare_chain(
@@ -27,20 +26,20 @@ def compare_chain(
     mode: CutMode,
     inputs: Sequence[Mapping[str, Tensor]],
 ) -> list[OutputDifference]:
-    """Runs the whole model and its partitions one after another, each on one thread, and compares their answers.
+    """Runs the whole model and its partitions, each on one thread, and compares their outputs.
 
-    No two of them are loaded at the same time.
+    One session is loaded at a time.
 
     Args:
-        whole: The model.
-        level: How it is optimised for that.
-        folder: Where the partitions are.
+        whole: The whole model.
+        level: Optimisation level of the whole model.
+        folder: Folder of the partitions.
         partitions: The chain, in order.
-        mode: How it was cut.
-        inputs: Inputs to try, each by name.
+        mode: The mode of the cut.
+        inputs: Inputs to run, each by name.
 
     Returns:
-        One for each output of the model, over all inputs.
+        A difference for each output of the model, over all inputs.
 
     Raises:
         InvalidModel: The model or a partition cannot be loaded (INVALID_ARGUMENT).
@@ -53,30 +52,30 @@ def compare_chain(
     except ModelRunFailed as error:
         raise ModelRunFailed(f"the whole model refuses random inputs: {error.message}") from error
     del session
-    alive = [dict(feeds) for feeds in inputs]
+    live = [dict(feeds) for feeds in inputs]
     for partition in partitions:
         home = folder / f"stage-{partition.index}"
         stage = StageSession(home, level=mode.load_level, prepack=prepack)
         for number, feeds in enumerate(inputs):
-            before = alive[number] | direct_feeds(partition, feeds)
-            alive[number] = copy_tensors(live_tensors(partition, before, stage.run(before)))
+            before = live[number] | direct_feeds(partition, feeds)
+            live[number] = copy_tensors(live_tensors(partition, before, stage.run(before)))
     names = partitions[-1].live_out
     return [
         worst_difference(
             name,
-            [compare_tensors(one[name], other[name]) for one, other in zip(expected, alive, strict=True)],
+            [compare_tensors(one[name], other[name]) for one, other in zip(expected, live, strict=True)],
         )
         for name in names
     ]
 
 
 def may_prepack(partitions: Sequence[Partition]) -> bool:
-    """Whether kernels may keep their own copies of a chain's weights while it is only tried."""
-    return sum(partition.weight_bytes for partition in partitions) < _MAPPED_FROM_BYTES
+    """Whether a chain's weights are small enough to be prepacked for a check."""
+    return sum(partition.weight_bytes for partition in partitions) < _MAX_PREPACKED_BYTES
 
 
 def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns copies that do not keep the session alive that computed them."""
+    """Returns copies that do not keep alive the session that computed the tensors."""
     return {
         name: Tensor(name, tensor.datatype, tensor.shape, bytes(tensor.data))
         for name, tensor in tensors.items()

@@ -1,4 +1,4 @@
-"""What crosses at each position of a order, for the planner."""
+"""The boundary at each position of a topological order, for the planner."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from onnxmesh.model.graph_costs import Boundary
 def boundaries_of(
     order: NodeOrder, types: Mapping[str, ValueType], num_bytes: Callable[[ir.Value], int]
 ) -> tuple[Boundary, ...]:
-    """Returns the boundaries of a order, from position 1 on; the model's inputs are not counted.
+    """Returns the boundaries of a graph, from position 1 on; the model's inputs are not counted.
 
-    Sums are carried from one position to the next, so that it takes time linear in the nodes even where thousands of
-    values are alive at once.
+    Sums are updated from one position to the next: linear in the number of nodes even where thousands of values are
+    live at once.
 
     Args:
-        order: The whole graph.
-        types: Types of its values.
-        num_bytes: Size of a value.
+        order: The graph.
+        types: Types of its values, by name.
+        num_bytes: Returns the size of a value.
     """
-    crossing = BoundaryValues(order, types)
+    values_at = BoundaryValues(order, types)
     inputs = frozenset(order.inputs)
-    alive: dict[ir.Value, int] = {}
+    live: dict[ir.Value, int] = {}
     candidates: dict[ir.Value, None] = {}
     obstacles: dict[ir.Value, str] = {}
     total = num_computed = 0
     boundaries: list[Boundary] = []
-    for born, gone in order.liveness_changes():
-        for value in gone:
-            size = alive.pop(value)
+    for added, removed in order.liveness_changes():
+        for value in removed:
+            size = live.pop(value)
             candidates.pop(value, None)
             obstacles.pop(value, None)
             total -= size
             num_computed -= value not in inputs
-        for value in born:
+        for value in added:
             size = 0 if value in inputs else num_bytes(value)
-            alive[value] = size
-            if crossing.may_rematerialise(value):
+            live[value] = size
+            if values_at.may_rematerialise(value):
                 candidates[value] = None
             if (obstacle := _obstacle(value, types)) is not None:
                 obstacles[value] = obstacle
             total += size
             num_computed += value not in inputs
-        rematerialised = crossing.rematerialised(alive, list(candidates))
-        if len(rematerialised) == len(alive):
+        rematerialised = values_at.rematerialised(live, list(candidates))
+        if len(rematerialised) == len(live):
             rematerialised = frozenset()
         boundaries.append(
             Boundary(
-                total - sum(alive[value] for value in rematerialised),
+                total - sum(live[value] for value in rematerialised),
                 num_computed - len(rematerialised),
                 next(iter(obstacles.values()), None),
             )

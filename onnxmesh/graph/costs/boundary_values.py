@@ -1,4 +1,4 @@
-"""Which of the values that are alive at a cut are sent over it, and which are computed again behind it."""
+"""Values that cross a cut, and values that are rematerialised behind it instead of being sent."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from onnxmesh.tensors.datatype import Datatype
 _CHEAP = frozenset(
     {"Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Identity", "Reshape"}
 )
-"""Operators of shape computations; on a few integers each costs less than a tensor's place in a frame."""
+"""Operators of shape computations; on a few integers each costs less than a tensor in a frame."""
 
 _MAX_ELEMENTS = 64
 _INTEGERS = frozenset({Datatype.INT64, Datatype.INT32, Datatype.BOOL})
 
 
 class BoundaryValues:
-    """Decides for each position of a row what crosses a cut there.
+    """The values that cross a cut at each position of a topological order.
 
-    Everything alive crosses, except small integers that a stage can compute from what crosses anyway:
-    `Shape(x)` where `x` is sent. Where `x` is not sent, they are.
+    All live values cross, except small integers that the stage behind the cut can rematerialise from values that
+    cross: `Shape(x)` where `x` is sent. Where `x` is not sent, they cross.
     """
 
     def __init__(self, order: NodeOrder, types: Mapping[str, ValueType]) -> None:
@@ -34,75 +34,77 @@ class BoundaryValues:
             value: node for node in order.nodes if self._is_cheap(node, types) for value in node.writes
         }
 
-    def at_cut(self, position: int, start: int, alive: list[ir.Value] | None = None) -> list[ir.Value]:
+    def at_cut(self, position: int, start: int, live: list[ir.Value] | None = None) -> list[ir.Value]:
         """Returns the values that cross at `position`, oldest first.
 
         Args:
-            position: Where the cut is.
-            start: Where the stage before the cut starts. If leaving values out would leave that stage
-                with nothing to give, nothing is left out.
-            alive: `order.live_at(position)`, or those of them that are not brought to the stages behind in another way.
+            position: The position of the cut.
+            start: Start of the stage before the cut. Nothing is rematerialised where that stage would otherwise have
+                no output.
+            live: The live values to consider; None: `order.live_at(position)`.
         """
-        alive = self._order.live_at(position) if alive is None else alive
+        live = self._order.live_at(position) if live is None else live
         rematerialised = self.rematerialised(
-            dict.fromkeys(alive), [v for v in alive if self.may_rematerialise(v)]
+            dict.fromkeys(live), [v for v in live if self.may_rematerialise(v)]
         )
-        kept = [value for value in alive if value not in rematerialised]
-        return kept if any(self._order.defined_at[value] > start for value in kept) else alive
+        kept = [value for value in live if value not in rematerialised]
+        return kept if any(self._order.defined_at[value] > start for value in kept) else live
 
     def may_rematerialise(self, value: ir.Value) -> bool:
         """Whether a value is a small integer that cheap nodes compute and that is no output of the model."""
         return value in self._cheap and self._order.last_use[value] != LIVE_TO_END
 
     def rematerialised(
-        self, alive: Mapping[ir.Value, object], candidates: Sequence[ir.Value]
+        self, live: Mapping[ir.Value, object], candidates: Sequence[ir.Value]
     ) -> AbstractSet[ir.Value]:
-        """Returns the values that are computed again behind a cut, in time linear in what the candidates depend on.
+        """Returns the values that are rematerialised behind a cut.
+
+        Linear in the number of nodes that the candidates depend on.
 
         Args:
-            alive: What is alive at the cut.
+            live: The values live at the cut.
             candidates: Those of them that `may_rematerialise`, oldest first.
         """
         if not candidates:
             return frozenset()
-        left: set[ir.Value] = set(candidates)
+        remaining: set[ir.Value] = set(candidates)
         known: dict[ir.Value, bool] = {}
         for value in candidates:
-            if not self._recomputable(value, alive, left, known):
-                # It crosses, and what follows from it can be computed.
-                left.remove(value)
+            if not self._recomputable(value, live, remaining, known):
+                # It crosses; values computed from it can be rematerialised.
+                remaining.remove(value)
                 known[value] = True
-        return left
+        return remaining
 
     def _recomputable(
         self,
         value: ir.Value,
-        alive: Mapping[ir.Value, object],
-        doubtful: AbstractSet[ir.Value],
+        live: Mapping[ir.Value, object],
+        candidates: AbstractSet[ir.Value],
         known: dict[ir.Value, bool],
     ) -> bool:
-        """Whether `value` follows by cheap nodes alone from what is alive and not doubtful."""
+        """Whether cheap nodes alone compute `value` from live values that cross."""
 
         def crosses(other: ir.Value) -> bool:
-            return other in alive and other not in doubtful
+            return other in live and other not in candidates
 
-        waiting = [value]
-        while waiting:
-            current = waiting[-1]
+        pending = [value]
+        while pending:
+            current = pending[-1]
             if current in known or crosses(current):
-                waiting.pop()
+                pending.pop()
                 continue
             node = self._cheap.get(current)
             if node is None:
                 known[current] = False
-                waiting.pop()
+                pending.pop()
                 continue
             unknown = [read for read in node.reads if read not in known and not crosses(read)]
             if unknown:
-                waiting += unknown
+                pending += unknown
                 continue
             known[current] = all(crosses(read) or known[read] for read in node.reads)
-            waiting.pop()
+            pending.pop()
         return crosses(value) or known[value]
 
     @staticmethod

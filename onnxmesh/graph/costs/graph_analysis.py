@@ -1,4 +1,4 @@
-"""From a graph to the costs that a planner needs."""
+"""Analysis of a graph: the costs that the planner needs."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ def analyse_graph(
     optimised: Path,
     shapes: InputShapes | None = None,
     types: Mapping[str, ValueType] | None = None,
-    seen: Mapping[str, tuple[int, ...]] | None = None,
+    measured_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> GraphCosts:
-    """Measures a graph on paper: costs of its nodes, what crosses each possible cut, and its signature.
+    """Estimates the costs of a graph from its shapes: of its nodes, of each possible boundary, and its signature.
 
     Args:
-        optimised: A model as `optimise` saved it, or as it is cut otherwise.
-        shapes: What free dimensions are taken to be; None: 1.
-        types: What `boundary_types` returned for the same file, to spare a second look.
-        seen: Shapes that values had in a run at these shapes, by name: what data decide is known from there alone.
+        optimised: The model that is cut: the output of `optimise` or `save_original_model`.
+        shapes: Sizes of free dimensions; None: 1.
+        types: Result of `boundary_types` for the same file; None: inferred here.
+        measured_shapes: Shapes that values had in a run at these shapes, by name: shapes that depend on data are
+            known from a run only.
 
     Raises:
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
@@ -46,11 +47,11 @@ def analyse_graph(
     order = topological_order(load_graph(optimised))
     types = boundary_types(optimised) if types is None else types
     signature = signature_of(order, types)
-    at, figures = resolve_input_shapes(signature, types, shapes or InputShapes())
+    at, sizes = resolve_input_shapes(signature, types, shapes or InputShapes())
     costs = CostModel(
         types,
-        figures,
-        infer_shapes_at(optimised, _names(order) + _constants(order), at) | at | dict(seen or {}),
+        sizes,
+        infer_shapes_at(optimised, _names(order) + _constants(order), at) | at | dict(measured_shapes or {}),
     )
     numbers = {
         weight: number
@@ -74,7 +75,7 @@ def analyse_graph(
 def resolve_input_shapes(
     signature: Signature, types: Mapping[str, ValueType], shapes: InputShapes
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Returns the shape of each input and the figure of each symbol.
+    """Returns the shape of each input and the size of each symbolic dimension, by name.
 
     Raises:
         InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
@@ -84,7 +85,7 @@ def resolve_input_shapes(
 
 
 def boundary_types(optimised: Path) -> dict[str, ValueType]:
-    """Returns type and shape of every value that may cross a cut of the model.
+    """Returns type and shape of every value that may cross a cut of the model, by name.
 
     Raises:
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
@@ -93,19 +94,19 @@ def boundary_types(optimised: Path) -> dict[str, ValueType]:
 
 
 def _names(order: NodeOrder) -> list[str]:
-    """Returns the names of all values that may cross a cut, but for the model's inputs."""
+    """Returns the names of all values that may cross a cut, except the model's inputs."""
     inputs = frozenset(order.inputs)
     return [value_name(value) for value in [*order.defined_at, *order.outputs] if value not in inputs]
 
 
 def _constants(order: NodeOrder) -> list[str]:
-    """Returns the names of what constant nodes compute for others: weights that are dequantised, mostly."""
+    """Returns the names of the outputs of constant nodes that other nodes read: dequantised weights, mostly."""
     read = dict.fromkeys(value for node in order.nodes for value in node.node.inputs if value is not None)
     return [value_name(value) for value in read if value in order.constants and not value.is_initializer()]
 
 
 def spec_of(value: ir.Value, types: Mapping[str, ValueType]) -> TensorSpec:
-    """Returns what is promised about a value.
+    """Returns the spec of a value: name, datatype and shape.
 
     Raises:
         InvalidModel: The value cannot be sent (INVALID_ARGUMENT).
@@ -119,7 +120,7 @@ def spec_of(value: ir.Value, types: Mapping[str, ValueType]) -> TensorSpec:
 
 
 def signature_of(order: NodeOrder, types: Mapping[str, ValueType]) -> Signature:
-    """Returns what the model takes and gives.
+    """Returns the specs of the model's inputs and outputs.
 
     Raises:
         InvalidModel: An input or output cannot be sent (INVALID_ARGUMENT).

@@ -1,7 +1,7 @@
-"""Operations of each operator, counted from the shapes around it.
+"""Arithmetic operations of each operator, from shapes.
 
-ONNX Runtime's fused and quantised variants count as what they were made from. Transcendental functions count
-what their polynomials take, so that a device's arithmetic throughput holds for them too.
+ONNX Runtime's fused and quantised variants count like the operators that they replace. Transcendental functions count
+the operations of their polynomials, so that a device's arithmetic throughput applies to them too.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from onnxmesh.graph.costs.value_sizes import Shape, ValueSizes
 from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, string_attribute
 
 Counter = Callable[[ValueSizes, ir.Node], int | None]
-"""Returns the operations of a node, or None where its shapes say too little."""
+"""Returns the operations of a node, or None where its shapes are unknown."""
 
 
 def flops_of(sizes: ValueSizes, node: ir.Node) -> int:
-    """Returns the operations of one node, subgraphs not counted; a multiply-add counts as two.
+    """Returns the operations of one node without its subgraphs; a multiply-add counts as two.
 
-    What has no counter takes one operation for each element that it reads or writes.
+    Operators without a counter count one operation for each element that they read or write.
     """
     counter = _COUNTERS.get(node.op_type)
     found = None if counter is None else counter(sizes, node)
@@ -77,13 +77,13 @@ def _packed_product(sizes: ValueSizes, node: ir.Node) -> int:
 
 def _einsum(sizes: ValueSizes, node: ir.Node) -> int | None:
     terms = string_attribute(node, "equation").replace(" ", "").partition("->")[0].split(",")
-    figures: dict[str, int] = {}
+    sizes_of_letters: dict[str, int] = {}
     for term, value in zip(terms, node.inputs, strict=False):
         shape = sizes.shape(value)
         if shape is None or len(shape) != len(term) or "." in term:
             return None
-        figures.update(zip(term, shape, strict=True))
-    return max(1, len(terms)) * math.prod(figures.values())
+        sizes_of_letters.update(zip(term, shape, strict=True))
+    return max(1, len(terms)) * math.prod(sizes_of_letters.values())
 
 
 def _recurrent(sizes: ValueSizes, node: ir.Node) -> int | None:
@@ -95,7 +95,7 @@ def _recurrent(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _attention(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Both products of query, key and value; com.microsoft.Attention also projects its input."""
+    """Counts both products of query, key and value; com.microsoft.Attention also projects its input."""
     query = sizes.shape(operand(node, 0))
     if not query or len(query) < 3 or not query[-2]:
         return None
@@ -112,9 +112,9 @@ def _projects(node: ir.Node) -> bool:
 
 
 def num_scores(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Returns how many pairs of a query and a key an attention operator scores, over all heads.
+    """Returns the number of query-key pairs that an attention operator scores, over all heads.
 
-    None where its shapes say too little.
+    None where its shapes are unknown.
     """
     query = sizes.shape(operand(node, 0))
     if not query or len(query) < 3:
@@ -141,7 +141,7 @@ def _past_length(past: Shape) -> int:
 
 
 def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Returns the width of one head of an attention operator; None where its shapes say too little."""
+    """Returns the width of one head of an attention operator; None where its shapes are unknown."""
     query = sizes.shape(operand(node, 0))
     if not query:
         return None
@@ -157,10 +157,10 @@ def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 _PAST_KEY = {"GroupQueryAttention": 3, "MultiHeadAttention": 6, "Attention": 4}
-"""Where an attention operator takes the keys of earlier tokens."""
+"""By attention operator: position of the keys of earlier tokens (KV cache)."""
 
 _ERF, _EXP, _TANH, _POWER = 24, 16, 20, 32
-"""What one element of a transcendental function takes, as polynomials in vector registers."""
+"""Operations for one element of a transcendental function, as a polynomial in vector registers."""
 
 _COUNTERS: dict[str, Counter] = {
     "Conv": _convolution(1),
@@ -274,4 +274,4 @@ _COUNTERS |= dict.fromkeys(
     ),
     _nothing,
 )
-"""They move elements and compute nothing."""
+"""Operators that move elements without arithmetic."""

@@ -1,4 +1,4 @@
-"""The knife: one optimised model into a chain of partitions."""
+"""Cutting a model into a chain of partitions."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _NEWEST_IR = 13
 """The newest IR version that every ONNX Runtime in use reads (`onnxruntime-gpu` lags behind)."""
 _WEIGHTS = "model.weights"
 _OLDEST_IR = 4
-"""Before it, every initialiser had to be an input as well."""
+"""Before it, every initialiser had to be an input too."""
 _MAX_INLINE_PARTITION_BYTES = 1 << 20
-"""From this total on, weights have a file of their own. ONNX Runtime maps it, and lets go of a weight that a kernel
-has packed; of weights within the model it keeps up to half as much again (measured: 75 MB for a stage of 56 MB of
-weights, 48 MB with a file)."""
+"""Weights of a partition beyond this total go to a file of their own. ONNX Runtime maps that file and releases weights
+that a kernel has prepacked; weights within the model take up to half as much again (measured: 75 MB for a stage of
+56 MB of weights, 48 MB with a file)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a partition comes from, as its metadata says. No time and no place: digests depend on it.
+    """Origin of a partition, stored in its metadata. Without time and host, since digests depend on it.
 
     Attributes:
         source_digest: Digest of the model that was cut.
         level: Optimisation level before the cut.
-        tool: Name and version of what cut it.
-        mode: Whether it is to be run as it is, or to be optimised for its device.
+        tool: Name and version of the tool that cut it.
+        mode: Whether partitions run as they are or are optimised at load.
     """
 
     source_digest: Digest
@@ -76,24 +76,23 @@ def cut_model(
 ) -> list[Partition]:
     """Cuts a model and writes a folder `stage-<i>` for each partition.
 
-    A partition is a valid model: it computes `outputs` from `inputs`, brings every constant that it
-    needs, and carries types and shapes on its boundary. Its weights lie in `model.weights` beside
-    `model.onnx` where they are large.
+    A partition is a valid model: it computes `outputs` from `inputs`, contains every constant that it needs, and
+    declares types and shapes of its inputs and outputs. Large weights are in `model.weights` beside `model.onnx`.
 
     Args:
-        optimised: A model as `optimise` or `as_written` saved it.
-        cuts: Positions in its row of nodes, ascending; none for a single stage.
-        out: Folder to write; appears whole or not at all, replacing what was there.
-        provenance: What the partitions say of themselves.
-        types: What `boundary_types` returned for the same file, to spare a second look.
-        direct: For each stage the inputs of the model that it gets from the gateway; none: all are carried.
+        optimised: A model that `optimise` or `save_original_model` saved.
+        cuts: Positions in its topological order, ascending; none for a single stage.
+        out: Folder to write, atomically; replaces an existing one.
+        provenance: Metadata of the partitions.
+        types: Result of `boundary_types` for the same file; None: inferred here.
+        direct: For each stage the inputs of the model that the gateway sends to it; empty: all are carried.
 
     Returns:
         The partitions in the order of the chain.
 
     Raises:
-        InvalidPlan: A position is out of range, out of order, or something crosses it that cannot be
-            sent; a direct input is none or is not direct everywhere (INVALID_ARGUMENT).
+        InvalidPlan: A position is out of range or out of order, a value that crosses it cannot be sent, or the
+            direct inputs are inconsistent (INVALID_ARGUMENT).
         InvalidModel: The model cannot be read (INVALID_ARGUMENT).
     """
     model = load_graph(optimised)
@@ -103,10 +102,10 @@ def cut_model(
     routes = direct_inputs(order, bounds, direct)
     types = boundary_types(optimised) if types is None else types
     crossings = _crossings(order, cuts, types, frozenset(name for names in routes for name in names))
-    # Weights that a caller may replace are no constants to ONNX Runtime: it computes with them by other
-    # kernels, whose last bits differ. They stay what they are. Before IR 4 all weights were listed so.
+    # Weights that a caller may override are no constants for ONNX Runtime, which runs other kernels with them, whose
+    # last bits differ: they stay inputs with a default. Before IR 4 all weights were listed so.
     defaults = [v for v in order.graph.inputs if v.is_initializer()] if model.ir_version >= _OLDEST_IR else []
-    pieces: list[_UnwrittenPartition] = []
+    unwritten: list[_UnwrittenPartition] = []
     for index, (start, end) in enumerate(pairwise(bounds)):
         given = [value for value in order.inputs if value_name(value) in routes[index]]
         before = list(dict.fromkeys([*crossings[index], *given]))
@@ -122,9 +121,11 @@ def cut_model(
             }
         )
         live_out = tuple(value_name(value) for value in crossings[index + 1])
-        pieces.append(_UnwrittenPartition(stage, (start, end), live_out, routes[index]))
+        unwritten.append(_UnwrittenPartition(stage, (start, end), live_out, routes[index]))
     with staged_folder(out) as fresh, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        written = [pool.submit(_write, piece, fresh, index, types) for index, piece in enumerate(pieces)]
+        written = [
+            pool.submit(_write, partition, fresh, index, types) for index, partition in enumerate(unwritten)
+        ]
         return [future.result() for future in written]
 
 
@@ -139,14 +140,14 @@ def _check_cuts(cuts: Sequence[int], num_nodes: int) -> None:
 def _crossings(
     order: NodeOrder, cuts: Sequence[int], types: Mapping[str, ValueType], direct: Set[str]
 ) -> list[list[ir.Value]]:
-    """Returns what is alive before the first stage, over each cut, and after the last stage."""
-    crossing = BoundaryValues(order, types)
+    """Returns the values before the first stage, across each cut, and after the last stage."""
+    values_at = BoundaryValues(order, types)
     over_cuts = []
     for start, position in pairwise([0, *cuts]):
-        alive = [
+        live = [
             value for value in order.live_at(position) if value.name not in direct or order.defined_at[value]
         ]
-        over_cuts.append(crossing.at_cut(position, start, alive))
+        over_cuts.append(values_at.at_cut(position, start, live))
     for position, values in zip(cuts, over_cuts, strict=True):
         for value in values:
             try:
@@ -159,10 +160,10 @@ def _crossings(
 def _extract(
     order: NodeOrder, before: Sequence[ir.Value], after: Sequence[ir.Value], defaults: Sequence[ir.Value]
 ) -> ir.Graph:
-    """Returns a copy of the part of the graph that computes what is in `after` but not in `before`."""
+    """Returns a copy of the subgraph that computes the values in `after` that are not in `before`."""
     given = set(before)
     outputs = [value for value in after if value not in given]
-    # A model that computes nothing at all still needs an output to be a model.
+    # A model that computes nothing still needs an output to be valid.
     outputs = outputs or list(after[:1])
     graph = ir.convenience.extract(order.graph, [*before, *defaults], outputs)
     used = {value_name(value) for value in graph.outputs}
@@ -170,7 +171,7 @@ def _extract(
         used.update(value_name(value) for value in node.inputs if value is not None)
     for value in [value for value in graph.inputs if value.name not in used]:
         graph.inputs.remove(value)
-    # In the order of the source: the knife collects them in a set, and digests must not depend on addresses.
+    # In the order of the source: `extract` collects them in a set, and digests must not depend on its order.
     found = dict(graph.initializers)
     graph.initializers.clear()
     for name in order.graph.initializers:
@@ -200,21 +201,23 @@ def _stage_model(model: ir.Model, graph: ir.Graph, types: Mapping[str, ValueType
 
 
 def _required_inputs(graph: ir.Graph) -> list[ir.Value]:
-    """Returns the inputs that have no default."""
+    """Returns the inputs without a default."""
     return [value for value in graph.inputs if not value.is_initializer()]
 
 
 def _declared_shape(known: ValueType, symbols: Set[str]) -> ir.Shape | None:
-    """Returns the shape as a partition declares it: of symbols only the model's own, not those of an inference."""
+    """Returns the shape that a partition declares: with the model's own symbols, without those of shape inference."""
     if known.dims is None:
         return None
     return ir.Shape([dim if isinstance(dim, int) or dim in symbols else None for dim in known.dims])
 
 
-def _write(piece: _UnwrittenPartition, folder: Path, index: int, types: Mapping[str, ValueType]) -> Partition:
+def _write(
+    partition: _UnwrittenPartition, folder: Path, index: int, types: Mapping[str, ValueType]
+) -> Partition:
     home = folder / f"stage-{index}"
     home.mkdir()
-    stage = piece.stage
+    stage = partition.stage
     initializers = [value for graph in stage.graphs() for value in graph.initializers.values()]
     weights = sum(weight_bytes(value) for value in initializers)
     files = []
@@ -229,15 +232,15 @@ def _write(piece: _UnwrittenPartition, folder: Path, index: int, types: Mapping[
     files.insert(0, describe_file(home, "model.onnx"))
     return Partition(
         index=index,
-        start=piece.nodes[0],
-        end=piece.nodes[1],
+        start=partition.nodes[0],
+        end=partition.nodes[1],
         files=tuple(files),
         digest=listing_digest(files),
         inputs=_specs(_required_inputs(stage.graph), types),
         outputs=_specs(stage.graph.outputs, types),
-        live_out=piece.live_out,
+        live_out=partition.live_out,
         weight_bytes=weights,
-        direct_inputs=piece.direct_inputs,
+        direct_inputs=partition.direct_inputs,
     )
 
 

@@ -1,4 +1,4 @@
-"""A model as its owner wrote it, in a form that can be cut: for portable partitions."""
+"""The source model without optimisation, normalised so that it can be cut: for portable partitions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from onnxmesh.graph.reading.source import load_structure
 from onnxmesh.graph.reading.sparse import make_constants_dense, make_dense
 
 _WEIGHTS = "optimised.weights"
-_FIRST_IR_WITH_PLAIN_WEIGHTS = 4
+_FIRST_IR_WITHOUT_WEIGHT_INPUTS = 4
 
 
 def save_original_model(source: Path, out_folder: Path) -> Path:
-    """Saves a model with nothing optimised: operators, casts and names stay those of its owner.
+    """Saves a model without optimisation: operators, casts and names stay those of the source.
 
-    Only what stands in the way of a cut is changed: functions are inlined, sparse tensors are made dense, constants and
-    the initialisers of subgraphs become initialisers of the graph, nodes are put in an order in which they can
-    run. ONNX Runtime has no part in it: it would adapt the graph to the kernels of this machine.
+    Only obstacles to a cut are removed: functions are inlined, sparse tensors are made dense, constants and the
+    initialisers of subgraphs become initialisers of the graph, and nodes are sorted topologically. ONNX Runtime is not
+    involved: it would adapt the graph to the kernels of this machine.
 
     Args:
         source: The model.
-        out_folder: As `optimise`, with the same file in it.
+        out_folder: Folder for the model and its weights, as of `optimise`.
 
     Returns:
         Path of the model to cut.
@@ -44,12 +44,12 @@ def save_original_model(source: Path, out_folder: Path) -> Path:
     model = _inlined(proto, source)
     passes.LiftConstantsToInitializersPass(size_limit=0)(model)
     passes.LiftSubgraphInitializersToMainGraphPass()(model)
-    if model.ir_version < _FIRST_IR_WITH_PLAIN_WEIGHTS:
-        # All weights had to be listed as inputs then; that did not make them replaceable.
+    if model.ir_version < _FIRST_IR_WITHOUT_WEIGHT_INPUTS:
+        # That version requires every weight to be an input too; the weights are constants nevertheless.
         passes.RemoveInitializersFromInputsPass()(model)
-        model.ir_version = _FIRST_IR_WITH_PLAIN_WEIGHTS
+        model.ir_version = _FIRST_IR_WITHOUT_WEIGHT_INPUTS
     topological_order(model)
-    _bring_in_constants(model)
+    _load_constants(model)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     shared = shareable_locations(proto)
     link_external_files(source.parent, shared, out_folder)
@@ -67,26 +67,26 @@ def save_original_model(source: Path, out_folder: Path) -> Path:
 
 
 def _inlined(proto: onnx.ModelProto, source: Path) -> ir.Model:
-    """Returns the model with dense tensors and without functions; weights in other files stay there."""
+    """Returns the model with dense tensors and inlined functions; external weights stay external."""
     make_dense(proto.graph, source.parent)
     versions = {opset.domain: opset.version for opset in proto.opset_import}
     for function in proto.functions:
         make_constants_dense(function.node, source.parent)
         for opset in function.opset_import:
-            # Valid models import another version here only if what the function uses is the same in both.
+            # Valid models import another version here only if the operators in use are the same in both.
             opset.version = versions.get(opset.domain, opset.version)
     try:
         model = ir.from_proto(proto)
         passes.InlinePass()(model)
-    except Exception as error:  # onnx-ir raises what comes
+    except Exception as error:  # onnx-ir raises exceptions of many types
         reason = f"{type(error).__name__}: {error}"
-        raise InvalidModel(f"'{source.name}' cannot be brought into a form to cut: {reason}") from error
+        raise InvalidModel(f"'{source.name}' cannot be normalised for cutting: {reason}") from error
     ir.external_data.set_base_dir(model.graph, source.parent)
     return model
 
 
-def _bring_in_constants(model: ir.Model) -> None:
-    """Loads tensors that attributes keep in other files: only initialisers go on being there."""
+def _load_constants(model: ir.Model) -> None:
+    """Loads external tensors in attributes into the model: only initialisers may stay external."""
     for node in model.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == ir.AttributeType.TENSOR:

@@ -1,4 +1,4 @@
-"""Costs of a graph that is to be cut, and its times where they are measured."""
+"""Measured costs: the costs of a graph at measured shapes, and a profile of its times."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ def measure_costs(
     speed: Callable[[str], DeviceSpeed] | None = None,
     progress: Progress | None = None,
 ) -> tuple[GraphCosts, Profile]:
-    """Runs a graph on random inputs and returns its costs, at the shapes that its values had, and its times.
+    """Runs a graph on random inputs and returns its costs at the measured shapes, and its profile.
 
-    In exact mode the graph runs as it is. In portable mode it runs as ONNX Runtime optimises it for this device, and
-    the times of fused nodes are told as times of those that they stand for.
+    In exact mode the graph runs unchanged. In portable mode ONNX Runtime optimises it for this device, and the times
+    of fused nodes are attributed to the nodes that they replace.
 
     Args:
-        graph: What is cut.
-        digest: Of the model, as its owner handed it in.
-        level: How the graph was optimised.
-        mode: How it is cut.
-        types: Of its values.
-        costs: What `analyse_graph` says of it.
-        shapes: What to plan for.
-        seconds: About how long to run; see `profile_model`.
-        device: Kind of this device, as `device_kind_name` names it: it says on how many threads to run, and where.
-            Empty: one thread of the CPU.
-        speed: Tells what the device was measured at; None: `cached_device_speed`.
-        progress: Told how far it is.
+        graph: The model that is cut.
+        digest: Digest of the source model.
+        level: Optimisation level of the graph.
+        mode: The mode of the cut.
+        types: Types of its values, by name.
+        costs: Result of `analyse_graph` for it.
+        shapes: The shapes of the plan.
+        seconds: Approximate time to run; see `profile_model`.
+        device: Device kind, as named by `device_kind_name`: it determines threads and execution providers. Empty: one
+            thread of the CPU.
+        speed: Returns the measured speed of a device kind; None: `cached_device_speed`.
+        progress: Receives the share that is done.
 
     Raises:
         ModelRunFailed: The model refuses random inputs (INVALID_ARGUMENT).
         InvalidModel: ONNX Runtime cannot load the graph (INVALID_ARGUMENT).
-        InvalidRequest: The device has no such name (INVALID_ARGUMENT).
+        InvalidRequest: The device kind is malformed (INVALID_ARGUMENT).
     """
     threads, providers = parse_device_kind(device)
     kind = device or device_kind_name(threads)
@@ -90,7 +90,9 @@ def measure_costs(
             measured = run(optimise(graph, Path(folder), mode.load_level))
     else:
         measured = run(graph, mode.load_level)
-    seen = analyse_graph(graph, shapes, types, measured.shapes)
-    expected = [measured_at.node_ps(node.flops, node.bytes_moved) / PICOSECONDS for node in seen.nodes]
+    measured_graph = analyse_graph(graph, shapes, types, measured.shapes)
+    expected = [
+        measured_at.node_ps(node.flops, node.bytes_moved) / PICOSECONDS for node in measured_graph.nodes
+    ]
     times = DeviceTimes(attribute_times(measured, order, expected), measured_at)
-    return seen, Profile(digest, level, at, {kind: times}, mode)
+    return measured_graph, Profile(digest, level, at, {kind: times}, mode)

@@ -1,4 +1,4 @@
-"""The clock by which runs are timed."""
+"""The clock that times runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from onnxmesh.device.execution_provider import CPU
 
 
 def run_clock(threads: int, providers: Sequence[str]) -> Callable[[], float]:
-    """Returns a clock in seconds that other processes disturb as little as can be.
+    """Returns the clock, in seconds, that other processes disturb least.
 
-    One thread of the CPU computes in the thread that calls, whose processor time does not count while others have
-    the processor. Anything else is timed by the wall.
+    A run on one thread of the CPU is computed by the calling thread and timed by its processor time, which does not
+    advance while other processes run. Any other run is timed by wall time.
 
     Args:
         threads: Threads within an operator.

@@ -1,4 +1,4 @@
-"""The nodes of a graph in a order, and which values are alive between any two of them."""
+"""The nodes of a graph in topological order, and the values that are live between any two of them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from onnxmesh.graph.reading.sparse import make_dense
 _RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-"""Operators that answer differently each time: never run twice, so never taken for constants."""
+"""Operators whose outputs differ from run to run: never duplicated, so never treated as constants."""
 
 LIVE_TO_END = 1 << 62
-"""Last use of a value that is a model output: it stays alive to the end."""
+"""Last use of a value that is a model output: it is live to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedNode:
-    """One node in the order.
+    """One node of a `NodeOrder`.
 
     Attributes:
         node: The node of the graph.
-        reads: What it needs of other nodes and of the model's inputs, for its subgraphs too, in order.
-        writes: Its outputs that something needs.
-        weights: The initialisers that it reads, itself or through constant nodes, and those of its subgraphs.
+        reads: Values that it and its subgraphs read: outputs of other nodes and inputs of the model, in order.
+        writes: Its named outputs.
+        weights: Initialisers that it and its subgraphs read, directly or through constant nodes.
     """
 
     node: ir.Node
@@ -40,20 +40,20 @@ class OrderedNode:
 
 @dataclass(frozen=True, slots=True)
 class NodeOrder:
-    """A graph linearised.
+    """The topological order of a graph, with the liveness of its values.
 
-    Nodes that no output needs are left out; so are constant nodes (those that depend on no input of
-    the model): each stage gets its own copies of those that it needs.
+    Nodes that no output depends on are omitted, and so are constant nodes (those that depend on no input of
+    the model): each stage has its own copies of the constants that it needs.
 
     Attributes:
-        graph: The graph itself; not to be changed.
-        nodes: Its nodes in the order in which they run.
-        inputs: The model's inputs without those that are initialisers with a default.
+        graph: The graph; not to be modified.
+        nodes: Its nodes in execution order.
+        inputs: The model's inputs, except those that have an initialiser as their default.
         outputs: The model's outputs.
         constants: Values that depend on no input: initialisers and outputs of constant nodes.
-        defined_at: Position after which each value that is not constant exists: 0 for inputs, i + 1 for what
+        defined_at: First position at which each value that is not constant exists: 0 for inputs, i + 1 for what
             node i writes.
-        last_use: Position of the last node that reads a value, or `LIVE_TO_END`; -1 if none does.
+        last_use: Position of the last node that reads a value, or `LIVE_TO_END`; -1 if it is never read.
     """
 
     graph: ir.Graph
@@ -65,33 +65,33 @@ class NodeOrder:
     last_use: dict[ir.Value, int]
 
     def live_at(self, position: int) -> list[ir.Value]:
-        """Returns the values that exist at `position` and are needed at or after it, oldest first.
+        """Returns the values that exist at `position` and are read at or after it, oldest first.
 
         Position p lies between node p - 1 and node p.
         """
         return [
             value
-            for value, born in self.defined_at.items()
-            if born <= position and self.last_use[value] >= position
+            for value, first in self.defined_at.items()
+            if first <= position and self.last_use[value] >= position
         ]
 
     def liveness_changes(self) -> Iterator[tuple[list[ir.Value], list[ir.Value]]]:
-        """Yields for each position from 1 to n - 1 the values that are alive there and were not before, and the reverse.
+        """Yields, for each position from 1 to n - 1, the values that become live there and those that are live no more.
 
-        Together they are twice as many as there are values, however many are alive at a time.
+        Linear in the number of values, however many are live at once.
         """
         if not self.nodes:
             return
-        born: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
-        gone: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        added: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
+        removed: list[list[ir.Value]] = [[] for _ in range(len(self.nodes) + 1)]
         for value, first in self.defined_at.items():
             start, last = max(first, 1), self.last_use[value]
             if last < start:
                 continue
-            born[start].append(value)
+            added[start].append(value)
             if last < len(self.nodes):
-                gone[last + 1].append(value)
-        yield from zip(born[1:-1], gone[1:-1], strict=True)
+                removed[last + 1].append(value)
+        yield from zip(added[1:-1], removed[1:-1], strict=True)
 
 
 def value_name(value: ir.Value) -> str:
@@ -100,7 +100,7 @@ def value_name(value: ir.Value) -> str:
 
 
 def load_graph(path: Path) -> ir.Model:
-    """Reads a model with its weights left on disk where they are external.
+    """Reads a model; its external weights stay on disk.
 
     Raises:
         InvalidModel: The file cannot be read as a model (INVALID_ARGUMENT).
@@ -116,7 +116,7 @@ def load_graph(path: Path) -> ir.Model:
 
 
 def topological_order(model: ir.Model) -> NodeOrder:
-    """Linearises a model's graph: its own order if that is topological, as ONNX requires, else a stable sort.
+    """Returns the topological order of a model's graph: the stored order where it is one, else a stable sort.
 
     Raises:
         InvalidModel: The graph has a cycle (INVALID_ARGUMENT).
@@ -177,7 +177,7 @@ def _subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 
 def _weights_inside(node: ir.Node) -> list[ir.Value]:
-    """Returns the initialisers that the node's subgraphs bring, at any depth."""
+    """Returns the initialisers of the node's subgraphs, at any depth."""
     found: list[ir.Value] = []
     for graph in _subgraphs(node):
         found += graph.initializers.values()
@@ -214,7 +214,7 @@ def _is_topological(graph: ir.Graph, captured: dict[ir.Node, list[ir.Value]]) ->
 
 
 def _needed(graph: ir.Graph, captured: dict[ir.Node, list[ir.Value]]) -> set[ir.Node]:
-    """Returns the nodes that some output of the graph depends on."""
+    """Returns the nodes that an output of the graph depends on."""
     needed: set[ir.Node] = set()
     waiting = [value.producer() for value in graph.outputs]
     while waiting:

@@ -1,4 +1,4 @@
-"""The partitions of a model run one after another in this process."""
+"""A chain of partitions run in this process, and the tensors that pass from stage to stage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onnxmesh.tensors.tensor import Tensor
 
 
 class PartitionChain:
-    """A model as its partitions, without a mesh: what every hop does, in a loop.
+    """Runs the partitions of a model one after another, without a mesh.
 
     Args:
-        folder: The folder that `cut` wrote.
-        partitions: What `cut` returned, in order.
+        folder: The folder that `cut_model` wrote.
+        partitions: What `cut_model` returned, in order.
         threads: Threads within an operator, for each stage.
         providers: ONNX Runtime execution providers, best first.
         level: Optimisation at load: `CutMode.load_level` of the mode in which the model was cut.
@@ -32,12 +32,18 @@ class PartitionChain:
         self,
         folder: Path,
         partitions: Sequence[Partition],
+        *,
         threads: int = 1,
         providers: Sequence[str] = (CPU,),
         level: OptimisationLevel = OptimisationLevel.NONE,
     ) -> None:
         self._stages = [
-            (partition, StageSession(folder / f"stage-{partition.index}", threads, providers, level))
+            (
+                partition,
+                StageSession(
+                    folder / f"stage-{partition.index}", threads=threads, providers=providers, level=level
+                ),
+            )
             for partition in partitions
         ]
 
@@ -59,7 +65,7 @@ class PartitionChain:
 
 
 def direct_feeds(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns what a gateway sends straight to a stage.
+    """Returns the direct inputs of a stage: those that the gateway sends to it.
 
     Args:
         partition: The stage.
@@ -77,25 +83,25 @@ def direct_feeds(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str,
 def live_tensors(
     partition: Partition, before: Mapping[str, Tensor], computed: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns what is alive after a stage: what it computed and what it passes on, in `live_out`'s order.
+    """Returns the tensors that are live after a stage, computed or passed on, in the order of `live_out`.
 
     Args:
         partition: The stage.
-        before: What was alive before it, and its direct inputs.
-        computed: What its session answered.
+        before: The tensors live before it, and its direct inputs.
+        computed: The outputs of its session.
 
     Raises:
-        InvalidRequest: A tensor that the stage passes on was not sent along (INVALID_ARGUMENT).
-        Internal: The stage did not compute what it promised.
+        InvalidRequest: A tensor that the stage passes on is missing (INVALID_ARGUMENT).
+        Internal: The session returned fewer outputs than the partition declares.
     """
-    promised = {spec.name for spec in partition.outputs}
+    declared = {spec.name for spec in partition.outputs}
     after: dict[str, Tensor] = {}
     for name in partition.live_out:
         if name in computed:
             after[name] = computed[name]
         elif name in before:
             after[name] = before[name]
-        elif name in promised:
+        elif name in declared:
             raise Internal(f"stage {partition.index} did not compute '{name}'")
         else:
             raise InvalidRequest(f"input '{name}' is missing")

@@ -1,4 +1,4 @@
-"""A stage's model, loaded and ready to run."""
+"""A loaded partition as an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from onnxmesh.tensors.tensor import Tensor
 _FATAL = 4
 
 MIN_STAGED_BYTES = 64 << 10
-"""What is smaller is copied to a device as fast from anywhere."""
+"""Smaller inputs are copied to a device equally fast from unpinned memory."""
 
 _LEVELS = {
     OptimisationLevel.NONE: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -48,24 +48,22 @@ def session_options(
     prepack: bool = True,
     spinning: bool = False,
 ) -> onnxruntime.SessionOptions:
-    """Returns the options that every session of a mesh is made with.
-
-    ONNX Runtime logs nothing; what fails is raised.
+    """Returns the session options of every session of a mesh. ONNX Runtime logs nothing; errors are raised.
 
     Args:
         threads: Threads within an operator; operators run one after another.
-        level: Optimisation at load. Stages take none: their graph was optimised before it was cut.
-        prepack: Whether kernels keep their own copies of weights. Without, weights in files are only mapped.
-        spinning: Whether threads within an operator spin while they wait: a little sooner at work, but they take their
-            cores from whoever shares them.
+        level: Optimisation at load; `none` for stages of exact mode, whose graph was optimised before the cut.
+        prepack: Whether kernels keep packed copies of weights. If not, weights in files are only mapped.
+        spinning: Whether threads within an operator spin while they wait: lower latency, but their cores are busy
+            for every process that shares them.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = _LEVELS[level]
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A pattern holds buffer for a whole run beside what the run before it left in the arena: twice the memory, and
-    # no faster (measured on CNNs and transformers).
+    # A memory pattern allocates a whole run in addition to the arena of the run before: twice the memory, and no
+    # faster (measured on CNNs and transformers).
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
@@ -84,24 +82,24 @@ def make_session(
     prepack: bool = True,
     spinning: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """Loads a model.
+    """Creates an ONNX Runtime session.
 
     Args:
-        model: The file.
+        model: The model file.
         threads: Threads within an operator.
-        providers: ONNX Runtime execution providers, best first. All but the CPU's are meant: a session that
-            silently fell back to the CPU is an error.
+        providers: ONNX Runtime execution providers, best first. A session that fell back to the CPU instead of one
+            of them is an error.
         level: Optimisation at load; see `session_options`.
         prepack: See `session_options`.
         spinning: See `session_options`.
 
     Raises:
-        Unsatisfiable: A provider is not built in or found no device (FAILED_PRECONDITION).
+        Unsatisfiable: A provider is not built into this ONNX Runtime or found no device (FAILED_PRECONDITION).
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
     """
     missing = set(providers) - set(onnxruntime.get_available_providers())
     if missing:
-        raise Unsatisfiable(f"this ONNX Runtime has no {', '.join(sorted(missing))}")
+        raise Unsatisfiable(f"this ONNX Runtime lacks {', '.join(sorted(missing))}")
     try:
         session = onnxruntime.InferenceSession(
             str(model),
@@ -110,18 +108,16 @@ def make_session(
         )
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {error_reason(error)}") from error
-    # A failure on a device must be seen, not run again on the CPU.
+    # A failure on a device is an error; it must not be repeated on the CPU.
     session.disable_fallback()
-    lost = set(providers) - set(session.get_providers())
-    if lost:
-        raise Unsatisfiable(f"{', '.join(sorted(lost))} found no device; got {session.get_providers()}")
+    unused = set(providers) - set(session.get_providers())
+    if unused:
+        raise Unsatisfiable(f"{', '.join(sorted(unused))} found no device; got {session.get_providers()}")
     return session
 
 
 class StageSession:
-    """A loaded partition: tensors in, tensors out.
-
-    `run` may be called from several threads at once.
+    """A loaded partition: input tensors in, output tensors out. `run` is thread-safe.
 
     Args:
         model: A partition's folder, or a model file.
@@ -130,21 +126,21 @@ class StageSession:
         level: Optimisation at load; none for partitions of a model that was cut in exact mode.
         prepack: See `session_options`.
         spinning: See `session_options`.
-        device: Whose memory outputs may stay in, in ONNX Runtime's words: `cuda`; empty: the host's is all there is.
-        staging: Where what is copied to that device and back passes through; None: through any memory.
+        device: ONNX Runtime's name of the device whose memory outputs may stay in, such as `cuda`; empty: host memory only.
+        staging: Pinned memory that copies to and from the device pass through; None: unpinned memory.
 
     Raises:
-        Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
+        Unsatisfiable: A provider is not available (FAILED_PRECONDITION).
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
     """
 
     def __init__(
         self,
         model: Path,
+        *,
         threads: int = 1,
         providers: Sequence[str] = (CPU,),
         level: OptimisationLevel = OptimisationLevel.NONE,
-        *,
         prepack: bool = True,
         spinning: bool = False,
         device: str = "",
@@ -166,13 +162,13 @@ class StageSession:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers that ONNX Runtime really uses."""
+        """The execution providers that the session uses."""
         return tuple(self._session.get_providers())
 
     @property
     def feed_allocator(self) -> Allocate | None:
-        """Finds buffer where inputs had better be put together; None: any place is as good."""
-        return None if self._staging is None else self._staging.reserve
+        """Allocator of memory in which inputs should be concatenated; None: any memory."""
+        return None if self._staging is None else self._staging.allocate
 
     def run(
         self,
@@ -185,17 +181,17 @@ class StageSession:
         """Runs the stage once.
 
         Args:
-            feeds: A tensor for each input, by name; what is not an input is ignored. Used in place where
-                aligned (see `runtime_values.KERNEL_ALIGNMENT`), never written to.
+            feeds: A tensor for each input, by name; others are ignored. Used in place where aligned (see
+                `runtime_values.KERNEL_ALIGNMENT`), never modified.
             outputs: Names of the outputs to compute; None for all.
-            allocator: Where large outputs had better be; those whose shape can be foretold are computed there.
-            keep_on_device: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
+            allocator: Allocator for large outputs; those with a predictable shape are computed in its memory.
+            keep_on_device: Whether outputs stay in the device's memory, for another stage on the same device.
 
         Returns:
-            The outputs by name; views of memory that they keep alive.
+            The outputs by name: views that keep their memory alive.
 
         Raises:
-            InvalidRequest: An input is missing, has another type, or malformed data (INVALID_ARGUMENT).
+            InvalidRequest: An input is missing, of another datatype, or malformed (INVALID_ARGUMENT).
             ModelRunFailed: ONNX Runtime refused these inputs (INVALID_ARGUMENT).
         """
         wanted = [spec.name for spec in self.outputs if outputs is None or spec.name in outputs]
@@ -204,26 +200,26 @@ class StageSession:
                 raise InvalidRequest(f"input '{name}' is missing")
             if feeds[name].datatype is not self._datatypes[name]:
                 raise InvalidRequest(
-                    f"input '{name}' is {self._datatypes[name]}, {feeds[name].datatype} came"
+                    f"input '{name}': expected {self._datatypes[name]}, got {feeds[name].datatype}"
                 )
-        # ONNX Runtime would answer with a view of memory that is the caller's.
-        passed = {name: feeds[name] for name in wanted if name in self._input_names}
-        wanted = [name for name in wanted if name not in passed]
+        # ONNX Runtime would return a view of the caller's memory.
+        passed_through = {name: feeds[name] for name in wanted if name in self._input_names}
+        wanted = [name for name in wanted if name not in passed_through]
         if not wanted:
-            return passed
-        if self._takes_strings and all(self._in_numpy(name) for name in wanted):
-            return passed | self._run_arrays(feeds, wanted)
-        # They keep the memory that is bound.
-        values = {name: self._fed(feeds[name]) for name in self._input_names}
+            return passed_through
+        if self._takes_strings and all(self._has_numpy_type(name) for name in wanted):
+            return passed_through | self._run_arrays(feeds, wanted)
+        # `values` keeps the bound memory alive until the run ends.
+        values = {name: self._bindable(feeds[name]) for name in self._input_names}
         if keep_on_device and self.device:
-            staying = [name for name in wanted if self._datatypes[name] in NUMPY]
-            return passed | self._run_bound(values, wanted, {}, staying)
+            kept = [name for name in wanted if self._datatypes[name] in NUMPY]
+            return passed_through | self._run_bound(values, wanted, {}, kept)
         if allocator is None:
             allocator = self.feed_allocator
         if allocator is None:
-            return passed | self._run_bound(values, wanted, {})
-        form = tuple(feeds[name].shape for name in self._input_names)
-        buffers = self._buffers.find(form, wanted, allocator)
+            return passed_through | self._run_bound(values, wanted, {})
+        input_shapes = tuple(feeds[name].shape for name in self._input_names)
+        buffers = self._buffers.allocate(input_shapes, wanted, allocator)
         try:
             computed = self._run_bound(values, wanted, buffers)
         except ModelRunFailed:
@@ -231,15 +227,15 @@ class StageSession:
                 raise
             computed = self._run_bound(values, wanted, {})
             self._buffers.handle_refusal(buffers, computed)
-        self._buffers.observe(form, computed)
-        return passed | computed
+        self._buffers.observe(input_shapes, computed)
+        return passed_through | computed
 
-    def _fed(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
-        """Returns an input as it can be bound."""
+    def _bindable(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
+        """Returns an input in a form that can be bound."""
         if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
             return tensor
         if self._staging is not None and tensor.byte_size >= MIN_STAGED_BYTES:
-            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.copy_in(tensor.data))
         return to_runtime(tensor)
 
     def _run_bound(
@@ -247,9 +243,9 @@ class StageSession:
         values: Mapping[str, onnxruntime.OrtValue | DeviceTensor],
         wanted: list[str],
         buffers: Mapping[str, OutputBuffer],
-        staying: Collection[str] = (),
+        kept: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
+        # A binding: `run_with_ort_values` spends some 40 us for each value on checking it against the session.
         binding = self._session.io_binding()
         try:
             for name, value in values.items():
@@ -261,7 +257,7 @@ class StageSession:
             for name in wanted:
                 if name in buffers:
                     buffers[name].bind(binding)
-                elif name in staying:
+                elif name in kept:
                     binding.bind_output(name, self.device)
                 else:
                     binding.bind_output(name)
@@ -272,13 +268,13 @@ class StageSession:
         for name, value in zip(wanted, binding.get_outputs(), strict=True):
             computed[name] = (
                 on_device(name, value, self.device, self._session)
-                if name in staying and self._is_there(value)
+                if name in kept and self._is_on_device(value)
                 else self._on_host(name, value, buffers.get(name))
             )
         return computed
 
-    def _is_there(self, value: onnxruntime.OrtValue) -> bool:
-        """Whether a value is in the device's memory, as it was asked for."""
+    def _is_on_device(self, value: onnxruntime.OrtValue) -> bool:
+        """Whether a value is in the device's memory, as requested, and not empty."""
         on_host: bool = value.device_name() == "cpu"
         return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
 
@@ -291,7 +287,7 @@ class StageSession:
         return tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
-        """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""
+        """Runs a stage with string inputs, which ONNX Runtime's Python interface accepts as arrays only."""
         values = {
             name: to_strings(feeds[name])
             if self._datatypes[name] is Datatype.BYTES
@@ -309,7 +305,7 @@ class StageSession:
             for name, array in zip(wanted, results, strict=True)
         }
 
-    def _in_numpy(self, name: str) -> bool:
+    def _has_numpy_type(self, name: str) -> bool:
         return self._datatypes[name] in NUMPY or self._datatypes[name] is Datatype.BYTES
 
 
@@ -317,7 +313,7 @@ def _spec(argument: onnxruntime.NodeArg) -> TensorSpec:
     datatype = datatype_of_runtime_type(argument.type)
     if datatype is None:
         raise InvalidModel(f"'{argument.name}' is a {argument.type}, which cannot be sent")
-    # ONNX Runtime says [] for a scalar and for an unknown rank alike; nothing may be promised then.
+    # ONNX Runtime reports [] for a scalar and for an unknown rank: the shape is unknown then.
     shape = (
         tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in argument.shape)
         if argument.shape

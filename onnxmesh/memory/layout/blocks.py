@@ -24,33 +24,33 @@ class Blocks:
         self._out: dict[int, int] = {}
 
     @property
-    def taken_bytes(self) -> int:
+    def used_bytes(self) -> int:
         """Bytes in blocks that are in use."""
-        return self._extents.taken_bytes
+        return self._extents.used_bytes
 
     @property
-    def taken_end(self) -> int:
+    def used_end(self) -> int:
         """Where the last block that is in use ends; 0 while none is."""
-        return self._extents.taken_end
+        return self._extents.used_end
 
-    def take(self, byte_size: int) -> int | None:
+    def allocate(self, byte_size: int) -> int | None:
         """Returns where a block of so many bytes begins, which its writer then uses; None where there is no room for it."""
-        start = self._extents.take(byte_size)
+        start = self._extents.allocate(byte_size)
         if start is not None:
             insort(self._starts, start)
             self._users[start] = 1
         return start
 
-    def leave(self, start: int) -> None:
+    def release_writer(self, start: int) -> None:
         """Takes that the writer uses its block no more."""
         self._less(start)
 
-    def hand_out(self, offset: int) -> None:
+    def add_reader(self, offset: int) -> None:
         """Takes that a reader is told of a payload, which is inside a block in use; maybe not for the first time."""
         self._out[offset] = self._out.get(offset, 0) + 1
         self._users[self._block_of(offset)] += 1
 
-    def take_back(self, offset: int) -> bool:
+    def remove_reader(self, offset: int) -> bool:
         """Takes that a reader is done with a payload; False if none that is out begins there."""
         times = self._out.pop(offset, 0)
         if not times:
@@ -68,4 +68,4 @@ class Blocks:
         if not self._users[start]:
             del self._users[start]
             del self._starts[bisect_left(self._starts, start)]
-            self._extents.give_back(start)
+            self._extents.free(start)

@@ -22,21 +22,21 @@ class Extents:
         self._taken: dict[int, int] = {}
 
     @property
-    def taken_bytes(self) -> int:
+    def used_bytes(self) -> int:
         """Bytes in blocks that are out."""
         return sum(self._taken.values())
 
     @property
-    def num_taken(self) -> int:
+    def num_used(self) -> int:
         """Blocks that are out."""
         return len(self._taken)
 
     @property
-    def taken_end(self) -> int:
+    def used_end(self) -> int:
         """Where the last block that is out ends; 0 while none is."""
         return max((start + size for start, size in self._taken.items()), default=0)
 
-    def take(self, byte_size: int) -> int | None:
+    def allocate(self, byte_size: int) -> int | None:
         """Returns where a block of so many bytes begins, None where there is no room for it."""
         wanted = max(EXTENT_ALIGNMENT, -(-byte_size // EXTENT_ALIGNMENT) * EXTENT_ALIGNMENT)
         for index, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
@@ -49,7 +49,7 @@ class Extents:
                 return start
         return None
 
-    def give_back(self, start: int) -> bool:
+    def free(self, start: int) -> bool:
         """Takes a block back; False if none that is out begins there."""
         size = self._taken.pop(start, None)
         if size is None:

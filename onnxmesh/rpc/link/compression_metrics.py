@@ -34,7 +34,7 @@ class CompressionMetrics(Collector):
         after = CounterMetricFamily(
             "onnxmesh_compression_wire_bytes", "What of these bytes went over the wire.", labels=labels
         )
-        for sent in self._compressor.sent():
+        for sent in self._compressor.sent_tensors():
             before.add_metric([sent.peer, sent.encoding], sent.tensor_bytes)
             after.add_metric([sent.peer, sent.encoding], sent.wire_bytes)
         yield from (before, after)

@@ -14,10 +14,10 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 from onnxmesh.tensors.compression.codec import Encoded, encode_elements
 from onnxmesh.tensors.compression.compression_choice import (
-    AS_IT_IS,
-    LEAST_BYTES,
+    MIN_COMPRESSED_BYTES,
     NO_LOSS,
     SAMPLE_BYTES,
+    UNCOMPRESSED,
     Boundary,
     Choice,
     CompressionChoice,
@@ -43,7 +43,7 @@ class CompressibleLink(Protocol):
         """Whether the other side sees this host's memory: there nothing is compressed."""
 
     @property
-    def way(self) -> LinkEstimate | None:
+    def estimate(self) -> LinkEstimate | None:
         """The way to the peer, as it was measured lately."""
 
 
@@ -77,7 +77,7 @@ class Compressor:
         self._enabled = enabled
         self._sent: dict[tuple[str, Encoding], tuple[int, int]] = {}
 
-    async def compressed(
+    async def compress(
         self, frame: Frame, link: CompressibleLink, allowance: LossAllowance = NO_LOSS
     ) -> Frame:
         """Returns the frame as it should go over a link: itself, where nothing else pays.
@@ -87,18 +87,18 @@ class Compressor:
             link: Where it is about to be sent.
             allowance: Which of its tensors may lose bits.
         """
-        if frame.payload_bytes < LEAST_BYTES or link.same_host:
+        if frame.payload_bytes < MIN_COMPRESSED_BYTES or link.same_host:
             return frame
-        way, body = link.way, frame_body(frame.header)
+        way, body = link.estimate, frame_body(frame.header)
         if way is None or way.bytes_per_s is None or body is None:
             return frame
         boundary = _boundary(body)
         jobs = []
         for index, (described, payload) in enumerate(zip(body.tensors, frame.payloads, strict=True)):
-            if len(payload) < LEAST_BYTES:
+            if len(payload) < MIN_COMPRESSED_BYTES:
                 continue
             tensor = read_tensor(described, payload)
-            choice = AS_IT_IS
+            choice = UNCOMPRESSED
             if self._enabled:
                 choice = self._choice.choose(
                     boundary,
@@ -110,7 +110,7 @@ class Compressor:
                 )
             jobs.append(_Job(index, tensor, choice))
         written: dict[int, Encoded] = {}
-        if any(job.choice != AS_IT_IS for job in jobs):
+        if any(job.choice != UNCOMPRESSED for job in jobs):
             for job, tries in zip(jobs, await asyncio.to_thread(_done, jobs), strict=True):
                 for tried in tries:
                     self._learn(boundary, job.tensor.name, tried)
@@ -124,7 +124,7 @@ class Compressor:
             self._count(link.peer, job.tensor, written.get(job.index))
         return compressed_frame(frame, written) if written else frame
 
-    async def decompressed(self, frame: Frame) -> Frame:
+    async def decompress(self, frame: Frame) -> Frame:
         """Returns a frame that came so with the elements of its tensors; others are returned as they are.
 
         Raises:
@@ -134,24 +134,24 @@ class Compressor:
             return frame
         whole, seconds = await asyncio.to_thread(_read, frame)
         for encoding, num_bytes, took_s in seconds:
-            self._choice.read(encoding, num_bytes, took_s)
+            self._choice.observe_decoding(encoding, num_bytes, took_s)
         return whole
 
-    def sent(self) -> list[SentTensors]:
+    def sent_tensors(self) -> list[SentTensors]:
         """Returns what was sent, to each peer that is not on this host. May be called in any thread."""
         return [
             SentTensors(peer=peer, encoding=encoding.label, tensor_bytes=tensor_bytes, wire_bytes=wire_bytes)
             for (peer, encoding), (tensor_bytes, wire_bytes) in list(self._sent.items())
         ]
 
-    def forget(self, peer: str) -> None:
+    def remove_peer(self, peer: str) -> None:
         """Drops what was counted for a peer that is gone."""
         for key in [key for key in self._sent if key[0] == peer]:
             del self._sent[key]
 
     def _learn(self, boundary: Boundary, tensor: str, tried: _Tried) -> None:
         size = None if tried.encoded is None else len(tried.encoded.data)
-        self._choice.wrote(boundary, tensor, tried.encoding, tried.num_bytes, size, tried.seconds)
+        self._choice.observe_encoding(boundary, tensor, tried.encoding, tried.num_bytes, size, tried.seconds)
 
     def _count(self, peer: str, tensor: Tensor, encoded: Encoded | None) -> None:
         encoding = Encoding.NONE if encoded is None else encoded.encoding

@@ -19,25 +19,25 @@ class FailureDetector:
 
     Args:
         peer: Who is watched, for errors.
-        pulse: What is due when.
+        heartbeat: What is due when.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, peer: str, pulse: Heartbeat, clock: Clock) -> None:
+    def __init__(self, peer: str, heartbeat: Heartbeat, clock: Clock) -> None:
         self._peer = peer
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._clock = clock
         self._stirred = asyncio.Event()
         self.is_suspect = False
 
-    def heard(self) -> bool:
+    def observe_message(self) -> bool:
         """Takes that the peer said something; returns whether it was silent before."""
-        self._pulse.heard(self._clock())
+        self._heartbeat.observe_message(self._clock())
         was_silent, self.is_suspect = self.is_suspect, False
         return was_silent
 
-    def stir(self) -> None:
-        """Has the peer watched as closely as the pulse says now."""
+    def wake(self) -> None:
+        """Has the peer watched as closely as the heartbeat says now."""
         self._stirred.set()
 
     async def run(self, on_change: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class FailureDetector:
         """
         while True:
             before_s = self._clock()
-            interval_s = self._pulse.interval_s(before_s)
+            interval_s = self._heartbeat.interval_s(before_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await self._stirred.wait()
@@ -59,10 +59,10 @@ class FailureDetector:
             now_s = self._clock()
             late_s = now_s - before_s - interval_s
             if late_s > interval_s:
-                self._pulse.stood_still(late_s, now_s)
-            if self._pulse.is_dead(now_s):
-                raise Unavailable(f"{self._peer} has said nothing for {self._pulse.silence_s(now_s):.1f} s")
-            is_suspect = self._pulse.is_suspect(now_s)
+                self._heartbeat.observe_stall(late_s, now_s)
+            if self._heartbeat.is_dead(now_s):
+                raise Unavailable(f"{self._peer} has said nothing for {self._heartbeat.quiet_s(now_s):.1f} s")
+            is_suspect = self._heartbeat.is_suspect(now_s)
             if self.is_suspect != is_suspect:
                 self.is_suspect = is_suspect
                 on_change()

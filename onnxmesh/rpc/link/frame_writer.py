@@ -13,10 +13,10 @@ from onnxmesh.rpc.link.write_coalescer import WriteCoalescer
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimator
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
-from onnxmesh.rpc.link_policy.write_delay import LINGER_S, WriteDelay
+from onnxmesh.rpc.link_policy.write_delay import WRITE_DELAY_S, WriteDelay
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping
 
-MAX_URGENT = 64
+MAX_URGENT_FRAMES = 64
 """Pings and answers to pings that may wait; beyond, they are dropped."""
 
 
@@ -27,36 +27,36 @@ class FrameWriter:
     what is queued, in messages of their own.
 
     Attributes:
-        is_leaving: Whether the Goodbye is queued, or was sent.
+        is_disconnecting: Whether the Goodbye is queued, or was sent.
         num_bytes: What was written since the start.
 
     Args:
         pipe: Takes the messages.
-        pulse: Tells when to say something although nothing is queued.
-        gauge: Hears what leaves when.
+        heartbeat: Tells when to say something although nothing is queued.
+        estimator: Hears what leaves when.
         clock: Seconds, monotonic.
         limits: Sizes.
     """
 
     def __init__(
-        self, pipe: Pipe, pulse: Heartbeat, gauge: LinkEstimator, *, clock: Clock, limits: LinkLimits
+        self, pipe: Pipe, heartbeat: Heartbeat, estimator: LinkEstimator, *, clock: Clock, limits: LinkLimits
     ) -> None:
         self._pipe = pipe
         self._write_now = pipe.write_now
-        self._pulse = pulse
-        self._gauge = gauge
+        self._heartbeat = heartbeat
+        self._estimator = estimator
         self._clock = clock
         self._limits = limits
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._urgent: deque[Frame] = deque()
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._nap = InterruptibleSleep()
-        self._turn = WriteCoalescer(asyncio.get_running_loop())
+        self._has_capacity = asyncio.Event()
+        self._has_capacity.set()
+        self._delay = InterruptibleSleep()
+        self._coalescer = WriteCoalescer(asyncio.get_running_loop())
         self._is_writing = False
-        self.is_leaving = False
+        self.is_disconnecting = False
         self.num_bytes = 0
 
     @property
@@ -67,49 +67,49 @@ class FrameWriter:
     @property
     def has_capacity(self) -> bool:
         """Whether so little is queued that more may be."""
-        return self._room.is_set()
+        return self._has_capacity.is_set()
 
-    async def room(self) -> None:
-        """Waits until there is room, or the writer is closed."""
-        await self._room.wait()
+    async def wait_for_capacity(self) -> None:
+        """Waits until there is wait_for_capacity, or the writer is closed."""
+        await self._has_capacity.wait()
 
     def put(self, frame: Frame) -> None:
         """Queues a frame."""
         self._queue.append(frame)
         self._queued_bytes += frame.payload_bytes
         if self._queued_bytes > self._limits.high_water_bytes:
-            self._room.clear()
+            self._has_capacity.clear()
         self._stir()
 
     def put_urgent(self, frame: Frame) -> None:
         """Queues a ping or an answer to one, past all others."""
-        if len(self._urgent) < MAX_URGENT:
+        if len(self._urgent) < MAX_URGENT_FRAMES:
             self._urgent.append(frame)
             self._stir()
-            self._nap.end()
+            self._delay.interrupt()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Queues the Goodbye; nothing may be queued after it."""
-        self.is_leaving = True
+        self.is_disconnecting = True
         self.put(Frame(FrameHeader(goodbye=Goodbye())))
 
     def wake(self) -> None:
-        """Has something said now, and from then on as often as the pulse says."""
+        """Has something said now, and from then on as often as the heartbeat says."""
         self._wake.set()
 
     def close(self) -> None:
         """Drops what is queued."""
-        self._room.set()
+        self._has_capacity.set()
         self._queue.clear()
         self._urgent.clear()
 
     async def run(self) -> None:
         """Writes until the Goodbye is written."""
-        linger = WriteDelay()
+        write_delay = WriteDelay()
         while True:
             self._is_writing = False
             try:
-                async with asyncio.timeout(self._pulse.interval_s(self._clock())):
+                async with asyncio.timeout(self._heartbeat.interval_s(self._clock())):
                     await self._wake.wait()
             except TimeoutError:
                 await self._pipe.write(b"")
@@ -120,19 +120,19 @@ class FrameWriter:
                 continue
             if (
                 self._write_now is None
-                and linger.should_wait(self._clock())
+                and write_delay.should_wait(self._clock())
                 and self._queued_bytes < self._limits.chunk_bytes
             ):
-                await self._nap.take(LINGER_S)
+                await self._delay.sleep(WRITE_DELAY_S)
                 if self._urgent:
                     continue  # the frames that are here get their wait after it
             frames = self._take()
             message = self._message(frames)
             began_s = self._clock()
             await self._pipe.write(message)
-            if (ping := self._gauge.wrote(len(message), began_s)) is not None:
+            if (ping := self._estimator.message_written(len(message), began_s)) is not None:
                 self.put_urgent(Frame(FrameHeader(ping=Ping(number=ping.number))))
-            linger.wrote(len(frames), self._clock())
+            write_delay.message_written(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
             # Nothing here may keep what was sent until more is.
@@ -143,11 +143,16 @@ class FrameWriter:
         if self._write_now is None:
             self._wake.set()
         else:
-            self._turn.came(self._flush)
+            self._coalescer.schedule(self._flush)
 
     def _flush(self) -> None:
         while self._queue or self._urgent:
-            if self._write_now is None or self._is_writing or self.is_leaving or not self._pipe.has_capacity:
+            if (
+                self._write_now is None
+                or self._is_writing
+                or self.is_disconnecting
+                or not self._pipe.has_capacity
+            ):
                 self._wake.set()
                 return
             self._write_now(self._urgent_message() if self._urgent else self._message(self._take()))
@@ -162,7 +167,7 @@ class FrameWriter:
             frames.append(frame)
         self._queued_bytes -= size
         if self._queued_bytes <= self._limits.high_water_bytes:
-            self._room.set()
+            self._has_capacity.set()
         if not self._queue and not self._urgent:
             self._wake.clear()
         return frames
@@ -175,7 +180,7 @@ class FrameWriter:
         now_s = self._clock()
         for frame in frames:
             if frame.header.WhichOneof("kind") == "ping":
-                self._gauge.sent(frame.header.ping.number, now_s)
+                self._estimator.ping_sent(frame.header.ping.number, now_s)
         return self._message(frames)
 
     def _message(self, frames: list[Frame]) -> bytes:

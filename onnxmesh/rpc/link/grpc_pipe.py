@@ -22,9 +22,9 @@ class GrpcPipe(ABC):
     same_host = False
     has_capacity = False
     write_now: Callable[[bytes], None] | None = None
-    reserve: Allocate | None = None
+    allocate: Allocate | None = None
 
-    async def carry(self, take: Callable[[bytes], bool]) -> None:
+    async def receive(self, take: Callable[[bytes], bool]) -> None:
         """Reads, one message after another."""
         while (message := await self._read()) is not None:
             if take(message):
@@ -40,11 +40,11 @@ class GrpcPipe(ABC):
     async def _read(self) -> bytes | None:
         """Returns the next message, None after the last."""
 
-    async def bring(self, frame: Frame) -> Frame:
+    async def copy_payloads_in(self, frame: Frame) -> Frame:
         """Leaves the frame as it is."""
         return frame
 
-    def place(self, frame: Frame) -> Frame:
+    def share_payloads(self, frame: Frame) -> Frame:
         """Leaves the frame as it is: there is no memory to put it in."""
         return frame
 
@@ -57,7 +57,7 @@ class GrpcPipe(ABC):
         raise CorruptData("this stream shares no memory")
 
     def release(self, offsets: Iterable[int]) -> None:
-        """Refuses: nothing was placed.
+        """Refuses: nothing was share_payloads.
 
         Raises:
             CorruptData: Always (DATA_LOSS).
@@ -65,7 +65,7 @@ class GrpcPipe(ABC):
         raise CorruptData("this stream shares no memory")
 
     def on_freed(self, callback: Callable[[list[int]], None]) -> None:  # noqa: B027 - for both ends alike
-        """Nothing is ever placed."""
+        """Nothing is ever share_payloads."""
 
 
 class DialledPipe(GrpcPipe):

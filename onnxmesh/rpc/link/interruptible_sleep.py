@@ -11,18 +11,18 @@ class InterruptibleSleep:
     def __init__(self) -> None:
         self._awake: asyncio.Future[None] | None = None
 
-    async def take(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Sleeps so long, or until `end`."""
         loop = asyncio.get_running_loop()
         self._awake = loop.create_future()
-        handle = loop.call_later(seconds, self.end)
+        handle = loop.call_later(seconds, self.interrupt)
         try:
             await self._awake
         finally:
             handle.cancel()
             self._awake = None
 
-    def end(self) -> None:
+    def interrupt(self) -> None:
         """Ends the sleep under way, if there is one."""
         if self._awake is not None and not self._awake.done():
             self._awake.set_result(None)

@@ -28,7 +28,7 @@ class Pipe(Protocol):
     def has_capacity(self) -> bool:
         """Whether `write_now` would not have to wait."""
 
-    async def carry(self, take: Callable[[bytes], bool]) -> None:
+    async def receive(self, take: Callable[[bytes], bool]) -> None:
         """Hands each message that comes to `take`, until that says that it was the last, or the stream ends.
 
         What `take` raises ends it, too. It must not block.
@@ -38,20 +38,20 @@ class Pipe(Protocol):
         """Sends one message; waits for flow control."""
 
     @property
-    def reserve(self) -> Allocate | None:
+    def allocate(self) -> Allocate | None:
         """Finds room where the peer sees what is written, so that placing it costs nothing; None: there is no such place."""
 
-    async def bring(self, frame: Frame) -> Frame:
+    async def copy_payloads_in(self, frame: Frame) -> Frame:
         """Copies payloads to where the peer sees them, if that takes so long that it is better done aside."""
 
-    def place(self, frame: Frame) -> Frame:
+    def share_payloads(self, frame: Frame) -> Frame:
         """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""
 
     def resolve(self, payload: SharedPayload) -> memoryview:
-        """Returns a payload that the peer has placed."""
+        """Returns a payload that the peer has share_payloads."""
 
     def release(self, offsets: Iterable[int]) -> None:
-        """Takes that the peer has read what was placed."""
+        """Takes that the peer has read what was share_payloads."""
 
     def on_freed(self, callback: Callable[[list[int]], None]) -> None:
-        """Has `callback` called with what the peer has placed and nobody here reads any more."""
+        """Has `callback` called with what the peer has share_payloads and nobody here reads any more."""

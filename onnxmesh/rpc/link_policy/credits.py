@@ -10,10 +10,10 @@ from onnxmesh.ids import StageKey, WorkerId
 WINDOW_BYTES = 32 << 20
 """What one process may have under way to one stage of another: enough for a gigabit over 250 ms."""
 
-LEAST_REQUESTS = 2
+MIN_REQUESTS = 2
 """So many requests may be, however large they are: one comes while one runs."""
 
-LEAST_BYTES = 1 << 20
+MIN_CREDITED_BYTES = 1 << 20
 """Smaller requests need no credit: the queue's length bounds them."""
 
 UNBOUNDED = 1 << 30
@@ -51,13 +51,13 @@ class Credits:
         """Whether credit was ever taken by a request to a worker that is still there."""
         return bool(self._accounts)
 
-    def room(self, next_stage: NextStage) -> int:
+    def headroom(self, next_stage: NextStage) -> int:
         """Returns how many requests as large as the last one may be sent there now."""
         account = self._accounts.get(next_stage)
         if account is None:
             return UNBOUNDED
         fitting = (self._window_bytes - account.num_bytes) // account.last_bytes
-        return max(0, LEAST_REQUESTS - account.num_requests, fitting)
+        return max(0, MIN_REQUESTS - account.num_requests, fitting)
 
     def take(self, next_stage: NextStage, num_bytes: int) -> None:
         """Takes credit for a request that is about to leave."""
@@ -73,12 +73,12 @@ class Credits:
             account.num_requests -= 1
             account.num_bytes = max(0, account.num_bytes - num_bytes) if account.num_requests else 0
 
-    def under_way(self, next_stage: NextStage) -> tuple[int, int]:
+    def in_flight(self, next_stage: NextStage) -> tuple[int, int]:
         """Returns the requests, and their bytes, that are under way to a stage."""
         account = self._accounts.get(next_stage)
         return (0, 0) if account is None else (account.num_requests, account.num_bytes)
 
-    def forget(self, worker: WorkerId) -> None:
+    def remove_worker(self, worker: WorkerId) -> None:
         """The link to a worker is lost: nothing is under way to it."""
         self._accounts = {place: each for place, each in self._accounts.items() if place[0] != worker}
 

@@ -32,7 +32,7 @@ class Heartbeat:
         in_use = now_s - self._used_s < IN_USE_S
         return self._limits.heartbeat_s if in_use else self._limits.idle_heartbeat_s
 
-    def used(self, now_s: float) -> bool:
+    def observe_use(self, now_s: float) -> bool:
         """Takes that a request or an answer went over the link; returns whether it was not in use before."""
         stirs = now_s - self._used_s >= IN_USE_S
         if stirs:
@@ -40,24 +40,24 @@ class Heartbeat:
         self._used_s = now_s
         return stirs
 
-    def heard(self, now_s: float) -> None:
+    def observe_message(self, now_s: float) -> None:
         """Takes that the peer said something."""
         self._heard_s = now_s
 
-    def stood_still(self, late_s: float, now_s: float) -> None:
+    def observe_stall(self, late_s: float, now_s: float) -> None:
         """Takes that this process stood still for a while: what the peer said meanwhile waits to be read."""
         self._heard_s = min(now_s, self._heard_s + late_s)
 
-    def silence_s(self, now_s: float) -> float:
+    def quiet_s(self, now_s: float) -> float:
         """Returns how long the peer has said nothing."""
         return now_s - self._heard_s
 
     def is_suspect(self, now_s: float) -> bool:
         """Whether the peer should have said something by now, and has not."""
         if now_s - self._used_s >= IN_USE_S:
-            return self.silence_s(now_s) > self._limits.idle_heartbeat_s + self._limits.suspect_s
-        return now_s - max(self._heard_s, self._stirred_s) > self._limits.suspect_s
+            return self.quiet_s(now_s) > self._limits.idle_heartbeat_s + self._limits.suspect_after_s
+        return now_s - max(self._heard_s, self._stirred_s) > self._limits.suspect_after_s
 
     def is_dead(self, now_s: float) -> bool:
         """Whether it has said nothing for so long that it is taken for dead."""
-        return self.silence_s(now_s) > self._limits.silence_s
+        return self.quiet_s(now_s) > self._limits.dead_after_s

@@ -9,37 +9,37 @@ from math import inf
 NUM_ROUND_TRIPS = 5
 """The best of so many round trips counts: what else a machine does only ever makes one longer."""
 
-PERIOD_S = 4.0
+PING_INTERVAL_S = 4.0
 """Time between two pings, once there have been enough. A ping costs half a millisecond of CPU, both sides and its answer together."""
 
 NUM_PAYLOADS = 5
 """The best of so many payloads counts."""
 
-PAYLOAD_BYTES = 256 << 10
+MAX_PAYLOAD_BYTES = 256 << 10
 """The largest payload."""
 
 FIRST_PAYLOAD_BYTES = 16 << 10
 """The first one, which only tells how large the next may be."""
 
-LEAST_PAYLOAD_BYTES = 4 << 10
+MIN_PAYLOAD_BYTES = 4 << 10
 """The smallest one."""
 
 PAYLOAD_S = 0.005
 """No payload but the first and the smallest is expected to keep a way busy for longer."""
 
-EVERY_S = 30.0
+PAYLOAD_INTERVAL_S = 30.0
 """Time between two payloads, once there have been enough."""
 
-SLOW_S = 0.2
+MAX_PROBED_RTT_S = 0.2
 """A way with a longer round trip is spared payloads."""
 
-LEAST_CARGO_BYTES = 256 << 10
+MIN_TRAFFIC_BYTES = 256 << 10
 """A message of so much is itself a payload to measure by."""
 
-CARGO_EVERY_S = 1.0
+TRAFFIC_INTERVAL_S = 1.0
 """Time between two messages that are measured by."""
 
-LOST_S = 10.0
+PING_TIMEOUT_S = 10.0
 """A ping that has not been answered for so long is not waited for."""
 
 _NOISE = 0.1
@@ -51,11 +51,11 @@ class LinkEstimate:
     """The way to a peer, as it was measured lately.
 
     Attributes:
-        round_trip_s: Of something small.
+        rtt_s: Of something small.
         bytes_per_s: Of something large, towards the peer; None: not measured yet.
     """
 
-    round_trip_s: float
+    rtt_s: float
     bytes_per_s: float | None = None
 
 
@@ -108,13 +108,13 @@ class LinkEstimator:
         self._asked_s = -inf
 
     @property
-    def way(self) -> LinkEstimate | None:
+    def estimate(self) -> LinkEstimate | None:
         """What is known by now; None before the first answer."""
         if not self._round_trips:
             return None
         return LinkEstimate(min(self._round_trips), self._bytes_per_s)
 
-    def ping(self, now_s: float, *, quiet: bool) -> WantedPing | None:
+    def next_ping(self, now_s: float, *, quiet: bool) -> WantedPing | None:
         """Returns the next ping, if it is time for one; asked about once a second.
 
         Args:
@@ -125,7 +125,7 @@ class LinkEstimator:
             return None
         num_bytes = self._payload(now_s) if quiet else 0
         enough = len(self._round_trips) == NUM_ROUND_TRIPS
-        if enough and not num_bytes and now_s - self._asked_s < PERIOD_S:
+        if enough and not num_bytes and now_s - self._asked_s < PING_INTERVAL_S:
             return None
         self._asked_s = now_s
         self._number += 1
@@ -134,29 +134,29 @@ class LinkEstimator:
             self._payload_s = now_s
         return WantedPing(self._number, num_bytes)
 
-    def sent(self, number: int, now_s: float) -> None:
+    def ping_sent(self, number: int, now_s: float) -> None:
         """Takes that a ping leaves now: what it waited for before is no part of the way."""
         ping = self._under_way
         if ping is not None and ping.number == number and ping.sent_s == inf:
             ping.sent_s = now_s
 
-    def wrote(self, num_bytes: int, began_s: float) -> WantedPing | None:
+    def message_written(self, num_bytes: int, began_s: float) -> WantedPing | None:
         """Takes that a message was written; returns the ping to send right behind it, if it is to be measured by.
 
         Args:
             num_bytes: Its size.
             began_s: When writing it began.
         """
-        if num_bytes < LEAST_CARGO_BYTES or not self._round_trips:
+        if num_bytes < MIN_TRAFFIC_BYTES or not self._round_trips:
             return None
-        if began_s - self._cargo_s < CARGO_EVERY_S or self._waits(began_s):
+        if began_s - self._cargo_s < TRAFFIC_INTERVAL_S or self._waits(began_s):
             return None
         self._cargo_s = began_s
         self._number += 1
         self._under_way = _Sent(self._number, num_bytes, began_s, began_s)
         return WantedPing(self._number, 0)
 
-    def answered(self, number: int, now_s: float) -> None:
+    def pong_received(self, number: int, now_s: float) -> None:
         """Takes an answer; one to a ping that is not under way is passed over."""
         ping = self._under_way
         if ping is None or ping.number != number or ping.sent_s == inf:
@@ -179,19 +179,19 @@ class LinkEstimator:
 
     def _waits(self, now_s: float) -> bool:
         """Whether a ping is under way."""
-        return self._under_way is not None and now_s - self._under_way.asked_s < LOST_S
+        return self._under_way is not None and now_s - self._under_way.asked_s < PING_TIMEOUT_S
 
     def _payload(self, now_s: float) -> int:
         """Returns how much the next ping should carry; 0 where it should measure the round trip."""
         enough = len(self._rates) == NUM_PAYLOADS
-        if len(self._round_trips) < 2 or (enough and now_s - self._payload_s < EVERY_S):
+        if len(self._round_trips) < 2 or (enough and now_s - self._payload_s < PAYLOAD_INTERVAL_S):
             return 0
         best_s, last_s = min(self._round_trips), self._round_trips[-1]
         is_busy = last_s > 2 * best_s + 0.001
-        if best_s > SLOW_S or is_busy:
+        if best_s > MAX_PROBED_RTT_S or is_busy:
             return 0
         bytes_per_s = self._bytes_per_s
         if bytes_per_s is None:
             return FIRST_PAYLOAD_BYTES
         affordable = int(bytes_per_s * PAYLOAD_S)
-        return min(PAYLOAD_BYTES, max(LEAST_PAYLOAD_BYTES, affordable))
+        return min(MAX_PAYLOAD_BYTES, max(MIN_PAYLOAD_BYTES, affordable))

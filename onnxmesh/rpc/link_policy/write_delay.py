@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-LINGER_S = 0.002
+WRITE_DELAY_S = 0.002
 """How long is waited."""
 
-DENSE_S = 0.001
+DENSE_INTERVAL_S = 0.001
 """Frames further apart than this are never made to wait."""
 
-WORTH = 3
+MIN_FRAMES = 3
 """Frames in one message that make the wait worth it."""
 
 _FEWEST_SKIPPED, _MOST_SKIPPED = 16, 1024
@@ -33,17 +33,17 @@ class WriteDelay:
         self._to_skip = _FEWEST_SKIPPED
 
     def should_wait(self, now_s: float) -> bool:
-        """Whether to wait `LINGER_S` before the next message; asked once for each message."""
+        """Whether to wait `WRITE_DELAY_S` before the next message; asked once for each message."""
         self._waited = self._pays
-        if not self._pays and now_s - self._wrote_at_s <= DENSE_S:
+        if not self._pays and now_s - self._wrote_at_s <= DENSE_INTERVAL_S:
             self._to_skip -= 1
             self._waited = self._to_skip <= 0
         return self._waited
 
-    def wrote(self, num_frames: int, now_s: float) -> None:
+    def message_written(self, num_frames: int, now_s: float) -> None:
         """Takes note of a message that was written."""
         self._wrote_at_s = now_s
-        if num_frames >= WORTH:
+        if num_frames >= MIN_FRAMES:
             self._pays = True
             self._skip = _FEWEST_SKIPPED
         elif self._waited:

@@ -12,7 +12,7 @@ MAX_REST_BYTES = 1 << 20
 """Where small payloads beside large ones are more than this together, they are shared too."""
 
 
-def placed(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
+def share_payloads(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
     """Returns a frame whose payloads of at least so many bytes are in shared memory; as it is where one has no room.
 
     What is in a room of that memory already is not copied.
@@ -26,7 +26,7 @@ def placed(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
     for index, payload in enumerate(frame.payloads):
         if len(payload) < least_bytes:
             continue
-        put = memory.hand_out(payload) or memory.put(payload)
+        put = memory.share(payload) or memory.write(payload)
         if put is None:
             for _, each in shared:
                 memory.release(each.offset)
@@ -36,10 +36,10 @@ def placed(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
     return Frame(frame.header, rest, tuple(shared))
 
 
-def brought(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
+def copy_payloads_in(memory: OwnMemory, frame: Frame, least_bytes: int) -> Frame:
     """Returns a frame whose payloads of at least so many bytes are in rooms of the memory, as far as there are any.
 
     Takes as long as copying them does: for a thread. Nothing is handed out yet, so that nothing is lost with the frame.
     """
-    payloads = (each if len(each) < least_bytes else memory.bring(each) for each in frame.payloads)
+    payloads = (each if len(each) < least_bytes else memory.copy_in(each) for each in frame.payloads)
     return replace(frame, payloads=tuple(payloads))

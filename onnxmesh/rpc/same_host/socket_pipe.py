@@ -12,9 +12,9 @@ from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.memory.layout.shared_payload import SharedPayload
 from onnxmesh.memory.shared_memory import OwnMemory, PeerMemory
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.same_host.shared_payloads import brought, placed
+from onnxmesh.rpc.same_host.shared_payloads import copy_payloads_in, share_payloads
 
-LEAST_SHARED_BYTES = 32 << 10
+MIN_SHARED_BYTES = 32 << 10
 """Smaller payloads go through the socket: that costs less than taking and releasing memory."""
 
 TRIM_S = 30.0
@@ -104,7 +104,7 @@ class SocketPipe(asyncio.Protocol):
         del self._rest[:begin]
         self._hand_on()
 
-    async def carry(self, take: Callable[[bytes], bool]) -> None:
+    async def receive(self, take: Callable[[bytes], bool]) -> None:
         """Has `take` called as messages come.
 
         Raises:
@@ -141,19 +141,19 @@ class SocketPipe(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
 
-    def reserve(self, byte_size: int) -> memoryview | None:
-        """Returns room in shared memory; see `OwnMemory.reserve`."""
-        return self._own.reserve(byte_size)
+    def allocate(self, byte_size: int) -> memoryview | None:
+        """Returns room in shared memory; see `OwnMemory.allocate`."""
+        return self._own.allocate(byte_size)
 
-    async def bring(self, frame: Frame) -> Frame:
+    async def copy_payloads_in(self, frame: Frame) -> Frame:
         """Copies large payloads into shared memory, as far as there is room, in a thread: others are served meanwhile."""
-        if any(len(each) >= LEAST_SHARED_BYTES and not self._own.holds(each) for each in frame.payloads):
-            return await asyncio.to_thread(brought, self._own, frame, LEAST_SHARED_BYTES)
+        if any(len(each) >= MIN_SHARED_BYTES and not self._own.contains(each) for each in frame.payloads):
+            return await asyncio.to_thread(copy_payloads_in, self._own, frame, MIN_SHARED_BYTES)
         return frame
 
-    def place(self, frame: Frame) -> Frame:
+    def share_payloads(self, frame: Frame) -> Frame:
         """Puts large payloads into shared memory, as far as there is room."""
-        return placed(self._own, frame, LEAST_SHARED_BYTES)
+        return share_payloads(self._own, frame, MIN_SHARED_BYTES)
 
     def resolve(self, payload: SharedPayload) -> memoryview:
         """Returns a payload that the other side has put there.

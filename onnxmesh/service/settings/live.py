@@ -1,4 +1,4 @@
-"""What an operator can say about Redis, to services that share live state."""
+"""Settings of the Redis by which services share live state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnxmesh.service.settings.consul import ConsulSettings
 
 
 class LiveSettings(ConsulSettings):
-    """Settings of a service that shares what it knows right now."""
+    """Settings of a service that shares live state."""
 
     redis: SecretStr | None = Field(
         None,
-        description="URL of a Redis, by which gateways and schedulers tell each other of load, ways, ejections and "
+        description="URL of a Redis, by which gateways and schedulers share loads, link estimates, ejections and "
         "sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://; better given as ONNXMESH_REDIS",
     )
 
@@ -25,13 +25,13 @@ class LiveSettings(ConsulSettings):
     def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
             try:
-                open_redis(url.get_secret_value(), 1.0)  # connects when it is used, which this one never is
+                open_redis(url.get_secret_value(), 1.0)  # connects on first use, and this one is never used
             except InvalidRequest as error:
                 raise ValueError(error.message) from error
         return url
 
     def live_state(self, writer: str) -> OwnLiveState | RedisLiveState:
-        """Returns where this process shares what it knows right now.
+        """Returns the live state of this process: in Redis, or its own alone.
 
         Args:
             writer: The name of this process.

@@ -13,16 +13,16 @@ from onnxmesh.tensors.datatype import Datatype
 Boundary = NewType("Boundary", str)
 """Names what crosses between two stages, or between a gateway and a stage, in one direction."""
 
-LEAST_BYTES = 16 << 10
+MIN_COMPRESSED_BYTES = 16 << 10
 """Smaller tensors are sent as they are: a change of thread costs as much as they do."""
 
-WORTH = 0.9
+MAX_TIME_SHARE = 0.9
 """What time is left at the most for encoding, sending and decoding, as a share of that for sending as it is."""
 
 SAMPLE_BYTES = 128 << 10
 """How much of a tensor is written to see what would become of it."""
 
-TRY_AGAIN = 64
+RETRY_AFTER_SENDS = 64
 """After so many times that a tensor was sent, what is known of an encoding that was not used is tried again."""
 
 MAX_TENSORS = 1024
@@ -85,7 +85,7 @@ class Choice:
     to_try: Encoding | None = None
 
 
-AS_IT_IS = Choice(Encoding.NONE)
+UNCOMPRESSED = Choice(Encoding.NONE)
 """Nothing is done with it."""
 
 
@@ -141,11 +141,11 @@ class CompressionChoice:
             bytes_per_s: What the way carries.
             roundings: How it may lose bits.
         """
-        if num_bytes < LEAST_BYTES:
-            return AS_IT_IS
+        if num_bytes < MIN_COMPRESSED_BYTES:
+            return UNCOMPRESSED
         known = self._of(boundary, tensor)
         known.num_sent += 1
-        limit_s = WORTH / bytes_per_s
+        limit_s = MAX_TIME_SHARE / bytes_per_s
         best, best_s = Encoding.NONE, limit_s
         to_try, longest_ago = None, 0
         for each in _candidates(datatype, roundings):
@@ -155,14 +155,14 @@ class CompressionChoice:
                 takes_s = self._takes_s(each, seen, share, bytes_per_s)
                 if takes_s < best_s:
                     best, best_s = each, takes_s
-            ago = TRY_AGAIN if seen is None else known.num_sent - seen.at_num
-            if ago > longest_ago and ago >= TRY_AGAIN:
+            ago = RETRY_AFTER_SENDS if seen is None else known.num_sent - seen.at_num
+            if ago > longest_ago and ago >= RETRY_AFTER_SENDS:
                 hoped_s = self._takes_s(each, seen, least, bytes_per_s)
                 if hoped_s < limit_s:
                     to_try, longest_ago = each, ago
         return Choice(best, None if to_try is best else to_try)
 
-    def wrote(
+    def observe_encoding(
         self,
         boundary: Boundary,
         tensor: str,
@@ -193,7 +193,7 @@ class CompressionChoice:
             before.at_num = known.num_sent
         self._encode_s[encoding] += _WEIGHT * (encode_s - self._encode_s[encoding])
 
-    def read(self, encoding: Encoding, num_bytes: int, seconds: float) -> None:
+    def observe_decoding(self, encoding: Encoding, num_bytes: int, seconds: float) -> None:
         """Takes how long it took to decode a tensor of so many bytes; peers are taken to be as fast."""
         self._decode_s[encoding] += _WEIGHT * (seconds / num_bytes - self._decode_s[encoding])
 

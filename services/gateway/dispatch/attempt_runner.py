@@ -14,7 +14,7 @@ from onnxmesh.rpc.frames.compressed_frames import is_compressed
 from onnxmesh.rpc.frames.frame_tensors import read_tensors
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
-from onnxmesh.rpc.link_policy.credits import LEAST_BYTES
+from onnxmesh.rpc.link_policy.credits import MIN_CREDITED_BYTES
 from onnxmesh.v1 import frame_pb2
 from services.gateway.dispatch.activation import activation_frames
 from services.gateway.dispatch.credit_queue import CreditQueue
@@ -82,10 +82,10 @@ class AttemptRunner:
                 if attempt.outcome.done():
                     break
                 try:
-                    if hop == 0 and frame.payload_bytes >= LEAST_BYTES:
+                    if hop == 0 and frame.payload_bytes >= MIN_CREDITED_BYTES:
                         await self._send_large(order, attempt, frame)
                     elif not links[hop].try_send(frame):
-                        await links[hop].send(await self._compressor.compressed(frame, links[hop]))
+                        await links[hop].send(await self._compressor.compress(frame, links[hop]))
                 except Unavailable as error:
                     return AttemptFailure(error, route[hop].worker, retriable=True)
             outcome = await attempt.outcome
@@ -114,7 +114,7 @@ class AttemptRunner:
         frame.header.activation.credit = num_bytes
         sent = False
         try:
-            await attempt.links[0].send(await self._compressor.compressed(frame, attempt.links[0]))
+            await attempt.links[0].send(await self._compressor.compress(frame, attempt.links[0]))
             sent = True
         finally:
             if not sent:
@@ -125,7 +125,7 @@ class AttemptRunner:
         frame = result.frame
         try:
             if is_compressed(frame):
-                frame = await self._compressor.decompressed(frame)
+                frame = await self._compressor.decompress(frame)
             tensors = read_tensors(frame.header.result, frame.payloads)
             return AttemptResult(frame, result.at_unix_ns, tensors)
         except CorruptData as error:

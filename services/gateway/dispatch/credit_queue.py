@@ -56,7 +56,7 @@ class CreditQueue:
             What must be given back if the request is not sent after all; None where the attempt ended before.
         """
         credit = Credit(partial(self.give_back, next_stage, num_bytes))
-        if next_stage not in self._lines and self._credits.room(next_stage) > 0:
+        if next_stage not in self._lines and self._credits.headroom(next_stage) > 0:
             self._credits.take(next_stage, num_bytes)
             return credit
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,13 +80,13 @@ class CreditQueue:
 
     def forget(self, worker: WorkerId) -> None:
         """The stream to a worker is lost: nobody waits for it any more."""
-        self._credits.forget(worker)
+        self._credits.remove_worker(worker)
         self._admit([place for place in self._lines if place[0] == worker])
 
     def _admit(self, places: Iterable[NextStage]) -> None:
         for place in places:
             line = self._lines.get(place, [])
-            while line and (line[0].admitted.done() or self._credits.room(place) > 0):
+            while line and (line[0].admitted.done() or self._credits.headroom(place) > 0):
                 first = heappop(line)
                 if not first.admitted.done():
                     self._credits.take(place, first.num_bytes)

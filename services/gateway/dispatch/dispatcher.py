@@ -137,7 +137,7 @@ class Dispatcher:
             link = self._peers.get(worker)
             if link is not None and link.generation < member.generation:
                 self._fail(worker, f"worker '{worker}' was started anew")
-                link.leave()
+                link.disconnect()
         self._peers.keep(
             {worker: member.address for worker, member in news.workers.items()}, news.removed_workers
         )

@@ -42,7 +42,7 @@ class Peer(CompressibleLink, Protocol):
     def send_soon(self, header: FrameHeader) -> None:
         """Queues a frame without payloads at once; a closed stream drops it."""
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Ends the stream after what is queued."""
 
 
@@ -59,5 +59,5 @@ class Peers(Protocol):
             Unavailable: Nobody answers there, or somebody else does (UNAVAILABLE).
         """
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
         """Holds streams to these peers, too, id to address, and no longer to those that are gone."""

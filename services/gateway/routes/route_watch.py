@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import grpc.aio
 import structlog
 
-from onnxmesh.discovery.schedulers import NamedSchedulers, Schedulers
+from onnxmesh.discovery.scheduler_addresses import ConfiguredSchedulers, SchedulerAddresses
 from onnxmesh.errors import Unavailable
 from onnxmesh.routing.table.route_step import Step, next_step
 from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
@@ -38,7 +38,7 @@ class RouteWatch:
     """
 
     def __init__(
-        self, gateway: str, schedulers: Schedulers, contact: SchedulerContact, on_table: OnTable
+        self, gateway: str, schedulers: SchedulerAddresses, contact: SchedulerContact, on_table: OnTable
     ) -> None:
         self._gateway = gateway
         self._schedulers = schedulers
@@ -70,10 +70,10 @@ class RouteWatch:
         """Follows a scheduler, whenever there is one, until it is cancelled."""
         async with Channels() as channels:
             while True:
-                known = await self._schedulers.some()
+                known = await self._schedulers.wait_any()
                 self._scheduler = _after(self._scheduler, known)
                 # Only one that has no substitute is waited for.
-                alone = isinstance(self._schedulers, NamedSchedulers) and len(known) == 1
+                alone = isinstance(self._schedulers, ConfiguredSchedulers) and len(known) == 1
                 why = await self._follow(MeshStub(channels.to(self._scheduler)), wait=alone)
                 if why is not None:
                     self._contact.lost()

@@ -97,7 +97,7 @@ class GatewayRoutingServicer(RoutingServicer):
             stale=self._contact.is_stale,
             alone_ms=round(self._contact.alone_s * 1e3),
             scheduler=scheduler,
-            sent=self._compressor.sent(),
+            sent=self._compressor.sent_tensors(),
         )
 
 

@@ -1,4 +1,4 @@
-"""What gateways say of workers, told to people."""
+"""Gateway views: ejections and loads that gateways observed, for the status of workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxmesh.v1.mesh_pb2 import Ejection, WorkerStatus
 
 
 class GatewayViews:
-    """Reads what gateways share.
+    """Reads what gateways share about workers.
 
     Args:
         live: Where they share it.
@@ -21,7 +21,7 @@ class GatewayViews:
         self._live = live
 
     def add_to(self, workers: Iterable[WorkerStatus]) -> None:
-        """Adds to each worker which gateways keep it out of routes, and the load that they heard of last."""
+        """Adds to each worker the gateways that ejected it from their routes, and the load that they observed last."""
         ejections: dict[str, list[Ejection]] = {}
         for figures in self._live.figures(Topic.EJECTION).values():
             for figure in figures:

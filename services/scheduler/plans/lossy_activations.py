@@ -1,4 +1,4 @@
-"""What of a model's activations may lose bits on slow links. Pure."""
+"""Lossy activations: which of a model's activations may lose bits on slow links. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from onnxmesh.v1.worker_pb2 import CutResponse
 
 
 def allow_losses(plan: Plan, spec: DeploymentSpec, cut: CutResponse) -> None:
-    """Writes into a plan what was measured, and into its partitions what the operator allows by that.
+    """Writes the measured errors into a plan, and into its partitions the encodings that the spec allows by them.
 
     Args:
         plan: With its partitions.
-        spec: What the operator asked for.
-        cut: What was found when the model was cut.
+        spec: With the largest error that is allowed.
+        cut: With the errors that were measured when the model was cut.
     """
     if not (spec.HasField("max_activation_error") and cut.HasField("activation_errors")):
         return

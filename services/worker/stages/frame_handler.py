@@ -94,7 +94,7 @@ class FrameHandler:
         key = RequestKey.of(frame.header.activation.key)
         if is_compressed(frame):
             # In no task group: its callback handles every outcome, and the link's reader must not fail.
-            task = asyncio.ensure_future(self._compressor.decompressed(frame))
+            task = asyncio.ensure_future(self._compressor.decompress(frame))
             self._decompressing[task] = key
             task.add_done_callback(partial(self._on_decompressed, credit))
             return

@@ -14,7 +14,7 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
 from onnxmesh.rpc.link.links import Links
-from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, Credit, Credits, NextStage
+from onnxmesh.rpc.link_policy.credits import MIN_CREDITED_BYTES, UNBOUNDED, Credit, Credits, NextStage
 from onnxmesh.tensors.allocation import Allocate
 from onnxmesh.tensors.compression.compression_choice import NO_LOSS, LossAllowance
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
@@ -79,7 +79,7 @@ class Forwarder:
 
     def take_credit(self, hop: Hop, num_bytes: int) -> tuple[int, Credit | None]:
         """Takes credit for a request of so many bytes; returns the bytes taken and the credit to return on failure."""
-        if num_bytes < LEAST_BYTES:
+        if num_bytes < MIN_CREDITED_BYTES:
             return 0, None
         next_stage = _next_stage(hop)
         self._credits.take(next_stage, num_bytes)
@@ -131,7 +131,7 @@ class Forwarder:
         try:
             link = await self._links.connect(hop.worker, hop.address)
             self._track(link, key, deadline)
-            await link.send(await self._compressor.compressed(activation, link, allowance))
+            await link.send(await self._compressor.compress(activation, link, allowance))
         except MeshError as error:
             if credit is not None:
                 credit.give_back()
@@ -150,19 +150,19 @@ class Forwarder:
         found = []
         for worker in self._next_workers:
             link = self._links.get(worker)
-            if link is not None and (way := link.way) is not None:
+            if link is not None and (estimate := link.estimate) is not None:
                 found.append(
                     LinkMeasurement(
                         node=worker,
-                        round_trip_us=max(1, round(way.round_trip_s * 1e6)),
-                        bytes_per_s=round(way.bytes_per_s or 0),
+                        round_trip_us=max(1, round(estimate.rtt_s * 1e6)),
+                        bytes_per_s=round(estimate.bytes_per_s or 0),
                     )
                 )
         return found
 
     def on_link_lost(self, link: Link) -> None:
         """Fails the requests that were lately sent on a link that ended."""
-        self._credits.forget(WorkerId(link.peer))
+        self._credits.remove_worker(WorkerId(link.peer))
         self._on_capacity()
         now_s = self._clock()
         error = Unavailable(f"the stream from {self._worker} to {link.peer} ended")
@@ -172,7 +172,7 @@ class Forwarder:
 
     def _capacity(self, request: StageRequest) -> int:
         hop = request.next_hop
-        return UNBOUNDED if hop is None else self._credits.room(_next_stage(hop))
+        return UNBOUNDED if hop is None else self._credits.headroom(_next_stage(hop))
 
     def _return_credit(self, next_stage: NextStage, num_bytes: int) -> None:
         self._credits.give_back(next_stage, num_bytes)

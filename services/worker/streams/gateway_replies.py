@@ -94,7 +94,7 @@ class GatewayReplies:
             self.drop(key)
             return
         try:
-            await link.send(await self._compressor.compressed(result, link))
+            await link.send(await self._compressor.compress(result, link))
         except Unavailable:
             self.drop(key)
         else:

@@ -79,7 +79,7 @@ def test_deploy_status_infer_undeploy(mesh, model, tmp_path):
     ],
 )
 def test_bad_input_is_named_in_one_line(mesh, model, arguments, exit_code, words):
-    """Each mistake ends with its exit code and one line that names it; the next good request is answered."""
+    """Each error ends with its exit code and one line that names it; the next good request is answered."""
     if not any(known.name == "kept" for known in mesh.status().models):
         mesh.deploy(model, name="kept", stages=1)
     done = mesh.run(*arguments, check=False)

@@ -74,7 +74,7 @@ def test_a_signal_stops_everything(temporary, number, num_workers, num_gateways)
         assert len(logs) == len(mesh.pids)
         assert all('"event": "stopped"' in log.read() for log in logs)
     assert mesh.process.returncode == 0
-    assert mesh.left_over == []
+    assert mesh.running_pids == []
     assert not [process for process in family if process.is_running()]
     assert folders_in(temporary) == []
 
@@ -100,7 +100,7 @@ def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
         mesh.wait_for(lambda event: event["event"] == "service_ready")
         mesh.stop(signal.SIGINT)
     assert mesh.process.returncode == 0
-    assert mesh.left_over == []
+    assert mesh.running_pids == []
     assert folders_in(temporary) == []
 
 

@@ -12,7 +12,7 @@ from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, NotFound, Unsatisfiable
 from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, RoutedWorker
-from tests.fakes.slow_way import slow_way
+from tests.fakes.delaying_proxy import delaying_proxy
 from tests.integration.gateway.running_gateway import request_of, running_gateway
 
 WORKERS = (
@@ -112,7 +112,7 @@ async def test_of_two_equal_workers_the_one_behind_the_shorter_way_is_picked():
     """Both are in the gateway's own zone; what was measured tells them apart, and explain says so."""
     async with (
         running_gateway(same_host=False) as gateway,
-        slow_way(gateway.workers["a"].address, 0.05) as way,
+        delaying_proxy(gateway.workers["a"].address, 0.05) as way,
         MeshClient(gateway.address) as client,
     ):
         gateway.workers["a"].address = way.address

@@ -116,7 +116,7 @@ async def test_a_drain_says_what_keeps_a_stage(mesh, tmp_path):
 
 async def test_an_unknown_worker_is_named_with_those_there_are(mesh):
     async with mesh("a", "b") as (client, _a, _b), MeshClient(client.address) as asking:
-        with pytest.raises(NotFound, match="no worker 'c' is in the mesh; there is 'a', 'b'"):
+        with pytest.raises(NotFound, match="worker 'c' is not in the mesh: its workers are 'a', 'b'"):
             await asking.drain("c")
 
 
@@ -235,9 +235,9 @@ async def test_a_part_that_cannot_be_is_refused_before_anything_is_sent(mesh):
         assert (await client.deploy(b"two")).version == 2
         assert (await client.deploy(b"two", traffic_percent=20)).version == 2
         assert (await client.status()).models[1].traffic_percent == 20
-        with pytest.raises(NotFound, match="no version 7; there is 1, 2"):
+        with pytest.raises(NotFound, match="no version 7: deployed versions are 1, 2"):
             await asking.roll_out("m", 7)
-        with pytest.raises(NotFound, match="no model 'n'"):
+        with pytest.raises(NotFound, match="model 'n' is not deployed"):
             await asking.roll_out("n", 1)
 
 

@@ -222,7 +222,7 @@ async def test_a_plan_that_cannot_be_carried_out_leaves_what_is_served(mesh, tmp
             for worker in (a, b):
                 worker.fail = {f"m/1.1/{i}": InvalidModel("no such kernel") for i in range(8)}
             model = await until(client, lambda model: model.reason)
-            assert "planning anew failed: stage 'm/1.1/" in model.reason
+            assert "replanning failed: stage 'm/1.1/" in model.reason
             assert "no such kernel" in model.reason
             assert (model.state, model.plan.revision) == ("READY", 0)
             await eventually(lambda: client.routes == {"m/1": [{"a"}]} and not b.held and blobs() == before)

@@ -7,7 +7,7 @@ import socket
 import grpc.aio
 import pytest
 
-from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server

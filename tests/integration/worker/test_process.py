@@ -12,7 +12,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from onnxmesh.device.device_kind import this_cpu_features
-from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.eventually import eventually
 from tests.fakes.commanding_scheduler import commanding

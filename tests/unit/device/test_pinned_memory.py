@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from onnxmesh.memory.pinned_memory import pinned_memory
+from onnxmesh.memory.pinned_memory import allocate_pinned
 from tests.devices import DEVICES
 
 SIZE = 1 << 20
@@ -19,7 +19,7 @@ SIZE = 1 << 20
 def test_without_cuda_there_is_none(library, says):
     """It is said once, with the reason; what it was for goes on without."""
     with capture_logs() as logs:
-        assert pinned_memory(SIZE, library) is None
+        assert allocate_pinned(SIZE, library) is None
     (line,) = logs
     assert (line["event"], line["bytes"]) == ("no_pinned_memory", SIZE)
     assert says in line["error"]
@@ -28,9 +28,9 @@ def test_without_cuda_there_is_none(library, says):
 @pytest.mark.parametrize("device", DEVICES[1:])
 def test_with_a_gpu_all_of_it_is_there(device):
     """Rooms of any size, to write to and to read."""
-    memory = pinned_memory(SIZE)
+    memory = allocate_pinned(SIZE)
     assert memory is not None
     assert memory.backed_bytes >= SIZE
-    room = memory.reserve(SIZE // 2)
+    room = memory.allocate(SIZE // 2)
     np.frombuffer(room, np.uint8)[:] = 7
     assert bytes(room[-2:]) == b"\x07\x07"

@@ -128,5 +128,5 @@ async def test_what_could_not_be_sent_gives_its_credit_back():
     for number in range(5):
         crowd.ask(request_id=str(number))
     await settle()
-    assert crowd.bench.dispatcher._credit_line._credits.under_way(("a", "m/1/0")) == (0, 0)
+    assert crowd.bench.dispatcher._credit_line._credits.in_flight(("a", "m/1/0")) == (0, 0)
     await crowd.end()

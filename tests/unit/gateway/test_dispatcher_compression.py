@@ -35,7 +35,7 @@ async def test_inputs_leave_in_fewer_bytes_over_a_slow_way():
     """With every bit, once it is known what becomes of them."""
     bench = Bench("a")
     bench.routes("a")
-    bench.peers.streams["a"].way = SLOW
+    bench.peers.streams["a"].estimate = SLOW
     for index in range(3):
         async with bench.asking(tensors=(LARGE,)) as request:
             bench.answer("a", await bench.activation("a", index))

@@ -48,7 +48,7 @@ def test_a_model_that_refuses_random_inputs_is_said_to(tmp_path):
     """It is cut all the same; its activations keep every bit."""
     found = cut("strings_and_bfloat", tmp_path, num_stages=2)
     assert found.measured == ()
-    assert found.why_not.startswith("it refuses random inputs: ")
+    assert found.why_not.startswith("the model refuses random inputs: ")
 
 
 def test_a_model_of_one_stage_has_nothing_that_could_err(tmp_path):

@@ -50,17 +50,17 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
         ([("x", "FP32", (1, 4))], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", ())], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", None)], {}, "the first dimension of input 'x' is not free"),
-        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which is not cut into rows"),
-        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which is not cut into rows"),
+        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which cannot be split into rows"),
+        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which cannot be split into rows"),
         (
             [("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))],
             {"x": ("N", 4), "m": ("M",)},
-            "the first dimensions of the inputs are different ones: M, N",
+            "the first dimensions of the inputs differ: M, N",
         ),
         (
             [("x", "FP32", (-1, -1))],
             {"x": ("N", "N")},
-            "input 'x' has the first dimension again in another place",
+            "input 'x' has its first dimension at another axis too",
         ),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": ("N",)}, ""),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": (None,)}, ""),
@@ -76,10 +76,10 @@ TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn", "functions", "sha
 ALONE = {
     "strings": "'words' is BYTES",
     "late_input": "the first dimension of input 'always' is not free",
-    "pass_through": "the first dimensions of the inputs are different ones: M, N",
-    "if_loop": "'is_positive' neither has a row for each of the batch nor keep_on_device the same",
-    "scan": "neither has a row for each of the batch nor keep_on_device the same",
-    "sequence_loop": "neither has a row for each of the batch nor keep_on_device the same",
+    "pass_through": "the first dimensions of the inputs differ: M, N",
+    "if_loop": "'is_positive' has neither one row for each row of the batch nor the same value for all",
+    "scan": "has neither one row for each row of the batch nor the same value for all",
+    "sequence_loop": "has neither one row for each row of the batch nor the same value for all",
 }
 
 
@@ -138,7 +138,7 @@ def test_portable_mode_accepts_in_batches_what_it_accepts_anyway(tmp_path):
 def test_what_is_off_is_not_tried(mode, max_rows, tmp_path):
     """One row at the most is off, too."""
     _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "work", mode=mode, max_rows=max_rows)
-    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "it is off")}
+    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "batching is off")}
 
 
 def test_the_most_rows_are_those_asked_for(tmp_path):

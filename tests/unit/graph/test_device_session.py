@@ -129,10 +129,10 @@ def test_large_tensors_pass_through_the_staging_memory(load):
     for turn in range(3):
         y = session.run({"x": from_array("x", x)})["y"]
         assert np.array_equal(to_array(y), -x)
-        assert memory.holds(y.data) == (turn > 0)
+        assert memory.contains(y.data) == (turn > 0)
         del y
         gc.collect()
-        assert memory.taken_bytes == 0
+        assert memory.used_bytes == 0
     small = np.zeros(MIN_STAGED_BYTES // 4 - 1, np.float32)
     assert np.array_equal(to_array(session.run({"x": from_array("x", small)})["y"]), -small)
 

@@ -55,11 +55,11 @@ def test_the_first_stage_may_read_it_too(late, tmp_path):
 @pytest.mark.parametrize(
     ("direct", "message"),
     [
-        ([[], ["late"]], "direct inputs of 2 stages were given, there are 3"),
-        ([["late"], [], []], "stage 0 gets all its inputs from the gateway: 'late' cannot be direct"),
+        ([[], ["late"]], "direct inputs: expected those of 3 stages, got 2"),
+        ([["late"], [], []], "stage 0 receives all its inputs from the gateway: 'late' cannot be direct"),
         ([[], [], ["latest"]], "direct input 'latest' is no input of the model; it has x, late, always"),
         ([[], ["late"], ["late"]], "stage 1 does not read input 'late'"),
-        ([[], [], ["always"]], "stage 1 reads input 'always', which another stage gets directly"),
+        ([[], [], ["always"]], "stage 1 reads input 'always', which is direct for another stage"),
     ],
 )
 def test_what_makes_no_sense_is_refused(late, tmp_path, direct, message):

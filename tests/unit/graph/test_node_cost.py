@@ -290,5 +290,5 @@ def test_shapes_seen_in_a_run_are_taken(tmp_path):
     )
     unknown = costs_of(tmp_path, made)
     assert unknown.boundaries[0].num_bytes == 8
-    seen = costs_of(tmp_path, made, seen={"where": (1, 100), "y": (1, 100)})
+    seen = costs_of(tmp_path, made, measured_shapes={"where": (1, 100), "y": (1, 100)})
     assert seen.boundaries[0].num_bytes == 800

@@ -143,12 +143,12 @@ def test_a_model_that_refuses_rooms_is_offered_none_again():
     for other, still in ((from_array("y", np.zeros(2 * NUM, np.float32)), True), (y, False)):
         buffers = OutputBuffers({"y": Datatype.FP32, "z": Datatype.FP32})
         buffers.observe("form", {"y": y, "z": y.renamed("z")})
-        found = buffers.find("form", ["y", "z"], Rooms())
+        found = buffers.allocate("form", ["y", "z"], Rooms())
         assert found.keys() == {"y", "z"}
         without = {"y": other, "z": y.renamed("z")}
         buffers.handle_refusal(found, without)
         buffers.observe("form", without)
-        assert buffers.find("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
+        assert buffers.allocate("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
 
 
 @pytest.mark.parametrize("datatype", [kind for kind in Datatype if kind.bits >= 8])

@@ -249,7 +249,7 @@ def test_what_onnx_runtime_cannot_load_is_told(tmp_path):
     nodes = [node("Tanh", ["x"], ["a"]), node("Odd", ["a"], ["y"], domain="com.example", name="the_odd_one")]
     made = model(nodes, [floats("x", 1)], [floats("y", 1)], opsets={"": 20, "com.example": 1})
     with pytest.raises(
-        InvalidModel, match=r"node 'the_odd_one' \(com.example.Odd\): there is no such operator"
+        InvalidModel, match=r"node 'the_odd_one' \(com.example.Odd\): this ONNX Runtime lacks the operator"
     ):
         split_model(saved(tmp_path, made), tmp_path / "out", 2, mode=CutMode.PORTABLE)
     assert not (tmp_path / "out").exists()

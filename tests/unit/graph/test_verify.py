@@ -124,10 +124,10 @@ def test_a_folder_without_plan_is_named(tmp_path):
     ("change", "message"),
     [
         (lambda plan: plan.pop("signature"), "lacks 'signature'"),
-        (lambda plan: plan.update(format=9), "format 2 expected, 9 found"),
+        (lambda plan: plan.update(format=9), "expected format 2, got 9"),
         (lambda plan: plan.update(optimisation="most"), "'most' is not a valid OptimisationLevel"),
         (lambda plan: plan.update(partitions=[]), "has no partitions"),
-        (lambda plan: plan["partitions"].reverse(), "not numbered from 0 upwards"),
+        (lambda plan: plan["partitions"].reverse(), "not numbered from 0"),
         (lambda plan: plan["partitions"][0].pop("digest"), "lacks 'digest'"),
         (lambda plan: plan.update(partitions=7), "malformed"),
     ],

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from onnxmesh.pictures.geometry import shared_widths
 from onnxmesh.pictures.labels import first_fitting, printable, shortened, text_width, wrapped
 from onnxmesh.pictures.node_strip import merged_runs, thinned
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 
 
 @given(st.text(max_size=40), st.floats(0, 300))
@@ -77,26 +76,3 @@ def test_thinning_keeps_what_stands_out(points):
         min(y for _, y in points),
         max(y for _, y in points),
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (time_text(0), "0 s"),
-        (time_text(0.0165), "16.5 ms"),
-        (time_text(9.996e-4), "1.00 ms"),
-        (time_text(9.99e-4), "999 µs"),
-        (time_text(75.2), "75.2 s"),
-        (time_text(3e-12), "3.00 ps"),
-        (bytes_text(0), "0 B"),
-        (bytes_text(524_292), "524 kB"),
-        (bytes_text(999_960), "1.00 MB"),
-        (bytes_text(9.1e9), "9.10 GB"),
-        (rate_text(1540.4), "1540/s"),
-        (rate_text(0.0523), "0.0523/s"),
-        (ratio_text(1.254), "1.25 \u00d7"),
-    ],
-)
-def test_figures_have_three_digits_and_a_unit(text, expected):
-    """Units are chosen by what is shown after rounding."""
-    assert text == expected

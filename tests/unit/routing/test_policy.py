@@ -303,7 +303,7 @@ def test_an_explanation_is_the_decision():
         "away": "",
     }
     assert verdicts["lame"].why == "lacks 'gpu'"
-    assert verdicts["late"].why == "done in 2.01e+03 ms, expected within 1e+03 ms"
+    assert verdicts["late"].why == "done in 2.01 s, expected within 1.00 s"
     assert verdicts["away"].why == "tier 1 was not drawn"
     ok = verdicts["ok"]
     assert (ok.is_picked, found.picked) == (True, "ok")

@@ -28,7 +28,7 @@ class Uses(RuleBasedStateMachine):
 
     @rule(byte_size=st.integers(1, SIZE // 3))
     def take(self, byte_size):
-        start = self.blocks.take(byte_size)
+        start = self.blocks.allocate(byte_size)
         if start is not None:
             assert start not in self.sizes
             self.sizes[start] = byte_size
@@ -39,7 +39,7 @@ class Uses(RuleBasedStateMachine):
         if self.writing:
             start = data.draw(st.sampled_from(sorted(self.writing)))
             self.writing.remove(start)
-            self.blocks.leave(start)
+            self.blocks.release_writer(start)
             self.forget_unused()
 
     @rule(data=st.data())
@@ -47,14 +47,14 @@ class Uses(RuleBasedStateMachine):
         if self.writing:
             start = data.draw(st.sampled_from(sorted(self.writing)))
             offset = start + data.draw(st.integers(0, self.sizes[start] - 1))
-            self.blocks.hand_out(offset)
+            self.blocks.add_reader(offset)
             self.out[offset] += 1
 
     @rule(data=st.data())
     def take_back(self, data):
         if self.out:
             offset = data.draw(st.sampled_from(sorted(self.out)))
-            assert self.blocks.take_back(offset)
+            assert self.blocks.remove_reader(offset)
             self.out[offset] -= 1
             self.out = +self.out
             self.forget_unused()
@@ -62,7 +62,7 @@ class Uses(RuleBasedStateMachine):
     @rule(offset=st.integers(-1, SIZE))
     def take_back_what_is_not_out(self, offset):
         if offset not in self.out:
-            assert not self.blocks.take_back(offset)
+            assert not self.blocks.remove_reader(offset)
 
     def forget_unused(self):
         used = self.writing | {self.block_of(offset) for offset in self.out}
@@ -73,16 +73,16 @@ class Uses(RuleBasedStateMachine):
         rounded = {
             start: -(-size // EXTENT_ALIGNMENT) * EXTENT_ALIGNMENT for start, size in self.sizes.items()
         }
-        assert self.blocks.taken_bytes == sum(rounded.values())
-        assert self.blocks.taken_end == max((start + size for start, size in rounded.items()), default=0)
+        assert self.blocks.used_bytes == sum(rounded.values())
+        assert self.blocks.used_end == max((start + size for start, size in rounded.items()), default=0)
 
     def teardown(self):
         for start in self.writing:
-            self.blocks.leave(start)
+            self.blocks.release_writer(start)
         for offset in self.out.elements():
-            self.blocks.take_back(offset)
-        assert self.blocks.taken_bytes == 0
-        assert self.blocks.take(SIZE) == 0
+            self.blocks.remove_reader(offset)
+        assert self.blocks.used_bytes == 0
+        assert self.blocks.allocate(SIZE) == 0
 
 
 TestUses = Uses.TestCase

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.tensors.compression.compression_choice import (
-    LEAST_BYTES,
     MAX_TENSORS,
-    TRY_AGAIN,
+    MIN_COMPRESSED_BYTES,
+    RETRY_AFTER_SENDS,
     Choice,
     CompressionChoice,
     LossAllowance,
@@ -29,7 +29,7 @@ def choose(choice, bytes_per_s, *, tensor="h", size=SIZE, datatype=Datatype.FP32
 def wrote(choice, encoding, share, bytes_per_s=400e6, tensor="h"):
     """Tells a choice that a tensor came out with a share of its bytes, at some speed."""
     size = None if share is None else int(SIZE * share)
-    choice.wrote("to m/1/1", tensor, encoding, SIZE, size, SIZE / bytes_per_s)
+    choice.observe_encoding("to m/1/1", tensor, encoding, SIZE, size, SIZE / bytes_per_s)
 
 
 def test_what_zstd_makes_of_a_tensor_is_tried_before_it_is_relied_on():
@@ -57,7 +57,7 @@ def test_nothing_is_written_or_tried_on_a_fast_way():
     """Sending is faster than any encoding, however little that might leave; small tensors are spared anywhere."""
     choice = CompressionChoice()
     assert choose(choice, FAST, roundings=ROUNDINGS) == NONE
-    assert choose(choice, SLOW, size=LEAST_BYTES - 1, roundings=ROUNDINGS) == NONE
+    assert choose(choice, SLOW, size=MIN_COMPRESSED_BYTES - 1, roundings=ROUNDINGS) == NONE
     wrote(choice, Encoding.ZSTD, 0.05)
     assert choose(choice, FAST) == NONE
 
@@ -74,7 +74,7 @@ def test_the_same_tensor_goes_otherwise_over_another_way():
     ):
         for _ in range(20):
             wrote(choice, encoding, share, speed)
-            choice.read(encoding, SIZE, SIZE / (2 * speed))
+            choice.observe_decoding(encoding, SIZE, SIZE / (2 * speed))
     assert choose(choice, 1e6, roundings=ROUNDINGS).encoding is Encoding.INT8_ZSTD
     assert choose(choice, 400e6, roundings=ROUNDINGS).encoding is Encoding.INT8
     assert choose(choice, 20e9, roundings=ROUNDINGS).encoding is Encoding.NONE
@@ -100,8 +100,8 @@ def test_what_did_not_pay_is_tried_again_now_and_then():
     choice = CompressionChoice()
     choose(choice, SLOW)
     wrote(choice, Encoding.ZSTD, 1.0)
-    tries = [choose(choice, SLOW).to_try for _ in range(TRY_AGAIN)]
-    assert tries == [None] * (TRY_AGAIN - 1) + [Encoding.ZSTD]
+    tries = [choose(choice, SLOW).to_try for _ in range(RETRY_AFTER_SENDS)]
+    assert tries == [None] * (RETRY_AFTER_SENDS - 1) + [Encoding.ZSTD]
 
 
 def test_what_cannot_be_written_is_given_up_soon():
@@ -122,7 +122,7 @@ def test_times_are_learned():
     choose(reading, SLOW)
     wrote(reading, Encoding.ZSTD, 0.5)
     for _ in range(30):
-        reading.read(Encoding.ZSTD, SIZE, SIZE / 20e6)
+        reading.observe_decoding(Encoding.ZSTD, SIZE, SIZE / 20e6)
     assert choose(reading, SLOW).encoding is Encoding.NONE
 
 

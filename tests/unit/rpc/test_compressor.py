@@ -14,7 +14,7 @@ from onnxmesh.rpc.link.compression_metrics import CompressionMetrics
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 from onnxmesh.tensors.arrays import from_array
-from onnxmesh.tensors.compression.compression_choice import LEAST_BYTES, LossAllowance
+from onnxmesh.tensors.compression.compression_choice import MIN_COMPRESSED_BYTES, LossAllowance
 from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.v1 import frame_pb2
 from tests.fakes.slow_link import SlowLink
@@ -55,7 +55,7 @@ async def settled(compressor, link, allowance=None):
     """Returns what becomes of the frame once what there is to learn was learned."""
     given = () if allowance is None else (allowance,)
     for _ in range(8):
-        sent = await compressor.compressed(frame(), link, *given)
+        sent = await compressor.compress(frame(), link, *given)
     return sent
 
 
@@ -63,11 +63,11 @@ async def test_a_tensor_that_repeats_leaves_in_fewer_bytes_and_comes_whole():
     """Small tensors beside it stay as they are, and so does the header that the sender has."""
     compressor, given = Compressor(), frame()
     await settled(compressor, SlowLink())
-    sent = await compressor.compressed(given, SlowLink())
+    sent = await compressor.compress(given, SlowLink())
     assert not is_compressed(given)
     assert [tensor.encoding for tensor in sent.header.activation.tensors] == [Encoding.NONE, Encoding.ZSTD]
     assert sent.payload_bytes < 0.5 * given.payload_bytes
-    back = await compressor.decompressed(over_the_wire(sent))
+    back = await compressor.decompress(over_the_wire(sent))
     timing = back.header.activation.timings[-1]
     assert (timing.plain_bytes, timing.wire_bytes) == (given.payload_bytes, sent.payload_bytes)
     given.header.activation.timings[-1].MergeFrom(timing)
@@ -82,19 +82,19 @@ async def test_bits_are_lost_where_that_is_allowed_alone():
     assert Encoding(lossy.header.activation.tensors[1].encoding).rounding is not Encoding.NONE
     array = np.frombuffer(decompressed_frame(over_the_wire(lossy)).payloads[1], np.float32)
     assert 0 < np.abs(array - NUMBERS).max() <= (NUMBERS.max() - NUMBERS.min()) / 500
-    exact = await compressor.compressed(frame(), SlowLink())
+    exact = await compressor.compress(frame(), SlowLink())
     assert bytes(decompressed_frame(over_the_wire(exact)).payloads[1]) == NUMBERS.tobytes()
-    other = await compressor.compressed(frame(name="x"), SlowLink(), ANY_LOSS)
-    assert bytes((await compressor.decompressed(other)).payloads[1]) == NUMBERS.tobytes()
+    other = await compressor.compress(frame(name="x"), SlowLink(), ANY_LOSS)
+    assert bytes((await compressor.decompress(other)).payloads[1]) == NUMBERS.tobytes()
 
 
 @pytest.mark.parametrize(
     "link",
     [
         SlowLink(same_host=True),
-        SlowLink(way=None),
-        SlowLink(way=LinkEstimate(0.001)),
-        SlowLink(way=LinkEstimate(0.001, 1e12)),
+        SlowLink(estimate=None),
+        SlowLink(estimate=LinkEstimate(0.001)),
+        SlowLink(estimate=LinkEstimate(0.001, 1e12)),
     ],
 )
 async def test_nothing_is_done_where_it_cannot_pay(link):
@@ -102,7 +102,7 @@ async def test_nothing_is_done_where_it_cannot_pay(link):
     compressor = Compressor()
     for _ in range(3):
         given = frame()
-        assert await compressor.compressed(given, link, ANY_LOSS) is given
+        assert await compressor.compress(given, link, ANY_LOSS) is given
 
 
 async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_same():
@@ -110,24 +110,24 @@ async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_sam
     off = Compressor(enabled=False)
     for _ in range(8):
         given = frame()
-        assert await off.compressed(given, SlowLink(), ANY_LOSS) is given
-    (told,) = off.sent()
+        assert await off.compress(given, SlowLink(), ANY_LOSS) is given
+    (told,) = off.sent_tensors()
     assert (told.peer, told.encoding) == ("far", "none")
     assert told.tensor_bytes == told.wire_bytes == 8 * NUMBERS.nbytes
     packed_elsewhere = over_the_wire(await settled(Compressor(), SlowLink()))
     assert is_compressed(packed_elsewhere)
-    assert bytes((await off.decompressed(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
+    assert bytes((await off.decompress(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
 
 
 async def test_small_frames_are_left_alone():
     """And what has no tensors."""
     compressor = Compressor()
-    small = frame(np.zeros(LEAST_BYTES // 4 - 100, np.float32))
-    assert await compressor.compressed(small, SlowLink()) is small
+    small = frame(np.zeros(MIN_COMPRESSED_BYTES // 4 - 100, np.float32))
+    assert await compressor.compress(small, SlowLink()) is small
     cancel = Frame(frame_pb2.FrameHeader(cancel=frame_pb2.Cancel()))
-    assert await compressor.compressed(cancel, SlowLink()) is cancel
-    assert await compressor.decompressed(cancel) is cancel
-    assert await compressor.decompressed(small) is small
+    assert await compressor.compress(cancel, SlowLink()) is cancel
+    assert await compressor.decompress(cancel) is cancel
+    assert await compressor.decompress(small) is small
 
 
 async def test_numbers_that_cannot_be_rounded_go_as_they_are():
@@ -136,7 +136,7 @@ async def test_numbers_that_cannot_be_rounded_go_as_they_are():
     array = NUMBERS.copy()
     array[5] = np.inf
     for _ in range(8):
-        sent = await compressor.compressed(frame(array), SlowLink(), ANY_LOSS)
+        sent = await compressor.compress(frame(array), SlowLink(), ANY_LOSS)
         assert bytes(decompressed_frame(sent).payloads[1]) == array.tobytes()
 
 
@@ -155,7 +155,7 @@ async def test_a_tensor_that_is_not_what_it_is_said_to_be_is_refused(changes, wh
     for field, value in changes.items():
         setattr(sent.header.activation.tensors[1], field, value)
     with pytest.raises(CorruptData, match=why):
-        await Compressor().decompressed(sent)
+        await Compressor().decompress(sent)
 
 
 async def test_what_was_spared_is_told_by_peer_and_encoding():
@@ -171,5 +171,5 @@ async def test_what_was_spared_is_told_by_peer_and_encoding():
     assert value("tensor", "none") == value("wire", "none") == NUMBERS.nbytes
     assert value("tensor", "zstd") == 7 * NUMBERS.nbytes
     assert value("wire", "zstd") < 0.5 * value("tensor", "zstd")
-    compressor.forget("far")
+    compressor.remove_peer("far")
     assert value("tensor", "zstd") is None

@@ -20,7 +20,7 @@ class Blocks(RuleBasedStateMachine):
 
     @rule(byte_size=st.integers(1, SIZE // 3))
     def take(self, byte_size):
-        start = self.extents.take(byte_size)
+        start = self.extents.allocate(byte_size)
         if start is not None:
             self.out[start] = byte_size
 
@@ -29,12 +29,12 @@ class Blocks(RuleBasedStateMachine):
         if self.out:
             start = data.draw(st.sampled_from(sorted(self.out)))
             del self.out[start]
-            assert self.extents.give_back(start)
+            assert self.extents.free(start)
 
     @rule(start=st.integers(-1, SIZE))
     def give_back_what_is_not_out(self, start):
         if start not in self.out:
-            assert not self.extents.give_back(start)
+            assert not self.extents.free(start)
 
     @invariant()
     def blocks_are_apart(self):
@@ -44,13 +44,13 @@ class Blocks(RuleBasedStateMachine):
             assert start % EXTENT_ALIGNMENT == 0
             end = start + byte_size
         assert end <= SIZE
-        assert self.extents.num_taken == len(self.out)
+        assert self.extents.num_used == len(self.out)
 
     def teardown(self):
         for start in self.out:
-            self.extents.give_back(start)
-        assert self.extents.taken_bytes == 0
-        assert self.extents.take(SIZE) == 0
+            self.extents.free(start)
+        assert self.extents.used_bytes == 0
+        assert self.extents.allocate(SIZE) == 0
 
 
 TestBlocks = Blocks.TestCase
@@ -59,7 +59,7 @@ TestBlocks = Blocks.TestCase
 def test_the_lowest_block_is_taken_first():
     """Little of the stretch is touched while little is in use."""
     extents = Extents(SIZE)
-    first, second = extents.take(100), extents.take(100)
-    extents.give_back(first)
-    assert extents.take(50) == first
+    first, second = extents.allocate(100), extents.allocate(100)
+    extents.free(first)
+    assert extents.allocate(50) == first
     assert second > first

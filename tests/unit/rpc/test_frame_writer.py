@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.link.frame_writer import MAX_URGENT, FrameWriter
+from onnxmesh.rpc.link.frame_writer import MAX_URGENT_FRAMES, FrameWriter
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimator
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
@@ -84,11 +84,11 @@ async def test_a_peer_that_only_pings_fills_no_memory():
     """Answers that wait are so many at the most."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
-        for _ in range(2 * MAX_URGENT):
+        for _ in range(2 * MAX_URGENT_FRAMES):
             writer.put_urgent(PONG)
         pipe.gate.set()
         await eventually(lambda: len(pipe.messages) == 2)
-        assert pipe.kinds[1] == ["pong"] * MAX_URGENT
+        assert pipe.kinds[1] == ["pong"] * MAX_URGENT_FRAMES
 
 
 async def test_there_is_no_room_beyond_the_high_water_mark():
@@ -101,7 +101,7 @@ async def test_there_is_no_room_beyond_the_high_water_mark():
         assert not writer.has_capacity
         pipe.gate.set()
         async with asyncio.timeout(60):
-            await writer.room()
+            await writer.wait_for_capacity()
 
 
 async def test_a_closed_writer_keeps_nothing_and_nobody_waiting():
@@ -109,7 +109,7 @@ async def test_a_closed_writer_keeps_nothing_and_nobody_waiting():
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
         writer.put(chunk(1000))
-        waiting = asyncio.ensure_future(writer.room())
+        waiting = asyncio.ensure_future(writer.wait_for_capacity())
         writer.close()
         async with asyncio.timeout(60):
             await waiting
@@ -121,9 +121,9 @@ async def test_a_goodbye_is_the_last_word():
     async with running() as (writer, pipe, task):
         await blocked(writer, pipe)
         writer.put(CANCEL)
-        assert not writer.is_leaving
-        writer.leave()
-        assert writer.is_leaving
+        assert not writer.is_disconnecting
+        writer.disconnect()
+        assert writer.is_disconnecting
         pipe.gate.set()
         async with asyncio.timeout(60):
             await task

@@ -12,7 +12,7 @@ from onnxmesh.errors import CorruptData
 from onnxmesh.memory.layout.shared_payload import SharedPayload
 from onnxmesh.rpc.frames.chunking import Assembler
 from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
-from onnxmesh.rpc.link.hello import hello_of
+from onnxmesh.rpc.link.hello import read_hello
 from onnxmesh.v1.frame_pb2 import (
     Activation,
     Cancel,
@@ -86,9 +86,9 @@ def resolve(payload: SharedPayload) -> memoryview:
 def envelope(described):
     """A message that is well formed, whatever it says."""
     message = Envelope()
-    for header, contents, placed in described:
+    for header, contents, share_payloads in described:
         frame = message.frames.add(header=header.SerializeToString(), payloads=contents)
-        frame.shared.extend(placed)
+        frame.shared.extend(share_payloads)
     return message.SerializeToString()
 
 
@@ -140,11 +140,10 @@ def test_pieces_of_nothing_take_no_memory(messages):
 def test_a_first_word_is_a_hello_or_corrupt(message):
     """Nothing else is taken for one."""
     try:
-        node, generation = hello_of(message, "somebody")
+        read = read_hello(message, "somebody")
     except CorruptData:
         return
-    hello = FrameHeader.FromString(Envelope.FromString(message).frames[0].header).hello
-    assert (node, generation) == (hello.node, hello.generation)
+    assert read == FrameHeader.FromString(Envelope.FromString(message).frames[0].header).hello
 
 
 @given(st.lists(parts, min_size=1, max_size=3), st.data())

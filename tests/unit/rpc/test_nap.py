@@ -9,17 +9,17 @@ from onnxmesh.rpc.link.interruptible_sleep import InterruptibleSleep
 
 async def test_a_nap_ends_when_it_is_told_to():
     """However long it was to be; ended again, or without one, it does nothing."""
-    nap = InterruptibleSleep()
-    nap.end()
-    asyncio.get_running_loop().call_soon(nap.end)
+    sleep = InterruptibleSleep()
+    sleep.interrupt()
+    asyncio.get_running_loop().call_soon(sleep.interrupt)
     async with asyncio.timeout(60):
-        await nap.take(3600.0)
-    nap.end()
+        await sleep.sleep(3600.0)
+    sleep.interrupt()
 
 
 async def test_a_nap_ends_by_itself():
     """And can be taken again."""
-    nap = InterruptibleSleep()
+    sleep = InterruptibleSleep()
     async with asyncio.timeout(60):
         for _ in range(3):
-            await nap.take(0.001)
+            await sleep.sleep(0.001)

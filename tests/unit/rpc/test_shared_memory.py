@@ -17,7 +17,7 @@ from onnxmesh.memory.backing import MemoryAllowance
 from onnxmesh.memory.layout.shared_payload import SharedPayload
 from onnxmesh.memory.shared_memory import OwnMemory, PeerMemory
 from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
-from onnxmesh.rpc.same_host.shared_payloads import brought, placed
+from onnxmesh.rpc.same_host.shared_payloads import copy_payloads_in, share_payloads
 from onnxmesh.v1.frame_pb2 import FrameHeader, Load
 
 HEADER = FrameHeader(load=Load(queued=3))
@@ -48,14 +48,14 @@ def sides():
 def test_a_payload_is_read_where_it_was_written(sides):
     """The reader sees the writer's bytes, aligned, and cannot write to them."""
     payload = os.urandom(10_000)
-    view = sides.view(sides.own.put(payload))
+    view = sides.view(sides.own.write(payload))
     assert view == payload
     assert view.readonly
 
 
 def test_it_is_freed_with_its_last_view(sides):
     """A slice, or an array made of it, keeps a payload; when nothing does, its offset is told, once."""
-    put = sides.own.put(b"x" * 100)
+    put = sides.own.write(b"x" * 100)
     view = sides.view(put)
     part = view[10:20]
     del view
@@ -69,16 +69,16 @@ def test_it_is_freed_with_its_last_view(sides):
 
 def test_released_memory_is_used_again(sides):
     """What the peer has read makes room; before that there is none."""
-    puts = [sides.own.put(bytes(1 << 18)) for _ in range(4)]
+    puts = [sides.own.write(bytes(1 << 18)) for _ in range(4)]
     assert None not in puts
-    assert sides.own.put(b"x") is None
+    assert sides.own.write(b"x") is None
     sides.own.release(puts[1].offset)
-    assert sides.own.put(b"x") == SharedPayload(puts[1].offset, 1)
+    assert sides.own.write(b"x") == SharedPayload(puts[1].offset, 1)
 
 
 def test_releasing_what_is_not_out_is_corrupt(sides):
     """A peer that releases twice, or at random, is told so."""
-    put = sides.own.put(b"abc")
+    put = sides.own.write(b"abc")
     sides.own.release(put.offset)
     with pytest.raises(CorruptData, match="offset of a payload that is out, got 0"):
         sides.own.release(put.offset)
@@ -105,7 +105,7 @@ def test_memory_that_can_shrink_is_refused():
 def test_frames_arrive_as_they_were(payloads, least_bytes):
     """Whatever part of a frame is shared, the reader gets its payloads in order."""
     sides = Sides(2048)
-    sent = placed(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
+    sent = share_payloads(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
     (got,) = decode_envelope(encode_envelope([sent]), sides.view)
     assert got.header == HEADER
     assert [bytes(part) for part in got.payloads] == payloads
@@ -116,102 +116,102 @@ def test_frames_arrive_as_they_were(payloads, least_bytes):
 def test_a_frame_is_shared_whole_or_not_at_all(sides):
     """Where one payload has no room, all are sent, and nothing stays taken."""
     frame = Frame(HEADER, (bytes(1 << 19), bytes(1 << 20)))
-    assert placed(sides.own, frame, 1024) is frame
-    assert sides.own.taken_bytes == 0
+    assert share_payloads(sides.own, frame, 1024) is frame
+    assert sides.own.used_bytes == 0
 
 
 def test_a_shared_payload_needs_shared_memory(sides):
     """On a stream without shared memory a frame that names some is corrupt."""
-    envelope = encode_envelope([placed(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
+    envelope = encode_envelope([share_payloads(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
     with pytest.raises(CorruptData, match="not shared"):
         decode_envelope(envelope)
 
 
 def test_a_room_is_handed_out_without_a_copy(sides):
     """What is written to a room is read from there; it is taken until its writer and its reader are done with it."""
-    room = sides.own.reserve(10_000)
+    room = sides.own.allocate(10_000)
     room[:] = payload = os.urandom(10_000)
-    put = sides.own.hand_out(room.toreadonly())
+    put = sides.own.share(room.toreadonly())
     view = sides.view(put)
     assert view == payload
     room[:4] = b"seen"
     assert bytes(view[:4]) == b"seen"
     sides.own.release(put.offset)
-    assert sides.own.taken_bytes > 0
+    assert sides.own.used_bytes > 0
     del room
     gc.collect()
-    assert sides.own.taken_bytes == 0
+    assert sides.own.used_bytes == 0
 
 
 def test_a_room_that_is_not_used_comes_back(sides):
     """Nobody has to say so: it is free when no view of it, in whatever thread, is left."""
-    room = sides.own.reserve(1 << 20)
+    room = sides.own.allocate(1 << 20)
     part = memoryview(room)[5:6]
-    assert sides.own.reserve(1) is None
+    assert sides.own.allocate(1) is None
     del room
-    assert sides.own.taken_bytes == 1 << 20
+    assert sides.own.used_bytes == 1 << 20
     thread = threading.Thread(target=lambda kept: kept.pop(), args=([part],))
     del part
     thread.start()
     thread.join()
     gc.collect()
-    assert sides.own.taken_bytes == 0
+    assert sides.own.used_bytes == 0
 
 
 def test_rows_of_a_room_are_handed_out_one_by_one(sides):
     """The room is taken until the last of them was read, whoever is last."""
-    room = sides.own.reserve(3 * 4096)
+    room = sides.own.allocate(3 * 4096)
     room[:] = b"a" * 4096 + b"b" * 4096 + b"c" * 4096
-    puts = [sides.own.hand_out(room[begin : begin + 4096]) for begin in (0, 4096, 8192)]
-    again = sides.own.hand_out(room[4096:8192])
+    puts = [sides.own.share(room[begin : begin + 4096]) for begin in (0, 4096, 8192)]
+    again = sides.own.share(room[4096:8192])
     assert again == puts[1]
     del room
     gc.collect()
     assert [bytes(sides.view(put)[:1]) for put in puts] == [b"a", b"b", b"c"]
     for put in (puts[1], puts[0], puts[2]):
         sides.own.release(put.offset)
-        assert sides.own.taken_bytes == 3 * 4096
+        assert sides.own.used_bytes == 3 * 4096
     sides.own.release(again.offset)
-    assert sides.own.taken_bytes == 0
+    assert sides.own.used_bytes == 0
 
 
 def test_what_is_elsewhere_or_at_an_odd_address_is_not_handed_out(sides):
     """It is copied, so that its reader gets it aligned."""
-    room = sides.own.reserve(100)
-    assert sides.own.hand_out(os.urandom(100)) is None
-    assert sides.own.hand_out(room[4:]) is None
-    assert sides.own.hand_out(room[16:]) is not None
+    room = sides.own.allocate(100)
+    assert sides.own.share(os.urandom(100)) is None
+    assert sides.own.share(room[4:]) is None
+    assert sides.own.share(room[16:]) is not None
 
 
 def test_a_frame_is_brought_in_before_it_is_placed(sides):
     """Copies are made once, of large payloads alone; a frame that is dropped in between leaves nothing taken."""
     payloads = (os.urandom(5000), b"small", os.urandom(6000))
-    frame = brought(sides.own, Frame(HEADER, payloads), 1024)
-    assert brought(sides.own, frame, 1024).payloads == frame.payloads == payloads
-    taken = sides.own.taken_bytes
-    sent = placed(sides.own, frame, 1024)
-    assert sides.own.taken_bytes == taken
+    frame = copy_payloads_in(sides.own, Frame(HEADER, payloads), 1024)
+    assert copy_payloads_in(sides.own, frame, 1024).payloads == frame.payloads == payloads
+    taken = sides.own.used_bytes
+    sent = share_payloads(sides.own, frame, 1024)
+    assert sides.own.used_bytes == taken
     (got,) = decode_envelope(encode_envelope([sent]), sides.view)
     assert [bytes(part) for part in got.payloads] == [bytes(part) for part in payloads]
     for _, each in sent.shared:
         sides.own.release(each.offset)
     del frame
     gc.collect()
-    assert sides.own.taken_bytes == 0
+    assert sides.own.used_bytes == 0
 
 
 def test_without_room_a_frame_stays_as_it_is(sides):
-    """What cannot be brought in is sent."""
+    """What cannot be copy_payloads_in in is sent."""
     frame = Frame(HEADER, (bytes(2 << 20), bytes(2048)))
-    there = brought(sides.own, frame, 1024)
+    there = copy_payloads_in(sides.own, frame, 1024)
     assert there.payloads[0] is frame.payloads[0]
-    assert placed(sides.own, there, 1024) is there
+    assert share_payloads(sides.own, there, 1024) is there
 
 
 def test_memory_that_was_not_needed_lately_is_given_back(sides):
     """Once two periods are over; what is in use stays, with its content."""
-    low = sides.own.put(b"stays" * 1000)
-    high = sides.own.put(bytes(1 << 19))
+    low = sides.own.write(b"stays" * 1000)
+    high = sides.own.write(bytes(1 << 19))
     assert sides.own.backed_bytes > 1 << 19
     sides.own.release(high.offset)
     sides.own.trim()
@@ -219,17 +219,17 @@ def test_memory_that_was_not_needed_lately_is_given_back(sides):
     sides.own.trim()
     assert sides.own.backed_bytes == 8192
     assert sides.view(low) == b"stays" * 1000
-    assert sides.own.put(b"x" * (1 << 19)) is not None
+    assert sides.own.write(b"x" * (1 << 19)) is not None
     assert sides.own.backed_bytes > 1 << 19
 
 
 def test_closed_memory_gives_no_room():
     """A link that has ended, whose descriptor may be another file by now, is not written to."""
     sides = Sides()
-    room = sides.own.reserve(100)
+    room = sides.own.allocate(100)
     sides.close()
-    assert sides.own.reserve(100) is None
-    assert sides.own.put(b"x") is None
+    assert sides.own.allocate(100) is None
+    assert sides.own.write(b"x") is None
     sides.own.trim()
     room[:4] = b"safe"
     assert bytes(room[:4]) == b"safe"
@@ -238,9 +238,9 @@ def test_closed_memory_gives_no_room():
 def test_without_memory_nothing_is_placed():
     """A process that has spent its allowance sends everything."""
     own = OwnMemory(1 << 20, MemoryAllowance(8192))
-    assert own.put(bytes(4096)) is not None
-    assert own.reserve(8192) is None
-    assert own.taken_bytes == 4096
+    assert own.write(bytes(4096)) is not None
+    assert own.allocate(8192) is None
+    assert own.used_bytes == 4096
     own.close()
 
 
@@ -253,9 +253,9 @@ def test_threads_do_not_get_into_each_others_way():
         draw = Random(seed)
         for _ in range(300):
             payload = draw.randbytes(draw.randint(1, 1 << 17))
-            room = sides.own.bring(payload)
+            room = sides.own.copy_in(payload)
             if room is not payload:
-                out.put((sides.own.hand_out(room), payload))
+                out.put((sides.own.share(room), payload))
         out.put(None)
 
     threads = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
@@ -279,7 +279,7 @@ def test_threads_do_not_get_into_each_others_way():
         thread.join()
     assert sent
     gc.collect()
-    assert sides.own.taken_bytes == 0
+    assert sides.own.used_bytes == 0
     sides.close()
 
 
@@ -293,7 +293,7 @@ def test_memory_may_close_while_threads_write():
 
         def write(sides=sides, payload=payload, started=started, found=found):
             for _ in range(100):
-                found.append(sides.own.bring(payload) == payload)
+                found.append(sides.own.copy_in(payload) == payload)
                 started.set()
 
         thread = threading.Thread(target=write)

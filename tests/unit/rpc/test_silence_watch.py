@@ -13,7 +13,7 @@ from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from tests.eventually import eventually
 
-LIMITS = LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=0.02, suspect_s=1.0, silence_s=3.0)
+LIMITS = LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=0.02, suspect_after_s=1.0, dead_after_s=3.0)
 
 
 class Watched:
@@ -59,9 +59,9 @@ async def test_a_suspect_peer_that_is_heard_is_well_again():
     async with peer.running():
         await eventually(lambda: peer.watch.is_suspect)
         peer.step_s = 0.0
-        assert peer.watch.heard()
+        assert peer.watch.observe_message()
         assert not peer.watch.is_suspect
-        assert not peer.watch.heard()
+        assert not peer.watch.observe_message()
 
 
 async def test_what_was_not_heard_while_this_process_stood_still_is_no_silence():
@@ -77,11 +77,13 @@ async def test_what_was_not_heard_while_this_process_stood_still_is_no_silence()
 
 async def test_a_link_that_comes_into_use_is_watched_closely_at_once():
     """However long the idle link would have been left alone."""
-    peer = Watched(LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=3600.0, suspect_s=1.0, silence_s=3.0))
+    peer = Watched(
+        LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=3600.0, suspect_after_s=1.0, dead_after_s=3.0)
+    )
     async with peer.running():
         await asyncio.sleep(0)
         peer.now_s = 0.5
-        assert peer.pulse.used(0.5)
-        peer.watch.stir()
+        assert peer.pulse.observe_use(0.5)
+        peer.watch.wake()
         peer.step_s = 0.01
         await eventually(lambda: peer.watch.is_suspect)

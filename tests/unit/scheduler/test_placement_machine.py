@@ -54,7 +54,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
             attributes["memory.bytes"] = str(memory + RESERVE_BYTES)
         tags = ("gpu",) if tagged else ()
         process = Process(Instance(id_, "worker", f"{id_}:1", self.generation, tags, attributes), memory)
-        process.token = self.members.join(process.instance, self.now_s)
+        process.token = self.leases.grant(process.instance, self.now_s)
         self.processes.append(process)
         self.look()
 
@@ -65,7 +65,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
         process = self.any_alive(data)
         process.lives = False
         if not silently:
-            self.members.leave(process.instance.id, process.token, self.now_s)
+            self.leases.release(process.instance.id, process.token, self.now_s)
             self.look()
 
     @rule(data=st.data(), undo=st.booleans())

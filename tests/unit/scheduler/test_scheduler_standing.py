@@ -129,7 +129,7 @@ def test_what_no_longer_fits_is_named():
     assert nowhere.gaps == ("stage 1 is held by no worker",)
     assert nowhere.period_s == float("inf")
     gone = standing(plan(2, 2, kinds=["cpu-a-1t", "cpu-b-1t"]), [["a"], ["a"]], seen)
-    assert gone.gaps == ("stage 1 was meant for 'cpu-b-1t', which is gone",)
+    assert gone.gaps == ("stage 1 was planned for 'cpu-b-1t', which left the mesh",)
     assert standing(plan(4, kinds=["cpu-a-1t #2"]), [["a"]], seen).gaps == ()
 
 
@@ -172,7 +172,13 @@ def test_a_plan_says_what_is_expected_of_whom():
     eligible = Eligible((), CutMode.PORTABLE, OptimisationLevel.NONE)
     partitions = [Partition(index=i, artefact=Artefact(digest=str(i))) for i in range(2)]
     made = plan_message(
-        Artefact(digest="source"), eligible, seen, cut, model_pb2.Signature(), partitions, 1e-6
+        Artefact(digest="source"),
+        eligible,
+        seen,
+        cut,
+        signature=model_pb2.Signature(),
+        partitions=partitions,
+        largest_difference=1e-6,
     )
     assert (made.mode, made.optimisation, made.why, made.source_digest) == (
         "portable",
@@ -193,7 +199,7 @@ def test_partitions_must_be_those_that_were_planned():
     """Their number, and where their inputs come from."""
     digest = "0" * 64
     parts = [Partition(index=i, artefact=Artefact(digest=digest)) for i in range(2)]
-    with pytest.raises(InvalidPlan, match=r"1 stages were planned, the worker cut \[0, 1\]"):
+    with pytest.raises(InvalidPlan, match=r"1 stage was planned, the worker cut \[0, 1\]"):
         checked(parts, cut_plan(0, 4))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, UNBOUNDED, Credit, Credits
+from onnxmesh.rpc.link_policy.credits import MIN_REQUESTS, UNBOUNDED, Credit, Credits
 
 NEXT = (WorkerId("b"), StageKey("m/1/1"))
 
@@ -14,20 +14,20 @@ def test_credits_admit_what_fits_the_window_and_at_least_two():
     """By the size of the last request; unbounded before the first."""
     held = Credits(window_bytes=100)
     assert not held
-    assert held.room(NEXT) == UNBOUNDED
+    assert held.headroom(NEXT) == UNBOUNDED
     held.take(NEXT, 30)
     assert held
-    assert [held.room(NEXT), held.under_way(NEXT)] == [2, (1, 30)]
+    assert [held.headroom(NEXT), held.in_flight(NEXT)] == [2, (1, 30)]
     held.take(NEXT, 30)
     held.take(NEXT, 30)
-    assert held.room(NEXT) == 0
+    assert held.headroom(NEXT) == 0
     held.give_back(NEXT, 30)
-    assert held.room(NEXT) == 1
+    assert held.headroom(NEXT) == 1
     held.give_back(NEXT, 30)
     held.give_back(NEXT, 30)
-    assert held.under_way(NEXT) == (0, 0)
+    assert held.in_flight(NEXT) == (0, 0)
     held.take(NEXT, 1000)
-    assert held.room(NEXT) == LEAST_REQUESTS - 1
+    assert held.headroom(NEXT) == MIN_REQUESTS - 1
 
 
 def test_credits_of_a_lost_worker_are_dropped():
@@ -36,10 +36,10 @@ def test_credits_of_a_lost_worker_are_dropped():
     held = Credits(window_bytes=100)
     held.take(NEXT, 100)
     held.take(other, 100)
-    held.forget(NEXT[0])
+    held.remove_worker(NEXT[0])
     held.give_back(NEXT, 100)
-    assert held.under_way(NEXT) == (0, 0)
-    assert held.under_way(other) == (1, 100)
+    assert held.in_flight(NEXT) == (0, 0)
+    assert held.in_flight(other) == (1, 100)
 
 
 def test_credit_is_returned_once():

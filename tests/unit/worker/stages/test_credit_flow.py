@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from onnxmesh.errors import Overloaded
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.rpc.link_policy.credits import LEAST_REQUESTS, Credit, Credits
+from onnxmesh.rpc.link_policy.credits import MIN_REQUESTS, Credit, Credits
 from services.worker.queueing.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.running_stage import joining, running
+from tests.unit.worker.running_stage import running
 from tests.unit.worker.stage_requests import direct_part, last, main_part, rows
 from tests.unit.worker.stage_requests import rule as batch_rule
 
@@ -63,7 +63,7 @@ class Pipelines(RuleBasedStateMachine):
         """Returns whether anything ran; what did leaves for the next stage."""
         last = index + 1 == len(self.places)
         held = self.credits[self.places[index]]
-        room = None if last else (lambda _: held.room(self.next_stage(index + 1)))
+        room = None if last else (lambda _: held.headroom(self.next_stage(index + 1)))
         taken = self.queues[index].take(room)
         for request in taken:
             self.ended(request.key.number, index)
@@ -113,7 +113,7 @@ class Pipelines(RuleBasedStateMachine):
         if sender == receiver:
             return
         self.generation[sender, receiver] += 1
-        self.credits[sender].forget(receiver)
+        self.credits[sender].remove_worker(receiver)
         self.wire = [
             each
             for each in self.wire
@@ -122,10 +122,10 @@ class Pipelines(RuleBasedStateMachine):
 
     @invariant()
     def no_more_is_under_way_than_a_window_and_one_run(self):
-        most = max(6 // self.num_bytes, LEAST_REQUESTS)
+        most = max(6 // self.num_bytes, MIN_REQUESTS)
         for index in range(1, len(self.places)):
             sender = self.credits[self.places[index - 1]]
-            under_way, _ = sender.under_way(self.next_stage(index))
+            under_way, _ = sender.in_flight(self.next_stage(index))
             assert under_way <= max(most, MAX_ROWS)
 
     def teardown(self):
@@ -141,7 +141,7 @@ class Pipelines(RuleBasedStateMachine):
             assert any(ran) or not ran, "all stages wait for each other"
         for worker, held in self.credits.items():
             for index in range(1, len(self.places)):
-                assert held.under_way(self.next_stage(index)) == (0, 0), worker
+                assert held.in_flight(self.next_stage(index)) == (0, 0), worker
 
 
 TestPipelines = Pipelines.TestCase

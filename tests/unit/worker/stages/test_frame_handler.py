@@ -83,7 +83,7 @@ async def compressed_activation():
         frame = outgoing_frames.activation_frame(
             request(tensors={"h": TENSOR}), [TENSOR], frame_pb2.HopTiming(), now_s=0.0, unix_ns=1
         )
-        frame = await compressor.compressed(frame, link)
+        frame = await compressor.compress(frame, link)
     assert frame.header.activation.tensors[0].encoding
     return frame
 

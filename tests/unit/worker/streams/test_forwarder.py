@@ -9,7 +9,7 @@ from onnxmesh.deadline import Deadline
 from onnxmesh.errors import Unavailable
 from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.link_policy.credits import LEAST_BYTES, UNBOUNDED, WINDOW_BYTES
+from onnxmesh.rpc.link_policy.credits import MIN_CREDITED_BYTES, UNBOUNDED, WINDOW_BYTES
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimate
 from onnxmesh.v1 import frame_pb2
 from services.worker.requests.request_counters import RequestCounters
@@ -28,7 +28,7 @@ class FakeLink:
 
     is_open = True
     peer = "b"
-    way = None
+    estimate = None
 
     def __init__(self):
         self.broken = False
@@ -100,7 +100,7 @@ class Sender:
 async def test_forwarder_takes_credit_until_the_next_worker_returns_it():
     """Small requests need none."""
     sender = Sender()
-    await sender.forward(num_bytes=LEAST_BYTES - 1)
+    await sender.forward(num_bytes=MIN_CREDITED_BYTES - 1)
     assert sender.capacity() == UNBOUNDED
     await sender.forward()
     await sender.forward()
@@ -156,6 +156,6 @@ async def test_forwarder_reports_the_links_to_workers_that_it_sent_to():
     sender = Sender()
     await sender.forward(num_bytes=1)
     assert sender.forwarder.link_measurements() == []
-    sender.links.link.way = LinkEstimate(0.0, 2.5e9)
+    sender.links.link.estimate = LinkEstimate(0.0, 2.5e9)
     (measured,) = sender.forwarder.link_measurements()
     assert (measured.node, measured.round_trip_us, measured.bytes_per_s) == ("b", 1, 2_500_000_000)
