@@ -61,7 +61,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         settings,
         settings.max_message_bytes,
         shared=settings.shared_listen,
-        with_edge=settings.edge == "http2",
+        with_http2=settings.edge == "http2",
     )
     admission = Admission(settings.max_in_flight)
     health = ModelHealth(serving.health)
@@ -141,8 +141,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         GatewayMetrics(serving.registry, admission, dispatcher, router, watch, contact)
         proxy = MeshProxy(channels, lambda: watch.scheduler)
         serving.server.add_generic_rpc_handlers((servicer.handler(), proxy))
-        if serving.edge is not None:
-            serving.edge.add(MODEL_INFER, servicer.model_infer)
+        if serving.http2 is not None:
+            serving.http2.add(MODEL_INFER, servicer.model_infer)
         routing = GatewayRoutingServicer(settings.id, watch, contact, router, compressor)
         add_RoutingServicer_to_server(routing, serving.server)
         enable_reflection(serving.server)
@@ -152,10 +152,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:  # n
         try:
             async with mesh.registrar.register(instance):
                 yield serving
-                await serving.announce_end()
+                await serving.announce_stop()
             # Clients are told at once to go elsewhere, in the way of HTTP/2, and what they have sent is answered. To
             # refuse requests would fail those of clients that have another gateway.
-            tasks.create_task(serving.leave(settings.drain_s))
+            tasks.create_task(serving.disconnect_clients(settings.drain_s))
             if not await admission.idle(settings.drain_s):
                 _log.warning("drain_too_short", num_in_flight=dispatcher.num_in_flight)
         finally:

@@ -22,8 +22,8 @@ END_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SharedFront:
-    """Where the processes are reached together: what `onnxmesh.service.serving.Front` asks for.
+class SharedEndpoint:
+    """Where the processes are reached together: what `onnxmesh.service.serving.ServiceEndpoint` asks for.
 
     Attributes:
         listens: HOST:PORT that all of them serve.
@@ -37,7 +37,7 @@ class SharedFront:
 
 
 @asynccontextmanager
-async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFront]:
+async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedEndpoint]:
     """Keeps `settings.processes` gateways for the time of the context; leaving it drains all of them at once.
 
     The kernel gives each new connection to one of them. One that dies is started again, with its name and its own port, for
@@ -70,7 +70,7 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
                 services.start(keeper)
             for keeper in keepers:
                 await keeper.ready()
-            yield SharedFront(address, address)
+            yield SharedEndpoint(address, address)
 
 
 def _own_listen(settings: GatewaySettings, number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.service.serving import run_service
+from onnxmesh.service.run_service import run_service
 from services.worker.app import worker_app
 from services.worker.settings import WorkerSettings
 

@@ -200,7 +200,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
                     yield
                 finally:
                     await drain.evacuate(settings.drain_s)
-                    await serving.announce_end()
+                    await serving.announce_stop()
                     frames.draining = True
                     schedulers.publish_draining()
             await _finish(manager, settings.drain_s)

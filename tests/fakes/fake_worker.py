@@ -25,6 +25,7 @@ from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1 import model_pb2
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
+from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.model_pb2 import File, Partition, TensorSpec
 from onnxmesh.v1.worker_pb2 import (
     CutResponse,
@@ -44,6 +45,9 @@ from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer, add_WorkerControl
 NUM_NODES = 8
 """Nodes of every model, all alike: any cut is legal."""
 
+CONNECTED_WAIT_US = 1
+"""The load that a worker reports once it has reported what it holds: it is connected where this is known."""
+
 _generations = itertools.count(time.time_ns())
 
 
@@ -59,6 +63,7 @@ class FakeWorker(WorkerControlServicer):
         refuse: What `Prepare` raises, by content of the model; None: nothing.
         fail: Raised instead of loading, by stage.
         loading: Cleared: stages wait with being loaded.
+        evicting: Cleared: stages wait with being evicted.
         preparing: Cleared: `Prepare` waits.
         requests: What `Prepare` was asked for, in order.
         node_flops: What each node of a model costs.
@@ -83,6 +88,8 @@ class FakeWorker(WorkerControlServicer):
         self.fail = {}
         self.loading = asyncio.Event()
         self.loading.set()
+        self.evicting = asyncio.Event()
+        self.evicting.set()
         self.preparing = asyncio.Event()
         self.preparing.set()
         self.requests = []
@@ -184,6 +191,7 @@ class FakeWorker(WorkerControlServicer):
     async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
         loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]
         await context.write(WorkerEvent(holding=Holding(stages=loaded, leaving=self.leaving)))
+        await context.write(WorkerEvent(load=Load(expected_wait_us=CONNECTED_WAIT_US)))
         self.managing.append(context)
         async for command in request_iterator:
             if command.WhichOneof("kind") == "place_stage":
@@ -197,6 +205,7 @@ class FakeWorker(WorkerControlServicer):
             else:
                 stage = command.evict_stage.stage
                 self.commands.append(f"evict {stage}")
+                await self.evicting.wait()
                 self.held.pop(stage, None)
                 event = WorkerEvent(stage_evicted=StageEvicted(stage=stage))
             await context.write(event)

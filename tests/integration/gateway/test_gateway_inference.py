@@ -254,7 +254,7 @@ async def test_stale_answers_are_dropped():
         (second,) = [worker for worker in gateway.workers.values() if worker is not first]
         key = first.activations[0].key
         failure = frame_pb2.Failure(key=key, reason="UNAVAILABLE", message="no room", retriable=True)
-        first.say(frame_pb2.FrameHeader(failure=failure))
+        first.send(frame_pb2.FrameHeader(failure=failure))
         await eventually(lambda: second.activations and first.cancels)
         first._model = lambda tensors: [double(double(tensors))[0]]
         first.release()

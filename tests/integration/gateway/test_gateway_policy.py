@@ -126,7 +126,7 @@ async def test_of_two_equal_workers_the_one_behind_the_shorter_way_is_picked():
         async with asyncio.timeout(30):
             while len(measured) < 2:
                 for worker in gateway.workers.values():
-                    worker.tell_load()
+                    worker.send_load()
                 await asyncio.sleep(0.05)
                 measured = await transfers()
         assert measured["a"] >= 50_000

@@ -62,7 +62,7 @@ async def test_a_change_to_another_table_makes_the_gateway_ask_for_the_whole():
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         change = mesh_pb2.RouteChange(from_epoch=7, epoch=8, models=[gateway.routed("b", name="missed")])
-        gateway.scheduler.say(mesh_pb2.RouteUpdate(change=change))
+        gateway.scheduler.send_update(mesh_pb2.RouteUpdate(change=change))
         await eventually(lambda: gateway.scheduler.num_watches == 2)
         await gateway.publish(gateway.routed("a"), gateway.routed("b", name="n"))
         with pytest.raises(grpc.aio.AioRpcError, match="unknown model 'missed'"):
@@ -75,7 +75,9 @@ async def test_a_scheduler_that_dies_before_it_told_the_whole_again():
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         await until(gateway, lambda table: not table.stale)
-        gateway.scheduler.say(mesh_pb2.RouteUpdate(change=mesh_pb2.RouteChange(from_epoch=7, epoch=8)))
+        gateway.scheduler.send_update(
+            mesh_pb2.RouteUpdate(change=mesh_pb2.RouteChange(from_epoch=7, epoch=8))
+        )
         await gateway.stop_scheduler.aclose()
         await until(gateway, lambda table: table.stale)
         await gateway.infer(request_of())
@@ -89,8 +91,8 @@ async def test_an_older_change_and_one_of_a_later_release_are_passed_over():
         old = mesh_pb2.RouteChange(
             from_epoch=1, epoch=2, removed_models=[mesh_pb2.ModelVersion(name="m", version=1)]
         )
-        gateway.scheduler.say(mesh_pb2.RouteUpdate(change=old))
-        gateway.scheduler.say(mesh_pb2.RouteUpdate())
+        gateway.scheduler.send_update(mesh_pb2.RouteUpdate(change=old))
+        gateway.scheduler.send_update(mesh_pb2.RouteUpdate())
         await gateway.publish(gateway.routed("a"), gateway.routed("b", name="n"))
         await gateway.infer(request_of())
         assert gateway.scheduler.num_watches == 2

@@ -116,7 +116,7 @@ async def test_a_gateway_knows_ways_that_workers_told_another(redis):
         ways = [LinkMeasurement(node="b", round_trip_us=80_000), LinkMeasurement(node="c", round_trip_us=400)]
 
         async def shows_ways():
-            first.workers["a"].tell_load(Load(expected_wait_us=0, ways=ways), {"g1"})
+            first.workers["a"].send_load(Load(expected_wait_us=0, ways=ways), {"g1"})
             async with MeshClient(second.address) as client:
                 stages = (await client.explain(ExplainRequest(name="m"))).stages
             if len(stages) < 2:

@@ -177,9 +177,7 @@ async def test_a_deploy_that_takes_too_long_is_withdrawn(settings, tmp_path, blo
     ):
         await client.joined(a)
         a.loading.clear()
-        with pytest.raises(
-            DeadlineExceeded, match=r"longer than 0\.3 s; it was at: version 1: loading 1 stage, 1 replica"
-        ):
+        with pytest.raises(DeadlineExceeded, match=r"longer than 0\.3 s; it was at: \w"):
             await client.deploy(stages=1)
         assert not (await client.status()).models
         await eventually(lambda: not blobs())

@@ -186,7 +186,7 @@ async def test_an_evicted_stage_finishes_what_it_has_and_takes_nothing_new(bench
     await only.scheduler.evict("m/1/0")
     for number in queued:
         await gateway.answer(number)
-    assert (await only.scheduler.told("stage_evicted")).stage == "m/1/0"
+    assert (await only.scheduler.wait_for("stage_evicted")).stage == "m/1/0"
     failure = await gateway.failure(await gateway.send(route, {"x": LARGE}))
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
@@ -201,7 +201,7 @@ async def test_a_worker_that_stops_finishes_what_it_has(bench):
     await gateway.answer(await gateway.send(other, {"x": SMALL}))
     async with asyncio.TaskGroup() as group:
         group.create_task(only.stop())
-        await only.scheduler.told("draining")
+        await only.scheduler.wait_for("draining")
         refused = await gateway.failure(await gateway.send(other, {"x": SMALL}))
         assert (refused.reason, refused.retriable) == ("UNAVAILABLE", True)
     assert running in gateway.results

@@ -206,7 +206,7 @@ def test_plan_runs_as_a_process(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["stages"]) == 2

@@ -16,7 +16,7 @@ from onnxmesh.rpc.link_policy.credits import MIN_REQUESTS, Credit, Credits
 from services.worker.queueing.stage_queue import StageQueue
 from tests.eventually import eventually
 from tests.fakes.gated_session import GatedSession
-from tests.unit.worker.running_stage import running
+from tests.unit.worker.running_stage import joining, running
 from tests.unit.worker.stage_requests import direct_part, last, main_part, rows
 from tests.unit.worker.stage_requests import rule as batch_rule
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.tensors.arrays import from_array, to_array
-from onnxmesh.tensors.compression.codec import Encoded, decode_elements, encode_elements
+from onnxmesh.tensors.compression.codec import EncodedTensor, decode_elements, encode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -24,7 +24,9 @@ def there_and_back(tensor, encoding):
     encoded = encode_elements(tensor, encoding)
     if encoded is None:
         return None
-    back = decode_elements(tensor.name, tensor.datatype, tensor.shape, encoded, tensor.byte_size)
+    back = decode_elements(
+        tensor.name, tensor.datatype, tensor.shape, encoded=encoded, num_bytes=tensor.byte_size
+    )
     assert (back.name, back.datatype, back.shape) == (tensor.name, tensor.datatype, tensor.shape)
     assert back.byte_size == tensor.byte_size
     return back
@@ -50,7 +52,7 @@ def test_what_is_rounded_is_off_by_its_bound(datatype, encoding, numbers, magnit
 
     A tensor for which that cannot be held is not written so.
     """
-    if not encoding.takes(datatype):
+    if not encoding.accepts(datatype):
         return
     with np.errstate(over="ignore", invalid="ignore"):
         array = (np.array(numbers) * 10**magnitude).astype(NUMPY[datatype])
@@ -99,44 +101,46 @@ def test_activations_get_smaller():
 @pytest.mark.parametrize(
     ("datatype", "encoded", "num_bytes", "why"),
     [
-        (Datatype.FP32, Encoded(Encoding.FP16, b"123"), 16, "expected 8 bytes of fp16, got 3"),
-        (Datatype.FP32, Encoded(Encoding.FP16, b"12345678"), 12, "has 16 bytes, 12 are said"),
-        (Datatype.FP32, Encoded(Encoding.INT8, b"1234", float("nan")), 16, "steps of nan"),
-        (Datatype.FP32, Encoded(Encoding.INT8, b"1234", 1.0, 999), 16, "around 999"),
+        (Datatype.FP32, EncodedTensor(Encoding.FP16, b"123"), 16, "expected 8 bytes of fp16, got 3"),
+        (Datatype.FP32, EncodedTensor(Encoding.FP16, b"12345678"), 12, "has 16 bytes, 12 are announced"),
+        (Datatype.FP32, EncodedTensor(Encoding.INT8, b"1234", float("nan")), 16, "steps of nan"),
+        (Datatype.FP32, EncodedTensor(Encoding.INT8, b"1234", 1.0, 999), 16, "around 999"),
         (
             Datatype.FP32,
-            Encoded(Encoding.INT8, b"1234", 1e38),
+            EncodedTensor(Encoding.INT8, b"1234", 1e38),
             16,
-            "steps of 1e\\+38 around 0 are none of FP32",
+            "steps of 1e\\+38 around 0 do not fit FP32",
         ),
-        (Datatype.FP32, Encoded(Encoding.INT8, b"1234", -1.0), 16, "steps of -1"),
-        (Datatype.INT32, Encoded(Encoding.INT8, b"1234", 1.0), 16, "INT32 is never written as int8"),
-        (Datatype.FP32, Encoded(Encoding.ZSTD, b"no zstd at all"), 16, "cannot be unpacked"),
-        (Datatype.BYTES, Encoded(Encoding.ZSTD, b""), 16, "cannot be unpacked"),
+        (Datatype.FP32, EncodedTensor(Encoding.INT8, b"1234", -1.0), 16, "steps of -1"),
+        (Datatype.INT32, EncodedTensor(Encoding.INT8, b"1234", 1.0), 16, "INT32 cannot be encoded as int8"),
+        (Datatype.FP32, EncodedTensor(Encoding.ZSTD, b"no zstd at all"), 16, "cannot be decompressed"),
+        (Datatype.BYTES, EncodedTensor(Encoding.ZSTD, b""), 16, "cannot be decompressed"),
     ],
 )
 def test_what_is_not_what_it_is_said_to_be_is_refused(datatype, encoded, num_bytes, why):
     """With a message that says what was expected and what came."""
     with pytest.raises(CorruptData, match=why):
-        decode_elements("x", datatype, (4,), encoded, num_bytes)
+        decode_elements("x", datatype, (4,), encoded=encoded, num_bytes=num_bytes)
 
 
 def test_no_more_memory_is_taken_than_was_said():
     """A frame of a kilobyte that would unpack to gigabytes is refused by its own words, or for want of them."""
     bomb = zstandard.ZstdCompressor().compress(bytes(1 << 26))
     assert len(bomb) < 8192
-    with pytest.raises(CorruptData, match="expected 16 bytes in zstd, it says 67108864"):
-        decode_elements("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, bomb), 16)
+    with pytest.raises(CorruptData, match="expected 16 bytes in zstd, 67108864 are announced"):
+        decode_elements("x", Datatype.FP32, (4,), encoded=EncodedTensor(Encoding.ZSTD, bomb), num_bytes=16)
     silent = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd"):
-        decode_elements("x", Datatype.FP32, (4,), Encoded(Encoding.ZSTD, silent), 16)
+        decode_elements("x", Datatype.FP32, (4,), encoded=EncodedTensor(Encoding.ZSTD, silent), num_bytes=16)
 
 
 @given(st.binary(max_size=200), st.sampled_from(Encoding), st.sampled_from(Datatype), st.integers(0, 64))
 def test_any_bytes_are_a_tensor_or_refused(data, encoding, datatype, num_bytes):
     """Nothing else is raised, whatever comes."""
     try:
-        tensor = decode_elements("x", datatype, (3,), Encoded(encoding, data, 0.5, 3), num_bytes)
+        tensor = decode_elements(
+            "x", datatype, (3,), encoded=EncodedTensor(encoding, data, 0.5, 3), num_bytes=num_bytes
+        )
     except CorruptData:
         return
     assert tensor.byte_size == num_bytes

@@ -47,7 +47,7 @@ async def test_a_peer_that_says_nothing_is_suspect_and_then_dead():
     peer = Watched()
     peer.step_s = 0.015
     async with peer.running() as task, asyncio.timeout(60):
-        with pytest.raises(Unavailable, match=r"^b has said nothing for 3\.\d s$"):
+        with pytest.raises(Unavailable, match=r"^b has sent nothing for 3\.\d s$"):
             await task
     assert peer.changes == [True]
 

@@ -6,7 +6,7 @@ from onnxmesh.rpc.link.links import Links
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 
 
-def hang_up(links: Links) -> None:
+def abort_links(links: Links) -> None:
     """Ends every stream to processes of this host without a word; those through gRPC end with their server."""
     for link in list(links._links.values()):
         if isinstance(link._pipe, SocketPipe) and link._pipe._transport is not None:

@@ -145,7 +145,7 @@ async def test_numbers_that_cannot_be_rounded_go_as_they_are():
     [
         ({"encoding": 77}, "'h' is in the unknown encoding 77"),
         ({"datatype": "FP31"}, "'h' is of unknown datatype 'FP31'"),
-        ({"decoded_bytes": 12}, "12 are said"),
+        ({"decoded_bytes": 12}, "12 are announced"),
         ({"encoding": 3}, "expected 32768 bytes of int8"),
     ],
 )

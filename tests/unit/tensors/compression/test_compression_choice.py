@@ -23,13 +23,17 @@ NONE = Choice(Encoding.NONE)
 
 
 def choose(choice, bytes_per_s, *, tensor="h", size=SIZE, datatype=Datatype.FP32, roundings=()):
-    return choice.choose("to m/1/1", tensor, datatype, size, bytes_per_s, roundings)
+    return choice.choose(
+        "to m/1/1", tensor, datatype, num_bytes=size, bytes_per_s=bytes_per_s, roundings=roundings
+    )
 
 
 def wrote(choice, encoding, share, bytes_per_s=400e6, tensor="h"):
     """Tells a choice that a tensor came out with a share of its bytes, at some speed."""
     size = None if share is None else int(SIZE * share)
-    choice.observe_encoding("to m/1/1", tensor, encoding, SIZE, size, SIZE / bytes_per_s)
+    choice.observe_encoding(
+        "to m/1/1", tensor, encoding, num_bytes=SIZE, encoded_bytes=size, seconds=SIZE / bytes_per_s
+    )
 
 
 def test_what_zstd_makes_of_a_tensor_is_tried_before_it_is_relied_on():
@@ -92,7 +96,7 @@ def test_no_bit_is_lost_that_may_not_be(datatype, bytes_per_s, roundings, data):
     found = choose(choice, bytes_per_s, datatype=datatype, roundings=roundings)
     for encoding in (found.encoding, found.to_try or Encoding.NONE):
         assert encoding.is_lossless or encoding.rounding in roundings
-        assert encoding.takes(datatype)
+        assert encoding.accepts(datatype)
 
 
 def test_what_did_not_pay_is_tried_again_now_and_then():
@@ -131,7 +135,7 @@ def test_what_is_remembered_is_bounded():
     choice = CompressionChoice()
     for number in range(MAX_TENSORS + 50):
         choose(choice, SLOW, tensor=f"t{number}")
-    assert len(choice._known) == MAX_TENSORS
+    assert len(choice._records) == MAX_TENSORS
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_releasing_what_is_not_out_is_corrupt(sides):
     """A peer that releases twice, or at random, is told so."""
     put = sides.own.write(b"abc")
     sides.own.release(put.offset)
-    with pytest.raises(CorruptData, match="offset of a payload that is out, got 0"):
+    with pytest.raises(CorruptData, match="offset of a shared payload, got 0"):
         sides.own.release(put.offset)
 
 

@@ -108,8 +108,11 @@ def test_a_cancel_frees_what_has_come():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda chunk: setattr(chunk, "offset", 5), "expected the piece at 30, got that at 5"),
-        (lambda chunk: setattr(chunk, "tensor", 7), "expected a piece of one of 1 tensors, got tensor 7"),
+        (lambda chunk: setattr(chunk, "offset", 5), "expected the chunk at 30, got that at 5"),
+        (
+            lambda chunk: setattr(chunk, "tensor", 7),
+            "expected a chunk of one of 1 tensors, got one of tensor 7",
+        ),
     ],
 )
 def test_a_wrong_piece_is_corrupt(spoil, message):

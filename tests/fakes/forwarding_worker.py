@@ -13,8 +13,8 @@ from onnxmesh.rpc.link.links import Links
 from onnxmesh.v1 import frame_pb2
 
 
-class PassingWorker:
-    """Made by `passing_worker`.
+class ForwardingWorker:
+    """Made by `forwarding_worker`.
 
     Attributes:
         id: Worker id.
@@ -30,7 +30,7 @@ class PassingWorker:
         self.cancels: list[frame_pb2.RequestKey] = []
         self.links = Links(id_, generation=1, on_frame=self._on_frame)
 
-    async def pass_on(self, activation, tensors):
+    async def forward(self, activation, tensors):
         """Sends a request to its next hop with these tensors."""
         header = frame_pb2.Activation()
         header.CopyFrom(activation)
@@ -53,9 +53,9 @@ class PassingWorker:
 
 
 @asynccontextmanager
-async def passing_worker(id_: str) -> AsyncIterator[PassingWorker]:
+async def forwarding_worker(id_: str) -> AsyncIterator[ForwardingWorker]:
     """Serves for the time of the context."""
-    worker = PassingWorker(id_)
+    worker = ForwardingWorker(id_)
     server = grpc.aio.server(options=server_options())
     server.add_generic_rpc_handlers((worker.links.handler(),))
     worker.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
