@@ -12,7 +12,7 @@ from services.gateway.settings import GatewaySettings
 
 
 def main() -> None:
-    """Runs a gateway until it is told to stop."""
+    """Runs a gateway until it is stopped."""
     run_service("gateway", GatewaySettings, _gateway)
 
 
