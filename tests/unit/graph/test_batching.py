@@ -138,7 +138,7 @@ def test_portable_mode_accepts_in_batches_what_it_accepts_anyway(tmp_path):
 def test_what_is_off_is_not_tried(mode, max_rows, tmp_path):
     """One row at the most is off, too."""
     _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "work", mode=mode, max_rows=max_rows)
-    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "batching is off")}
+    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "switched off")}
 
 
 def test_the_most_rows_are_those_asked_for(tmp_path):

@@ -1,4 +1,4 @@
-"""Inputs are carried or sent directly, whichever is cheaper."""
+"""Transfers of inputs: carried or direct, whichever is cheaper."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ def boundaries(plan):
     return [stage.boundary_bytes for stage in plan.stages]
 
 
-def test_a_large_input_of_a_late_stage_is_sent_directly():
+def test_transfers_of_a_large_input_of_a_late_stage_are_direct():
     """Carried over four hops 100 bytes take 400 s; directly 100 s and one message's latency."""
     plan = plan_with(InputUse("mask", 100, (3,)))
     assert direct(plan) == [(), (), (), ("mask",)]
     assert boundaries(plan) == [1, 1, 1, 0]
 
 
-def test_a_small_input_is_carried():
+def test_transfers_of_a_small_input_are_carried():
     """Carried over four hops 10 bytes take 40 s; a message alone takes 50 s."""
     plan = plan_with(InputUse("mask", 10, (3,)), latency_s=50.0)
     assert direct(plan) == [()] * 4
     assert boundaries(plan) == [11, 11, 11, 0]
 
 
-def test_of_equals_carrying_is_taken():
+def test_transfers_of_equal_cost_are_carried():
     """Four hops of 10 bytes are 40 s; so are 10 bytes and a message of 30 s."""
     assert direct(plan_with(InputUse("mask", 10, (3,)), latency_s=30.0)) == [()] * 4
     assert direct(plan_with(InputUse("mask", 10, (3,)), latency_s=29.0)) == [(), (), (), ("mask",)]
 
 
-def test_an_input_that_every_stage_reads_is_carried():
+def test_transfers_to_every_stage_are_carried():
     """Sent directly it would take as many transfers, and messages besides."""
     plan = plan_with(InputUse("mask", 100, (0, 1, 2, 3)))
     assert direct(plan) == [()] * 4
     assert boundaries(plan) == [101, 101, 101, 0]
 
 
-def test_an_input_is_carried_no_further_than_its_last_reader():
+def test_transfers_end_at_the_last_reader():
     """And the first stage, which the gateway sends to anyway, has it from there."""
     plan = plan_with(InputUse("mask", 100, (0, 1)))
     assert direct(plan) == [()] * 4
@@ -64,35 +64,35 @@ def test_an_input_is_carried_no_further_than_its_last_reader():
     assert direct(plan_with(InputUse("image", 10**6, (0,)))) == [()] * 4
 
 
-def test_stages_that_read_are_sent_to_and_no_others():
+def test_transfers_are_direct_to_reading_stages_only():
     """First and last stage read: two transfers instead of four."""
     plan = plan_with(InputUse("mask", 100, (0, 3)))
     assert direct(plan) == [(), (), (), ("mask",)]
     assert boundaries(plan) == [1, 1, 1, 0]
 
 
-def test_an_input_that_is_an_output_goes_to_the_last_stage():
+def test_transfers_of_an_input_that_is_an_output_reach_the_last_stage():
     """Its reader is past the last node: the last stage answers it."""
     assert direct(plan_with(InputUse("x", 100, (4,)))) == [(), (), (), ("x",)]
     assert boundaries(plan_with(InputUse("x", 10, (4,)), latency_s=50.0)) == [11, 11, 11, 0]
 
 
 @pytest.mark.parametrize("readers", [(), (0,)])
-def test_an_input_that_no_later_stage_reads_crosses_nothing(readers):
+def test_transfers_of_an_input_of_stage_0_cross_no_cut(readers):
     """Whatever its size."""
     plan = plan_with(InputUse("x", 10**6, readers))
     assert direct(plan) == [()] * 4
     assert boundaries(plan) == [1, 1, 1, 0]
 
 
-def test_a_model_in_one_stage_has_no_direct_inputs():
+def test_transfers_to_a_single_stage_are_not_direct():
     """The gateway sends everything to it."""
     costs = graph([1, 1], inputs=(InputUse("x", 100, (0, 1, 2)),))
     (stage,) = make_plan(costs, cluster(kind()), Demand(num_stages=1)).stages
     assert (stage.direct_inputs, stage.boundary_bytes) == ((), 0)
 
 
-def test_what_is_carried_counts_for_the_cut():
+def test_carried_inputs_count_in_the_choice_of_the_cut():
     """A small input that crosses the left cut but not the right one moves the cut to the right."""
     use = InputUse("mask", 40, (0, 1))
     costs = graph([100, 1, 100], [1, 1], inputs=(use,))

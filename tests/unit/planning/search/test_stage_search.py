@@ -26,7 +26,7 @@ PS = 1e12
 
 @settings(max_examples=200)
 @given(graphs(), clusters(), st.booleans())
-def test_the_search_is_brute_forces(costs, cluster, replicate):
+def test_search_for_throughput_equals_brute_force(costs, cluster, replicate):
     """Into every number of stages, the slowest is as fast as in the best of all assignments; none exactly if none fits."""
     chain = Chain.of(costs, cluster)
     layers = min(chain.num_blocks, sum(chain.counts))
@@ -41,7 +41,7 @@ def test_the_search_is_brute_forces(costs, cluster, replicate):
 
 @settings(max_examples=150)
 @given(graphs(), clusters())
-def test_the_search_for_latency_is_brute_forces(costs, cluster):
+def test_search_for_latency_equals_brute_force(costs, cluster):
     """So is the sum."""
     chain = Chain.of(costs, cluster)
     layers = min(chain.num_blocks, sum(chain.counts))
@@ -55,7 +55,7 @@ def test_the_search_for_latency_is_brute_forces(costs, cluster):
 
 @settings(max_examples=200)
 @given(graphs(), clusters(), st.data())
-def test_a_plan_as_asked_is_within_two_percent_of_the_best(costs, cluster, data):
+def test_plan_with_given_stages_is_within_two_percent_of_brute_force(costs, cluster, data):
     """Stages and replicas given: only to save bytes is the plan slower than the best, and by no more than 2 %."""
     num_stages = data.draw(st.integers(1, min(costs.max_stages, cluster.num_devices)))
     replicas = data.draw(st.integers(1, cluster.num_devices // num_stages))
@@ -73,7 +73,7 @@ def test_a_plan_as_asked_is_within_two_percent_of_the_best(costs, cluster, data)
 
 @settings(max_examples=150)
 @given(graphs(), clusters(), st.integers(1, 3))
-def test_a_plan_for_latency_is_the_best(costs, cluster, replicas):
+def test_plan_for_latency_equals_brute_force(costs, cluster, replicas):
     """Stages free: no assignment answers one request sooner."""
     if replicas > cluster.num_devices:
         return
@@ -90,7 +90,7 @@ def test_a_plan_for_latency_is_the_best(costs, cluster, replicas):
 
 @settings(max_examples=200)
 @given(graphs(), clusters(), st.sampled_from([None, 1]))
-def test_the_fewest_stages_that_are_nearly_best(costs, cluster, replicas):
+def test_plan_has_the_fewest_stages_within_ten_percent_of_brute_force(costs, cluster, replicas):
     """Stages free: within 10 % of the best (and 2 % for bytes), and fewer stages would not be."""
     numbers = range(1, min(costs.max_stages, cluster.num_devices) + 1)
     periods = {}
@@ -115,7 +115,7 @@ def test_the_fewest_stages_that_are_nearly_best(costs, cluster, replicas):
 
 @settings(max_examples=150)
 @given(graphs(), clusters(), st.integers(1, 2))
-def test_packing_finds_what_fits(costs, cluster, replicas):
+def test_packing_fits_exactly_if_brute_force_does(costs, cluster, replicas):
     """Something is packed exactly if some assignment fits, and in the fewest stages."""
     chain = Chain.of(costs, cluster)
     numbers = range(1, min(costs.max_stages, cluster.num_devices // replicas) + 1)
@@ -127,7 +127,7 @@ def test_packing_finds_what_fits(costs, cluster, replicas):
 
 @settings(max_examples=100)
 @given(graphs(), clusters(), st.sampled_from([None, 1, 2]), st.sampled_from(list(Objective)), st.data())
-def test_the_same_demand_gets_the_same_plan(costs, cluster, replicas, objective, data):
+def test_plan_is_deterministic(costs, cluster, replicas, objective, data):
     """Plans are a function of their arguments; refusals too."""
     num_stages = data.draw(st.one_of(st.none(), st.integers(1, costs.max_stages)))
     demand = Demand(objective, num_stages, replicas, share=data.draw(st.booleans()))

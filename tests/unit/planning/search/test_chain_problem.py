@@ -1,4 +1,4 @@
-"""The solver for known groups against brute force."""
+"""Optimal cuts for given device groups, against brute force."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.planning.search.chain_problem import ChainProblem
-from onnxmesh.planning.search.int_array import INFEASIBLE
-from onnxmesh.planning.search.range_minimum import RangeMinimum
 from onnxmesh.planning.search.shared_weights import SharedWeights
 from onnxmesh.planning.search.stage_costs import StageCosts
 
@@ -55,7 +53,7 @@ def slowest(problem, ranges):
 
 
 @given(problems())
-def test_the_fastest_is_brute_forces(problem):
+def test_min_period_equals_brute_force(problem):
     """The slowest stage is as fast as in the best of all cuts; None exactly if memory forbids every cut."""
     expected = min((slowest(problem, ranges) for _, ranges in all_cuts(problem)), default=None)
     found = problem.min_period()
@@ -65,7 +63,7 @@ def test_the_fastest_is_brute_forces(problem):
 
 
 @given(problems(), st.integers(0, 100))
-def test_a_cut_within_a_bound_is_found_exactly_if_there_is_one(problem, bound):
+def test_cut_within_a_bound_is_found_exactly_if_brute_force_finds_one(problem, bound):
     """And the one that is found is within it."""
     candidates = {cuts for cuts, ranges in all_cuts(problem) if slowest(problem, ranges) <= bound}
     found = problem.cut_within(bound)
@@ -73,7 +71,7 @@ def test_a_cut_within_a_bound_is_found_exactly_if_there_is_one(problem, bound):
 
 
 @given(problems())
-def test_the_soonest_is_brute_forces(problem):
+def test_min_latency_equals_brute_force(problem):
     """The sum of delays is the least of all cuts."""
     sums = {
         cuts: sum(int(stage.delay(*where)) for stage, where in zip(problem.stages, ranges, strict=True))
@@ -85,7 +83,7 @@ def test_the_soonest_is_brute_forces(problem):
 
 
 @given(problems(), st.integers(0, 60), st.data())
-def test_the_fewest_bytes_are_brute_forces(problem, bound, data):
+def test_min_bytes_equal_brute_force(problem, bound, data):
     """Under any bound, bytes and copies of weights together are the fewest of all cuts, and the cut given has them."""
     blocks = problem.num_blocks
     num_bytes = np.array([0, *data.draw(st.lists(st.integers(0, 9), min_size=blocks, max_size=blocks))])
@@ -103,20 +101,3 @@ def test_the_fewest_bytes_are_brute_forces(problem, bound, data):
     found = problem.min_bytes(bound, num_bytes, SharedWeights([sorted(use) for use in uses], sizes))
     assert (None if found is None else found[0]) == min(weights.values(), default=None)
     assert found is None or weights[found[1]] == found[0]
-
-
-@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40), st.data())
-def test_the_minimum_of_a_range_is_the_minimum(values, data):
-    """Of every interval, empty ones too."""
-    place = st.integers(0, len(values))
-    pairs = data.draw(st.lists(st.tuples(place, place), min_size=1, max_size=9))
-    starts, ends = np.array(pairs, np.int64).T
-    expected = [min(values[start:end], default=INFEASIBLE) for start, end in pairs]
-    assert RangeMinimum(np.array(values, np.int64)).of(starts, ends).tolist() == expected
-
-
-def test_the_rates_of_mixed_devices_add_up():
-    """One device takes 2 units, the other 4: together 3 requests in 4 units, so 4/3, rounded up."""
-    costs = StageCosts(np.array([[0, 2000], [0, 4000]]), np.zeros((2, 2), np.int64), (1, 1), np.array([0, 0]))
-    assert int(costs.period(0, 1)) == 1334
-    assert int(costs.delay(0, 1)) == 4000

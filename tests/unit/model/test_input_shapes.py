@@ -14,13 +14,13 @@ IMAGE = TensorSpec("image", "FP32", (-1, 3, -1, -1))
 SYMBOLS = {"ids": ("N", "L"), "mask": ("N", "L"), "image": ("N", 3, None, None)}
 
 
-def test_the_batch_is_the_first_dimension_and_the_rest_is_one():
+def test_shapes_default_to_the_batch_and_one():
     """Where nothing else is said."""
     shapes = InputShapes(batch=4).of((IDS, IMAGE), SYMBOLS)
     assert shapes == {"ids": (4, 1), "image": (4, 3, 1, 1)}
 
 
-def test_equal_symbols_get_equal_figures():
+def test_shapes_give_equal_symbols_equal_sizes():
     """One shape that is given settles every input that shares its symbols; it wins over the batch."""
     given = InputShapes(batch=2, inputs={"mask": (8, 128)})
     assert given.of((IDS, MASK, IMAGE), SYMBOLS) == {
@@ -31,7 +31,7 @@ def test_equal_symbols_get_equal_figures():
     assert given.symbol_sizes((IDS, MASK, IMAGE), SYMBOLS) == {"N": 8, "L": 128}
 
 
-def test_the_batch_holds_wherever_its_symbol_stands():
+def test_shapes_apply_the_batch_to_every_axis_of_its_symbol():
     """A symbol that comes first in any input counts the batch in all of them."""
     late = TensorSpec("late", "FP32", (5, -1))
     assert InputShapes(batch=6).of((late, IDS), {"late": (5, "N"), "ids": ("N", "L")}) == {
@@ -61,15 +61,15 @@ def test_shapes_that_contradict_the_model_are_refused(inputs, words):
         InputShapes(inputs=inputs).of((IDS, IMAGE), SYMBOLS)
 
 
-def test_figures_that_no_shape_has_are_refused():
+def test_shapes_refuse_negative_sizes():
     """Negative sizes, and a batch of nothing."""
-    with pytest.raises(InvalidRequest, match="sizes are 0 or more, got"):
+    with pytest.raises(InvalidRequest, match="expected sizes of 0 or more, got"):
         InputShapes(inputs={"ids": (1, -1)})
     with pytest.raises(InvalidRequest, match="batch: expected 1 or more, got 0"):
         InputShapes(batch=0)
 
 
-def test_shapes_travel_as_plain_values():
+def test_shapes_survive_plain_values():
     """What is written is read."""
     shapes = InputShapes(3, {"ids": (3, 7), "scale": ()})
     assert InputShapes.from_plain(shapes.to_plain()) == shapes
