@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from onnxmesh.errors import InvalidRequest, NotFound
-from onnxmesh.store.blobs import PIECE_BYTES, BlobFolder
+from onnxmesh.store.blobs import BLOB_CHUNK_BYTES, BlobFolder
 
 
 def sha(content):
@@ -44,7 +44,7 @@ def test_a_writer_commits_what_it_hashed(blobs):
         writer.write(b"ghts")
         assert not blobs.has(sha(b"weights"))
         assert writer.commit() == (sha(b"weights"), 7)
-    assert b"".join(blobs.pieces(sha(b"weights"))) == b"weights"
+    assert b"".join(blobs.chunks(sha(b"weights"))) == b"weights"
 
 
 def test_what_is_not_committed_is_gone(blobs, tmp_path):
@@ -63,27 +63,27 @@ def test_a_writer_that_starts_again_has_forgotten(blobs):
 
 
 def test_pieces_begin_at_an_offset_and_are_bounded(blobs):
-    content = bytes(PIECE_BYTES) + b"tail"
+    content = bytes(BLOB_CHUNK_BYTES) + b"tail"
     with blobs.writer() as writer:
         writer.write(content)
         digest, _ = writer.commit()
-    assert [len(piece) for piece in blobs.pieces(digest)] == [PIECE_BYTES, 4]
-    assert b"".join(blobs.pieces(digest, PIECE_BYTES + 1)) == b"ail"
-    assert not list(blobs.pieces(digest, len(content)))
+    assert [len(piece) for piece in blobs.chunks(digest)] == [BLOB_CHUNK_BYTES, 4]
+    assert b"".join(blobs.chunks(digest, BLOB_CHUNK_BYTES + 1)) == b"ail"
+    assert not list(blobs.chunks(digest, len(content)))
     with pytest.raises(InvalidRequest, match="beyond"):
-        list(blobs.pieces(digest, len(content) + 1))
+        list(blobs.chunks(digest, len(content) + 1))
 
 
 def test_a_blob_that_is_not_there_is_named(blobs):
     with pytest.raises(NotFound, match=sha(b"x")):
-        list(blobs.pieces(sha(b"x")))
+        list(blobs.chunks(sha(b"x")))
 
 
 @pytest.mark.parametrize(
     "digest", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "/" * 64]
 )
 def test_what_is_no_digest_is_refused(blobs, digest):
-    for call in (blobs.path, blobs.has, blobs.remove, lambda d: list(blobs.pieces(d))):
+    for call in (blobs.path, blobs.has, blobs.remove, lambda d: list(blobs.chunks(d))):
         with pytest.raises(InvalidRequest, match="SHA-256"):
             call(digest)
 

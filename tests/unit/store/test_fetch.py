@@ -105,7 +105,9 @@ async def test_the_next_source_goes_on_where_one_broke_off(serve, here):
 
 async def test_a_source_that_goes_silent_is_given_up(serve, here, there):
     hanging = await serve(Canned(CONTENT[:1000], hangs=True))
-    await fetch_artefact(ARTEFACT, here, [hanging, await serve(BlobFolderServicer(there))], silence_s=0.2)
+    await fetch_artefact(
+        ARTEFACT, here, [hanging, await serve(BlobFolderServicer(there))], idle_timeout_s=0.2
+    )
     assert here.has(DIGEST)
 
 
@@ -118,7 +120,7 @@ async def test_after_damage_the_next_source_begins_anew(serve, here, there):
 @pytest.mark.parametrize("content", [b"x" * len(CONTENT), CONTENT[:-1], CONTENT + b"x", b""])
 async def test_damage_alone_is_corrupt_and_leaves_nothing(serve, here, content):
     address = await serve(Canned(content))
-    with pytest.raises(CorruptData, match=f"{DIGEST} of 'm.onnx' came damaged.*{address}"):
+    with pytest.raises(CorruptData, match=f"{DIGEST} of 'm.onnx' was received damaged.*{address}"):
         await fetch_artefact(ARTEFACT, here, [address])
     assert not here.has(DIGEST)
     assert not half_written(here)
@@ -133,7 +135,7 @@ async def test_nobody_who_holds_it_is_not_found_with_all_who_were_asked(serve, h
 async def test_nobody_who_answers_is_unavailable(here):
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         await fetch_artefact(ARTEFACT, here, ["127.0.0.1:1"])
-    with pytest.raises(Unavailable, match="no source"):
+    with pytest.raises(Unavailable, match="there is no source"):
         await fetch_artefact(ARTEFACT, here, [])
 
 
