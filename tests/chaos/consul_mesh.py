@@ -39,7 +39,7 @@ def running(folder):
         address = mesh.start("gateway-1", "--listen=127.0.0.1:0")
         until(lambda: len(status(address).workers) == len(WORKERS))
         deploy(address, model, name="mlp", stages=2, replicas=2)
-        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
         yield consul, mesh, address
 
 
@@ -49,7 +49,7 @@ def start_worker(mesh, name):
 
 
 def status(address):
-    return ask(address, lambda client: client.status(timeout=2))
+    return ask(address, lambda client: client.status(timeout=30))
 
 
 def all_served(address, num_replicas=4):

@@ -32,7 +32,7 @@ class SmallMesh:
         return ask(self.gateway, question)
 
     def status(self):
-        return self.ask(lambda client: client.status(timeout=10))
+        return self.ask(lambda client: client.status(timeout=30))
 
     def holders(self, name="mlp", version=1):
         """Returns for each stage of a model who serves it."""

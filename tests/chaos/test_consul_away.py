@@ -19,7 +19,7 @@ from tests.chaos.consul_mesh import (
 from tests.chaos.traffic import require
 from tests.fakes.service_processes import ask, deploy, until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 OUTAGE_S = 30.0
 
@@ -42,7 +42,7 @@ def test_consul_is_killed_and_comes_back(clients, tmp_path):
                 until(lambda: all_served(address))
             traffic.wait_for(200)
             deploy(address, tmp_path / "mlp.onnx", name="another", stages=2, replicas=2)
-            until(lambda: ask(address, lambda client: client.model_ready("another", timeout=1)))
+            until(lambda: ask(address, lambda client: client.model_ready("another", timeout=10)))
         assert traffic.failures == []
         assert len(traffic.different) == 1
 

@@ -11,7 +11,7 @@ from tests.chaos.consul_mesh import request
 from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.zoo import ZOO
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 OUTAGE_S = 30.0
 
@@ -26,15 +26,15 @@ def test_one_of_two_replicas_is_away(fault, clients, tmp_path):
             mesh.start(name, "--threads=1", "--no-measure", f"--scheduler={scheduler}")
 
         def served(address):
-            (model,) = ask(address, lambda client: client.status(timeout=2)).models
+            (model,) = ask(address, lambda client: client.status(timeout=30)).models
             return sum(replica.state == "READY" for replica in model.replicas) == 4
 
         start("worker-1")
         start("worker-2")
         address = mesh.start("gateway-1", "--listen=127.0.0.1:0", f"--scheduler={scheduler}")
-        until(lambda: len(ask(address, lambda client: client.status(timeout=2)).workers) == 2)
+        until(lambda: len(ask(address, lambda client: client.status(timeout=30)).workers) == 2)
         deploy(address, ZOO["mlp"].build(tmp_path), name="mlp", stages=2, replicas=2)
-        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
         with clients(address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)
             mesh.kill("worker-2") if fault == "killed" else mesh.signal("worker-2", signal.SIGSTOP)

@@ -15,7 +15,7 @@ from tests.fakes.service_processes import ask, deploy, until
 from tests.fakes.service_program import ConsulProgram
 from tests.zoo import ZOO
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture

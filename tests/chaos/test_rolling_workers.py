@@ -8,7 +8,7 @@ from tests.chaos.small_mesh import small_mesh
 from tests.fakes.service_processes import deploy, until
 from tests.zoo import ZOO
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
 

@@ -16,7 +16,7 @@ from tests.chaos.consul_mesh import (
 )
 from tests.fakes.service_processes import deploy, until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 
 def test_a_follower_takes_over_from_a_leader_that_is_killed(clients, tmp_path):

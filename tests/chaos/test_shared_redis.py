@@ -15,7 +15,7 @@ from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.fakes.service_program import RedisProgram
 from tests.zoo import ZOO
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 OUTAGE_S = 30.0
 
@@ -65,10 +65,10 @@ def test_a_redis_that_is_away_fails_no_request(fault, clients, tmp_path):
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", f"--redis={redis.url}")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=2)).workers) == 2)
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=30)).workers) == 2)
         deploy(gateways[0], model, name="mlp", stages=2, replicas=2)
         for address in gateways:
-            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
         both = {"gateway-1": {"worker-1", "worker-2"}, "gateway-2": {"worker-1", "worker-2"}}
         with (
             clients(gateways[0], 2, "mlp", request, "probabilities") as one,
@@ -108,10 +108,10 @@ def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_sh
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", shared, "--zone=a")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=2)).workers) == 3)
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=30)).workers) == 3)
         deploy(gateways[0], model, name="mlp", stages=1, replicas=3)
         for address in gateways:
-            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
 
         def served(address, session):
             """Returns which worker served a session's next request."""
@@ -127,7 +127,7 @@ def test_two_gateways_keep_sessions_together_and_the_scheduler_sees_what_they_sh
         assert {session: served(gateways[0], session) for session in sessions} == first
 
         def status():
-            return ask(scheduler, lambda client: client.status(timeout=2)).workers
+            return ask(scheduler, lambda client: client.status(timeout=30)).workers
 
         until(lambda: all(worker.HasField("observed_load") for worker in status()))
         assert {worker.attributes["zone"] for worker in status()} == {"a"}

@@ -17,7 +17,7 @@ from tests.chaos.traffic import Traffic
 from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
 from tests.zoo import ZOO
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -33,7 +33,7 @@ def request():
 def health(address, service):
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30).status
 
 
 class Figures:
@@ -43,7 +43,7 @@ class Figures:
         self.address = re.search(r'"metrics": "([^"]+)"', log).group(1)
 
     def __getitem__(self, sample):
-        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         (line,) = [line for line in text.splitlines() if line.startswith(f"{sample} ")]
         return float(line.rpartition(" ")[2])
@@ -62,7 +62,7 @@ def test_the_last_table_is_served_on_and_called_stale_while_the_scheduler_is_dea
         scheduler = f"--scheduler={mesh.start('scheduler-1')}"
         mesh.start("worker-1", scheduler, "--threads=1", "--no-measure")
         gateway = mesh.start("gateway-1", scheduler)
-        until(lambda: len(ask(gateway, lambda client: client.status(timeout=2)).workers) == 1)
+        until(lambda: len(ask(gateway, lambda client: client.status(timeout=30)).workers) == 1)
         deploy(gateway, model, name="mlp", stages=2)
         until(lambda: health(gateway, "mesh.model/mlp") == SERVING)
         figures = Figures(mesh.log("gateway-1"))

@@ -44,14 +44,14 @@ class Traffic:
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(300)
 
     def _ask(self):
         with triton.InferenceServerClient(self._address) as client:
             while not self._stop.is_set():
                 began = monotonic()
                 try:
-                    answer = client.infer(self._model, self._inputs(), client_timeout=30)
+                    answer = client.infer(self._model, self._inputs(), client_timeout=200)
                     content, failure = answer.as_numpy(self._output).tobytes(), None
                 except triton.InferenceServerException as error:
                     content, failure = None, (error.status(), error.message())
@@ -79,7 +79,7 @@ class Traffic:
         self._pause_s = 0.0
         self.wait_for(10 * len(self._threads))
 
-    def wait_for(self, num_answers, timeout_s=60):
+    def wait_for(self, num_answers, timeout_s=300):
         """Returns once so many more answers have come."""
         goal, end = self.answers + num_answers, monotonic() + timeout_s
         while self.answers < goal:
@@ -90,4 +90,4 @@ class Traffic:
 def require(address, tag, model, inputs):
     """Has one request answered that asks for workers with a tag, or raises what it came to."""
     with triton.InferenceServerClient(address) as client:
-        client.infer(model, inputs(), parameters={"mesh.require": tag}, client_timeout=30)
+        client.infer(model, inputs(), parameters={"mesh.require": tag}, client_timeout=200)

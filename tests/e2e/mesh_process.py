@@ -32,7 +32,7 @@ class MeshProcess:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs one command of the CLI against this mesh, from another process."""
         command = [*ONNXMESH, *arguments, f"--mesh={self.address}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 

@@ -34,7 +34,7 @@ def infer(client, name, feeds, **parameters):
     for key, array in feeds.items():
         tensor = triton.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
         inputs.append(tensor.set_data_from_numpy(array))
-    return client.infer(name, inputs, client_timeout=120, parameters=parameters or None)
+    return client.infer(name, inputs, client_timeout=600, parameters=parameters or None)
 
 
 def check(answer, expected):
@@ -79,7 +79,7 @@ def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
     good = {"tokens": model.inputs(1, 1)["tokens"]}
     bad = {"tokens": np.full_like(good["tokens"], 10_000)}
     expected = whole(path, good)
-    end_s = monotonic() + 90
+    end_s = monotonic() + 600
     batches = []
 
     def one_client(number):

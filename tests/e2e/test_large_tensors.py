@@ -53,7 +53,7 @@ def test_large_tensors_arrive_bit_by_bit(mesh, tmp_path):
         def ask(name, rows, seed):
             x = np.random.default_rng(seed).standard_normal((rows, ROW)).astype(np.float32)
             sent = triton.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)
-            answer = client.infer(name, [sent], client_timeout=60)
+            answer = client.infer(name, [sent], client_timeout=600)
             return [answer.as_numpy(output).tobytes() for output in ("y", "early")]
 
         with ThreadPoolExecutor(4) as clients:

@@ -17,7 +17,7 @@ from tests.zoo.zoo_model import floats, model, node, normal
 
 NUM_ROWS = 64
 WIDTH = 1024
-WAIT_S = 120
+WAIT_S = 600
 
 
 def wide_mlp(folder):

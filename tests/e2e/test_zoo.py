@@ -45,7 +45,7 @@ def through(mesh, name, feeds):
         tensor = triton.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
         inputs.append(tensor.set_data_from_numpy(array))
     with triton.InferenceServerClient(mesh.address) as client:
-        return client.infer(name, inputs, client_timeout=60)
+        return client.infer(name, inputs, client_timeout=600)
 
 
 def bits(array):

@@ -48,14 +48,14 @@ class CommandingScheduler:
         self._epoch = max(self._epoch, epoch or 0)
         await self._call.write(WorkerCommand(epoch=epoch or self._epoch, **command))
 
-    async def hang_up(self):
+    async def end_stream(self):
         await self._call.done_writing()
 
     def of(self, kind: str) -> list:
         """Every event of a kind so far."""
         return [getattr(event, kind) for event in self.events if event.WhichOneof("kind") == kind]
 
-    async def told(self, kind: str, count: int = 1):
+    async def wait_for(self, kind: str, count: int = 1):
         """Waits for the `count`th event of a kind and returns it."""
         await eventually(lambda: len(self.of(kind)) >= count or self.of_trouble(kind))
         assert len(self.of(kind)) >= count, self.of("stage_failed")

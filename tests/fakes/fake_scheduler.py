@@ -40,7 +40,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         self.num_watches = 0
         self._table: mesh_pb2.RouteTable | None = None
         self._updates: list[mesh_pb2.RouteUpdate] = []
-        self._said = Latest(0)
+        self._sent = Latest(0)
         self._epoch = 0
 
     @asynccontextmanager
@@ -62,26 +62,26 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         before = self._table
         self._table = mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers)
         if before is None:
-            self._said.set(0)
+            self._sent.set(0)
         else:
-            self.say(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
+            self.send_update(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
 
-    def say(self, update: mesh_pb2.RouteUpdate) -> None:
+    def send_update(self, update: mesh_pb2.RouteUpdate) -> None:
         """Sends a message to those who watch now, whatever it is."""
         self._updates.append(update)
-        self._said.set(len(self._updates))
+        self._sent.set(len(self._updates))
 
     async def WatchRoutes(self, request, context):  # noqa: N802 - the protocol's name
         self.num_watches += 1
-        revision, num_seen = await self._said.after(0)
+        revision, num_seen = await self._sent.after(0)
         while self._table is None:
-            revision, num_seen = await self._said.after(revision)
+            revision, num_seen = await self._sent.after(revision)
         yield mesh_pb2.RouteUpdate(whole=self._table)
         while True:
             for update in self._updates[num_seen:]:
                 num_seen += 1
                 yield update
-            revision, _ = await self._said.after(revision)
+            revision, _ = await self._sent.after(revision)
 
     async def Register(self, request_iterator, context):  # noqa: N802 - the protocol's name
         id_ = ""

@@ -16,7 +16,7 @@ from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
-from tests.fakes.hanging_up import hang_up
+from tests.fakes.abort_links import abort_links
 
 Model = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
@@ -68,7 +68,7 @@ class FakeStageWorker:
         assert self._server is not None
         assert self._links is not None
         await self._server.stop(None)
-        hang_up(self._links)
+        abort_links(self._links)
 
     def release(self) -> None:
         """Answers everything that was held."""
@@ -76,12 +76,12 @@ class FakeStageWorker:
         for link, frame in held:
             self._reply(link, frame)
 
-    def say(self, header: frame_pb2.FrameHeader, payloads: tuple[bytes, ...] = ()) -> None:
+    def send(self, header: frame_pb2.FrameHeader, payloads: tuple[bytes, ...] = ()) -> None:
         """Sends a frame to whoever sent the first held request."""
         assert self._tasks is not None
         self._tasks.create_task(self._held[0][0].send(Frame(header, payloads)))
 
-    def tell_load(self, load: frame_pb2.Load | None = None, peers: Collection[str] | None = None) -> None:
+    def send_load(self, load: frame_pb2.Load | None = None, peers: Collection[str] | None = None) -> None:
         """Tells these peers, or everyone, this worker's load; without one that it has none."""
         for link in self._up:
             if peers is None or link.peer in peers:

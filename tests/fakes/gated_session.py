@@ -34,7 +34,7 @@ class GatedSession:
     def run(self, feeds, outputs=None, allocator=None, *, keep_on_device=False):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
-            assert self._gate.acquire(timeout=30)
+            assert self._gate.acquire(timeout=300)
         if self.errors:
             raise self.errors.pop(0)
         x = feeds["x"]

@@ -41,7 +41,7 @@ class RowSession:
         if "s" in feeds:
             self.shared.append(bytes(feeds["s"].data))
         if not self.opened:
-            assert self._gate.acquire(timeout=30)
+            assert self._gate.acquire(timeout=300)
         if (x == BAD).any():
             raise ModelRunFailed(f"{BAD} is not a number")
         if len(x) > 1:

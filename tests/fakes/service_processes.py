@@ -77,7 +77,7 @@ class ServiceProcesses:
 
     def _end(self, name):
         process = self._processes.pop(name)
-        code = process.wait(60)
+        code = process.wait(300)
         process.stdout.close()
         return code
 
@@ -98,7 +98,7 @@ def deploy(address, model, **spec):
     return ask(address, lambda client: client.deploy(model, wish))
 
 
-def until(condition, timeout_s=120.0):
+def until(condition, timeout_s=300.0):
     """Returns how long it took until `condition()` held; fails with what it said last if it never does."""
     began = monotonic()
     while True:

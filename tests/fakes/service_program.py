@@ -67,7 +67,7 @@ class ServiceProgram(ABC):
         """Starts it and returns when it is of use."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not self.serves():
             assert self._process.poll() is None, (self.folder / "log").read_text()[-3000:]
             assert time.monotonic() < end, (self.folder / "log").read_text()[-3000:]
@@ -124,7 +124,7 @@ class ConsulProgram(ServiceProgram):
             asked = urllib.request.Request(
                 where, headers={"X-Consul-Token": self._token} if self._token else {}
             )
-            with urllib.request.urlopen(asked, timeout=1) as answer:
+            with urllib.request.urlopen(asked, timeout=10) as answer:
                 return b'"Node"' in answer.read()
         except OSError:
             return False
@@ -147,7 +147,7 @@ class RedisProgram(ServiceProgram):
     def serves(self):
         """Whether it answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(64) != b""
         except OSError:

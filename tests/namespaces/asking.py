@@ -17,7 +17,7 @@ from tritonclient import grpc as triton
 
 from tests.zoo import ZOO
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 200.0
 
 
 def main(address, model, num_clients, *options):

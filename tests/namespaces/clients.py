@@ -39,7 +39,7 @@ class Clients:
 
     def __exit__(self, *_):
         self._process.stdin.close()
-        self._reader.join(60)
+        self._reader.join(300)
         self._process.kill()
         code = self._process.wait()
         self._reader.join()
@@ -51,7 +51,7 @@ class Clients:
             said = json.loads(line)
             (self.failures if "failure" in said else self.answers).append(said)
 
-    def wait_until(self, condition, timeout_s=90):
+    def wait_until(self, condition, timeout_s=600):
         """Returns once `condition(answers)` holds."""
         end = monotonic() + timeout_s
         while not condition(self.answers):

@@ -16,7 +16,7 @@ from tests.namespaces.documented_commands import blocks
 from tests.namespaces.network import Network
 from tests.zoo import ZOO
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 REPOSITORY = Path(__file__).parents[2]
 HOSTS = ("one", "two", "three", "four", "client")

@@ -11,7 +11,7 @@ from tests.fakes.service_processes import until
 from tests.namespaces.clients import ran_by
 from tests.namespaces.zone_mesh import WORKER_PORT, hosts, zones
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 
 def test_requests_stay_in_their_zone(tmp_path):

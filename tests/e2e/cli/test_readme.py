@@ -44,7 +44,7 @@ def run(arguments, folder):
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert program.returncode == 0, program.stderr
@@ -65,7 +65,7 @@ def test_programs_run_as_they_stand(mesh, tmp_path, number):
     assert "[" in run([str(tmp_path / "program.py")], tmp_path)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_mesh_is_operated_as_it_stands(mesh, tmp_path):
     """The commands of "Operate" work one after the other, after the quick start, and end where they began."""
     type_in(OPERATE, mesh, tmp_path)
