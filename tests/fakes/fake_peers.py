@@ -1,4 +1,4 @@
-"""Streams to workers without sockets: what was sent is kept, what comes back is up to the test."""
+"""Streams to workers without sockets: sent frames are kept, replies are made by the test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnxmesh.tensors.compression.compression_choice import MIN_COMPRESSED_BYTES
 
 
 class FakePeer:
-    """One stream; `send` waits while `room` is not set."""
+    """One stream; `send` waits while `capacity` is not set."""
 
     same_host = False
     estimate = None
@@ -20,14 +20,14 @@ class FakePeer:
         self.is_open = True
         self.is_suspect = False
         self.broken = False
-        self.room = asyncio.Event()
-        self.room.set()
+        self.capacity = asyncio.Event()
+        self.capacity.set()
         self.sent = []
         self.said = []
 
     def try_send(self, frame):
         self._check()
-        does = self.room.is_set() and (self.same_host or frame.payload_bytes < MIN_COMPRESSED_BYTES)
+        does = self.capacity.is_set() and (self.same_host or frame.payload_bytes < MIN_COMPRESSED_BYTES)
         if does:
             self.sent.append(frame)
         return does
@@ -35,7 +35,7 @@ class FakePeer:
     async def send(self, frame):
         self._check()
         self.sent.append(frame)
-        await self.room.wait()
+        await self.capacity.wait()
 
     def _check(self):
         if self.broken:
@@ -58,8 +58,8 @@ class FakePeers:
 
     Attributes:
         streams: By worker.
-        reachable: Workers that answer when they are dialled.
-        kept: Peers that are to be held, with their addresses.
+        reachable: Workers that accept a connection.
+        kept: Peers to stay connected to, with their addresses.
     """
 
     def __init__(self, *workers):

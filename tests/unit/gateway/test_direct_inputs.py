@@ -144,13 +144,13 @@ async def test_parts_are_not_sent_for_an_attempt_that_has_failed_meanwhile():
     """Where a slow stream holds an earlier part up."""
     bench = Bench(*"abcd")
     routed(bench, "a", "b", "cd")
-    bench.peers.streams["b"].room = asyncio.Event()
+    bench.peers.streams["b"].capacity = asyncio.Event()
     async with asking(bench) as request:
         sent = await bench.activation("a")
         await eventually(lambda: bench.peers.streams["b"].sent)
         last = sent.route.hops[2].worker
         bench.lose(last)
-        bench.peers.streams["b"].room.set()
+        bench.peers.streams["b"].capacity.set()
         other = {"c": "d", "d": "c"}[last]
         second = await bench.activation(other)
         assert not bench.peers.streams[last].sent
