@@ -234,6 +234,6 @@ async def test_a_cut_says_what_may_run_together(bench):
     made = await cut(batching=Batching(mode="on", max_rows=4))
     assert [partition.batching.max_rows for partition in made.partitions] == [4, 4]
     made = await cut(batching=Batching(mode="off"))
-    assert [partition.batching.why_not for partition in made.partitions] == ["batching is off"] * 2
+    assert [partition.batching.why_not for partition in made.partitions] == ["switched off"] * 2
     refused = await refusal(cut(batching=Batching(mode="of")))
     assert refused.message == "expected batching of auto, on, off; got 'of'"

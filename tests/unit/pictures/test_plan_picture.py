@@ -106,7 +106,17 @@ def test_a_model_of_no_time_has_a_picture(num_nodes):
     nodes = tuple(NodeCost(f"n{i}", "Identity", 0, 0, ()) for i in range(num_nodes))
     boundaries = tuple(made_plan(1, 2).costs.boundaries[0] for _ in range(max(0, num_nodes - 1)))
     costs = GraphCosts(nodes, boundaries, (), (), Signature((), ()))
-    stage = StagePlan(0, num_nodes, (("a", 1),), 0.0, 0.0, 0.0, 0, 0, 0)
+    stage = StagePlan(
+        start=0,
+        end=num_nodes,
+        devices=(("a", 1),),
+        compute_s=0.0,
+        transfer_s=0.0,
+        period_s=0.0,
+        boundary_bytes=0,
+        weight_bytes=0,
+        peak_bytes=0,
+    )
     plan = Plan(Objective.LATENCY, (stage,), WholeModel("a", 0.0, 0, fits=True), "nothing to do")
     facts = plan_facts("empty", plan, costs, Cluster((DeviceKind("a"),)), None, "estimated")
     text = svg_of(plan_picture(facts))
