@@ -46,19 +46,19 @@ async def test_what_still_comes_for_a_stage_that_went_is_refused_and_may_be_trie
 async def test_a_worker_that_may_depart_goes_with_what_it_holds(bench):
     """As it does when its time is over."""
     for name, told in (("a", True), ("b", False)):
-        worker = await bench.worker(name, drain_s=30.0 if told else 0.05)
+        worker = await bench.worker(name, drain_s=600.0 if told else 0.05)
         worker.scheduler.lets_depart = told
         await bench.pipeline(wide(), [], worker)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await worker.stop()
 
 
 async def test_a_worker_that_nobody_commands_waits_for_nobody(bench):
-    worker = await bench.worker("a", drain_s=30.0)
+    worker = await bench.worker("a", drain_s=600.0)
     await bench.pipeline(wide(), [], worker)
     await worker.scheduler.end_stream()
     await eventually(worker.scheduler.ended.is_set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await worker.stop()
 
 
