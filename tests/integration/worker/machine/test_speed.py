@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc.aio
 
-from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.eventually import eventually
