@@ -71,7 +71,7 @@ async def watching(bench, *workers):
 
 
 async def answered(gateway, arrays):
-    answer = await gateway.infer(request_of(arrays), timeout=60)
+    answer = await gateway.infer(request_of(arrays), timeout=600)
     (raw,) = answer.raw_output_contents
     return np.array_equal(np.frombuffer(raw, "<f4"), expected(**arrays))
 

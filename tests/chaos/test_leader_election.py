@@ -1,4 +1,4 @@
-"""Schedulers that end, on real processes, under traffic from Triton's client."""
+"""Schedulers that stop or die, on real processes, under traffic from Triton's client."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.fakes.service_processes import deploy, until
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 
-def test_a_follower_takes_over_from_a_leader_that_is_killed(clients, tmp_path):
-    """After the leader's death another leads, with everything it needs, and no request has failed."""
+def test_follower_takes_over_from_a_killed_leader(clients, tmp_path):
+    """The new leader has the whole state, and no request fails."""
     with running(tmp_path) as (_, mesh, address):
         leader = leader_of(mesh)
         (follower,) = {*SCHEDULERS} - {leader}
@@ -32,14 +32,14 @@ def test_a_follower_takes_over_from_a_leader_that_is_killed(clients, tmp_path):
                 until(lambda: '"term_started"' in mesh.log(follower))
                 until(lambda: all_served(address))
             traffic.wait_for(200)
-            # What only the dead leader was given is here: a worker with nothing gets it from the new one.
+            # Blobs that only the dead leader received are here: an empty worker fetches them from the new one.
             mesh.kill("worker-1")
             with traffic.at_ease():
                 start_worker(mesh, "worker-1")
                 until(lambda: all_served(address))
             deploy(address, tmp_path / "mlp.onnx", name="another", stages=2, replicas=2)
             traffic.wait_for(200)
-            # And the old one comes back as a follower, through which everything can be asked as well.
+            # The old one returns as a follower, which answers the same calls.
             with traffic.at_ease():
                 mesh.start(leader)
                 until(lambda: len(status(mesh.addresses[leader]).models) == 2)
@@ -48,8 +48,8 @@ def test_a_follower_takes_over_from_a_leader_that_is_killed(clients, tmp_path):
         assert status(address).epoch > epoch
 
 
-def test_a_leader_that_is_stopped_hands_over_at_once(clients, tmp_path):
-    """It has given up its session in Consul when it ends."""
+def test_stopped_leader_releases_its_session(clients, tmp_path):
+    """Its session in Consul is destroyed when it exits, so that a follower leads at once."""
     with running(tmp_path) as (consul, mesh, address):
         assert {f"onnxmesh-scheduler-{name}" for name in SCHEDULERS} >= sessions(consul) != set()
         leader = leader_of(mesh)
@@ -57,7 +57,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(clients, tmp_path):
         with clients(address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)
             assert mesh.stop(leader) == 0
-            # Else the other one would wait until it has run out.
+            # Otherwise the other one would wait until the session expires.
             assert f"onnxmesh-scheduler-{leader}" not in sessions(consul)
             until(lambda: '"term_started"' in mesh.log(follower))
             until(lambda: all_served(address))
@@ -65,8 +65,8 @@ def test_a_leader_that_is_stopped_hands_over_at_once(clients, tmp_path):
         assert traffic.failures == []
 
 
-def test_schedulers_are_restarted_one_after_the_other(clients, tmp_path):
-    """A new release of the schedulers costs no request; what is deployed is known to the last of them."""
+def test_rolling_restart_of_schedulers_fails_no_request(clients, tmp_path):
+    """Every scheduler has the deployments after it."""
     with running(tmp_path) as (_, mesh, address):
         with clients(address, 4, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(200)

@@ -1,6 +1,6 @@
-"""A slow way: `python -m tests.namespaces.delaying LISTEN TARGET DELAY_S` passes on bytes, each so much later.
+"""A TCP proxy with a delay: `python -m tests.namespaces.delaying_program LISTEN TARGET DELAY_S`.
 
-The kernel may well lack netem; what is sent is not slowed down, only late, as on a long way.
+The kernel may lack netem. The throughput is unchanged, only the latency is that of a long distance.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 async def carry(reader, writer, delay_s):
-    """Writes what is read, in order, each piece `delay_s` after it came."""
+    """Writes what is read, in order, each piece `delay_s` after it was received."""
     loop = asyncio.get_running_loop()
     pieces = asyncio.Queue(maxsize=1024)
 

@@ -1,4 +1,4 @@
-"""Real processes: a worker joins and leaves under traffic, and the model is planned anew each time."""
+"""Replanning under traffic, on real processes: a worker joins and stops."""
 
 from __future__ import annotations
 
@@ -75,21 +75,21 @@ def status(address):
 
 
 def only_model(address):
-    """Returns what the status says of the model."""
+    """Returns the status of the model."""
     return status(address).models[0]
 
 
 def workers(found):
-    """Who serves a model, once it is served whole."""
+    """Returns the workers of a complete model; False for an incomplete one."""
     return found.state == "READY" and {
         replica.worker for replica in found.replicas if replica.state == "READY"
     }
 
 
-def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
-    """Two stages become three without a failed request; when a worker with the only replica of one goes, it is served on.
+def test_replanning_for_a_third_worker_fails_no_request(model, tmp_path):
+    """Two stages become three without a failed request; when the worker with the only replica of one stops, the model is served again.
 
-    Every answer has the same bits, whichever plan gave it.
+    Every plan gives the same bits.
     """
     flags = ["--replan-after-s=0.5", "--linger-s=1", "--profile-s=0.5"]
     with contextlib.ExitStack() as stack:
@@ -115,7 +115,7 @@ def test_a_third_worker_joins_and_leaves_under_traffic(model, tmp_path):
         with Traffic(gateway, 2, "deep", inputs, "y") as traffic:
             traffic.wait_for(50)
             with contextlib.ExitStack() as third:
-                with traffic.at_ease():  # how fast the third one is, it measures itself
+                with traffic.at_ease():  # the third worker measures its own speed
                     _, process = third.enter_context(worker("c"))
                 until(lambda: only_model(gateway).plan.revision == 1)
                 assert len(only_model(gateway).plan.partitions) == 3

@@ -1,9 +1,9 @@
-"""Clients on a host: `python -m tests.namespaces.asking ADDRESS MODEL NUM_CLIENTS` asks until its standard input ends.
+"""Clients on a host: `python -m tests.namespaces.client_program ADDRESS MODEL NUM_CLIENTS` runs until its standard input ends.
 
-MODEL is the zoo's, with `:NAME` after it where it is deployed by another name.
+MODEL is one of the zoo, followed by `:NAME` if it is deployed under another name.
 
-Each answer and each failure is a line of JSON: when it came on the machine's monotonic clock, how long it took, and which workers
-ran it or what went wrong.
+Each answer and each failure is a line of JSON: its time on the machine's monotonic clock, its latency, and the workers that ran it or
+the error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(address, model, num_clients, *options):
     parameters = {"mesh.trace": True} | dict(option.split("=", 1) for option in options)
     stop, lock = threading.Event(), threading.Lock()
 
-    def ask():
+    def send_requests():
         with triton.InferenceServerClient(address) as client:
             while not stop.is_set():
                 began = monotonic()
@@ -45,7 +45,7 @@ def main(address, model, num_clients, *options):
                 with lock:
                     print(json.dumps(line | {"at": at, "took_s": at - began}), flush=True)  # noqa: T201 - the test reads it
 
-    threads = [threading.Thread(target=ask) for _ in range(int(num_clients))]
+    threads = [threading.Thread(target=send_requests) for _ in range(int(num_clients))]
     for thread in threads:
         thread.start()
     sys.stdin.read()
