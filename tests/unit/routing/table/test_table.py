@@ -20,7 +20,7 @@ def table(*models):
     return RoutingTable.from_proto(RouteTable(epoch=3, models=models))
 
 
-def test_what_a_scheduler_sent_is_read_whole():
+def test_routing_table_reads_the_whole_message():
     """Signature, stages, replicas and workers are there under the names that requests use."""
     routes = table(routed_model([[A, B], [B]], inputs=(("x", "FP32", [-1, 4]), ("s", "BYTES", []))))
     model = routes.find("m", "1")
@@ -35,21 +35,7 @@ def test_what_a_scheduler_sent_is_read_whole():
     assert routes.epoch == 3
 
 
-def test_inputs_go_to_stage_0_unless_a_later_stage_has_some_of_its_own():
-    """Then each hop that the gateway sends to is there with what it gets, hop 0 even with nothing."""
-    stages = [[A], [B], [A]]
-    for direct, by_hop in (
-        ({}, {}),
-        ({0: ("x",)}, {}),
-        ({0: ("x", "y"), 2: ("y", "z")}, {0: {"x", "y"}, 2: {"y", "z"}}),
-        ({1: ("x",)}, {0: set(), 1: {"x"}}),
-    ):
-        model = table(routed_model(stages, direct=direct)).find("m", "")
-        assert model.inputs_by_hop == by_hop
-        assert list(model.inputs_by_hop) == sorted(by_hop)
-
-
-def test_an_empty_version_is_the_newest_that_can_answer():
+def test_find_without_version_returns_the_newest_complete_one():
     """A version that is being loaded does not take the requests of one that works."""
     routes = table(
         routed_model([[A]], version=2), routed_model([[A], []], version=10), routed_model([[A]], version=9)
@@ -60,7 +46,7 @@ def test_an_empty_version_is_the_newest_that_can_answer():
     assert not routes.is_complete
 
 
-def test_versions_are_drawn_by_their_parts_of_the_traffic():
+def test_find_draws_versions_by_the_traffic_split():
     """10 of 100, within four standard deviations; and who does not draw gets the one with the largest part."""
     routes = table(
         routed_model([[A]], version=1, percent=90),
@@ -78,7 +64,7 @@ def test_versions_are_drawn_by_their_parts_of_the_traffic():
 @pytest.mark.parametrize(
     ("complete", "drawn"), [({1, 2, 3}, {1, 2}), ({2, 3}, {2}), ({1, 3}, {1}), ({3}, {3}), (set(), {3})]
 )
-def test_a_version_without_a_complete_route_leaves_its_part_to_the_others(complete, drawn):
+def test_find_skips_incomplete_versions_of_the_traffic_split(complete, drawn):
     """Where none of those with a part is complete, the newest that is answers."""
     percents = {1: 50, 2: 50, 3: 0}
     routes = table(
@@ -91,19 +77,19 @@ def test_a_version_without_a_complete_route_leaves_its_part_to_the_others(comple
     assert {routes.find("m", "", rng).version for _ in range(100)} == drawn
 
 
-def test_workers_that_leave_are_known_with_a_replica_or_without():
+def test_routing_table_keeps_draining_workers():
     """Without one, nobody is told where it is: nothing new goes there."""
     workers = [RoutedWorker(worker="a"), RoutedWorker(worker="b", leaving=True)]
     routes = RoutingTable.from_proto(RouteTable(models=[routed_model([[A]])], workers=workers))
     assert {id_: bool(each.address) for id_, each in routes.workers.items()} == {"a": True, "b": False}
 
 
-def test_where_no_version_can_answer_it_is_the_newest():
+def test_find_returns_the_newest_where_none_is_complete():
     """The client then learns what the newest lacks."""
     assert table(routed_model([[]], version=1), routed_model([[]], version=2)).find("m", "").version == 2
 
 
-def test_an_unknown_model_names_those_deployed():
+def test_find_names_deployed_models_for_an_unknown_one():
     """Whoever misspells a name sees the right one."""
     with pytest.raises(NotFound) as caught:
         table(routed_model([[A]], name="cat"), routed_model([[A]], name="ant")).find("dog", "")
@@ -112,7 +98,7 @@ def test_an_unknown_model_names_those_deployed():
         EMPTY_TABLE.find("dog", "")
 
 
-def test_an_unknown_version_names_those_deployed():
+def test_find_names_deployed_versions_for_an_unknown_one():
     """The versions are listed in their order."""
     with pytest.raises(NotFound) as caught:
         table(routed_model([[A]], version=10), routed_model([[A]], version=2)).find("m", "3")
@@ -120,13 +106,13 @@ def test_an_unknown_version_names_those_deployed():
 
 
 @pytest.mark.parametrize("version", ["newest", "-1", "1.0", " 1", "1e3", "\u0663", "9" * 5000])
-def test_a_version_that_is_no_figure(version):
+def test_find_refuses_a_version_that_is_no_number(version):
     """Only decimal figures name versions."""
     with pytest.raises(InvalidRequest, match="expected a whole number as version"):
         table(routed_model([[A]])).find("m", version)
 
 
-def test_a_datatype_of_a_later_release_is_refused():
+def test_routing_table_refuses_an_unknown_datatype():
     """A table is taken whole or not at all."""
     with pytest.raises(ValueError, match="FP12"):
         table(routed_model([[A]], inputs=(("x", "FP12", [1]),)))

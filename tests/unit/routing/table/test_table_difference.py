@@ -1,4 +1,4 @@
-"""Tables that are made from the one before by a change."""
+"""Changes lead to the same table as the whole, and differences name what changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from onnxmesh.routing.table.route_step import Step, next_step
 from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table.table_difference import difference
-from onnxmesh.v1.mesh_pb2 import ModelVersion, RouteChange, RoutedWorker, RouteTable, RouteUpdate
+from onnxmesh.v1.mesh_pb2 import ModelVersion, RouteChange, RoutedWorker, RouteTable
 from tests.fakes.route_changes import change_between
 from tests.fakes.route_tables import tables
 from tests.fakes.routed_models import routed_model
@@ -27,7 +26,7 @@ def content(table):
 
 
 @given(tables())
-def test_changes_lead_to_the_table_that_the_whole_would_be(sequence):
+def test_apply_gives_the_same_table_as_the_whole_message(sequence):
     """After each of them: models, versions, workers, and what each worker says of itself at each replica."""
     held = RoutingTable.from_proto(sequence[0])
     for before, after in pairwise(sequence):
@@ -36,7 +35,7 @@ def test_changes_lead_to_the_table_that_the_whole_would_be(sequence):
 
 
 @given(tables(max_size=2))
-def test_the_difference_is_that_of_the_whole_tables(sequence):
+def test_difference_of_a_change_is_that_of_the_whole_tables(sequence):
     """Looking only at what a change names finds all there is; nothing is told that is as before."""
     before, after = (RoutingTable.from_proto(each) for each in sequence)
     change = change_between(*sequence)
@@ -73,7 +72,7 @@ def test_the_difference_is_that_of_the_whole_tables(sequence):
     assert whole.models >= found.models
 
 
-def test_what_a_change_does_not_touch_is_shared():
+def test_apply_shares_unchanged_models():
     """Models and workers are the same objects in both tables."""
     models = [routed_model([[("a", "a:1")]], name=name) for name in ("m", "n")]
     before = RoutingTable.from_proto(RouteTable(epoch=1, models=models, workers=[RoutedWorker(worker="b")]))
@@ -84,7 +83,7 @@ def test_what_a_change_does_not_touch_is_shared():
     assert before.models["m", 1].stages[0].replicas[0].worker == "a"
 
 
-def test_a_worker_that_is_listed_without_a_replica_is_let_finish():
+def test_difference_ignores_a_worker_without_replicas():
     """It is still there, is not dialled, and is gone when the table lists it no longer."""
     listed = [RoutedWorker(worker="a")]
     before = RoutingTable.from_proto(
@@ -99,7 +98,7 @@ def test_a_worker_that_is_listed_without_a_replica_is_let_finish():
     assert difference(after, after.apply(last), last).removed_workers == {"a"}
 
 
-def test_a_change_with_a_datatype_of_a_later_release_is_refused():
+def test_apply_refuses_an_unknown_datatype():
     """The table that it would have changed is as it was."""
     held = RoutingTable.from_proto(RouteTable(epoch=1, models=[routed_model([[("a", "a:1")]])]))
     change = RouteChange(
@@ -110,38 +109,7 @@ def test_a_change_with_a_datatype_of_a_later_release_is_refused():
     assert held.models["m", 1].inputs[0].datatype == "FP32"
 
 
-def test_models_that_are_not_there_can_go():
+def test_apply_ignores_the_removal_of_unknown_models():
     """A change may say more than is known."""
     change = RouteChange(epoch=1, removed_models=[ModelVersion(name="m", version=1)], removed_workers=["a"])
     assert content(EMPTY_TABLE.apply(change)) == (1, {}, {}, {})
-
-
-def whole(epoch):
-    return RouteUpdate(whole=RouteTable(epoch=epoch))
-
-
-def change(from_epoch, epoch):
-    return RouteUpdate(change=RouteChange(from_epoch=from_epoch, epoch=epoch))
-
-
-@pytest.mark.parametrize(
-    ("update", "held", "taken", "step"),
-    [
-        (whole(1), None, None, Step.WHOLE),
-        (whole(7), 7, None, Step.WHOLE),
-        (whole(9), 7, 7, Step.WHOLE),
-        (whole(6), 7, None, Step.SKIP),
-        (change(7, 8), 7, 7, Step.CHANGE),
-        (change(7, 12), 7, 7, Step.CHANGE),
-        (change(6, 7), 7, None, Step.SKIP),
-        (change(8, 9), 7, 7, Step.RESYNC),
-        (change(6, 8), 7, 7, Step.RESYNC),
-        (change(7, 8), 7, None, Step.RESYNC),
-        (change(7, 8), 7, 6, Step.RESYNC),
-        (change(0, 1), None, None, Step.RESYNC),
-        (RouteUpdate(), 7, 7, Step.SKIP),
-    ],
-)
-def test_what_a_watcher_does_with_a_message(update, held, taken, step):
-    """A change is applied to the very table that it changes, on the stream that this came on; else there is a gap."""
-    assert next_step(update, held, taken) is step
