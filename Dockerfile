@@ -1,19 +1,19 @@
-# The images of a mesh, one target each: gateway, scheduler, worker, demo (which deploys a model) and consul.
+# The images of a mesh, one target each: gateway, scheduler, worker, demo (deploys a model) and consul.
 #   docker build --target gateway .
 #   docker build --target worker --build-arg LOCK=worker-gpu .
-# Packages come from locks/, checked against their hashes, into a virtual environment that the last stages copy. What
-# runs needs no shell, no pip, no root and no root file system to write to.
+# Packages of locks/ are installed with their hashes into a virtual environment, which the runtime images copy. The runtime
+# images need no shell, no pip, no root and no writable root file system.
 
-# --- What builds: pip, and folders to copy with another owner
+# --- Build stages: pip, and folders to copy with another owner
 FROM python:3.13-slim-trixie AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# Without pip inside: the one of this stage installs into it.
+# Without pip: the one of this stage installs into it.
 RUN python -m venv --without-pip /venv && mkdir /empty
 
 FROM builder AS base-packages
 COPY locks/base.txt packages.txt
-# Packages' own tests, headers and type stubs are for developers.
+# Tests, headers and type stubs of packages are for developers.
 RUN pip --python /venv/bin/python install --require-hashes -r packages.txt \
     && find /venv/lib -depth -type d \( -name tests -o -path '*/numpy/*/include' \) -exec rm -rf {} + \
     && find /venv/lib -name '*.pyi' -delete
@@ -27,20 +27,20 @@ RUN pip --python /venv/bin/python install --require-hashes -r packages.txt \
       \( -name tests -o -path '*/numpy/*/include' -o -path '*/onnx/backend/test' \) -exec rm -rf {} + \
     && find /venv/lib -name '*.pyi' -delete
 
-# The demo's model, out of the package that brings it.
+# The demo's model, from the package magika.
 FROM builder AS demo-model
 COPY locks/dev.txt packages.txt
 RUN awk '/^[a-z0-9]/ {wanted = /^magika==/} wanted' packages.txt > magika.txt \
     && pip install --require-hashes --no-deps --target unpacked -r magika.txt \
     && mkdir /models && cp unpacked/magika/models/standard_v3_3/model.onnx /models/magika.onnx
 
-# Compiled here, as nobody can write beside the code later.
+# Compiled here: the root file system of the runtime images is read-only.
 FROM builder AS code
 COPY onnxmesh/ /app/onnxmesh/
 COPY services/ /app/services/
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 
-# --- What runs
+# --- Runtime images
 FROM python:3.13-slim-trixie AS runtime
 LABEL org.opencontainers.image.title="onnxmesh" \
       org.opencontainers.image.description="A distributed inference mesh for ONNX models" \
@@ -98,7 +98,7 @@ COPY examples/tiny_model.py /app/examples/
 HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "onnxmesh.cli"]
 
-# Consul as it is, not as root.
+# The official image of Consul, without root.
 FROM hashicorp/consul:1.20 AS consul
 LABEL org.opencontainers.image.title="onnxmesh consul"
 COPY --from=builder --chown=10001:10001 /empty /state

@@ -1,4 +1,4 @@
-# The contributing guide: `make` says what there is. Every target sets up what it needs.
+# The contributing guide: `make` lists the targets. Every target installs what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,66 +10,66 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.onnxmesh-ready
 CODE := onnxmesh services tests examples benchmarks tools
-# Tests that start processes wait for half of their time.
+# Tests that start processes wait for half of their time: more testers than cores.
 TESTERS = $(shell $(BIN)/python -c 'import os; print(min(8, 3 * (os.cpu_count() or 1) // 2 or 1))')
-# Hundreds of processes start in a run of the tests: each would compile the project's own code anew.
+# Hundreds of processes start in a run of the tests: each would compile the project's code again.
 unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Use it
 .PHONY: help demo up down bench bench-quick bench-memory bench-plan bench-scheduler bench-zones
-help: ## what you can do here
+help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-demo: $(READY) ## cut a trained model over two workers, classify real files, compare bit for bit
+demo: $(READY) ## cut a trained model over two workers, classify real files, compare the outputs bit for bit
 	@$(BIN)/python -m examples.demo
 
-up: $(READY) ## a mesh on this machine until Ctrl-C (ARGS="--workers 4 --models FOLDER")
+up: $(READY) ## run a mesh on this machine until Ctrl-C (ARGS="--workers 4 --models FOLDER")
 	@exec $(BIN)/onnxmesh up $(ARGS)
 
-down: ## stop the containers that `docker compose up` started
+down: ## remove the containers of `docker compose up`
 	@docker compose down --remove-orphans
 
-bench: $(READY) ## the mesh against ONNX Runtime in process and other servers, which it installs (ARGS="--only identity")
+bench: $(READY) ## measure the mesh, ONNX Runtime in process and other servers, which it installs (ARGS="--only identity")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: $(READY) ## the same in two minutes, and against Triton alone if it is installed
+bench-quick: $(READY) ## the same in two minutes; of other servers only Triton, if it is installed
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-memory: $(READY) ## memory of gateway and workers under mixed load, ten minutes (ARGS="--minutes 2")
+bench-memory: $(READY) ## measure memory of gateway and workers under mixed load for ten minutes (ARGS="--minutes 2")
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
-bench-scheduler: $(READY) ## the routing policy in virtual time, and what a decision costs (ARGS="--quick", "--only bursty")
+bench-scheduler: $(READY) ## simulate routing and placement in virtual time, and time one decision (ARGS="--quick", "--only bursty")
 	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
-bench-plan: $(READY) ## the planner's promises against what is measured (ARGS="--quick", "--only cuts")
+bench-plan: $(READY) ## compare predictions of the planner with measurements (ARGS="--quick", "--only cuts")
 	@$(BIN)/python -m benchmarks.plan $(ARGS)
 
-bench-zones: $(READY) ## two zones as network namespaces: what stays, spills, is got over; root (ARGS="--quick")
+bench-zones: $(READY) ## measure locality, spillover and failover between two zones (network namespaces; needs root) (ARGS="--quick")
 	@$(BIN)/python -m benchmarks.zones $(ARGS)
 
 ##@ Work on it
 .PHONY: setup test test-compose check lint type imports layout names stubs protos pictures format lock clean
 setup: $(READY) ## install the locked packages and this project into .venv
 
-test: $(READY) ## every test (ARGS="tests/unit -k cut")
+test: $(READY) ## run every test (ARGS="tests/unit -k cut")
 	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-compose: $(READY) ## the mesh of docker-compose.yml, built, started, harmed and taken down; needs Docker
+test-compose: $(READY) ## build, start and disturb the mesh of docker-compose.yml; needs Docker
 	@$(BIN)/python -m pytest tests/compose -p no:xdist $(ARGS)
 
-check: lint type imports layout names stubs ## what CI checks before the tests
+check: lint type imports layout names stubs ## run what CI runs before the tests
 
-lint: $(READY) ## ruff: style and formatting
+lint: $(READY) ## check style and formatting (ruff)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 
-type: $(READY) ## mypy, strict
+type: $(READY) ## check types (mypy, strict)
 	@$(BIN)/mypy
 
-imports: $(READY) ## the rings and services keep apart (import-linter)
+imports: $(READY) ## check the layers of imports (import-linter)
 	@$(BIN)/lint-imports
 
 layout: $(READY) ## folders, READMEs and tests stand where the rules put them
@@ -78,16 +78,16 @@ layout: $(READY) ## folders, READMEs and tests stand where the rules put them
 names: $(READY) ## one definition for each public name, in the words of docs/glossary.md
 	@$(BIN)/python -m tools.check_names
 
-stubs: $(READY) ## the committed stubs are those of protos/
+stubs: $(READY) ## check that the committed stubs are those of protos/
 	@$(BIN)/python tools/generate_stubs.py --check
 
-protos: $(READY) ## write the stubs of protos/
+protos: $(READY) ## generate the stubs of protos/
 	@$(BIN)/python tools/generate_stubs.py
 
 pictures: $(READY) ## draw the pictures of docs/images
 	@$(BIN)/python -m tools.make_pictures
 
-format: $(READY) ## let ruff format and mend what it can
+format: $(READY) ## format the code and apply automatic fixes (ruff)
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 

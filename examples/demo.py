@@ -71,7 +71,7 @@ def main() -> int:
             results = classify_all(model, address, whole, Path(folder))
         console.print(table_of(results))
         stop_s = mesh.stop()
-    left = mesh.left_over
+    left = mesh.running_pids
     num_equal = sum(result.equal for result in results)
     workers = {hop.worker for result in results for hop in result.route.hops}
     console.print(

@@ -20,7 +20,7 @@ class Module:
     """One module.
 
     Attributes:
-        name: Dotted, as `onnxmesh.graph.reading.row`.
+        name: Dotted, as `onnxmesh.graph.reading.node_order`.
         path: Its file, relative to the repository.
         text: Its source.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from onnxmesh.graph.runtime.chain import carry
+from onnxmesh.graph.runtime.partition_chain import live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.partition import Partition
 from onnxmesh.tensors.tensor import Tensor
@@ -54,7 +54,7 @@ class StageProcesses:
             path.write_bytes(pickle.dumps(alive))
             asked.append({"folder": str(home), "feeds": str(path)})
             computed = StageSession(home).run(alive)
-            alive = {name: _owned(each) for name, each in carry(partition, alive, computed).items()}
+            alive = {name: _owned(each) for name, each in live_tensors(partition, alive, computed).items()}
         return [answer["peak_bytes"] for answer in self._ask(asked)]
 
     def run(self, seconds: float) -> list[float]:

@@ -119,7 +119,7 @@ class Mesh(Chooser):
 
     def told(self, table: Table) -> None:
         super().told(table)
-        self._balancer.forget((), table.gone)
+        self._balancer.remove((), table.gone)
 
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
         ask = RouteQuery(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
@@ -132,19 +132,19 @@ class Mesh(Chooser):
 
     def ended(self, choice: Choice, runs: Sequence[Run] | None, now_s: float) -> None:
         for run in runs or ():
-            self._balancer.waited(choice.ticket, run.stage, run.waited_s)
-            self._balancer.answered(run.stage, run.worker.id, run.compute_s, now_s)
+            self._balancer.observe_wait(choice.ticket, run.stage, run.waited_s)
+            self._balancer.observe_answer(run.stage, run.worker.id, run.compute_s, now_s)
         self._balancer.end(choice.ticket)
 
     def heard(self, worker: Worker, load: Load, now_s: float) -> None:
         if worker.id in self.generations:
             held = {stage.key: load.mean_s for stage in self.table.stages}
-            self._balancer.report(worker.id, load.work_s, held, now_s)
+            self._balancer.observe_report(worker.id, load.work_s, held, now_s)
 
     def lost(self, worker: Worker, generation: int) -> None:
         super().lost(worker, generation)
         if worker.id in self.dead and worker.id in self.generations:
-            self._balancer.lost(worker.id)
+            self._balancer.mark_lost(worker.id)
 
     def _is_live(self, worker: WorkerId) -> bool:
         return worker not in self.dead

@@ -13,7 +13,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Balancer
 from onnxmesh.routing.no_route import NoRoute
-from onnxmesh.routing.route_query import ANY, RouteQuery
+from onnxmesh.routing.route_query import UNCONSTRAINED, RouteQuery
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table.locality import Locality
 from onnxmesh.routing.table.routed_model import Replica, RoutedStage
@@ -22,7 +22,7 @@ from onnxmesh.routing.table.table_difference import TableDifference, difference
 from onnxmesh.routing.table.worker_facts import WorkerFacts
 from onnxmesh.v1.mesh_pb2 import RouteUpdate
 from services.gateway.dispatch.dispatcher import Dispatcher
-from services.gateway.requests.peers import Peer
+from services.gateway.requests.worker_links import WorkerLink
 from services.gateway.routes.model_health import ModelHealth
 from services.gateway.routes.router import Router
 from services.scheduler.route_table.published_table import PublishedTable
@@ -71,7 +71,7 @@ def table_costs() -> list[Cost]:
         built = build_routes(large.deployments, routed, dict(large.workers), routes)
         if not before.differs(built.models, built.workers):
             raise AssertionError("a replica went, and the table is the same")
-        return PublishedTable(2, built.models, built.workers, before)
+        return PublishedTable(2, built.models, built.workers, before=before)
 
     after = next_table()
     update = after.update(before)
@@ -82,7 +82,7 @@ def table_costs() -> list[Cost]:
     gateway.take(held, difference(EMPTY_TABLE, held))
     for model in held.models.values():
         # So that the policy has a board for each stage, as after requests.
-        _finish(gateway.router.explain(model, ANY))
+        _finish(gateway.router.explain(model, UNCONSTRAINED))
 
     size = f"{NUM_MODELS:,} models x {NUM_WORKERS:,} workers, {len(whole) / 1e6:.1f} MB"
     costs: list[tuple[str, Callable[[], object], float]] = [
@@ -100,7 +100,11 @@ def table_costs() -> list[Cost]:
         ("change of a model, scheduler: placement to table", next_table, 0.02),
         (
             f"change of a model, scheduler: table to bytes; {len(delta):,} bytes",
-            lambda: PublishedTable(2, after.models, after.workers, before).update(before).SerializeToString(),
+            lambda: (
+                PublishedTable(2, after.models, after.workers, before=before)
+                .update(before)
+                .SerializeToString()
+            ),
             0.02,
         ),
         (
@@ -130,8 +134,8 @@ def _decision_s(num: int) -> float:
         route = balancer.pick_route((stage,), live.__contains__, now_s)
         assert not isinstance(route, NoRoute)
         ticket = balancer.begin((stage,), route, now_s)
-        balancer.answered(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, now_s)
-        balancer.report(route[0].worker, rng.random() * 0.05, {}, now_s)
+        balancer.observe_answer(stage.key, route[0].worker, 0.01 + rng.random() * 0.01, now_s)
+        balancer.observe_report(route[0].worker, rng.random() * 0.05, {}, now_s)
         if step % 2:
             balancer.end(ticket)
     ask = RouteQuery(remaining_s=10.0, num_bytes=1e5)
@@ -176,10 +180,10 @@ class _Nowhere:
     def get(self, peer: str) -> None:
         return None
 
-    async def connect(self, peer: str, address: str) -> Peer:
+    async def connect(self, peer: str, address: str) -> WorkerLink:
         raise Unavailable(f"{peer} at {address} is never reached here")
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
         """Holds nothing."""
 
 

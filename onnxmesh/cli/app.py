@@ -1,4 +1,4 @@
-"""All commands of `onnxmesh`, put together."""
+"""The Typer application `onnxmesh` with all its commands."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import typer
 
 from onnxmesh import __version__
 from onnxmesh.cli.local_mesh import up
-from onnxmesh.cli.mesh import deployments, drain, explain, infer, rebalance, rollout, scale, status
-from onnxmesh.cli.model_files import cut, plan, profile
+from onnxmesh.cli.mesh import deploy, drain, explain, infer, rebalance, rollout, scale, status, undeploy
+from onnxmesh.cli.model_files import plan, profile, split, verify
 
-_HELP = """Cut ONNX models over machines and serve them as one Open Inference endpoint.
+_HELP = """Cut ONNX models into stages, run the stages on several machines, and serve them at one Open Inference endpoint.
 
-**Try it**, the first command in one terminal and the others in another:
+**Try it**: the first command in one terminal, the others in a second one:
 
     onnxmesh up
     onnxmesh deploy model.onnx --stages 2
     onnxmesh infer model --input x=random --trace
     onnxmesh status
 
-Exit codes: 0 done; 1 it failed, or `verify` found a difference; 2 the input is wrong.
+Exit codes: 0 success; 1 failure, or `verify` found a difference; 2 wrong arguments or files.
 """
 
 app = typer.Typer(
@@ -34,8 +34,8 @@ app = typer.Typer(
 )
 
 app.command()(up.up)
-app.command()(deployments.deploy)
-app.command()(deployments.undeploy)
+app.command()(deploy.deploy)
+app.command()(undeploy.undeploy)
 app.command()(status.status)
 app.command()(scale.scale)
 app.command()(rollout.rollout)
@@ -45,12 +45,12 @@ app.command()(infer.infer)
 app.command()(explain.explain)
 app.command()(plan.plan)
 app.command()(profile.profile)
-app.command()(cut.split)
-app.command()(cut.verify)
+app.command()(split.split)
+app.command()(verify.verify)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"onnxmesh {__version__}")
         raise typer.Exit
 

@@ -1,12 +1,9 @@
-"""The client library: deploy models to a mesh, ask about them, run them.
+"""The Python client of a mesh: deploys models, sends requests and reads the state. Needs the base install only."""
 
-Needs the base install alone, and lives in one process with other Open Inference clients.
-"""
-
-from onnxmesh.client.answer import Answer
+from onnxmesh.client.infer_result import InferResult
 from onnxmesh.client.local_mesh import LocalMesh
 from onnxmesh.client.mesh_client import MeshClient
 from onnxmesh.client.route_options import RouteOptions
 from onnxmesh.client.trace import HopTrace, RouteTrace
 
-__all__ = ["Answer", "HopTrace", "LocalMesh", "MeshClient", "RouteTrace", "RouteOptions"]
+__all__ = ["HopTrace", "InferResult", "LocalMesh", "MeshClient", "RouteOptions", "RouteTrace"]

@@ -1,4 +1,4 @@
-"""A mesh on this machine that a program starts, follows and stops: `onnxmesh up` as its child."""
+"""A mesh on this machine as a child process: `onnxmesh up`, its events and its end."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 
 Event = dict[str, Any]
 
-_READY_TIMEOUT_S = 90.0
+_READY_TIMEOUT_S = 300.0
 
 
 class LocalMesh:
-    """A mesh of processes of its own, on free ports. A context manager: leaving it stops everything.
+    """A mesh of child processes on free ports; as a context manager it stops them on exit.
 
     Example: `with LocalMesh("--workers=2") as mesh: client = MeshClient(mesh.wait_ready())`
 
     Attributes:
-        process: The supervisor.
-        events: What it said so far: the JSON lines of `onnxmesh up --json`.
+        process: The process of `onnxmesh up`.
+        events: The events so far: the JSON lines of `onnxmesh up --json`.
 
     Args:
         arguments: Options of `onnxmesh up`.
-        environment: Settings of its services, as the variables that they read, beside those of this process.
+        environment: Environment variables of its services, in addition to those of this process.
     """
 
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.events: list[Event] = []
-        self._arrived = threading.Condition()
+        self._changed = threading.Condition()
         command = [sys.executable, "-m", "onnxmesh.cli", "up", "--json", "--address", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             [*command, *arguments],
@@ -55,34 +55,41 @@ class LocalMesh:
         """Waits until the mesh answers; returns the gateway's address."""
         return str(self.wait_for(lambda event: event["event"] == "ready", _READY_TIMEOUT_S)["gateway"])
 
-    def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 60.0, start: int = 0) -> Event:
-        """Returns the first event from number `start` on that is wanted, when it comes."""
+    def wait_for(self, matches: Callable[[Event], bool], timeout_s: float = 300.0, start: int = 0) -> Event:
+        """Waits for the first event from index `start` on that matches, and returns it.
+
+        Raises:
+            TimeoutError: No such event within `timeout_s`.
+            RuntimeError: The mesh ended.
+        """
         end_s = monotonic() + timeout_s
-        with self._arrived:
+        with self._changed:
             while True:
                 for event in self.events[start:]:
-                    if wanted(event):
+                    if matches(event):
                         return event
                 if self.process.poll() is not None and not self._reader.is_alive():
                     raise RuntimeError(
-                        f"the mesh ended with exit code {self.process.returncode}: {self.events[-1:]}"
+                        f"the mesh exited with code {self.process.returncode}: {self.events[-1:]}"
                     )
-                if not self._arrived.wait(max(0.0, min(0.2, end_s - monotonic()))) and monotonic() > end_s:
-                    raise TimeoutError(f"not seen within {timeout_s:.0f} s; events: {self.events[start:]}")
+                if not self._changed.wait(max(0.0, min(0.2, end_s - monotonic()))) and monotonic() > end_s:
+                    raise TimeoutError(
+                        f"no such event within {timeout_s:.0f} s; events: {self.events[start:]}"
+                    )
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process of each service, as it was started last."""
+        """The current process id of each service."""
         return {event["name"]: event["pid"] for event in self.events if event["event"] == "service_ready"}
 
     @property
-    def left_over(self) -> list[int]:
-        """Those of all processes that ever were part of this mesh which run still."""
+    def running_pids(self) -> list[int]:
+        """Ids of processes that were started by this mesh and still run."""
         services = [event["pid"] for event in self.events if event["event"] == "service_ready"]
         return [pid for pid in (self.process.pid, *services) if _runs(pid)]
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 15.0) -> float:
-        """Asks the mesh to stop and waits; returns seconds until it had."""
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> float:
+        """Signals the mesh to stop and waits for it; kills it after `timeout_s`. Returns the seconds that it took."""
         start_s = monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -101,11 +108,11 @@ class LocalMesh:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with self._arrived:
+            with self._changed:
                 self.events.append(json.loads(line))
-                self._arrived.notify_all()
-        with self._arrived:
-            self._arrived.notify_all()
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
 
 def _runs(pid: int) -> bool:

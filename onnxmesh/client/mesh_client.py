@@ -1,4 +1,4 @@
-"""A connection to a mesh, for programs and for the command line."""
+"""A connection to a mesh: deployments, operations, inference and state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from onnxmesh.client.answer import Answer, Array
-from onnxmesh.client.inference import answer_of, infer_request
+from onnxmesh.client.infer_messages import infer_request, parse_infer_response
+from onnxmesh.client.infer_result import Array, InferResult
 from onnxmesh.client.mesh_errors import mesh_errors
 from onnxmesh.client.route_options import NO_OPTIONS, RouteOptions
-from onnxmesh.client.upload import MODEL_FILE, UploadFile, files_of, send
+from onnxmesh.client.upload import MODEL_FILE, UploadFile, send_upload, upload_files
 from onnxmesh.errors import Internal, InvalidModel
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.grpc.channel import open_channel
@@ -45,21 +45,21 @@ from onnxmesh.v1.model_pb2 import DeploymentSpec
 _SERVICE = "/inference.GRPCInferenceService/"
 _Response = TypeVar("_Response", bound=Message)
 
-Progress = Callable[[DeployProgress], None]
-"""Is told of every step of a deployment, on the event loop."""
+OnDeployProgress = Callable[[DeployProgress], None]
+"""Called with each step of a deployment, on the event loop."""
 
-DrainSteps = Callable[[DrainProgress], None]
-"""Is told of every step of a drain, on the event loop."""
+OnDrainProgress = Callable[[DrainProgress], None]
+"""Called with each step of a drain, on the event loop."""
 
 
 class MeshClient:
-    """Deploys models to a mesh, asks about them and runs them, through one of its gateways.
+    """A connection to one gateway of a mesh: deploys models, sends requests, reads the state.
 
-    Belongs to one event loop. Every method raises a `MeshError` of the class that the mesh raised, and
-    `Unavailable` where nothing answers at the address.
+    Belongs to one event loop. Every method raises the `MeshError` that the service raised, or `Unavailable` if nothing
+    answers at the address.
 
     Args:
-        address: HOST:PORT of a gateway. Nothing is sent before the first call.
+        address: HOST:PORT of a gateway. It is connected to at the first call.
     """
 
     def __init__(self, address: str) -> None:
@@ -80,32 +80,32 @@ class MeshClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection; calls in flight are cancelled."""
+        """Closes the connection and cancels calls in flight."""
         await self._channel.close()
 
     async def deploy(
-        self, model: Path, spec: DeploymentSpec, progress: Progress | None = None
+        self, model: Path, spec: DeploymentSpec, progress: OnDeployProgress | None = None
     ) -> ModelStatus:
-        """Sends a model with the external data files that it names, and waits until it is served.
+        """Uploads a model with its external data files, and waits until it is served.
 
         Args:
-            model: The model's own file; external data is looked for beside it.
-            spec: What is asked for.
-            progress: Is told of every step.
+            model: The model's own file; its external data files are beside it.
+            spec: The specification of the deployment.
+            progress: Called with each step.
 
         Raises:
             InvalidModel: The file is missing, or a worker refused it (INVALID_ARGUMENT).
-            MeshError: Whatever else the mesh says; what was served before is served on.
+            MeshError: The deployment failed; earlier versions are still served.
         """
-        files = await asyncio.to_thread(files_of, model)
+        files = await asyncio.to_thread(upload_files, model)
         try:
             return await self._deploy(spec, files, progress)
         except InvalidModel as error:
-            # The mesh calls every model's own file the same; the caller knows it by its name.
+            # In the mesh every model's own file has the same name; the caller knows its local name.
             raise InvalidModel(error.message.replace(f"'{MODEL_FILE}'", f"'{model.name}'")) from error
 
     async def undeploy(self, name: str, version: int = 0) -> list[int]:
-        """Takes a model out of service; version 0 means all. Returns the versions that went."""
+        """Takes a model out of service; version 0 means all versions. Returns the removed versions."""
         with mesh_errors(self.address):
             response = await self._mesh.Undeploy(UndeployRequest(name=name, version=version))
         return list(response.versions)
@@ -113,23 +113,23 @@ class MeshClient:
     async def drain(
         self,
         worker: str,
-        progress: DrainSteps | None = None,
+        progress: OnDrainProgress | None = None,
         *,
         undo: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Has every stage moved off a worker and keeps it empty, without a gap in service; returns when it is empty.
+        """Moves every stage off a worker without an interruption of service; returns once it holds none.
 
         Args:
-            worker: Its id.
-            progress: Is told of every step.
-            undo: Takes it back: the worker may be given stages again.
-            timeout: Seconds to wait; the worker stays marked when they are over.
+            worker: The worker's id.
+            progress: Called with each step.
+            undo: Ends the drain: stages may be placed on the worker again.
+            timeout: Time limit in seconds; the worker stays drained after it.
 
         Raises:
             NotFound: There is no such worker (NOT_FOUND).
             DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
-            Unavailable: The worker was started anew meanwhile, or no mesh answers (UNAVAILABLE).
+            Unavailable: The worker was restarted meanwhile, or no mesh answers (UNAVAILABLE).
         """
         with mesh_errors(self.address):
             async for step in self._mesh.Drain(DrainRequest(worker=worker, undo=undo), timeout=timeout):
@@ -137,23 +137,23 @@ class MeshClient:
                     progress(step)
                 if step.done:
                     return
-        raise Internal("the mesh ended the drain without a word of its outcome")
+        raise Internal("the mesh ended the drain without an outcome")
 
     async def scale(
-        self, name: str, replicas: int, version: int = 0, progress: Progress | None = None
+        self, name: str, replicas: int, version: int = 0, progress: OnDeployProgress | None = None
     ) -> ModelStatus:
-        """Changes how many replicas each stage of a model has, and waits until they are there.
+        """Changes the number of replicas of each stage of a model, and waits until they are ready.
 
         Args:
             name: The model.
-            replicas: How many; the least of them where a plan chooses for each stage.
-            version: 0 means all.
-            progress: Is told of every step.
+            replicas: Number of replicas; the minimum if the planner chooses it for each stage.
+            version: 0 means all versions.
+            progress: Called with each step.
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
             Unsatisfiable: Too few workers can hold them (FAILED_PRECONDITION).
-            MeshError: Whatever else the mesh says.
+            MeshError: The scaling failed.
         """
         request = ScaleRequest(name=name, version=version, replicas=replicas)
         with mesh_errors(self.address):
@@ -162,32 +162,32 @@ class MeshClient:
                     progress(step)
                 if step.phase == DeployProgress.READY:
                     return step.model
-        raise Internal("the mesh ended the scaling without a word of its outcome")
+        raise Internal("the mesh ended the scaling without an outcome")
 
     async def rebalance(self, *, dry_run: bool = False) -> list[StageMove]:
-        """Moves stages to where they would be placed today and returns the moves; with `dry_run` that is all it does."""
+        """Moves stages to where they would be placed now and returns the moves; with `dry_run` it only returns them."""
         with mesh_errors(self.address):
             response = await self._mesh.Rebalance(RebalanceRequest(dry_run=dry_run))
         return list(response.moves)
 
     async def roll_out(self, name: str, to: int, percent: int = 100) -> dict[int, int]:
-        """Gives one version its part of the requests that name none; the others share the rest as they did before.
+        """Sends a share of the requests without a version to one version; the others keep their proportions of the rest.
 
         Returns:
-            What each version gets, in percent.
+            The share of each version, in percent.
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
-            InvalidRequest: The percentage cannot be (INVALID_ARGUMENT).
+            InvalidRequest: The percentage is out of range (INVALID_ARGUMENT).
         """
         return await self._rollout(RolloutRequest(name=name, to=to, percent=percent))
 
     async def roll_back(self, name: str) -> dict[int, int]:
-        """Has requests split as before the last rollout; returns what each version gets, in percent.
+        """Restores the traffic split before the last rollout; returns the share of each version, in percent.
 
         Raises:
             NotFound: There is no such model (NOT_FOUND).
-            Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
+            Unsatisfiable: There is no rollout to undo (FAILED_PRECONDITION).
         """
         return await self._rollout(RolloutRequest(name=name, back=True))
 
@@ -202,21 +202,21 @@ class MeshClient:
             return await self._mesh.Status(StatusRequest(), timeout=timeout)
 
     async def route_table(self, timeout: float | None = None) -> TableResponse:
-        """Returns what the gateway routes by. It answers itself, whether a scheduler is there or not.
+        """Returns the route table of the gateway, which answers with or without a scheduler.
 
         Raises:
-            Internal: What answers at the address is no gateway.
+            Internal: The service at the address is not a gateway.
         """
         with mesh_errors(self.address):
             return await self._routing.Table(TableRequest(), timeout=timeout)
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
-        """Returns how the gateway would route a request now, and why."""
+        """Returns how the gateway would route a request now, with the scores and the filters."""
         with mesh_errors(self.address):
             return await self._routing.Explain(request)
 
     async def server_ready(self, timeout: float | None = None) -> bool:
-        """Whether the gateway can answer for every deployed model."""
+        """Whether every deployed model has a complete route."""
         response = await self._inference(
             "ServerReady", oip.ServerReadyRequest(), oip.ServerReadyResponse, timeout
         )
@@ -246,25 +246,25 @@ class MeshClient:
         *,
         request_id: str = "",
         datatypes: Mapping[str, Datatype] | None = None,
-        wishes: RouteOptions = NO_OPTIONS,
-    ) -> Answer:
-        """Runs a model.
+        options: RouteOptions = NO_OPTIONS,
+    ) -> InferResult:
+        """Sends one inference request.
 
         Args:
             name: The model.
             inputs: One array for each input of the model, by name. Arrays of str, bytes or object become
-                BYTES. BF16 travels as its bit patterns, a uint16 array with its datatype given.
-            outputs: Those wanted; None means all.
+                BYTES. BF16 is passed as its bit patterns: a uint16 array with an entry in `datatypes`.
+            outputs: Names of the outputs to return; None means all.
             version: A decimal number; empty means the latest that is ready.
-            timeout: Seconds until the mesh gives the request up, on every hop.
-            trace: Whether the answer tells the route that it took.
-            request_id: Is echoed and stands in the services' logs.
-            datatypes: For inputs whose arrays alone do not tell it.
-            wishes: Where it should run.
+            timeout: The request's deadline in seconds, which holds on every hop.
+            trace: Whether the result includes the route.
+            request_id: Id in the result and in the logs of the services.
+            datatypes: Datatypes that cannot be derived from an array's dtype, by input name.
+            options: Routing constraints.
 
         Raises:
-            InvalidRequest: The inputs do not match the model's signature, or a wish cannot be read
-                (INVALID_ARGUMENT).
+            InvalidRequest: The inputs do not match the model's signature, or a selector cannot be
+                parsed (INVALID_ARGUMENT).
             NotFound: There is no such model or version (NOT_FOUND).
             DeadlineExceeded: `timeout` passed first (DEADLINE_EXCEEDED).
             Unavailable: No complete route, or no mesh (UNAVAILABLE).
@@ -277,12 +277,14 @@ class MeshClient:
             request_id=request_id,
             datatypes=datatypes,
             trace=trace,
-            wishes=wishes,
+            options=options,
         )
-        return answer_of(await self._inference("ModelInfer", request, oip.ModelInferResponse, timeout))
+        return parse_infer_response(
+            await self._inference("ModelInfer", request, oip.ModelInferResponse, timeout)
+        )
 
     async def _deploy(
-        self, spec: DeploymentSpec, files: list[UploadFile], progress: Progress | None
+        self, spec: DeploymentSpec, files: list[UploadFile], progress: OnDeployProgress | None
     ) -> ModelStatus:
         with mesh_errors(self.address):
             call = self._mesh.Deploy()
@@ -292,18 +294,18 @@ class MeshClient:
                     if progress is not None:
                         progress(step)
                     if step.phase == DeployProgress.ACCEPTED:
-                        # Not earlier: a spec that is refused costs nobody the sending of a large model.
-                        await send(call, files)
+                        # Not earlier: a refused spec must not cost the upload of a large model.
+                        await send_upload(call, files)
                     elif step.phase == DeployProgress.READY:
                         return step.model
             finally:
                 call.cancel()
-        raise Internal("the mesh ended the deployment without a word of its outcome")
+        raise Internal("the mesh ended the deployment without an outcome")
 
     async def _inference(
         self, method: str, request: Message, response: type[_Response], timeout: float | None
     ) -> _Response:
-        # Our Open Inference messages live in a private pool, so there is no generated stub for them.
+        # The Open Inference messages are in a private descriptor pool, so they have no generated stub.
         call: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(
             _SERVICE + method,
             request_serializer=lambda message: message.SerializeToString(),

@@ -1,4 +1,4 @@
-"""What a call of a mesh raises that failed."""
+"""Errors of calls to a mesh, as the exceptions that the service raised."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from onnxmesh.rpc.grpc.status import from_rpc_error
 
 @contextmanager
 def mesh_errors(address: str) -> Iterator[None]:
-    """Raises what the mesh raised, instead of what gRPC makes of it.
+    """Converts a gRPC error to the exception that the service raised.
 
     Args:
-        address: Where it was called.
+        address: The address that was called.
 
     Raises:
-        MeshError: Of the class that the mesh raised.
-        Unavailable: Nothing answers there (UNAVAILABLE).
+        MeshError: The service's exception, of the same class.
+        Unavailable: Nothing answers at the address (UNAVAILABLE).
     """
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNAVAILABLE and not _said_by_mesh(error):
+        if error.code() is grpc.StatusCode.UNAVAILABLE and not _has_service_details(error):
             raise Unavailable(f"no mesh answers at {address}") from error
         raise from_rpc_error(error) from error
 
 
-def _said_by_mesh(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a service wrote the status; gRPC's own have no details attached."""
+def _has_service_details(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service wrote the status; gRPC's own statuses carry no details."""
     return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())

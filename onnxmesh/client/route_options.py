@@ -1,4 +1,4 @@
-"""What a request wants of its route."""
+"""Routing constraints of one request."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from onnxmesh.routing.selectors.selector_text import all_of
 
 @dataclass(frozen=True, slots=True)
 class RouteOptions:
-    """Where a request should run.
+    """Routing constraints of one request: selectors and a session.
 
     Attributes:
-        require: Selectors that each worker must meet.
-        prefer: What it should meet, as `SELECTOR` or `SELECTOR:WEIGHT`.
-        session: Its requests go to the workers that served the last one, where they can; empty: no session.
+        require: Selectors that each worker must match.
+        prefer: Selectors that each worker should match, as `SELECTOR` or `SELECTOR:WEIGHT`.
+        session: Requests of one session prefer the workers that served the last one; empty: no session.
     """
 
     require: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
     session: str = ""
 
-    def put_into(self, request: ModelInferRequest) -> None:
-        """Sets the parameters that say so.
+    def set_parameters(self, request: ModelInferRequest) -> None:
+        """Sets the parameters `mesh.require`, `mesh.prefer` and `mesh.session` of a request.
 
         Raises:
-            InvalidRequest: A selector or a weight is none (INVALID_ARGUMENT).
+            InvalidRequest: A selector or a weight cannot be parsed (INVALID_ARGUMENT).
         """
-        said = {
+        parameters = {
             "mesh.require": str(all_of(self.require)),
             "mesh.prefer": "; ".join(str(each) for each in parse_preferences(self.prefer)),
             "mesh.session": self.session,
         }
-        for name, text in said.items():
+        for name, text in parameters.items():
             if text:
                 request.parameters[name].string_param = text
 
 
 NO_OPTIONS = RouteOptions()
-"""Anywhere."""
+"""No constraints."""

@@ -1,4 +1,4 @@
-"""The way that one request took."""
+"""The route of one request, with the times of each hop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from onnxmesh.errors import CorruptData
 
 TRACE_PARAMETER = "mesh.trace"
-"""Request parameter that asks for a trace, and response parameter that holds it as JSON."""
+"""Parameter that requests a trace, and response parameter with the trace as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,12 @@ class HopTrace:
     Attributes:
         stage: `model/version/stage`.
         worker: The worker that ran it.
-        queue_us: Microseconds that the activation waited on that worker.
+        queue_us: Microseconds in the worker's queue.
         compute_us: Microseconds in ONNX Runtime.
-        wire_us: Microseconds from the sender's clock to the worker's.
-        batch: How many requests shared the time in ONNX Runtime, this one included.
-        plain_bytes: What was sent on from there in fewer bytes; 0: it was sent as it is.
-        wire_bytes: How many bytes that were then.
+        wire_us: Microseconds of the transfer to the worker, from the sender's clock to the worker's.
+        batch: Number of requests in the batch, at least 1.
+        plain_bytes: Bytes of the output before compression; 0: it was not compressed.
+        wire_bytes: Bytes of the output after compression.
     """
 
     stage: str
@@ -39,15 +39,15 @@ class HopTrace:
 
 @dataclass(frozen=True, slots=True)
 class RouteTrace:
-    """A whole request, as its gateway saw it.
+    """The route of a whole request, as its gateway measured it.
 
     Attributes:
-        total_us: Microseconds in the gateway, from the decoded request to the answer.
-        attempts: Number of routes tried, 1 at the least.
-        hops: The stages of the route that answered, in order.
+        total_us: Microseconds in the gateway, from the decoded request to the response.
+        attempts: Number of routes tried, at least 1.
+        hops: The stages of the successful route, in order.
         return_us: Microseconds from the last worker's clock to the gateway's.
-        pieces: Micro-batches that the request was cut into, 1 if it was not. Of each hop, `compute_us` is then that of
-            all together; `wire_us`, `queue_us` and `return_us` are the longest.
+        pieces: Number of micro-batches of a split request, otherwise 1. `compute_us` of a hop is then their sum;
+            `wire_us`, `queue_us` and `return_us` are their maximum.
     """
 
     total_us: float
@@ -58,10 +58,10 @@ class RouteTrace:
 
     @classmethod
     def from_json(cls, text: str) -> RouteTrace:
-        """Reads the response parameter `mesh.trace`.
+        """Parses the response parameter `mesh.trace`.
 
         Raises:
-            CorruptData: The text is not such a trace.
+            CorruptData: The text is not a trace (DATA_LOSS).
         """
         try:
             document: dict[str, Any] = json.loads(text)
@@ -86,4 +86,4 @@ class RouteTrace:
                 pieces=int(document.get("pieces", 1)),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptData(f"the gateway sent a trace that cannot be read: {error!r}") from error
+            raise CorruptData(f"the gateway sent an unreadable trace: {error!r}") from error

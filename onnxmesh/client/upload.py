@@ -1,4 +1,4 @@
-"""The stream of messages that brings a model to a mesh."""
+"""The upload of a model: its files as a stream of messages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from onnxmesh.client.external_data import external_files
 from onnxmesh.errors import InvalidModel
 from onnxmesh.v1.mesh_pb2 import DeployProgress, DeployRequest, FileStart, Upload
 
-PIECE_BYTES = 1 << 20
-"""Bytes of a file in one message: within every gRPC implementation's default limit."""
-
+UPLOAD_CHUNK_BYTES = 1 << 20
+"""Bytes of a file in one message, below the default limit of every gRPC implementation."""
 
 MODEL_FILE = "model.onnx"
-"""What a model's own file is called in a mesh, so that a renamed model is the same model."""
+"""Name of a model's own file in a mesh, so that a renamed file is the same model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +26,18 @@ class UploadFile:
     """One file of a model.
 
     Attributes:
-        name: Its name within the model's folder, with forward slashes.
-        path: Where it lies here.
+        name: Its path within the model's folder, with forward slashes.
+        path: The local file.
     """
 
     name: str
     path: Path
 
 
-def files_of(model: Path) -> list[UploadFile]:
-    """Returns the model's own file, then the external data files that it names and that exist.
+def upload_files(model: Path) -> list[UploadFile]:
+    """Returns the model's own file, then its external data files.
 
-    One that is missing is left for a worker to name: it says which tensor wants it.
+    A missing external data file is omitted: the worker reports it together with the tensor that needs it.
 
     Raises:
         InvalidModel: There is no such file (INVALID_ARGUMENT).
@@ -52,8 +51,8 @@ def files_of(model: Path) -> list[UploadFile]:
     return [UploadFile(MODEL_FILE, model)] + [file for file in beside if file.path.is_file()]
 
 
-async def messages(files: list[UploadFile]) -> AsyncGenerator[DeployRequest, None]:
-    """Yields what follows the spec of an upload: each file's name and bytes, and the end said in band.
+async def upload_messages(files: list[UploadFile]) -> AsyncGenerator[DeployRequest, None]:
+    """Yields the messages after the spec of an upload: name and bytes of each file, and the end in band.
 
     Raises:
         InvalidModel: A file cannot be read, or changed while it was being read (INVALID_ARGUMENT).
@@ -61,29 +60,29 @@ async def messages(files: list[UploadFile]) -> AsyncGenerator[DeployRequest, Non
     for file in files:
         try:
             with file.path.open("rb") as source:
-                left = file.path.stat().st_size
-                yield DeployRequest(file=FileStart(path=file.name, byte_size=left))
-                while left:
-                    piece = await asyncio.to_thread(source.read, min(left, PIECE_BYTES))
-                    if not piece:
-                        raise InvalidModel(f"'{file.path}' became shorter while it was being sent")
-                    left -= len(piece)
-                    yield DeployRequest(data=piece)
+                remaining = file.path.stat().st_size
+                yield DeployRequest(file=FileStart(path=file.name, byte_size=remaining))
+                while remaining:
+                    chunk = await asyncio.to_thread(source.read, min(remaining, UPLOAD_CHUNK_BYTES))
+                    if not chunk:
+                        raise InvalidModel(f"'{file.path}' became shorter during the upload")
+                    remaining -= len(chunk)
+                    yield DeployRequest(data=chunk)
         except OSError as error:
             raise InvalidModel(f"cannot read '{file.path}': {error.strerror}") from error
     yield DeployRequest(end=Upload(num_files=len(files)))
 
 
-async def send(
+async def send_upload(
     call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
 ) -> None:
-    """Sends the files after the spec, as far as the mesh takes them: why it does not, reading the call tells.
+    """Sends the files after the spec; stops early if the mesh ends the call, whose status has the reason.
 
     Raises:
-        InvalidModel: See `messages`.
+        InvalidModel: As `upload_messages` (INVALID_ARGUMENT).
     """
     try:
-        async with aclosing(messages(files)) as upload:
+        async with aclosing(upload_messages(files)) as upload:
             async for message in upload:
                 await call.write(message)
         await call.done_writing()

@@ -1,1 +1,1 @@
-"""Talking to a Consul agent: what discovery and state build on."""
+"""Consul agent: calls without blocking the event loop, retries, and blocking queries."""

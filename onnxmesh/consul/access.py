@@ -1,4 +1,4 @@
-"""How a Consul agent is reached."""
+"""Address and credentials of a Consul agent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from onnxmesh.errors import InvalidRequest
 
 DEFAULT_PORT = 8500
-"""Where an agent listens if its address does not say."""
+"""Default port of an agent's HTTP API."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulAccess:
     """Address and credentials of a Consul agent.
 
@@ -21,13 +21,13 @@ class ConsulAccess:
         port: Port of its HTTP API.
         scheme: `http` or `https`.
         token: ACL token; empty for none.
-        datacenter: Where services and keys are looked up and written; empty for the agent's own.
-        ca: File of the authorities that may vouch for the agent; None for the system's.
+        datacenter: Datacenter of services and keys; empty for the agent's own.
+        ca: File of the trusted certificate authorities; None for the system's.
         cert: File of this process's certificate; None for none.
-        key: File of its key.
-        prefix: Begins the names of services and keys, so that several meshes can share a Consul.
-        timeout_s: How long the agent may take for an answer, beyond what a blocking query waits.
-        wait_s: How long a blocking query waits for a change.
+        key: File of the certificate's private key.
+        prefix: Prefix of the names of services and keys, so that several meshes can share a Consul.
+        timeout_s: Time-out of a call, beyond the wait of a blocking query.
+        wait_s: Longest wait of a blocking query.
     """
 
     host: str
@@ -44,7 +44,7 @@ class ConsulAccess:
 
     @property
     def address(self) -> str:
-        """The agent's address, for people."""
+        """The agent's address for messages."""
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
@@ -52,7 +52,7 @@ def split_address(address: str) -> tuple[str, str, int]:
     """Returns scheme, host and port of `[http[s]://]HOST[:PORT]`.
 
     Raises:
-        InvalidRequest: It is something else (INVALID_ARGUMENT).
+        InvalidRequest: The address is malformed (INVALID_ARGUMENT).
     """
     parts = urlsplit(address if "//" in address else f"http://{address}")
     try:

@@ -1,4 +1,4 @@
-"""A Consul agent, asked without blocking the event loop."""
+"""Client of a Consul agent that does not block the event loop."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LONGEST_WAIT_S = 1.0
 
 
 class ConsulAgent:
-    """Asks a Consul agent; every call runs in a thread of its own.
+    """Calls a Consul agent, each call in a thread of its own.
 
-    py-consul blocks a thread while it waits, and a blocking query waits for seconds. The threads are daemons:
-    a query that nobody waits for any more does not keep the process from ending.
+    py-consul blocks a thread while it waits, and a blocking query waits for seconds. The threads are daemons, so that an
+    abandoned query does not keep the process from ending.
 
     Args:
-        access: Where the agent is, and with what credentials.
+        access: Address and credentials of the agent.
     """
 
     def __init__(self, access: ConsulAccess) -> None:
@@ -58,57 +58,45 @@ class ConsulAgent:
             session.headers["X-Consul-Token"] = access.token
         self._session = session
         self._lock = threading.Lock()
-        self._num_asking = 0
+        self._num_calls = 0
         self._closed = False
 
     def close(self) -> None:
-        """Ends the connections, as soon as no query that nobody waits for any more is under way."""
+        """Closes the connections, as soon as no abandoned query is under way."""
         with self._lock:
             self._closed = True
-            idle = not self._num_asking
+            idle = not self._num_calls
         if idle:
             self._session.close()
 
-    async def ask(self, question: Callable[[Any], T]) -> T:
-        """Returns what `question` gets from the py-consul client that it is called with.
+    async def call(self, query: Callable[[Any], T]) -> T:
+        """Returns `query(client)`, with the py-consul client, from a thread.
 
         Raises:
-            Unavailable: The agent does not answer, has no leader to ask, or refuses the token (UNAVAILABLE).
-            NotFound: What is asked for is not there (NOT_FOUND).
+            Unavailable: The agent does not answer, has no leader, or refuses the token (UNAVAILABLE).
+            NotFound: The object does not exist (NOT_FOUND).
             Conflict: A transaction was rolled back (ALREADY_EXISTS).
-            InvalidRequest: The agent does not understand (INVALID_ARGUMENT).
+            InvalidRequest: The agent rejects the call as malformed (INVALID_ARGUMENT).
         """
 
-        def asked() -> T:
+        def run() -> T:
             try:
-                return question(self._client)
+                return query(self._client)
             finally:
                 with self._lock:
-                    self._num_asking -= 1
-                    last = self._closed and not self._num_asking
+                    self._num_calls -= 1
+                    last = self._closed and not self._num_calls
                 if last:
                     self._session.close()
 
         with self._lock:
             if self._closed:
                 raise Unavailable("the connection to Consul is closed")
-            self._num_asking += 1
+            self._num_calls += 1
         try:
-            return await _in_daemon_thread(asked)
+            return await _in_daemon_thread(run)
         except (requests.RequestException, ConsulException) as error:
             raise self._mesh_error(error) from error
-
-    async def insist(self, question: Callable[[Any], T], patience_s: float | None = None) -> T:
-        """Asks like `ask`, again and again while Consul is away.
-
-        Args:
-            question: Must be safe to ask twice.
-            patience_s: When to give up; None for never.
-
-        Raises:
-            MeshError: As `ask`; `Unavailable` only after `patience_s`.
-        """
-        return await patiently(lambda: self.ask(question), patience_s)
 
     def _mesh_error(self, error: Exception) -> MeshError:
         where = f"Consul at {self.access.address}"
@@ -120,24 +108,24 @@ class ConsulAgent:
         if isinstance(error, ClientError) and str(error).startswith("409"):
             return Conflict(f"{where} rolled back: {error}")
         if isinstance(error, (BadRequest, ClientError)):
-            return InvalidRequest(f"{where} does not take this: {error}")
+            return InvalidRequest(f"{where} rejects this: {error}")
         return Unavailable(f"{where} does not answer: {error!r}")
 
 
-async def patiently(attempt_once: Callable[[], Awaitable[T]], patience_s: float | None = None) -> T:
-    """Awaits what `attempt_once` returns, again with growing pauses while it raises `Unavailable`.
+async def retry_unavailable(attempt_once: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
+    """Returns what `attempt_once` returns, repeated with exponential backoff while it raises `Unavailable`.
 
     Args:
-        attempt_once: Begins an attempt.
-        patience_s: When to give up; None for never.
+        attempt_once: Begins an attempt; must be safe to repeat.
+        timeout_s: When to give up; None: never.
 
     Raises:
-        Unavailable: It was so to the end (UNAVAILABLE).
+        Unavailable: The last attempt within the time-out raised it (UNAVAILABLE).
     """
     async for attempt in stamina.retry_context(
         on=Unavailable,
         attempts=None,
-        timeout=patience_s,
+        timeout=timeout_s,
         wait_initial=_FIRST_WAIT_S,
         wait_max=_LONGEST_WAIT_S,
         wait_jitter=_FIRST_WAIT_S,
@@ -152,7 +140,7 @@ async def _in_daemon_thread(function: Callable[[], T]) -> T:
     future: asyncio.Future[T] = loop.create_future()
 
     def finish(error: BaseException | None, result: Any) -> None:
-        if future.done():  # nobody waits any more
+        if future.done():  # the caller was cancelled
             return
         if error is None:
             future.set_result(result)

@@ -1,10 +1,10 @@
-"""Where a blocking query goes on. Pure."""
+"""Index of a blocking query. Pure."""
 
 from __future__ import annotations
 
 
 class BlockingIndex:
-    """The index that the next query waits on.
+    """The index that the next blocking query waits on.
 
     Source: https://developer.hashicorp.com/consul/api-docs/features/blocking
     """
@@ -14,17 +14,17 @@ class BlockingIndex:
 
     @property
     def value(self) -> int:
-        """What the next query is to wait beyond; 0: it is not to wait."""
+        """The index that the next query waits beyond; 0: it does not wait."""
         return self._value
 
-    def answered(self, index: int) -> None:
-        """Takes note of the index that came with an answer.
+    def advance(self, index: int) -> None:
+        """Records the index of an answer.
 
-        One that goes backwards says that Consul's state was restored or lost: the next query does not wait.
-        One below 1 would never block: 1 does.
+        An index that goes backwards means that Consul's state was restored or lost: the next query does not wait.
+        An index below 1 would never block, so 1 is used instead.
         """
         self._value = 0 if index < self._value else max(1, index)
 
     def reset(self) -> None:
-        """Has the next query answered at once, as after a failure."""
+        """Makes the next query return at once, as after a failure."""
         self._value = 0

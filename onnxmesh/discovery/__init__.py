@@ -1,1 +1,1 @@
-"""Who is in the mesh: ports, and the adapters that stand behind them."""
+"""Service discovery: registration of processes and a directory of them, in a scheduler or in Consul."""

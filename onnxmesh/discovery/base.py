@@ -1,4 +1,4 @@
-"""The ports of discovery: registering oneself and following the others."""
+"""Ports of service discovery: `Registrar` registers this process, `Directory` follows all processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Registrar(Protocol):
-    """Keeps a process registered."""
+    """Port that keeps a process registered."""
 
     def register(self, instance: Instance) -> AbstractAsyncContextManager[Registration]:
-        """Registers `instance` for the time of the context, and again whenever the registry comes back.
+        """Registers `instance` for the duration of the context, again after each outage of the registry.
 
         Entering does not wait for the registry: `Registration.wait` does.
         """
@@ -24,13 +24,13 @@ class Registrar(Protocol):
 
 
 class Directory(Protocol):
-    """Follows who is in the mesh."""
+    """Port that follows the registered processes."""
 
     @property
     def instances(self) -> Mapping[str, Instance]:
-        """Everyone registered now, by id."""
+        """Every registered process, by id."""
         ...
 
     async def after(self, revision: int) -> tuple[int, Mapping[str, Instance]]:
-        """Waits for a revision greater than `revision` (0: for none) and returns it with everyone then."""
+        """Waits for a revision greater than `revision` (0: any) and returns it with its instances."""
         ...

@@ -1,4 +1,4 @@
-"""The registry in Consul, followed."""
+"""Directory of the processes that are registered in Consul."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
-from onnxmesh.consul.agent import ConsulAgent, patiently
-from onnxmesh.consul.follow import Follower
+from onnxmesh.consul.agent import ConsulAgent, retry_unavailable
+from onnxmesh.consul.blocking_query import BlockingQuery
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.consul_service import from_service, service_name
 from onnxmesh.discovery.instance import ROLES, Instance, Role
@@ -27,13 +27,13 @@ _log = structlog.get_logger(__name__)
 class ConsulDirectory:
     """The `Directory` of a mesh that registers in Consul; `run` must run beside it.
 
-    While Consul is away the last view stands, marked stale.
+    While Consul is unreachable the last view is kept, marked stale.
 
     Args:
-        agent: The Consul agent to ask.
-        roles: Whom to follow.
+        agent: The Consul agent.
+        roles: The roles to follow.
         clock: Seconds, monotonic.
-        view: Makes what decides whom to believe in; one for each role.
+        view: Makes the view of one role.
     """
 
     def __init__(
@@ -53,19 +53,19 @@ class ConsulDirectory:
 
     @property
     def instances(self) -> Mapping[str, Instance]:
-        """Everyone registered now, by id."""
+        """Every registered process, by id."""
         return self._latest.value
 
     @property
     def stale(self) -> bool:
-        """Whether Consul is away, so that this is its last word."""
+        """Whether Consul is unreachable, so that this is its last known state."""
         return any(view.stale for view in self._views.values())
 
     async def after(self, revision: int) -> tuple[int, Mapping[str, Instance]]:
-        """Waits for a revision greater than `revision` (0: for none) and returns it with everyone then."""
+        """Waits for a revision greater than `revision` (0: any) and returns it with its instances."""
         return await self._latest.after(revision)
 
-    async def known(self) -> None:
+    async def wait_known(self) -> None:
         """Returns once Consul has answered for every role."""
         await self._known.wait()
 
@@ -78,29 +78,29 @@ class ConsulDirectory:
     async def _follow(self, role: Role) -> None:
         name = service_name(self._agent.access.prefix, role)
         view = self._views[role]
-        follower = Follower(
+        query = BlockingQuery(
             self._agent, lambda client, index, wait: client.health.service(name, index=index, wait=wait)
         )
 
         async def next_answer() -> list[dict[str, Any]]:
             try:
-                entries: list[dict[str, Any]] = await follower.next(
+                entries: list[dict[str, Any]] = await query.next(
                     _UNSETTLED_WAIT_S if view.unsettled else None
                 )
             except MeshError as error:
                 if not view.stale:
-                    _log.warning("consul_lost", role=role, error=error.message)
-                view.lost()
+                    _log.warning("consul_unreachable", role=role, error=error.message)
+                view.mark_stale()
                 if isinstance(error, Unavailable):
                     raise
-                raise Unavailable(error.message) from error  # it is all that there is to ask: ask again
+                raise Unavailable(error.message) from error  # the only registry there is: try again
             if view.stale:
-                _log.info("consul_found", role=role)
+                _log.info("consul_reachable", role=role)
             return entries
 
         while True:
-            entries = await patiently(next_answer)
-            view.answered(
+            entries = await retry_unavailable(next_answer)
+            view.observe(
                 _instances(entries, role, passing=True),
                 _instances(entries, role, passing=False),
                 self._clock(),

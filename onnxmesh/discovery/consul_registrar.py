@@ -1,4 +1,4 @@
-"""Registering with Consul."""
+"""Registration with Consul."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from onnxmesh.discovery.registration import Registration
 from onnxmesh.errors import Conflict, MeshError
 
 CheckKind = Literal["grpc", "ttl"]
-"""Who proves that a process lives: Consul asks its gRPC health service, or it tells Consul itself, which also
+"""Health check of a process: Consul calls its gRPC health service, or the process sends heartbeats (`ttl`), which also
 works where the agent cannot reach it."""
 
-CHECK_EVERY_S = 1.0
-"""Time between two checks; Consul's shortest."""
+CHECK_INTERVAL_S = 1.0
+"""Time between two checks; the shortest that Consul allows."""
 
 CHECK_TIMEOUT_S = 0.8
-"""How long a health check may take."""
+"""Time-out of a health check."""
 
 TTL_S = 1.5
-"""A process that has not told Consul for so long is unhealthy."""
+"""Time without a heartbeat after which a process is unhealthy."""
 
-FORGOTTEN_AFTER_S = 60
-"""A service that fails for so long is forgotten by Consul; its shortest."""
+DEREGISTER_AFTER_S = 60
+"""Consul removes a service that fails for this long; the shortest that it allows."""
 
 _HEARTBEAT_S = 0.4
-_LEAVE_S = 2.0
+_DEREGISTRATION_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class ConsulRegistrar:
 
     Args:
         agent: The Consul agent of this machine.
-        check: Who proves that the process lives.
+        check: Health check of the process.
     """
 
     def __init__(self, agent: ConsulAgent, *, check: CheckKind = "grpc") -> None:
@@ -52,15 +52,15 @@ class ConsulRegistrar:
 
     @asynccontextmanager
     async def register(self, instance: Instance) -> AsyncIterator[Registration]:
-        """Registers `instance` for the time of the context, and again whenever Consul has forgotten it.
+        """Registers `instance` for the duration of the context, again whenever Consul has lost it.
 
-        Entering does not wait for Consul: `Registration.wait` does. The process must serve by then: it is
-        called healthy until the first check.
+        Entering does not wait for Consul: `Registration.wait` does. The process must already serve: Consul takes it as
+        healthy until the first check.
 
         Raises:
             InvalidRequest: Its attributes do not fit into a service's meta (INVALID_ARGUMENT).
         """
-        to_meta(instance)  # raises what nobody else could be told of
+        to_meta(instance)  # raises here, not in the background task
         registration = Registration(instance)
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(self._keep(registration))
@@ -69,10 +69,10 @@ class ConsulRegistrar:
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
-                await self._leave(instance)
+                await self._deregister(instance)
 
     async def _keep(self, registration: Registration) -> None:
-        period_s = CHECK_EVERY_S if self._check == "grpc" else _HEARTBEAT_S
+        period_s = CHECK_INTERVAL_S if self._check == "grpc" else _HEARTBEAT_S
         last = ""
         while True:
             try:
@@ -81,21 +81,21 @@ class ConsulRegistrar:
                 if error.message != last:
                     _log.warning("registration_lost", id=registration.instance.id, error=error.message)
                 last = error.message
-                registration.lost()
+                registration.mark_lost()
             else:
                 last = ""
-                registration.gained()
+                registration.mark_held()
             await asyncio.sleep(period_s)
 
     async def _renew(self, instance: Instance) -> None:
-        """Registers if Consul does not have this generation as it is, and tells it that the process lives.
+        """Registers the instance if Consul does not have it in this form, and sends the heartbeat of a TTL check.
 
         Raises:
             Conflict: A newer generation has the id (ALREADY_EXISTS).
-            MeshError: Consul is away or does not take it.
+            MeshError: Consul is unreachable or refuses it.
         """
         id_ = service_id(self._agent.access.prefix, instance)
-        held = await self._agent.ask(lambda client: client.agent.service_definition(id_))
+        held = await self._agent.call(lambda client: client.agent.service_definition(id_))
         generation = -1 if held is None else generation_of(held)
         if generation > instance.generation:
             raise Conflict(
@@ -103,15 +103,15 @@ class ConsulRegistrar:
                 f"generation {generation} is registered"
             )
         meta = to_meta(instance)
-        if held is None or generation < instance.generation or not _says(held, instance, meta):
+        if held is None or generation < instance.generation or not _is_up_to_date(held, instance, meta):
             await self._register(id_, instance, meta)
             _log.info("registered", id=instance.id, role=instance.role, address=instance.address)
         elif self._check == "ttl":
-            await self._agent.ask(lambda client: client.agent.check.ttl_pass(f"service:{id_}"))
+            await self._agent.call(lambda client: client.agent.check.ttl_pass(f"service:{id_}"))
 
     async def _register(self, id_: str, instance: Instance, meta: dict[str, str]) -> None:
         host, _, port = instance.address.rpartition(":")
-        await self._agent.ask(
+        await self._agent.call(
             lambda client: client.agent.service.register(
                 service_name(self._agent.access.prefix, instance.role),
                 service_id=id_,
@@ -128,29 +128,29 @@ class ConsulRegistrar:
         if self._check == "grpc":
             check = Check.grpc(
                 instance.address,
-                f"{CHECK_EVERY_S:g}s",
+                f"{CHECK_INTERVAL_S:g}s",
                 timeout=f"{round(1000 * CHECK_TIMEOUT_S)}ms",
-                deregister=f"{FORGOTTEN_AFTER_S}s",
+                deregister=f"{DEREGISTER_AFTER_S}s",
             )
         else:
             check = Check.ttl(f"{TTL_S:g}s")
-            check["DeregisterCriticalServiceAfter"] = f"{FORGOTTEN_AFTER_S}s"
-        # It serves already: that Consul has not asked yet is no reason to keep it out.
+            check["DeregisterCriticalServiceAfter"] = f"{DEREGISTER_AFTER_S}s"
+        # It serves already, so it may be routed to before the first check.
         return {**check, "status": "passing"}
 
-    async def _leave(self, instance: Instance) -> None:
+    async def _deregister(self, instance: Instance) -> None:
         id_ = service_id(self._agent.access.prefix, instance)
         try:
-            async with asyncio.timeout(_LEAVE_S):
-                held = await self._agent.ask(lambda client: client.agent.service_definition(id_))
+            async with asyncio.timeout(_DEREGISTRATION_TIMEOUT_S):
+                held = await self._agent.call(lambda client: client.agent.service_definition(id_))
                 if held is not None and generation_of(held) == instance.generation:
-                    await self._agent.ask(lambda client: client.agent.service.deregister(id_))
+                    await self._agent.call(lambda client: client.agent.service.deregister(id_))
                     _log.info("deregistered", id=instance.id, role=instance.role)
         except (MeshError, TimeoutError) as error:
-            # Its check will fail from now on, which takes it out as well.
+            # Its check fails from now on, which removes it as well.
             _log.warning("deregistration_failed", id=instance.id, error=str(error))
 
 
-def _says(held: Mapping[str, Any], instance: Instance, meta: dict[str, str]) -> bool:
-    """Whether a service that is registered already says what the instance says of itself now."""
+def _is_up_to_date(held: Mapping[str, Any], instance: Instance, meta: dict[str, str]) -> bool:
+    """Whether the registered service has the instance's present tags and attributes."""
     return dict(held.get("Meta") or {}) == meta and tuple(held.get("Tags") or ()) == instance.tags

@@ -1,4 +1,4 @@
-"""An instance as a Consul service, and back. Pure."""
+"""Conversion between registry entries and Consul services. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnxmesh.errors import InvalidRequest
 from onnxmesh.v1 import registry_pb2
 
 MAX_PAIRS = 64
-"""Pairs of meta that Consul takes for a service."""
+"""Most pairs of meta that Consul accepts for a service."""
 
 MAX_KEY_CHARACTERS = 128
 """Longest key of a pair."""
@@ -20,7 +20,7 @@ MAX_KEY_CHARACTERS = 128
 MAX_VALUE_BYTES = 512
 """Longest value of a pair."""
 
-_MAX_OWN_PAIRS = 40  # attributes with a pair of their own; the other pairs are for what does not fit so
+_MAX_OWN_PAIRS = 40  # attributes with a pair of their own; the other pairs hold what does not fit
 _ID, _GENERATION, _ATTRIBUTE, _REST = "mesh-id", "mesh-generation", "attr-", "rest-"
 _ESCAPED = re.compile(rb"_([0-9A-F]{2})")
 
@@ -31,18 +31,18 @@ def service_name(prefix: str, role: Role) -> str:
 
 
 def service_id(prefix: str, instance: Instance) -> str:
-    """Returns the name of this one instance, unique on its agent."""
+    """Returns the service id of an instance, unique on its agent."""
     return f"{prefix}-{instance.role}-{instance.id}"
 
 
 def to_meta(instance: Instance) -> dict[str, str]:
-    """Returns what the service's meta says of an instance; tags and address have places of their own.
+    """Returns the service's meta for an instance; tags and address are fields of the service.
 
-    Keys of Consul's meta have letters, digits, '-' and '_' alone: other characters become `_` and two
-    hexadecimal digits. An attribute that does not fit so is written into the pairs `rest-…`, as JSON.
+    Keys of Consul's meta consist of letters, digits, '-' and '_': other characters become `_` and two hexadecimal
+    digits. Attributes that are too long or too many are written into the pairs `rest-…`, as JSON.
 
     Raises:
-        InvalidRequest: It does not fit at all (INVALID_ARGUMENT).
+        InvalidRequest: The attributes do not fit at all (INVALID_ARGUMENT).
     """
     meta = {_ID: instance.id, _GENERATION: str(instance.generation)}
     rest: dict[str, str] = {}
@@ -60,7 +60,7 @@ def to_meta(instance: Instance) -> dict[str, str]:
             meta[f"{_REST}{number:02}"] = text[start : start + MAX_VALUE_BYTES]
     if len(meta) > MAX_PAIRS:
         raise InvalidRequest(
-            f"{instance.role} '{instance.id}' has more attributes than Consul takes: "
+            f"{instance.role} '{instance.id}' has more attributes than Consul accepts: "
             f"{len(meta)} pairs of {MAX_VALUE_BYTES} bytes, at most {MAX_PAIRS}"
         )
     return meta
@@ -70,7 +70,7 @@ def from_service(service: Mapping[str, Any], role: Role) -> Instance:
     """Reads an instance from a service as Consul lists it.
 
     Raises:
-        InvalidRequest: Nobody of this mesh wrote it (INVALID_ARGUMENT).
+        InvalidRequest: The service is not of a mesh (INVALID_ARGUMENT).
     """
     meta = service.get("Meta") or {}
     address = f"{service.get('Address', '')}:{service.get('Port', 0)}"
@@ -90,12 +90,12 @@ def from_service(service: Mapping[str, Any], role: Role) -> Instance:
             attributes=attributes,
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise InvalidRequest(f"service '{service.get('ID')}' is none of a mesh: {error!r}") from error
+        raise InvalidRequest(f"service '{service.get('ID')}' is not of a mesh: {error!r}") from error
     return Instance.from_proto(message)
 
 
 def generation_of(service: Mapping[str, Any]) -> int:
-    """Returns the generation that a service was registered with; 0 if it says none."""
+    """Returns the generation that a service was registered with; 0 if it has none."""
     text = str((service.get("Meta") or {}).get(_GENERATION, ""))
     return int(text) if text.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""Registering with the registry inside a scheduler."""
+"""Registration with the registry inside a scheduler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc.aio
 import structlog
 
-from onnxmesh.discovery.embedded import SILENCE_S
+from onnxmesh.discovery.embedded_registry import REGISTRATION_TTL_S
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.errors import Conflict, MeshError, Unavailable
@@ -29,12 +29,12 @@ _log = structlog.get_logger(__name__)
 
 
 class EmbeddedRegistrar:
-    """The `Registrar` of a mesh whose scheduler has the registry.
+    """The `Registrar` of a mesh whose schedulers have the registry.
 
     Args:
-        addresses: `HOST:PORT` of the scheduler; of several, one after the other is tried.
+        addresses: `HOST:PORT` of the schedulers, tried one after the other.
         heartbeat_s: Time between heartbeats.
-        silence_s: A registry that does not answer a heartbeat for so long is given up and dialled again.
+        timeout_s: Time without an answer to a heartbeat after which the registry is dialled again.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class EmbeddedRegistrar:
         addresses: str | Sequence[str],
         *,
         heartbeat_s: float = HEARTBEAT_S,
-        silence_s: float = SILENCE_S,
+        timeout_s: float = REGISTRATION_TTL_S,
     ) -> None:
         self._addresses = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         self._heartbeat_s = heartbeat_s
-        self._silence_s = silence_s
+        self._timeout_s = timeout_s
 
     @asynccontextmanager
     async def register(self, instance: Instance) -> AsyncIterator[Registration]:
-        """Registers `instance` for the time of the context, and again whenever the registry comes back.
+        """Registers `instance` for the duration of the context, again after each outage of the registry.
 
         Entering does not wait for the registry: `Registration.wait` does.
         """
@@ -71,30 +71,30 @@ class EmbeddedRegistrar:
                 if registration.held or isinstance(error, Conflict):
                     address = self._addresses[number % len(channels)]
                     _log.warning("registration_lost", registry=address, error=error.message)
-                registration.lost()
+                registration.mark_lost()
                 await asyncio.sleep(_CONFLICT_RETRY_S if isinstance(error, Conflict) else _RETRY_S)
 
     async def _hold(self, stub: RegistryStub, registration: Registration) -> MeshError:
-        """Holds one stream until it ends; returns why it ended."""
+        """Keeps one stream open until it ends; returns why it ended."""
         call = stub.Register(wait_for_ready=len(self._addresses) == 1)
-        told = registration.instance
+        sent = registration.instance
         try:
-            await call.write(RegisterRequest(instance=told.to_proto()))
+            await call.write(RegisterRequest(instance=sent.to_proto()))
             answer = await call.read()
             while isinstance(answer, RegisterResponse):
-                registration.gained()
+                registration.mark_held()
                 await asyncio.sleep(self._heartbeat_s)
                 message = RegisterRequest()
-                if registration.instance is not told:
-                    told = registration.instance
-                    message.instance.CopyFrom(told.to_proto())
-                async with asyncio.timeout(self._silence_s):
+                if registration.instance is not sent:
+                    sent = registration.instance
+                    message.instance.CopyFrom(sent.to_proto())
+                async with asyncio.timeout(self._timeout_s):
                     await call.write(message)
                     answer = await call.read()
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
         except TimeoutError:
-            return Unavailable(f"the registry did not answer for {self._silence_s:g} s")
+            return Unavailable(f"the registry did not answer for {self._timeout_s:g} s")
         except asyncio.InvalidStateError:  # written to after the call had ended
             return Unavailable(f"the registry ended the stream: {await call.code()}")
         finally:

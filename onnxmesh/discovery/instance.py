@@ -1,4 +1,4 @@
-"""One process of the mesh, as it registers."""
+"""Registry entry of one process of the mesh."""
 
 from __future__ import annotations
 
@@ -12,28 +12,24 @@ from onnxmesh.v1 import registry_pb2
 
 Role = Literal["worker", "gateway", "scheduler"]
 
-
 ROLES: tuple[Role, ...] = get_args(Role)
 """Every role."""
 
-
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-
-
 _ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One process of the mesh, as it describes itself.
+    """Registry entry of one process.
 
     Attributes:
         id: Name of the worker, gateway or scheduler.
-        role: What it does.
-        address: `HOST:PORT` at which others reach it.
-        generation: Grows with every start of that id.
-        tags: Words the operator or the process itself gave it.
-        attributes: Facts by name, such as `cpu.class`, `device`, `cores`, `memory.bytes`.
+        role: Its service.
+        address: `HOST:PORT` at which peers reach it.
+        generation: Start time of the process; increases with every start of that id.
+        tags: Tags set by the operator or the process itself.
+        attributes: Values by name, such as `cpu.class`, `device`, `cores`, `memory.bytes`.
     """
 
     id: str
@@ -44,7 +40,7 @@ class Instance:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def to_proto(self) -> registry_pb2.Instance:
-        """Returns the message that says the same."""
+        """Returns the instance as a message."""
         return registry_pb2.Instance(
             id=self.id,
             role=self.role,
@@ -59,7 +55,7 @@ class Instance:
         """Reads what `to_proto` wrote.
 
         Raises:
-            InvalidRequest: Id, role or address is not one (INVALID_ARGUMENT).
+            InvalidRequest: Id, role or address is malformed (INVALID_ARGUMENT).
         """
         if not _ID.fullmatch(message.id):
             raise InvalidRequest(

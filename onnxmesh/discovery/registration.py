@@ -1,4 +1,4 @@
-"""One process's view of its own place in the registry."""
+"""Registration of this process, as far as the process knows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from onnxmesh.discovery.instance import Instance
 
 
 class Registration:
-    """What a process knows of its own registration.
+    """State of one process's own registration.
 
     Args:
-        instance: How it describes itself.
+        instance: The process.
     """
 
     def __init__(self, instance: Instance) -> None:
@@ -20,11 +20,11 @@ class Registration:
 
     @property
     def instance(self) -> Instance:
-        """How the process describes itself now."""
+        """The process as it is to be registered now."""
         return self._instance
 
     def update(self, instance: Instance) -> None:
-        """Describes the process anew: same id, address and generation. The registry learns of it in time."""
+        """Changes tags and attributes; id, address and generation must stay. The registrar passes the change on."""
         self._instance = instance
 
     @property
@@ -32,12 +32,12 @@ class Registration:
         """Whether the registry has this process, as far as is known."""
         return self._held.is_set()
 
-    def gained(self) -> None:
-        """Says that the registry answered; for registrars."""
+    def mark_held(self) -> None:
+        """Records that the registry has this process; for registrars."""
         self._held.set()
 
-    def lost(self) -> None:
-        """Says that the registry went away; for registrars."""
+    def mark_lost(self) -> None:
+        """Records that the registry is unreachable or refused; for registrars."""
         self._held.clear()
 
     async def wait(self) -> None:

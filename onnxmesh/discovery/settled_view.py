@@ -1,4 +1,4 @@
-"""What to believe of a registry that comes and goes. Pure, with the time given by the caller."""
+"""View of an unreliable registry: joins count at once, losses once they are confirmed. Pure: the time is given."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from collections.abc import Mapping
 from onnxmesh.discovery.instance import Instance
 
 CONFIRM_S = 1.2
-"""An instance is gone once it was unhealthy for so long.
+"""An instance is removed after it was unhealthy for this long.
 
-One failed check is no death: an agent that starts again calls everything unhealthy until it has checked, within
-one interval (1 s). With a check each second that gives up after 0.8 s, even a process that merely hangs is out
-within 3 s.
+One failed check is not enough: an agent that restarts reports everything as unhealthy until it has checked, within
+one interval (1 s). With a check each second that times out after 0.8 s, even a process that hangs is removed within 3 s.
 """
 
-SETTLE_S = 5.0
-"""A registry that comes back after an outage may have forgotten whom it has yet to hear of: for so long
-nobody is dropped."""
+OUTAGE_SETTLE_S = 5.0
+"""After an outage a registry may lack instances that have not registered again yet: none is removed for this long."""
 
 
 class SettledView:
-    """Instances of one role: joins are believed at once, losses once they are confirmed.
+    """Instances of one role, without the short gaps and outages of the registry.
 
     Args:
-        confirm_s: An instance is gone once it was unhealthy for so long.
-        settle_s: After an outage nobody is dropped for so long.
+        confirm_s: An instance is removed after it was unhealthy for this long.
+        settle_s: After an outage no instance is removed for this long.
     """
 
-    def __init__(self, confirm_s: float = CONFIRM_S, settle_s: float = SETTLE_S) -> None:
+    def __init__(self, confirm_s: float = CONFIRM_S, settle_s: float = OUTAGE_SETTLE_S) -> None:
         self._confirm_s = confirm_s
         self._settle_s = settle_s
         self._shown: dict[str, Instance] = {}
@@ -37,32 +35,32 @@ class SettledView:
 
     @property
     def instances(self) -> Mapping[str, Instance]:
-        """Who is there, as far as is known."""
+        """The instances that count as present, by id."""
         return self._shown
 
     @property
     def stale(self) -> bool:
-        """Whether the registry is away: this is its last word."""
+        """Whether the registry is unreachable, so that this is its last known state."""
         return self._stale
 
     @property
     def unsettled(self) -> bool:
-        """Whether time alone may change the view: it must be told of the same answer again soon."""
+        """Whether a loss awaits confirmation: `observe` must be called again soon, even with the same answer."""
         return bool(self._missing_since_s)
 
-    def lost(self) -> None:
-        """Takes note that the registry does not answer."""
+    def mark_stale(self) -> None:
+        """Records that the registry does not answer."""
         self._stale = True
 
-    def answered(
+    def observe(
         self, healthy: Mapping[str, Instance], unhealthy: Mapping[str, Instance], now_s: float
     ) -> None:
-        """Takes an answer of the registry: who is registered, by id.
+        """Records an answer of the registry.
 
         Args:
-            healthy: Those whose checks pass.
-            unhealthy: Those whose checks fail. Whoever is in neither has left in order.
-            now_s: When it was.
+            healthy: Instances whose checks pass, by id.
+            unhealthy: Instances whose checks fail. An instance in neither has deregistered.
+            now_s: The time of the answer.
         """
         if self._stale:
             self._stale = False

@@ -1,4 +1,4 @@
-"""Entries that outlived what they speak of. Pure."""
+"""Removal of registry entries whose process has been replaced. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from onnxmesh.discovery.instance import Instance
 def without_stale_entries(instances: Iterable[Instance]) -> dict[str, Instance]:
     """Returns the newest generation of each id and, of those, the newest at each address, in order of id.
 
-    A process that came back under the address of an earlier one answers the earlier one's health checks too:
-    only the generation tells that the earlier one is gone. Generations are times of start, so those of
-    different ids at one address, that is on one machine, compare.
+    A process that starts at the address of an earlier one answers the earlier one's health checks as well: only the
+    generation shows that the earlier one has ended. Generations are start times, so those of different ids at one
+    address, which are on one machine, are comparable.
     """
     by_id: dict[str, Instance] = {}
     for instance in instances:

@@ -1,1 +1,1 @@
-"""ONNX graphs: read, optimised, measured, cut, and run as a chain. Needs the extra `worker`."""
+"""ONNX graphs: reading, costs, measuring, cutting and running. Needs the extra `worker`."""

@@ -1,4 +1,4 @@
-"""A model into a folder of partitions, in one call."""
+"""Splitting of a model into a folder of partitions, in one call."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.model.cluster import Cluster, DeviceKind
@@ -30,40 +31,42 @@ def split_model(
     memory_bytes_per_device: int | None = None,
     measure: bool = True,
 ) -> tuple[PlanFile, Plan]:
-    """Cuts a model and writes `out` with `plan.json` and a folder for each partition.
+    """Plans and cuts a model; writes a folder with `plan.json` and a folder for each partition.
 
     Args:
         model: The model.
-        out: Folder to write; it appears whole or not at all. It must not exist, or be empty.
-        num_stages: How many stages, or None to choose by estimated cost.
-        level: How far ONNX Runtime optimises the whole before the cut, in exact mode.
-        mode: Whether the whole is optimised before the cut, or each partition where it is loaded.
-        shapes: What to plan for; None: every free dimension is 1.
-        max_stages: The most stages to choose.
-        memory_bytes_per_device: Bound on the weights of a stage, or None.
-        measure: Whether a portable cut is run beside the whole model to measure its difference.
+        out: Folder to write, atomically. It must be missing or empty.
+        num_stages: Number of stages; None: chosen by estimated cost.
+        level: Optimisation level of the whole model before the cut, in exact mode.
+        mode: Whether the whole is optimised before the cut, or each partition at load.
+        shapes: Shapes of the plan; None: every free dimension is 1.
+        max_stages: Largest number of stages to choose.
+        memory_bytes_per_device: Limit on the memory of a stage; None: unlimited.
+        measure: Whether the difference of a portable chain from the whole model is measured.
 
     Returns:
-        What was written, and the estimates behind it.
+        The plan file that was written, and the plan with its estimates.
 
     Raises:
-        FileExistsError: `out` is a file or a folder with something in it.
+        FileExistsError: `out` is a file or a folder that is not empty.
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
         InvalidRequest: A shape is for no input, or contradicts the model (INVALID_ARGUMENT).
-        InvalidPlan: The model cannot be cut as asked (INVALID_ARGUMENT).
+        InvalidPlan: The model cannot be cut into that many stages (INVALID_ARGUMENT).
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"'{out}' exists and is not an empty folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside `out`, so that the last step is a rename within one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        plain_shapes = None if shapes is None else shapes.to_plain()
-        prepared = json.loads(prepare(str(model), work, level.value, mode.value, plain_shapes))
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        work = Path(name)
+        options = PrepareOptions(level, mode, shapes or InputShapes())
+        prepared = json.loads(prepare(PrepareJob(model, work, options)))
         costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))
-        cut_prepared(work, plan.cuts, [stage.direct_inputs for stage in plan.stages], measure=measure)
+        direct_inputs = tuple(tuple(stage.direct_inputs) for stage in plan.stages)
+        cut_prepared(CutJob(work, CutOptions(tuple(plan.cuts), direct_inputs), measure))
         if out.exists():
             out.rmdir()
-        (Path(work) / PARTITIONS).rename(out)
+        (work / PARTITIONS).rename(out)
     return PlanFile.load(out), plan

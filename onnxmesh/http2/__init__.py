@@ -1,1 +1,1 @@
-"""The gateway's own HTTP/2 edge: what gRPC is on the wire, for calls that are many."""
+"""HTTP/2 server for gRPC calls that arrive in large numbers."""

@@ -1,1 +1,1 @@
-"""Which of several schedulers decides: a port, and the adapters that stand behind it."""
+"""Leader election among schedulers: the port, and its adapters for a file lock and for Consul."""

@@ -1,4 +1,4 @@
-"""The port of leadership: one of several decides, and its term of office fences off those before it."""
+"""Port of leader election: one candidate leads, and its term fences off the leaders before it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from onnxmesh.latest import Latest
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads.
+    """The elected leader.
 
     Attributes:
         id: Its name.
         address: `HOST:PORT` at which it is reached.
-        term: Its term of office: greater than that of any leader before. What it commands carries the term, so
-            that whoever has heard of a later one refuses it.
+        term: Its term, greater than that of any leader before. Its commands carry the term, so that a worker that has
+            seen a later one refuses them.
     """
 
     id: str
@@ -26,7 +26,7 @@ class Leader:
     term: int
 
     def to_json(self) -> str:
-        """Returns text that says the same."""
+        """Returns the leader as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -34,7 +34,7 @@ class Leader:
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: The text is something else.
         """
         try:
             document = json.loads(text)
@@ -45,68 +45,68 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class LeaderStatus:
-    """What one candidate knows.
+    """The outcome of the election, as one candidate knows it.
 
     Attributes:
-        leader: Who leads, as far as is known; None while nobody does.
-        leads: Whether that is this candidate itself.
-        fence: Proves to the store that this candidate leads; empty where nothing needs it.
+        leader: The leader; None while there is none.
+        is_leader: Whether this candidate leads.
+        fence: Fencing token by which the store checks that this candidate leads; empty where none is needed.
     """
 
     leader: Leader | None = None
-    leads: bool = False
+    is_leader: bool = False
     fence: str = ""
 
     @property
     def term(self) -> int:
-        """The term of the leader; 0 while nobody leads."""
+        """The leader's term; 0 while there is no leader."""
         return 0 if self.leader is None else self.leader.term
 
 
-class Candidacy:
-    """One candidate's view of who leads. For one event loop."""
+class Candidate:
+    """A candidate's view of the election. For one event loop."""
 
     def __init__(self) -> None:
         self._latest: Latest[LeaderStatus] = Latest(LeaderStatus())
 
     @property
-    def standing(self) -> LeaderStatus:
-        """The newest view."""
+    def status(self) -> LeaderStatus:
+        """The newest status."""
         return self._latest.value
 
     @property
     def revision(self) -> int:
-        """Counts the views, from 1."""
+        """Number of the status, from 1."""
         return self._latest.revision
 
     async def after(self, revision: int) -> tuple[int, LeaderStatus]:
-        """Waits for a revision greater than `revision` (0: for none) and returns it with the view then."""
+        """Waits for a revision greater than `revision` (0: any) and returns it with its status."""
         return await self._latest.after(revision)
 
-    def set(self, standing: LeaderStatus) -> None:
-        """Takes a new view up; for adapters."""
-        if standing != self._latest.value:
-            self._latest.set(standing)
+    def set(self, status: LeaderStatus) -> None:
+        """Publishes a status, if it differs from the newest; for adapters."""
+        if status != self._latest.value:
+            self._latest.set(status)
 
 
-class Leadership(Protocol):
-    """Chooses one of the candidates."""
+class LeaderElection(Protocol):
+    """Port that elects one of several candidates."""
 
     def campaign(
-        self, id_: str, address: str, candidacy: Candidacy | None = None
-    ) -> AbstractAsyncContextManager[Candidacy]:
-        """Stands for election for the time of the context; whoever leads resigns at its end.
+        self, id_: str, address: str, candidate: Candidate | None = None
+    ) -> AbstractAsyncContextManager[Candidate]:
+        """Stands for election for the duration of the context; a leader resigns at its end.
 
         Entering does not wait for an outcome.
 
         Args:
             id_: The candidate's name.
-            address: Where it is reached.
-            candidacy: Is told who leads, and yielded; None for a new one.
+            address: `HOST:PORT` at which it is reached.
+            candidate: Receives the status and is yielded; None: a new one.
         """
         ...
 
 
 def next_term(previous: int, now_s: float) -> int:
-    """Returns a term after `previous`: the time in milliseconds, unless clocks went back."""
+    """Returns a term after `previous`: the time in milliseconds, unless the clock went back."""
     return max(previous + 1, int(now_s * 1000))

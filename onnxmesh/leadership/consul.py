@@ -1,4 +1,4 @@
-"""Leadership by a session's lock on a key in Consul."""
+"""Leader election by a session's lock on a key in Consul."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 import structlog
 
 from onnxmesh.consul.agent import ConsulAgent
-from onnxmesh.consul.follow import Follower
+from onnxmesh.consul.blocking_query import BlockingQuery
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, NotFound
-from onnxmesh.leadership.base import Candidacy, Leader, LeaderStatus, next_term
+from onnxmesh.leadership.base import Candidate, Leader, LeaderStatus, next_term
 
 SESSION_TTL_S = 10
-"""A leader's session ends when it was not renewed for so long; Consul's shortest. Consul takes up to twice as
-long to notice: what frees the lock of a killed leader sooner is the health check that its session hangs on."""
+"""TTL of a leader's session; the shortest that Consul allows. Consul takes up to twice as long to notice its end; the
+health check that the session depends on frees the lock of a killed leader sooner."""
 
 LOCK_DELAY_S = 1
-"""How long nobody gets a lock whose session was ended. Consul's 15 s are there for leaders whose writes nobody
-fences off; here workers refuse commands of an older term and Consul itself refuses writes under a lost lock. One
-second lets commands that are on the wire arrive before the next leader asks what workers hold."""
+"""Time before the lock of an ended session can be acquired again. Consul's default of 15 s is for leaders without
+fencing; here workers refuse commands of an older term and Consul itself refuses writes under a lost lock. One second
+lets commands on the wire arrive before the next leader queries what workers hold."""
 
 _RENEW_S = 3.0
 _RETRY_S = 0.25
@@ -32,15 +32,15 @@ _RESIGN_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class ConsulLeadership:
-    """The `Leadership` of schedulers that share a Consul.
+class ConsulLeaderElection:
+    """The `LeaderElection` of schedulers that share a Consul.
 
-    A leader that cannot reach Consul leads on: it is deposed by what Consul says, not by its silence. If another
-    takes over meanwhile, terms and the fence keep the two apart.
+    A leader that cannot reach Consul keeps leading until Consul reports another one. If another candidate is elected
+    meanwhile, terms and the fence keep the two apart.
 
     Args:
-        agent: The Consul agent to ask.
-        checks: Ids of health checks of this candidate that its session hangs on; they must pass for it to lead.
+        agent: The Consul agent.
+        checks: Ids of this candidate's health checks that its session depends on; they must pass for it to lead.
         clock: Seconds since 1970.
     """
 
@@ -53,25 +53,25 @@ class ConsulLeadership:
 
     @asynccontextmanager
     async def campaign(
-        self, id_: str, address: str, candidacy: Candidacy | None = None
-    ) -> AsyncIterator[Candidacy]:
-        """Stands for election for the time of the context; whoever leads resigns at its end.
+        self, id_: str, address: str, candidate: Candidate | None = None
+    ) -> AsyncIterator[Candidate]:
+        """Stands for election for the duration of the context; a leader resigns at its end.
 
         Entering does not wait for an outcome.
         """
-        candidacy = candidacy or Candidacy()
+        candidate = candidate or Candidate()
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._run(id_, address, candidacy))
+            running = group.create_task(self._run(id_, address, candidate))
             try:
-                yield candidacy
+                yield candidate
             finally:
                 running.cancel()
                 await asyncio.wait([running])
-                await self._resign(candidacy.standing.fence)
-                candidacy.set(LeaderStatus())
+                await self._resign(candidate.status.fence)
+                candidate.set(LeaderStatus())
 
-    async def _run(self, id_: str, address: str, candidacy: Candidacy) -> None:
-        follower = Follower(
+    async def _run(self, id_: str, address: str, candidate: Candidate) -> None:
+        query = BlockingQuery(
             self._agent, lambda client, index, wait: client.kv.get(self._key, index=index, wait=wait)
         )
         session, wait_s = "", _RENEW_S
@@ -79,17 +79,17 @@ class ConsulLeadership:
             try:
                 if session:
                     await self._renew(session)
-                lock = await follower.next(wait_s)
+                lock = await query.next(wait_s)
                 wait_s = _RENEW_S
                 if lock is not None and session and lock.get("Session") == session:
-                    if not candidacy.standing.leads:
-                        await self._take_office(session, id_, address, candidacy)
+                    if not candidate.status.is_leader:
+                        await self._begin_term(session, id_, address, candidate)
                     continue
-                self._follow(lock, candidacy)
+                self._follow(lock, candidate)
                 if lock is None or not lock.get("Session"):
-                    session = session or await self._session(id_)
-                    if not await self._acquired(session):
-                        # Within the lock's delay, the end of which changes nothing that could be waited for.
+                    session = session or await self._create_session(id_)
+                    if not await self._acquire(session):
+                        # Within the lock delay, whose end no blocking query reports.
                         wait_s = _RETRY_S
             except NotFound:
                 _log.info("session_ended", id=id_)
@@ -99,8 +99,8 @@ class ConsulLeadership:
                 wait_s = _RETRY_S
                 await asyncio.sleep(_RETRY_S)
 
-    async def _session(self, id_: str) -> str:
-        made: str = await self._agent.ask(
+    async def _create_session(self, id_: str) -> str:
+        session: str = await self._agent.call(
             lambda client: client.session.create(
                 f"{self._agent.access.prefix}-scheduler-{id_}",
                 checks=self._checks,
@@ -108,58 +108,58 @@ class ConsulLeadership:
                 ttl=SESSION_TTL_S,
             )
         )
-        return made
+        return session
 
     async def _renew(self, session: str) -> None:
-        await self._agent.ask(lambda client: client.session.renew(session))
+        await self._agent.call(lambda client: client.session.renew(session))
 
-    async def _acquired(self, session: str) -> bool:
-        """Whether the lock could be had. Whoever has it says its name once it has a term of office."""
-        had: bool = await self._agent.ask(lambda client: client.kv.put(self._key, "", acquire=session))
-        return had
+    async def _acquire(self, session: str) -> bool:
+        """Tries to acquire the lock. Its holder writes its name once it has a term."""
+        acquired: bool = await self._agent.call(lambda client: client.kv.put(self._key, "", acquire=session))
+        return acquired
 
-    async def _take_office(self, session: str, id_: str, address: str, candidacy: Candidacy) -> None:
-        """Begins a term of office, in the lock's holder's own right."""
+    async def _begin_term(self, session: str, id_: str, address: str, candidate: Candidate) -> None:
+        """Begins a term as the holder of the lock."""
         leader = Leader(id_, address, await self._term())
         value = leader.to_json()
-        if await self._agent.ask(lambda client: client.kv.put(self._key, value, acquire=session)):
+        if await self._agent.call(lambda client: client.kv.put(self._key, value, acquire=session)):
             _log.info("leading", id=id_, term=leader.term)
-            candidacy.set(LeaderStatus(leader, leads=True, fence=session))
+            candidate.set(LeaderStatus(leader, is_leader=True, fence=session))
 
     async def _term(self) -> int:
-        """Takes the next term, which nobody else gets."""
+        """Allocates the next term by compare-and-set, so that no two leaders have the same."""
         while True:
-            _, held = await self._agent.ask(
+            _, held = await self._agent.call(
                 lambda client: client.kv.get(self._term_key, consistency="consistent")
             )
             text = ((held or {}).get("Value") or b"0").decode()
             term = next_term(int(text) if text.isdecimal() else 0, self._clock())
             index = 0 if held is None else held["ModifyIndex"]
-            taken = await self._agent.ask(
+            allocated = await self._agent.call(
                 lambda client, term=term, index=index: client.kv.put(self._term_key, str(term), cas=index)  # type: ignore[misc]
             )
-            if taken:
+            if allocated:
                 return term
 
-    def _follow(self, lock: dict[str, Any] | None, candidacy: Candidacy) -> None:
-        if candidacy.standing.leads:
-            _log.warning("leadership_lost", term=candidacy.standing.term)
+    def _follow(self, lock: dict[str, Any] | None, candidate: Candidate) -> None:
+        if candidate.status.is_leader:
+            _log.warning("leadership_lost", term=candidate.status.term)
         leader = None
         if lock is not None and lock.get("Session"):
             try:
                 leader = Leader.from_json(lock.get("Value") or b"")
             except ValueError:
-                leader = None  # its holder has not said yet who it is
-        candidacy.set(LeaderStatus(leader))
+                leader = None  # its holder has not written its name yet
+        candidate.set(LeaderStatus(leader))
 
     async def _resign(self, session: str) -> None:
         if not session:
             return
         try:
             async with asyncio.timeout(_RESIGN_S):
-                # Released, not only ended with the session: then nobody has to wait for the lock's delay.
-                await self._agent.ask(lambda client: client.kv.put(self._key, "", release=session))
-                await self._agent.ask(lambda client: client.session.destroy(session))
+                # Released, not only ended with the session: then the lock delay does not apply.
+                await self._agent.call(lambda client: client.kv.put(self._key, "", release=session))
+                await self._agent.call(lambda client: client.session.destroy(session))
         except (MeshError, TimeoutError) as error:
             _log.warning("resignation_failed", error=str(error))
 

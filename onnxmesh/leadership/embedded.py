@@ -1,4 +1,4 @@
-"""Leadership by a lock on a file, for schedulers of one machine, above all for a single one."""
+"""Leader election by a file lock, for schedulers of one machine, usually a single one."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ from pathlib import Path
 from time import time
 
 from onnxmesh.deadline import Clock
-from onnxmesh.leadership.base import Candidacy, Leader, LeaderStatus, next_term
+from onnxmesh.leadership.base import Candidate, Leader, LeaderStatus, next_term
 
-FILE_NAME = "leader"
-"""Name of the file, which holds the last leader too."""
+LEADER_FILE = "leader"
+"""Name of the lock file, which contains the last leader."""
 
 _PERIOD_S = 0.2
 
 
-class FileLeadership:
-    """The `Leadership` of those who share a folder; the lock dies with the process that holds it.
+class FileLeaderElection:
+    """The `LeaderElection` of schedulers that share a folder; the lock ends with the process that holds it.
 
     Args:
-        folder: Where the file is; must be there.
+        folder: Folder of the lock file; must exist.
         clock: Seconds since 1970.
     """
 
     def __init__(self, folder: Path, *, clock: Clock = time) -> None:
-        self._path = folder / FILE_NAME
+        self._path = folder / LEADER_FILE
         self._clock = clock
 
     @asynccontextmanager
     async def campaign(
-        self, id_: str, address: str, candidacy: Candidacy | None = None
-    ) -> AsyncIterator[Candidacy]:
-        """Stands for election for the time of the context; whoever leads resigns at its end.
+        self, id_: str, address: str, candidate: Candidate | None = None
+    ) -> AsyncIterator[Candidate]:
+        """Stands for election for the duration of the context; a leader resigns at its end.
 
         Entering does not wait for an outcome, but a candidate without a rival leads by then.
         """
-        candidacy = candidacy or Candidacy()
+        candidate = candidate or Candidate()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if self._tried(descriptor, id_, address, candidacy):
-                yield candidacy
+            if self._try_lock(descriptor, id_, address, candidate):
+                yield candidate
                 return
             async with asyncio.TaskGroup() as group:
-                waiting = group.create_task(self._wait(descriptor, id_, address, candidacy))
+                waiting = group.create_task(self._wait(descriptor, id_, address, candidate))
                 try:
-                    yield candidacy
+                    yield candidate
                 finally:
                     waiting.cancel()
         finally:
             os.close(descriptor)
-            candidacy.set(LeaderStatus())
+            candidate.set(LeaderStatus())
 
-    async def _wait(self, descriptor: int, id_: str, address: str, candidacy: Candidacy) -> None:
+    async def _wait(self, descriptor: int, id_: str, address: str, candidate: Candidate) -> None:
         while True:
             await asyncio.sleep(_PERIOD_S)
-            if self._tried(descriptor, id_, address, candidacy):
+            if self._try_lock(descriptor, id_, address, candidate):
                 return
 
-    def _tried(self, descriptor: int, id_: str, address: str, candidacy: Candidacy) -> bool:
-        """Whether the lock could be had; says in any case who leads."""
+    def _try_lock(self, descriptor: int, id_: str, address: str, candidate: Candidate) -> bool:
+        """Tries to get the lock; publishes the leader in any case."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            candidacy.set(LeaderStatus(self._last(descriptor)))
+            candidate.set(LeaderStatus(self._last(descriptor)))
             return False
         last = self._last(descriptor)
         leader = Leader(id_, address, next_term(0 if last is None else last.term, self._clock()))
@@ -74,12 +74,12 @@ class FileLeadership:
         os.pwrite(descriptor, written, 0)
         os.ftruncate(descriptor, len(written))
         os.fsync(descriptor)
-        candidacy.set(LeaderStatus(leader, leads=True))
+        candidate.set(LeaderStatus(leader, is_leader=True))
         return True
 
     def _last(self, descriptor: int) -> Leader | None:
         written = os.pread(descriptor, 4096, 0)
         try:
             return Leader.from_json(written)
-        except ValueError:  # nobody has led yet, or one died while it wrote
+        except ValueError:  # there was no leader yet, or it died while writing
             return None

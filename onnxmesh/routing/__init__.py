@@ -1,1 +1,1 @@
-"""Choosing who runs what: pure policy that the scheduler and the gateways share."""
+"""Routing policy: which replica runs each stage of a request; pure, shared by scheduler and gateways."""

@@ -1,4 +1,4 @@
-"""Ejections as choosers tell them each other: what one decided, the others take up. Pure: the time is given."""
+"""Ejections of one gateway, and those that it adopts from others. Pure: the time is given."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.stage_board import StageBoard
 
 
-class EjectionWatcher(Protocol):
-    """Is told of what this chooser decides itself."""
+class EjectionObserver(Protocol):
+    """Observer of the ejections that this gateway decides itself."""
 
-    def ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
-        """Takes that a replica is kept out of routes until then."""
+    def on_ejected(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
+        """A replica is ejected until then."""
         ...
 
-    def released(self, stage: StageKey) -> None:
-        """Takes that every ejection of a stage has ended: nobody else was left."""
+    def on_released(self, stage: StageKey) -> None:
+        """Every ejection of a stage has ended, because no other replica was left."""
         ...
 
 
 class Ejections:
-    """Who is kept out of routes, from here and from elsewhere.
+    """Replicas that routes avoid for a while, by decision of this gateway or of another.
 
     Args:
-        boards: What is known of each stage; belongs to the balancer.
+        boards: The board of each stage; owned by the balancer.
     """
 
     def __init__(self, boards: Mapping[StageKey, StageBoard]) -> None:
         self._boards = boards
-        self._watchers: list[EjectionWatcher] = []
+        self._observers: list[EjectionObserver] = []
 
-    def watch(self, watcher: EjectionWatcher) -> None:
-        """Has somebody told of everything that is decided here from now on."""
-        self._watchers.append(watcher)
+    def subscribe(self, observer: EjectionObserver) -> None:
+        """Notifies an observer of every own decision from now on."""
+        self._observers.append(observer)
 
     def eject(self, stage: StageKey, worker: WorkerId, until_s: float) -> None:
-        """Carries out what the stage's outliers have decided."""
+        """Applies a decision of the stage's outlier detector and notifies the observers."""
         board = self._boards[stage]
         if (index := board.index(worker)) is not None:
             board.eject(index, until_s)
-        for watcher in self._watchers:
-            watcher.ejected(stage, worker, until_s)
+        for observer in self._observers:
+            observer.on_ejected(stage, worker, until_s)
 
     def release(self, stage: StageKey) -> None:
-        """Ends every ejection of a stage."""
-        self._boards[stage].release()
-        for watcher in self._watchers:
-            watcher.released(stage)
+        """Ends every ejection of a stage and notifies the observers."""
+        self._boards[stage].release_ejections()
+        for observer in self._observers:
+            observer.on_released(stage)
 
-    def told(self, stage: StageKey, worker: WorkerId, until_s: float, why: str, now_s: float) -> bool:
-        """Takes up what another chooser has decided, as far as the cap allows; returns whether that changes anything."""
+    def adopt(self, stage: StageKey, worker: WorkerId, until_s: float, why: str, now_s: float) -> bool:
+        """Applies an ejection of another gateway, as far as the cap allows; returns whether that changed anything."""
         board = self._boards.get(stage)
         index = None if board is None else board.index(worker)
-        if board is None or index is None or not board.outliers.told(worker, until_s, why, now_s):
+        if board is None or index is None or not board.outliers.adopt(worker, until_s, why, now_s):
             return False
         board.eject(index, until_s)
         return True
 
-    def lift(self, stage: StageKey, worker: WorkerId) -> None:
-        """Ends what was taken up from another chooser."""
+    def drop(self, stage: StageKey, worker: WorkerId) -> None:
+        """Ends an ejection that was adopted from another gateway."""
         board = self._boards.get(stage)
         if board is not None and (index := board.index(worker)) is not None:
-            board.lift(index)
+            board.end_ejection(index)

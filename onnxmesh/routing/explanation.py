@@ -1,30 +1,31 @@
-"""Why a replica was picked: what a decision left behind, in words and figures."""
+"""Explanation of a decision: each candidate with its filter or score, in words and numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.quantities import time_text
 from onnxmesh.routing.decision import ALL_TIERS, Decision
 from onnxmesh.routing.worker_board import WorkerBoard
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one candidate.
+    """Outcome for one candidate.
 
     Attributes:
-        worker: Which.
-        rule: The rule that filtered it out; empty: it was scored.
-        why: The rule's reason in words, or why one that was scored had no turn; may be empty.
-        tier: How far away it is: 0 is the nearest tier.
-        transfer_s: Time to get there.
-        is_measured: Whether the way there was measured, not guessed by names.
-        wait_s: Work ahead of the request.
-        compute_s: What it takes there.
-        caution_s: What is added for what others usually have there.
-        bonus_s: What preferences are worth.
-        score_s: All of that; less is better.
+        worker: The candidate's worker.
+        rule: The filter that excluded it; empty: it was scored.
+        why: The filter's reason in words, or why a scored candidate was not eligible for the pick; may be empty.
+        tier: Its tier; 0 is the nearest.
+        transfer_s: Transfer time to it.
+        is_measured: Whether the link to it was measured, not guessed from localities.
+        wait_s: Work queued ahead of the request.
+        compute_s: Compute time.
+        caution_s: Addition for the work that others typically have there.
+        bonus_s: Value of the preferences that it meets.
+        score_s: Sum of all these; less is better.
         is_picked: Whether it was picked.
     """
 
@@ -44,12 +45,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One decision.
+    """Explanation of one decision.
 
     Attributes:
-        stage: What had to be run.
-        verdicts: On each replica, in the order of the route table.
-        outcome: What was decided, in a sentence.
+        stage: The stage.
+        verdicts: One for each replica, in the order of the route table.
+        outcome: The decision, in a sentence.
     """
 
     stage: StageKey
@@ -58,20 +59,20 @@ class Explanation:
 
     @property
     def picked(self) -> WorkerId | None:
-        """The pick, if there is one."""
+        """The worker that was picked, None if none was."""
         return next((verdict.worker for verdict in self.verdicts if verdict.is_picked), None)
 
 
 def explain_route(decision: Decision, workers: WorkerBoard, now_s: float) -> Explanation:
-    """Puts a decision that was made just now into words.
+    """Explains a decision that was made just now.
 
     Args:
-        decision: What was decided, with all that it was decided by.
+        decision: The decision with its basis.
         workers: The board that it was made on, unchanged since.
-        now_s: The time it was made at.
+        now_s: The time at which it was made.
     """
-    stage, ask = decision.stage, decision.ask
-    bonus_s = stage.bonus_s(ask.prefer)
+    stage, scores = decision.stage, decision.scores
+    bonus_s = stage.bonus_s(decision.query.prefer)
     verdicts = []
     for index, replica in enumerate(stage.replicas):
         rule, why = _filtered(decision, index, workers, now_s)
@@ -81,13 +82,13 @@ def explain_route(decision: Decision, workers: WorkerBoard, now_s: float) -> Exp
                 rule=rule,
                 why=why,
                 tier=int(decision.view.tiers[index]),
-                transfer_s=float(decision.transfer_s[index]),
+                transfer_s=float(scores.transfer_s[index]),
                 is_measured=bool(decision.view.measured[index]),
-                wait_s=float(decision.wait_s[index]),
+                wait_s=float(scores.wait_s[index]),
                 compute_s=float(stage.compute_s[index]),
-                caution_s=float(decision.score_s[index] - decision.completion_s[index] + bonus_s[index]),
+                caution_s=float(scores.score_s[index] - scores.completion_s[index] + bonus_s[index]),
                 bonus_s=float(bonus_s[index]),
-                score_s=float(decision.score_s[index]),
+                score_s=float(scores.score_s[index]),
                 is_picked=index == decision.index,
             )
         )
@@ -97,10 +98,10 @@ def explain_route(decision: Decision, workers: WorkerBoard, now_s: float) -> Exp
 def _filtered(  # noqa: PLR0911 - a rule each
     decision: Decision, index: int, workers: WorkerBoard, now_s: float
 ) -> tuple[str, str]:
-    """Returns the rule that ended a replica's chances, and its reason; without a rule, why it had no turn."""
-    stage, ask = decision.stage, decision.ask
-    replica, slot = stage.replicas[index], stage.places[index][0]
-    if replica.worker in ask.excluded:
+    """Returns the filter that excluded a replica, and its reason; without a filter, why it was not eligible."""
+    stage, query, pick = decision.stage, decision.query, decision.pick
+    replica, slot = stage.replicas[index], stage.workers[index][0]
+    if replica.worker in query.excluded:
         return "excluded", "it failed this request before"
     if not workers.live[slot]:
         return "not live", "there is no stream to it"
@@ -109,41 +110,38 @@ def _filtered(  # noqa: PLR0911 - a rule each
     if stage.ejected_until_s[index] > now_s:
         health = stage.outliers[replica.worker]
         return "ejected", f"{health.why}; for {stage.ejected_until_s[index] - now_s:.1f} s more"
-    if ask.require and (lacking := ask.require.lacking(replica.facts.labels)):
+    if query.require and (lacking := query.require.lacking(replica.facts.labels)):
         return "requirement", "lacks " + ", ".join(f"'{each}'" for each in lacking)
-    for bar in ask.bars:
-        if bar.columns[index]:
-            return bar.rule, bar.why
-    if workers.silent[slot] and not decision.passed[index]:
-        return "silent", "nothing was heard of it for a while, so others go first"
-    if not decision.probe and decision.ready_s[index] > ask.remaining_s:
-        return (
-            "deadline",
-            f"done in {decision.ready_s[index] * 1e3:.3g} ms, expected within {ask.remaining_s * 1e3:.3g} ms",
-        )
-    if decision.index is None or decision.pool[index]:
+    for each in query.filters:
+        if each.excluded[index]:
+            return each.rule, each.why
+    if workers.suspect[slot] and not decision.passed[index]:
+        return "silent", "it is suspect: no heartbeat for a while, so others go first"
+    if not pick.is_probe and decision.scores.ready_s[index] > query.remaining_s:
+        ready_s = time_text(decision.scores.ready_s[index])
+        return "deadline", f"done in {ready_s}, expected within {time_text(query.remaining_s)}"
+    if pick.index is None or pick.pool[index]:
         return "", ""
-    if decision.tier != ALL_TIERS and decision.view.tiers[index] != decision.tier:
-        return "", f"tier {decision.view.tiers[index]} had no turn"
-    return "", "slow start: it had no turn"
+    if pick.tier != ALL_TIERS and decision.view.tiers[index] != pick.tier:
+        return "", f"tier {decision.view.tiers[index]} was not drawn"
+    return "", "slow start: it was held back"
 
 
 def _outcome(decision: Decision) -> str:  # noqa: PLR0911 - a sentence each
-    if decision.late:
-        return f"refused: the first would be done in {decision.soonest_s * 1e3:.3g} ms"
-    if decision.index is None:
-        return "nobody is left"
-    worker = decision.stage.replicas[decision.index].worker
-    if decision.stays:
+    pick = decision.pick
+    if pick.is_late:
+        return f"refused: the first would be done in {time_text(decision.soonest_s)}"
+    if pick.index is None:
+        return "no candidate remains"
+    worker = decision.stage.replicas[pick.index].worker
+    if pick.is_affine:
         return f"'{worker}': it has served this session"
-    if decision.probe:
-        return f"'{worker}': nobody can be done in time as far as is known, and this request finds out"
-    if decision.explored:
-        return f"'{worker}': drawn from all, so that figures of everyone stay fresh"
-    if decision.tier == ALL_TIERS:
+    if pick.is_probe:
+        return f"'{worker}': by the estimates none can finish in time, and this request probes them"
+    if pick.is_exploration:
+        return f"'{worker}': drawn from all, so that the estimates of all stay fresh"
+    if pick.tier == ALL_TIERS:
         drawn = "the better of two of the best of all tiers, for all are full"
-        return f"'{worker}': {drawn if decision.ask.draws else 'the best'}"
-    kept = (
-        f", which keeps {decision.shares[decision.tier]:.0%} of requests" if len(decision.shares) > 1 else ""
-    )
-    return f"'{worker}': the better of two of the best of tier {decision.tier}{kept}"
+        return f"'{worker}': {drawn if decision.query.randomised else 'the best'}"
+    kept = f", which keeps {pick.tier_shares[pick.tier]:.0%} of requests" if len(pick.tier_shares) > 1 else ""
+    return f"'{worker}': the better of two of the best of tier {pick.tier}{kept}"

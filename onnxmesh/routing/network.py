@@ -1,4 +1,4 @@
-"""What it takes to send something from one process to another: measured, or guessed from how near they are."""
+"""Link costs between processes: measured, or guessed from the localities of both ends."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from onnxmesh.routing.table.locality import Nearness
 
-SAME = 0.1
-"""A measurement that differs by no more than this share from what is known changes nothing."""
+SIMILAR_SHARE = 0.1
+"""A measurement within this share of the known one changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCost:
-    """The way between two processes.
+    """Cost of a link between two processes.
 
     Attributes:
-        round_trip_s: Of something small.
-        bytes_per_s: Of something large.
+        round_trip_s: Round-trip time of a small message.
+        bytes_per_s: Throughput of a large one.
     """
 
     round_trip_s: float
@@ -30,26 +30,26 @@ GUESSES: Mapping[Nearness, LinkCost] = {
     Nearness.REGION: LinkCost(0.002, 6.25e8),
     Nearness.FAR: LinkCost(0.05, 1.25e8),
 }
-"""Of ways that nobody has measured: loopback, 10 Gbit/s, 5 Gbit/s between zones, 1 Gbit/s over distance."""
+"""Costs of unmeasured links: loopback, 10 Gbit/s, 5 Gbit/s between zones, 1 Gbit/s between regions."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredLink:
-    """A measurement of a way, smoothed by whoever made it.
+    """A measurement of a link, smoothed by the process that made it.
 
     Attributes:
-        round_trip_s: Of something small.
-        bytes_per_s: Of something large; None: not measured.
-        by_hearsay: Whether somebody else was told it; what the chooser was told itself takes its place.
+        round_trip_s: Round-trip time of a small message.
+        bytes_per_s: Throughput of a large one; None: not measured.
+        is_relayed: Whether another gateway passed it on; a report that comes here directly replaces it.
     """
 
     round_trip_s: float
     bytes_per_s: float | None = None
-    by_hearsay: bool = False
+    is_relayed: bool = False
 
-    def is_like(self, other: MeasuredLink) -> bool:
-        """Whether it says as good as the same as another."""
-        if self.by_hearsay is not other.by_hearsay:
+    def is_similar_to(self, other: MeasuredLink) -> bool:
+        """Whether both measurements are equal within `SIMILAR_SHARE`."""
+        if self.is_relayed is not other.is_relayed:
             return False
         if not _about_equal(self.round_trip_s, other.round_trip_s):
             return False
@@ -58,45 +58,45 @@ class MeasuredLink:
         return _about_equal(self.bytes_per_s, other.bytes_per_s)
 
 
-_NOTHING: Mapping[str, MeasuredLink] = {}
+_NO_LINKS: Mapping[str, MeasuredLink] = {}
 
 
 class Network:
-    """Every measured way.
+    """Every measured link, by the ids of its two ends.
 
-    Whoever reports a way does so again and again, so a report that says about the same is none: what was built on
-    the figures stands.
+    Links are reported again and again, so a similar measurement is ignored: views that were computed from the known
+    one stay valid.
     """
 
     def __init__(self) -> None:
-        self._ways: dict[str, dict[str, MeasuredLink]] = {}
+        self._links: dict[str, dict[str, MeasuredLink]] = {}
         self._revisions: dict[str, int] = {}
         self._last_revision = 0
 
     def revision(self, origin: str) -> int:
-        """Returns a number that is another one whenever a way from there has changed; 0: none is known."""
+        """Returns a number that changes with every change of a link from `origin`; 0: no link is measured."""
         return self._revisions.get(origin, 0)
 
     def links(self, origin: str) -> Mapping[str, MeasuredLink]:
-        """Returns what is known of the ways from a process, by their ends."""
-        return self._ways.get(origin, _NOTHING)
+        """Returns the measured links from a process, by target."""
+        return self._links.get(origin, _NO_LINKS)
 
-    def measured(self, origin: str, target: str, measured: MeasuredLink) -> bool:
-        """Takes a measurement between two processes, by their ids; returns whether it changed anything."""
-        ways = self._ways.setdefault(origin, {})
-        known = ways.get(target)
-        if known is not None and (measured.is_like(known) or (measured.by_hearsay and not known.by_hearsay)):
+    def observe(self, origin: str, target: str, link: MeasuredLink) -> bool:
+        """Records a measurement between two processes; returns whether it changed anything."""
+        links = self._links.setdefault(origin, {})
+        known = links.get(target)
+        if known is not None and (link.is_similar_to(known) or (link.is_relayed and not known.is_relayed)):
             return False
-        ways[target] = measured
+        links[target] = link
         self._changed(origin)
         return True
 
-    def forget(self, node: str) -> None:
-        """Drops what was measured from or to a process that is gone, or was started anew."""
-        self._ways.pop(node, None)
+    def remove(self, node: str) -> None:
+        """Removes the links from and to a process that ended or was restarted."""
+        self._links.pop(node, None)
         self._revisions.pop(node, None)
-        for origin, ways in self._ways.items():
-            if ways.pop(node, None) is not None:
+        for origin, links in self._links.items():
+            if links.pop(node, None) is not None:
                 self._changed(origin)
 
     def _changed(self, origin: str) -> None:
@@ -105,4 +105,4 @@ class Network:
 
 
 def _about_equal(new: float, known: float) -> bool:
-    return abs(new - known) <= SAME * known
+    return abs(new - known) <= SIMILAR_SHARE * known

@@ -1,4 +1,4 @@
-"""Why there is no route for a request."""
+"""The outcome of a request for which no route exists."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from onnxmesh.routing.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class NoRoute:
-    """There is no route.
+    """A stage has no replica for the request.
 
     Attributes:
-        stage: The first stage that has no replica for the request.
-        decision: Why.
+        stage: Number of the first such stage.
+        decision: The decision that ended without a pick.
     """
 
     stage: int
@@ -21,16 +21,16 @@ class NoRoute:
 
     @property
     def is_late(self) -> bool:
-        """Whether replicas there could serve it, but none in time."""
-        return self.decision.late
+        """Whether replicas of the stage could serve the request, but none in time."""
+        return self.decision.pick.is_late
 
     @property
     def is_unsatisfiable(self) -> bool:
-        """Whether no replica there, usable or not, meets what the request requires."""
-        require = self.decision.ask.require
+        """Whether no replica of the stage, usable or not, meets the request's selector."""
+        require = self.decision.query.require
         return bool(require) and not self.decision.stage.selected(require).any()
 
     @property
     def retry_after_s(self) -> float:
-        """When the work ahead of the request will have become little enough, if nothing comes in between."""
-        return max(0.0, self.decision.soonest_s - self.decision.ask.remaining_s)
+        """Time until the queue is short enough for the request, if no other request arrives."""
+        return max(0.0, self.decision.soonest_s - self.decision.query.remaining_s)

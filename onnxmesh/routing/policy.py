@@ -1,14 +1,15 @@
-"""Which replica serves one stage of one request: filter, score, pick.
+"""Routing policy for one stage of one request: filter, score, pick.
 
-*Filter*: a replica must be usable, and meet what the request requires in time. *Score*: the time at which it is expected
-to be done, transfer, waiting and computing together; workers that others use too count for later, for their work is known
-only from time to time; what is preferred counts for sooner. *Pick*: in the tier of zones whose
-turn it is, the better of two drawn at random from the best. Gateways run it for each request, schedulers to weigh
-workers, the simulator in virtual time; the explanation reads what it left behind.
+*Filter*: a replica must be usable, meet the request's selectors, and finish in time. *Score*: its expected completion
+time, the sum of transfer, wait and compute; workers that other gateways use as well score worse, because their work is
+known only from time to time; preferred workers score better. *Pick*: within the tier of zones that the request is
+assigned to, the better of two drawn at random from the best. Gateways run it for each request, schedulers to weigh
+workers, the simulator in virtual time.
 
 Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 2001. Two of *all* leave many
-idle workers unseen; two of the *best*, as far as one knows, keep choosers with equally old figures from all
-running after the same worker.
+idle workers unseen; two of the *best* keep gateways with equally old estimates from all choosing the same worker.
+
+Source: Envoy, "Slow start mode", with aggression 1, for the share of a newly loaded replica.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.routing.decision import ALL_TIERS, Decision
+from onnxmesh.routing.decision import ALL_TIERS, Decision, Pick, Scores
 from onnxmesh.routing.network import Network
 from onnxmesh.routing.policy_settings import PolicySettings
 from onnxmesh.routing.route_query import RouteQuery
-from onnxmesh.routing.slow_start import ramp
-from onnxmesh.routing.spill import shares
-from onnxmesh.routing.stage_board import Origin, StageBoard, View
+from onnxmesh.routing.spillover import spillover_shares
+from onnxmesh.routing.stage_board import Origin, OriginView, StageBoard
 from onnxmesh.routing.table.random_source import RandomSource
 from onnxmesh.routing.worker_board import WorkerBoard
 
@@ -33,108 +33,119 @@ def choose_replica(
     stage: StageBoard,
     workers: WorkerBoard,
     network: Network,
+    *,
     origin: Origin,
-    ask: RouteQuery,
+    query: RouteQuery,
     settings: PolicySettings,
     rng: RandomSource,
     now_s: float,
 ) -> Decision:
-    """Chooses a replica.
+    """Chooses a replica for one stage of one request.
 
     Args:
-        stage: Its replicas; the use of their zones is taken note of there.
-        workers: Who is up, and who has how much work.
-        network: What is known of the ways between processes.
-        origin: Where the request comes from.
-        ask: What it wants.
-        settings: The figures to go by.
-        rng: Draws.
+        stage: The replicas; the utilisation of their tiers is updated.
+        workers: Liveness and work of the workers.
+        network: Measured links.
+        origin: The process that sends the request to the replica.
+        query: Constraints of the request.
+        settings: Parameters of the policy.
+        rng: Source of the draws.
         now_s: The time, on the clock of the boards.
     """
     view = stage.view(origin, network)
     up = workers.up[stage.slots]
-    passed = _filtered(stage, workers, up, ask, now_s)
+    passed = _filtered(stage, workers, up, query, now_s)
     wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
-    transfer_s = view.half_trip_s + view.s_per_byte * ask.num_bytes if ask.num_bytes else view.half_trip_s
+    transfer_s = view.half_trip_s + view.s_per_byte * query.num_bytes if query.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
     if before is not None:
         transfer_s = transfer_s.copy()
         transfer_s[before] = 0.0
-    if ask.onward_s is not None:
-        transfer_s = transfer_s + ask.onward_s
+    if query.onward_s is not None:
+        transfer_s = transfer_s + query.onward_s
     ready_s = wait_s + stage.compute_s
     completion_s = transfer_s + ready_s
-    if ask.waited_s:
-        ready_s = np.maximum(wait_s - ask.waited_s, 0.0) + stage.compute_s
-    score_s = workers.usual_s[stage.slots]
+    if query.waited_s:
+        ready_s = np.maximum(wait_s - query.waited_s, 0.0) + stage.compute_s
+    score_s = workers.typical_s[stage.slots]
     score_s *= settings.caution
     score_s += completion_s
-    if ask.prefer:
-        score_s -= stage.bonus_s(ask.prefer)
-    in_time, late, probe = _in_time(stage, passed, ready_s, ask, settings, now_s)
+    if query.prefer:
+        score_s -= stage.bonus_s(query.prefer)
+    in_time, is_late, is_probe = _in_time(stage, passed, ready_s, query, settings, now_s)
     pool, tier = in_time, ALL_TIERS
-    kept: tuple[float, ...] = ()
+    tier_shares: tuple[float, ...] = ()
     index: int | None = None
-    explored = False
-    place = stage.index(ask.stay[stage.stage.key]) if stage.stage.key in ask.stay else None
-    stays = place is not None and not late and bool(in_time[place])
-    if late or not np.count_nonzero(in_time):
+    is_exploration = False
+    held = stage.index(query.affinity[stage.stage.key]) if stage.stage.key in query.affinity else None
+    is_affine = held is not None and not is_late and bool(in_time[held])
+    if is_late or not np.count_nonzero(in_time):
         pass
-    elif stays:
-        index = place
-    elif not ask.draws:
+    elif is_affine:
+        index = held
+    elif not query.randomised:
         index = int(np.where(in_time, score_s, inf).argmin())
     else:
         if rng.random() < settings.explore:
-            explored = True
+            is_exploration = True
         else:
-            pool, tier, kept = _near(stage, view, in_time, wait_s, settings, rng.random())
+            pool, tier, tier_shares = _in_tier(stage, view, in_time, wait_s, settings, rng.random())
         pool = _started(stage, pool, score_s, settings, rng.random(), now_s)
-        index = _pick(score_s, pool, stage.typical_s * settings.slack, explored, rng)
+        index = _pick(score_s, pool, stage.typical_s * settings.slack, is_exploration, rng)
         if before is not None and pool[before] and score_s[before] <= score_s[index]:
             index = before
     return Decision(
-        stage,
-        ask,
-        view,
-        up,
-        passed,
-        wait_s,
-        transfer_s,
-        ready_s,
-        completion_s,
-        score_s,
-        pool,
-        tier,
-        kept,
-        index,
-        late,
-        probe,
-        explored,
-        stays,
+        stage=stage,
+        query=query,
+        view=view,
+        up=up,
+        passed=passed,
+        scores=Scores(
+            wait_s=wait_s,
+            transfer_s=transfer_s,
+            ready_s=ready_s,
+            completion_s=completion_s,
+            score_s=score_s,
+        ),
+        pick=Pick(
+            index=index,
+            pool=pool,
+            tier=tier,
+            tier_shares=tier_shares,
+            is_late=is_late,
+            is_probe=is_probe,
+            is_exploration=is_exploration,
+            is_affine=is_affine,
+        ),
     )
 
 
+def slow_start_share(age_s: NDArray[np.float64], window_s: float, floor: float) -> NDArray[np.float64]:
+    """Returns the fraction of its share that a replica of each age gets: linear from `floor` to 1 after `window_s`."""
+    grown: NDArray[np.float64] = floor + (1.0 - floor) * age_s / window_s
+    return np.clip(grown, floor, 1.0)
+
+
 def _filtered(
-    stage: StageBoard, workers: WorkerBoard, up: NDArray[np.bool_], ask: RouteQuery, now_s: float
+    stage: StageBoard, workers: WorkerBoard, up: NDArray[np.bool_], query: RouteQuery, now_s: float
 ) -> NDArray[np.bool_]:
     passed = up
     if stage.ejecting_until_s > now_s:
         passed = passed & (stage.ejected_until_s <= now_s)
-    if ask.require:
-        passed = passed & stage.selected(ask.require)
-    if ask.excluded:
+    if query.require:
+        passed = passed & stage.selected(query.require)
+    if query.excluded:
         passed = passed.copy()
-        for worker in ask.excluded:
+        for worker in query.excluded:
             if (index := stage.index(worker)) is not None:
                 passed[index] = False
-    for bar in ask.bars:
-        passed = passed & ~bar.columns
-    if workers.num_silent:
-        # Somebody who is merely suspect is better than nobody.
-        heard = passed & ~workers.silent[stage.slots]
-        if np.count_nonzero(heard):
-            passed = heard
+    for each in query.filters:
+        passed = passed & ~each.excluded
+    if workers.num_suspect:
+        # A suspect worker is better than none.
+        trusted = passed & ~workers.suspect[stage.slots]
+        if np.count_nonzero(trusted):
+            passed = trusted
     return passed
 
 
@@ -142,49 +153,49 @@ def _in_time(
     stage: StageBoard,
     passed: NDArray[np.bool_],
     ready_s: NDArray[np.float64],
-    ask: RouteQuery,
+    query: RouteQuery,
     settings: PolicySettings,
     now_s: float,
 ) -> tuple[NDArray[np.bool_], bool, bool]:
-    """Returns who can be done in time; whether nobody can; and whether the request may try its luck all the same.
+    """Returns the candidates that can finish in time; whether none can; and whether the request is sent all the same.
 
-    Only work counts: it is measured, where ways may be guessed.
+    Only wait and compute count, which are measured; link costs may be guesses.
     """
-    if ask.remaining_s == inf:
+    if query.remaining_s == inf:
         return passed, False, False
-    in_time = passed & (ready_s <= ask.remaining_s)
+    in_time = passed & (ready_s <= query.remaining_s)
     if np.count_nonzero(in_time) or not np.count_nonzero(passed):
         return in_time, False, False
-    # Figures may be wrong, and only requests that run correct them.
+    # Estimates may be wrong, and only requests that run correct them.
     if now_s - stage.probed_s >= settings.probe_s:
         stage.probed_s = now_s
         return passed, False, True
     return in_time, True, False
 
 
-def _near(
+def _in_tier(
     stage: StageBoard,
-    view: View,
+    view: OriginView,
     candidates: NDArray[np.bool_],
     wait_s: NDArray[np.float64],
     settings: PolicySettings,
     draw: float,
 ) -> tuple[NDArray[np.bool_], int, tuple[float, ...]]:
-    """Returns the candidates of the tier whose turn it is."""
+    """Returns the candidates of the tier that the request is assigned to, that tier, and the share of each tier."""
     if view.num_tiers == 1:
         return candidates, 0, (1.0,)
     capacity = stage.per_s * candidates
-    # A replica with a request's worth of work or more is in use whole.
+    # A replica with at least one request's worth of work is fully in use.
     use = np.minimum(wait_s, stage.compute_s)
     use *= stage.per_s
     use *= capacity
     capacities = np.bincount(view.tiers, capacity, view.num_tiers).tolist()
     uses = np.bincount(view.tiers, use, view.num_tiers).tolist()
-    pressure = view.pressure
+    utilisation = view.utilisation
     for tier, of_tier in enumerate(capacities):
         if of_tier:
-            pressure.observe(tier, uses[tier] / of_tier)
-    kept = shares(pressure.used, [bool(each) for each in capacities], settings.spill_at)
+            utilisation.observe(tier, uses[tier] / of_tier)
+    kept = spillover_shares(utilisation.average, [bool(each) for each in capacities], settings.spill_at)
     for tier, share in enumerate(kept):
         draw -= share
         if draw < 0.0:
@@ -200,29 +211,34 @@ def _started(
     draw: float,
     now_s: float,
 ) -> NDArray[np.bool_]:
-    """Returns the pool without those whose slow start has not come so far yet, unless the others are full."""
+    """Returns the pool without replicas that slow start holds back, unless the others are much slower."""
     if stage.starting_until_s <= now_s:
         return pool
-    started = pool & (ramp(now_s - stage.begun_s, settings.slow_start_s, settings.slow_start_floor) > draw)
+    share = slow_start_share(now_s - stage.added_s, settings.slow_start_s, settings.slow_start_floor)
+    started = pool & (share > draw)
     if not np.count_nonzero(started):
         return pool
-    spared_s = score_s[started].min() - score_s[pool].min()
-    return pool if spared_s > settings.slow_start_patience * stage.typical_s else started
+    loss_s = score_s[started].min() - score_s[pool].min()
+    return pool if loss_s > settings.slow_start_tolerance * stage.typical_s else started
 
 
 def _pick(
-    score_s: NDArray[np.float64], pool: NDArray[np.bool_], slack_s: float, explored: bool, rng: RandomSource
+    score_s: NDArray[np.float64],
+    pool: NDArray[np.bool_],
+    slack_s: float,
+    is_exploration: bool,
+    rng: RandomSource,
 ) -> int:
-    """Returns the better of two that are drawn from the best of the pool, which has somebody."""
+    """Returns the better of two drawn from the best of the pool, which must not be empty."""
     indices = pool.nonzero()[0]
     num = len(indices)
     if num == 1:
         return int(indices[0])
-    if explored:
+    if is_exploration:
         return int(indices[int(rng.random() * num)])
     scores = score_s[indices]
     if num > 2:
-        # The best: as many as the root of all, and everyone who is about as good.
+        # The best: as many as the root of all, and all that are about as good.
         nth = max(2, int(num**0.5))
         ordered = scores.copy()
         ordered.partition((0, nth - 1))

@@ -1,4 +1,4 @@
-"""What a request wants of a replica."""
+"""Constraints of one request on the replicas that may run it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.candidate_filter import CandidateFilter
 from onnxmesh.routing.selectors.preference import Preference
-from onnxmesh.routing.selectors.selector import EVERYBODY, Selector
+from onnxmesh.routing.selectors.selector import ANY_WORKER, Selector
 
 
-@dataclass(frozen=True, slots=True)
-class RouteQuery:
-    """What a request wants of the replica.
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateFilter:
+    """A filter that a caller adds to those of the policy.
 
     Attributes:
-        excluded: Workers that failed it already.
-        require: What the worker must meet.
-        prefer: What it should meet.
+        rule: Its name.
+        why: Its reason, in words.
+        excluded: Whether each replica is filtered out, in the order of the stage's replicas.
+    """
+
+    rule: str
+    why: str
+    excluded: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteQuery:
+    """Constraints and preferences of one request.
+
+    Attributes:
+        excluded: Workers that it already failed on.
+        require: Selector that the worker must meet.
+        prefer: Preferences that count for the worker's score.
         remaining_s: Time until its deadline.
-        waited_s: How long it will have waited before: what is ahead of it there gets on meanwhile.
-        num_bytes: What must be sent to the replica.
-        bars: Rules of the asker's own.
-        onward_s: For each replica the time from there to where the request goes next; None: not known, or equal.
-        draws: Whether one of the best is drawn, so that several askers do not all choose the same. Else it is the best of
-            all zones, be it new or not, and of equals the first.
-        stay: By stage the worker that has served its session, which gets it again where it passes every filter.
+        waited_s: How long it will have waited at earlier stages, during which the queue here shrinks.
+        num_bytes: Bytes to send to the replica.
+        filters: Further filters of the caller.
+        onward_s: For each replica the transfer time to the next hop of the request; None: not known, or equal.
+        randomised: Whether the pick is drawn from the best, so that several gateways do not all choose the same. Else
+            it is the best of all zones, in its slow start or not, and of equals the first.
+        affinity: By stage the worker that has served the request's session; it is picked again if it passes every filter.
     """
 
     excluded: Collection[WorkerId] = ()
-    require: Selector = EVERYBODY
+    require: Selector = ANY_WORKER
     prefer: tuple[Preference, ...] = ()
     remaining_s: float = inf
     waited_s: float = 0.0
     num_bytes: float = 0.0
-    bars: tuple[CandidateFilter, ...] = ()
+    filters: tuple[CandidateFilter, ...] = ()
     onward_s: NDArray[np.float64] | None = field(default=None, compare=False)
-    draws: bool = True
-    stay: Mapping[StageKey, WorkerId] = field(default_factory=dict)
+    randomised: bool = True
+    affinity: Mapping[StageKey, WorkerId] = field(default_factory=dict)
 
 
-ANY = RouteQuery()
-"""Nothing in particular."""
+UNCONSTRAINED = RouteQuery()
+"""No constraint and no preference."""

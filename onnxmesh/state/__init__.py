@@ -1,1 +1,1 @@
-"""What a mesh must not forget: ports, and the adapters that stand behind them."""
+"""Durable state of a mesh, deployments and traffic splits: the port, and adapters for SQLite and Consul."""

@@ -1,4 +1,4 @@
-"""The port of what must be served: deployments, and how their versions share traffic."""
+"""Port of the durable state of a mesh: deployments and traffic splits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One version of a model that the mesh is to serve. Nobody changes its messages.
+    """One version of a model that the mesh serves. Its messages must not be changed.
 
     Attributes:
-        spec: What the operator asked for; its version is the one that was given.
-        plan: How the model was cut; names the partitions.
+        spec: The operator's specification, with the version that was assigned.
+        plan: The plan, which names the partitions.
         source: The model as it was uploaded.
         costs: JSON of the `GraphCosts` that the plan was made from; empty: an older release made it.
         profile: JSON of the `Profile` that it was made with; empty: nothing was measured.
@@ -30,7 +30,7 @@ class Deployment:
 
     @property
     def name(self) -> ModelName:
-        """What clients call the model."""
+        """The model's name."""
         return ModelName(self.spec.name)
 
     @property
@@ -40,14 +40,14 @@ class Deployment:
 
 
 class DeploymentStore(Protocol):
-    """Deployments and traffic splits that outlive a scheduler."""
+    """Port that stores deployments and traffic splits beyond the life of a scheduler."""
 
     async def save(self, deployment: Deployment) -> None:
-        """Writes a deployment down, in place of one of the same name and version."""
+        """Stores a deployment, in place of one of the same name and version."""
         ...
 
     async def delete(self, name: ModelName, version: Version) -> None:
-        """Forgets a deployment; one that is not there is no error."""
+        """Deletes a deployment; a missing one is no error."""
         ...
 
     async def all(self) -> list[Deployment]:
@@ -55,19 +55,19 @@ class DeploymentStore(Protocol):
         ...
 
     async def after(self, revision: int) -> tuple[int, list[Deployment]]:
-        """Waits for a revision greater than `revision` (0: for none that was seen).
+        """Waits for a revision greater than `revision` (0: any).
 
         Returns:
-            That revision, and every deployment then, by name and version.
+            That revision and its deployments, by name and version.
         """
         ...
 
     async def save_split(self, split: TrafficSplit) -> None:
-        """Writes a traffic split down, in place of the model's one before."""
+        """Stores a traffic split, in place of the model's previous one."""
         ...
 
     async def delete_split(self, name: ModelName) -> None:
-        """Forgets a model's traffic split; one that is not there is no error."""
+        """Deletes a model's traffic split; a missing one is no error."""
         ...
 
     async def splits(self) -> list[TrafficSplit]:

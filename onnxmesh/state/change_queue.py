@@ -1,4 +1,4 @@
-"""Changes that are made one after the other."""
+"""Queue of changes that are made one after the other."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import structlog
 from onnxmesh.errors import MeshError, Unavailable
 
 Change = Callable[[], Awaitable[None]]
-"""Makes a change; raises `MeshError` where it cannot."""
+"""Makes a change; raises `MeshError` if it fails."""
 
 _log = structlog.get_logger(__name__)
 
 
 class ChangeQueue:
-    """Makes changes in the order in which they were asked for, also those whose caller is cancelled meanwhile."""
+    """Makes changes in the order of submission, also those whose caller is cancelled meanwhile."""
 
     def __init__(self) -> None:
         self._changes: asyncio.Queue[tuple[Change, asyncio.Future[None] | None]] = asyncio.Queue()
 
-    async def do(self, change: Change) -> None:
-        """Returns when a change is made.
+    async def submit(self, change: Change) -> None:
+        """Submits a change and returns when it is made.
 
         Raises:
-            MeshError: It cannot be.
-            Unavailable: This process stops before (UNAVAILABLE).
+            MeshError: The change failed.
+            Unavailable: This process stopped before (UNAVAILABLE).
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes.put_nowait((change, done))
         await done
 
-    def do_later(self, change: Change) -> None:
-        """Has a change made that nobody waits for."""
+    def submit_nowait(self, change: Change) -> None:
+        """Submits a change without waiting for it; a failure is logged."""
         self._changes.put_nowait((change, None))
 
     async def run(self) -> None:
-        """Makes changes until it is cancelled; what waits then is not done."""
+        """Makes changes until it is cancelled; changes that still wait then fail."""
         try:
             while True:
                 change, done = await self._changes.get()

@@ -1,4 +1,4 @@
-"""Records of deployments in Consul, in pieces under their digest."""
+"""Records of deployments in Consul, in chunks under the digest of the record."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.state.record import from_record
 
 CHUNK_BYTES = 256 * 1024
-"""Most of a record that one key holds; Consul takes 512 KiB."""
+"""Largest part of a record in one key; Consul accepts 512 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordHead:
-    """Where a record is.
+    """Reference to a record.
 
     Attributes:
         digest: SHA-256 of its content.
-        num_chunks: In how many pieces it is.
+        num_chunks: Number of its chunks.
     """
 
     digest: str
@@ -30,11 +30,11 @@ class RecordHead:
 
     @classmethod
     def of(cls, record: bytes) -> RecordHead:
-        """Returns where a record belongs."""
+        """Returns the reference to a record."""
         return cls(hashlib.sha256(record).hexdigest(), -(-len(record) // CHUNK_BYTES))
 
     def to_json(self) -> bytes:
-        """Returns what a deployment's key holds."""
+        """Returns the value of a deployment's key."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
@@ -42,7 +42,7 @@ class RecordHead:
         """Reads what `to_json` wrote.
 
         Raises:
-            CorruptData: It is something else (DATA_LOSS).
+            CorruptData: The value is something else (DATA_LOSS).
         """
         try:
             document = json.loads(value or b"")
@@ -52,63 +52,65 @@ class RecordHead:
 
 
 class ConsulRecords:
-    """Reads and writes records; one that was read is remembered for as long as it is wanted.
+    """Reads and writes records, with a cache of those that are referenced.
 
     Args:
-        agent: The Consul agent to ask.
+        agent: The Consul agent.
     """
 
     def __init__(self, agent: ConsulAgent) -> None:
         self._agent = agent
         self._prefix = f"{agent.access.prefix}/records/"
-        self._read: dict[str, Deployment] = {}
+        self._cache: dict[str, Deployment] = {}
 
     async def write(self, head: RecordHead, record: bytes) -> None:
-        """Writes a record where `head` says."""
+        """Writes a record under the digest of `head`."""
         for number in range(head.num_chunks):
-            piece = record[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+            chunk = record[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
             key = self._key(head, number)
-            await self._agent.ask(lambda client, key=key, piece=piece: client.kv.put(key, piece))  # type: ignore[misc]
+            await self._agent.call(lambda client, key=key, chunk=chunk: client.kv.put(key, chunk))  # type: ignore[misc]
 
     async def read(self, head: RecordHead) -> Deployment:
-        """Returns the deployment of a record; one that was read before is the same object.
+        """Returns the deployment of a record; a cached one is the same object.
 
         Raises:
-            NotFound: It is not there (NOT_FOUND): it was replaced a moment ago.
-            CorruptData: It is damaged (DATA_LOSS).
+            NotFound: The record is missing (NOT_FOUND): it was replaced a moment ago.
+            CorruptData: The record is damaged (DATA_LOSS).
         """
-        known = self._read.get(head.digest)
+        known = self._cache.get(head.digest)
         if known is not None:
             return known
-        pieces = []
+        chunks = []
         for number in range(head.num_chunks):
             key = self._key(head, number)
-            _, held = await self._agent.ask(lambda client, key=key: client.kv.get(key))  # type: ignore[misc]
+            _, held = await self._agent.call(lambda client, key=key: client.kv.get(key))  # type: ignore[misc]
             if held is None:
-                raise NotFound(f"piece {number} of record {head.digest} is not in Consul")
-            pieces.append(held["Value"] or b"")
-        record = b"".join(pieces)
+                raise NotFound(f"chunk {number} of record {head.digest} is not in Consul")
+            chunks.append(held["Value"] or b"")
+        record = b"".join(chunks)
         if RecordHead.of(record).digest != head.digest:
             raise CorruptData(f"record {head.digest} in Consul has another content")
         deployment = from_record(record)
-        self._read[head.digest] = deployment
+        self._cache[head.digest] = deployment
         return deployment
 
     async def remove(self, digest: str) -> None:
-        """Removes a record, if it is there."""
-        await self._agent.ask(lambda client: client.kv.delete(f"{self._prefix}{digest}/", recurse=True))
+        """Removes a record, if present."""
+        await self._agent.call(lambda client: client.kv.delete(f"{self._prefix}{digest}/", recurse=True))
 
-    async def remove_others(self, wanted: Collection[str]) -> None:
-        """Removes every record but those of the digests that are wanted."""
-        _, found = await self._agent.ask(lambda client: client.kv.get(self._prefix, keys=True, separator="/"))
+    async def remove_others(self, referenced: Collection[str]) -> None:
+        """Removes every record whose digest is not referenced."""
+        _, found = await self._agent.call(
+            lambda client: client.kv.get(self._prefix, keys=True, separator="/")
+        )
         for key in found or ():
             digest = key.removeprefix(self._prefix).rstrip("/")
-            if digest not in wanted:
+            if digest not in referenced:
                 await self.remove(digest)
 
-    def forget_others(self, wanted: Collection[str]) -> None:
-        """Keeps in mind what is wanted alone."""
-        self._read = {digest: each for digest, each in self._read.items() if digest in wanted}
+    def evict_others(self, referenced: Collection[str]) -> None:
+        """Evicts every record from the cache whose digest is not referenced."""
+        self._cache = {digest: each for digest, each in self._cache.items() if digest in referenced}
 
     def _key(self, head: RecordHead, number: int) -> str:
         return f"{self._prefix}{head.digest}/{number:04}"

@@ -1,4 +1,4 @@
-"""Deployments in an SQLite file, for a mesh that needs nothing else."""
+"""Deployments in an SQLite file, for a mesh without Consul."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
-FILE_NAME = "deployments.sqlite3"
+DATABASE_FILE = "deployments.sqlite3"
 """Name of the database in a state folder."""
 
 _SCHEMA = 3
@@ -51,7 +51,7 @@ T = TypeVar("T")
 class SqliteDeployments:
     """The `DeploymentStore` of one scheduler; made by `open_deployments`.
 
-    Its one thread does one thing after the other, in the order of the calls, also when a caller is cancelled.
+    Its single thread executes statements in the order of the calls, also when a caller is cancelled.
     """
 
     def __init__(self, database: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
@@ -60,7 +60,7 @@ class SqliteDeployments:
         self._changes = Latest(0)
 
     async def save(self, deployment: Deployment) -> None:
-        """Writes a deployment down, in place of one of the same name and version."""
+        """Stores a deployment, in place of one of the same name and version."""
         row = (
             deployment.name,
             deployment.version,
@@ -80,7 +80,7 @@ class SqliteDeployments:
         self._changes.set(self._changes.value + 1)
 
     async def delete(self, name: ModelName, version: Version) -> None:
-        """Forgets a deployment; one that is not there is no error."""
+        """Deletes a deployment; a missing one is no error."""
         await self._do(
             lambda: self._database.execute(
                 "DELETE FROM deployments WHERE name = ? AND version = ?", (name, version)
@@ -102,10 +102,10 @@ class SqliteDeployments:
         return [_read(*row) for row in rows]
 
     async def after(self, revision: int) -> tuple[int, list[Deployment]]:
-        """Waits for a revision greater than `revision` (0: for none that was seen).
+        """Waits for a revision greater than `revision` (0: any).
 
         Returns:
-            That revision, and every deployment then, by name and version.
+            That revision and its deployments, by name and version.
 
         Raises:
             CorruptData: A row cannot be read (DATA_LOSS).
@@ -114,14 +114,14 @@ class SqliteDeployments:
         return revision, await self.all()
 
     async def save_split(self, split: TrafficSplit) -> None:
-        """Writes a traffic split down, in place of the model's one before."""
+        """Stores a traffic split, in place of the model's previous one."""
         row = (split.name, split.to_json())
         await self._do(
             lambda: self._database.execute("INSERT OR REPLACE INTO splits (name, split) VALUES (?, ?)", row)
         )
 
     async def delete_split(self, name: ModelName) -> None:
-        """Forgets a model's traffic split; one that is not there is no error."""
+        """Deletes a model's traffic split; a missing one is no error."""
         await self._do(lambda: self._database.execute("DELETE FROM splits WHERE name = ?", (name,)))
 
     async def splits(self) -> list[TrafficSplit]:
@@ -141,15 +141,15 @@ class SqliteDeployments:
 
 @asynccontextmanager
 async def open_deployments(folder: Path) -> AsyncIterator[SqliteDeployments]:
-    """Opens the deployments in a state folder, which is made if absent, for the time of the context.
+    """Opens the deployments in a state folder, which is created if absent, for the duration of the context.
 
     Raises:
-        CorruptData: The file there is no such database, or a newer onnxmesh wrote it (DATA_LOSS).
+        CorruptData: The file is no such database, or a newer onnxmesh wrote it (DATA_LOSS).
     """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deployments")
     loop = asyncio.get_running_loop()
     try:
-        database = await loop.run_in_executor(thread, _connect, folder / FILE_NAME)
+        database = await loop.run_in_executor(thread, _connect, folder / DATABASE_FILE)
         try:
             yield SqliteDeployments(database, thread)
         finally:
@@ -160,7 +160,7 @@ async def open_deployments(folder: Path) -> AsyncIterator[SqliteDeployments]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Each statement is a transaction of its own; the one thread of the store is the only one to use it.
+    # Each statement is a transaction of its own; only the single thread of the store uses the connection.
     database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""A deployment as bytes, and back. Pure."""
+"""Conversion between deployments and records of bytes. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MESSAGES: dict[str, type[Message]] = {"spec": DeploymentSpec, "plan": Plan, "so
 
 
 def to_record(deployment: Deployment) -> bytes:
-    """Returns the deployment, compressed; equal deployments give equal bytes.
+    """Returns the deployment as compressed bytes; equal deployments give equal bytes.
 
-    Fields follow a line of JSON that says how long each is. A release that knows more fields reads this one's
-    records, and this one reads that one's.
+    Fields follow a line of JSON with the length of each. Releases with more fields can read these records, and this
+    release can read theirs.
     """
     parts = {field.name: _bytes(getattr(deployment, field.name)) for field in fields(Deployment)}
     head = json.dumps({name: len(part) for name, part in parts.items()})
@@ -31,7 +31,7 @@ def from_record(record: bytes) -> Deployment:
     """Reads what `to_record` wrote.
 
     Raises:
-        CorruptData: It is something else (DATA_LOSS).
+        CorruptData: The bytes are something else (DATA_LOSS).
     """
     try:
         head, _, body = zlib.decompress(record).partition(b"\n")

@@ -1,4 +1,4 @@
-"""How the versions of a model share the requests that name none. Pure."""
+"""Traffic split: the share of each version of a model in requests that name no version. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from onnxmesh.ids import ModelName, Version
 
 @dataclass(frozen=True, slots=True)
 class TrafficSplit:
-    """The split that is in force for a model.
+    """The traffic split of a model.
 
     Attributes:
         name: The model.
-        percents: Of each version that had a part when it was made, 0 included; 100 together. Others have none.
-        before: What a step back leads to: the percents before the last rollout, empty where there was no split then;
-            None: there is no step back.
+        percents: Percent of each version of the split, 0 included; they add up to 100. Other versions get none.
+        before: The percents to roll back to, empty where there was no split before the last rollout; None: there is
+            nothing to roll back to.
     """
 
     name: ModelName
@@ -26,7 +26,7 @@ class TrafficSplit:
     before: Mapping[Version, int] | None = None
 
     def to_json(self) -> str:
-        """Returns it as a store keeps it, under the model's name; equal splits give equal text."""
+        """Returns the split as JSON without the model's name; equal splits give equal text."""
         before = None if self.before is None else _ordered(self.before)
         return json.dumps({"percents": _ordered(self.percents), "before": before})
 
@@ -35,7 +35,7 @@ class TrafficSplit:
         """Reads what `to_json` wrote.
 
         Raises:
-            CorruptData: It is something else (DATA_LOSS).
+            CorruptData: The text is something else (DATA_LOSS).
         """
         try:
             document = json.loads(text)

@@ -1,1 +1,1 @@
-"""Services as processes of their own on this machine, kept alive by one that starts them."""
+"""Supervisor: services as child processes on this machine, restarted when they die."""

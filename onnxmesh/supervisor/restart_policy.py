@@ -1,4 +1,4 @@
-"""When a service that died is started again. Pure: the caller says what time it is."""
+"""Restart policy of a service: exponential backoff with a limit. Pure: the time is given."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Backs off as a service keeps dying, and gives up where it cannot live.
-
-    Owned by the keeper of one service.
+    """Delays between restarts of one service, and when to give up.
 
     Attributes:
-        max_deaths: Number of deaths within the window at which it gives up; None: it never does.
-        window_s: Seconds after which a death is forgotten.
-        first_delay_s: Delay after the first death in the window; doubles with each more.
-        max_delay_s: The longest delay.
+        max_deaths: Number of deaths within the window at which it gives up; None: never.
+        window_s: Seconds for which a death counts.
+        first_delay_s: Delay after the first death in the window; doubles with each further one.
+        max_delay_s: Longest delay.
     """
 
     max_deaths: int | None = 5
@@ -26,7 +24,7 @@ class RestartPolicy:
     _deaths_s: deque[float] = field(default_factory=deque)
 
     def delay_after_death(self, now_s: float) -> float | None:
-        """Counts a death at `now_s`; returns seconds until the next start, or None to give up."""
+        """Counts a death at `now_s`; returns the seconds until the restart, or None to give up."""
         self._deaths_s.append(now_s)
         while self._deaths_s[0] <= now_s - self.window_s:
             self._deaths_s.popleft()

@@ -1,4 +1,4 @@
-"""Services that live and end together."""
+"""Group of services that run together and stop together."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from onnxmesh.supervisor.service_manager import ServiceManager
 
 
 class ServiceGroup:
-    """Keeps services alive side by side.
+    """Runs several services side by side.
 
-    Use as an async context manager: leaving it, however that comes, stops all of them at once and waits until they have
-    ended. A service that cannot be kept ends the context, and the others with it.
+    Use as an async context manager: leaving it in any way stops all services at once and waits for their end. A service
+    whose manager gives up ends the context, and the other services with it.
 
     Raises:
-        MeshError: What a service could not be kept for; where several could not, the first, which the others followed from.
+        MeshError: Why a manager gave up; of several errors the first, which caused the others.
     """
 
     def __init__(self) -> None:
         self._tasks = asyncio.TaskGroup()
-        self._keepers: list[ServiceManager] = []
-        self._keeping: list[asyncio.Task[None]] = []
+        self._managers: list[ServiceManager] = []
+        self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ServiceGroup:
         await self._tasks.__aenter__()
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
-        for task in self._keeping:
-            # Where one could not be kept the others are stopping already: a second cancel would cut that short.
+        for task in self._running:
+            # After one failed, the others are already stopping: a second cancel would cut that short.
             if not task.cancelling():
                 task.cancel()
         try:
@@ -38,15 +38,15 @@ class ServiceGroup:
         except ExceptionGroup as failures:
             _raise_first(failures)
 
-    def keep(self, keeper: ServiceManager) -> None:
-        """Starts a service, and keeps it."""
-        self._keepers.append(keeper)
-        self._keeping.append(self._tasks.create_task(keeper.keep(), name=keeper.name))
+    def start(self, manager: ServiceManager) -> None:
+        """Starts a service and keeps it running."""
+        self._managers.append(manager)
+        self._running.append(self._tasks.create_task(manager.run(), name=manager.name))
 
     def kill(self) -> None:
-        """Ends every process by force, at once."""
-        for keeper in self._keepers:
-            keeper.kill()
+        """Kills every process at once."""
+        for manager in self._managers:
+            manager.kill()
 
 
 def _raise_first(failures: ExceptionGroup[Exception]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""One process of a service, from its start to its end."""
+"""Process of a supervised service, from its start to its end."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _NUM_LAST_LINES = 20
 
 
 class ServiceProcess(asyncio.SubprocessProtocol):
-    """Starts a service, hears it say that it is ready, keeps its log, ends it.
+    """A child process: reads its ready line, writes its log file, and stops it.
 
-    The process leads a group of its own: a Ctrl-C in the terminal reaches the supervisor alone, and
-    whatever the process leaves behind can be ended with it. It holds the reading end of a pipe as its
-    standard input, whose end tells it that the supervisor is gone, however that went.
+    The process leads a process group of its own: a Ctrl-C in the terminal reaches the supervisor alone, and child
+    processes that it leaves behind can be killed with it. Its standard input is a pipe that closes when the supervisor
+    ends in any way.
 
     Args:
-        log: File that its standard error is appended to, opened and closed here; None: it has that of this process.
-        on_line: Is told of each line of the file.
+        log: File that its standard error is appended to, opened and closed here; None: it shares that of this process.
+        on_line: Called with each line of the log.
     """
 
     def __init__(self, log: Path | None, on_line: Callable[[LogLine], None]) -> None:
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
-        """The address that the service says it is ready at; cancelled if it ends before."""
+        """The address in its ready line; cancelled if it ends before."""
         self.ended: asyncio.Future[int] = loop.create_future()
-        """Its exit code, negative for a signal, once its pipes are closed too."""
+        """Its exit code, negative for a signal, once its pipes are closed."""
         self.last_lines: deque[LogLine] = deque(maxlen=_NUM_LAST_LINES)
         self._log_path = log
         self._log: FileIO | None = None
@@ -78,7 +78,7 @@ class ServiceProcess(asyncio.SubprocessProtocol):
         return self._transport.get_pid() if self._transport is not None else 0
 
     async def stop(self, grace_s: float) -> None:
-        """Asks the process to end, and ends it by force `grace_s` seconds later."""
+        """Sends SIGTERM, and kills the process if it still runs after `grace_s` seconds."""
         if self._transport is None:
             return
         self._signal(signal.SIGTERM)
@@ -90,17 +90,17 @@ class ServiceProcess(asyncio.SubprocessProtocol):
             await asyncio.shield(self.ended)
 
     def kill(self) -> None:
-        """Ends the process, and whatever it started, by force."""
+        """Kills the process and its child processes."""
         if self._transport is not None and not self.ended.done():
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The process runs."""
+        """The process has started."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """The process wrote."""
+        """The process wrote to standard output or error."""
         if fd == _STDERR and self._log is not None:
             self._log.write(data)
         *lines, self._partial[fd] = (self._partial[fd] + data).split(b"\n")
@@ -108,12 +108,12 @@ class ServiceProcess(asyncio.SubprocessProtocol):
             self._line(fd, line.decode(errors="replace"))
 
     def process_exited(self) -> None:
-        """The process is gone; what it started goes too, so that its pipes close."""
+        """The process has ended; its child processes are killed, so that its pipes close."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The process and its pipes are gone."""
+        """The process has ended and its pipes are closed."""
         for fd, rest in self._partial.items():
             if rest:
                 self._line(fd, rest.decode(errors="replace"))
@@ -144,7 +144,7 @@ class ServiceProcess(asyncio.SubprocessProtocol):
 
 
 def cause_of_end(exit_code: int) -> str:
-    """Says in words how a process ended."""
+    """Returns how a process ended, in words."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     try:

@@ -1,1 +1,1 @@
-"""What a mesh tells its operators."""
+"""Telemetry: logs, metrics for Prometheus, and masked errors."""

@@ -1,4 +1,4 @@
-"""One line of a service's log."""
+"""Log lines of a service, parsed."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-LOUD_LEVELS = frozenset({"warning", "error", "critical"})
-"""The levels that an operator in front of the mesh is told of."""
+WARNING_LEVELS = frozenset({"warning", "error", "critical"})
+"""The levels that a supervisor reports."""
 
-_SHOWN_ELSEWHERE = frozenset({"level", "event", "timestamp", "logger", "exception", "role", "service"})
+_OTHER_FIELDS = frozenset({"level", "event", "timestamp", "logger", "exception", "role", "service"})
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """What a line says.
+    """A parsed line of a log.
 
     Attributes:
-        level: In lower case; empty for a line that no logger wrote, such as a traceback's.
-        text: The event and its figures, or the line as it is.
+        level: In lower case; empty for a line that no logger wrote, such as one of a traceback.
+        text: The event and its fields, or the line unchanged.
     """
 
     level: str
     text: str
 
     @property
-    def loud(self) -> bool:
-        """Whether the operator is told."""
-        return self.level in LOUD_LEVELS
+    def is_warning(self) -> bool:
+        """Whether its level is `warning` or above."""
+        return self.level in WARNING_LEVELS
 
 
 def parse_log_line(line: str) -> LogLine:
-    """Reads one line as structlog's JSON renderer writes it; any other line is taken as it is."""
+    """Parses a line of structlog's JSON renderer; any other line is returned unchanged, without a level."""
     try:
         document = json.loads(line) if line.startswith("{") else None
     except ValueError:
         document = None
     if not isinstance(document, dict) or "event" not in document:
         return LogLine("", line.rstrip())
-    figures = [f"{key}={value}" for key, value in document.items() if key not in _SHOWN_ELSEWHERE]
-    text = " ".join([str(document["event"]), *figures, _exception(document.get("exception"))]).rstrip()
+    values = [f"{key}={value}" for key, value in document.items() if key not in _OTHER_FIELDS]
+    text = " ".join([str(document["event"]), *values, _exception(document.get("exception"))]).rstrip()
     return LogLine(str(document.get("level", "")).lower(), text.replace("\n", " "))
 
 
 def _exception(logged: Any) -> str:
-    """The exception in a few words; structlog writes a list of its causes, the last one raised first."""
+    """Returns the exception's type and message; structlog writes a list of causes, the last one raised first."""
     if isinstance(logged, list):
         return f"{logged[0].get('exc_type')}: {logged[0].get('exc_value')}" if logged else ""
     return str(logged or "").rstrip().rsplit("\n", 1)[-1]

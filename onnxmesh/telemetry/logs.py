@@ -14,12 +14,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
-    """Sends every log of this process to standard error.
+    """Configures all logs of this process, which go to standard error.
 
     Args:
-        service: Stands in each line as `service`.
-        log_format: One JSON object a line, or coloured text; `auto` is text on a terminal.
-        level: What is below it is left out.
+        service: Value of the field `service` of each line.
+        log_format: JSON objects, one a line, or coloured text; `auto` is text on a terminal.
+        level: The least level that is logged.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     # Tracebacks without the values of locals, which structlog adds by default: among them are tensors.
@@ -30,14 +30,14 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
 
-    def say_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        event["service"] = service  # no contextvar: handlers of gRPC and threads have contexts of their own
+    def add_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service  # not a contextvar: gRPC handlers and threads have contexts of their own
         return event
 
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            say_service,
+            add_service,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
@@ -47,6 +47,6 @@ def configure_logs(service: str, log_format: LogFormat = "auto", level: LogLevel
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # What is away and back again is said once, by those who know what it means.
+    # Retries are not logged one by one: the callers log an outage and its end.
     stamina.instrumentation.set_on_retry_hooks(())
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")

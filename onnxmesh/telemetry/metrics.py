@@ -1,4 +1,4 @@
-"""Figures for Prometheus, served over HTTP where an operator asks for it."""
+"""Metrics for Prometheus, served over HTTP."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 
 
 def process_registry() -> CollectorRegistry:
-    """Returns a new registry with what the operating system says of this process."""
+    """Returns a new registry with the operating system's metrics of this process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
 
 
 class MetricsServer:
-    """Serves a registry over HTTP, from a thread of its own, until it is closed.
+    """HTTP server of a registry, in a thread of its own, until it is closed.
 
     Attributes:
-        address: HOST:PORT at which it is reached.
+        address: HOST:PORT of the server.
 
     Args:
-        address: HOST:PORT to serve on; port 0 takes a free one.
+        address: HOST:PORT to listen on; port 0 uses a free one.
         registry: Its collectors are called in that thread.
 
     Raises:
-        SystemExit: The address cannot be had.
+        SystemExit: The address cannot be bound.
     """
 
     def __init__(self, address: str, registry: CollectorRegistry) -> None:

@@ -1,4 +1,4 @@
-"""What a scheduler tells Prometheus."""
+"""Metrics of a scheduler for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,53 +13,52 @@ from services.scheduler.leadership.leader_context import LeaderContext
 
 
 class SchedulerMetrics(Collector):
-    """Figures that the scheduler has anyway, read when Prometheus asks; most of them while it leads alone.
+    """Collects metrics when Prometheus scrapes; those of workers, models and commands only while it leads.
 
     Args:
-        registry: Where they are told.
-        standing: Returns who leads.
-        office: Returns what this scheduler leads with; None while it does not.
-        epoch: Returns the epoch of the route table that gateways get here.
+        registry: Where the metrics are registered.
+        status: Returns who leads.
+        context: Returns the term under way; None while this scheduler does not lead.
+        epoch: Returns the epoch of the route table that this scheduler publishes or relays.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
-        standing: Callable[[], LeaderStatus],
-        office: Callable[[], LeaderContext | None],
+        status: Callable[[], LeaderStatus],
+        context: Callable[[], LeaderContext | None],
+        *,
         epoch: Callable[[], int],
     ) -> None:
-        self._standing = standing
-        self._office = office
+        self._status = status
+        self._context = context
         self._epoch = epoch
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """Yields them."""
-        office = self._office()
+        """Yields the metrics of this moment."""
+        context = self._context()
         yield GaugeMetricFamily(
-            "onnxmesh_scheduler_leading", "1 while this scheduler leads, else 0.", value=office is not None
+            "onnxmesh_scheduler_leading", "1 while this scheduler leads, else 0.", value=context is not None
         )
         yield GaugeMetricFamily(
-            "onnxmesh_scheduler_term",
-            "Term of office of the scheduler that leads; 0: none does.",
-            value=self._standing().term,
+            "onnxmesh_scheduler_term", "Term of the leader; 0: there is none.", value=self._status().term
         )
         yield GaugeMetricFamily(
             "onnxmesh_scheduler_route_table_epoch",
-            "Epoch of the route table that gateways are told here; 0: there is none.",
+            "Epoch of the route table that gateways get here; 0: there is none.",
             value=self._epoch(),
         )
-        if office is not None:
-            yield from _of_office(office)
+        if context is not None:
+            yield from _leader_metrics(context)
 
 
-def _of_office(office: LeaderContext) -> Iterable[Metric]:
+def _leader_metrics(context: LeaderContext) -> Iterable[Metric]:
     yield GaugeMetricFamily(
-        "onnxmesh_scheduler_workers", "Workers that are registered.", value=len(office.fleet.links)
+        "onnxmesh_scheduler_workers", "Workers that are registered.", value=len(context.fleet.links)
     )
-    deployed = set(office.catalogue.deployments)
-    table = office.publisher.table
+    deployed = set(context.catalogue.deployments)
+    table = context.publisher.table
     complete = {
         key for key, model in table.models.items() if all(stage.replicas for stage in model.stages)
     } & deployed
@@ -74,6 +73,6 @@ def _of_office(office: LeaderContext) -> Iterable[Metric]:
     commands = CounterMetricFamily(
         "onnxmesh_scheduler_commands", "Commands sent to workers in this term.", labels=["command"]
     )
-    for kind, num in sorted(office.fleet.num_commands.items()):
+    for kind, num in sorted(context.fleet.num_commands.items()):
         commands.add_metric([kind], num)
     yield commands

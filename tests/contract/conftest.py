@@ -40,7 +40,10 @@ def open_agent(prefix):
 
     def make(program, **access):
         agent = ConsulAgent(
-            ConsulAccess("127.0.0.1", program.port, prefix=prefix, wait_s=1.0, timeout_s=2.0, **access)
+            # A write waits for Consul's disk, which others may use: that is no failure.
+            ConsulAccess(
+                host="127.0.0.1", port=program.port, prefix=prefix, wait_s=1.0, timeout_s=60.0, **access
+            )
         )
         agents.append(agent)
         return agent

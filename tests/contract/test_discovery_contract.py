@@ -10,8 +10,8 @@ import pytest
 
 from onnxmesh.discovery.consul_directory import ConsulDirectory
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
-from onnxmesh.discovery.embedded import EmbeddedRegistry
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
@@ -34,7 +34,7 @@ ODD_ATTRIBUTES = {
 async def embedded(request):
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
     port = server.add_insecure_port("127.0.0.1:0")
-    registry = EmbeddedRegistry(silence_s=1.5)
+    registry = EmbeddedRegistry(ttl_s=1.5)
     add_RegistryServicer_to_server(registry, server)
     await server.start()
     try:
@@ -49,7 +49,7 @@ async def in_consul(request, check):
     open_agent, program = request.getfixturevalue("open_agent"), request.getfixturevalue("consul_program")
     directory = ConsulDirectory(open_agent(program))
     async with running(directory.run()):
-        await directory.known()
+        await directory.wait_known()
         yield lambda: ConsulRegistrar(open_agent(program), check=check), directory
 
 
@@ -106,7 +106,7 @@ async def test_every_role_is_seen_and_followers_are_woken(mesh):
             address = await stack.enter_async_context(healthy_server())
             await stack.enter_async_context(registrar().register(Instance(f"the-{role}", role, address, 1)))
         revision = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(directory.instances) < 3:
                 revision, _ = await directory.after(revision)
         assert [each.role for each in directory.instances.values()] == ["gateway", "scheduler", "worker"]

@@ -10,8 +10,8 @@ from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.leadership.base import Leader, LeaderStatus
-from onnxmesh.leadership.consul import ConsulLeadership, lock_key
-from onnxmesh.leadership.embedded import FILE_NAME, FileLeadership
+from onnxmesh.leadership.consul import ConsulLeaderElection, lock_key
+from onnxmesh.leadership.embedded import LEADER_FILE, FileLeaderElection
 from tests.contract.running import healthy_server
 from tests.eventually import eventually
 
@@ -20,42 +20,42 @@ from tests.eventually import eventually
 def leadership(request, tmp_path):
     """`leadership(now_s=None)`: what a candidate of one mesh campaigns with."""
     if request.param == "embedded":
-        return lambda **clock: FileLeadership(tmp_path, **clock)
+        return lambda **clock: FileLeaderElection(tmp_path, **clock)
     open_agent, program = request.getfixturevalue("open_agent"), request.getfixturevalue("consul_program")
-    return lambda **clock: ConsulLeadership(open_agent(program), **clock)
+    return lambda **clock: ConsulLeaderElection(open_agent(program), **clock)
 
 
 async def test_a_candidate_without_a_rival_leads_and_says_who_it_is(leadership):
-    async with leadership().campaign("a", "host:1") as candidacy:
-        await eventually(lambda: candidacy.standing.leads)
-        leader = candidacy.standing.leader
+    async with leadership().campaign("a", "host:1") as candidate:
+        await eventually(lambda: candidate.status.is_leader)
+        leader = candidate.status.leader
         assert (leader.id, leader.address) == ("a", "host:1")
         assert leader.term > 0
-    assert candidacy.standing == LeaderStatus()
+    assert candidate.status == LeaderStatus()
 
 
 async def test_there_is_one_leader_and_the_others_know_it(leadership):
     async with leadership().campaign("a", "host:1") as first:
-        await eventually(lambda: first.standing.leads)
+        await eventually(lambda: first.status.is_leader)
         async with leadership().campaign("b", "host:2") as second:
-            await eventually(lambda: second.standing.leader)
-            assert second.standing.leader == first.standing.leader
-            assert not second.standing.leads
-            assert first.standing.leads
+            await eventually(lambda: second.status.leader)
+            assert second.status.leader == first.status.leader
+            assert not second.status.is_leader
+            assert first.status.is_leader
 
 
 async def test_when_the_leader_resigns_another_takes_over_in_a_later_term(leadership):
     async with leadership().campaign("b", "host:2") as second:
-        await eventually(lambda: second.standing.leads)
+        await eventually(lambda: second.status.is_leader)
         campaign = leadership().campaign("c", "host:3")
         third = await campaign.__aenter__()
-        await eventually(lambda: third.standing.leader)
-        term = second.standing.term
+        await eventually(lambda: third.status.leader)
+        term = second.status.term
         revision = third.revision
-    while not third.standing.leads:
+    while not third.status.is_leader:
         revision, _ = await third.after(revision)
-    assert third.standing.leader.id == "c"
-    assert third.standing.term > term
+    assert third.status.leader.id == "c"
+    assert third.status.term > term
     await campaign.__aexit__(None, None, None)
 
 
@@ -63,9 +63,9 @@ async def test_terms_grow_though_clocks_go_back(leadership):
     """A leader whose clock is behind still gets a term after the one before."""
     terms = []
     for now_s in (2_000_000_000.0, 1_000_000_000.0, 1_000_000_000.0):
-        async with leadership(clock=lambda now_s=now_s: now_s).campaign("a", "host:1") as candidacy:
-            await eventually(lambda: candidacy.standing.leads)
-            terms.append(candidacy.standing.term)
+        async with leadership(clock=lambda now_s=now_s: now_s).campaign("a", "host:1") as candidate:
+            await eventually(lambda: candidate.status.is_leader)
+            terms.append(candidate.status.term)
     assert terms == [2_000_000_000_000, 2_000_000_000_001, 2_000_000_000_002]
 
 
@@ -78,9 +78,9 @@ def test_a_leader_survives_its_text_and_other_text_is_refused():
 
 
 async def test_a_leader_that_died_while_it_wrote_keeps_nobody_out(tmp_path):
-    (tmp_path / FILE_NAME).write_text('{"id": "a", "addr')
-    async with FileLeadership(tmp_path).campaign("b", "host:2") as candidacy:
-        assert candidacy.standing.leads
+    (tmp_path / LEADER_FILE).write_text('{"id": "a", "addr')
+    async with FileLeaderElection(tmp_path).campaign("b", "host:2") as candidate:
+        assert candidate.status.is_leader
 
 
 @pytest.mark.services
@@ -96,37 +96,37 @@ async def test_a_leader_that_fails_its_health_check_is_replaced_though_it_renews
     instance = Instance("a", "scheduler", address, 1)
     async with ConsulRegistrar(agent).register(instance) as registration:
         await registration.wait()
-        async with ConsulLeadership(agent, [check]).campaign("a", address) as first:
-            await eventually(lambda: first.standing.leads)
-            async with ConsulLeadership(open_agent(consul_program)).campaign("b", "host:2") as second:
-                await eventually(lambda: second.standing.leader == first.standing.leader)
-                term = first.standing.term
+        async with ConsulLeaderElection(agent, [check]).campaign("a", address) as first:
+            await eventually(lambda: first.status.is_leader)
+            async with ConsulLeaderElection(open_agent(consul_program)).campaign("b", "host:2") as second:
+                await eventually(lambda: second.status.leader == first.status.leader)
+                term = first.status.term
                 await living.aclose()  # Consul finds nobody at its address any more
-                await eventually(lambda: second.standing.leads)
-                assert second.standing.term > term
-                await eventually(lambda: not first.standing.leads)
+                await eventually(lambda: second.status.is_leader)
+                assert second.status.term > term
+                await eventually(lambda: not first.status.is_leader)
 
 
 @pytest.mark.services
 async def test_a_leader_whose_session_is_ended_from_outside_stands_again(open_agent, consul_program):
     agent = open_agent(consul_program)
-    async with ConsulLeadership(agent).campaign("a", "host:1") as candidacy:
-        await eventually(lambda: candidacy.standing.leads)
-        before = candidacy.standing
-        await agent.ask(lambda client: client.session.destroy(before.fence))
-        await eventually(lambda: candidacy.standing.leads and candidacy.standing != before)
-        assert candidacy.standing.term > before.term
-        assert candidacy.standing.fence != before.fence
+    async with ConsulLeaderElection(agent).campaign("a", "host:1") as candidate:
+        await eventually(lambda: candidate.status.is_leader)
+        before = candidate.status
+        await agent.call(lambda client: client.session.destroy(before.fence))
+        await eventually(lambda: candidate.status.is_leader and candidate.status != before)
+        assert candidate.status.term > before.term
+        assert candidate.status.fence != before.fence
 
 
 @pytest.mark.services
 async def test_a_key_that_holds_no_leader_is_no_leader(open_agent, consul_program):
     """A holder that has not said its name, or something else's lock, is waited for."""
     agent = open_agent(consul_program)
-    session = await agent.ask(lambda client: client.session.create("x", lock_delay=0))
-    assert await agent.ask(lambda client: client.kv.put(lock_key(agent.access.prefix), "?", acquire=session))
-    async with ConsulLeadership(agent).campaign("a", "host:1") as candidacy:
-        await agent.ask(lambda client: client.session.info(session))
-        assert candidacy.standing.leader is None
-        await agent.ask(lambda client: client.session.destroy(session))
-        await eventually(lambda: candidacy.standing.leads)
+    session = await agent.call(lambda client: client.session.create("x", lock_delay=0))
+    assert await agent.call(lambda client: client.kv.put(lock_key(agent.access.prefix), "?", acquire=session))
+    async with ConsulLeaderElection(agent).campaign("a", "host:1") as candidate:
+        await agent.call(lambda client: client.session.info(session))
+        assert candidate.status.leader is None
+        await agent.call(lambda client: client.session.destroy(session))
+        await eventually(lambda: candidate.status.is_leader)

@@ -1,4 +1,4 @@
-"""A worker that cuts and loads nothing: real gRPC, canned answers."""
+"""A worker that cuts and loads nothing: real gRPC, fixed replies."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from onnxmesh.store.fetch import fetch_artefact
 from onnxmesh.store.servicer import BlobFolderServicer
 from onnxmesh.v1 import model_pb2
 from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
+from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.model_pb2 import File, Partition, TensorSpec
 from onnxmesh.v1.worker_pb2 import (
     CutResponse,
@@ -44,6 +45,9 @@ from onnxmesh.v1.worker_pb2_grpc import WorkerControlServicer, add_WorkerControl
 NUM_NODES = 8
 """Nodes of every model, all alike: any cut is legal."""
 
+CONNECTED_WAIT_US = 1
+"""The load that a worker reports once it has reported what it holds: it is connected where this is known."""
+
 _generations = itertools.count(time.time_ns())
 
 
@@ -54,20 +58,21 @@ class FakeWorker(WorkerControlServicer):
 
     Attributes:
         held: Digest by stage; survives the scheduler.
-        commands: Every command it was sent, such as `place m/1/0`, in order.
-        calls: Names of the unary calls it was sent.
+        commands: The received commands, such as `place m/1/0`, in order.
+        calls: Names of the received unary calls.
         refuse: What `Prepare` raises, by content of the model; None: nothing.
         fail: Raised instead of loading, by stage.
-        loading: Cleared: stages wait with being loaded.
+        loading: Cleared: loading of stages waits.
+        evicting: Cleared: stages wait with being evicted.
         preparing: Cleared: `Prepare` waits.
-        requests: What `Prepare` was asked for, in order.
-        node_flops: What each node of a model costs.
-        working_bytes: What each node of a model takes.
-        profile: What `Prepare` says that nodes take on this worker, in seconds; None: they are not measured.
-        largest_difference: What `Cut` says.
-        salt: Goes into every partition: another one, other digests.
-        link: What `MeasureLinks` says of every way.
-        leaving: Whether it is to be emptied.
+        requests: The requests of `Prepare`, in order.
+        node_flops: Cost of each node of a model.
+        working_bytes: Working memory of each node of a model.
+        profile: Time of each node in `Prepare`'s reply, in seconds; None: they are not measured.
+        largest_difference: The difference in `Cut`'s reply.
+        salt: Part of every partition, so that another salt gives other digests.
+        link: The reply of `MeasureLinks` for every link.
+        leaving: Whether it is to be drained.
     """
 
     def __init__(self, id_, scheduler, folder, *, tags=(), attributes=None, held=None):
@@ -83,6 +88,8 @@ class FakeWorker(WorkerControlServicer):
         self.fail = {}
         self.loading = asyncio.Event()
         self.loading.set()
+        self.evicting = asyncio.Event()
+        self.evicting.set()
         self.preparing = asyncio.Event()
         self.preparing.set()
         self.requests = []
@@ -121,12 +128,12 @@ class FakeWorker(WorkerControlServicer):
         await self.server.stop(None)
 
     async def drain(self):
-        """Says that it takes nothing new."""
+        """Reports that it accepts no new stages."""
         for context in self.managing:
             await context.write(WorkerEvent(draining=Draining()))
 
     async def leave(self):
-        """Says that it is to be emptied, as one that is about to stop does."""
+        """Reports that it is to be drained, as a worker that is about to stop does."""
         self.leaving = True
         for context in self.managing:
             await context.write(WorkerEvent(leaving=Leaving()))
@@ -184,6 +191,7 @@ class FakeWorker(WorkerControlServicer):
     async def Manage(self, request_iterator, context):  # noqa: N802 - the protocol's name
         loaded = [StageLoaded(stage=stage, digest=digest) for stage, digest in sorted(self.held.items())]
         await context.write(WorkerEvent(holding=Holding(stages=loaded, leaving=self.leaving)))
+        await context.write(WorkerEvent(load=Load(expected_wait_us=CONNECTED_WAIT_US)))
         self.managing.append(context)
         async for command in request_iterator:
             if command.WhichOneof("kind") == "place_stage":
@@ -197,6 +205,7 @@ class FakeWorker(WorkerControlServicer):
             else:
                 stage = command.evict_stage.stage
                 self.commands.append(f"evict {stage}")
+                await self.evicting.wait()
                 self.held.pop(stage, None)
                 event = WorkerEvent(stage_evicted=StageEvicted(stage=stage))
             await context.write(event)

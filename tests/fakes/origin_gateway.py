@@ -12,7 +12,7 @@ import numpy as np
 from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.frames.compressed_frames import decompressed_frame, is_compressed
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.link.links import Links
+from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -37,7 +37,10 @@ class OriginGateway:
         self.loads: defaultdict[str, frame_pb2.Load] = defaultdict(frame_pb2.Load)
         self.lost: list[str] = []
         self.links = Links(
-            name, generation=1, on_frame=self._on_frame, on_lost=lambda link: self.lost.append(link.peer)
+            name,
+            generation=1,
+            on_frame=self._on_frame,
+            events=LinkEvents(on_lost=lambda link: self.lost.append(link.peer)),
         )
         self._number = 0
 

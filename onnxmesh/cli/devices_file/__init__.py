@@ -1,1 +1,1 @@
-"""`devices.yaml`: the devices and links that `onnxmesh plan` plans for, as a person writes them down."""
+"""`devices.yaml`: the devices and links that `onnxmesh plan` plans for, as a file that people write."""

@@ -1,4 +1,4 @@
-"""YAML whose every field knows the line that it stands on."""
+"""YAML documents with the line number of each field."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import yaml
 
 from onnxmesh.errors import InvalidRequest
 
-Place = tuple[str | int, ...]
-"""The way to a field from the top: keys of mappings and positions in lists."""
+FieldPath = tuple[str | int, ...]
+"""The path of a field from the root: keys of mappings and positions in lists."""
 
 _MAX_FIELDS = 100_000
-"""Aliases can make a short file huge."""
+"""Aliases can expand a short file without limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedYaml:
-    """What a YAML text says.
+    """The content of a YAML document.
 
     Attributes:
         content: Plain values: dict, list, str, int, float, bool, None.
-        lines: From 1, by place.
+        lines: Line numbers from 1, by path.
     """
 
     content: Any
-    lines: Mapping[Place, int] = field(default_factory=dict)
+    lines: Mapping[FieldPath, int] = field(default_factory=dict)
 
-    def line(self, place: Place) -> int:
-        """Returns the line of a field, or that of what it ought to be in where it is not there."""
-        for length in range(len(place), -1, -1):
-            if place[:length] in self.lines:
-                return self.lines[place[:length]]
+    def line(self, path: FieldPath) -> int:
+        """Returns the line of a field, or that of its nearest existing parent."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
         return 1
 
 
@@ -43,10 +43,10 @@ def read_marked(text: str, name: str) -> MarkedYaml:
 
     Args:
         text: The document.
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
 
     Raises:
-        InvalidRequest: It is not YAML, is several documents, has a key twice or a tag that makes objects
+        InvalidRequest: It is not one YAML document, or has a duplicate key or a tag that constructs objects
             (INVALID_ARGUMENT). The message names the line.
     """
     try:
@@ -69,7 +69,7 @@ def read_marked(text: str, name: str) -> MarkedYaml:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e9` as a number, as YAML 1.2 does; PyYAML alone takes it for text."""
+    """Reads `1e9` as a number, as YAML 1.2 does; plain PyYAML reads it as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -78,54 +78,54 @@ _Loader.add_implicit_resolver(
 
 
 class _Walk:
-    """Turns nodes into plain values, and notes where they stood."""
+    """Converts nodes to plain values and records their lines."""
 
     def __init__(self, loader: _Loader, name: str) -> None:
         self._loader = loader
         self._name = name
-        self._lines: dict[Place, int] = {}
+        self._lines: dict[FieldPath, int] = {}
         self._above: set[int] = set()
 
     def walk(self, node: yaml.Node) -> MarkedYaml:
-        self._note((), node)
+        self._record_line((), node)
         return MarkedYaml(self._value(node, ()), self._lines)
 
-    def _note(self, place: Place, node: yaml.Node) -> None:
+    def _record_line(self, path: FieldPath, node: yaml.Node) -> None:
         if len(self._lines) >= _MAX_FIELDS:
-            raise self._wrong(node, f"more than {_MAX_FIELDS} fields")
-        self._lines[place] = node.start_mark.line + 1
+            raise self._error(node, f"more than {_MAX_FIELDS} fields")
+        self._lines[path] = node.start_mark.line + 1
 
-    def _value(self, node: yaml.Node, place: Place) -> Any:
+    def _value(self, node: yaml.Node, path: FieldPath) -> Any:
         if isinstance(node, yaml.ScalarNode):
             try:
                 return self._loader.construct_object(node)
             except ValueError as error:
-                raise self._wrong(node, f"not YAML: {error}") from error
+                raise self._error(node, f"not YAML: {error}") from error
         if id(node) in self._above:
-            raise self._wrong(node, "it contains itself")
+            raise self._error(node, "it contains itself")
         self._above.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
-                return [self._item(item, (*place, position)) for position, item in enumerate(node.value)]
-            return self._fields(node, place)
+                return [self._item(item, (*path, position)) for position, item in enumerate(node.value)]
+            return self._fields(node, path)
         finally:
             self._above.discard(id(node))
 
-    def _item(self, node: yaml.Node, place: Place) -> Any:
-        self._note(place, node)
-        return self._value(node, place)
+    def _item(self, node: yaml.Node, path: FieldPath) -> Any:
+        self._record_line(path, node)
+        return self._value(node, path)
 
-    def _fields(self, node: yaml.Node, place: Place) -> dict[str, Any]:
+    def _fields(self, node: yaml.Node, path: FieldPath) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self._value(key_node, place) if isinstance(key_node, yaml.ScalarNode) else None
+            key = self._value(key_node, path) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, Hashable) or key is None:
-                raise self._wrong(key_node, "a field's name is expected before the colon")
+                raise self._error(key_node, "a field's name is expected before the colon")
             if str(key) in fields:
-                raise self._wrong(key_node, f"'{key}' is given twice")
-            self._note((*place, str(key)), key_node)
-            fields[str(key)] = self._value(value_node, (*place, str(key)))
+                raise self._error(key_node, f"'{key}' is given twice")
+            self._record_line((*path, str(key)), key_node)
+            fields[str(key)] = self._value(value_node, (*path, str(key)))
         return fields
 
-    def _wrong(self, node: yaml.Node, problem: str) -> InvalidRequest:
+    def _error(self, node: yaml.Node, problem: str) -> InvalidRequest:
         return InvalidRequest(f"{self._name}, line {node.start_mark.line + 1}: {problem}")

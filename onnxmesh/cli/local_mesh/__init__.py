@@ -1,1 +1,1 @@
-"""Local mesh."""
+"""`onnxmesh up`: a mesh of processes on this machine."""

@@ -1,4 +1,4 @@
-"""A whole mesh on one machine, each service a process of its own."""
+"""A whole mesh on one machine: each service is a process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from onnxmesh.cli.local_mesh.state_folder import StateFolder
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.supervisor.events import Journal
+from onnxmesh.quantities import count_text
+from onnxmesh.supervisor.events import EventSink
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager
+from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager, ServiceSpec
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 
 _ANY_PORT = "127.0.0.1:0"
@@ -28,14 +29,14 @@ _ANY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 @dataclass(frozen=True, slots=True)
 class MeshShape:
-    """What is started.
+    """The number and the settings of the services to start.
 
     Attributes:
-        num_workers: Number of workers, 1 at the least.
+        num_workers: Number of workers, at least 1.
         threads: ONNX Runtime threads of each worker.
-        address: HOST:PORT of the gateway; port 0 takes a free one.
-        zones: Where the workers are, in turn; the gateway is in the first. Empty: nowhere in particular.
-        gateway_processes: Number of processes that are the gateway together.
+        address: HOST:PORT of the gateway; port 0: a free one.
+        zones: Zones of the workers in turn; the gateway is in the first. Empty: no zones.
+        gateway_processes: Number of processes that share the gateway's port.
     """
 
     num_workers: int
@@ -45,7 +46,7 @@ class MeshShape:
     gateway_processes: int = 1
 
     def zone(self, number: int) -> list[str]:
-        """Returns the option that says where the service of this number is."""
+        """Returns the option with the zone of the service with this number."""
         return ["--zone", self.zones[number % len(self.zones)]] if self.zones else []
 
 
@@ -53,27 +54,25 @@ class EmbeddedMesh:
     """Starts scheduler, workers and gateway, keeps them alive, and stops them together.
 
     Args:
-        shape: What is started.
-        state: Where it keeps its files.
-        journal: Is told what happens.
+        shape: The services to start.
+        state: The folder of their files.
+        sink: Receives their events.
     """
 
-    def __init__(self, shape: MeshShape, state: StateFolder, journal: Journal) -> None:
+    def __init__(self, shape: MeshShape, state: StateFolder, sink: EventSink) -> None:
         self._shape = shape
         self._state = state
-        self._journal = journal
+        self._sink = sink
         self._services = ServiceGroup()
 
     async def run(self, serve: Callable[[str], Awaitable[None]]) -> None:
-        """Starts everything, calls `serve` with the gateway's address, and stops everything when it returns.
-
-        Cancelling stops everything too.
+        """Starts all services, calls `serve` with the gateway's address, and stops them when it returns or is cancelled.
 
         Raises:
-            InvalidRequest: The gateway's address is no HOST:PORT (INVALID_ARGUMENT).
-            Unavailable: The address is in use, or a service cannot live (UNAVAILABLE).
+            InvalidRequest: The gateway's address is not HOST:PORT (INVALID_ARGUMENT).
+            Unavailable: The address is in use, or a service cannot start (UNAVAILABLE).
         """
-        require_free(self._shape.address)
+        require_free_address(self._shape.address)
         async with self._services:
             scheduler = await self._keep("scheduler", _ANY_PORT, self._scheduler_at).ready()
             gateway = self._keep("gateway", self._shape.address, self._gateway_at(scheduler))
@@ -84,39 +83,41 @@ class EmbeddedMesh:
             for worker in workers:
                 await worker.ready()
             address = await gateway.ready()
-            await self._joined(dialled(address))
+            await self._wait_ready(reachable_address(address))
             await serve(address)
 
     def kill(self) -> None:
-        """Ends every process by force, at once."""
+        """Kills every process at once."""
         self._services.kill()
 
     def _keep(self, name: str, listen: str, command_at: CommandAt) -> ServiceManager:
-        keeper = ServiceManager(name, listen, command_at, self._state.log(name), self._journal)
-        self._services.keep(keeper)
-        return keeper
+        spec = ServiceSpec(name=name, listen=listen, command_at=command_at, log=self._state.log(name))
+        manager = ServiceManager(spec, self._sink)
+        self._services.start(manager)
+        return manager
 
-    async def _joined(self, address: str) -> None:
-        """Waits until the gateway answers, every worker is there, and models of an earlier run are served again."""
-        found = "the gateway does not answer"
+    async def _wait_ready(self, address: str) -> None:
+        """Waits until the gateway answers, every worker has joined, and models of an earlier run are served."""
+        progress = "the gateway does not answer"
         joined_s: float | None = None
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S), MeshClient(address) as client:
                 while True:
                     try:
                         status = await client.status(timeout=1.0)
-                        found = f"{len(status.workers)} of {self._shape.num_workers} workers joined"
+                        progress = (
+                            f"{len(status.workers)} of {count_text(self._shape.num_workers, 'worker')} joined"
+                        )
                         if len(status.workers) >= self._shape.num_workers:
                             joined_s = joined_s or monotonic()
-                            # What the state folder brought back may be beyond serving: after a while the
-                            # mesh is as ready as it gets.
+                            # A restored model may be impossible to serve: it must not keep the mesh from being ready.
                             if await _all_served(client, status) or monotonic() > joined_s + _RESTORE_S:
                                 return
                     except (Unavailable, DeadlineExceeded):
                         pass
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            raise Unavailable(f"the mesh is not ready after {_READY_TIMEOUT_S:.0f} s: {found}") from None
+            raise Unavailable(f"the mesh is not ready after {_READY_TIMEOUT_S:.0f} s: {progress}") from None
 
     def _scheduler_at(self, listen: str) -> list[str]:
         return [*_service("scheduler", listen), "--state", str(self._state.scheduler)]
@@ -134,7 +135,7 @@ class EmbeddedMesh:
 
 
 async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
-    """Whether scheduler and gateway agree that every model is served."""
+    """Whether scheduler and gateway report every model as ready."""
     if any(model.state != "READY" for model in status.models):
         return False
     names = {model.name for model in status.models}
@@ -148,12 +149,12 @@ def _service(role: str, listen: str) -> list[str]:
     return [*command, "--log-format", "json", "--exit-with-parent", "--drain-s", str(_DRAIN_S)]
 
 
-def require_free(address: str) -> None:
-    """Checks that a service can listen at `address`, so that nothing is started in vain.
+def require_free_address(address: str) -> None:
+    """Checks that a service can listen at `address`, before anything is started.
 
     Raises:
-        InvalidRequest: It is no HOST:PORT (INVALID_ARGUMENT).
-        Unavailable: It is in use, or not this machine's (UNAVAILABLE).
+        InvalidRequest: It is not HOST:PORT (INVALID_ARGUMENT).
+        Unavailable: It is in use, or not an address of this machine (UNAVAILABLE).
     """
     try:
         host, _, port = host_and_port(address).rpartition(":")
@@ -172,7 +173,7 @@ def require_free(address: str) -> None:
             raise Unavailable(f"cannot listen on {address}: {error.strerror}") from error
 
 
-def dialled(address: str) -> str:
+def reachable_address(address: str) -> str:
     """Returns the address at which this machine reaches a service that listens on `address`."""
     host, _, port = address.rpartition(":")
     return f"{_ANY_HOST.get(host, host)}:{port}"

@@ -1,4 +1,4 @@
-"""How `onnxmesh up` tells what happens: in words, or as JSON lines."""
+"""Printers of the events of `onnxmesh up`: as text, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ from typing import Any, Protocol, assert_never
 
 import typer
 
-from onnxmesh.supervisor.events import Event, ServiceComplained, ServiceDied, ServiceReady
+from onnxmesh.supervisor.events import ServiceDied, ServiceEvent, ServiceReady, ServiceWarned
 
 
 class EventPrinter(Protocol):
-    """Takes the events of a mesh, and what `up` itself does."""
+    """Prints the events of services, and the steps of `onnxmesh up` itself."""
 
-    def record(self, event: Event) -> None:
-        """Tells of something that happened to a service."""
+    def record(self, event: ServiceEvent) -> None:
+        """Prints an event of a service."""
         ...
 
-    def tell(self, event: str, text: str, **figures: Any) -> None:
-        """Tells of something that `up` did: `text` to people, `event` and `figures` to programs."""
+    def report(self, event: str, text: str, **fields: Any) -> None:
+        """Prints a step of `up`: `text` for people, `event` with its `fields` for programs."""
         ...
 
-    def complain(self, text: str) -> None:
-        """Tells of something that went wrong and does not end the mesh."""
+    def report_error(self, text: str) -> None:
+        """Prints an error that does not end the mesh."""
         ...
 
 
 class TextPrinter:
-    """Tells people: what they asked for on standard output, trouble on standard error."""
+    """Prints text: steps to standard output, restarts, warnings and errors to standard error."""
 
-    def record(self, event: Event) -> None:
-        """Tells of deaths, returns and complaints; a first start is told by the ready line."""
+    def record(self, event: ServiceEvent) -> None:
+        """Prints exits, restarts and warnings; a first start is part of the ready line."""
         match event:
             case ServiceReady(name, pid, address, again):
                 if again:
-                    typer.echo(f"{name} is back at {address} (pid {pid})", err=True)
+                    typer.echo(f"{name} restarted at {address} (pid {pid})", err=True)
             case ServiceDied(name, pid, cause, delay_s):
-                typer.echo(f"{name} (pid {pid}) {cause}; starting it again in {delay_s:.1f} s", err=True)
-            case ServiceComplained(name, level, text):
+                typer.echo(f"{name} (pid {pid}) {cause}; restarting in {delay_s:.1f} s", err=True)
+            case ServiceWarned(name, level, text):
                 typer.echo(f"{name}: {level}: {text}", err=True)
             case _:
                 assert_never(event)
 
-    def tell(self, event: str, text: str, **figures: Any) -> None:
-        """Prints the text at once, even into a pipe."""
-        _say(text)
+    def report(self, event: str, text: str, **fields: Any) -> None:
+        """Prints the text and flushes, so that a pipe receives it at once."""
+        _print_line(text)
 
-    def complain(self, text: str) -> None:
-        """Prints the text on standard error."""
+    def report_error(self, text: str) -> None:
+        """Prints the text to standard error."""
         typer.echo(f"error: {text}", err=True)
 
 
 class JsonPrinter:
-    """Tells programs: one object a line on standard output, with its kind in `event`."""
+    """Prints one JSON object a line to standard output, with its kind in `event`."""
 
-    def record(self, event: Event) -> None:
+    def record(self, event: ServiceEvent) -> None:
         """Prints the event with its fields."""
         kinds = {
             ServiceReady: "service_ready",
             ServiceDied: "service_died",
-            ServiceComplained: "service_complained",
+            ServiceWarned: "service_complained",
         }
         self._print({"event": kinds[type(event)], **asdict(event)})
 
-    def tell(self, event: str, text: str, **figures: Any) -> None:
-        """Prints the event with its figures."""
-        self._print({"event": event, **figures})
+    def report(self, event: str, text: str, **fields: Any) -> None:
+        """Prints the event with its fields."""
+        self._print({"event": event, **fields})
 
-    def complain(self, text: str) -> None:
+    def report_error(self, text: str) -> None:
         """Prints an event of kind `error`."""
         self._print({"event": "error", "message": text})
 
     def _print(self, document: dict[str, Any]) -> None:
-        _say(json.dumps(document))
+        _print_line(json.dumps(document))
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     try:
         print(line, flush=True)  # noqa: T201 - output of a command
     except BrokenPipeError:
-        # Whoever read it is gone; the mesh has to be run, and stopped, all the same.
+        # The reader closed the pipe; the mesh must still run, and stop in order.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends

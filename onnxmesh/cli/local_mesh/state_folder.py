@@ -1,4 +1,4 @@
-"""Where an embedded mesh keeps its files."""
+"""The folder with the files of an embedded mesh."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onnxmesh.errors import Conflict, InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The folder and its parts; all of them exist or are made by whoever writes to them.
+    """The folder and its parts; the services create what is missing in it.
 
     Attributes:
         root: The folder itself.
-        kept: Whether it outlives the mesh.
+        kept: Whether it remains after the mesh stops.
     """
 
     root: Path
@@ -26,32 +26,32 @@ class StateFolder:
 
     @property
     def scheduler(self) -> Path:
-        """What the scheduler writes down: deployments and the blobs of their models."""
+        """The scheduler's state: deployments and the blobs of their models."""
         return self.root / "scheduler"
 
     def log(self, name: str) -> Path:
-        """The log of one service."""
+        """The log file of one service."""
         return self.root / "logs" / f"{name}.log"
 
     def cache(self, worker: str) -> Path:
-        """The blobs that one worker has fetched."""
+        """The cache of one worker: blobs that it has fetched."""
         return self.root / "workers" / worker
 
 
 @contextmanager
 def open_state_folder(kept: Path | None) -> Iterator[StateFolder]:
-    """Yields the folder of one mesh: `kept`, or one that is removed in the end.
+    """Yields the folder of one mesh: `kept`, or a temporary one.
 
     Raises:
-        Conflict: Another mesh runs on that folder (ALREADY_EXISTS).
-        InvalidRequest: The folder cannot be made or written to (INVALID_ARGUMENT).
+        Conflict: Another mesh uses that folder (ALREADY_EXISTS).
+        InvalidRequest: The folder cannot be created or written to (INVALID_ARGUMENT).
     """
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="onnxmesh-", ignore_cleanup_errors=True) as folder:
-            yield _made(StateFolder(Path(folder), kept=False))
+            yield _created(StateFolder(Path(folder), kept=False))
         return
     try:
-        state = _made(StateFolder(kept.resolve(), kept=True))
+        state = _created(StateFolder(kept.resolve(), kept=True))
         lock = (state.root / "lock").open("w")
     except OSError as error:
         raise InvalidRequest(f"cannot keep state in '{kept}': {error.strerror}") from error
@@ -59,11 +59,11 @@ def open_state_folder(kept: Path | None) -> Iterator[StateFolder]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Conflict(f"another `onnxmesh up` runs with the state in '{kept}'") from error
+            raise Conflict(f"another `onnxmesh up` uses the state in '{kept}'") from error
         yield state
 
 
-def _made(state: StateFolder) -> StateFolder:
+def _created(state: StateFolder) -> StateFolder:
     for folder in (state.scheduler, state.root / "logs", state.root / "workers"):
         folder.mkdir(parents=True, exist_ok=True)
     return state

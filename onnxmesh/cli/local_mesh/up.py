@@ -1,4 +1,4 @@
-"""`onnxmesh up`."""
+"""`onnxmesh up`: runs a mesh in the foreground."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from onnxmesh.cli.local_mesh.embedded_mesh import EmbeddedMesh, MeshShape, dialled
+from onnxmesh.cli.local_mesh.embedded_mesh import EmbeddedMesh, MeshShape, reachable_address
 from onnxmesh.cli.local_mesh.event_printers import EventPrinter, JsonPrinter, TextPrinter
 from onnxmesh.cli.local_mesh.state_folder import open_state_folder
-from onnxmesh.cli.mesh.deployments import sentence_of
+from onnxmesh.cli.mesh.deploy import deployment_sentence
 from onnxmesh.cli.mesh.status_document import model_document, status_document
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH
-from onnxmesh.cli.terminal.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, MeshError
 from onnxmesh.v1.mesh_pb2 import StatusResponse
@@ -30,69 +30,68 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of workers.")] = 2,
     address: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where the gateway listens; port 0 takes a free one.")
+        str, typer.Option(metavar="HOST:PORT", help="The gateway's address; port 0: a free one.")
     ] = DEFAULT_MESH,
     models: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Deploy every .onnx file in it, stages auto.")
+        Path | None, typer.Option(metavar="FOLDER", help="Deploy every .onnx file of this folder.")
     ] = None,
     state: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Keep models and logs there; default: a folder that goes when the mesh does.",
+            help="Keep models and logs in this folder; default: a temporary one.",
         ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="ONNX Runtime threads of each worker; default: cores / workers.")
     ] = None,
     gateway_processes: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of processes that are the gateway, on its one port.")
+        int, typer.Option(min=1, max=64, help="Number of gateway processes that share its port.")
     ] = 1,
     zones: Annotated[
         str,
         typer.Option(
             metavar="A,B,…",
-            help="Zones that the workers say they are in, in turn; the gateway is in the first.",
+            help="Zones of the workers in turn; the gateway is in the first.",
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Run a mesh on this machine until Ctrl-C: a scheduler, a gateway and workers, each a process.
 
-    The line **mesh ready: gateway HOST:PORT** says that it answers. A service that dies is reported and
-    started again at the same address. Ctrl-C or SIGTERM stop everything within 5 seconds; a second Ctrl-C
-    at once.
+    The line **mesh ready: gateway HOST:PORT** is printed once it answers. A service that exits is reported and
+    restarted at the same address. Ctrl-C or SIGTERM stop everything within 5 seconds; a second Ctrl-C at once.
 
     **Examples**
 
         onnxmesh up
         onnxmesh up --workers 4 --models my-models --state mesh-state
-        onnxmesh up --address 0.0.0.0:8001             for clients on other machines
-        onnxmesh up --workers 4 --zones near,far       to try zones out
+        onnxmesh up --address 0.0.0.0:8001             reachable from other machines
+        onnxmesh up --workers 4 --zones near,far       with two zones
     """
-    narrator: EventPrinter = JsonPrinter() if as_json else TextPrinter()
-    with reported():
-        found = models_in(models) if models is not None else []
+    printer: EventPrinter = JsonPrinter() if as_json else TextPrinter()
+    with errors_reported():
+        paths = list_models(models) if models is not None else []
         shape = MeshShape(
             workers,
-            threads or max(1, num_cores() // workers),
+            threads or max(1, num_usable_cores() // workers),
             address,
-            zones=zones_in(zones),
+            zones=parse_zones(zones),
             gateway_processes=gateway_processes,
         )
         with open_state_folder(state) as folder:
-            mesh = EmbeddedMesh(shape, folder, narrator)
+            mesh = EmbeddedMesh(shape, folder, printer)
             where = f"state and logs in {folder.root}"
             if not folder.kept:
-                where = f"logs in {folder.root / 'logs'} while it runs; --state FOLDER keeps models and logs"
-            asyncio.run(_up(mesh, narrator, found, where))
+                where = f"logs in {folder.root / 'logs'} until it stops; --state FOLDER keeps models and logs"
+            asyncio.run(_up(mesh, printer, paths, where))
 
 
-def models_in(folder: Path) -> list[Path]:
-    """Returns the models in a folder, by name.
+def list_models(folder: Path) -> list[Path]:
+    """Returns the .onnx files of a folder, by name.
 
     Raises:
-        InvalidRequest: There is no such folder, or no model in it (INVALID_ARGUMENT).
+        InvalidRequest: There is no such folder, or no such file in it (INVALID_ARGUMENT).
     """
     if not folder.is_dir():
         raise InvalidRequest(f"--models: there is no folder '{folder}'")
@@ -102,52 +101,52 @@ def models_in(folder: Path) -> list[Path]:
     return found
 
 
-def zones_in(text: str) -> tuple[str, ...]:
-    """Returns the zones in a list separated by commas; none in an empty one.
+def parse_zones(text: str) -> tuple[str, ...]:
+    """Returns the zones of a list separated by commas; none for an empty text.
 
     Raises:
-        InvalidRequest: One of several is empty (INVALID_ARGUMENT).
+        InvalidRequest: A name is empty (INVALID_ARGUMENT).
     """
     found = tuple(zone.strip() for zone in text.split(",")) if text.strip() else ()
     if not all(found):
-        raise InvalidRequest(f"--zones: expected names with commas between, got '{text}'")
+        raise InvalidRequest(f"--zones: expected names separated by commas, got '{text}'")
     return found
 
 
-def num_cores() -> int:
+def num_usable_cores() -> int:
     """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-async def _up(mesh: EmbeddedMesh, narrator: EventPrinter, models: list[Path], where: str) -> None:
+async def _up(mesh: EmbeddedMesh, printer: EventPrinter, models: list[Path], where: str) -> None:
     async def serve(address: str) -> None:
-        async with MeshClient(dialled(address)) as client:
-            await _deploy_all(client, models, narrator)
+        async with MeshClient(reachable_address(address)) as client:
+            await _deploy_all(client, models, printer)
             status = await client.status()
         for model in status.models:
             if model.state != "READY":
-                narrator.complain(f"{model.name} version {model.version} is not served: {model.reason}")
-        narrator.tell(
+                printer.report_error(f"{model.name} version {model.version} is not served: {model.reason}")
+        printer.report(
             "ready", _welcome(status, address, where), gateway=address, status=status_document(status)
         )
         await asyncio.Event().wait()
 
-    with _stopped_by_signals(mesh, narrator) as stopped:
+    with _stopped_by_signals(mesh, printer) as stopped:
         try:
             await mesh.run(serve)
         except asyncio.CancelledError:
             if not stopped.is_set():
                 raise
-            narrator.tell("stopped", "stopped")
+            printer.report("stopped", "stopped")
 
 
 @contextmanager
-def _stopped_by_signals(mesh: EmbeddedMesh, narrator: EventPrinter) -> Iterator[asyncio.Event]:
-    """Has the first signal cancel this task, and the second one end every process at once.
+def _stopped_by_signals(mesh: EmbeddedMesh, printer: EventPrinter) -> Iterator[asyncio.Event]:
+    """Cancels this task at the first signal, and kills every process at the second one.
 
-    Yields an event that says whether a signal came.
+    Yields an event that is set once a signal was received.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -158,7 +157,7 @@ def _stopped_by_signals(mesh: EmbeddedMesh, narrator: EventPrinter) -> Iterator[
             mesh.kill()
             return
         stopped.set()
-        narrator.tell("stopping", "stopping; Ctrl-C again ends everything at once")
+        printer.report("stopping", "stopping; press Ctrl-C again to kill every process")
         if task is not None:
             task.cancel()
 
@@ -171,36 +170,36 @@ def _stopped_by_signals(mesh: EmbeddedMesh, narrator: EventPrinter) -> Iterator[
             loop.remove_signal_handler(number)
 
 
-async def _deploy_all(client: MeshClient, models: list[Path], narrator: EventPrinter) -> None:
-    """Deploys each model that no earlier run left behind; one that fails does not keep the others out."""
+async def _deploy_all(client: MeshClient, models: list[Path], printer: EventPrinter) -> None:
+    """Deploys each model that is not restored from an earlier run; a failure is reported, and the next model deployed."""
     served = {model.name for model in (await client.status()).models} if models else set()
     for path in models:
         if path.stem in served:
-            narrator.tell(
+            printer.report(
                 "kept",
-                f"{path.stem} is here from an earlier run; `onnxmesh deploy` renews it",
+                f"{path.stem} was restored from an earlier run; `onnxmesh deploy` replaces it",
                 name=path.stem,
             )
             continue
-        narrator.tell("deploying", f"deploying {path} …", path=str(path))
+        printer.report("deploying", f"deploying {path} …", path=str(path))
         spec = DeploymentSpec(name=path.stem, replicas=1, optimisation="auto")
         try:
             model = await client.deploy(path, spec)
         except MeshError as error:
-            narrator.complain(f"{path} is not served: {error.message}")
+            printer.report_error(f"{path} is not served: {error.message}")
         else:
-            narrator.tell("deployed", sentence_of(model), model=model_document(model))
+            printer.report("deployed", deployment_sentence(model), model=model_document(model))
 
 
 def _welcome(status: StatusResponse, address: str, where: str) -> str:
-    """The topology as a picture, what to try next, and last the ready line."""
+    """Returns the topology as a picture, commands to try, and the ready line."""
     lines = [f"  clients ──▶ gateway {address}", "                 │"]
     for number, worker in enumerate(status.workers, start=1):
         branch = "└" if number == len(status.workers) else "├"
         lines.append(
             f"                 {branch}──▶ {worker.id} {worker.address} {' '.join(worker.tags)}".rstrip()
         )
-    option = "" if dialled(address) == DEFAULT_MESH else f" --mesh {dialled(address)}"
+    option = "" if reachable_address(address) == DEFAULT_MESH else f" --mesh {reachable_address(address)}"
     name = status.models[0].name if status.models else "NAME"
     lines += [
         "",

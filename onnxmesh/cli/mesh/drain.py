@@ -1,4 +1,4 @@
-"""`onnxmesh drain`."""
+"""`onnxmesh drain`: moves every stage off a worker."""
 
 from __future__ import annotations
 
@@ -7,65 +7,66 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.outcome import reported
+from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import DeadlineExceeded
 from onnxmesh.v1.mesh_pb2 import DrainProgress
 
 
 def drain(
-    worker: Annotated[str, typer.Argument(metavar="WORKER", help="Its id, as `onnxmesh status` shows it.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Let it be given stages again.")] = False,
+    worker: Annotated[
+        str, typer.Argument(metavar="WORKER", help="Id of the worker, as in `onnxmesh status`.")
+    ],
+    undo: Annotated[bool, typer.Option("--undo", help="End the drain: place stages there again.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait until it is empty.")
+        float, typer.Option(min=0.001, metavar="SECONDS", help="Time limit for moving its stages.")
     ] = 60.0,
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Move everything off a worker, without a gap in service, and keep it empty.
+    """Move every stage off a worker without an interruption of service, and place none there.
 
-    It serves what it holds until that is ready elsewhere. What nobody else can take stays, and is served on; the command
-    then ends with 1 when its time is over, and the worker stays marked. The mark ends with `--undo`, or with the process.
+    The worker serves each of its stages until another worker is ready to. A stage that no other worker can hold stays and is
+    still served; the command then exits with 1 at its time limit, and the worker stays drained. A drain ends with `--undo`,
+    or with the worker's process.
 
     **Examples**
 
         onnxmesh drain worker-1
         onnxmesh drain worker-1 --undo
     """
-    with reported():
+    with errors_reported():
         asyncio.run(_drain(mesh, worker, undo, timeout))
     if as_json:
         typer.echo(json.dumps({"worker": worker, "leaving": not undo}))
     else:
-        typer.echo(f"{worker} may be given stages again" if undo else f"{worker} is empty: it can be stopped")
+        typer.echo(
+            f"{worker} accepts stages again" if undo else f"{worker} holds no stages: it can be stopped"
+        )
 
 
 async def _drain(mesh: str, worker: str, undo: bool, timeout_s: float) -> None:
-    console = Console(stderr=True)
     last = DrainProgress()
-    with console.status(f"draining {worker} …", spinner="dots") as shown:
+    with progress_spinner(f"draining {worker}") as show:
 
         def progress(step: DrainProgress) -> None:
             nonlocal last
             last = step
             if step.stages:
-                text = _sentence(worker, step)
-                shown.update(f"{text} …")
-                if not console.is_terminal:
-                    console.print(text, highlight=False, markup=False)
+                show(_remaining(worker, step))
 
         async with MeshClient(mesh) as client:
             try:
                 await client.drain(worker, progress, undo=undo, timeout=timeout_s)
             except DeadlineExceeded as error:
-                what = _sentence(worker, last) if last.stages else f"{worker} has not answered"
-                raise DeadlineExceeded(f"after {timeout_s:g} s {what}; it stays marked") from error
+                state = _remaining(worker, last) if last.stages else f"no reply about {worker}"
+                raise DeadlineExceeded(f"after {timeout_s:g} s: {state}; it stays drained") from error
 
 
-def _sentence(worker: str, step: DrainProgress) -> str:
-    """Says which stages are still there, and why."""
+def _remaining(worker: str, step: DrainProgress) -> str:
+    """Returns a sentence with the stages that remain on the worker, and why."""
     held = ", ".join(step.stages)
     return f"{worker} still holds {held}" + (f" ({step.reason})" if step.reason else "")

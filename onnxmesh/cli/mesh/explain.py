@@ -1,4 +1,4 @@
-"""`onnxmesh explain`."""
+"""`onnxmesh explain`: shows how a gateway would route a request."""
 
 from __future__ import annotations
 
@@ -11,44 +11,42 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
-from onnxmesh.cli.terminal.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, ExplainResponse, ReplicaVerdict, StageExplanation
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
     version: Annotated[
-        str, typer.Option(help="Its version; default: the newest with a complete route.")
+        str, typer.Option(help="Version number; default: the newest with a complete route.")
     ] = "",
     require: Require = None,
     prefer: Prefer = None,
     zone: Annotated[
         str | None,
-        typer.Option("--from", metavar="ZONE", help="Where the request comes from; default: the gateway."),
+        typer.Option("--from", metavar="ZONE", help="Zone of the request's origin; default: the gateway's."),
     ] = None,
     region: Annotated[str, typer.Option(help="The region of that zone.")] = "",
     timeout_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="Time until the request's deadline; default: it has none.")
+        float | None, typer.Option(min=0.001, help="Time until the request's deadline; default: no deadline.")
     ] = None,
-    session: Annotated[
-        str, typer.Option(metavar="ID", help="The session that it belongs to; default: none.")
-    ] = "",
+    session: Annotated[str, typer.Option(metavar="ID", help="Session of the request; default: none.")] = "",
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Show how a request would be routed now, and why: who is filtered out by which rule, who is scored how, the pick.
+    """Show how a request would be routed now: the workers that each rule filters out, the scores of the others, the pick.
 
-    The gateway that is asked answers from what it knows, by the code that routes its requests. A transfer with a
-    ~ before it is guessed from where the worker says it is; the others are measured.
+    The gateway answers from its own route table and measurements, with the code that routes its requests. A transfer time
+    with a ~ is estimated from the worker's zone and region; the others are measured.
 
     **Examples**
 
         onnxmesh explain resnet50
         onnxmesh explain chat --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --from eu
     """
-    with reported():
+    with errors_reported():
         request = ExplainRequest(
             name=name,
             version=version,
@@ -59,11 +57,11 @@ def explain(
             session=session,
             remaining_us=None if timeout_ms is None else round(timeout_ms * 1e3),
         )
-        found = asyncio.run(_explain(mesh, request))
+        explanation = asyncio.run(_explain(mesh, request))
     if as_json:
         typer.echo(
             MessageToJson(
-                found,
+                explanation,
                 indent=None,
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
@@ -71,13 +69,13 @@ def explain(
         )
         return
     console = output()
-    for stage in found.stages:
+    for stage in explanation.stages:
         console.print(stage_table(stage))
-    console.print(f"asked gateway {found.gateway}, version {found.version}", markup=False)
+    console.print(f"from gateway {explanation.gateway}, for version {explanation.version}", markup=False)
 
 
 def stage_table(stage: StageExplanation) -> Table:
-    """One row for each replica: the pick, then the others by their scores, then those that were filtered out."""
+    """Returns one row for each replica: the pick, then the others by score, then those that were filtered out."""
     table = Table(title=f"{escape(stage.stage)} → {escape(stage.outcome)}", title_justify="left")
     table.add_column("worker", overflow="fold")
     table.add_column("tier", justify="right")

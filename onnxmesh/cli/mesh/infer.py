@@ -1,4 +1,4 @@
-"""`onnxmesh infer`."""
+"""`onnxmesh infer`: sends one request."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rich.table import Table
 
 from onnxmesh.cli.mesh.tensor_arguments import read_input_arrays, save_array
 from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
-from onnxmesh.cli.terminal.outcome import reported
-from onnxmesh.client import Answer, MeshClient, RouteOptions, RouteTrace
-from onnxmesh.client.answer import Array
+from onnxmesh.client import InferResult, MeshClient, RouteOptions, RouteTrace
+from onnxmesh.client.infer_result import Array
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
 
@@ -28,46 +28,49 @@ _NUM_SHOWN = 8
 
 
 def infer(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
     inputs: Annotated[
         list[str] | None,
         typer.Option(
             "--input",
             metavar="NAME=FILE.npy|random",
-            help="An input: a file that numpy.save wrote, or random values of the model's own type and shape "
-            "(random:2x3 gives the shape). Once for each input.",
+            help="An input tensor: a file of numpy.save, or random values of the model's datatype and shape "
+            "(random:2x3 sets the shape). Once for each input.",
         ),
     ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME", help="Only this output; may be repeated.")
+        list[str] | None,
+        typer.Option("--output", metavar="NAME", help="Return only this output; may be repeated."),
     ] = None,
-    version: Annotated[str, typer.Option(help="The version; default: the latest that is ready.")] = "",
-    trace: Annotated[bool, typer.Option("--trace", help="Show the route, with times of each stage.")] = False,
+    version: Annotated[str, typer.Option(help="Version number; default: the latest that is ready.")] = "",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show the route with the times of each stage.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Save each output there as NAME.npy.")
+        Path | None, typer.Option(metavar="FOLDER", help="Save each output as NAME.npy in this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds until the mesh gives up.")] = 60.0,
+    timeout: Annotated[float, typer.Option(help="The request's deadline, in seconds.")] = 60.0,
     require: Require = None,
     prefer: Prefer = None,
     session: Annotated[
         str,
-        typer.Option(metavar="ID", help="Go to the workers that served this session last, where they can."),
+        typer.Option(metavar="ID", help="Prefer the workers that served this session last."),
     ] = "",
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Run a model once and show what it answers.
+    """Send one request and show its outputs.
 
     **Examples**
 
         onnxmesh infer resnet50 --input data=random --trace
-        onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out answers
+        onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out outputs
         onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
         onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --session anna
     """
-    with reported():
-        answer, latency_s = asyncio.run(
+    with errors_reported():
+        result, latency_s = asyncio.run(
             _infer(
                 mesh,
                 name,
@@ -77,45 +80,45 @@ def infer(
                 timeout=timeout,
                 trace=trace,
                 seed=seed,
-                wishes=RouteOptions(tuple(require or ()), tuple(prefer or ()), session),
+                options=RouteOptions(tuple(require or ()), tuple(prefer or ()), session),
             )
         )
-        saved = [save_array(out, output, array) for output, array in answer.outputs.items()] if out else []
+        saved = [save_array(out, output, array) for output, array in result.outputs.items()] if out else []
     if as_json:
-        typer.echo(json.dumps(_document(answer, latency_s)))
+        typer.echo(json.dumps(_document(result, latency_s)))
         return
     console = output()
-    console.print(outputs_table(answer))
-    if answer.trace is not None:
-        console.print(trace_table(answer.trace))
+    console.print(outputs_table(result))
+    if result.trace is not None:
+        console.print(trace_table(result.trace))
     console.print(f"{latency_s * 1e3:.2f} ms")
     for path in saved:
         console.print(f"wrote {path}", markup=False)
 
 
-def outputs_table(answer: Answer) -> Table:
-    """One row for each output."""
+def outputs_table(result: InferResult) -> Table:
+    """Returns one row for each output."""
     table = Table(
-        "output", "type", "shape", "values", title=f"{escape(answer.model)} version {answer.version}"
+        "output", "type", "shape", "values", title=f"{escape(result.model)} version {result.version}"
     )
-    for name, array in answer.outputs.items():
+    for name, array in result.outputs.items():
         table.add_row(escape(name), str(array.dtype), str(list(array.shape)), escape(_preview(array)))
     return table
 
 
 def trace_table(trace: RouteTrace) -> Table:
-    """One row for each hop, in microseconds, and what it sent on in fewer bytes."""
+    """Returns one row for each hop: times in microseconds, batch, and bytes if the output was compressed."""
     title = f"route, attempt {trace.attempts}" if trace.attempts > 1 else "route"
     if trace.pieces > 1:
-        title += f"; {trace.pieces} micro-batches: compute of all, the longest of the rest"
+        title += f"; {trace.pieces} micro-batches: sum of compute, maximum of the other times"
     table = Table("stage", "worker", title=title)
-    for column in ("wire µs", "queue µs", "compute µs", "batch", "sent on"):
+    for column in ("wire µs", "queue µs", "compute µs", "batch", "compressed"):
         table.add_column(column, justify="right")
     for hop in trace.hops:
         figures = (f"{figure:.0f}" for figure in (hop.wire_us, hop.queue_us, hop.compute_us))
         sent = f"{decimal(hop.plain_bytes)} as {decimal(hop.wire_bytes)}" if hop.plain_bytes else ""
         table.add_row(escape(hop.stage), escape(hop.worker), *figures, str(hop.batch), sent)
-    table.add_row("answer", "gateway", f"{trace.return_us:.0f}", "", "", "")
+    table.add_row("result", "gateway", f"{trace.return_us:.0f}", "", "", "")
     table.add_row("total in the mesh", "", "", "", f"{trace.total_us:.0f}", "", style="bold")
     return table
 
@@ -130,15 +133,15 @@ async def _infer(
     timeout: float,
     trace: bool,
     seed: int,
-    wishes: RouteOptions,
-) -> tuple[Answer, float]:
+    options: RouteOptions,
+) -> tuple[InferResult, float]:
     async with MeshClient(mesh) as client:
         metadata = await client.model_metadata(name, version, timeout)
         if not arguments:
             raise InvalidRequest(f"'{name}' needs inputs: try {_example(metadata)}")
         tensors = read_input_arrays(arguments, metadata, seed)
         start_s = perf_counter()
-        answer = await client.infer(
+        result = await client.infer(
             name,
             tensors.arrays,
             outputs,
@@ -146,9 +149,9 @@ async def _infer(
             timeout,
             trace,
             datatypes=tensors.datatypes,
-            wishes=wishes,
+            options=options,
         )
-        return answer, perf_counter() - start_s
+        return result, perf_counter() - start_s
 
 
 def _example(metadata: ModelMetadataResponse) -> str:
@@ -160,16 +163,16 @@ def _preview(array: Array) -> str:
     return shown if array.size <= _NUM_SHOWN else f"{shown[:-1]}, …]"
 
 
-def _document(answer: Answer, latency_s: float) -> dict[str, Any]:
+def _document(result: InferResult, latency_s: float) -> dict[str, Any]:
     return {
-        "model": answer.model,
-        "version": answer.version,
+        "model": result.model,
+        "version": result.version,
         "latency_ms": latency_s * 1e3,
         "outputs": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape), "data": _plain(array.ravel())}
-            for name, array in answer.outputs.items()
+            for name, array in result.outputs.items()
         },
-        "trace": None if answer.trace is None else asdict(answer.trace),
+        "trace": None if result.trace is None else asdict(result.trace),
     }
 
 

@@ -1,4 +1,4 @@
-"""`onnxmesh rebalance`."""
+"""`onnxmesh rebalance`: moves stages to where they would be placed now."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.v1.mesh_pb2 import StageMove
 
 
 def rebalance(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the moves without making them.")] = False,
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Move stages to where they would be placed today, without a gap in service.
+    """Move stages to where they would be placed now, without an interruption of service.
 
-    Stages stay where they are when workers come, unless a move gains much. This makes the moves that gain little, too.
+    When a worker joins, stages are only moved to it where that gains much. This command also makes the moves that gain little.
 
     **Examples**
 
         onnxmesh rebalance --dry-run
         onnxmesh rebalance
     """
-    with reported():
+    with errors_reported():
         moves = asyncio.run(_rebalance(mesh, dry_run))
     if as_json:
         document = [
@@ -41,13 +41,13 @@ def rebalance(
         ]
         typer.echo(json.dumps({"moves": document, "dry_run": dry_run}))
     elif moves:
-        output().print(moves_table(moves, "Would be moved" if dry_run else "Moved"))
+        output().print(moves_table(moves, "Stages to move" if dry_run else "Stages moved"))
     else:
-        typer.echo("nothing is to be moved")
+        typer.echo("nothing to move")
 
 
 def moves_table(moves: Iterable[StageMove], title: str) -> Table:
-    """One row for each move."""
+    """Returns one row for each move."""
     table = Table("stage", "from", "to", "why", title=title)
     for move in moves:
         table.add_row(*map(escape, (move.stage, move.from_worker, move.to_worker, move.why)))

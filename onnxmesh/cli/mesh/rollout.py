@@ -1,4 +1,4 @@
-"""`onnxmesh rollout`."""
+"""`onnxmesh rollout`: splits traffic between the versions of a model."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import Annotated
 
 import typer
 
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest
 
 
 def rollout(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
     to: Annotated[
-        int | None, typer.Option(min=1, metavar="VERSION", help="The version that gets a part.")
+        int | None, typer.Option(min=1, metavar="VERSION", help="The version to send traffic to.")
     ] = None,
     percent: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=100,
-            help="Percent of the requests that name no version; default: 100. The other versions share the rest "
-            "as they did before.",
+            help="Share of the requests without a version, in percent; default: 100. The other versions keep their "
+            "proportions of the rest.",
         ),
     ] = None,
-    back: Annotated[bool, typer.Option("--back", help="Share as before the last rollout.")] = False,
+    back: Annotated[
+        bool, typer.Option("--back", help="Restore the traffic split before the last rollout.")
+    ] = False,
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Split the requests that name no version among the versions of a model.
+    """Split the requests without a version between the versions of a model.
 
-    A version without a complete route leaves its part to the others. Once versions share, a new one starts with 0 percent.
+    The share of a version without a complete route goes to the others. Once a split is set, a new version starts with 0 percent.
 
     **Examples**
 
@@ -42,9 +44,9 @@ def rollout(
         onnxmesh rollout resnet50 --to 2
         onnxmesh rollout resnet50 --back
     """
-    with reported():
+    with errors_reported():
         if back == (to is not None) or (back and percent is not None):
-            raise InvalidRequest("rollout takes either --to VERSION, with --percent or without, or --back")
+            raise InvalidRequest("rollout needs either --to VERSION, optionally with --percent, or --back")
         shares = asyncio.run(_rollout(mesh, name, to, 100 if percent is None else percent))
     if as_json:
         versions = [{"version": version, "percent": share} for version, share in shares.items()]

@@ -1,4 +1,4 @@
-"""`onnxmesh scale`."""
+"""`onnxmesh scale`: changes the number of replicas."""
 
 from __future__ import annotations
 
@@ -7,52 +7,46 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from onnxmesh.cli.mesh.status_document import model_document
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.outcome import reported
+from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.client import MeshClient
-from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
+from onnxmesh.quantities import count_text
+from onnxmesh.v1.mesh_pb2 import ModelStatus
 
 
 def scale(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
     replicas: Annotated[
         int,
         typer.Argument(
             metavar="R",
             min=1,
-            help="Workers that hold each stage; at the least, if it was deployed with auto.",
+            help="Number of replicas of each stage; the minimum if the model was deployed with auto.",
         ),
     ],
-    version: Annotated[int, typer.Option(min=0, help="The version; 0 means all.")] = 0,
+    version: Annotated[int, typer.Option(min=0, help="Version number; 0: all versions.")] = 0,
     mesh: Mesh = DEFAULT_MESH,
     as_json: Json = False,
 ) -> None:
-    """Change how many replicas each stage of a model has, without a gap in service.
+    """Change the number of replicas of each stage of a model, without an interruption of service.
 
     **Examples**
 
         onnxmesh scale resnet50 3
         onnxmesh scale chat 1 --version 2
     """
-    with reported():
+    with errors_reported():
         scaled = asyncio.run(_scale(mesh, name, replicas, version))
     if as_json:
         typer.echo(json.dumps(model_document(scaled)))
     else:
-        typer.echo(f"{name} has {replicas} replica{'s' if replicas > 1 else ''} of each stage")
+        typer.echo(f"{name} has {count_text(replicas, 'replica')} of each stage")
 
 
 async def _scale(mesh: str, name: str, replicas: int, version: int) -> ModelStatus:
-    console = Console(stderr=True)
-    with console.status(f"scaling {name} …") as shown:
-
-        def progress(step: DeployProgress) -> None:
-            shown.update(f"{step.message} …")
-            if not console.is_terminal:
-                console.print(step.message, highlight=False, markup=False)
-
+    with progress_spinner(f"scaling {name}") as show:
         async with MeshClient(mesh) as client:
-            return await client.scale(name, replicas, version, progress)
+            return await client.scale(name, replicas, version, lambda step: show(step.message))

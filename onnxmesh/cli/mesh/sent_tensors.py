@@ -1,4 +1,4 @@
-"""What processes sent to other hosts, and in how many bytes, as people and programs are told."""
+"""Large tensors sent to other hosts: their encodings and bytes, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from onnxmesh.v1.mesh_pb2 import StatusResponse, TableResponse
 
 
 def sent_table(status: StatusResponse, table: TableResponse | None = None) -> Table | None:
-    """Returns a row for each way that large tensors went by: how they were written, and what that spared.
+    """Returns one row for each link that carried large tensors: its throughput, the encodings used, and the share saved.
 
     Args:
-        status: Has what workers sent.
-        table: Has what the gateway that was asked sent.
+        status: The counters of the workers.
+        table: The counters of the gateway that answered.
 
     Returns:
-        None where nothing large went to another host.
+        None if no large tensor was sent to another host.
     """
-    drawn = Table("from", "to", title="Large tensors to other hosts")
-    drawn.add_column("way", justify="right")
-    drawn.add_column("written as")
-    drawn.add_column("saved", justify="right")
+    rows = Table("from", "to", title="Large tensors to other hosts")
+    rows.add_column("link", justify="right")
+    rows.add_column("encoding")
+    rows.add_column("saved", justify="right")
     for worker in status.workers:
-        ways = {way.node: way.bytes_per_s for way in worker.load.links}
-        _add(drawn, worker.id, worker.load.sent, ways)
+        links = {link.node: link.bytes_per_s for link in worker.load.links}
+        _add(rows, worker.id, worker.load.sent, links)
     if table is not None:
-        _add(drawn, table.gateway, table.sent, {})
-    return drawn if drawn.row_count else None
+        _add(rows, table.gateway, table.sent, {})
+    return rows if rows.row_count else None
 
 
 def sent_documents(sent: Iterable[SentTensors]) -> list[dict[str, Any]]:
-    """Returns the same of one process as JSON has it."""
+    """Returns the counters of one process as plain values for JSON."""
     return [
         {
             "peer": each.peer,
@@ -49,18 +49,18 @@ def sent_documents(sent: Iterable[SentTensors]) -> list[dict[str, Any]]:
     ]
 
 
-def _add(drawn: Table, source: str, sent: Iterable[SentTensors], ways: Mapping[str, int]) -> None:
+def _add(rows: Table, source: str, sent: Iterable[SentTensors], links: Mapping[str, int]) -> None:
     for peer, grouped in groupby(sorted(sent, key=_by_peer), key=lambda each: each.peer):
         found = list(grouped)
-        written = [f"{each.encoding}: {_bytes(each)}" for each in found]
+        encodings = [f"{each.encoding}: {_bytes(each)}" for each in found]
         whole = sum(each.tensor_bytes for each in found)
         saved = 1 - sum(each.wire_bytes for each in found) / whole if whole else 0.0
-        bytes_per_s = ways.get(peer, 0)
-        drawn.add_row(
+        bytes_per_s = links.get(peer, 0)
+        rows.add_row(
             escape(source),
             escape(peer),
             f"{decimal(bytes_per_s)}/s" if bytes_per_s else "",
-            "\n".join(written),
+            "\n".join(encodings),
             f"{saved:.0%}",
         )
 

@@ -1,4 +1,4 @@
-"""`onnxmesh status`."""
+"""`onnxmesh status`: models, workers and gateways of a mesh."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from onnxmesh.cli.mesh.activation_words import activation_words
+from onnxmesh.cli.mesh.activation_error_text import activation_error_text
 from onnxmesh.cli.mesh.sent_tensors import sent_table
 from onnxmesh.cli.mesh.status_document import gateway_document, largest_difference, status_document
 from onnxmesh.cli.terminal.console import output
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.outcome import reported
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import Internal, MeshError
 from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.quantities import TIMES, count_text, rate_text, time_text
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
 from onnxmesh.v1.model_pb2 import Partition, Plan
 
@@ -26,9 +27,9 @@ _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
 
 def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
-    """Show models, versions and stages, where each is, its state, and every worker's load.
+    """Show models, versions and stages with their workers and states, and the load of each worker.
 
-    Where large tensors went to other hosts, it shows by which ways, how they were written there, and what that spared.
+    If large tensors were sent to other hosts, it also shows the links, the encodings and the share of bytes saved.
 
     **Examples**
 
@@ -36,10 +37,10 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
         onnxmesh status --json | python -m json.tool
     """
     console = output()
-    with reported():
+    with errors_reported():
         table, found = asyncio.run(_status(mesh))
         if isinstance(found, MeshError):
-            # What the gateway knows without a scheduler is worth telling, too.
+            # A gateway without a scheduler still reports its route table.
             if table is not None and as_json:
                 typer.echo(json.dumps({"gateway": gateway_document(table)}))
             elif table is not None:
@@ -61,9 +62,9 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
 
 
 def models_table(status: StatusResponse) -> Table:
-    """One row for each stage of each model version."""
+    """Returns one row for each stage of each model version."""
     table = Table("model", "version", "traffic", "state", "stage", "nodes", "weights", title="Models")
-    for column in ("meant for", "workers"):
+    for column in ("planned for", "workers"):
         table.add_column(column)
     for model in status.models:
         colour = _COLOURS.get(model.state, "red")
@@ -73,27 +74,27 @@ def models_table(status: StatusResponse) -> Table:
         for partition in model.plan.partitions:
             held = _where(model, partition.index)
             figures = (str(partition.index), str(partition.num_nodes), decimal(partition.weight_bytes))
-            table.add_row(*first, *figures, _meant_for(partition), held)
+            table.add_row(*first, *figures, _planned_for(partition), held)
             first = ("", "", "", "")
         table.add_section()
     if not status.models:
-        table.add_row("none yet: onnxmesh deploy MODEL.onnx")
+        table.add_row("none; deploy one with onnxmesh deploy MODEL.onnx")
     return table
 
 
 def workers_table(status: StatusResponse) -> Table:
-    """One row for each worker."""
+    """Returns one row for each worker."""
     table = Table(title="Workers")
     for column in ("worker", "address", "tags"):
         table.add_column(column, overflow="fold")
-    for column in ("queued + running", "in flight", "memory", "done", "dropped + failed"):
+    for column in ("queued + running", "in flight", "memory", "completed", "dropped + failed"):
         table.add_column(column, justify="right")
     for worker in status.workers:
         load = worker.load
         table.add_row(
             escape(worker.id)
             + _mark(worker)
-            + "".join(f"\n[red]{escape(each)}[/red]" for each in ejected(worker)),
+            + "".join(f"\n[red]{escape(each)}[/red]" for each in ejection_texts(worker)),
             worker.address,
             escape(" ".join(worker.tags)),
             f"{load.queued} + {load.running}",
@@ -103,81 +104,85 @@ def workers_table(status: StatusResponse) -> Table:
             f"{load.dropped} + {load.failed}",
         )
     if not status.workers:
-        table.add_row("none: python -m services.worker --scheduler HOST:PORT")
+        table.add_row("none; start one with python -m services.worker --scheduler HOST:PORT")
     return table
 
 
-def ejected(worker: WorkerStatus) -> list[str]:
-    """Says who keeps which of a worker's stages out of routes, and for how long."""
+def ejection_texts(worker: WorkerStatus) -> list[str]:
+    """Returns one line for each stage of a worker that a gateway has ejected, with the remaining time."""
     return [
-        f"{each.stage} ejected by {each.gateway} for {each.remaining_ms / 1e3:.1f} s more"
+        f"{each.stage} ejected by {each.gateway} for another {each.remaining_ms / 1e3:.1f} s"
         for each in worker.ejections
     ]
 
 
 def plan_sentence(model: ModelStatus) -> str:
-    """Says how a model is cut, what is expected of it, and why."""
+    """Returns one sentence with a model's cut, its predicted performance and the planner's reason."""
     plan = model.plan
-    words = [f"mode {plan.mode or 'exact'}, optimisation {plan.optimisation}"]
+    clauses = [f"mode {plan.mode or 'exact'}, optimisation {plan.optimisation}"]
     if plan.mode == CutMode.PORTABLE:
         difference = largest_difference(plan)
-        shown = "was not measured" if difference is None else f"is {difference:.2g}"
-        words = [f"mode portable, its largest difference from the whole model {shown}"]
+        measured = "was not measured" if difference is None else f"is {difference:.2g}"
+        clauses = [f"mode portable, largest difference from the uncut model {measured}"]
     if plan.predicted_period_s > 0:
-        words.append(
-            f"{1 / plan.predicted_period_s:.3g} answers a second predicted, "
-            f"{plan.predicted_latency_s * 1e3:.3g} ms each"
+        clauses.append(
+            f"predicted {rate_text(1 / plan.predicted_period_s, 'requests')} "
+            f"and {time_text(plan.predicted_latency_s)} latency"
         )
-    words.append(_batching_words(plan))
-    if told := activation_words(model):
-        words.append(told)
+    clauses.append(_batching_text(plan))
+    if error_text := activation_error_text(model):
+        clauses.append(error_text)
     if plan.revision:
-        words.append(f"planned anew {plan.revision} time{'s' if plan.revision > 1 else ''}")
+        clauses.append(f"replanned {count_text(plan.revision, 'time')}")
     if plan.why:
-        words.append(plan.why.rstrip("."))
-    return f"{model.name} version {model.version}: {'; '.join(words)}"
+        clauses.append(plan.why.rstrip("."))
+    return f"{model.name} version {model.version}: {'; '.join(clauses)}"
 
 
 def gateway_sentence(table: TableResponse) -> str:
-    """Says what a gateway routes by, and whether a scheduler still tells it of changes."""
-    size = f"{table.num_models} model version(s) on {table.num_workers} worker(s)"
-    routes = f"by table {table.epoch}, {size}" if table.epoch else "by no table yet"
-    scheduler = f" {table.scheduler}" if table.scheduler else ""
+    """Returns one sentence with a gateway's route table and whether a scheduler still updates it."""
+    size = f"{count_text(table.num_models, 'model version')} on {count_text(table.num_workers, 'worker')}"
+    routes = f"route table {table.epoch}, {size}" if table.epoch else "no route table yet"
+    scheduler = f"scheduler {table.scheduler}".rstrip()
     if table.stale:
-        return f"gateway {table.gateway} routes {routes}: no scheduler{scheduler} since {table.alone_ms / 1e3:.1f} s"
-    return f"gateway {table.gateway} routes {routes}, as scheduler{scheduler} says"
+        return f"gateway {table.gateway}: {routes}; {scheduler} unreachable for {table.alone_ms / 1e3:.1f} s"
+    return f"gateway {table.gateway}: {routes}; updated by {scheduler}"
 
 
 def _traffic(model: ModelStatus) -> str:
-    """Returns its part of the requests that name no version."""
+    """Returns the version's share of the requests without a version."""
     return f"{model.traffic_percent} %" if model.HasField("traffic_percent") else ""
 
 
 def _mark(worker: WorkerStatus) -> str:
-    """Returns what keeps a worker from being given stages."""
-    word = "draining" if worker.draining else "leaving" if worker.leaving else ""
-    return f" [yellow]({word})[/yellow]" if word else ""
+    """Returns the state that keeps new stages off a worker, as a suffix of its id."""
+    state = "draining" if worker.draining else "leaving" if worker.leaving else ""
+    return f" [yellow]({state})[/yellow]" if state else ""
 
 
-def _batching_words(plan: Plan) -> str:
-    """Says which stages run requests together, and how far that is from running them alone."""
-    together = [each.batching for each in plan.partitions if each.batching.max_rows > 1]
-    if not together:
-        why = next((each.batching.why_not for each in plan.partitions if each.batching.why_not), "")
-        return f"requests run alone{f', for {why}' if why else ''}"
-    alone = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
-    difference = max(found.largest_difference for found in together)
+def _batching_text(plan: Plan) -> str:
+    """Returns which stages run batches, and the largest difference between a batch and single requests."""
+    batched = [each.batching for each in plan.partitions if each.batching.max_rows > 1]
+    if not batched:
+        why_not = next((each.batching.why_not for each in plan.partitions if each.batching.why_not), "")
+        return f"no batching{f': {why_not}' if why_not else ''}"
+    single = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
+    difference = max(found.largest_difference for found in batched)
     return (
-        f"up to {max(found.max_rows for found in together)} rows run together"
-        + (f", but for stage{'s' if len(alone) > 1 else ''} {', '.join(alone)}" if alone else "")
-        + (f", within {difference:.2g} of single runs" if difference else ", with the bits of single runs")
+        f"batches of up to {count_text(max(found.max_rows for found in batched), 'row')}"
+        + (f" except in stage{'s' if len(single) > 1 else ''} {', '.join(single)}" if single else "")
+        + (
+            f", within {difference:.2g} of single requests"
+            if difference
+            else ", bit for bit as single requests"
+        )
     )
 
 
-def _meant_for(partition: Partition) -> str:
-    """Returns the kinds of workers that a plan means a stage for."""
+def _planned_for(partition: Partition) -> str:
+    """Returns the kinds of workers that a stage was planned for."""
     return "\n".join(
-        escape(devices.kind if devices.count == 1 else f"{devices.count} x {devices.kind}")
+        escape(devices.kind if devices.count == 1 else f"{devices.count} {TIMES} {devices.kind}")
         for devices in partition.devices
     )
 
@@ -189,7 +194,7 @@ def _where(model: ModelStatus, stage: int) -> str:
             colour = _COLOURS.get(replica.state, "red")
             reason = f" {escape(replica.reason)}" if replica.reason else ""
             lines.append(f"{escape(replica.worker)} [{colour}]{replica.state}[/{colour}]{reason}")
-    return "\n".join(lines) or "[red]nowhere[/red]"
+    return "\n".join(lines) or "[red]none[/red]"
 
 
 async def _status(mesh: str) -> tuple[TableResponse | None, StatusResponse | MeshError]:
@@ -197,7 +202,7 @@ async def _status(mesh: str) -> tuple[TableResponse | None, StatusResponse | Mes
         try:
             table = await client.route_table()
         except Internal:
-            table = None  # a scheduler was asked itself
+            table = None  # the address is a scheduler's
         try:
             return table, await client.status()
         except MeshError as error:

@@ -1,4 +1,4 @@
-"""The state of a mesh as JSON: the contract of `--json` with programs."""
+"""The state of a mesh as the JSON of `--json`: a contract with programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnxmesh.v1.model_pb2 import Plan
 
 
 def status_document(status: StatusResponse, table: TableResponse | None = None) -> dict[str, Any]:
-    """Returns what `onnxmesh status --json` prints; `table` is what the gateway that was asked routes by."""
+    """Returns the document of `onnxmesh status --json`; `table` describes the route table of the gateway that answered."""
     return {
         "gateway": gateway_document(table),
         "epoch": status.epoch,
@@ -23,7 +23,7 @@ def status_document(status: StatusResponse, table: TableResponse | None = None) 
 
 
 def gateway_document(table: TableResponse | None) -> dict[str, Any] | None:
-    """Returns what the gateway that was asked routes by; None where it was none."""
+    """Returns the route table of the gateway that answered; None if a scheduler answered."""
     if table is None:
         return None
     return {
@@ -39,7 +39,7 @@ def gateway_document(table: TableResponse | None) -> dict[str, Any] | None:
 
 
 def model_document(model: ModelStatus) -> dict[str, Any]:
-    """Returns what `onnxmesh deploy --json` prints, and one model of `status --json`."""
+    """Returns the document of `onnxmesh deploy --json`, which is also one model of `status --json`."""
     return {
         "name": model.name,
         "version": model.version,
@@ -94,7 +94,7 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
 
 
 def largest_difference(plan: Plan) -> float | None:
-    """Returns the largest difference from the whole model; None where it could not be measured."""
+    """Returns the largest difference from the uncut model; None if it was not measured."""
     return plan.largest_difference if plan.largest_difference >= 0 else None
 
 

@@ -1,4 +1,4 @@
-"""`NAME=FILE.npy` and `NAME=random` as arrays for a model."""
+"""Input tensors of `onnxmesh infer`: `NAME=FILE.npy` and `NAME=random` as arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxmesh.client.answer import Array
+from onnxmesh.client.infer_result import Array
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
 from onnxmesh.tensors.datatype import NUMPY, Datatype
@@ -18,23 +18,23 @@ RANDOM = "random"
 
 @dataclass(frozen=True, slots=True)
 class InputTensors:
-    """Arrays by input name, and the datatypes of those that do not tell it themselves."""
+    """Arrays by input name, and the datatypes that cannot be derived from an array's dtype."""
 
     arrays: dict[str, Array]
     datatypes: dict[str, Datatype]
 
 
 def read_input_arrays(arguments: Sequence[str], metadata: ModelMetadataResponse, seed: int) -> InputTensors:
-    """Makes the inputs that `--input` asks for.
+    """Returns the arrays that the options `--input` describe.
 
     Args:
-        arguments: `NAME=FILE.npy`, `NAME=random`, or `NAME=random:2x3` where the shape is given.
-        metadata: The model's own inputs.
-        seed: Of what is random.
+        arguments: `NAME=FILE.npy`, `NAME=random`, or `NAME=random:2x3` with a shape.
+        metadata: The model's signature.
+        seed: Seed of random values.
 
     Raises:
-        InvalidRequest: An argument that cannot be understood or read (INVALID_ARGUMENT). Whether the
-            inputs fit the model is for the mesh to say.
+        InvalidRequest: An argument or its file cannot be read (INVALID_ARGUMENT). The gateway checks whether
+            the inputs match the model.
     """
     known = {tensor.name: tensor for tensor in metadata.inputs}
     random = np.random.default_rng(seed)
@@ -103,15 +103,15 @@ def _load(path: Path) -> Array:
     except (ValueError, EOFError) as error:
         raise InvalidRequest(f"'{path}' is not a .npy file of numbers or strings: {error}") from error
     if not isinstance(loaded, np.ndarray):
-        raise InvalidRequest(f"'{path}' holds several arrays: give one .npy file for each input")
+        raise InvalidRequest(f"'{path}' holds several arrays: one .npy file for each input is expected")
     return loaded
 
 
-def _shape(source: str, of_model: list[int], name: str) -> list[int]:
-    """The shape after `random:`, or the model's own with 1 for each dimension that may vary."""
+def _shape(source: str, model_shape: list[int], name: str) -> list[int]:
+    """Returns the shape after `random:`, or the model's with 1 for each dynamic dimension."""
     _, colon, text = source.partition(":")
     if not colon:
-        return [1 if size < 0 else size for size in of_model]
+        return [1 if size < 0 else size for size in model_shape]
     sizes = text.split("x")
     if not all(size.isdecimal() for size in sizes):
         raise InvalidRequest(f"--input: expected {name}=random:2x3, got '{name}={source}'")

@@ -1,1 +1,1 @@
-"""Model files."""
+"""Commands that work on a model's file, without a mesh: split, verify, plan, profile."""

@@ -1,4 +1,4 @@
-"""Times of a graph's nodes, added up by operator."""
+"""Times of a graph's nodes, summed by operator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from onnxmesh.model.graph_costs import GraphCosts
 
 @dataclass(frozen=True, slots=True)
 class OperatorTimes:
-    """What all nodes of one operator take together.
+    """The sums of all nodes of one operator.
 
     Attributes:
-        operator: Its name, with its domain unless that is the standard one.
-        num_nodes: How many nodes.
-        seconds: Of one run of the graph.
-        flops: Operations of one run.
-        num_bytes: Bytes that it moves in one run.
+        operator: The operator's name, with its domain unless that is the standard one.
+        num_nodes: Number of nodes.
+        seconds: Time in one run of the graph.
+        flops: Floating-point operations in one run.
+        num_bytes: Bytes read and written in one run.
     """
 
     operator: str
@@ -29,17 +29,17 @@ class OperatorTimes:
 
     @property
     def flops_per_s(self) -> float:
-        """Arithmetic throughput that was reached."""
+        """Floating-point operations per second."""
         return self.flops / self.seconds if self.seconds else 0.0
 
     @property
     def bytes_per_s(self) -> float:
-        """Memory throughput that was reached."""
+        """Bytes read and written per second."""
         return self.num_bytes / self.seconds if self.seconds else 0.0
 
     @classmethod
-    def together(cls, name: str, parts: Iterable[OperatorTimes]) -> OperatorTimes:
-        """Returns the sum of several, under a name."""
+    def total(cls, name: str, parts: Iterable[OperatorTimes]) -> OperatorTimes:
+        """Returns the sum of several operators under a name."""
         listed = list(parts)
         return cls(
             name,
@@ -50,7 +50,7 @@ class OperatorTimes:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the figures as plain values for JSON."""
+        """Returns plain values for JSON."""
         return {
             "operator": self.operator,
             "nodes": self.num_nodes,
@@ -64,12 +64,12 @@ def operator_times(costs: GraphCosts, node_s: Sequence[float]) -> list[OperatorT
     """Returns the times by operator, slowest first.
 
     Args:
-        costs: The graph.
-        node_s: Seconds of each of its nodes.
+        costs: The costs of the graph.
+        node_s: The time of each node, in seconds.
     """
     found: dict[str, list[OperatorTimes]] = {}
     for node, seconds in zip(costs.nodes, node_s, strict=True):
         part = OperatorTimes(node.op_type, 1, seconds, node.flops, node.bytes_moved)
         found.setdefault(node.op_type, []).append(part)
-    sums = [OperatorTimes.together(name, parts) for name, parts in found.items()]
+    sums = [OperatorTimes.total(name, parts) for name, parts in found.items()]
     return sorted(sums, key=lambda operator: (-operator.seconds, operator.operator))

@@ -1,4 +1,4 @@
-"""A plan as JSON: the contract of `onnxmesh plan --json` with programs. `docs/planning.md` lists the fields."""
+"""The JSON of `onnxmesh plan --json`: a contract with programs. `docs/planning.md` lists the fields."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from onnxmesh.cli.model_files.plan_report import PlanReport
 
 
 def plan_document(report: PlanReport) -> dict[str, Any]:
-    """Returns what `onnxmesh plan --json` prints. Times are seconds, sizes bytes."""
-    plan, whole = report.plan, report.plan.whole
+    """Returns the document of `onnxmesh plan --json`. Times are in seconds, sizes in bytes."""
+    model, plan, whole = report.model, report.plan, report.plan.whole
     return {
-        "model": report.model,
-        "mode": report.mode.value,
-        "optimisation": report.level.value,
+        "model": model.name,
+        "mode": model.mode.value,
+        "optimisation": model.level.value,
         "objective": plan.objective.value,
-        "shapes": report.shapes.to_plain(),
-        "num_nodes": len(report.costs.nodes),
-        "max_stages": report.costs.max_stages,
-        "profile": report.profile_path or None,
+        "shapes": model.shapes.to_plain(),
+        "num_nodes": len(model.costs.nodes),
+        "max_stages": model.costs.max_stages,
+        "profile": report.times.profile_path or None,
         "times": {
             kind: {"source": source, "device": device or None}
-            for kind, (source, device) in report.sources.items()
+            for kind, (source, device) in report.times.sources.items()
         },
         "devices": [
             {

@@ -1,4 +1,4 @@
-"""The profile that a plan is made with: found beside the model, and checked to be of that model."""
+"""The profile for a plan: found beside the model, and checked to be of that model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxmesh.model.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class FoundProfile:
-    """A profile, and where it was.
+    """A profile and its file.
 
     Attributes:
-        path: Of its file.
-        profile: What it says.
+        path: The file.
+        profile: Its content.
     """
 
     path: Path
@@ -29,10 +29,10 @@ class FoundProfile:
     def check(
         self, digest: Digest, level: OptimisationLevel, shapes: Mapping[str, tuple[int, ...]], mode: CutMode
     ) -> None:
-        """Checks that it is of this model, cut in this way, at these shapes.
+        """Checks that the profile is of this model, cut mode and optimisation level, at these shapes.
 
         Raises:
-            InvalidRequest: It is of something else; the message names both (INVALID_ARGUMENT).
+            InvalidRequest: It is not; the message names both values (INVALID_ARGUMENT).
         """
         # Portable mode has no level: nothing is optimised before the cut.
         wanted = OptimisationLevel.NONE if mode is CutMode.PORTABLE else level
@@ -45,12 +45,12 @@ class FoundProfile:
 
 
 def profile_beside(model: Path) -> Path:
-    """Returns where `onnxmesh profile` keeps the profile of a model."""
+    """Returns the default file of a model's profile."""
     return model.with_name(f"{model.stem}.profile.json")
 
 
 def find_profile(model: Path, given: Path | None) -> FoundProfile | None:
-    """Reads the profile that was given, or the one beside the model if it is there.
+    """Reads the given profile, or the one beside the model if it exists.
 
     Raises:
         InvalidRequest: It cannot be read, or is no profile (INVALID_ARGUMENT).
@@ -69,10 +69,10 @@ def find_profile(model: Path, given: Path | None) -> FoundProfile | None:
 
 
 def times_sources(cluster: Cluster, profile: Profile | None) -> dict[str, tuple[str, str]]:
-    """Returns how the times of each kind of device come about, as `planning.node_times` takes them.
+    """Returns the source of each device kind's times, as `planning.node_times` uses them.
 
     Returns:
-        By kind: `measured`, `scaled` or `estimated`, and the device that was measured (or nothing).
+        By kind: `measured`, `scaled` or `estimated`, and the device that was measured, or "".
     """
     sources: dict[str, tuple[str, str]] = {}
     for kind in cluster.kinds:
@@ -87,7 +87,7 @@ def times_sources(cluster: Cluster, profile: Profile | None) -> dict[str, tuple[
 
 
 def times_text(sources: Mapping[str, tuple[str, str]]) -> str:
-    """Says where times come from: "estimated", "measured", or which of them are what."""
+    """Returns where times come from: "estimated", "measured", or which of them are which."""
     how = {source for source, _ in sources.values()}
     if how == {"measured"}:
         return "measured"

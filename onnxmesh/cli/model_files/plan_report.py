@@ -1,4 +1,4 @@
-"""A plan and everything that is said about it."""
+"""A plan of `onnxmesh plan` with everything that its table, JSON and picture show."""
 
 from __future__ import annotations
 
@@ -15,41 +15,63 @@ from onnxmesh.model.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
-class PlanReport:
-    """What `onnxmesh plan` found out.
+class PlannedModel:
+    """The model that was planned.
 
     Attributes:
-        model: Name of the model, without `.onnx`.
-        mode: How it is to be cut.
-        level: What ONNX Runtime does to the whole before the cut.
-        shapes: That the plan was made with.
-        costs: Of the graph.
-        cluster: That the plan was made for.
-        profile: With which it was made, if any.
-        profile_path: Where that was; empty if there is none.
-        sources: By kind of device, how its times came about.
-        plan: The plan.
-        relief: What would relieve the slowest stage, or nothing.
+        name: Its name, without `.onnx`.
+        mode: Whether it is cut after or before its optimisation.
+        level: ONNX Runtime's optimisation of the whole model before the cut.
+        shapes: The input shapes to plan for.
+        costs: The costs of its graph.
     """
 
-    model: str
+    name: str
     mode: CutMode
     level: OptimisationLevel
     shapes: InputShapes
     costs: GraphCosts
-    cluster: Cluster
-    profile: Profile | None
-    profile_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTimes:
+    """Where the times of the graph's nodes come from.
+
+    Attributes:
+        sources: By kind of device: `measured`, `scaled` or `estimated`, and the device that was measured, or "".
+        profile: The measured times, if any.
+        profile_path: The profile's file; empty without one.
+    """
+
     sources: Mapping[str, tuple[str, str]]
+    profile: Profile | None = None
+    profile_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """The result of `onnxmesh plan`.
+
+    Attributes:
+        model: The model.
+        cluster: The devices and links that the plan is for.
+        times: Where the times come from.
+        plan: The plan.
+        relief: A change of the devices that would speed up the slowest stage; empty if there is none.
+    """
+
+    model: PlannedModel
+    cluster: Cluster
+    times: NodeTimes
     plan: Plan
     relief: str
 
     @property
     def throughput_ratio(self) -> float | None:
-        """How many times as many answers as the whole model on the best single device; None: no time at all."""
+        """Throughput relative to the uncut model on the best single device; None if the plan takes no time."""
         return self.plan.whole.compute_s / self.plan.period_s if self.plan.period_s > 0 else None
 
     @property
     def latency_ratio(self) -> float | None:
-        """How many times as long as the whole model one request alone takes; None: that takes no time at all."""
+        """Latency of one request relative to the uncut model; None if that takes no time."""
         return self.plan.latency_s / self.plan.whole.compute_s if self.plan.whole.compute_s > 0 else None

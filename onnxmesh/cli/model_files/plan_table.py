@@ -1,4 +1,4 @@
-"""A plan as a table and a few sentences, for people."""
+"""A plan as a table and a few sentences."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from onnxmesh.cli.model_files.plan_profile import times_text
 from onnxmesh.cli.model_files.plan_report import PlanReport
 from onnxmesh.model.plan import StagePlan
 from onnxmesh.pictures.plan_facts import devices_text
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
+from onnxmesh.quantities import bytes_text, rate_text, speed_text, time_text
 
 
 def plan_table(report: PlanReport) -> Table:
-    """One row for each stage; the slowest is marked."""
+    """Returns one row for each stage; the slowest is marked."""
     plan = report.plan
-    title = f"{escape(report.model)} planned for {plan.objective.value}, {report.mode.value} mode"
+    title = f"{escape(report.model.name)} planned for {plan.objective.value}, {report.model.mode.value} mode"
     table = Table("stage", title=title)
     table.add_column("devices", overflow="fold")
-    for column in ("nodes", "weights", "peak memory", "computes", "sends", "period", "share"):
+    for column in ("nodes", "weights", "peak memory", "compute", "transfer", "period", "share"):
         table.add_column(column, justify="right", no_wrap=column != "peak memory")
     total_s = sum(stage.compute_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
@@ -43,30 +43,29 @@ def plan_table(report: PlanReport) -> Table:
 
 
 def plan_sentences(report: PlanReport) -> Iterator[str]:
-    """Says what the plan promises, what limits it and where the figures come from."""
+    """Yields the plan's reason, its predictions, its bottleneck and the source of its times."""
     plan, whole = report.plan, report.plan.whole
     yield plan.why
-    on_one = f"the whole model on one '{whole.kind}'"
+    uncut = f"uncut on one '{whole.kind}'"
     if not whole.fits:
-        on_one += f" (which has not the {bytes_text(whole.peak_bytes)} for it)"
-    if report.throughput_ratio is not None:
-        yield (
-            f"throughput: {rate_text(1 / plan.period_s)}, {ratio_text(report.throughput_ratio)} that of {on_one}"
-        )
-    if report.latency_ratio is not None:
-        yield (
-            f"latency of one request alone: {time_text(plan.latency_s)}, {ratio_text(report.latency_ratio)} "
-            f"that of the whole ({time_text(whole.compute_s)})"
-        )
+        uncut += f" (which lacks the {bytes_text(whole.peak_bytes)} for it)"
+    if report.throughput_ratio:
+        speed = speed_text(report.throughput_ratio)
+        yield f"throughput: {rate_text(1 / plan.period_s, 'requests')}, {speed} {uncut}"
+    if report.latency_ratio:
+        speed = speed_text(1 / report.latency_ratio)
+        latency = f"{time_text(plan.latency_s)}, {speed} uncut ({time_text(whole.compute_s)})"
+        yield f"latency of a single request: {latency}"
     stage = plan.stages[plan.bottleneck]
     limit = f"limited by stage {plan.bottleneck} on {devices_text(stage)}, {time_text(stage.period_s)}"
     yield f"{limit}: {report.relief}" if report.relief else limit
     for index, each in enumerate(plan.stages):
         if each.direct_inputs:
-            yield f"stage {index} gets {', '.join(each.direct_inputs)} straight from the gateway"
-    where = f" ({report.profile_path})" if report.profile_path else ""
-    hint = "; `onnxmesh profile` measures them" if not report.profile_path else ""
-    yield f"times are {times_text(report.sources)}{where}{hint}"
+            yield f"stage {index} receives {', '.join(each.direct_inputs)} directly from the gateway"
+    path = report.times.profile_path
+    yield f"times are {times_text(report.times.sources)}" + (
+        f" ({path})" if path else "; `onnxmesh profile` measures them"
+    )
 
 
 def _nodes(stage: StagePlan) -> str:

@@ -1,1 +1,1 @@
-"""Terminal."""
+"""What every command shares: options, exit codes, the console, progress."""

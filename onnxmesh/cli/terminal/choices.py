@@ -1,4 +1,4 @@
-"""Options that take one of a few words."""
+"""Options whose value is one of a few words."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from onnxmesh.errors import InvalidRequest
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def choice(option: str, text: str, of: type[Choice]) -> Choice:
-    """Returns what an option names.
+def parse_choice(option: str, text: str, choices: type[Choice]) -> Choice:
+    """Returns the member that an option's text names.
 
     Args:
-        option: As it is typed, for the message.
-        text: What was given.
-        of: What there is.
+        option: The option as it is typed, for the message.
+        text: The value that was given.
+        choices: The values that there are.
 
     Raises:
-        InvalidRequest: It names nothing; one line says what there is (INVALID_ARGUMENT).
+        InvalidRequest: No member has that value; the message lists them (INVALID_ARGUMENT).
     """
-    words = [member.value for member in of]
+    words = [member.value for member in choices]
     if text in words:
-        return of(text)
+        return choices(text)
     alike = get_close_matches(text.lower(), words, n=1, cutoff=0.6)
     hint = f"; did you mean '{alike[0]}'?" if alike else ""
     raise InvalidRequest(f"{option}: expected {' or '.join(words)}, got '{text}'{hint}")

@@ -6,15 +6,18 @@ from typing import Annotated
 
 import typer
 
-from onnxmesh.cli.terminal.outcome import reported
+from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.host_and_port import host_and_port
 
+DEFAULT_MESH = "127.0.0.1:8001"
+"""The gateway's address of `onnxmesh up` without `--address`."""
 
-def _address(words: str) -> str:
-    with reported():
+
+def _address(text: str) -> str:
+    with errors_reported():
         try:
-            return host_and_port(words)
+            return host_and_port(text)
         except ValueError as error:
             raise InvalidRequest(f"--mesh: {error}") from None
 
@@ -25,25 +28,22 @@ Mesh = Annotated[
         "--mesh",
         metavar="HOST:PORT",
         envvar="ONNXMESH_MESH",
-        help="A gateway of the mesh.",
+        help="The address of a gateway of the mesh.",
         callback=_address,
     ),
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 Require = Annotated[
     list[str] | None,
-    typer.Option(metavar="SELECTOR", help="What each worker must meet; may be repeated."),
+    typer.Option(metavar="SELECTOR", help="A selector that each worker must match; may be repeated."),
 ]
 
 Prefer = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SELECTOR[:WEIGHT]",
-        help="What each worker should meet, with a weight from 1 to 100; may be repeated.",
+        help="A selector that each worker should match, with a weight from 1 to 100; may be repeated.",
     ),
 ]
-
-DEFAULT_MESH = "127.0.0.1:8001"
-"""Where `onnxmesh up` listens unless told otherwise."""

@@ -1,4 +1,4 @@
-"""What commands that work on a model's file need: the file, and packages beyond the base install."""
+"""Prerequisites of commands that work on a model's file: the file, and the packages of the extra `worker`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _EXTRA = frozenset({"drawsvg", "onnx", "onnx_ir", "onnxruntime", "yaml"})
 
 
 def require_model(model: Path) -> None:
-    """Checks that there is a file.
+    """Checks that the model's file exists.
 
     Raises:
-        InvalidRequest: There is none (INVALID_ARGUMENT).
+        InvalidRequest: It does not (INVALID_ARGUMENT).
     """
     if not model.is_file():
         raise InvalidRequest(f"no model at '{model}': there is no such file")
 
 
 @contextmanager
-def worker_extra() -> Iterator[None]:
-    """Says what to install where one of the extra's packages is missing.
+def require_worker_extra() -> Iterator[None]:
+    """Names the extra to install where the block fails to import one of its packages.
 
     Raises:
-        Unsatisfiable: One is (FAILED_PRECONDITION).
+        Unsatisfiable: A package of the extra is missing (FAILED_PRECONDITION).
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whether a model's first dimensions may be a batch, as far as its signature tells. Pure."""
+"""The batch axis of a model: whether its first dimensions may be one, by its signature. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.rows import has_rows
 
 
-def why_no_batch_axis(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -> str:
-    """Returns why requests for a model cannot run together, empty if they may; whether they can, a run must tell.
+def batch_axis_obstacle(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -> str:
+    """Returns why the requests of a model cannot be batched; an empty string where its signature allows it.
 
-    The first dimension of every input must be free, and of one symbol where they have any, which must not be anywhere
-    else.
+    The first dimension of every input must be free. Where it has a symbol, that must be the same for all inputs and
+    must not be another dimension too.
 
     Args:
-        signature: What the model takes and gives.
-        dims: Dimensions by input, symbols by name.
+        signature: Inputs and outputs of the model.
+        dims: Dimensions of each input, by name.
     """
     if not signature.inputs:
         return "the model has no inputs"
     for spec in (*signature.inputs, *signature.outputs):
         if not has_rows(Datatype(spec.datatype)):
-            return f"'{spec.name}' is {spec.datatype}, which is not cut into rows"
+            return f"'{spec.name}' is {spec.datatype}, which cannot be split into rows"
     for spec in signature.inputs:
         if not spec.shape or spec.shape[0] >= 0:
             return f"the first dimension of input '{spec.name}' is not free"
@@ -33,10 +33,10 @@ def why_no_batch_axis(signature: Signature, dims: Mapping[str, Sequence[Dim]]) -
         symbol for spec in signature.inputs if isinstance(symbol := _declared(spec, dims)[0], str) and symbol
     }
     if len(symbols) > 1:
-        return f"the first dimensions of the inputs are different ones: {', '.join(sorted(symbols))}"
+        return f"the first dimensions of the inputs differ: {', '.join(sorted(symbols))}"
     for spec in signature.inputs:
         if symbols.intersection(map(str, _declared(spec, dims)[1:])):
-            return f"input '{spec.name}' has the first dimension again in another place"
+            return f"input '{spec.name}' has its first dimension at another axis too"
     return ""
 
 

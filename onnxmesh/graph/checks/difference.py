@@ -1,4 +1,4 @@
-"""How far apart two answers are, and how far they may be."""
+"""Differences between outputs, and the differences that are accepted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Tensor
 
 FULL_PRECISION_BOUND = 1e-4
-"""Largest relative difference that is accepted of a portable chain whose numbers have 32 bits and more.
+"""Accepted relative difference of a portable chain that computes with 32 bits and more.
 
-Fusing and reordering change the last bits of each operator; some hundred operators add up to about 1e-6 in
-what was measured, and devices that compute by other instructions stay within ten times that."""
+Fusion and reordering change the last bits of each operator; over some hundred operators the measured difference is
+about 1e-6, and devices with other instructions stay within ten times that."""
 
 REDUCED_PRECISION_BOUND = 2e-2
-"""The same where half precision or integers of 8 bits are computed inside: a last bit is up to 1/127 of a number
-there, and a rounding that falls the other way shows whole."""
+"""Accepted difference with half precision or integers of 8 bits: the last bit is up to 1/127 of a number there."""
 
 LEAST_PRECISION_BOUND = 0.25
-"""The same where float8 or integers of 4 bits are computed inside: one step is up to a quarter of a number."""
+"""Accepted difference with float8 or integers of 4 bits: one step is up to a quarter of a number."""
 
 _REDUCED = frozenset({Datatype.FP16, Datatype.BF16, Datatype.INT8, Datatype.UINT8})
 _LEAST = frozenset(
@@ -42,14 +41,14 @@ _NUMBERS = frozenset({*NUMPY, Datatype.BF16} - {Datatype.BOOL})
 
 @dataclass(frozen=True, slots=True)
 class OutputDifference:
-    """How far one output of the chain is from the whole's, over all inputs tried.
+    """Difference of one output of a chain from the whole model's, over all inputs.
 
     Attributes:
         name: The output.
-        equal: Whether type, shape and every bit are the same.
+        equal: Whether datatype, shape and every bit are equal.
         largest_absolute: Largest difference of two elements; 0.0 if equal, infinite if shapes differ or
-            the elements are no numbers.
-        largest_relative: The same, relative to the largest magnitude in the whole's output.
+            the elements are not numbers.
+        largest_relative: The same, relative to the largest magnitude in the whole model's output.
     """
 
     name: str
@@ -59,7 +58,7 @@ class OutputDifference:
 
 
 def accepted_difference(computed: Iterable[ValueType]) -> float:
-    """Returns the largest relative difference that is accepted of a portable chain.
+    """Returns the accepted relative difference of a portable chain.
 
     Args:
         computed: Types of the values that the model computes.
@@ -70,8 +69,8 @@ def accepted_difference(computed: Iterable[ValueType]) -> float:
     return REDUCED_PRECISION_BOUND if datatypes & _REDUCED else FULL_PRECISION_BOUND
 
 
-def compare(expected: Tensor, found: Tensor) -> OutputDifference:
-    """Compares two tensors bit by bit, and as numbers where they differ."""
+def compare_tensors(expected: Tensor, found: Tensor) -> OutputDifference:
+    """Compares two tensors bit by bit, and numerically where they differ."""
     same_kind = expected.datatype is found.datatype and expected.shape == found.shape
     if same_kind and bytes(expected.data) == bytes(found.data):
         return OutputDifference(expected.name, equal=True, largest_absolute=0.0, largest_relative=0.0)
@@ -84,18 +83,18 @@ def compare(expected: Tensor, found: Tensor) -> OutputDifference:
     return OutputDifference(expected.name, equal=False, largest_absolute=absolute, largest_relative=relative)
 
 
-def worst(name: str, seen: Sequence[OutputDifference]) -> OutputDifference:
-    """Returns what is to be said of an output that was compared several times."""
+def worst_difference(name: str, differences: Sequence[OutputDifference]) -> OutputDifference:
+    """Returns the largest of several differences of one output."""
     return OutputDifference(
         name,
-        equal=all(difference.equal for difference in seen),
-        largest_absolute=max((difference.largest_absolute for difference in seen), default=0.0),
-        largest_relative=max((difference.largest_relative for difference in seen), default=0.0),
+        equal=all(difference.equal for difference in differences),
+        largest_absolute=max((difference.largest_absolute for difference in differences), default=0.0),
+        largest_relative=max((difference.largest_relative for difference in differences), default=0.0),
     )
 
 
 def _distance(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Largest absolute and relative distance; a NaN or infinity on one side alone is infinitely far."""
+    """Returns the largest absolute and relative distance; infinite where one side alone is NaN or infinite."""
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     left, right = expected[~same], found[~same]
     if not left.size:

@@ -1,4 +1,4 @@
-"""Whether a chain of partitions answers as the whole model."""
+"""Verification of a folder of partitions against the model that was split."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData
+from onnxmesh.graph.checks.chain_comparison import compare_chain
 from onnxmesh.graph.checks.difference import OutputDifference
-from onnxmesh.graph.checks.measure import differences
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.source import load_structure, source_digest
@@ -19,15 +19,15 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `verify_chain` found.
+    """The result of `verify_chain`.
 
     Attributes:
-        num_inputs: How many different inputs were tried.
-        num_stages: Partitions of the chain.
-        mode: How the model was cut.
-        level: Optimisation level of the whole model beside which the chain was run.
-        accepted_difference: Largest relative difference that the plan accepts; 0: bit for bit.
-        outputs: One for each output of the model.
+        num_inputs: Number of different inputs.
+        num_stages: Number of partitions.
+        mode: The mode of the cut.
+        level: Optimisation level at which the whole model ran.
+        accepted_difference: Largest relative difference that the plan accepts; 0: equal bits.
+        outputs: A difference for each output of the model.
     """
 
     num_inputs: int
@@ -39,7 +39,7 @@ class VerifyReport:
 
     @property
     def equal(self) -> bool:
-        """Whether every output was equal bit for bit."""
+        """Whether every output is equal bit for bit."""
         return all(output.equal for output in self.outputs)
 
     @property
@@ -51,31 +51,30 @@ class VerifyReport:
 def verify_chain(
     folder: Path, model: Path, seeds: Sequence[int] = (0, 1, 2), free_dim: int = 2
 ) -> VerifyReport:
-    """Runs a chain and the whole model on random inputs, each on one thread, and compares.
+    """Compares a chain with the whole model on random inputs, each on one thread.
 
-    The whole runs as its plan says: at the level before an exact cut, at the level at which portable partitions are
-    loaded.
+    The whole model runs at the optimisation level of the plan: that before an exact cut, or that at which portable
+    partitions are loaded.
 
     Args:
-        folder: What a split wrote: partitions and `plan.json`.
+        folder: Folder of the partitions and `plan.json`.
         model: The model that was split.
-        seeds: One set of inputs is made from each.
-        free_dim: Figure for dimensions that may vary.
+        seeds: Seeds of the random inputs, one set each.
+        free_dim: Size of free dimensions.
 
     Raises:
-        CorruptData: The folder has no plan or not the plan's files, or the plan is of another model
-            (DATA_LOSS).
+        CorruptData: The plan or a file of it is missing or modified, or the plan is of another model (DATA_LOSS).
         InvalidModel: The model cannot be loaded (INVALID_ARGUMENT).
         ModelRunFailed: The model refuses a random input (INVALID_ARGUMENT).
     """
     plan = PlanFile.load(folder)
     plan.check_files(folder)
     if source_digest(model) != plan.source_digest:
-        raise CorruptData(f"'{model.name}' is not the model that was split: its digest is another")
+        raise CorruptData(f"'{model.name}' is not the model that was split: their digests differ")
     level = plan.level if plan.mode is CutMode.EXACT else plan.mode.load_level
     symbols = input_symbols(model)
     inputs = [random_inputs(plan.signature.inputs, seed, dims=symbols, free_dim=free_dim) for seed in seeds]
-    found = differences(model, level, folder, plan.partitions, plan.mode, inputs)
+    found = compare_chain(model, level, folder, plan.partitions, plan.mode, inputs)
     return VerifyReport(
         len(seeds), len(plan.partitions), plan.mode, level, plan.accepted_difference, tuple(found)
     )

@@ -1,1 +1,1 @@
-"""Costs."""
+"""Costs of a graph for the planner: operations, bytes moved, working memory, boundaries."""

@@ -1,4 +1,4 @@
-"""What a node costs, estimated from the shapes around it."""
+"""Cost model of nodes: operations, bytes moved and memory, estimated from shapes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from onnxmesh.graph.costs.kernel_scratch import scratch_bytes
 from onnxmesh.graph.costs.operator_flops import flops_of
 from onnxmesh.graph.costs.operator_traffic import bytes_moved
 from onnxmesh.graph.costs.value_sizes import ValueSizes, weight_bytes
-from onnxmesh.graph.reading.attributes import integer, integers, operand, subgraphs
-from onnxmesh.graph.reading.row import RowNode
+from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, subgraphs
+from onnxmesh.graph.reading.node_order import OrderedNode
 
 __all__ = ["CostModel", "weight_bytes"]
 
-_PACKS = frozenset(
+_PREPACKED_OPERATORS = frozenset(
     {
         "MatMul",
         "FusedMatMul",
@@ -38,35 +38,35 @@ _PACKS = frozenset(
         "GRU",
     }
 )
-"""Operators whose kernels bring their weights into an order of their own when they are loaded."""
+"""Operators whose kernels prepack their weights when the model is loaded."""
 
 
 class CostModel(ValueSizes):
     """Estimates operations, bytes and memory of the nodes of one graph.
 
-    The bodies of Loop and Scan count as often as they run, where that is constant, else once; of the branches of
-    an If the dearest counts. Made like `ValueSizes`.
+    The bodies of Loop and Scan count once for each iteration where their number is constant, else once; of the
+    branches of an If the most expensive counts. Constructed like `ValueSizes`.
     """
 
-    def flops(self, node: RowNode) -> int:
+    def flops(self, node: OrderedNode) -> int:
         """Returns the estimated operations of a node, a multiply-add counted as two."""
         return self._total(node.node, flops_of)
 
-    def bytes_moved(self, node: RowNode) -> int:
+    def bytes_moved(self, node: OrderedNode) -> int:
         """Returns the bytes that a node reads and writes, weights included."""
         if subgraphs(node.node):
             return self._total(node.node, bytes_moved)
-        # Weights that come through constant nodes are computed in each run, from what is stored.
-        behind = set(node.weights).difference(value for value in node.node.inputs if value is not None)
-        return self._total(node.node, bytes_moved) + sum(map(self.num_bytes, behind))
+        # Outputs of constant nodes are computed in each run from the stored weights.
+        indirect = set(node.weights).difference(value for value in node.node.inputs if value is not None)
+        return self._total(node.node, bytes_moved) + sum(map(self.num_bytes, indirect))
 
-    def scratch_bytes(self, node: RowNode) -> int:
-        """Returns the memory that a node's kernel takes besides its inputs and outputs, its bodies' values included."""
+    def scratch_bytes(self, node: OrderedNode) -> int:
+        """Returns the scratch memory of a node's kernel, values within its bodies included."""
         return self._scratch(node.node)
 
-    def packed_bytes(self, node: RowNode) -> int:
-        """Returns the size of the largest weight that is there twice while the node's kernel is loaded."""
-        if node.node.op_type not in _PACKS:
+    def packed_bytes(self, node: OrderedNode) -> int:
+        """Returns the size of the largest weight of a node that is prepacked at load, when both copies exist; 0 if none is."""
+        if node.node.op_type not in _PREPACKED_OPERATORS:
             return 0
         return max((self.num_bytes(value) for value in node.weights), default=0)
 
@@ -79,15 +79,15 @@ class CostModel(ValueSizes):
         return count(self, node) + self._num_runs(node) * sum(bodies)
 
     def _num_runs(self, node: ir.Node) -> int:
-        """Returns how often the body of a Loop or Scan runs, 1 where only the data tell."""
+        """Returns the number of iterations of a Loop or Scan; 1 where it depends on data."""
         if node.op_type == "Loop":
             count = _constant(operand(node, 0))
-            # What counts on a condition has the largest number there is.
+            # A loop that ends by its condition has the largest integer as its trip count.
             return 1 if count is None or not 0 < count < 1 << 31 else count
         if node.op_type == "Scan":
-            num_scanned = integer(node, "num_scan_inputs", 1)
+            num_scanned = int_attribute(node, "num_scan_inputs", 1)
             first = len(node.inputs) - num_scanned
-            axes = integers(node, "scan_input_axes") or (0,)
+            axes = ints_attribute(node, "scan_input_axes") or (0,)
             shape = self.shape(operand(node, first))
             return max(1, shape[axes[0]]) if shape and -len(shape) <= axes[0] < len(shape) else 1
         return 1
@@ -96,27 +96,27 @@ class CostModel(ValueSizes):
         return scratch_bytes(self, node) + max(map(self._peak, subgraphs(node)), default=0)
 
     def _peak(self, body: ir.Graph) -> int:
-        """Returns the most memory that the values of a body take at once while it runs once."""
+        """Returns the peak memory of the values of a body in one iteration."""
         nodes = list(body)
         last_use = {value: at for at, node in enumerate(nodes) for value in node.inputs if value is not None}
         ends = len(nodes)
         last_use |= dict.fromkeys(body.outputs, ends)
-        alive = sum(self.num_bytes(value) for value in body.inputs)
-        peak = alive
-        leaving: dict[int, int] = {}
+        live = sum(self.num_bytes(value) for value in body.inputs)
+        peak = live
+        freed_at: dict[int, int] = {}
         for at, node in enumerate(nodes):
             for value in node.outputs:
                 size = self.num_bytes(value)
-                alive += size
+                live += size
                 end = last_use.get(value, at)
-                leaving[end] = leaving.get(end, 0) + size
-            peak = max(peak, alive + self._scratch(node))
-            alive -= leaving.pop(at, 0)
+                freed_at[end] = freed_at.get(end, 0) + size
+            peak = max(peak, live + self._scratch(node))
+            live -= freed_at.pop(at, 0)
         return peak
 
 
 def _constant(value: ir.Value | None) -> int | None:
-    """Returns the integer that a value always is; None if it is none or may vary."""
+    """Returns the value of a constant integer scalar; None for any other value."""
     tensor = None if value is None else value.const_value
     producer = None if value is None else value.producer()
     if tensor is None and producer is not None and producer.op_type == "Constant":
@@ -124,7 +124,7 @@ def _constant(value: ir.Value | None) -> int | None:
         if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
         elif "value_int" in producer.attributes:
-            return integer(producer, "value_int", 1)
+            return int_attribute(producer, "value_int", 1)
     if tensor is None or tensor.size != 1 or not np.issubdtype(tensor.dtype.numpy(), np.integer):
         return None
     return int(tensor.numpy().reshape(-1)[0])

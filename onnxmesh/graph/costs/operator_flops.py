@@ -1,7 +1,7 @@
-"""Operations of each operator, counted from the shapes around it.
+"""Arithmetic operations of each operator, from shapes.
 
-ONNX Runtime's fused and quantised variants count as what they were made from. Transcendental functions count
-what their polynomials take, so that a device's arithmetic throughput holds for them too.
+ONNX Runtime's fused and quantised variants count like the operators that they replace. Transcendental functions count
+the operations of their polynomials, so that a device's arithmetic throughput applies to them too.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnxmesh.graph.costs.value_sizes import Shape, ValueSizes
-from onnxmesh.graph.reading.attributes import integer, integers, operand, text
+from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, string_attribute
 
 Counter = Callable[[ValueSizes, ir.Node], int | None]
-"""Returns the operations of a node, or None where its shapes say too little."""
+"""Returns the operations of a node, or None where its shapes are unknown."""
 
 
 def flops_of(sizes: ValueSizes, node: ir.Node) -> int:
-    """Returns the operations of one node, subgraphs not counted; a multiply-add counts as two.
+    """Returns the operations of one node without its subgraphs; a multiply-add counts as two.
 
-    What has no counter takes one operation for each element that it reads or writes.
+    Operators without a counter count one operation for each element that they read or write.
     """
     counter = _COUNTERS.get(node.op_type)
     found = None if counter is None else counter(sizes, node)
@@ -60,30 +60,30 @@ def _transposed_convolution(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _pooling(sizes: ValueSizes, node: ir.Node) -> int:
-    return sizes.num_elements(node.outputs[0]) * math.prod(integers(node, "kernel_shape"))
+    return sizes.num_elements(node.outputs[0]) * math.prod(ints_attribute(node, "kernel_shape"))
 
 
 def _matrix_product(sizes: ValueSizes, node: ir.Node) -> int | None:
     left = sizes.shape(operand(node, 0))
     if not left:
         return None
-    axis = -2 if integer(node, "transA", 0) and len(left) > 1 else -1
+    axis = -2 if int_attribute(node, "transA", 0) and len(left) > 1 else -1
     return 2 * sizes.num_elements(node.outputs[0]) * left[axis]
 
 
 def _packed_product(sizes: ValueSizes, node: ir.Node) -> int:
-    return 2 * sizes.num_elements(node.outputs[0]) * integer(node, "K", 1)
+    return 2 * sizes.num_elements(node.outputs[0]) * int_attribute(node, "K", 1)
 
 
 def _einsum(sizes: ValueSizes, node: ir.Node) -> int | None:
-    terms = text(node, "equation").replace(" ", "").partition("->")[0].split(",")
-    figures: dict[str, int] = {}
+    terms = string_attribute(node, "equation").replace(" ", "").partition("->")[0].split(",")
+    sizes_of_letters: dict[str, int] = {}
     for term, value in zip(terms, node.inputs, strict=False):
         shape = sizes.shape(value)
         if shape is None or len(shape) != len(term) or "." in term:
             return None
-        figures.update(zip(term, shape, strict=True))
-    return max(1, len(terms)) * math.prod(figures.values())
+        sizes_of_letters.update(zip(term, shape, strict=True))
+    return max(1, len(terms)) * math.prod(sizes_of_letters.values())
 
 
 def _recurrent(sizes: ValueSizes, node: ir.Node) -> int | None:
@@ -95,7 +95,7 @@ def _recurrent(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _attention(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Both products of query, key and value; com.microsoft.Attention also projects its input."""
+    """Counts both products of query, key and value; com.microsoft.Attention also projects its input."""
     query = sizes.shape(operand(node, 0))
     if not query or len(query) < 3 or not query[-2]:
         return None
@@ -112,9 +112,9 @@ def _projects(node: ir.Node) -> bool:
 
 
 def num_scores(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Returns how many pairs of a query and a key an attention operator scores, over all heads.
+    """Returns the number of query-key pairs that an attention operator scores, over all heads.
 
-    None where its shapes say too little.
+    None where its shapes are unknown.
     """
     query = sizes.shape(operand(node, 0))
     if not query or len(query) < 3:
@@ -125,7 +125,7 @@ def num_scores(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 def _num_heads(node: ir.Node) -> int:
-    return max(1, integer(node, "num_heads", integer(node, "q_num_heads", 1)))
+    return max(1, int_attribute(node, "num_heads", int_attribute(node, "q_num_heads", 1)))
 
 
 def _key_length(sizes: ValueSizes, node: ir.Node, length: int) -> int:
@@ -141,7 +141,7 @@ def _past_length(past: Shape) -> int:
 
 
 def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
-    """Returns the width of one head of an attention operator; None where its shapes say too little."""
+    """Returns the width of one head of an attention operator; None where its shapes are unknown."""
     query = sizes.shape(operand(node, 0))
     if not query:
         return None
@@ -149,7 +149,7 @@ def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
         return query[-1]
     heads = _num_heads(node)
     if node.op_type == "GroupQueryAttention" and operand(node, 1) is None:
-        return query[-1] // (heads + 2 * integer(node, "kv_num_heads", heads))
+        return query[-1] // (heads + 2 * int_attribute(node, "kv_num_heads", heads))
     if _projects(node):
         hidden = sizes.shape(node.outputs[0])
         return hidden[-1] // heads if hidden else None
@@ -157,10 +157,10 @@ def head_size(sizes: ValueSizes, node: ir.Node) -> int | None:
 
 
 _PAST_KEY = {"GroupQueryAttention": 3, "MultiHeadAttention": 6, "Attention": 4}
-"""Where an attention operator takes the keys of earlier tokens."""
+"""By attention operator: position of the keys of earlier tokens (KV cache)."""
 
 _ERF, _EXP, _TANH, _POWER = 24, 16, 20, 32
-"""What one element of a transcendental function takes, as polynomials in vector registers."""
+"""Operations for one element of a transcendental function, as a polynomial in vector registers."""
 
 _COUNTERS: dict[str, Counter] = {
     "Conv": _convolution(1),
@@ -274,4 +274,4 @@ _COUNTERS |= dict.fromkeys(
     ),
     _nothing,
 )
-"""They move elements and compute nothing."""
+"""Operators that move elements without arithmetic."""

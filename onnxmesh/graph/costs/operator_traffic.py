@@ -1,16 +1,16 @@
-"""Bytes that each operator moves between memory and the device, from the shapes around it."""
+"""Bytes that each operator moves between memory and processor, from shapes."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxmesh.graph.costs.kernel_scratch import unfolded_bytes
+from onnxmesh.graph.costs.kernel_scratch import im2col_bytes
 from onnxmesh.graph.costs.value_sizes import ValueSizes
 
 _ALIASES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-"""Their output is their input under another shape; nothing is copied."""
-_LOOK_AT_SHAPES = frozenset({"Shape", "Size"})
-_PICK = frozenset(
+"""Operators whose output is a view of their input; nothing is copied."""
+_READ_SHAPES_ONLY = frozenset({"Shape", "Size"})
+_GATHERS = frozenset(
     {
         "Gather",
         "GatherElements",
@@ -20,7 +20,7 @@ _PICK = frozenset(
         "EmbedLayerNormalization",
     }
 )
-"""They read of their inputs as much as they write, however large the table is."""
+"""Operators that read as much of their first input as they write, however large it is."""
 
 
 def bytes_moved(sizes: ValueSizes, node: ir.Node) -> int:
@@ -29,10 +29,10 @@ def bytes_moved(sizes: ValueSizes, node: ir.Node) -> int:
     written = sum(sizes.num_bytes(value) for value in node.outputs if value.name)
     if node.op_type in _ALIASES:
         return 0
-    if node.op_type in _LOOK_AT_SHAPES:
+    if node.op_type in _READ_SHAPES_ONLY:
         return written
-    if node.op_type in _PICK:
-        where = [value for value in node.inputs[1:] if value is not None and not value.is_initializer()]
-        return min(read, written + sum(map(sizes.num_bytes, where))) + written
-    # What is unfolded is written and read once more.
-    return read + written + 2 * unfolded_bytes(sizes, node)
+    if node.op_type in _GATHERS:
+        indices = [value for value in node.inputs[1:] if value is not None and not value.is_initializer()]
+        return min(read, written + sum(map(sizes.num_bytes, indices))) + written
+    # The im2col matrix is written and read once.
+    return read + written + 2 * im2col_bytes(sizes, node)

@@ -1,4 +1,4 @@
-"""How large the values of a graph are, at one shape of its inputs."""
+"""Sizes of the values of a graph at one shape of its inputs."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxmesh.graph.reading.row import name_of
+from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.graph.reading.value_types import ValueType
 
 Shape = tuple[int, ...] | None
-"""Dimensions with a figure for every symbol, or None where even the rank is unknown."""
+"""Dimensions with a size for every symbol, or None where the rank is unknown."""
 
 _STRING_BYTES = 16
-"""What a string is taken to occupy on the wire: its length field and a word."""
+"""Assumed size of a string on the wire: its length field and a word."""
 
 
 class ValueSizes:
-    """Shapes, elements and bytes of values. Dimensions without a figure count as one.
+    """Shapes, element counts and bytes of values. Dimensions of unknown size count as one.
 
     Args:
-        types: Types of the values of the graph.
-        dims: Figures for symbolic dimensions, by symbol.
-        shapes: Shapes of those values for which more is known than their type says.
+        types: Types of the values of the graph, by name.
+        dims: Sizes of symbolic dimensions, by symbol.
+        shapes: Known shapes of values, by name; they take precedence over types.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class ValueSizes:
         self._shapes = shapes or {}
 
     def shape(self, value: ir.Value | None) -> Shape:
-        """Returns the shape of a value, with symbols replaced."""
+        """Returns the shape of a value, with sizes for its symbols."""
         if value is None:
             return None
         if value.const_value is not None:
             return tuple(int(dim) for dim in value.const_value.shape.numpy())
-        if (shape := self._shapes.get(name_of(value))) is not None:
+        if (shape := self._shapes.get(value_name(value))) is not None:
             return shape
-        known = self._types.get(name_of(value))
+        known = self._types.get(value_name(value))
         if known is None or known.dims is None:
             return None
         return tuple(
@@ -57,10 +57,10 @@ class ValueSizes:
         return math.prod(self.shape(value) or ())
 
     def num_bytes(self, value: ir.Value) -> int:
-        """Returns the size of a value; 4 bytes an element where its type is unknown."""
+        """Returns the size of a value in bytes; 4 for each element where its type is unknown."""
         if value.is_initializer() and value.const_value is not None:
             return weight_bytes(value)
-        known = self._types.get(name_of(value))
+        known = self._types.get(value_name(value))
         datatype = None if known is None else known.datatype
         if datatype is None:
             return 4 * self.num_elements(value)
@@ -69,7 +69,7 @@ class ValueSizes:
 
 
 def weight_bytes(value: ir.Value) -> int:
-    """Returns the size of an initialiser as stored; strings count what they hold."""
+    """Returns the stored size of an initialiser in bytes; a string counts its length field and its characters."""
     tensor = value.const_value
     if tensor is None:
         return 0

@@ -1,1 +1,1 @@
-"""Cutting."""
+"""Cutting a graph into partitions, and the folder and plan file that describe them."""

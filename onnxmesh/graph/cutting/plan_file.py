@@ -1,4 +1,4 @@
-"""`plan.json`: how a folder of partitions came about."""
+"""`plan.json`: the source, the mode and the partitions of a cut model."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from onnxmesh.model.signature import Signature
 
 PLAN_FILE = "plan.json"
 _INFINITE = "infinite"
-"""JSON has no such number: shapes differ, or what is no number."""
+"""Stands for infinity, which JSON lacks: shapes differ, or elements are not numbers."""
 _FORMAT = 2
 
 
 def tool_versions() -> dict[str, str]:
-    """Returns the versions of what cuts models here, by name."""
+    """Returns the versions of the tools that cut models, by name."""
     return {
         "onnxmesh": __version__,
         "onnx": onnx.__version__,
@@ -39,20 +39,20 @@ def tool_versions() -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
-    """What `plan.json` says.
+    """The content of `plan.json`.
 
     Attributes:
-        model: Name of the model's file, for people.
+        model: File name of the model, for display.
         source_digest: Digest of the model that was cut.
-        level: How the whole was optimised before the cut.
-        signature: What the whole takes and gives.
+        level: Optimisation level of the whole model before the cut.
+        signature: Inputs and outputs of the whole model.
         partitions: The chain, in order.
-        mode: Whether the whole was optimised before the cut, or each partition is where it is loaded.
-        largest_difference: Portable mode: the largest relative difference from the whole that was measured when it
-            was cut; None where it could not be: the model refused random inputs.
-        accepted_difference: Largest relative difference from the whole that `verify` accepts; 0: bit for bit.
+        mode: Whether the whole was optimised before the cut, or each partition is optimised at load.
+        largest_difference: Portable mode: the largest relative difference from the whole model, measured at the cut;
+            None: not measured, because the model refused random inputs.
+        accepted_difference: Largest relative difference from the whole model that `verify` accepts; 0: equal bits.
         versions: Versions of the tools, by name.
     """
 
@@ -93,14 +93,16 @@ class PlanFile:
 
     @classmethod
     def load(cls, folder: Path) -> PlanFile:
-        """Reads the plan of a folder; `check_files` tells whether the partitions are those that it names.
+        """Reads the plan of a folder; `check_files` validates the partitions against it.
 
         Raises:
-            CorruptData: There is no plan, or it is not one that was written here (DATA_LOSS).
+            CorruptData: The plan is missing or malformed (DATA_LOSS).
         """
         path = folder / PLAN_FILE
         if not path.is_file():
-            raise CorruptData(f"folder '{folder.name}' has no {PLAN_FILE}: it was not written by a split")
+            raise CorruptData(
+                f"folder '{folder.name}' has no {PLAN_FILE}: it was not written by `onnxmesh split`"
+            )
         try:
             plan = cls._from_plain(json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
@@ -114,12 +116,12 @@ class PlanFile:
     @classmethod
     def _from_plain(cls, plain: Mapping[str, Any]) -> PlanFile:
         if plain["format"] != _FORMAT:
-            raise ValueError(f"format {_FORMAT} expected, {plain['format']!r} found")
+            raise ValueError(f"expected format {_FORMAT}, got {plain['format']!r}")
         partitions = tuple(Partition.from_plain(partition) for partition in plain["partitions"])
         if not partitions:
             raise ValueError("it has no partitions")
         if [partition.index for partition in partitions] != list(range(len(partitions))):
-            raise ValueError("its partitions are not numbered from 0 upwards")
+            raise ValueError("its partitions are not numbered from 0")
         return cls(
             model=str(plain["model"]),
             source_digest=Digest(str(plain["source_digest"])),
@@ -133,10 +135,10 @@ class PlanFile:
         )
 
     def check_files(self, folder: Path) -> None:
-        """Checks that every partition's files are what the plan says.
+        """Validates the files of every partition against the plan.
 
         Raises:
-            CorruptData: A file is missing or was changed, or the digests in the plan do not agree (DATA_LOSS).
+            CorruptData: A file is missing or modified, or the digests in the plan contradict each other (DATA_LOSS).
         """
         for partition in self.partitions:
             home = folder / f"stage-{partition.index}"
@@ -150,7 +152,7 @@ class PlanFile:
                 if found != file:
                     raise CorruptData(
                         f"stage {partition.index}: '{file.path}' has digest {found.sha256[:12]}…, "
-                        f"{PLAN_FILE} says {file.sha256[:12]}…"
+                        f"{PLAN_FILE} has {file.sha256[:12]}…"
                     )
             if listing_digest(partition.files) != partition.digest:
                 raise CorruptData(f"stage {partition.index}: its digest does not match its files")

@@ -1,4 +1,4 @@
-"""The file in which a partition keeps its large weights."""
+"""The weights file of a partition: its layout, and writing it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import onnx_ir as ir
 
 from onnxmesh.files.digests import ListedFile
 from onnxmesh.files.file_ranges import copy_range, read_chunks
-from onnxmesh.graph.reading.row import name_of
+from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.ids import Digest
 
 FILE_ALIGNMENT = 4096
-"""Weights are mapped from the file: what starts at a page can be used in place, with the same alignment
-and hence the same order of additions on every machine; and file systems can share whole pages."""
+"""Offset alignment of weights. The file is memory-mapped: weights at page boundaries are used in place, with the same
+alignment and hence the same order of additions on every machine; file systems can share whole pages."""
 
-MIN_BYTES = 512
+MIN_EXTERNAL_TENSOR_BYTES = 512
 """Smaller tensors stay in the model."""
 
-_PIECE_BYTES = 16 * 1024 * 1024
+_COPY_CHUNK_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """One tensor's place in a file of weights.
+class WeightSegment:
+    """The range of one tensor in a weights file.
 
     Attributes:
         tensor: The tensor, in another file or in memory.
-        offset: Where it starts: a multiple of `FILE_ALIGNMENT`.
-        num_bytes: Its size.
+        offset: First byte; a multiple of `FILE_ALIGNMENT`.
+        num_bytes: Size in bytes.
     """
 
     tensor: ir.TensorProtocol
@@ -48,10 +48,10 @@ class Segment:
         return self.offset + self.num_bytes
 
 
-def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """Returns a tensor whose bytes are here: itself, or a copy of what lies in a file.
+def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Returns a tensor with its data in memory: itself, or a copy of an external one.
 
-    onnx-ir would not read files with several hard links.
+    onnx-ir refuses to read files with several hard links.
 
     Raises:
         OSError: The file cannot be read.
@@ -65,52 +65,52 @@ def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.from_proto(proto)
 
 
-def move_out(values: Iterable[ir.Value], home: Path, name: str) -> list[Segment]:
-    """Makes large initialisers refer to a file of weights that is still to be written, and returns its layout.
+def externalise_weights(values: Iterable[ir.Value], home: Path, name: str) -> list[WeightSegment]:
+    """Makes large initialisers external, in a weights file that is still to be written, and returns its layout.
 
-    Two initialisers with the same range of the same file share one segment. Small ones come into the model, wherever
-    they were.
+    Two initialisers with the same range of the same source file share one segment. Small ones are loaded into the
+    model.
 
     Args:
-        values: Initialisers, in the order in which they are laid out.
+        values: Initialisers, in the order of the layout.
         home: Folder of the model.
-        name: Name of the file of weights in that folder.
+        name: File name of the weights file in that folder.
     """
-    segments: list[Segment] = []
-    taken: dict[tuple[str, int, int], Segment] = {}
+    segments: list[WeightSegment] = []
+    shared: dict[tuple[str, int, int], WeightSegment] = {}
     end = 0
     for value in values:
         tensor = value.const_value
         if tensor is None or tensor.dtype == ir.DataType.STRING:
             continue
         num_bytes = int(tensor.nbytes)
-        if num_bytes < MIN_BYTES:
-            value.const_value = in_memory(tensor)
+        if num_bytes < MIN_EXTERNAL_TENSOR_BYTES:
+            value.const_value = load_tensor(tensor)
             continue
         source = _range_of(tensor, num_bytes)
-        segment = None if source is None else taken.get(source)
+        segment = None if source is None else shared.get(source)
         if segment is None:
-            segment = Segment(tensor, -(-end // FILE_ALIGNMENT) * FILE_ALIGNMENT, num_bytes)
+            segment = WeightSegment(tensor, -(-end // FILE_ALIGNMENT) * FILE_ALIGNMENT, num_bytes)
             segments.append(segment)
             end = segment.end
             if source is not None:
-                taken[source] = segment
+                shared[source] = segment
         value.const_value = ir.ExternalTensor(
             name,
             segment.offset,
             num_bytes,
             tensor.dtype,
             shape=ir.Shape(tensor.shape.numpy()),
-            name=name_of(value),
+            name=value_name(value),
             base_dir=home,
         )
     return segments
 
 
-def write_weights(path: Path, segments: Sequence[Segment]) -> ListedFile:
-    """Writes a file of weights and returns its description.
+def write_weights(path: Path, segments: Sequence[WeightSegment]) -> ListedFile:
+    """Writes a weights file and returns its description.
 
-    Each byte is read once, when its digest is taken, right after it was copied. May run in a thread of its own.
+    Each byte is read once, for the digest, right after it was copied. May run in a thread of its own.
 
     Raises:
         OSError: A source cannot be read, or the disk is full.
@@ -122,7 +122,7 @@ def write_weights(path: Path, segments: Sequence[Segment]) -> ListedFile:
         sources: dict[str, FileIO] = {}
         os.ftruncate(target.fileno(), size)
         for segment in segments:
-            for end in _copied(segment, target, sources, opened):
+            for end in _copy_segment(segment, target, sources, opened):
                 for chunk in read_chunks(target.fileno(), done, end):
                     digest.update(chunk)
                 done = end
@@ -135,8 +135,10 @@ def _range_of(tensor: ir.TensorProtocol, num_bytes: int) -> tuple[str, int, int]
     return str(tensor.path), tensor.offset or 0, num_bytes
 
 
-def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack) -> Iterator[int]:
-    """Copies a tensor in pieces; after each it yields the end of what is there."""
+def _copy_segment(
+    segment: WeightSegment, target: FileIO, sources: dict[str, FileIO], opened: ExitStack
+) -> Iterator[int]:
+    """Copies a tensor in chunks and yields the end offset after each."""
     place = _range_of(segment.tensor, segment.num_bytes)
     if place is None:
         target.seek(segment.offset)
@@ -148,7 +150,7 @@ def _copied(segment: Segment, target: FileIO, sources: dict[str, FileIO], opened
     path, offset, _ = place
     if path not in sources:
         sources[path] = opened.enter_context(FileIO(path))
-    for start in range(0, segment.num_bytes, _PIECE_BYTES):
-        length = min(_PIECE_BYTES, segment.num_bytes - start)
+    for start in range(0, segment.num_bytes, _COPY_CHUNK_BYTES):
+        length = min(_COPY_CHUNK_BYTES, segment.num_bytes - start)
         copy_range(sources[path].fileno(), target.fileno(), offset + start, segment.offset + start, length)
         yield segment.offset + start + length

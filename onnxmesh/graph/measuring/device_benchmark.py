@@ -1,4 +1,4 @@
-"""How fast this machine's device is, measured in a few tenths of a second and remembered."""
+"""Benchmark of this machine's device: its speed, measured in a few tenths of a second and cached."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.files.atomic_write import write_atomically
-from onnxmesh.graph.runtime.run_clock import run_clock
+from onnxmesh.graph.measuring.run_clock import run_clock
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.device_speed import DeviceSpeed
 
 _FORMAT = 1
 _SECONDS = 0.25
-_FEWEST_ROUNDS = 4
+_MIN_ROUNDS = 4
 
 _PRODUCT = {True: (256, 512, 3), False: (4096, 2048, 8)}
-"""Rows, width and number of matrix products, by whether the CPU computes: a GPU is not filled by less."""
+"""Rows, width and number of matrix products, by whether the device is a CPU: smaller ones do not saturate a GPU."""
 _ELEMENTS = {True: 1 << 22, False: 1 << 24}
-"""Of each operand of the additions, by whether the CPU computes: more than caches hold."""
+"""Elements of each operand of the additions, by whether the device is a CPU: more than its caches hold."""
 _NUM_ADDITIONS = 4
 _NUM_TRIVIAL = 200
 
@@ -35,11 +35,11 @@ _Nodes = list[onnx.NodeProto]
 
 
 def measure_device(threads: int = 1, providers: Sequence[str] = (CPU,)) -> DeviceSpeed:
-    """Measures the constants from which times are estimated, each as the best of several runs.
+    """Measures the constants of a `DeviceSpeed`, each as the best of several runs.
 
-    The best, because other processes take their share of the machine: what was reached once can be reached. One
-    thread is timed by the processor time that it got, for the same reason. Every graph computes from constants and
-    gives one element, so that nothing but the device's own work is timed.
+    The best run is the one that other processes disturbed least; for the same reason one thread is timed by its
+    processor time. Every graph computes from constants and returns one element, so that only the device's work is
+    timed.
 
     Args:
         threads: Threads within an operator.
@@ -67,15 +67,15 @@ def cached_device_speed(
     fresh: bool = False,
     measure: Callable[[int, Sequence[str]], DeviceSpeed] = measure_device,
 ) -> DeviceSpeed:
-    """Returns what this kind of device was measured at, measuring it where that was not done before.
+    """Returns the speed of a device kind, from the cache or measured.
 
     Args:
-        kind: The device's name, as `device_kind_name` gives it.
+        kind: The device kind, as named by `device_kind_name`.
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
-        folder: Where figures are kept; None: the user's cache folder. One that cannot be written is done without.
-        fresh: Measure in any case, and keep what is better of each figure.
-        measure: How it is measured.
+        folder: Folder of the cache; None: the user's cache folder. If it is not writable, nothing is cached.
+        fresh: Whether to measure even if cached, and to keep the better of each constant.
+        measure: Function that measures the device.
     """
     folder = folder or _cache_folder()
     path = folder / f"speed-{kind}-{threads}t-ort{onnxruntime.__version__}.json"
@@ -97,12 +97,12 @@ def _cache_folder() -> Path:
     named = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "onnxmesh"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home folder
         return Path(tempfile.gettempdir()) / "onnxmesh"
 
 
 def _read(path: Path) -> DeviceSpeed | None:
-    """Returns kept figures; what cannot be read or makes no sense is as if it were not there."""
+    """Returns the cached speed; None if it is missing or malformed."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         return DeviceSpeed.from_plain(plain["speed"]) if plain["format"] == _FORMAT else None
@@ -119,8 +119,8 @@ def _write(path: Path, speed: DeviceSpeed) -> None:
 
 
 def _products(rows: int, width: int, num: int) -> tuple[_Nodes, dict[str, np.ndarray]]:
-    """A chain of matrix products, each with a matrix of its own, as layers have."""
-    # Rows of a sum of one keep the figures where they are: no infinities, no denormals.
+    """Returns a chain of matrix products, each with its own matrix, like layers."""
+    # Columns that sum to one keep magnitudes constant: no infinities, no denormals.
     pattern = (np.arange(width * width, dtype=np.float32) % 7 + 1).reshape(width, width)
     matrix = pattern / pattern.sum(axis=0)
     weights = {f"w{i}": matrix for i in range(num)} | {"a0": np.ones((rows, width), np.float32)}
@@ -128,7 +128,7 @@ def _products(rows: int, width: int, num: int) -> tuple[_Nodes, dict[str, np.nda
 
 
 def _additions(elements: int) -> tuple[_Nodes, dict[str, np.ndarray]]:
-    """A chain of additions. The operands are made in the graph: as weights they would be in memory several times."""
+    """Returns a chain of additions. Operands are created in the graph: weights would be in memory several times."""
     nodes = [helper.make_node("Expand", ["a0", "size"], ["w"])]
     nodes += [
         helper.make_node("Add", [f"a{i}" if i else "w", "w"], [f"a{i + 1}"]) for i in range(_NUM_ADDITIONS)
@@ -145,11 +145,11 @@ def _trivial() -> tuple[_Nodes, dict[str, np.ndarray]]:
 def _session(
     nodes: _Nodes, weights: Mapping[str, np.ndarray], threads: int, providers: Sequence[str]
 ) -> onnxruntime.InferenceSession:
-    """Returns a session that runs the nodes and answers one element of the last value."""
+    """Returns a session that runs the nodes and returns one element of the last value."""
     last = nodes[-1].output[0]
     axes = list(range(weights["a0"].ndim))
     bounds = {"starts": [0] * len(axes), "ends": [1] * len(axes), "axes": axes}
-    constants = dict(weights) | {name: np.array(figures) for name, figures in bounds.items()}
+    constants = dict(weights) | {name: np.array(numbers) for name, numbers in bounds.items()}
     graph = helper.make_graph(
         [*nodes, helper.make_node("Slice", [last, *bounds], ["first"])],
         "benchmark",
@@ -164,15 +164,15 @@ def _session(
 
 
 def _best_s(sessions: Sequence[onnxruntime.InferenceSession], clock: Callable[[], float]) -> list[float]:
-    """Returns the least time of a run of each, in turn, so that a disturbance does not fall on one alone."""
+    """Returns the shortest run of each session. Sessions alternate, so that a disturbance affects all of them."""
     best = [float("inf")] * len(sessions)
     end = time.perf_counter() + _SECONDS
     num_rounds = 0
-    while num_rounds < _FEWEST_ROUNDS or time.perf_counter() < end:
+    while num_rounds < _MIN_ROUNDS or time.perf_counter() < end:
         for index, session in enumerate(sessions):
             start = clock()
             session.run(None, {})
-            # The first round is for warming up.
+            # The first round warms up.
             best[index] = min(best[index], clock() - start) if num_rounds else best[index]
         num_rounds += 1
     return best

@@ -1,4 +1,4 @@
-"""What each node of a graph takes on this machine, as ONNX Runtime's profiler tells it."""
+"""Time of each node of a graph on this machine, measured with ONNX Runtime's profiler."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ import onnxruntime
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, ModelRunFailed
+from onnxmesh.graph.measuring.run_clock import run_clock
 from onnxmesh.graph.reading.source import load_structure
-from onnxmesh.graph.runtime.run_clock import run_clock
-from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.runtime_errors import error_reason
 from onnxmesh.graph.runtime.runtime_values import to_runtime
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.tensors.tensor import Tensor
 
 Progress = Callable[[float], None]
-"""Told what share of the measuring is done, from 0 to 1."""
+"""Receives the share of the measuring that is done, from 0 to 1."""
 
 _MAX_EVENTS = 200_000
-"""Of a profile; each takes about a kilobyte of disk, and ONNX Runtime stops at a million."""
+"""Limit on the events of a profile: each takes about 1 kB on disk, and ONNX Runtime stops at a million."""
 _MAX_SHIFT_S = 5e-6
-"""By how much the profiler's own work at each node, or what a run does between nodes, can move a node's time."""
-_ENOUGH = 200
-"""Runs among which there is an undisturbed one; more of a small model would only take time."""
-_FEW = 6
-"""Runs below which the best may still be one that others disturbed."""
+"""Largest correction of a node's time for the profiler's overhead and the work between nodes."""
+_MAX_RUNS = 200
+"""Runs among which one is undisturbed with near certainty."""
+_MIN_RUNS = 6
+"""Below this number of runs, all of them may be disturbed by other processes."""
 _KERNEL = "_kernel_time"
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutedNode:
-    """A node as it ran.
+    """A node that was executed.
 
     Attributes:
-        name: What it is called in the graph.
-        outputs: Names of what it writes.
-        seconds: Time of one run of it; what its subgraphs take is in it.
+        name: Its name in the graph.
+        outputs: Names of its outputs.
+        seconds: Time of one execution, its subgraphs included.
     """
 
     name: str
@@ -54,14 +54,14 @@ class ExecutedNode:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """Times of one graph at one shape of its inputs.
+    """Measured times of one graph at one shape of its inputs.
 
     Attributes:
-        nodes: Those that ran, in the order of the graph; their times add up to `total_s`. Empty on devices that
-            work behind the profiler's back.
-        total_s: A run of the whole graph, unprofiled.
-        shapes: Shape that each value had, by name.
-        num_runs: How many runs were profiled.
+        nodes: Executed nodes in the order of the graph; their times add up to `total_s`. Empty on devices with
+            asynchronous kernels, which the profiler cannot time.
+        total_s: Time of an unprofiled run of the whole graph.
+        shapes: Measured shape of each value, by name.
+        num_runs: Number of profiled runs.
     """
 
     nodes: tuple[ExecutedNode, ...]
@@ -80,33 +80,32 @@ def profile_model(
     seconds: float = 2.0,
     progress: Progress | None = None,
 ) -> MeasuredRun:
-    """Runs a graph and takes the time of each node.
+    """Runs a graph and measures the time of each node.
 
-    Half of the time goes to runs under the profiler, half to runs without it, of the same session. Of each node the
-    best run counts, as other processes only ever slow it down; of the whole the one that a quarter of the runs beat,
-    which is what it takes in a quiet moment rather than in the luckiest. The profiler slows each node by a
-    little, and a run does a little between nodes: the difference to the whole is spread evenly as far as that
-    explains it, and in proportion beyond.
+    Half of the time is spent on profiled runs, half on unprofiled ones of the same session. The time of a node is its
+    shortest, since other processes can only slow it down; the time of the whole graph is the first quartile of its
+    runs. Profiled times differ from the whole by the profiler's overhead and the work between nodes: that difference
+    is spread evenly over nodes up to a limit, and in proportion to their times beyond it.
 
     Args:
-        model: The graph. A copy with names of its own for all nodes is written beside it, so that external weights
-            are found, and removed once it is loaded.
+        model: The graph. A copy with unique node names is written beside it, where external weights are found, and
+            removed once it is loaded.
         feeds: The inputs, by name.
         threads: Threads within an operator.
         providers: ONNX Runtime execution providers, best first.
-        level: What ONNX Runtime does to the graph when it is loaded. Nodes that it changes are not found again.
-        seconds: About how long to run; less where runs are many, twice as long at most where they are few, but for
-            the run under way.
-        progress: Told how far it is.
+        level: Optimisation at load. Nodes that it replaces are not among the measured ones.
+        seconds: Approximate time to run. Shorter where the limit on runs is reached, at most twice as long where runs
+            are few.
+        progress: Receives the share that is done.
 
     Raises:
         InvalidModel: ONNX Runtime cannot load the graph (INVALID_ARGUMENT).
-        ModelRunFailed: It refuses these inputs (INVALID_ARGUMENT).
+        ModelRunFailed: The model refuses these inputs (INVALID_ARGUMENT).
     """
     report = progress or (lambda _share: None)
     proto = load_structure(model)
-    described = [(node.name, tuple(filter(None, node.output))) for node in proto.graph.node]
-    names = _name_apart(proto.graph)
+    originals = [(node.name, tuple(filter(None, node.output))) for node in proto.graph.node]
+    names = _make_names_unique(proto.graph)
     with tempfile.TemporaryDirectory(prefix="onnxmesh-profile-") as folder:
         session = _load(proto, model, Path(folder) / "run", session_options(threads, level), providers)
         del proto  # a model's weights may be in it
@@ -115,28 +114,28 @@ def profile_model(
         try:
             _run(session, outputs, values)
         except ModelRunFailed as error:
-            raise _with_own_names(error, names, described) from error
+            raise _with_original_names(error, names, originals) from error
         report(0.05)
-        most = max(2, min(_ENOUGH, _MAX_EVENTS // max(1, len(described))))
+        most = max(2, min(_MAX_RUNS, _MAX_EVENTS // max(1, len(originals))))
         num_runs = len(_repeat(session, outputs, values, seconds / 2, most, lambda s: report(s / 2)))
         events = Path(session.end_profiling())
-        times, shapes = _read(events, {name: out for name, (_, out) in zip(names, described, strict=True)})
+        times, shapes = _read(events, {name: out for name, (_, out) in zip(names, originals, strict=True)})
     clock = run_clock(threads, providers)
     plain = sorted(_repeat(session, outputs, values, seconds / 2, most, lambda s: report(0.5 + s / 2), clock))
     total_s = plain[len(plain) // 4]
     if tuple(providers) != (CPU,):
-        # Kernels of other devices are started, not awaited: their times are those of starting.
+        # Kernels of other devices are asynchronous: the profiler would measure their launch only.
         return MeasuredRun((), total_s, shapes, num_runs)
     seen = [
-        (name, out, times[key]) for key, (name, out) in zip(names, described, strict=True) if key in times
+        (name, out, times[key]) for key, (name, out) in zip(names, originals, strict=True) if key in times
     ]
-    scaled = _add_up([best for _, _, best in seen], total_s)
+    scaled = _scaled_to_total([best for _, _, best in seen], total_s)
     nodes = tuple(ExecutedNode(name, out, s) for (name, out, _), s in zip(seen, scaled, strict=True))
     return MeasuredRun(nodes, total_s, shapes, num_runs)
 
 
-def _name_apart(graph: onnx.GraphProto) -> list[str]:
-    """Gives every node a name of its own, in subgraphs too; returns those of the graph itself, in its order."""
+def _make_names_unique(graph: onnx.GraphProto) -> list[str]:
+    """Gives every node a unique name, in subgraphs too; returns the names of the graph's own nodes, in order."""
     graphs = [graph]
     num_inner = 0
     while graphs:
@@ -153,12 +152,12 @@ def _name_apart(graph: onnx.GraphProto) -> list[str]:
     return [node.name for node in graph.node]
 
 
-def _with_own_names(
-    error: ModelRunFailed, names: Sequence[str], described: Sequence[tuple[str, tuple[str, ...]]]
+def _with_original_names(
+    error: ModelRunFailed, names: Sequence[str], originals: Sequence[tuple[str, tuple[str, ...]]]
 ) -> ModelRunFailed:
-    """Returns the error with the name that the node has in the model, or that of its output."""
+    """Returns the error with the node's name in the model, or the name of its output."""
     message = error.message
-    for name, (own, outputs) in zip(names, described, strict=True):
+    for name, (own, outputs) in zip(names, originals, strict=True):
         message = message.replace(f"'{name}'", f"'{own or ''.join(outputs[:1])}'")
     return ModelRunFailed(message)
 
@@ -177,7 +176,7 @@ def _load(
         probe.write_bytes(proto.SerializeToString())
         session = onnxruntime.InferenceSession(str(probe), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {error_reason(error)}") from error
     finally:
         probe.unlink(missing_ok=True)
     session.disable_fallback()
@@ -194,7 +193,7 @@ def _run(
     try:
         session.run_with_ort_values(outputs, values)
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise ModelRunFailed(readable(error)) from error
+        raise ModelRunFailed(error_reason(error)) from error
     return clock() - start
 
 
@@ -207,13 +206,13 @@ def _repeat(
     report: Progress,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Runs again and again until the time is over or `most` runs are made; returns their times.
+    """Repeats runs until the time is over or `most` runs are made; returns their times.
 
-    Of one or two runs none may be undisturbed: so few are made only where they take twice the time.
+    Fewer than `_MIN_RUNS` are made only where they take twice the time.
     """
     found: list[float] = []
     start, spent = time.perf_counter(), 0.0
-    while not found or (len(found) < most and spent < (seconds if len(found) >= _FEW else 2 * seconds)):
+    while not found or (len(found) < most and spent < (seconds if len(found) >= _MIN_RUNS else 2 * seconds)):
         found.append(_run(session, outputs, values, clock))
         spent = time.perf_counter() - start
         report(min(1.0, spent / seconds) if seconds > 0 else 1.0)
@@ -223,7 +222,7 @@ def _repeat(
 def _read(
     path: Path, outputs_of: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, float], dict[str, tuple[int, ...]]]:
-    """Returns the best time of each node, and the shapes of what the nodes write."""
+    """Returns the shortest time of each node, and the shapes of its outputs."""
     times: dict[str, float] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for event in _events(path):
@@ -235,13 +234,13 @@ def _read(
             times[name] = seconds
         written = event.get("args", {}).get("output_type_shape", ())
         if len(written) == len(outputs_of[name]):
-            for value, described in zip(outputs_of[name], written, strict=True):
-                shapes[value] = tuple(int(dim) for dim in next(iter(described.values())))
+            for value, shape_of_type in zip(outputs_of[name], written, strict=True):
+                shapes[value] = tuple(int(dim) for dim in next(iter(shape_of_type.values())))
     return times, shapes
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the events one by one: ONNX Runtime writes one in a line, and all of them would fill the memory."""
+    """Yields the events one by one; ONNX Runtime writes one a line, and together they may exceed memory."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             text = line.strip().rstrip(",")
@@ -249,12 +248,12 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(text)
 
 
-def _add_up(best: Sequence[float], total_s: float) -> list[float]:
-    """Returns the times so that they add up to the whole."""
+def _scaled_to_total(best: Sequence[float], total_s: float) -> list[float]:
+    """Returns the times corrected so that they add up to the total."""
     if not best:
         return []
     shift = min(max((total_s - sum(best)) / len(best), -_MAX_SHIFT_S), _MAX_SHIFT_S)
-    # Never below a fifth: the profiler's clock counts whole microseconds.
+    # At least a fifth remains: the profiler's clock has a resolution of 1 us.
     shifted = [max(seconds + shift, 0.2 * seconds) for seconds in best]
     whole = sum(shifted)
     return [seconds * total_s / whole if whole else total_s / len(best) for seconds in shifted]

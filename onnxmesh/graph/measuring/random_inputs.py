@@ -1,4 +1,4 @@
-"""Inputs that a model is likely to accept, made from its signature."""
+"""Random inputs that a model is likely to accept, from its signature."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Tensor
 
 _WORDS = ("mesh", "stage", "worker", "route", "tensor", "größe", "", "a longer string than the others")
-_SMALL = 4
-"""What integers stay below if nothing is known of them."""
+_DEFAULT_BOUND = 4
+"""Exclusive upper bound of integers without a known one."""
 
 
 def random_inputs(
@@ -26,18 +26,18 @@ def random_inputs(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     bounds: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
-    """Returns a tensor for each spec: the same for the same seed.
+    """Returns a tensor for each spec, deterministic for a seed.
 
-    Floats are normal, integers not negative and small unless a bound is given (they are often indices), strings
-    words. Half precision is drawn in single and rounded.
+    Floats are normally distributed (half precision is rounded from single), integers are not negative and small unless
+    a bound is given, since they are often indices, and strings are words.
 
     Args:
-        specs: What to make, usually a signature's inputs.
-        seed: Chooses the values, not the shapes.
-        dims: Symbolic dimensions by tensor; equal symbols get equal figures.
-        free_dim: Figure for a dimension that may vary. An unknown rank becomes 1.
-        shapes: Whole shapes by tensor, where they are chosen already.
-        bounds: By tensor, what its integers stay below; see `index_bounds`.
+        specs: Specs of the tensors, typically a signature's inputs.
+        seed: Determines the values, not the shapes.
+        dims: Declared dimensions by tensor; equal symbols have equal sizes.
+        free_dim: Size of a free dimension. A tensor of unknown rank is given rank 1.
+        shapes: Whole shapes by tensor; they take precedence.
+        bounds: Exclusive upper bound of integers by tensor; see `index_bounds`.
 
     Returns:
         Tensors by name.
@@ -48,7 +48,7 @@ def random_inputs(
     for spec in specs:
         shape = _shape(spec, (dims or {}).get(spec.name, ()), symbols, free_dim)
         shape = (shapes or {}).get(spec.name, shape)
-        below = (bounds or {}).get(spec.name, _SMALL)
+        below = (bounds or {}).get(spec.name, _DEFAULT_BOUND)
         tensors[spec.name] = _random_tensor(rng, spec.name, Datatype(spec.datatype), shape, below)
     return tensors
 

@@ -1,24 +1,24 @@
-"""What a node's attributes say, with the default where one is missing."""
+"""Attributes and operands of a node, with the default where one is missing."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
 
-def integer(node: ir.Node, name: str, default: int) -> int:
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Returns an integer attribute."""
     attribute = node.attributes.get(name)
     return default if attribute is None or attribute.type != ir.AttributeType.INT else attribute.as_int()
 
 
-def integers(node: ir.Node, name: str) -> tuple[int, ...]:
-    """Returns a list of integers; empty where it is missing."""
+def ints_attribute(node: ir.Node, name: str) -> tuple[int, ...]:
+    """Returns an attribute that is a list of integers; an empty tuple where it is missing."""
     attribute = node.attributes.get(name)
     return () if attribute is None or attribute.type != ir.AttributeType.INTS else tuple(attribute.as_ints())
 
 
-def text(node: ir.Node, name: str) -> str:
-    """Returns a string attribute; empty where it is missing."""
+def string_attribute(node: ir.Node, name: str) -> str:
+    """Returns a string attribute; an empty string where it is missing."""
     attribute = node.attributes.get(name)
     return (
         "" if attribute is None or attribute.type != ir.AttributeType.STRING else str(attribute.as_string())
@@ -26,7 +26,7 @@ def text(node: ir.Node, name: str) -> str:
 
 
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
-    """Returns the bodies of a control flow operator; none for others."""
+    """Returns the graphs in a node's attributes: bodies of If, Loop and Scan; an empty list for other operators."""
     found: list[ir.Graph] = []
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
@@ -37,5 +37,5 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 
 def operand(node: ir.Node, index: int) -> ir.Value | None:
-    """Returns an input by its position; None where it is left out."""
+    """Returns the input at a position; None where it is omitted."""
     return node.inputs[index] if index < len(node.inputs) else None

@@ -1,4 +1,4 @@
-"""Cycles of a graph, told by their nodes."""
+"""Detection of cycles in a stored graph."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import onnx
 
 
 def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Returns the nodes of one cycle, each after one whose output it reads; none if the graph has no cycle.
+    """Returns the nodes of one cycle, each after one whose output it reads; an empty list for an acyclic graph.
 
-    Works on the stored form, since a graph with a cycle is no graph to anything else.
+    Reads the protobuf form: onnx-ir and ONNX Runtime refuse a graph with a cycle.
 
     Args:
-        graph: The outermost graph; what nested ones read of it counts for the node that holds them.
+        graph: The outermost graph. What its subgraphs read of it counts as read by the node that contains them.
     """
-    makers = {name: node for node in graph.node for name in node.output if name}
+    producers = {name: node for node in graph.node for name in node.output if name}
     done: set[int] = set()
     for root in graph.node:
         path: dict[int, onnx.NodeProto] = {}
@@ -27,7 +27,8 @@ def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
                 stack.append((node, _reads(node)))
             current, reads = stack[-1]
             node = next(
-                (makers[name] for name in reads if name in makers and id(makers[name]) not in done), None
+                (producers[name] for name in reads if name in producers and id(producers[name]) not in done),
+                None,
             )
             if node is None:
                 stack.pop()
@@ -41,7 +42,7 @@ def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Yields the names that a node reads, also in its subgraphs; names made there may be among them."""
+    """Yields the names that a node and its subgraphs read; values of deeper subgraphs may be among them."""
     yield from node.input
     for attribute in node.attribute:
         for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:

@@ -1,4 +1,4 @@
-"""Tensors whose bytes lie in files beside the model."""
+"""External data: tensors whose bytes are in files beside the model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import onnx
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.file_ranges import link_or_copy
 
-_OURS = "optimised"
-"""How the names of all files begin that are made of a model before it is cut, after any dots."""
+_RESERVED_PREFIX = "optimised"
+"""Prefix, after any dots, of all files that are derived from a model before it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalTensor:
-    """Where a tensor's bytes are said to be.
+    """The declared location of a tensor's bytes; `check_external` validates it.
 
     Attributes:
         name: Name of the tensor.
@@ -63,7 +63,7 @@ def external_tensors(model: onnx.ModelProto) -> list[ExternalTensor]:
     """Returns the external tensors of a model that was loaded without their data.
 
     Raises:
-        InvalidModel: An external tensor has no location, or an offset or length that is no figure.
+        InvalidModel: An external tensor has no location, or an offset or length that is no number (INVALID_ARGUMENT).
     """
     return [
         _read_entry(tensor)
@@ -75,12 +75,12 @@ def external_tensors(model: onnx.ModelProto) -> list[ExternalTensor]:
 def _read_entry(tensor: onnx.TensorProto) -> ExternalTensor:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if not entries.get("location"):
-        raise InvalidModel(f"tensor '{tensor.name}' is external but names no file")
+        raise InvalidModel(f"tensor '{tensor.name}': external data has no location")
     try:
         offset = int(entries.get("offset", "0"))
         length = int(entries["length"]) if "length" in entries else None
     except ValueError as error:
-        raise InvalidModel(f"tensor '{tensor.name}': external offset or length is no number") from error
+        raise InvalidModel(f"tensor '{tensor.name}': external offset or length is not a number") from error
     if offset < 0 or (length is not None and length < 0):
         raise InvalidModel(f"tensor '{tensor.name}': external offset or length is negative")
     return ExternalTensor(tensor.name, entries["location"], offset, length)
@@ -109,22 +109,22 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
     needed = tensor.offset + (tensor.length or 0)
     if size < needed:
         raise InvalidModel(
-            f"tensor '{tensor.name}': external data file '{tensor.location}' has {size} bytes, {needed} are needed"
+            f"tensor '{tensor.name}': external data file '{tensor.location}': expected at least {needed} bytes, got {size}"
         )
 
 
-def locations_to_share(model: onnx.ModelProto) -> list[str]:
-    """Returns the files that a model keeps tensors in, if a model made from it can refer to the same; else none.
+def shareable_locations(model: onnx.ModelProto) -> list[str]:
+    """Returns the external data files of a model that a derived model can share; an empty list if one cannot be shared.
 
-    Not if a name could be taken for one of ours: what is written there would change the owner's file.
+    A file whose name starts with the reserved prefix is not shared: writing a derived file would overwrite the owner's.
     """
     locations = sorted({tensor.location for tensor in external_tensors(model)})
     names = [PurePosixPath(location.replace("\\", "/")).parts[0].lower() for location in locations]
-    return [] if any(name.lstrip(".").startswith(_OURS) for name in names) else locations
+    return [] if any(name.lstrip(".").startswith(_RESERVED_PREFIX) for name in names) else locations
 
 
-def share_files(source: Path, locations: Iterable[str], target: Path) -> None:
-    """Makes files of one folder appear in another: as hard links, or as copies where that cannot be.
+def link_external_files(source: Path, locations: Iterable[str], target: Path) -> None:
+    """Links external data files into another folder, or copies them where hard links are not possible.
 
     ONNX Runtime refuses external data through symbolic links and paths that leave the model's folder.
 

@@ -1,4 +1,4 @@
-"""The model as its owner hands it in."""
+"""The source model: reading, validation and content digest."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name
 from onnxmesh.graph.runtime.node_name import describe_node
 from onnxmesh.ids import Digest
 
-_LONGEST = 500
-_OF_RUNTIME = frozenset({"SimplifiedLayerNormalization"})
-"""Operators that ONNX Runtime knows as if they were ONNX's."""
+_MAX_MESSAGE_CHARS = 500
+_RUNTIME_OPERATORS = frozenset({"SimplifiedLayerNormalization"})
+"""Operators that ONNX Runtime accepts in the standard domain although ONNX does not define them."""
 _RUNTIME_DOMAIN = "com.microsoft"
 
 
@@ -35,58 +35,58 @@ def load_structure(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise InvalidModel(f"'{path.name}' is not an ONNX model, or is truncated") from error
-    # Almost any bytes parse as some protobuf message; what every model has tells them apart.
+    # Almost any bytes parse as a protobuf message: only required fields identify a model.
     if not model.ir_version or not model.HasField("graph") or not model.opset_import:
         raise InvalidModel(f"'{path.name}' is not an ONNX model: it has no IR version, graph or opset")
     return model
 
 
 def check_source(path: Path) -> None:
-    """Checks that a file is a model that a mesh can serve, before anything is spent on it.
+    """Validates that a file is a model that a mesh can serve, without loading its weights.
 
     Raises:
         InvalidModel: Not ONNX, empty or truncated; external data missing, too short or outside the model's
-            folder; ONNX's checker refuses it; an input or output that the Open Inference Protocol cannot
-            carry. The message names the tensor or node (INVALID_ARGUMENT).
+            folder; refused by ONNX's checker; an input or output of a type that the Open Inference Protocol
+            lacks. The message names the tensor or node (INVALID_ARGUMENT).
     """
     model = load_structure(path)
     for tensor in external_tensors(model):
         check_external(tensor, path.parent)
     try:
-        onnx.checker.check_model(checkable(model, path))
+        onnx.checker.check_model(checker_input(model, path))
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
-            way = ", ".join(map(describe_node, cycle))
-            raise InvalidModel(f"'{path.name}' has a cycle: {way[:_LONGEST]}") from error
+            nodes = ", ".join(map(describe_node, cycle))
+            raise InvalidModel(f"'{path.name}' has a cycle: {nodes[:_MAX_MESSAGE_CHARS]}") from error
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
     defaults = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name not in defaults:
-            _check_carried(value, "input")
+            _check_protocol_type(value, "input")
     if not model.graph.output:
         raise InvalidModel(f"'{path.name}' has no outputs")
     for value in model.graph.output:
-        _check_carried(value, "output")
+        _check_protocol_type(value, "output")
 
 
-def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
-    """Returns what ONNX's checker is given: the file, or its structure where that needs to be another.
+def checker_input(model: onnx.ModelProto, path: Path) -> bytes | str:
+    """Returns the input of ONNX's checker: the path, or the serialised structure where the file itself would be refused.
 
-    The checker refuses external data with several hard links, which cut models and stores of content have: what it
-    would look at in those files was checked before. And it does not know the operators that ONNX Runtime has
-    put beside ONNX's own, which tools write.
+    The checker refuses external data with several hard links, which partitions and content-addressed stores have;
+    `check_external` validated those files before. It also refuses operators that ONNX Runtime added to the standard
+    domain and that exporters write.
     """
     sparse = [half for tensor in model.graph.sparse_initializer for half in (tensor.values, tensor.indices)]
-    beside = bool(external_tensors(model)) and not any(map(_is_external, sparse))
-    foreign = any(node.op_type in _OF_RUNTIME and not node.domain for node in model.graph.node)
-    if not beside and not foreign:
+    has_external = bool(external_tensors(model)) and not any(map(_is_external, sparse))
+    foreign = any(node.op_type in _RUNTIME_OPERATORS and not node.domain for node in model.graph.node)
+    if not has_external and not foreign:
         return str(path)
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     for node in bare.graph.node:
-        if node.op_type in _OF_RUNTIME and not node.domain:
+        if node.op_type in _RUNTIME_OPERATORS and not node.domain:
             node.domain = _RUNTIME_DOMAIN
     if foreign and all(opset.domain != _RUNTIME_DOMAIN for opset in bare.opset_import):
         bare.opset_import.add(domain=_RUNTIME_DOMAIN, version=1)
@@ -94,7 +94,7 @@ def checkable(model: onnx.ModelProto, path: Path) -> bytes | str:
         if _is_external(tensor):
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
-            # A tensor without elements needs no data.
+            # A tensor without elements has no data that the checker could miss.
             tensor.dims[:] = [0]
     return bare.SerializeToString()
 
@@ -104,9 +104,9 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 
 def source_digest(path: Path) -> Digest:
-    """Returns the digest of a model's content: its file and its external data, wherever they lie.
+    """Returns the digest of a model's content: of its file and its external data, independent of their folder.
 
-    The model's own file is listed as `model.onnx` whatever its name, so a renamed model is the same model.
+    The model's file is listed as `model.onnx` whatever its name, so a renamed model has the same digest.
 
     Raises:
         InvalidModel: As `load_structure`, or external data is missing.
@@ -121,7 +121,7 @@ def source_digest(path: Path) -> Digest:
     return listing_digest(files)
 
 
-def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
+def _check_protocol_type(value: onnx.ValueInfoProto, role: str) -> None:
     kind = value.type.WhichOneof("value")
     if kind is None:
         raise InvalidModel(f"{role} '{value.name}' has no type")
@@ -140,4 +140,4 @@ def _check_carried(value: onnx.ValueInfoProto, role: str) -> None:
 
 def _first_lines(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:3])[:_LONGEST]
+    return " ".join(lines[:3])[:_MAX_MESSAGE_CHARS]

@@ -1,4 +1,4 @@
-"""Sparse initialisers, made dense: ONNX Runtime computes with dense ones anyway."""
+"""Conversion of sparse tensors to dense ones, which ONNX Runtime computes with anyway."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from onnxmesh.errors import InvalidModel
 def make_dense(graph: onnx.GraphProto, folder: Path) -> None:
     """Replaces the sparse initialisers and constants of a graph and its subgraphs by dense ones, in place.
 
-    onnx-ir does not know sparse tensors and would lose them.
+    onnx-ir has no sparse tensors and would drop them.
 
     Args:
         graph: The graph.
-        folder: The model's, for values that lie in a file beside it.
+        folder: Folder of the model, which contains its external data.
 
     Raises:
         InvalidModel: A sparse initialiser is malformed (INVALID_ARGUMENT).
@@ -31,7 +31,7 @@ def make_dense(graph: onnx.GraphProto, folder: Path) -> None:
 
 
 def make_constants_dense(nodes: Iterable[onnx.NodeProto], folder: Path) -> None:
-    """Does what `make_dense` does to the nodes of a graph or function.
+    """Replaces sparse constants in the attributes of nodes by dense ones, in place; subgraphs included.
 
     Raises:
         InvalidModel: A sparse tensor is malformed (INVALID_ARGUMENT).
@@ -50,7 +50,7 @@ def make_constants_dense(nodes: Iterable[onnx.NodeProto], folder: Path) -> None:
 
 
 def _dense(sparse: onnx.SparseTensorProto, folder: Path) -> onnx.TensorProto:
-    """Returns the dense tensor; indices count elements of the flattened tensor, or have a row for each."""
+    """Returns the dense tensor; indices are of shape (n,) into the flattened tensor, or (n, rank)."""
     name = sparse.values.name
     shape = tuple(sparse.dims)
     try:
@@ -62,6 +62,6 @@ def _dense(sparse: onnx.SparseTensorProto, folder: Path) -> onnx.TensorProto:
     except (ValueError, IndexError, TypeError) as error:
         raise InvalidModel(f"sparse initialiser '{name}' is malformed: {error}") from error
     tensor = numpy_helper.from_array(dense, name)
-    # The values' own type: NumPy may have read it as another of the same width.
+    # The element type of the values: NumPy may represent it as another of the same width.
     tensor.data_type = sparse.values.data_type
     return tensor

@@ -14,7 +14,7 @@ from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import CorruptData, InvalidModel
 from onnxmesh.graph.reading.source import load_structure
 from onnxmesh.graph.runtime.element_types import datatype_of_runtime_type
-from onnxmesh.graph.runtime.runtime_errors import readable_of
+from onnxmesh.graph.runtime.runtime_errors import load_error_reason
 from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.model.input_shapes import Dim
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -33,11 +33,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """What is known of a value before the graph runs.
+    """Type and shape of a value as inferred before the graph runs.
 
     Attributes:
         runtime_type: ONNX Runtime's name for its type, such as `tensor(float)` or `seq(tensor(int64))`.
-        dims: Its dimensions; None if even the rank is unknown.
+        dims: Its dimensions; None if the rank is unknown.
     """
 
     runtime_type: str
@@ -45,25 +45,25 @@ class ValueType:
 
     @property
     def datatype(self) -> Datatype | None:
-        """The datatype that carries it; None for what cannot be sent."""
+        """The datatype of the value; None for a type that cannot be sent: sequences, maps, optional values."""
         return datatype_of_runtime_type(self.runtime_type)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Dimensions as figures, -1 where one may vary; None if even the rank is unknown."""
+        """Dimensions as integers, -1 for a free one; None if the rank is unknown."""
         if self.dims is None:
             return None
         return tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in self.dims)
 
 
 def infer_types(model_path: Path, names: Iterable[str]) -> dict[str, ValueType]:
-    """Returns type and shape of the named values and of the model's inputs.
+    """Returns type and shape of the named values and of the model's inputs, by name.
 
-    ONNX Runtime is asked by making every value an output of a copy of the model, by name alone: it then
-    tells what it inferred, for its own fused operators too, which ONNX's inference does not know.
+    Every value is made an output of a copy of the model, without a type: ONNX Runtime then reports the type that it
+    inferred, for its own fused operators too, which ONNX's shape inference lacks.
 
     Args:
-        model_path: An optimised model. The copy is written beside it, so that external weights are found,
+        model_path: An optimised model. The copy is written beside it, where external weights are found,
             and removed.
         names: Values of the top-level graph.
 
@@ -78,11 +78,11 @@ def infer_types(model_path: Path, names: Iterable[str]) -> dict[str, ValueType]:
         argument.name: ValueType(argument.type, tuple(argument.shape) if argument.shape else None)
         for argument in arguments
     }
-    # ONNX Runtime says [] for a scalar and for an unknown rank alike.
-    unclear = [name for name, value in types.items() if value.dims is None and value.datatype is not None]
-    if unclear:
-        scalars = _scalars(model, unclear)
-        for name in unclear:
+    # ONNX Runtime reports [] for a scalar and for an unknown rank.
+    ambiguous = [name for name, value in types.items() if value.dims is None and value.datatype is not None]
+    if ambiguous:
+        scalars = _scalars(model, ambiguous)
+        for name in ambiguous:
             if name in scalars or declared.get(name) == ():
                 types[name] = ValueType(types[name].runtime_type, ())
             elif declared.get(name):
@@ -93,10 +93,10 @@ def infer_types(model_path: Path, names: Iterable[str]) -> dict[str, ValueType]:
 def infer_shapes_at(
     model_path: Path, names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of those values whose shape follows from one shape of the inputs.
+    """Returns the shapes that values have at one shape of the inputs, as far as inference finds them.
 
-    With all inputs fixed, ONNX Runtime folds what is computed from shapes, so that even the result of a Reshape
-    to a computed shape is known. Good for estimates; a partition must not declare such shapes.
+    With all inputs fixed, ONNX Runtime folds shape computations, so that the result of a Reshape to a computed
+    shape is known too. For estimates only: a partition must not declare such shapes.
 
     Args:
         model_path: As `infer_types`.
@@ -104,18 +104,18 @@ def infer_shapes_at(
         shapes: A shape for each input.
 
     Returns:
-        Shapes by name, those of values in subgraphs too as far as ONNX's own inference knows them; empty if the
-        model does not take these shapes.
+        Shapes by name, of values in subgraphs too as far as ONNX's shape inference finds them; empty if the model
+        refuses these shapes.
     """
     model = load_structure(model_path)
     defaults = {tensor.name for tensor in model.graph.initializer}
-    figures: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for value in model.graph.input:
         if value.name not in defaults and value.name in shapes:
             named = zip(declared_dims(value) or (), shapes[value.name], strict=False)
-            figures |= {dim: size for dim, size in named if isinstance(dim, str)}
+            sizes |= {dim: size for dim, size in named if isinstance(dim, str)}
             _fix(value, shapes[value.name])
-    inner = _inner_shapes(model, figures)
+    inner = _inner_shapes(model, sizes)
     try:
         session = _probe(model, model_path, names, OptimisationLevel.BASIC)
     except InvalidModel:
@@ -134,13 +134,13 @@ def _fix(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
         declared.dim.add().dim_value = size
 
 
-def _inner_shapes(model: onnx.ModelProto, figures: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes within subgraphs, which ONNX Runtime does not tell; unknown dimensions are 1."""
+def _inner_shapes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes within subgraphs, which ONNX Runtime does not report; unknown dimensions are 1."""
     if not _bodies(model.graph):
         return {}
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # noqa: BLE001 # estimates only: without it those shapes stay unknown
+    except Exception:  # noqa: BLE001 # for estimates only: those shapes stay unknown
         return {}
     found: dict[str, tuple[int, ...]] = {}
     graphs = _bodies(inferred.graph)
@@ -151,7 +151,7 @@ def _inner_shapes(model: onnx.ModelProto, figures: Mapping[str, int]) -> dict[st
             dims = declared_dims(value)
             if dims is not None:
                 found[value.name] = tuple(
-                    dim if isinstance(dim, int) else figures.get(dim, 1) if dim else 1 for dim in dims
+                    dim if isinstance(dim, int) else sizes.get(dim, 1) if dim else 1 for dim in dims
                 )
     return found
 
@@ -163,7 +163,7 @@ def _bodies(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
 def _probe(
     model: onnx.ModelProto, model_path: Path, names: Iterable[str], level: OptimisationLevel
 ) -> onnxruntime.InferenceSession:
-    """Loads `model` with the named values as its outputs (its own if there are none), from beside `model_path`."""
+    """Loads a copy of the model whose outputs are the named values (the model's own if there are none)."""
     wanted = list(dict.fromkeys(names))
     del model.graph.value_info[:]
     if wanted:
@@ -177,13 +177,15 @@ def _probe(
         probe.write_bytes(model.SerializeToString())
         return onnxruntime.InferenceSession(str(probe), options, providers=[CPU])
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load the model: {readable_of(error, model)}") from error
+        raise InvalidModel(
+            f"ONNX Runtime cannot load the model: {load_error_reason(error, model)}"
+        ) from error
     finally:
         probe.unlink(missing_ok=True)
 
 
 def declared_dims(value: onnx.ValueInfoProto) -> tuple[Dim, ...] | None:
-    """Returns the dimensions that a model declares for a value; None if not even the rank."""
+    """Returns the dimensions that a model declares for a value; None if the rank is not declared."""
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -193,11 +195,11 @@ def declared_dims(value: onnx.ValueInfoProto) -> tuple[Dim, ...] | None:
 
 
 def _scalars(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
-    """Returns those of `names` that ONNX's own inference knows to be scalars."""
+    """Returns those of `names` that ONNX's shape inference finds to be scalars."""
     del model.graph.output[:]
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:  # noqa: BLE001 # a second opinion only: without it the rank stays unknown
+    except Exception:  # noqa: BLE001 # a fallback only: the rank stays unknown
         return set()
     known = {
         value.name
@@ -217,7 +219,7 @@ def types_from_json(text: str) -> dict[str, ValueType]:
     """Reads what `types_to_json` wrote.
 
     Raises:
-        CorruptData: The text is something else (DATA_LOSS).
+        CorruptData: The text is no list of value types (DATA_LOSS).
     """
     try:
         return {

@@ -1,1 +1,1 @@
-"""Runtime."""
+"""ONNX Runtime sessions: a loaded partition, its inputs, its output buffers and its errors."""

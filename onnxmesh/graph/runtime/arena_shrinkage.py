@@ -1,4 +1,4 @@
-"""When ONNX Runtime's arena gives memory back."""
+"""Shrinkage of ONNX Runtime's memory arena: which runs release unused memory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import onnxruntime
 
 from onnxmesh.deadline import Clock
 
-WINDOW_S = 10.0
-"""What no run needed for so long is given back."""
+SHRINK_WINDOW_S = 10.0
+"""Window over which the largest output is observed."""
 
 
 class ArenaShrinkage:
-    """Tells which runs end with a shrinkage of the arena of the host's memory. Several threads may use it at once.
+    """Decides which runs shrink the arena of the host's memory when they end. Thread-safe.
 
-    An arena keeps all that it ever took: the outputs of the largest batch there ever was, although all later ones may be
-    smaller, or computed elsewhere. So where the largest output that runs left there within a window is at most half of the largest one
-    before it, a run ends with giving back what is not in use. Runs that need as much each time do not: they would have to ask for it
-    again. What the arena took first it keeps.
+    An arena never releases memory by itself: it stays as large as the largest batch ever required. So where the
+    largest output of a window is at most half of the largest one before, the next run ends with a shrinkage, which
+    releases all chunks that are not in use. Runs of steady size do not shrink it: they would allocate the memory
+    again. The first allocation of the arena is never released.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(self, clock: Clock = monotonic) -> None:
@@ -30,19 +30,19 @@ class ArenaShrinkage:
         self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._largest_bytes = 0
         self._recent_bytes = 0
-        self._window_ends_s = clock() + WINDOW_S
+        self._window_ends_s = clock() + SHRINK_WINDOW_S
 
-    def left(self, num_bytes: int) -> None:
-        """Takes that a run left an output of so many bytes in the arena."""
+    def observe_output(self, num_bytes: int) -> None:
+        """Records the size of an output that a run allocated in the arena."""
         self._recent_bytes = max(self._recent_bytes, num_bytes)
 
-    def options(self) -> onnxruntime.RunOptions | None:
-        """Returns what the next run is to be done with; None: it is one like any other."""
+    def run_options(self) -> onnxruntime.RunOptions | None:
+        """Returns the options of the next run; None for a run without shrinkage."""
         now_s = self._clock()
         if now_s < self._window_ends_s:
             return None
         recent_bytes, self._recent_bytes = self._recent_bytes, 0
-        self._window_ends_s = now_s + WINDOW_S
+        self._window_ends_s = now_s + SHRINK_WINDOW_S
         is_due = 2 * recent_bytes <= self._largest_bytes and self._largest_bytes > 0
         self._largest_bytes = recent_bytes if is_due else max(self._largest_bytes, recent_bytes)
         return self._options if is_due else None

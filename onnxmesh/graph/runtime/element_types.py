@@ -1,4 +1,4 @@
-"""ONNX element types and the datatypes that carry them."""
+"""Mapping of ONNX element types and ONNX Runtime type names to datatypes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DATATYPE_OF: Final[dict[int, Datatype]] = {
 """Datatype of each ONNX element type (`TensorProto.DataType`) that can cross a cut."""
 
 ELEMENT_TYPE_OF: Final[dict[Datatype, int]] = {datatype: code for code, datatype in DATATYPE_OF.items()}
-"""The ONNX element type that each datatype stands for."""
+"""The ONNX element type of each datatype."""
 
 _RUNTIME_NAMES: Final[dict[str, Datatype]] = {
     "bool": Datatype.BOOL,
@@ -62,7 +62,7 @@ _RUNTIME_NAMES: Final[dict[str, Datatype]] = {
 
 
 def element_type_name(code: int) -> str:
-    """Returns ONNX's name for an element type, also for one that it does not know."""
+    """Returns ONNX's name of an element type; `element type N` for an unknown code."""
     try:
         return _TYPES.DataType.Name(code)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Outputs of a model that are computed where they are to be read."""
+"""Buffers that outputs are computed in, so that they need not be copied to where they are read."""
 
 from __future__ import annotations
 
@@ -16,85 +16,87 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.rows import has_rows
 from onnxmesh.tensors.tensor import Tensor
 
-LEAST_BOUND_BYTES = 128 << 10
-"""Smaller outputs are copied once more: that costs less than binding them."""
+MIN_BOUND_BYTES = 128 << 10
+"""Smaller outputs are copied: that costs less than binding a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputBuffer:
-    """A place for an output, for one run.
+    """The buffer of one output for one run.
 
     Attributes:
-        name: Of the output.
-        datatype: Its type.
-        shape: The shape that it is thought to have; ONNX Runtime fails if it has another.
-        room: Exactly as many bytes.
-        address: Where they begin.
+        name: Name of the output.
+        datatype: Its datatype.
+        shape: Its predicted shape; the run fails if the output has another.
+        memory: Writable memory of exactly its size.
+        address: Address of the first byte.
     """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
-    room: memoryview
+    memory: memoryview
     address: int
 
     def bind(self, binding: onnxruntime.IOBinding) -> None:
-        """Has the output computed here; the room must be kept until it is."""
+        """Binds the output to this buffer, which must be kept alive until the run ends."""
         code = ELEMENT_TYPE_OF[self.datatype]
         binding.bind_output(self.name, "cpu", 0, code, self.shape, self.address)
 
     def tensor(self, value: onnxruntime.OrtValue) -> Tensor | None:
-        """Returns the output, which keeps the room; None where ONNX Runtime put it elsewhere after all."""
+        """Returns the output as a view of this buffer; None where ONNX Runtime allocated it elsewhere."""
         if value.data_ptr() != self.address or tuple(value.shape()) != self.shape:
             return None
-        return Tensor(self.name, self.datatype, self.shape, self.room.toreadonly())
+        return Tensor(self.name, self.datatype, self.shape, self.memory.toreadonly())
 
 
 class OutputBuffers:
-    """Finds rooms for outputs whose shapes can be foretold. Several threads may use it at once.
+    """Allocates buffers for outputs whose shapes can be predicted. Thread-safe.
 
     Args:
-        datatypes: Types of the outputs.
+        datatypes: Datatypes of the outputs, by name.
     """
 
     def __init__(self, datatypes: Mapping[str, Datatype]) -> None:
         self._datatypes = {name: kind for name, kind in datatypes.items() if has_rows(kind)}
         self._shapes = OutputShapes()
-        self._in_use = True
+        self._enabled = True
 
-    def find(self, form: Hashable, wanted: Iterable[str], allocator: Allocate) -> dict[str, OutputBuffer]:
-        """Returns a room for each output that is worth it and has one, by name.
+    def allocate(
+        self, input_shapes: Hashable, wanted: Iterable[str], allocator: Allocate
+    ) -> dict[str, OutputBuffer]:
+        """Returns buffers by output name, for large outputs with a predicted shape for which memory was available.
 
         Args:
-            form: Shapes of the inputs.
-            wanted: Outputs that are to be computed.
-            allocator: Where rooms come from.
+            input_shapes: Shapes of the inputs.
+            wanted: Names of the outputs to compute.
+            allocator: Returns writable memory of a given size, or None.
         """
-        shapes = self._shapes.foretell(form) if self._in_use else {}
-        rooms = {}
+        shapes = self._shapes.predict(input_shapes) if self._enabled else {}
+        buffers = {}
         for name in wanted:
             if (shape := shapes.get(name)) is not None:
                 datatype = self._datatypes[name]
-                room = allocator(math.prod(shape) * datatype.bits // 8)
-                if room is not None:
-                    address = np.frombuffer(room, np.uint8).ctypes.data
-                    rooms[name] = OutputBuffer(name, datatype, shape, room, address)
-        return rooms
+                memory = allocator(math.prod(shape) * datatype.bits // 8)
+                if memory is not None:
+                    address = np.frombuffer(memory, np.uint8).ctypes.data
+                    buffers[name] = OutputBuffer(name, datatype, shape, memory, address)
+        return buffers
 
-    def saw(self, form: Hashable, outputs: Mapping[str, Tensor]) -> None:
-        """Takes what came of a run."""
+    def observe(self, input_shapes: Hashable, outputs: Mapping[str, Tensor]) -> None:
+        """Records the outputs of a run, for later predictions."""
         large = {
             name: tensor.shape
             for name, tensor in outputs.items()
-            if tensor.byte_size >= LEAST_BOUND_BYTES and name in self._datatypes
+            if tensor.byte_size >= MIN_BOUND_BYTES and name in self._datatypes
         }
         if large:
-            self._shapes.saw(form, large)
+            self._shapes.observe(input_shapes, large)
 
-    def were_refused(self, rooms: Mapping[str, OutputBuffer], outputs: Mapping[str, Tensor]) -> None:
-        """Takes that a run failed with these rooms, and gave these outputs without.
+    def handle_refusal(self, buffers: Mapping[str, OutputBuffer], outputs: Mapping[str, Tensor]) -> None:
+        """Handles a run that failed with these buffers and succeeded without them.
 
-        One that has another shape than was foretold explains that; if none has, no more rooms are found: this model or its device
-        does not take them.
+        An output of another shape than predicted explains the failure. Otherwise the model or its device cannot write
+        to bound buffers, and none is allocated any more.
         """
-        self._in_use = any(outputs[name].shape != room.shape for name, room in rooms.items())
+        self._enabled = any(outputs[name].shape != buffer.shape for name, buffer in buffers.items())

@@ -1,4 +1,4 @@
-"""Shapes of a model's outputs, as its runs have shown them. Pure."""
+"""Prediction of output shapes from earlier runs. Pure."""
 
 from __future__ import annotations
 
@@ -6,41 +6,37 @@ from collections.abc import Hashable, Mapping
 
 Shape = tuple[int, ...]
 
-MAX_KNOWN = 64
-"""Forms of inputs that are remembered."""
+MAX_KNOWN_SHAPES = 64
+"""Combinations of input shapes that are remembered."""
 
 
 class OutputShapes:
-    """Foretells the shapes of outputs: those that the same form of inputs led to before.
+    """Predicts the shapes of outputs: those of the last run with the same input shapes.
 
-    An output that once had another shape, for it depends on what is in the inputs, is not foretold any more.
+    An output whose shape differed between such runs depends on the data and is not predicted any more.
     """
 
     def __init__(self) -> None:
         self._known: dict[Hashable, dict[str, Shape]] = {}
         self._varying: set[str] = set()
 
-    def foretell(self, form: Hashable) -> Mapping[str, Shape]:
-        """Returns the shapes that outputs will have, as far as they are known.
+    def predict(self, input_shapes: Hashable) -> Mapping[str, Shape]:
+        """Returns the predicted shapes by output name, as far as they are known."""
+        return self._known.get(input_shapes, {})
 
-        Args:
-            form: What tells inputs apart: their shapes.
-        """
-        return self._known.get(form, {})
-
-    def saw(self, form: Hashable, shapes: Mapping[str, Shape]) -> None:
-        """Takes the shapes of outputs of a run."""
-        if form not in self._known and len(self._known) >= MAX_KNOWN:
+    def observe(self, input_shapes: Hashable, shapes: Mapping[str, Shape]) -> None:
+        """Records the shapes of the outputs of a run."""
+        if input_shapes not in self._known and len(self._known) >= MAX_KNOWN_SHAPES:
             self._known.clear()
-        known = self._known.setdefault(form, {})
+        known = self._known.setdefault(input_shapes, {})
         for name, shape in shapes.items():
             if known.get(name, shape) != shape:
-                self.varies(name)
+                self.mark_varying(name)
             elif name not in self._varying:
                 known[name] = shape
 
-    def varies(self, name: str) -> None:
-        """Takes that an output has shapes that nobody can foretell."""
+    def mark_varying(self, name: str) -> None:
+        """Excludes an output from prediction."""
         self._varying.add(name)
         for known in self._known.values():
             known.pop(name, None)

@@ -1,4 +1,4 @@
-"""What ONNX Runtime says when something fails, made readable."""
+"""Readable reasons from ONNX Runtime's error messages."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _IN_NODE = re.compile(
 _PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
 _PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
 _UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered function/op")
-_LONGEST = 500
+_MAX_REASON_CHARS = 500
 
 
-def readable(error: BaseException) -> str:
-    """Returns the reason in an ONNX Runtime error as one line: no status codes, paths or C++ signatures."""
+def error_reason(error: BaseException) -> str:
+    """Returns the reason of an ONNX Runtime error in one line, without status codes, paths and C++ signatures."""
     text = _STATUS.sub("", str(error))
     text = _LOAD.sub("", text)
     text = _INVALID.sub("", text)
@@ -30,23 +30,23 @@ def readable(error: BaseException) -> str:
     text = _PLACE.sub("", _SOURCE.sub("", text))
     text = " ".join(text.split())
     text = _PREFIX.sub("", text).strip()
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+    return text if len(text) <= _MAX_REASON_CHARS else f"{text[:_MAX_REASON_CHARS]} …"
 
 
-def readable_of(error: BaseException, model: onnx.ModelProto) -> str:
-    """Returns `readable`, with the node's name where ONNX Runtime says an operator's alone.
+def load_error_reason(error: BaseException, model: onnx.ModelProto) -> str:
+    """Returns the reason of a failed load, with the name of the node where ONNX Runtime names its operator only.
 
     Args:
-        error: What ONNX Runtime raised when it loaded a model.
-        model: That model; its weights are not needed.
+        error: What ONNX Runtime raised.
+        model: The model that was loaded; its weights are not needed.
     """
-    reason = readable(error)
+    reason = error_reason(error)
     if (unknown := _UNKNOWN.search(reason)) is None:
         return reason
     domain = "" if unknown["domain"] == "ai.onnx" else unknown["domain"]
     for node in nodes_of(model.graph):
         if (node.domain, node.op_type) == (domain, unknown["op"]):
-            return f"{describe_node(node)}: there is no such operator in this ONNX Runtime"
+            return f"{describe_node(node)}: this ONNX Runtime lacks the operator"
     return reason
 
 

@@ -1,4 +1,4 @@
-"""Tensors into ONNX Runtime and out of it, without copying where that is safe."""
+"""Conversion between tensors and ONNX Runtime values, without a copy where that is safe."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
 KERNEL_ALIGNMENT = 16
-"""Bytes at whose multiple a tensor's data must start to be used in place.
+"""Alignment in bytes that a tensor's data needs to be used in place.
 
-Not for speed: ONNX Runtime's kernels add up what precedes the first aligned vector apart, so that the same
-numbers at another alignment can give another last bit (measured: ReduceSum). Vectors in these loops
-have 16 bytes; its own buffers and NumPy's are aligned to that and more."""
+It is for equal bits, not for speed: ONNX Runtime's kernels sum the elements before the first aligned vector
+separately, so that equal data at another alignment can differ in the last bit (measured: ReduceSum). Vectors in
+these loops have 16 bytes; the buffers of ONNX Runtime and NumPy are aligned to at least that."""
 
 
 def to_runtime(tensor: Tensor) -> onnxruntime.OrtValue:
-    """Returns the tensor as ONNX Runtime takes it: a view of its data if that is aligned, else of a copy.
+    """Returns a tensor as an ONNX Runtime value: a view of its data if that is aligned, else of a copy.
 
     The value keeps the data alive. Strings are always copied.
 
     Raises:
-        InvalidRequest: The data does not have the size that type and shape ask for, or a string is not
-            UTF-8, which ONNX requires (INVALID_ARGUMENT).
+        InvalidRequest: The size of the data does not match datatype and shape, or a string is not UTF-8,
+            which ONNX requires (INVALID_ARGUMENT).
     """
     if tensor.datatype is Datatype.BYTES:
         return string_value(to_strings(tensor))
     expected = tensor.datatype.byte_size(tensor.num_elements)
     if tensor.byte_size != expected:
         raise InvalidRequest(
-            f"tensor '{tensor.name}': {tensor.datatype} of shape {list(tensor.shape)} takes {expected} bytes, "
-            f"{tensor.byte_size} came"
+            f"tensor '{tensor.name}': {tensor.datatype} of shape {list(tensor.shape)} has {expected} bytes, "
+            f"got {tensor.byte_size}"
         )
     code = ELEMENT_TYPE_OF[tensor.datatype]
     if tensor.datatype.bits < 8:
@@ -54,7 +54,7 @@ def to_runtime(tensor: Tensor) -> onnxruntime.OrtValue:
 
 
 def to_strings(tensor: Tensor) -> npt.NDArray[np.object_]:
-    """Returns a BYTES tensor as the object array of `str` that ONNX Runtime takes.
+    """Returns a BYTES tensor as an object array of `str`, ONNX Runtime's form of strings.
 
     Raises:
         InvalidRequest: Malformed BYTES, or an element that is not UTF-8 (INVALID_ARGUMENT).
@@ -72,15 +72,15 @@ def to_strings(tensor: Tensor) -> npt.NDArray[np.object_]:
 
 
 def from_runtime(name: str, value: onnxruntime.OrtValue, owner: object = None) -> Tensor:
-    """Returns what ONNX Runtime answered as a tensor: a view of its memory, which lives as long as the view.
+    """Returns an ONNX Runtime value as a tensor: a view that keeps the value's memory alive.
 
     Args:
-        name: Name for the tensor.
-        value: A dense tensor in the CPU's memory.
-        owner: Kept alive along with the value; the session, whose memory a constant output is.
+        name: Name of the tensor.
+        value: A dense tensor in host memory.
+        owner: Object to keep alive with the value: the session, which owns the memory of constant outputs.
 
     Raises:
-        InvalidRequest: The value is no tensor that can be sent (INVALID_ARGUMENT).
+        InvalidRequest: The value is of a type that cannot be sent (INVALID_ARGUMENT).
     """
     datatype = datatype_of_runtime_type(value.data_type())
     if datatype is None:
@@ -98,13 +98,13 @@ def from_runtime(name: str, value: onnxruntime.OrtValue, owner: object = None) -
 
 
 def on_device(name: str, value: onnxruntime.OrtValue, device: str, owner: object) -> Tensor:
-    """Returns what ONNX Runtime left in a device's memory as a tensor, which stays there.
+    """Returns a value in a device's memory as a tensor, without copying it to the host.
 
     Args:
-        name: Name for the tensor.
-        value: A dense tensor of elements that NumPy knows, not empty.
-        device: Where it is.
-        owner: Kept alive along with the value; the session, whose memory it is.
+        name: Name of the tensor.
+        value: A dense tensor of a NumPy element type, not empty.
+        device: ONNX Runtime's name of the device, such as `cuda`.
+        owner: Object to keep alive with the value: the session, which owns the memory.
     """
     datatype = datatype_of_runtime_type(value.data_type())
     assert datatype is not None and datatype in NUMPY
@@ -113,8 +113,8 @@ def on_device(name: str, value: onnxruntime.OrtValue, device: str, owner: object
         array: npt.NDArray[Any] = value.numpy()
         return array.reshape(-1).view(np.uint8).data.toreadonly()
 
-    memory = DeviceMemory(device, value.data_ptr(), fetch, (value, owner))
-    return DeviceTensor(name, datatype, tuple(value.shape()), memory)
+    memory = DeviceMemory(device, value.data_ptr(), fetch=fetch, owner=(value, owner))
+    return DeviceTensor(name, datatype, tuple(value.shape()), memory=memory)
 
 
 def from_strings(name: str, array: npt.NDArray[Any]) -> Tensor:
@@ -124,11 +124,11 @@ def from_strings(name: str, array: npt.NDArray[Any]) -> Tensor:
 
 
 def string_value(array: npt.NDArray[np.object_]) -> onnxruntime.OrtValue:
-    """Returns strings as a value that can be fed along with others.
+    """Returns strings as an ONNX Runtime value that can be bound like others.
 
-    ONNX Runtime's Python interface makes no such value from an array; it does answer with one. So
-    a model is made that has the strings as a constant. That takes about a millisecond: `StageSession`
-    does it only where feeding arrays is not possible.
+    ONNX Runtime's Python interface cannot create a string value from an array, but it can return one: so a model
+    with the strings as a constant is run. That takes about a millisecond; `StageSession` does it only where arrays
+    cannot be fed.
     """
     tensor = onnx.TensorProto(name="strings", data_type=onnx.TensorProto.STRING, dims=array.shape)
     tensor.string_data.extend(str(element).encode() for element in array.ravel())
@@ -145,7 +145,7 @@ def string_value(array: npt.NDArray[np.object_]) -> onnxruntime.OrtValue:
 
 
 def aligned_copy(data: Buffer) -> npt.NDArray[np.uint8]:
-    """Returns a copy of `data` that starts where any kernel wants it to."""
+    """Returns a copy of `data` with an alignment that suits every kernel."""
     copy = np.frombuffer(allocate_aligned(len(data)), dtype=np.uint8)
     copy[:] = np.frombuffer(data, dtype=np.uint8)
     return copy
@@ -159,7 +159,7 @@ def _aligned(data: Buffer) -> npt.NDArray[np.uint8]:
 
 
 def _packed_value(tensor: Tensor, code: int) -> onnxruntime.OrtValue:
-    """Returns a tensor of elements smaller than a byte, copied: NumPy cannot describe it in place."""
+    """Returns a copy of a tensor of elements smaller than a byte, which NumPy cannot describe in place."""
     value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(tensor.shape), code)
     if tensor.byte_size:
         ctypes.memmove(value.data_ptr(), bytes(tensor.data), tensor.byte_size)

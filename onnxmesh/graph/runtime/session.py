@@ -1,4 +1,4 @@
-"""A stage's model, loaded and ready to run."""
+"""A loaded partition as an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.runtime.arena_shrinkage import ArenaShrinkage
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
-from onnxmesh.graph.runtime.output_buffers import LEAST_BOUND_BYTES, OutputBuffer, OutputBuffers
-from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.runtime.output_buffers import MIN_BOUND_BYTES, OutputBuffer, OutputBuffers
+from onnxmesh.graph.runtime.runtime_errors import error_reason
 from onnxmesh.graph.runtime.runtime_values import (
     from_runtime,
     from_strings,
@@ -30,8 +30,8 @@ from onnxmesh.tensors.tensor import Tensor
 
 _FATAL = 4
 
-LEAST_STAGED_BYTES = 64 << 10
-"""What is smaller is copied to a device as fast from anywhere."""
+MIN_STAGED_BYTES = 64 << 10
+"""Smaller inputs are copied to a device equally fast from unpinned memory."""
 
 _LEVELS = {
     OptimisationLevel.NONE: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -48,24 +48,22 @@ def session_options(
     prepack: bool = True,
     spinning: bool = False,
 ) -> onnxruntime.SessionOptions:
-    """Returns the options that every session of a mesh is made with.
-
-    ONNX Runtime logs nothing; what fails is raised.
+    """Returns the session options of every session of a mesh. ONNX Runtime logs nothing; errors are raised.
 
     Args:
         threads: Threads within an operator; operators run one after another.
-        level: Optimisation at load. Stages take none: their graph was optimised before it was cut.
-        prepack: Whether kernels keep their own copies of weights. Without, weights in files are only mapped.
-        spinning: Whether threads within an operator spin while they wait: a little sooner at work, but they take their
-            cores from whoever shares them.
+        level: Optimisation at load; `none` for stages of exact mode, whose graph was optimised before the cut.
+        prepack: Whether kernels keep packed copies of weights. If not, weights in files are only mapped.
+        spinning: Whether threads within an operator spin while they wait: lower latency, but their cores are busy
+            for every process that shares them.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = _LEVELS[level]
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A pattern holds room for a whole run beside what the run before it left in the arena: twice the memory, and
-    # no faster (measured on CNNs and transformers).
+    # A memory pattern allocates a whole run in addition to the arena of the run before: twice the memory, and no
+    # faster (measured on CNNs and transformers).
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
@@ -84,24 +82,24 @@ def make_session(
     prepack: bool = True,
     spinning: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """Loads a model.
+    """Creates an ONNX Runtime session.
 
     Args:
-        model: The file.
+        model: The model file.
         threads: Threads within an operator.
-        providers: ONNX Runtime execution providers, best first. All but the CPU's are meant: a session that
-            silently fell back to the CPU is an error.
+        providers: ONNX Runtime execution providers, best first. A session that fell back to the CPU instead of one
+            of them is an error.
         level: Optimisation at load; see `session_options`.
         prepack: See `session_options`.
         spinning: See `session_options`.
 
     Raises:
-        Unsatisfiable: A provider is not built in or found no device (FAILED_PRECONDITION).
+        Unsatisfiable: A provider is not built into this ONNX Runtime or found no device (FAILED_PRECONDITION).
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
     """
     missing = set(providers) - set(onnxruntime.get_available_providers())
     if missing:
-        raise Unsatisfiable(f"this ONNX Runtime has no {', '.join(sorted(missing))}")
+        raise Unsatisfiable(f"this ONNX Runtime lacks {', '.join(sorted(missing))}")
     try:
         session = onnxruntime.InferenceSession(
             str(model),
@@ -109,19 +107,17 @@ def make_session(
             providers=list(providers),
         )
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {readable(error)}") from error
-    # A failure on a device must be seen, not run again on the CPU.
+        raise InvalidModel(f"ONNX Runtime cannot load '{model.name}': {error_reason(error)}") from error
+    # A failure on a device is an error; it must not be repeated on the CPU.
     session.disable_fallback()
-    lost = set(providers) - set(session.get_providers())
-    if lost:
-        raise Unsatisfiable(f"{', '.join(sorted(lost))} found no device; got {session.get_providers()}")
+    unused = set(providers) - set(session.get_providers())
+    if unused:
+        raise Unsatisfiable(f"{', '.join(sorted(unused))} found no device; got {session.get_providers()}")
     return session
 
 
 class StageSession:
-    """A loaded partition: tensors in, tensors out.
-
-    `run` may be called from several threads at once.
+    """A loaded partition: input tensors in, output tensors out. `run` is thread-safe.
 
     Args:
         model: A partition's folder, or a model file.
@@ -130,21 +126,21 @@ class StageSession:
         level: Optimisation at load; none for partitions of a model that was cut in exact mode.
         prepack: See `session_options`.
         spinning: See `session_options`.
-        device: Whose memory outputs may stay in, in ONNX Runtime's words: `cuda`; empty: the host's is all there is.
-        staging: Where what is copied to that device and back passes through; None: through any memory.
+        device: ONNX Runtime's name of the device whose memory outputs may stay in, such as `cuda`; empty: host memory only.
+        staging: Pinned memory that copies to and from the device pass through; None: unpinned memory.
 
     Raises:
-        Unsatisfiable: A provider is not there (FAILED_PRECONDITION).
+        Unsatisfiable: A provider is not available (FAILED_PRECONDITION).
         InvalidModel: ONNX Runtime cannot load the model (INVALID_ARGUMENT).
     """
 
     def __init__(
         self,
         model: Path,
+        *,
         threads: int = 1,
         providers: Sequence[str] = (CPU,),
         level: OptimisationLevel = OptimisationLevel.NONE,
-        *,
         prepack: bool = True,
         spinning: bool = False,
         device: str = "",
@@ -160,19 +156,19 @@ class StageSession:
         self.outputs: tuple[TensorSpec, ...] = tuple(map(_spec, self._session.get_outputs()))
         self._input_names = frozenset(spec.name for spec in self.inputs)
         self._datatypes = {spec.name: Datatype(spec.datatype) for spec in (*self.inputs, *self.outputs)}
-        self._rooms = OutputBuffers({spec.name: Datatype(spec.datatype) for spec in self.outputs})
+        self._buffers = OutputBuffers({spec.name: Datatype(spec.datatype) for spec in self.outputs})
         self._arena = ArenaShrinkage()
         self._takes_strings = any(spec.datatype == Datatype.BYTES for spec in self.inputs)
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers that ONNX Runtime really uses."""
+        """The execution providers that the session uses."""
         return tuple(self._session.get_providers())
 
     @property
     def feed_allocator(self) -> Allocate | None:
-        """Finds room where inputs had better be put together; None: any place is as good."""
-        return None if self._staging is None else self._staging.reserve
+        """Allocator of memory in which inputs should be concatenated; None: any memory."""
+        return None if self._staging is None else self._staging.allocate
 
     def run(
         self,
@@ -180,22 +176,22 @@ class StageSession:
         outputs: Collection[str] | None = None,
         allocator: Allocate | None = None,
         *,
-        stays: bool = False,
+        keep_on_device: bool = False,
     ) -> dict[str, Tensor]:
         """Runs the stage once.
 
         Args:
-            feeds: A tensor for each input, by name; what is not an input is ignored. Used in place where
-                aligned (see `runtime_values.KERNEL_ALIGNMENT`), never written to.
+            feeds: A tensor for each input, by name; others are ignored. Used in place where aligned (see
+                `runtime_values.KERNEL_ALIGNMENT`), never modified.
             outputs: Names of the outputs to compute; None for all.
-            allocator: Where large outputs had better be; those whose shape can be foretold are computed there.
-            stays: Whether outputs go to another stage on the same device: they are left in its memory, if it has its own.
+            allocator: Allocator for large outputs; those with a predictable shape are computed in its memory.
+            keep_on_device: Whether outputs stay in the device's memory, for another stage on the same device.
 
         Returns:
-            The outputs by name; views of memory that they keep alive.
+            The outputs by name: views that keep their memory alive.
 
         Raises:
-            InvalidRequest: An input is missing, has another type, or malformed data (INVALID_ARGUMENT).
+            InvalidRequest: An input is missing, of another datatype, or malformed (INVALID_ARGUMENT).
             ModelRunFailed: ONNX Runtime refused these inputs (INVALID_ARGUMENT).
         """
         wanted = [spec.name for spec in self.outputs if outputs is None or spec.name in outputs]
@@ -204,52 +200,52 @@ class StageSession:
                 raise InvalidRequest(f"input '{name}' is missing")
             if feeds[name].datatype is not self._datatypes[name]:
                 raise InvalidRequest(
-                    f"input '{name}' is {self._datatypes[name]}, {feeds[name].datatype} came"
+                    f"input '{name}': expected {self._datatypes[name]}, got {feeds[name].datatype}"
                 )
-        # ONNX Runtime would answer with a view of memory that is the caller's.
-        passed = {name: feeds[name] for name in wanted if name in self._input_names}
-        wanted = [name for name in wanted if name not in passed]
+        # ONNX Runtime would return a view of the caller's memory.
+        passed_through = {name: feeds[name] for name in wanted if name in self._input_names}
+        wanted = [name for name in wanted if name not in passed_through]
         if not wanted:
-            return passed
-        if self._takes_strings and all(self._in_numpy(name) for name in wanted):
-            return passed | self._run_arrays(feeds, wanted)
-        # They keep the memory that is bound.
-        values = {name: self._fed(feeds[name]) for name in self._input_names}
-        if stays and self.device:
-            staying = [name for name in wanted if self._datatypes[name] in NUMPY]
-            return passed | self._run_bound(values, wanted, {}, staying)
+            return passed_through
+        if self._takes_strings and all(self._has_numpy_type(name) for name in wanted):
+            return passed_through | self._run_arrays(feeds, wanted)
+        # `values` keeps the bound memory alive until the run ends.
+        values = {name: self._bindable(feeds[name]) for name in self._input_names}
+        if keep_on_device and self.device:
+            kept = [name for name in wanted if self._datatypes[name] in NUMPY]
+            return passed_through | self._run_bound(values, wanted, {}, kept)
         if allocator is None:
             allocator = self.feed_allocator
         if allocator is None:
-            return passed | self._run_bound(values, wanted, {})
-        form = tuple(feeds[name].shape for name in self._input_names)
-        rooms = self._rooms.find(form, wanted, allocator)
+            return passed_through | self._run_bound(values, wanted, {})
+        input_shapes = tuple(feeds[name].shape for name in self._input_names)
+        buffers = self._buffers.allocate(input_shapes, wanted, allocator)
         try:
-            computed = self._run_bound(values, wanted, rooms)
+            computed = self._run_bound(values, wanted, buffers)
         except ModelRunFailed:
-            if not rooms:
+            if not buffers:
                 raise
             computed = self._run_bound(values, wanted, {})
-            self._rooms.were_refused(rooms, computed)
-        self._rooms.saw(form, computed)
-        return passed | computed
+            self._buffers.handle_refusal(buffers, computed)
+        self._buffers.observe(input_shapes, computed)
+        return passed_through | computed
 
-    def _fed(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
-        """Returns an input as it can be bound."""
+    def _bindable(self, tensor: Tensor) -> onnxruntime.OrtValue | DeviceTensor:
+        """Returns an input in a form that can be bound."""
         if isinstance(tensor, DeviceTensor) and tensor.memory.device == self.device:
             return tensor
-        if self._staging is not None and tensor.byte_size >= LEAST_STAGED_BYTES:
-            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.bring(tensor.data))
+        if self._staging is not None and tensor.byte_size >= MIN_STAGED_BYTES:
+            tensor = Tensor(tensor.name, tensor.datatype, tensor.shape, self._staging.copy_in(tensor.data))
         return to_runtime(tensor)
 
     def _run_bound(
         self,
         values: Mapping[str, onnxruntime.OrtValue | DeviceTensor],
         wanted: list[str],
-        rooms: Mapping[str, OutputBuffer],
-        staying: Collection[str] = (),
+        buffers: Mapping[str, OutputBuffer],
+        kept: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        # A binding, as `run_with_ort_values` asks for some 40 us about each value whether it suits the session.
+        # A binding: `run_with_ort_values` spends some 40 us for each value on checking it against the session.
         binding = self._session.io_binding()
         try:
             for name, value in values.items():
@@ -259,39 +255,39 @@ class StageSession:
                 else:
                     binding.bind_ortvalue_input(name, value)
             for name in wanted:
-                if name in rooms:
-                    rooms[name].bind(binding)
-                elif name in staying:
+                if name in buffers:
+                    buffers[name].bind(binding)
+                elif name in kept:
                     binding.bind_output(name, self.device)
                 else:
                     binding.bind_output(name)
-            self._session.run_with_iobinding(binding, self._arena.options())
+            self._session.run_with_iobinding(binding, self._arena.run_options())
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
-            raise ModelRunFailed(readable(error)) from error
+            raise ModelRunFailed(error_reason(error)) from error
         computed = {}
         for name, value in zip(wanted, binding.get_outputs(), strict=True):
             computed[name] = (
                 on_device(name, value, self.device, self._session)
-                if name in staying and self._is_there(value)
-                else self._on_host(name, value, rooms.get(name))
+                if name in kept and self._is_on_device(value)
+                else self._on_host(name, value, buffers.get(name))
             )
         return computed
 
-    def _is_there(self, value: onnxruntime.OrtValue) -> bool:
-        """Whether a value is in the device's memory, as it was asked for."""
+    def _is_on_device(self, value: onnxruntime.OrtValue) -> bool:
+        """Whether a value is in the device's memory, as requested, and not empty."""
         on_host: bool = value.device_name() == "cpu"
         return on_host == (self.device == "cpu") and bool(value.tensor_size_in_bytes())
 
-    def _on_host(self, name: str, value: onnxruntime.OrtValue, room: OutputBuffer | None) -> Tensor:
-        if room is not None and (tensor := room.tensor(value)) is not None:
+    def _on_host(self, name: str, value: onnxruntime.OrtValue, buffer: OutputBuffer | None) -> Tensor:
+        if buffer is not None and (tensor := buffer.tensor(value)) is not None:
             return tensor
         tensor = from_runtime(name, value, self._session)
-        if tensor.byte_size >= LEAST_BOUND_BYTES:
-            self._arena.left(tensor.byte_size)
+        if tensor.byte_size >= MIN_BOUND_BYTES:
+            self._arena.observe_output(tensor.byte_size)
         return tensor
 
     def _run_arrays(self, feeds: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
-        """Runs a stage that takes strings, which ONNX Runtime's Python interface takes only as arrays."""
+        """Runs a stage with string inputs, which ONNX Runtime's Python interface accepts as arrays only."""
         values = {
             name: to_strings(feeds[name])
             if self._datatypes[name] is Datatype.BYTES
@@ -301,7 +297,7 @@ class StageSession:
         try:
             results = self._session.run(wanted, values)
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
-            raise ModelRunFailed(readable(error)) from error
+            raise ModelRunFailed(error_reason(error)) from error
         return {
             name: from_strings(name, array)
             if self._datatypes[name] is Datatype.BYTES
@@ -309,7 +305,7 @@ class StageSession:
             for name, array in zip(wanted, results, strict=True)
         }
 
-    def _in_numpy(self, name: str) -> bool:
+    def _has_numpy_type(self, name: str) -> bool:
         return self._datatypes[name] in NUMPY or self._datatypes[name] is Datatype.BYTES
 
 
@@ -317,7 +313,7 @@ def _spec(argument: onnxruntime.NodeArg) -> TensorSpec:
     datatype = datatype_of_runtime_type(argument.type)
     if datatype is None:
         raise InvalidModel(f"'{argument.name}' is a {argument.type}, which cannot be sent")
-    # ONNX Runtime says [] for a scalar and for an unknown rank alike; nothing may be promised then.
+    # ONNX Runtime reports [] for a scalar and for an unknown rank: the shape is unknown then.
     shape = (
         tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in argument.shape)
         if argument.shape

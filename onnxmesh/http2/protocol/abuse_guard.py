@@ -1,95 +1,98 @@
-"""How long a client is borne with that only makes work."""
+"""Abuse limits of one connection: idle frames, resets, unread replies, stalled responses."""
 
 from __future__ import annotations
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
-from onnxmesh.http2.protocol.limits import EdgeLimits
+from onnxmesh.http2.protocol.limits import AbuseLimits
 
-_RESETS_WINDOW_S = 1.0
+_RESET_PERIOD_S = 1.0
 
 
 class AbuseGuard:
-    """Counts what one client makes the server do for nothing.
+    """Counters of what one client costs the server without a call's progress; over a limit the connection ends with ENHANCE_YOUR_CALM.
 
     Args:
-        limits: How much of it is borne.
+        limits: The largest counts, and the longest stall.
     """
 
     __slots__ = (
-        "_has_taken",
-        "_has_waited",
+        "_has_sent_data",
         "_limits",
         "_num_idle_frames",
         "_num_resets",
-        "_num_unread",
-        "_resets_since_s",
+        "_num_unread_replies",
+        "_reset_period_start_s",
+        "_was_blocked",
     )
 
-    def __init__(self, limits: EdgeLimits) -> None:
+    def __init__(self, limits: AbuseLimits) -> None:
         self._limits = limits
         self._num_idle_frames = 0
         self._num_resets = 0
-        self._resets_since_s = 0.0
-        self._num_unread = 0
-        self._has_waited = False
-        self._has_taken = False
+        self._reset_period_start_s = 0.0
+        self._num_unread_replies = 0
+        self._was_blocked = False
+        self._has_sent_data = False
 
-    def progress(self) -> None:
-        """A call began, or data of one came."""
+    def record_progress(self) -> None:
+        """Records the start of a call, or data of its request."""
         self._num_idle_frames = 0
 
-    def takes(self) -> None:
-        """Data of an answer went out."""
+    def record_sent_data(self) -> None:
+        """Records data of a response that was sent."""
         self._num_idle_frames = 0
-        self._has_taken = True
+        self._has_sent_data = True
 
-    def look(self, *, waits: bool) -> None:
-        """Is called once in `untaken_s`, and told whether answers wait; idle frames count anew, for a client that is well may ping for days.
+    def count_idle_frame(self) -> None:
+        """Counts a frame without progress of a call: PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty or late DATA.
 
         Raises:
-            ConnectionFault: They did the last time, too, and the client has taken nothing since.
-        """
-        if waits and self._has_waited and not self._has_taken:
-            raise ConnectionFault(
-                ErrorCode.ENHANCE_YOUR_CALM,
-                f"nothing of the answers was taken for {self._limits.untaken_s:g} s",
-            )
-        self._has_waited, self._has_taken = waits, False
-        self._num_idle_frames = 0
-
-    def idle_frame(self) -> None:
-        """A frame brought no call on: ping, settings, window, priority, empty or late data.
-
-        Raises:
-            ConnectionFault: Too many came in a row.
+            ConnectionFault: There were too many in a row.
         """
         self._num_idle_frames += 1
         if self._num_idle_frames > self._limits.max_idle_frames:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that bring nothing on")
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without progress of a call")
 
-    def reset(self, now_s: float) -> None:
-        """A call was given up, or was one too many.
+    def count_reset(self, now_s: float) -> None:
+        """Counts a call that the client reset, or that was refused.
 
         Raises:
-            ConnectionFault: Too many were within a second.
+            ConnectionFault: There were too many within a second.
         """
-        if now_s - self._resets_since_s > _RESETS_WINDOW_S:
-            self._resets_since_s = now_s
+        if now_s - self._reset_period_start_s > _RESET_PERIOD_S:
+            self._reset_period_start_s = now_s
             self._num_resets = 0
         self._num_resets += 1
         if self._num_resets > self._limits.max_resets_per_s:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many calls were given up")
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many calls were reset")
 
-    def unread(self) -> None:
-        """An answer to such a frame waits, for the client does not read.
+    def count_unread_reply(self) -> None:
+        """Counts a reply to PING, SETTINGS or a stream error that waits because the client does not read.
 
         Raises:
             ConnectionFault: Too many wait.
         """
-        self._num_unread += 1
-        if self._num_unread > self._limits.max_unread:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read")
+        self._num_unread_replies += 1
+        if self._num_unread_replies > self._limits.max_unread_replies:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many replies are not read")
 
-    def reads(self) -> None:
-        """The client reads again."""
-        self._num_unread = 0
+    def record_reading(self) -> None:
+        """Records that the client reads again: no reply waits any more."""
+        self._num_unread_replies = 0
+
+    def check_stall(self, *, is_blocked: bool) -> None:
+        """Checks, once in `stall_s`, that responses make progress; idle frames are counted from 0 again, for pings may go on for days.
+
+        Args:
+            is_blocked: Whether responses wait for the client's flow control windows, or for it to read.
+
+        Raises:
+            ConnectionFault: They waited at the last check too, and no data was sent since.
+        """
+        if is_blocked and self._was_blocked and not self._has_sent_data:
+            raise ConnectionFault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"responses have been blocked by the client for {self._limits.stall_s:g} s",
+            )
+        self._was_blocked, self._has_sent_data = is_blocked, False
+        self._num_idle_frames = 0

@@ -1,4 +1,4 @@
-"""Messages that came compressed."""
+"""Compressed gRPC messages, and how they are decompressed within a limit."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from onnxmesh.errors import Internal, TooLarge
 from onnxmesh.tensors.tensor import Buffer
 
 ENCODINGS = "identity, deflate, gzip"
-"""How messages of clients may be compressed."""
+"""The values of `grpc-encoding` that are supported."""
 
-QUICK_BYTES = 16 << 10
-"""To uncompress so much takes less than to answer a request."""
+SMALL_COMPRESSED_BYTES = 16 << 10
+"""Up to this size, compressed and not, to decompress a message takes less time than to answer a request."""
 
 _ANY_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 _READ_BYTES = 64 << 10
 _PIECE_BYTES = 1 << 20
 
 
-class Compressed:
-    """One message as it came. A few of its bytes may be a thousand times as many.
+class CompressedMessage:
+    """One compressed message as it was received; decompressed it may be a thousand times as long.
 
     Args:
-        data: The message.
-        encoding: How it is compressed.
-        max_message_bytes: How long it may be, uncompressed.
+        data: The compressed bytes.
+        encoding: The `grpc-encoding` of the call.
+        max_message_bytes: The longest decompressed message.
     """
 
     __slots__ = ("_data", "_encoding", "_max_message_bytes")
@@ -35,54 +35,54 @@ class Compressed:
         self._encoding = encoding
         self._max_message_bytes = max_message_bytes
 
-    def quick(self) -> bytes | None:
-        """Returns the message; None: it is too large to be uncompressed while others wait.
+    def decompress_small(self) -> bytes | None:
+        """Returns the message if that takes little time; None: it is too large to be decompressed on an event loop.
 
         Raises:
-            MeshError: See `plain`.
+            MeshError: See `decompress`.
         """
-        if len(self._data) > QUICK_BYTES:
+        if len(self._data) > SMALL_COMPRESSED_BYTES:
             return None
         stream = zlib.decompressobj(_ANY_ZLIB_OR_GZIP)
         try:
-            begin = stream.decompress(self._data, QUICK_BYTES)
+            message = stream.decompress(self._data, SMALL_COMPRESSED_BYTES)
         except zlib.error:
-            return self.plain()  # it is not what it should be within the first bytes
+            return self.decompress()  # which raises with the reason
         if not stream.eof:
             return None
-        if len(begin) > self._max_message_bytes:
-            raise too_large("more, uncompressed,", self._max_message_bytes)
-        return begin
+        if len(message) > self._max_message_bytes:
+            raise message_too_large("more, uncompressed,", self._max_message_bytes)
+        return message
 
-    def plain(self) -> bytes:
-        """Returns the message; for any thread, and others run meanwhile.
+    def decompress(self) -> bytes:
+        """Returns the message; for any thread, and releases the interpreter's lock.
 
         Raises:
-            TooLarge: It is longer than it may be (RESOURCE_EXHAUSTED).
-            Internal: It cannot be uncompressed (INTERNAL).
+            TooLarge: It is longer than `max_message_bytes` (RESOURCE_EXHAUSTED).
+            Internal: It is not of its encoding, or cut short (INTERNAL).
         """
         stream = zlib.decompressobj(_ANY_ZLIB_OR_GZIP)
-        plain = BytesIO()  # grows where it is; many pieces would stay with the C library when they are joined
+        message = BytesIO()  # grows in place; many pieces would stay with the C library when they are joined
         try:
             for begin in range(0, len(self._data), _READ_BYTES):
                 rest = self._data[begin : begin + _READ_BYTES]
                 while rest and not stream.eof:
-                    self._add(plain, stream.decompress(rest, _PIECE_BYTES))
+                    self._add(message, stream.decompress(rest, _PIECE_BYTES))
                     rest = stream.unconsumed_tail
             while not stream.eof and (piece := stream.decompress(b"", _PIECE_BYTES)):
-                self._add(plain, piece)
+                self._add(message, piece)
         except zlib.error as error:
             raise Internal(f"a message is not what its encoding {self._encoding} says: {error}") from error
         if not stream.eof:
             raise Internal(f"a message of the encoding {self._encoding} is cut short")
-        return plain.getvalue()
+        return message.getvalue()
 
-    def _add(self, plain: BytesIO, piece: bytes) -> None:
-        if plain.tell() + len(piece) > self._max_message_bytes:
-            raise too_large("more, uncompressed,", self._max_message_bytes)
-        plain.write(piece)
+    def _add(self, message: BytesIO, piece: bytes) -> None:
+        if message.tell() + len(piece) > self._max_message_bytes:
+            raise message_too_large("more, uncompressed,", self._max_message_bytes)
+        message.write(piece)
 
 
-def too_large(size: str, max_message_bytes: int) -> TooLarge:
-    """Returns what gRPC says of a message that is longer than it may be."""
+def message_too_large(size: str, max_message_bytes: int) -> TooLarge:
+    """Returns the error that gRPC's own server has for a message over the limit."""
     return TooLarge(f"SERVER: Received message larger than max ({size} vs. {max_message_bytes})")

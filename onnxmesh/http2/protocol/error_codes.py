@@ -1,4 +1,4 @@
-"""What is wrong with what a client sent, and how it is told."""
+"""Error codes of HTTP/2 and gRPC, and the exceptions that carry them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """Error codes of HTTP/2.
+    """HTTP/2 error codes, as GOAWAY and RST_STREAM carry them.
 
     Source: https://www.rfc-editor.org/rfc/rfc9113#section-7
     """
@@ -24,16 +24,27 @@ class ErrorCode(IntEnum):
     ENHANCE_YOUR_CALM = 11
 
 
+class GrpcStatus(IntEnum):
+    """gRPC status codes that the protocol itself ends calls with, by their numbers in trailers.
+
+    Source: https://grpc.io/docs/guides/status-codes/
+    """
+
+    OK = 0
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+
+
 class NotHttp2(Exception):
-    """The connection does not begin with the preface of HTTP/2: there is nobody to tell."""
+    """The connection does not begin with the HTTP/2 preface, so no GOAWAY can be sent."""
 
 
 class ConnectionFault(Exception):
-    """What ends a connection: GOAWAY.
+    """Connection error: ends the connection with GOAWAY.
 
     Args:
-        code: What the client is told.
-        message: What was expected, and what came.
+        code: Error code of the GOAWAY.
+        message: What was expected, and what was received; sent as debug data.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -43,4 +54,4 @@ class ConnectionFault(Exception):
 
 
 class StreamFault(ConnectionFault):
-    """What ends one stream: RST_STREAM."""
+    """Stream error: ends one stream with RST_STREAM."""

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 from bytes, and bytes from frames.
+"""HTTP/2 frames: read from bytes, and written to bytes.
 
 Source: https://www.rfc-editor.org/rfc/rfc9113#section-4
 """
@@ -12,30 +12,30 @@ from struct import Struct
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, NotHttp2
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client sends first."""
+"""The first bytes of every client."""
 
-HEAD_BYTES = 9
-"""Before the payload of each frame."""
+FRAME_HEADER_BYTES = 9
+"""Length of the header before the payload of each frame."""
 
-LEAST_MAX_FRAME_BYTES = 16_384
-"""Every side takes frames of this size."""
+DEFAULT_MAX_FRAME_BYTES = 16_384
+"""The longest payload that every endpoint accepts."""
 
-MOST_MAX_FRAME_BYTES = 2**24 - 1
+LARGEST_MAX_FRAME_BYTES = 2**24 - 1
 MAX_WINDOW_BYTES = 2**31 - 1
 
-FIRST_WINDOW_BYTES = 65_535
-"""What may be sent before the other side says more."""
+DEFAULT_WINDOW_BYTES = 65_535
+"""Flow control windows until SETTINGS or WINDOW_UPDATE change them."""
 
-MAX_FRAME_BYTES = 256 << 10
-"""Longer frames are not sent, whatever the other side takes: answers take turns."""
+MAX_SENT_FRAME_BYTES = 256 << 10
+"""Longer payloads are not sent, even to a client that accepts them: concurrent responses alternate frame by frame."""
 
 END_STREAM = 0x1
 ACK = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
-PRIORITISED = 0x20
+PRIORITY_FLAG = 0x20
 
-VIEW_BYTES = 2_048
+MIN_VIEW_BYTES = 2_048
 """From this size on a view of a payload is cheaper than its copy."""
 
 
@@ -56,107 +56,109 @@ class FrameType(IntEnum):
 
 Payload = bytes | memoryview
 Frame = tuple[int, int, int, Payload, int]
-"""Kind, flags, stream, payload without padding, and how much of the window it takes."""
+"""Type, flags, stream identifier, payload without padding, and the bytes that it takes of flow control windows."""
 
+# Constants of the module, for the hot path: to read a member of an enum takes ten times as long.
 DATA = int(FrameType.DATA)
 HEADERS = int(FrameType.HEADERS)
 CONTINUATION = int(FrameType.CONTINUATION)
+WINDOW_UPDATE = FrameType.WINDOW_UPDATE
 
-_HEAD = Struct("!HBBBL")
-_STREAM = 0x7FFF_FFFF
+_FRAME_HEADER = Struct("!HBBBL")
+_STREAM_ID_BITS = 0x7FFF_FFFF
 _SETTING = Struct("!HL")
-_WORD = Struct("!L")
+_UINT32 = Struct("!L")
 
 
 class FrameReader:
-    """Takes frames out of what one client sends, wherever it is cut.
+    """Reads frames from the bytes of one client, which may be cut anywhere.
 
-    A DATA frame that has not arrived whole comes in pieces, so that it is never put together here: all but the last are
-    without END_STREAM.
+    A DATA frame that has not arrived whole is reported in pieces, so that it is never buffered here: all pieces but the last
+    are without END_STREAM.
 
     Args:
-        max_frame_bytes: The longest payload that was allowed to the client.
+        max_frame_bytes: The longest payload that SETTINGS allow the client.
     """
 
     __slots__ = (
         "_data_flags",
-        "_data_left",
-        "_data_stream",
+        "_data_remaining",
+        "_data_stream_id",
+        "_has_preface",
+        "_incomplete",
         "_max_frame_bytes",
-        "_need",
-        "_preface",
-        "_rest",
+        "_needed_bytes",
     )
 
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
-        self._preface = False
-        self._rest = bytearray()
-        self._need = len(PREFACE)
-        self._data_left = 0
+        self._has_preface = False
+        self._incomplete = bytearray()
+        self._needed_bytes = len(PREFACE)
+        self._data_remaining = 0
         self._data_flags = 0
-        self._data_stream = 0
+        self._data_stream_id = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yields the frames that are there now; must be read to its end, unless it raises.
+        """Yields the frames that are complete; must be read to its end, unless it raises.
 
         Raises:
-            NotHttp2: The first bytes are not those of an HTTP/2 client.
+            NotHttp2: The first bytes are not the preface.
             ConnectionFault: A frame is too long, or its padding is.
         """
         data = self._joined(data)
         position, end = 0, len(data)
-        if self._data_left:
-            size = min(self._data_left, end)
+        if self._data_remaining:
+            size = min(self._data_remaining, end)
             position = size
-            self._data_left -= size
-            flags = 0 if self._data_left else self._data_flags
-            yield DATA, flags, self._data_stream, memoryview(data)[:size], size
-        while end - position >= HEAD_BYTES:
-            high, low, kind, flags, stream = _HEAD.unpack_from(data, position)
+            self._data_remaining -= size
+            flags = 0 if self._data_remaining else self._data_flags
+            yield DATA, flags, self._data_stream_id, memoryview(data)[:size], size
+        while end - position >= FRAME_HEADER_BYTES:
+            high, low, kind, flags, stream_id = _FRAME_HEADER.unpack_from(data, position)
             length = high << 8 | low
-            stream &= _STREAM
+            stream_id &= _STREAM_ID_BITS
             if length > self._max_frame_bytes:
                 raise ConnectionFault(
                     ErrorCode.FRAME_SIZE_ERROR,
                     f"expected a frame of {self._max_frame_bytes} bytes at most, got {length}",
                 )
-            begin = position + HEAD_BYTES
+            begin = position + FRAME_HEADER_BYTES
             position = begin + length
             if position > end:
                 if kind == DATA and not flags & PADDED:
-                    self._data_left = position - end
+                    self._data_remaining = position - end
                     self._data_flags = flags
-                    self._data_stream = stream
+                    self._data_stream_id = stream_id
                     if begin < end:
-                        yield DATA, 0, stream, memoryview(data)[begin:], end - begin
+                        yield DATA, 0, stream_id, memoryview(data)[begin:], end - begin
                     return
-                self._need = HEAD_BYTES + length
-                self._rest += memoryview(data)[begin - HEAD_BYTES :]
+                self._needed_bytes = FRAME_HEADER_BYTES + length
+                self._incomplete += memoryview(data)[begin - FRAME_HEADER_BYTES :]
                 return
             payload: Payload = (
-                data[begin:position] if length < VIEW_BYTES else memoryview(data)[begin:position]
+                data[begin:position] if length < MIN_VIEW_BYTES else memoryview(data)[begin:position]
             )
             if flags & PADDED and kind <= HEADERS:
                 payload = _without_padding(payload)
-            yield kind, flags, stream, payload, length
+            yield kind, flags, stream_id, payload, length
         if position < end:
-            self._need = HEAD_BYTES
-            self._rest += memoryview(data)[position:]
+            self._needed_bytes = FRAME_HEADER_BYTES
+            self._incomplete += memoryview(data)[position:]
 
     def _joined(self, data: bytes) -> bytes:
-        """Returns what is there with what was left over before; nothing, if that is too little to go on with."""
-        if self._preface and not self._rest:
+        """Returns the incomplete frame of before together with `data`; nothing while that is too little to read on."""
+        if self._has_preface and not self._incomplete:
             return data
-        self._rest += data
-        if not self._preface and not PREFACE.startswith(self._rest[: len(PREFACE)]):
-            raise NotHttp2(f"expected the preface of HTTP/2, got {bytes(self._rest[: len(PREFACE)])!r}")
-        if len(self._rest) < self._need:
+        self._incomplete += data
+        if not self._has_preface and not PREFACE.startswith(self._incomplete[: len(PREFACE)]):
+            raise NotHttp2(f"expected the preface of HTTP/2, got {bytes(self._incomplete[: len(PREFACE)])!r}")
+        if len(self._incomplete) < self._needed_bytes:
             return b""
-        joined, self._rest = bytes(self._rest), bytearray()
-        if self._preface:
+        joined, self._incomplete = bytes(self._incomplete), bytearray()
+        if self._has_preface:
             return joined
-        self._preface = True
+        self._has_preface = True
         return joined[len(PREFACE) :]
 
 
@@ -166,46 +168,46 @@ def _without_padding(payload: Payload) -> Payload:
     return payload[1 : len(payload) - payload[0]]
 
 
-def frame(kind: FrameType, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: FrameType, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """Returns one frame."""
-    return frame_head(kind, flags, stream, len(payload)) + payload
+    return frame_header(kind, flags, stream_id, len(payload)) + payload
 
 
-def frame_head(kind: int, flags: int, stream: int, length: int) -> bytes:
-    """Returns what comes before the payload of a frame."""
-    return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream)
+def frame_header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
+    """Returns the header of a frame whose payload has `length` bytes."""
+    return _FRAME_HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
 
 
 def settings_frame(settings: dict[int, int]) -> bytes:
-    """Returns the frame that tells the other side of these settings."""
+    """Returns SETTINGS with values by identifier."""
     return frame(FrameType.SETTINGS, 0, 0, b"".join(_SETTING.pack(*each) for each in settings.items()))
 
 
 def read_settings(payload: Payload) -> list[tuple[int, int]]:
-    """Returns identifiers and values, in order.
+    """Returns identifiers and values of SETTINGS, in order.
 
     Raises:
-        ConnectionFault: The frame has another size.
+        ConnectionFault: The payload is cut short.
     """
     if len(payload) % _SETTING.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
     return list(_SETTING.iter_unpack(payload))
 
 
-def word(value: int) -> bytes:
-    """Returns 32 bits, as window sizes, stream numbers and error codes are sent."""
-    return _WORD.pack(value)
+def uint32(value: int) -> bytes:
+    """Returns 32 bits: how increments, stream identifiers and error codes are sent."""
+    return _UINT32.pack(value)
 
 
-def read_word(payload: Payload, kind: FrameType) -> int:
-    """Returns the one number that a frame holds.
+def read_uint32(payload: Payload, kind: FrameType) -> int:
+    """Returns the one number that is the payload of RST_STREAM or WINDOW_UPDATE.
 
     Raises:
-        ConnectionFault: The frame has another size.
+        ConnectionFault: The payload has another size.
     """
-    if len(payload) != _WORD.size:
+    if len(payload) != _UINT32.size:
         raise ConnectionFault(
             ErrorCode.FRAME_SIZE_ERROR, f"expected {kind.name} of 4 bytes, got {len(payload)}"
         )
-    value: int = _WORD.unpack(payload)[0]
+    value: int = _UINT32.unpack(payload)[0]
     return value

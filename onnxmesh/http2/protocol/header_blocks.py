@@ -1,7 +1,6 @@
-"""Header blocks: those of requests read, those of answers written.
+"""HPACK header blocks: decoder of requests, encoder of responses.
 
-What is read depends on what the client sent before (HPACK); what is written never refers to anything, so that
-most of it is constant.
+The decoder keeps the client's dynamic table. The encoder never refers to a dynamic table, so that most responses are constants.
 
 Source: https://www.rfc-editor.org/rfc/rfc7541
 """
@@ -13,7 +12,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
-import grpc
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
@@ -22,8 +20,8 @@ from onnxmesh.rpc.frames.varint import varint
 
 Headers = list[tuple[bytes, bytes]]
 
-_MAX_KNOWN = 64
-_KNOWN_BYTES = 512  # longer blocks are not kept
+_MAX_CACHED = 64
+_MAX_CACHED_BYTES = 512  # longer blocks are not cached
 _INDEXED = 0x80
 _LONG_INDEX = 0xFF
 _UPDATE_BITS = 0xE0
@@ -31,70 +29,70 @@ _SIZE_UPDATE = 0x20
 _STATUS_200 = b"\x88"
 _STATUS = b"\x08"
 _CONTENT_TYPE = b"\x0f\x10"
-_UNPRINTABLE_KEPT = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_NOT_PERCENT_ENCODED = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
-class HeaderBlocks:
-    """The header blocks that one client sends.
+class HeaderDecoder:
+    """Decoder of one client's header blocks.
 
-    Clients send the same block again and again: one that leaves the table as it was means the same the next time.
+    Clients send the same block again and again: one that leaves the dynamic table as it was is cached, with its meaning.
 
     Args:
-        max_list_bytes: How long the headers of one block may be.
+        max_list_bytes: The longest list of headers of one block, decompressed.
     """
 
-    __slots__ = ("_decoder", "_known", "_prefixes")
+    __slots__ = ("_decoder", "_heads", "_prefixes")
 
     def __init__(self, max_list_bytes: int) -> None:
         self._decoder = Decoder(max_list_bytes)
-        self._known: dict[bytes, RequestHead] = {}
+        self._heads: dict[bytes, RequestHead] = {}
         self._prefixes: dict[bytes, Headers] = {}
 
-    def head(self, block: bytes) -> RequestHead:
-        """Returns the beginning of a call. Blocks must come in the order of the wire.
+    def request_head(self, block: bytes) -> RequestHead:
+        """Returns the head of a request. Blocks must be decoded in the order of the wire.
 
         Raises:
-            ConnectionFault: The block cannot be read: later ones could not be either.
-            StreamFault: It can, but is no request.
+            ConnectionFault: The block cannot be decoded, and so no later one either.
+            StreamFault: It can, but is malformed as a request.
         """
-        known = self._known.get(block)
-        if known is not None:
-            return known
-        headers, is_same = self._decoded(block)
-        head = RequestHead.of(headers)
-        if is_same and len(block) <= _KNOWN_BYTES:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[block] = head
+        cached = self._heads.get(block)
+        if cached is not None:
+            return cached
+        headers, is_table_same = self._decoded(block)
+        head = RequestHead.from_headers(headers)
+        if is_table_same and len(block) <= _MAX_CACHED_BYTES:
+            if len(self._heads) >= _MAX_CACHED:
+                self._heads.clear()
+            self._heads[block] = head
         return head
 
-    def read(self, block: bytes) -> Headers:
+    def headers(self, block: bytes) -> Headers:
         """Returns the headers of any block.
 
         Raises:
-            ConnectionFault: See `head`.
+            ConnectionFault: See `request_head`.
         """
         return self._decoded(block)[0]
 
     def _decoded(self, block: bytes) -> tuple[Headers, bool]:
-        """Returns the headers, and whether the block left the table as it was."""
-        before = self._state()
+        """Returns the headers, and whether the block left the dynamic table as it was."""
+        before = self._table_state()
         try:
-            headers = self._read(block)
+            headers = self._decode(block)
         except OversizedHeaderListError as error:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many headers: {error}") from error
         except (HPACKError, IndexError, ValueError) as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"headers cannot be read: {error}") from error
-        after = self._state()
-        # Whatever is added is a new object at the front, though it may equal another.
-        is_same = before[:2] == after[:2] and before[2] is after[2]
-        if not is_same:
-            self._known.clear()
+        after = self._table_state()
+        # An entry that is added is a new object at the front, though it may equal another.
+        is_table_same = before[:2] == after[:2] and before[2] is after[2]
+        if not is_table_same:
+            self._heads.clear()
             self._prefixes.clear()
-        return headers, is_same
+        return headers, is_table_same
 
-    def _read(self, block: bytes) -> Headers:
-        # Most begin with the same references, and end with what is different each time.
+    def _decode(self, block: bytes) -> Headers:
+        # Most blocks begin with the same references, and end with literals that differ each time.
         size = 0
         while size < len(block) and _INDEXED <= block[size] < _LONG_INDEX:
             size += 1
@@ -102,8 +100,8 @@ class HeaderBlocks:
         begin = self._prefixes.get(references)
         if begin is None:
             begin = [(name, value) for name, value in self._decoder.decode(references, raw=True)]
-            if size <= _KNOWN_BYTES:
-                if len(self._prefixes) >= _MAX_KNOWN:
+            if size <= _MAX_CACHED_BYTES:
+                if len(self._prefixes) >= _MAX_CACHED:
                     self._prefixes.clear()
                 self._prefixes[references] = begin
         if size == len(block):
@@ -112,7 +110,7 @@ class HeaderBlocks:
             raise HPACKError("the size of the table changes amid a block")
         return [*begin, *self._decoder.decode(block[size:], raw=True)]
 
-    def _state(self) -> tuple[int, int, object]:
+    def _table_state(self) -> tuple[int, int, object]:
         table = self._decoder.header_table
         entries = table.dynamic_entries
         return table.maxsize, len(entries), entries[0] if entries else None
@@ -129,38 +127,38 @@ def _string(text: bytes) -> bytes:
     return b"\x7f" + varint(length - 0x7F) + text
 
 
-ANSWER_HEADERS = _STATUS_200 + _CONTENT_TYPE + _string(b"application/grpc")
-"""The headers of an answer that has no metadata."""
+RESPONSE_HEADERS = _STATUS_200 + _CONTENT_TYPE + _string(b"application/grpc")
+"""Headers of a response without metadata."""
 
 OK_TRAILERS = _literal(b"grpc-status", b"0")
-"""The trailers of a call that ended well."""
+"""Trailers of status OK without metadata."""
 
 
-def answer_headers(metadata: Metadata = ()) -> bytes:
-    """Returns the headers of an answer with its metadata."""
-    return ANSWER_HEADERS + _metadata(metadata)
+def response_headers(metadata: Metadata = ()) -> bytes:
+    """Returns the headers of a response with initial metadata."""
+    return RESPONSE_HEADERS + _metadata(metadata)
 
 
-def http_refusal(status: int) -> bytes:
-    """Returns the headers of an answer to a client that speaks no gRPC."""
+def http_error_headers(status: int) -> bytes:
+    """Returns the headers of a response to a request that is not gRPC."""
     return _STATUS + _string(str(status).encode())
 
 
-def trailers(code: grpc.StatusCode, message: str = "", metadata: Metadata = ()) -> bytes:
-    """Returns how a call ends: status, message for a person, metadata."""
-    block = _status(code)
+def trailers(status: int, message: str = "", metadata: Metadata = ()) -> bytes:
+    """Returns the trailers of a call: number of its gRPC status, message for a person, metadata."""
+    block = _status(status)
     if message:
         block += _literal(b"grpc-message", _percent_encoded(message))
     return block + _metadata(metadata)
 
 
 @lru_cache
-def _status(code: grpc.StatusCode) -> bytes:
-    return _literal(b"grpc-status", str(code.value[0]).encode())
+def _status(status: int) -> bytes:
+    return _literal(b"grpc-status", b"%d" % status)
 
 
 def _percent_encoded(message: str) -> bytes:
-    return quote_from_bytes(message.encode("utf-8", "replace"), safe=_UNPRINTABLE_KEPT).encode()
+    return quote_from_bytes(message.encode("utf-8", "replace"), safe=_NOT_PERCENT_ENCODED).encode()
 
 
 def _metadata(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:

@@ -1,4 +1,4 @@
-"""Header blocks out of the frames that they come in. Pure.
+"""Header blocks, assembled from HEADERS and CONTINUATION frames.
 
 Source: https://www.rfc-editor.org/rfc/rfc9113#section-6.2
 """
@@ -6,94 +6,96 @@ Source: https://www.rfc-editor.org/rfc/rfc9113#section-6.2
 from __future__ import annotations
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
-from onnxmesh.http2.protocol.frames import CONTINUATION, END_HEADERS, END_STREAM, PRIORITISED, Payload
+from onnxmesh.http2.protocol.frames import CONTINUATION, END_HEADERS, END_STREAM, PRIORITY_FLAG, Payload
 
 MAX_CONTINUATIONS = 64
-"""Frames that the headers of one call may come in."""
+"""The most CONTINUATION frames of one header block."""
 
 PRIORITY_BYTES = 5
-"""What HEADERS may begin with, and PRIORITY is: whom a stream depends on."""
+"""Length of the priority fields: all of PRIORITY, and the beginning of HEADERS with the priority flag."""
 
 
 class HeaderFrames:
-    """The header blocks of one client, whole or in pieces.
+    """Assembler of the header blocks of one client.
 
     Attributes:
-        unfinished: The one that more of must follow; None: anything may.
+        incomplete: The block that CONTINUATION must follow; None: any frame may follow.
 
     Args:
-        max_bytes: How long a block may be.
+        max_bytes: The longest header block.
     """
 
-    __slots__ = ("_max_bytes", "unfinished")
+    __slots__ = ("_max_bytes", "incomplete")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self.unfinished: HeaderPieces | None = None
+        self.incomplete: HeaderBlock | None = None
 
-    def begin(self, flags: int, stream: int, payload: Payload) -> HeaderPieces | None:
-        """Takes HEADERS; returns the block if that is all of it.
+    def receive_headers(self, flags: int, stream_id: int, payload: Payload) -> HeaderBlock | None:
+        """Handles HEADERS; returns the block if it is complete.
 
         Raises:
-            ConnectionFault: It is none that a client may send, or too long.
+            ConnectionFault: The stream is not one of a client, or the block is too long or cut short.
         """
-        if flags & PRIORITISED:
+        if flags & PRIORITY_FLAG:
             if len(payload) < PRIORITY_BYTES:
                 raise ConnectionFault(
                     ErrorCode.FRAME_SIZE_ERROR, "HEADERS without the priority that they announce"
                 )
             payload = payload[PRIORITY_BYTES:]
-        if not stream & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a client cannot open the stream {stream}")
-        pieces = HeaderPieces(flags, stream, bytes(payload))
+        if not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a client cannot open the stream {stream_id}")
+        block = HeaderBlock(flags, stream_id, bytes(payload))
         if len(payload) > self._max_bytes:
-            raise pieces.too_long()
+            raise block.too_long()
         if flags & END_HEADERS:
-            return pieces
-        self.unfinished = pieces
+            return block
+        self.incomplete = block
         return None
 
-    def go_on(self, kind: int, flags: int, stream: int, payload: Payload) -> HeaderPieces | None:
-        """Takes the frame after a piece; returns the block if that was the last one.
+    def receive_continuation(
+        self, kind: int, flags: int, stream_id: int, payload: Payload
+    ) -> HeaderBlock | None:
+        """Handles the frame after an incomplete block; returns the block if that completes it.
 
         Raises:
-            ConnectionFault: It is another frame, or the block becomes too long.
+            ConnectionFault: It is not CONTINUATION of the same stream, or the block becomes too long.
         """
-        pieces = self.unfinished
-        assert pieces is not None
-        if kind != CONTINUATION or stream != pieces.stream:
+        block = self.incomplete
+        assert block is not None
+        if kind != CONTINUATION or stream_id != block.stream_id:
             raise ConnectionFault(
                 ErrorCode.PROTOCOL_ERROR,
-                f"expected CONTINUATION of the stream {pieces.stream}, got kind {kind} of {stream}",
+                f"expected CONTINUATION of the stream {block.stream_id}, got kind {kind} of {stream_id}",
             )
-        pieces.block += payload
-        pieces.num_continuations += 1
-        if len(pieces.block) > self._max_bytes or pieces.num_continuations > MAX_CONTINUATIONS:
-            raise pieces.too_long()
+        block.data += payload
+        block.num_continuations += 1
+        if len(block.data) > self._max_bytes or block.num_continuations > MAX_CONTINUATIONS:
+            raise block.too_long()
         if not flags & END_HEADERS:
             return None
-        self.unfinished = None
-        return pieces
+        self.incomplete = None
+        return block
 
 
-class HeaderPieces:
-    """A header block, as far as it has come.
+class HeaderBlock:
+    """One header block, as far as it was received.
 
     Attributes:
-        stream: Whose it is.
-        is_last: Whether the stream has nothing after it.
-        block: Its bytes.
-        num_continuations: Frames of it after the first.
+        stream_id: Identifier of its stream.
+        end_stream: Whether HEADERS had END_STREAM.
+        data: The compressed bytes.
+        num_continuations: CONTINUATION frames so far.
     """
 
-    __slots__ = ("block", "is_last", "num_continuations", "stream")
+    __slots__ = ("data", "end_stream", "num_continuations", "stream_id")
 
-    def __init__(self, flags: int, stream: int, block: bytes) -> None:
-        self.stream = stream
-        self.is_last = bool(flags & END_STREAM)
-        self.block = block
+    def __init__(self, flags: int, stream_id: int, data: bytes) -> None:
+        self.stream_id = stream_id
+        self.end_stream = bool(flags & END_STREAM)
+        self.data = data
         self.num_continuations = 0
 
     def too_long(self) -> ConnectionFault:
-        """Returns what the client is told that sent too much of it."""
-        return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"headers of {len(self.block)} bytes and more")
+        """Returns the error of a block over the limit."""
+        return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"headers of {len(self.data)} bytes and more")

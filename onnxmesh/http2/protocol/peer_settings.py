@@ -1,4 +1,4 @@
-"""What a client says of itself by SETTINGS."""
+"""SETTINGS of the client."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from enum import IntEnum
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
 from onnxmesh.http2.protocol.frames import (
-    FIRST_WINDOW_BYTES,
-    LEAST_MAX_FRAME_BYTES,
-    MAX_FRAME_BYTES,
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_WINDOW_BYTES,
+    LARGEST_MAX_FRAME_BYTES,
+    MAX_SENT_FRAME_BYTES,
     MAX_WINDOW_BYTES,
-    MOST_MAX_FRAME_BYTES,
     Payload,
     read_settings,
 )
 
 
 class SettingId(IntEnum):
-    """Settings of HTTP/2 that matter to a server of gRPC."""
+    """Identifiers of the settings that matter to a gRPC server.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2
+    """
 
     ENABLE_PUSH = 2
     MAX_CONCURRENT_STREAMS = 3
@@ -27,36 +30,36 @@ class SettingId(IntEnum):
 
 
 class PeerSettings:
-    """A client's settings.
+    """The client's settings, with the defaults of HTTP/2 until its first SETTINGS.
 
     Attributes:
-        are_known: Whether it has said anything.
-        initial_window: Bytes that it takes of a new stream.
-        max_frame_bytes: The longest frame that it is sent.
+        are_received: Whether SETTINGS were received.
+        initial_window_bytes: Send window of a new stream.
+        max_frame_bytes: The longest payload of a frame that is sent to the client.
     """
 
-    __slots__ = ("are_known", "initial_window", "max_frame_bytes")
+    __slots__ = ("are_received", "initial_window_bytes", "max_frame_bytes")
 
     def __init__(self) -> None:
-        self.are_known = False
-        self.initial_window = FIRST_WINDOW_BYTES
-        self.max_frame_bytes = LEAST_MAX_FRAME_BYTES
+        self.are_received = False
+        self.initial_window_bytes = DEFAULT_WINDOW_BYTES
+        self.max_frame_bytes = DEFAULT_MAX_FRAME_BYTES
 
     def update(self, payload: Payload) -> None:
-        """Takes a frame of settings; those that are unknown do not matter.
+        """Applies the payload of SETTINGS; unknown settings are ignored.
 
         Raises:
-            ConnectionFault: One has a value that it cannot have.
+            ConnectionFault: A value is out of its range, or the payload is cut short.
         """
-        self.are_known = True
-        for number, value in read_settings(payload):
-            if number == SettingId.INITIAL_WINDOW_SIZE:
+        self.are_received = True
+        for identifier, value in read_settings(payload):
+            if identifier == SettingId.INITIAL_WINDOW_SIZE:
                 if value > MAX_WINDOW_BYTES:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
-                self.initial_window = value
-            elif number == SettingId.MAX_FRAME_SIZE:
-                if not LEAST_MAX_FRAME_BYTES <= value <= MOST_MAX_FRAME_BYTES:
+                self.initial_window_bytes = value
+            elif identifier == SettingId.MAX_FRAME_SIZE:
+                if not DEFAULT_MAX_FRAME_BYTES <= value <= LARGEST_MAX_FRAME_BYTES:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes")
-                self.max_frame_bytes = min(value, MAX_FRAME_BYTES)
-            elif number == SettingId.ENABLE_PUSH and value > 1:
+                self.max_frame_bytes = min(value, MAX_SENT_FRAME_BYTES)
+            elif identifier == SettingId.ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"push is {value}")

@@ -1,36 +1,36 @@
-"""What a client may send."""
+"""Flow control window for data that is received."""
 
 from __future__ import annotations
 
 
 class ReceiveWindow:
-    """One window, of a stream or of a whole connection, as the client knows it.
+    """Flow control window of a stream or of a connection, as the client knows it.
 
     Args:
-        window_bytes: What may be under way and not taken.
+        window_bytes: The most that may have been received and not consumed.
     """
 
-    __slots__ = ("_room", "_taken", "_window_bytes")
+    __slots__ = ("_available_bytes", "_consumed_bytes", "_window_bytes")
 
     def __init__(self, window_bytes: int) -> None:
         self._window_bytes = window_bytes
-        self._room = window_bytes
-        self._taken = 0
+        self._available_bytes = window_bytes
+        self._consumed_bytes = 0
 
-    def arrive(self, num_bytes: int) -> bool:
-        """Takes note of data; says whether the client was allowed to send it."""
-        self._room -= num_bytes
-        return self._room >= 0
+    def receive(self, num_bytes: int) -> bool:
+        """Subtracts received data; returns whether the window allowed it."""
+        self._available_bytes -= num_bytes
+        return self._available_bytes >= 0
 
-    def take(self, num_bytes: int) -> int:
-        """Takes note of data that no longer waits here.
+    def consume(self, num_bytes: int) -> int:
+        """Records data that was consumed.
 
         Returns:
-            What the client is to be told that it may send more; 0: that is not worth a frame yet.
+            The increment to send in WINDOW_UPDATE; 0 as long as it is less than half of the window.
         """
-        self._taken += num_bytes
-        if 2 * self._taken < self._window_bytes:
+        self._consumed_bytes += num_bytes
+        if 2 * self._consumed_bytes < self._window_bytes:
             return 0
-        more, self._taken = self._taken, 0
-        self._room += more
-        return more
+        increment, self._consumed_bytes = self._consumed_bytes, 0
+        self._available_bytes += increment
+        return increment

@@ -1,4 +1,4 @@
-"""What a call says of itself before its first message.
+"""Head of a gRPC request: method, metadata, timeout and encoding from its headers.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -11,9 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import grpc
-
-from onnxmesh.http2.protocol.error_codes import ErrorCode, StreamFault
+from onnxmesh.http2.protocol.error_codes import ErrorCode, GrpcStatus, StreamFault
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -24,22 +22,22 @@ _VALUE = re.compile(rb"[^\x00\r\n]*")
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _TEXT = re.compile(rb"[\x20-\x7e]*")
 _PATH = re.compile(rb"/[\x21-\x7e]*")
-_PSEUDO = (b":method", b":path", b":scheme", b":authority")
-_OF_A_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-_OF_THE_PROTOCOL = ("content-type", "te", "host")
+_PSEUDO_HEADERS = (b":method", b":path", b":scheme", b":authority")
+_CONNECTION_HEADERS = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_NOT_METADATA = ("content-type", "te", "host")
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """The beginning of a call.
+    """Head of one request.
 
     Attributes:
         path: `/SERVICE/METHOD`.
-        metadata: What the client adds, and its `user-agent`; values of names that end in `-bin` are bytes.
-        timeout_s: What the client gives the call; None: as long as it takes.
-        encoding: How compressed messages are compressed.
-        http_status: What a client that speaks no gRPC is told, 200 for all others.
-        refusal: Status code and message that the call ends with at once.
+        metadata: Custom metadata and `user-agent`; values of names that end in `-bin` are bytes.
+        timeout_s: Seconds of `grpc-timeout`; None: no deadline.
+        encoding: Value of `grpc-encoding`.
+        http_status: HTTP status of the response: 200, or an error for a request that is not gRPC.
+        refusal: gRPC status and message that the call ends with at once; None: it may be served.
     """
 
     path: str
@@ -47,34 +45,34 @@ class RequestHead:
     timeout_s: float | None = None
     encoding: str = "identity"
     http_status: int = 200
-    refusal: tuple[grpc.StatusCode, str] | None = None
+    refusal: tuple[GrpcStatus, str] | None = None
 
     @classmethod
-    def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
-        """Returns what the headers of a request say.
+    def from_headers(cls, headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+        """Returns the head that a request's headers make.
 
         Raises:
-            StreamFault: They are not those of a request of HTTP/2.
+            StreamFault: They are malformed by the rules of HTTP/2.
         """
         pseudo: dict[bytes, bytes] = {}
         fields: dict[str, str] = {}
         metadata: list[tuple[str, str | bytes]] = []
-        refusal = None
+        refusal: tuple[GrpcStatus, str] | None = None
         for name, value in headers:
-            _check(name, value)
+            _check_field(name, value)
             if name.startswith(b":"):
-                if name not in _PSEUDO or name in pseudo or fields:
+                if name not in _PSEUDO_HEADERS or name in pseudo or fields:
                     raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"did not expect {name!r} here")
                 pseudo[name] = value
                 continue
             key = name.decode("ascii")
             fields[key] = value.decode("latin-1")
-            if key.startswith("grpc-") or key in _OF_THE_PROTOCOL:
+            if key.startswith("grpc-") or key in _NOT_METADATA:
                 continue
             try:
-                metadata += _entries(key, value)
+                metadata += _metadata_entries(key, value)
             except ValueError as error:
-                refusal = (grpc.StatusCode.INTERNAL, f"metadata '{key}': {error}")
+                refusal = (GrpcStatus.INTERNAL, f"metadata '{key}': {error}")
         for name in (b":method", b":path", b":scheme"):
             if not pseudo.get(name):
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"expected a header {name!r}")
@@ -82,16 +80,16 @@ class RequestHead:
         if timeout is not None:
             matched = _TIMEOUT.fullmatch(timeout)
             if matched is None:
-                refusal = (grpc.StatusCode.INTERNAL, f"expected a grpc-timeout like 20S, got '{timeout}'")
+                refusal = (GrpcStatus.INTERNAL, f"expected a grpc-timeout like 20S, got '{timeout}'")
             else:
                 timeout_s = int(matched[1]) * _UNITS_S[matched[2]]
         if fields.get("te") != "trailers":
             refusal = (
-                grpc.StatusCode.INTERNAL,
+                GrpcStatus.INTERNAL,
                 "expected the header 'te: trailers': a proxy may have dropped it",
             )
         if not _PATH.fullmatch(pseudo[b":path"]):
-            refusal = (grpc.StatusCode.UNIMPLEMENTED, "expected /SERVICE/METHOD as the path")
+            refusal = (GrpcStatus.UNIMPLEMENTED, "expected /SERVICE/METHOD as the path")
         return cls(
             path=pseudo[b":path"].decode("latin-1"),
             metadata=tuple(metadata),
@@ -102,23 +100,23 @@ class RequestHead:
         )
 
 
-def _check(name: bytes, value: bytes) -> None:
-    if not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or not _VALUE.fullmatch(value):
+def _check_field(name: bytes, value: bytes) -> None:
+    if not _NAME.fullmatch(name) or name in _CONNECTION_HEADERS or not _VALUE.fullmatch(value):
         raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"{name!r} is no header of HTTP/2")
 
 
 def _http_status(method: bytes, content_type: str) -> int:
     if method != b"POST":
         return 405
-    kind = "application/grpc"
-    return 200 if content_type == kind or content_type.startswith((kind + "+", kind + ";")) else 415
+    grpc = "application/grpc"
+    return 200 if content_type == grpc or content_type.startswith((grpc + "+", grpc + ";")) else 415
 
 
-def _entries(key: str, value: bytes) -> list[tuple[str, str | bytes]]:
+def _metadata_entries(key: str, value: bytes) -> list[tuple[str, str | bytes]]:
     if not _KEY.fullmatch(key):
         raise ValueError("expected letters, digits, '.', '_' and '-' in its name")
     if key.endswith("-bin"):
-        # Several values may have been joined on the way.
+        # A proxy may have joined several values.
         return [(key, _unbase64(each.strip())) for each in value.split(b",")]
     if not _TEXT.fullmatch(value):
         raise ValueError("expected printable ASCII")

@@ -1,53 +1,51 @@
-"""What one stream has yet to send."""
+"""Sending half of one stream: its state, its flow control window, and what waits for it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
 from onnxmesh.http2.protocol.messages import PREFIX_BYTES, message_prefix
+from onnxmesh.http2.protocol.stream_state import StreamState
 
 
 class SendStream:
-    """What one stream has yet to send.
+    """Sending half of one stream.
 
     Attributes:
-        stream: Its number.
-        window: Bytes that the client takes of it now; below zero after it took some back.
-        is_begun: Whether headers were sent.
-        is_sent: Whether its end was sent, or nobody waits for it.
+        stream_id: Its identifier.
+        state: Its state by RFC 9113; only `TRANSITIONS` changes it.
+        window: Its send window in bytes; below 0 after SETTINGS of the client reduced it.
+        has_sent_headers: Whether HEADERS of the response were sent.
+        trailers: The header block that ends the stream after its messages; None: more messages may follow.
     """
 
-    __slots__ = ("_drained", "_num_bytes", "_pieces", "_trailers", "is_begun", "is_sent", "stream", "window")
+    __slots__ = ("_pieces", "_queued_bytes", "has_sent_headers", "state", "stream_id", "trailers", "window")
 
-    def __init__(self, stream: int, window: int) -> None:
-        self.stream = stream
+    def __init__(self, stream_id: int, window: int, state: StreamState) -> None:
+        self.stream_id = stream_id
         self.window = window
-        self.is_begun = False
-        self.is_sent = False
+        self.state = state
+        self.has_sent_headers = False
+        self.trailers: bytes | None = None
         self._pieces: deque[bytes | memoryview] | None = None
-        self._num_bytes = 0
-        self._trailers: bytes | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._queued_bytes = 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of messages that wait."""
+        return self._queued_bytes
 
     def add(self, message: bytes) -> None:
-        """Takes a message that is to be sent."""
+        """Queues a message."""
         if self._pieces is None:
             self._pieces = deque()
         self._pieces += (message_prefix(len(message)), memoryview(message))
-        self._num_bytes += PREFIX_BYTES + len(message)
-
-    def clear(self) -> None:
-        """Drops what waits."""
-        self._pieces = None
-        self._trailers = None
-        self._num_bytes = 0
-        self._wake()
+        self._queued_bytes += PREFIX_BYTES + len(message)
 
     def take(self, size: int) -> list[bytes | memoryview]:
-        """Removes the next `size` bytes."""
+        """Removes and returns the next `size` bytes, which must be there."""
         assert self._pieces is not None
-        self._num_bytes -= size
+        self._queued_bytes -= size
         taken: list[bytes | memoryview] = []
         while size:
             piece = self._pieces.popleft()
@@ -56,30 +54,16 @@ class SendStream:
                 piece = piece[:size]
             taken.append(piece)
             size -= len(piece)
-        if not self._num_bytes:
-            self._wake()
+        if not self._queued_bytes:
+            self.on_drained()
         return taken
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of messages that wait."""
-        return self._num_bytes
+    def clear(self) -> None:
+        """Removes everything that waits, messages and trailers."""
+        self._pieces = None
+        self.trailers = None
+        self._queued_bytes = 0
+        self.on_drained()
 
-    @property
-    def trailers(self) -> bytes | None:
-        """What follows the messages; None: more messages may."""
-        return self._trailers
-
-    @trailers.setter
-    def trailers(self, block: bytes) -> None:
-        self._trailers = block
-
-    async def drained(self) -> None:
-        """Returns once nothing waits."""
-        if self._num_bytes:
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-
-    def _wake(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+    def on_drained(self) -> None:
+        """Is called when no message waits any more; for subclasses."""

@@ -1,4 +1,4 @@
-"""When the calls of one connection must be over."""
+"""Deadlines of the calls of one connection."""
 
 from __future__ import annotations
 
@@ -6,55 +6,65 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Generic, Protocol, TypeVar
 
-from onnxmesh.http2.server.call import Call
-
-GRACE_S = 0.1
-"""A handler that watches its deadline itself says better what was late: it is cancelled so much later."""
+EXPIRY_DELAY_S = 0.1
+"""Calls expire so long after their deadline: a handler that watches its deadline itself reports better what was late."""
 
 
-class Deadlines:
-    """One timer for all calls of a connection: nearly all of them end long before theirs.
-
-    Args:
-        loop: Has the timer.
-        calls: Those that are under way.
-        expired: Is called with each that is late.
+class HasDeadline(Protocol):
+    """Something that expires.
 
     Attributes:
-        next_s: The earliest deadline that the timer knows of; infinity: none.
+        deadline_s: Time on the monotonic clock; infinity: never.
+    """
+
+    deadline_s: float
+
+
+T = TypeVar("T", bound=HasDeadline)
+
+
+class Deadlines(Generic[T]):
+    """One timer for all deadlines, since nearly all calls end long before theirs.
+
+    Args:
+        loop: Its timer is used.
+        entries: What may expire; read again whenever the timer fires.
+        expire: Is called with each entry whose deadline has passed.
+
+    Attributes:
+        next_s: The earliest deadline that the timer is set for; infinity: none.
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        calls: Mapping[int, Call],
-        expired: Callable[[Call], object],
+        self, loop: asyncio.AbstractEventLoop, entries: Mapping[int, T], expire: Callable[[T], object]
     ) -> None:
         self._loop = loop
-        self._calls = calls
-        self._expired = expired
+        self._entries = entries
+        self._expire = expire
         self._timer: asyncio.TimerHandle | None = None
         self.next_s = math.inf
 
-    def watch(self, at_s: float) -> None:
-        """Takes a deadline that is earlier than the next one."""
+    def watch(self, deadline_s: float) -> None:
+        """Sets the timer for a deadline that is earlier than `next_s`."""
         self.close()
-        self.next_s = at_s
-        self._timer = self._loop.call_later(max(0.0, at_s - monotonic()) + GRACE_S, self._look)
+        self.next_s = deadline_s
+        self._timer = self._loop.call_later(max(0.0, deadline_s - monotonic()) + EXPIRY_DELAY_S, self._check)
 
     def close(self) -> None:
         """Stops the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s, self.next_s = monotonic(), math.inf
-        for call in tuple(self._calls.values()):
-            if call.ends_at_s <= now_s:
-                self._expired(call)
+        for entry in tuple(self._entries.values()):
+            if entry.deadline_s <= now_s:
+                self._expire(entry)
         earliest_s = min(
-            (call.ends_at_s for call in self._calls.values() if call.ends_at_s > now_s), default=math.inf
+            (entry.deadline_s for entry in self._entries.values() if entry.deadline_s > now_s),
+            default=math.inf,
         )
         if earliest_s < math.inf:
             self.watch(earliest_s)

@@ -1,27 +1,27 @@
-"""Where messages of clients are uncompressed."""
+"""Thread that decompresses large messages."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from onnxmesh.http2.protocol.compressed_messages import Compressed
+from onnxmesh.http2.protocol.compressed_messages import CompressedMessage
 
 
 class Decompressor:
-    """Uncompresses messages beside the event loop, one after another: so many bytes are never made out of few twice at once."""
+    """Decompresses messages beside the event loop, one at a time, so that the memory of one is taken at once at most."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "inflater")
+        self._thread = ThreadPoolExecutor(1, "decompressor")
 
-    async def plain(self, message: Compressed) -> bytes:
-        """Returns a message as it was before it was compressed.
+    async def decompress(self, message: CompressedMessage) -> bytes:
+        """Returns the decompressed message.
 
         Raises:
-            MeshError: See `Compressed.plain`.
+            MeshError: See `CompressedMessage.decompress`.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, message.plain)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, message.decompress)
 
     def close(self) -> None:
-        """Ends the thread, once it has done what it is at."""
+        """Ends the thread after its current message; messages that wait are cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Calls that the edge does not answer itself, passed on to gRPC's own server."""
+"""Fallback handler: calls without a handler here are proxied to gRPC's own server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _USER_AGENT = "user-agent"
 
 
 class GrpcFallback:
-    """Hands calls to a server and its answers back, whatever their messages are and whichever way they stream.
+    """Proxy of calls of any kind, unary and streaming, to a gRPC server.
 
-    Deadline, cancellation and metadata go there; headers, messages, status and trailers come back. Each side is read as fast as
-    the other one takes it.
+    Deadline, cancellation, metadata and request messages are forwarded; initial metadata, response messages, status and trailing
+    metadata are returned. Flow control of either side is passed to the other.
 
     Args:
-        address: Where the server listens.
-        max_message_bytes: The longest message.
+        address: Address of the gRPC server, as gRPC writes it.
+        max_message_bytes: The longest message in either direction.
     """
 
     def __init__(self, address: str, max_message_bytes: int) -> None:
@@ -31,7 +31,7 @@ class GrpcFallback:
         self._channel: grpc.aio.Channel | None = None
 
     def open(self) -> None:
-        """Gets ready; the server listens by now."""
+        """Creates the channel; the server must be listening."""
         self._channel = grpc.aio.insecure_channel(
             self._address,
             [
@@ -43,12 +43,12 @@ class GrpcFallback:
         )
 
     async def close(self) -> None:
-        """Ends the calls that are under way."""
+        """Closes the channel, and so cancels the calls that it carries."""
         if self._channel is not None:
             await self._channel.close()
 
     async def __call__(self, call: Call) -> None:
-        """Passes one call on, to its end."""
+        """Proxies one call, to its end."""
         metadata = tuple(entry for entry in call.invocation_metadata() if entry[0] != _USER_AGENT)
         assert self._channel is not None
         upstream: Any = self._channel.stream_stream(call.head.path)(
@@ -69,7 +69,7 @@ class GrpcFallback:
 
 
 async def _upload(call: Call, upstream: Any) -> None:
-    # The server may end the call before it had everything: its status says why.
+    # The server may end the call before it has received every message: its status has the reason.
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         while (message := await call.receive()) is not None:
             await upstream.write(message)
@@ -78,9 +78,9 @@ async def _upload(call: Call, upstream: Any) -> None:
 
 async def _download(call: Call, upstream: Any) -> grpc.aio.AioRpcError | None:
     try:
-        headers = _entries(await upstream.initial_metadata())
-        if headers:
-            call.begin(headers)
+        metadata = _entries(await upstream.initial_metadata())
+        if metadata:
+            call.send_initial_metadata(metadata)
         while (message := await upstream.read()) is not grpc.aio.EOF:
             await call.send(message)
     except grpc.aio.AioRpcError as error:

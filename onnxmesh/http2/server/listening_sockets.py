@@ -1,4 +1,4 @@
-"""Sockets that listen at HOST:PORT."""
+"""Listening sockets for HOST:PORT, with IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import socket
 from typing import Any
 
 BACKLOG = 1_024
-_EVERY_HOST = ("0.0.0.0", "::", "")
+"""Connections that may wait to be accepted."""
+
+_WILDCARD_HOSTS = ("0.0.0.0", "::", "")
 
 
 def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
-    """Returns sockets that listen at every address that the host has; all have one port.
+    """Returns listening sockets for every address that the host's name has, all with the same port.
 
-    Every address, `0.0.0.0` or `[::]`, includes those of IPv6 where the system has it.
+    The wildcard addresses `0.0.0.0` and `[::]` include IPv4 and, where the system has it, IPv6.
 
     Args:
-        address: HOST:PORT; port 0 takes a free one.
-        shared: Whether other processes may listen there, too.
+        address: HOST:PORT; port 0: any free port.
+        shared: Whether other processes may listen there too (SO_REUSEPORT).
 
     Raises:
         OSError: The address is in use, or none of this machine.
     """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if host in _EVERY_HOST:
+    if host in _WILDCARD_HOSTS:
         with contextlib.suppress(OSError):
             return [_listening(socket.AF_INET6, ("::", int(port)), shared=shared, dual=True)]
         host = "0.0.0.0"
@@ -33,11 +35,11 @@ def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     failure: OSError | None = None
     for family, _, _, _, where in dict.fromkeys(found):
-        taken = sockets[0].getsockname()[1] if sockets else int(port)
+        chosen_port = sockets[0].getsockname()[1] if sockets else int(port)
         try:
-            sockets.append(_listening(family, (where[0], taken, *where[2:]), shared=shared))
+            sockets.append(_listening(family, (where[0], chosen_port, *where[2:]), shared=shared))
         except OSError as error:
-            # A name may have an address of a kind that this machine has not.
+            # A name may have an address of a family that this machine does not have.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 for each in sockets:
                     each.close()

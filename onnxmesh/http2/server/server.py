@@ -1,4 +1,4 @@
-"""A server of gRPC calls that are many."""
+"""HTTP/2 server: listening sockets, connections, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -6,51 +6,59 @@ import asyncio
 import socket
 import ssl
 
-from onnxmesh.http2.protocol.limits import EdgeLimits
-from onnxmesh.http2.server.call import Service, StreamHandler, UnaryHandler
+from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.connection import Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.listening_sockets import BACKLOG, listening_sockets
+from onnxmesh.http2.server.service import Service, StreamHandler, UnaryHandler
 
 
-class EdgeServer:
-    """Listens, and serves whoever comes. Belongs to one event loop, once it has started.
+class Http2Server:
+    """Server of gRPC calls over HTTP/2. Belongs to one event loop, once it has started.
 
     Args:
-        others: Handles the calls that have no handler here.
-        limits: Of each connection.
-        tls: Its certificate and what clients must show; None: plain text. HTTP/2 must be among its protocols (ALPN `h2`).
+        fallback: Handles the calls that have no handler here.
+        limits: Limits of each connection.
+        tls: Certificate, and what clients must present; None: plain text. ALPN must include `h2`.
     """
 
     def __init__(
-        self, others: StreamHandler, limits: EdgeLimits | None = None, tls: ssl.SSLContext | None = None
+        self,
+        fallback: StreamHandler,
+        limits: ConnectionLimits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._handlers: dict[str, UnaryHandler] = {}
-        self._inflater = Decompressor()
-        self._service = Service(self._handlers, others, self._inflater, limits or EdgeLimits())
+        self._decompressor = Decompressor()
+        self._service = Service(
+            handlers=self._handlers,
+            fallback=fallback,
+            decompressor=self._decompressor,
+            limits=limits or ConnectionLimits(),
+        )
         self._tls = tls
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._is_stopping = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._has_no_connections = asyncio.Event()
+        self._has_no_connections.set()
 
     @property
     def num_connections(self) -> int:
-        """Clients that are connected."""
+        """Open connections."""
         return len(self._connections)
 
     def add(self, path: str, handler: UnaryHandler) -> None:
-        """Has calls of `/SERVICE/METHOD` answered by `handler`."""
+        """Registers the handler of `/SERVICE/METHOD`."""
         self._handlers[path] = handler
 
     def listen(self, address: str, *, shared: bool = False) -> int:
-        """Takes an address; clients are served from `start` on.
+        """Binds an address; connections are accepted from `start` on.
 
         Args:
-            address: HOST:PORT; port 0 takes a free one.
-            shared: Whether other processes may listen there, too.
+            address: HOST:PORT; port 0: any free port.
+            shared: Whether other processes may listen there too (SO_REUSEPORT).
 
         Returns:
             The port.
@@ -64,16 +72,16 @@ class EdgeServer:
         return port
 
     async def start(self) -> None:
-        """Begins to serve."""
+        """Begins to accept connections."""
         loop = asyncio.get_running_loop()
         for each in self._sockets:
             self._servers.append(
-                await loop.create_server(self._connection, sock=each, ssl=self._tls, backlog=BACKLOG)
+                await loop.create_server(self._new_connection, sock=each, ssl=self._tls, backlog=BACKLOG)
             )
         self._sockets.clear()
 
     async def stop(self, grace_s: float) -> None:
-        """Sends clients elsewhere and ends; calls that run get `grace_s`. May be called again, with less."""
+        """Drains all connections; calls that still run after `grace_s` are aborted. May be called again, with less."""
         for each in self._sockets:
             each.close()
         self._sockets.clear()
@@ -85,23 +93,23 @@ class EdgeServer:
             connection.drain()
         try:
             async with asyncio.timeout(grace_s):
-                await self._empty.wait()
+                await self._has_no_connections.wait()
         except TimeoutError:
             for connection in tuple(self._connections):
                 connection.abort("the server has stopped")
-            await self._empty.wait()
-        self._inflater.close()
+            await self._has_no_connections.wait()
+        self._decompressor.close()
 
-    def _connection(self) -> Connection:
-        return Connection(self._service, self._open, self._close)
+    def _new_connection(self) -> Connection:
+        return Connection(self._service, self._connection_opened, self._connection_closed)
 
-    def _open(self, connection: Connection) -> None:
+    def _connection_opened(self, connection: Connection) -> None:
         self._connections.add(connection)
-        self._empty.clear()
+        self._has_no_connections.clear()
         if self._is_stopping:
             connection.drain()
 
-    def _close(self, connection: Connection) -> None:
+    def _connection_closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if not self._connections:
-            self._empty.set()
+            self._has_no_connections.set()

@@ -1,16 +1,16 @@
-"""Minima of many intervals of one row at once."""
+"""Range minimum queries over one array, many intervals at once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from onnxmesh.planning.search.int_array import NEVER, IntArray
+from onnxmesh.planning.search.int_array import INFEASIBLE, IntArray
 
 
 class RangeMinimum:
-    """A sparse table: the minimum of every interval whose length is a power of two.
+    """Sparse table with the minimum of every interval whose length is a power of two.
 
-    Any interval is covered by two of them: O(n log n) to make, O(1) an interval.
+    Any interval is the union of two of them: O(n log n) to build, O(1) for a query.
     """
 
     def __init__(self, values: IntArray) -> None:
@@ -24,9 +24,9 @@ class RangeMinimum:
         self._levels = np.array(levels)
 
     def of(self, starts: IntArray, ends: IntArray) -> IntArray:
-        """Returns the minimum over each `[start, end)`; `NEVER` where that is empty."""
+        """Returns the minimum over each `[start, end)`; `INFEASIBLE` for an empty interval."""
         lengths = ends - starts
         depth = np.frexp(np.maximum(lengths, 1))[1] - 1
         left = self._levels[depth, np.minimum(starts, self._levels.shape[1] - 1)]
         right = self._levels[depth, np.maximum(ends - (1 << depth), 0)]
-        return np.where(lengths > 0, np.minimum(left, right), NEVER)
+        return np.where(lengths > 0, np.minimum(left, right), INFEASIBLE)

@@ -1,1 +1,1 @@
-"""Selectors."""
+"""Selectors and preferences over the labels of workers, and their text form."""

@@ -1,4 +1,4 @@
-"""What selectors look at: a worker's attributes and tags, under one roof."""
+"""Labels of a worker: its attributes and tags as one mapping, which selectors match against."""
 
 from __future__ import annotations
 

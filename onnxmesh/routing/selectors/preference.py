@@ -1,4 +1,4 @@
-"""What is preferred of a worker: selectors with weights."""
+"""Preferences: selectors with weights that improve a worker's score."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from onnxmesh.routing.selectors.selector import Selector
 from onnxmesh.routing.selectors.selector_text import parse_selector
 
 MAX_WEIGHT = 100
-"""A preference of this weight is worth a wait of as long as the stage typically computes for one request."""
+"""A preference of this weight is worth a wait of one typical compute time of the stage."""
 
 _WEIGHTED = re.compile(r"(.*):([0-9]{1,9})", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One preference.
+    """A preference for workers that a selector matches.
 
     Attributes:
-        selector: Whom it prefers.
+        selector: The preferred workers.
         weight: From 1 to `MAX_WEIGHT`.
     """
 
@@ -33,12 +33,12 @@ class Preference:
 
 
 def parse_preference(text: str) -> Preference:
-    """Reads `SELECTOR` or `SELECTOR:WEIGHT`; without one the weight is 1.
+    """Parses `SELECTOR` or `SELECTOR:WEIGHT`; the default weight is 1.
 
-    A value that itself ends in a colon and digits stands in double quotes.
+    A value that itself ends in a colon and digits must be in double quotes.
 
     Raises:
-        InvalidRequest: Selector or weight is none (INVALID_ARGUMENT).
+        InvalidRequest: Selector or weight is malformed (INVALID_ARGUMENT).
     """
     weighted = _WEIGHTED.fullmatch(text)
     if weighted is None:
@@ -52,9 +52,9 @@ def parse_preference(text: str) -> Preference:
 
 
 def parse_preferences(texts: Iterable[str]) -> tuple[Preference, ...]:
-    """Reads several.
+    """Parses several preferences.
 
     Raises:
-        InvalidRequest: One is none (INVALID_ARGUMENT).
+        InvalidRequest: One is malformed (INVALID_ARGUMENT).
     """
     return tuple(parse_preference(text) for text in texts)

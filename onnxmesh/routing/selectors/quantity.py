@@ -1,4 +1,4 @@
-"""Numbers as people write them for hardware: 24, 7.5, 80Gi."""
+"""Quantities with unit suffixes, as Kubernetes writes them: 24, 7.5, 80Gi."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(|k|M|G|
 
 
 def read_quantity(text: str) -> float | None:
-    """Returns the number that `text` writes, None if it writes none or one that is not finite.
+    """Returns the value of a quantity, None if `text` is not one or its value is not finite.
 
     Source: Kubernetes, "Quantity": the suffixes k, M, G, T and Ki, Mi, Gi, Ti.
     """

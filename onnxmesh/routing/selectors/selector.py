@@ -1,4 +1,4 @@
-"""What is required of a worker: expressions over its labels.
+"""Selectors: requirements on the labels of a worker.
 
 Source: Kubernetes, "Labels and Selectors" (set-based requirements) and node affinity (`Gt`, `Lt`).
 """
@@ -13,7 +13,7 @@ from onnxmesh.routing.selectors.quantity import read_quantity
 
 
 class Operator(Enum):
-    """How a key is compared."""
+    """Comparison operators of a requirement."""
 
     EXISTS = "exists"
     ABSENT = "!"
@@ -27,14 +27,14 @@ class Operator(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One comparison.
+    """One comparison of a label.
 
     Attributes:
         key: The label.
-        operator: How it is compared.
-        values: With what, for IN and NOT_IN.
-        number: With what, for the comparisons of numbers.
-        text: As it was written.
+        operator: The comparison.
+        values: The values to compare with, for IN and NOT_IN.
+        number: The number to compare with, for numeric comparisons.
+        text: The requirement as it was written.
     """
 
     key: str
@@ -44,10 +44,10 @@ class Requirement:
     text: str
 
     def is_met_by(self, labels: Labels) -> bool:
-        """Whether a worker of these labels satisfies it.
+        """Whether a worker with these labels satisfies the requirement.
 
-        A key that is absent satisfies NOT_IN and ABSENT alone. Where a key has several values, IN wants one of
-        them, NOT_IN none. What is no number satisfies no comparison of numbers.
+        A missing key satisfies only NOT_IN and ABSENT. Of a key with several values IN needs one to match, NOT_IN none.
+        A value that is no number satisfies no numeric comparison.
         """
         values = labels.get(self.key, ())
         match self.operator:
@@ -81,7 +81,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Requirements that a worker must all meet; without any it selects everybody.
+    """Requirements that a worker must all meet; an empty selector matches every worker.
 
     Attributes:
         requirements: In the order in which they were written.
@@ -90,7 +90,7 @@ class Selector:
     requirements: tuple[Requirement, ...] = ()
 
     def selects(self, labels: Labels) -> bool:
-        """Whether a worker of these labels meets every requirement."""
+        """Whether a worker with these labels meets every requirement."""
         return all(requirement.is_met_by(labels) for requirement in self.requirements)
 
     def lacking(self, labels: Labels) -> tuple[Requirement, ...]:
@@ -107,5 +107,5 @@ class Selector:
         return ", ".join(requirement.text for requirement in self.requirements)
 
 
-EVERYBODY = Selector()
-"""Requires nothing."""
+ANY_WORKER = Selector()
+"""The empty selector, which matches every worker."""

@@ -1,11 +1,11 @@
-"""Selectors as people write them.
+"""Text form of selectors.
 
     selector    = requirement ("," requirement)*
     requirement = "!" key | key [ "exists" | ("=" | "==" | "!=") value
                                 | ("in" | "notin") "(" value ("," value)* ")"
                                 | ("<" | "<=" | ">" | ">=") number ]
 
-A value may be empty. Keys and values with blanks or commas stand in double quotes, without escapes.
+A value may be empty. Keys and values with blanks or commas must be in double quotes; there are no escapes.
 
 Source: Kubernetes, `labels.Parse`; the comparisons `<=`, `>=` and units are additions.
 """
@@ -22,10 +22,10 @@ from onnxmesh.routing.selectors.quantity import read_quantity
 from onnxmesh.routing.selectors.selector import Operator, Requirement, Selector
 
 MAX_TEXT = 4096
-"""Characters of one selector."""
+"""Most characters of one selector."""
 
 MAX_WORD = 256
-"""Characters of a key or a value."""
+"""Most characters of a key or a value."""
 
 _SPACE = re.compile(r"\s*")
 _KEY = re.compile(r'"[^"]*"|[^\s,()=<>!"](?:[^\s,()=<>!"]|!(?!=))*')
@@ -43,10 +43,10 @@ _NUMBERS = {
 
 @lru_cache(4096)
 def parse_selector(text: str) -> Selector:
-    """Reads a selector.
+    """Parses a selector.
 
     Raises:
-        InvalidRequest: It is none; the message names the place and what was expected there (INVALID_ARGUMENT).
+        InvalidRequest: It is malformed; the message has the position and what was expected there (INVALID_ARGUMENT).
     """
     if len(text) > MAX_TEXT:
         raise InvalidRequest(f"a selector has {MAX_TEXT} characters at most, got {len(text)}")
@@ -54,25 +54,25 @@ def parse_selector(text: str) -> Selector:
 
 
 def all_of(texts: Iterable[str]) -> Selector:
-    """Reads several selectors that must all hold.
+    """Parses several selectors into one that requires all of them.
 
     Raises:
-        InvalidRequest: One is none (INVALID_ARGUMENT).
+        InvalidRequest: One is malformed (INVALID_ARGUMENT).
     """
     return Selector(tuple(each for text in texts for each in parse_selector(text).requirements))
 
 
 def lacking(require: Iterable[str], tags: Collection[str], attributes: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns what a worker does not meet of some selectors, as it was written, in order.
+    """Returns the requirements that a worker does not meet, as they were written, in order.
 
     Raises:
-        InvalidRequest: One is none (INVALID_ARGUMENT).
+        InvalidRequest: A selector is malformed (INVALID_ARGUMENT).
     """
     return tuple(map(str, all_of(require).lacking(labels_of(tags, attributes))))
 
 
 class _Reader:
-    """Reads one text from left to right."""
+    """Recursive-descent parser of one selector."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""Where a process is, and how near two of them are by name."""
+"""Locality of a process, and the nearness of two localities."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Nearness(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Locality:
-    """Where a process is; what is empty is not known.
+    """Region, zone and host of a process; an empty field is unknown.
 
     Attributes:
         region: A set of zones.
-        zone: What fails together and is near to itself.
+        zone: A failure domain with a fast network.
         host: A machine.
     """
 
@@ -33,11 +33,11 @@ class Locality:
 
     @classmethod
     def of(cls, labels: Labels) -> Locality:
-        """Returns what the labels `region`, `zone` and `host` say: attributes or tags such as `zone=eu`."""
+        """Returns the locality in the labels `region`, `zone` and `host`: attributes, or tags such as `zone=eu`."""
         return cls(*(labels.get(key, ("",))[0] for key in ("region", "zone", "host")))
 
     def nearness(self, other: Locality) -> Nearness:
-        """Returns how near another process is; where nothing says otherwise, it is in the same zone."""
+        """Returns how near another process is; unknown fields count as equal, except for the host."""
         if self.region and other.region and self.region != other.region:
             return Nearness.FAR
         if self.zone and other.zone and self.zone != other.zone:
@@ -47,5 +47,5 @@ class Locality:
         return Nearness.ZONE
 
 
-NOWHERE = Locality()
-"""Nothing is known: everybody is near."""
+UNKNOWN_LOCALITY = Locality()
+"""The locality of which nothing is known; every other one is in its zone."""

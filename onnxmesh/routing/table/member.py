@@ -1,4 +1,4 @@
-"""A worker as a route table knows it. Pure."""
+"""Workers of a route table, each with the models that have a replica there. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxmesh.routing.table.routed_model import Replica, RoutedModel
 from onnxmesh.routing.table.worker_facts import WorkerFacts
 
 ModelKey = tuple[ModelName, Version]
-"""One version of a model."""
+"""Name and version of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,10 @@ class Member:
     """A worker that a route table lists, or that one of its models names.
 
     Attributes:
-        address: HOST:PORT at which it is reached; empty where no model names it: it is only let finish.
-        generation: Which start of that worker it is; 0 where no model names it.
-        facts: What it says of itself; None where the table does not list it.
-        models: Those that have a replica there.
+        address: Its HOST:PORT; empty where no model names it: it only finishes its requests.
+        generation: Start number of its process; 0 where no model names it.
+        facts: Its tags and attributes; None where the table does not list it.
+        models: The models with a replica there.
     """
 
     address: str = ""
@@ -30,32 +30,32 @@ class Member:
     facts: WorkerFacts | None = None
     models: frozenset[ModelKey] = frozenset()
 
-    def entered(self, key: ModelKey, replica: Replica) -> Member:
+    def with_model(self, key: ModelKey, replica: Replica) -> Member:
         """Returns the same worker with a replica of a model."""
-        where = (replica.address, replica.generation)
-        if key in self.models and where == (self.address, self.generation):
+        endpoint = (replica.address, replica.generation)
+        if key in self.models and endpoint == (self.address, self.generation):
             return self
-        return replace(self, address=where[0], generation=where[1], models=self.models | {key})
+        return replace(self, address=endpoint[0], generation=endpoint[1], models=self.models | {key})
 
-    def left(self, key: ModelKey) -> Member:
+    def without_model(self, key: ModelKey) -> Member:
         """Returns the same worker without a replica of a model."""
         models = self.models - {key}
         return replace(self, models=models) if models else Member(facts=self.facts)
 
     @property
-    def is_there(self) -> bool:
-        """Whether the table still knows of it."""
+    def is_present(self) -> bool:
+        """Whether the table lists it or a model names it."""
         return bool(self.models) or self.facts is not None
 
 
-NOBODY = Member()
-"""A worker that nothing is known of."""
+ABSENT_MEMBER = Member()
+"""A worker that the table neither lists nor names."""
 
 
 def members_of(
     models: Mapping[ModelKey, RoutedModel], facts: Mapping[WorkerId, WorkerFacts]
 ) -> dict[WorkerId, Member]:
-    """Returns everyone that a whole table lists or names."""
+    """Returns every worker that a table lists or that its models name."""
     replicas: dict[WorkerId, Replica] = {}
     held: defaultdict[WorkerId, list[ModelKey]] = defaultdict(list)
     for key, model in models.items():
@@ -70,31 +70,30 @@ def members_of(
     return members
 
 
-def moved(
+def update_members(
     members: dict[WorkerId, Member], key: ModelKey, before: RoutedModel | None, after: RoutedModel | None
 ) -> None:
-    """Changes `members` as a model's workers change, in time proportional to these."""
+    """Updates `members` for a change of one model, in time proportional to its workers."""
     now = replicas_of(after)
     for worker in replicas_of(before).keys() - now.keys():
-        members[worker] = members[worker].left(key)
-        drop_if_gone(members, worker)
+        members[worker] = members[worker].without_model(key)
+        _remove_if_absent(members, worker)
     for worker, replica in now.items():
-        members[worker] = members.get(worker, NOBODY).entered(key, replica)
+        members[worker] = members.get(worker, ABSENT_MEMBER).with_model(key, replica)
 
 
-def describe_members(members: dict[WorkerId, Member], worker: WorkerId, facts: WorkerFacts | None) -> None:
-    """Changes what a worker says of itself; None: the table lists it no longer."""
-    members[worker] = replace(members.get(worker, NOBODY), facts=facts)
-    drop_if_gone(members, worker)
-
-
-def drop_if_gone(members: dict[WorkerId, Member], worker: WorkerId) -> None:
-    """Removes a worker that the table neither lists nor names."""
-    if not members[worker].is_there:
-        del members[worker]
+def set_facts(members: dict[WorkerId, Member], worker: WorkerId, facts: WorkerFacts | None) -> None:
+    """Sets the facts of a worker; None: the table no longer lists it."""
+    members[worker] = replace(members.get(worker, ABSENT_MEMBER), facts=facts)
+    _remove_if_absent(members, worker)
 
 
 def replicas_of(model: RoutedModel | None) -> dict[WorkerId, Replica]:
     """Returns the workers of a model, each with one of its replicas there."""
     stages: Iterable[tuple[Replica, ...]] = () if model is None else (each.replicas for each in model.stages)
     return {replica.worker: replica for replicas in stages for replica in replicas}
+
+
+def _remove_if_absent(members: dict[WorkerId, Member], worker: WorkerId) -> None:
+    if not members[worker].is_present:
+        del members[worker]

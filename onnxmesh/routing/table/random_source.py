@@ -1,4 +1,4 @@
-"""What draws choices: a port."""
+"""Port of the random numbers that choices are drawn by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class RandomSource(Protocol):
-    """What draws the choices: a `random.Random`."""
+    """Source of random numbers, such as a `random.Random`."""
 
     def random(self) -> float:
-        """Returns a figure in [0, 1)."""
+        """Returns a number in [0, 1)."""

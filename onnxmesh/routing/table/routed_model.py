@@ -1,4 +1,4 @@
-"""A model as gateways route it: its signature, and where its stages can run. Pure."""
+"""Models of a route table: signature, stages and replicas. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Replica:
 
     Attributes:
         worker: The worker that holds it.
-        address: HOST:PORT at which that worker is reached.
-        generation: Which start of that worker it is.
-        facts: What that worker says of itself.
+        address: HOST:PORT of that worker.
+        generation: Start number of that worker's process.
+        facts: Tags and attributes of that worker.
     """
 
     worker: WorkerId
@@ -30,13 +30,13 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class RoutedStage:
-    """One stage and where it can run.
+    """A stage and its replicas.
 
     Attributes:
         key: `model/version/stage`.
         replicas: May be empty: then the model cannot answer.
-        direct_inputs: Inputs of the model that the gateway sends straight to it. Where no later stage has
-            any, all go to stage 0, which lists none then; otherwise it lists those that it is sent.
+        direct_inputs: Inputs of the model that the gateway sends straight to this stage. Where no later stage has any,
+            all inputs go to stage 0, which then lists none; otherwise stage 0 lists its own.
     """
 
     key: StageKey
@@ -46,10 +46,10 @@ class RoutedStage:
 
 @dataclass(frozen=True, slots=True)
 class RoutedTensor:
-    """An input or output that clients see.
+    """An input or output of a model's signature.
 
     Attributes:
-        index: Its place in the signature.
+        index: Its position in the signature.
         name: Its name.
         datatype: Element type.
         shape: -1 marks a dimension that may vary.
@@ -63,13 +63,13 @@ class RoutedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Splitting:
-    """How a request may be cut along the first dimension of all its inputs, and several be put together.
+    """Limits for splitting a request along the batch dimension, and for concatenating several.
 
     Attributes:
-        max_rows: Most rows of a request that may.
-        shared: Outputs that do not grow with the batch.
-        cpu_class: All workers of the route must be CPUs of this class; empty: any may be in it.
-        max_batch_rows: Most rows of several requests as one.
+        max_rows: Most rows of a request that may be split.
+        shared: Outputs without a batch dimension.
+        cpu_class: Class of CPU that all workers of the route must have; empty: any device may be in it.
+        max_batch_rows: Most rows of several requests together.
     """
 
     max_rows: int
@@ -78,27 +78,27 @@ class Splitting:
     max_batch_rows: int = 1
 
     def allows(self, rows: int, route: Iterable[Replica]) -> bool:
-        """Whether a request with so many rows may be cut on this route."""
+        """Whether a request with so many rows may be split on this route."""
         return rows <= self.max_rows and (
             not self.cpu_class or all(replica.facts.cpu_class == self.cpu_class for replica in route)
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedModel:
     """One version of a model, its signature and its stages.
 
     Attributes:
-        name: What clients call it.
-        version: Which version it is.
+        name: Its name.
+        version: Its version.
         inputs: In the order of the signature.
         outputs: In the order of the signature.
         stages: In the order of the pipeline; at least one.
-        traffic_percent: Its part of the requests that name no version; None: versions do not share them.
-        splitting: How its requests may be cut; None: not at all.
-        input_by_name: The inputs again.
-        output_by_name: The outputs again.
-        gap: Number of the first stage without a replica, or None where the route is complete.
+        traffic_percent: Its share of the requests that name no version; None: there is no traffic split.
+        splitting: Limits for splitting its requests; None: they may not be split.
+        input_by_name: The inputs by name.
+        output_by_name: The outputs by name.
+        gap: Number of the first stage without a replica; None where every stage has one.
         inputs_by_hop: Which inputs the gateway sends to which hop, hop 0 first; empty: all to hop 0.
     """
 
@@ -123,14 +123,14 @@ class RoutedModel:
 
     @classmethod
     def from_proto(cls, model: mesh_pb2.RoutedModel, facts: Mapping[WorkerId, WorkerFacts]) -> RoutedModel:
-        """Reads a model out of a route table.
+        """Converts a model of a route table message.
 
         Args:
-            model: What a scheduler sent.
-            facts: What is known of its workers.
+            model: The message.
+            facts: Facts about its workers.
 
         Raises:
-            ValueError: It names a datatype that this release does not know.
+            ValueError: It has a datatype that this release does not know.
         """
         return cls(
             name=ModelName(model.name),
@@ -147,8 +147,8 @@ class RoutedModel:
         """Whether every stage has a replica."""
         return self.gap is None
 
-    def described(self, worker: WorkerId, facts: WorkerFacts) -> RoutedModel:
-        """Returns the same model with other facts of one of its workers; stages that it is not in are shared."""
+    def with_facts(self, worker: WorkerId, facts: WorkerFacts) -> RoutedModel:
+        """Returns the same model with other facts about one of its workers; stages without that worker are shared."""
         stages = tuple(
             replace(
                 stage,

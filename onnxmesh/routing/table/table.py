@@ -1,4 +1,4 @@
-"""The route table, laid out for the lookups that every request makes."""
+"""Route table of a gateway, indexed for the lookups of every request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from itertools import accumulate
 
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.ids import ModelName, Version, WorkerId
-from onnxmesh.routing.table.member import NOBODY, Member, ModelKey, describe_members, members_of, moved
+from onnxmesh.routing.table.member import (
+    ABSENT_MEMBER,
+    Member,
+    ModelKey,
+    members_of,
+    set_facts,
+    update_members,
+)
 from onnxmesh.routing.table.random_source import RandomSource
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.routing.table.worker_facts import NO_FACTS, WorkerFacts
@@ -17,13 +24,13 @@ from onnxmesh.v1 import mesh_pb2
 
 
 class RoutingTable:
-    """An immutable view of a scheduler's route table.
+    """Immutable route table as published by a scheduler.
 
     Args:
-        epoch: Grows with every change.
+        epoch: Increases with every change.
         models: Every deployed version of every model.
-        versions: The same by name, the newest first.
-        workers: Everyone that the table lists or that a model names. One that no model names is only let finish.
+        versions: The same by name, newest first.
+        workers: Every worker that the table lists or that a model names; one that no model names only finishes its requests.
     """
 
     __slots__ = ("_models", "_versions", "epoch", "workers")
@@ -33,6 +40,7 @@ class RoutingTable:
         epoch: int,
         models: Mapping[ModelKey, RoutedModel],
         versions: Mapping[str, tuple[RoutedModel, ...]],
+        *,
         workers: Mapping[WorkerId, Member],
     ) -> None:
         self.epoch = epoch
@@ -42,46 +50,46 @@ class RoutingTable:
 
     @classmethod
     def from_proto(cls, table: mesh_pb2.RouteTable) -> RoutingTable:
-        """Reads what a scheduler sent.
+        """Converts the message of a scheduler.
 
         Raises:
-            ValueError: It names a datatype that this release does not know.
+            ValueError: It has a datatype that this release does not know.
         """
         facts = {WorkerId(worker.worker): _facts(worker) for worker in table.workers}
         models = {
             (model.name, model.version): model
             for model in (RoutedModel.from_proto(each, facts) for each in table.models)
         }
-        return cls(table.epoch, models, _by_name(models.values()), members_of(models, facts))
+        return cls(table.epoch, models, _by_name(models.values()), workers=members_of(models, facts))
 
     def apply(self, change: mesh_pb2.RouteChange) -> RoutingTable:
-        """Returns the table that a change makes of this one; what it does not touch is shared.
+        """Returns the table after a change; unchanged models and workers are shared with this one.
 
-        Takes as long as the change is large.
+        The time is proportional to the size of the change.
 
         Raises:
-            ValueError: It names a datatype that this release does not know.
+            ValueError: It has a datatype that this release does not know.
         """
         workers = dict(self.workers)
         facts: dict[WorkerId, WorkerFacts | None] = {WorkerId(id_): None for id_ in change.removed_workers}
         facts.update((WorkerId(worker.worker), _facts(worker)) for worker in change.workers)
         changed: dict[ModelKey, RoutedModel | None] = {}
         for worker, each in facts.items():
-            for key in workers.get(worker, NOBODY).models:
+            for key in workers.get(worker, ABSENT_MEMBER).models:
                 model = changed.get(key) or self._models[key]
-                changed[key] = model.described(worker, each or NO_FACTS)
-            describe_members(workers, worker, each)
+                changed[key] = model.with_facts(worker, each or NO_FACTS)
+            set_facts(workers, worker, each)
         changed.update(
-            ((ModelName(gone.name), Version(gone.version)), None) for gone in change.removed_models
+            ((ModelName(removed.name), Version(removed.version)), None) for removed in change.removed_models
         )
         for message in change.models:
             named = {WorkerId(replica.worker) for stage in message.stages for replica in stage.replicas}
-            known = {id_: workers.get(id_, NOBODY).facts or NO_FACTS for id_ in named}
+            known = {id_: workers.get(id_, ABSENT_MEMBER).facts or NO_FACTS for id_ in named}
             model = RoutedModel.from_proto(message, known)
             changed[model.name, model.version] = model
         models = dict(self._models)
         for key, now in changed.items():
-            moved(workers, key, models.pop(key, None), now)
+            update_members(workers, key, models.pop(key, None), now)
             if now is not None:
                 models[key] = now
         versions = dict(self._versions)
@@ -89,11 +97,11 @@ class RoutingTable:
         for name in {name for name, _ in changed}:
             kept = (each for each in versions.pop(name, ()) if (each.name, each.version) not in changed)
             versions.update(_by_name((*kept, *fresh.get(name, ()))))
-        return RoutingTable(change.epoch, models, versions, workers)
+        return RoutingTable(change.epoch, models, versions, workers=workers)
 
     @property
     def names(self) -> tuple[ModelName, ...]:
-        """Every model's name, in alphabetical order."""
+        """The names of all models, in alphabetical order."""
         return tuple(ModelName(name) for name in sorted(self._versions))
 
     @property
@@ -123,17 +131,17 @@ class RoutingTable:
         return versions
 
     def find(self, name: str, version: str, rng: RandomSource | None = None) -> RoutedModel:
-        """Returns the version that a client asks for.
+        """Returns the version that a request is for.
 
         Args:
             name: The model's name.
-            version: A decimal figure; empty means one of those with a complete route: drawn by their parts of the
-                traffic or, where versions do not share it, the newest. Where none is complete, the newest.
-            rng: Draws; None: the version with the largest part is taken.
+            version: A decimal number; empty means one of those with a complete route: drawn by the traffic split or,
+                without one, the newest. Where none is complete, the newest.
+            rng: Source of the draw; None: the version with the largest share is taken.
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
-            InvalidRequest: `version` is not a figure (INVALID_ARGUMENT).
+            InvalidRequest: `version` is not a number (INVALID_ARGUMENT).
         """
         versions = self.versions(name)
         if not version:
@@ -147,20 +155,20 @@ class RoutingTable:
         return model
 
 
-EMPTY_TABLE = RoutingTable(0, {}, {}, {})
-"""What a gateway knows before it has heard of a scheduler."""
+EMPTY_TABLE = RoutingTable(0, {}, {}, workers={})
+"""The table of a gateway that has not received one yet."""
 
 
 def _drawn(versions: tuple[RoutedModel, ...], rng: RandomSource | None) -> RoutedModel:
-    """Returns one of several versions, the newest first."""
+    """Returns one of several versions, given newest first, by the traffic split."""
     complete = [model for model in versions if model.is_complete] or [versions[0]]
-    parts = [model.traffic_percent or 0 for model in complete]
-    if not any(parts):
+    shares = [model.traffic_percent or 0 for model in complete]
+    if not any(shares):
         return complete[0]
     if rng is None:
-        return complete[parts.index(max(parts))]
-    drawn = rng.random() * sum(parts)
-    return complete[bisect_right(list(accumulate(parts)), drawn)]
+        return complete[shares.index(max(shares))]
+    drawn = rng.random() * sum(shares)
+    return complete[bisect_right(list(accumulate(shares)), drawn)]
 
 
 def _by_name(models: Iterable[RoutedModel]) -> dict[str, tuple[RoutedModel, ...]]:

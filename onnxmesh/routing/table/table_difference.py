@@ -1,4 +1,4 @@
-"""What is other in one route table than in another: all that those who go by it must look at. Pure."""
+"""Difference between two route tables. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from onnxmesh.v1.mesh_pb2 import RouteChange
 
 @dataclass(frozen=True, slots=True)
 class TableDifference:
-    """From one table to the next.
+    """Changes from one table to the next.
 
     Attributes:
-        models: Versions that came, went, or are not what they were.
-        removed_models: Those among them that went.
-        gone_stages: Stages that are no longer there.
-        workers: Who came, was started anew or is reached elsewhere.
-        removed_workers: Who is neither listed nor named any more.
+        models: Versions that were added, changed or removed.
+        removed_models: Those among them that were removed.
+        removed_stages: Stages that are no longer in the table.
+        workers: Workers that were added or restarted, or that have another address.
+        removed_workers: Workers that are neither listed nor named by a model any more.
     """
 
     models: Set[ModelKey]
     removed_models: Set[ModelKey]
-    gone_stages: Set[StageKey]
+    removed_stages: Set[StageKey]
     workers: Mapping[WorkerId, Member]
     removed_workers: Set[WorkerId]
 
@@ -33,12 +33,12 @@ class TableDifference:
 def difference(
     before: RoutingTable, after: RoutingTable, change: RouteChange | None = None
 ) -> TableDifference:
-    """Returns what is other in `after` than in `before`.
+    """Returns the changes from `before` to `after`.
 
     Args:
-        before: The table that was in force.
-        after: The one that is now.
-        change: What made one of the other: nothing else is looked at. None: everything is.
+        before: The previous table.
+        after: The table now.
+        change: The message that made `after` of `before`, so that only what it names is compared; None: everything is.
     """
     models = before.models.keys() | after.models.keys() if change is None else _models_in(change)
     workers = before.workers.keys() | after.workers.keys() if change is None else _workers_in(change)
@@ -49,13 +49,13 @@ def difference(
     return TableDifference(
         models=models,
         removed_models={key for key in models if key not in after.models},
-        gone_stages=_stages(before, models) - _stages(after, models),
+        removed_stages=_stages(before, models) - _stages(after, models),
         workers={
             worker: now
             for worker in workers
             if (now := after.workers.get(worker)) is not None
             and now.address
-            and _where(now) != _where(before.workers.get(worker))
+            and _endpoint(now) != _endpoint(before.workers.get(worker))
         },
         removed_workers={
             worker for worker in workers if worker in before.workers and worker not in after.workers
@@ -64,8 +64,8 @@ def difference(
 
 
 def _models_in(change: RouteChange) -> set[ModelKey]:
-    told = {(ModelName(each.name), Version(each.version)) for each in change.models}
-    return told | {(ModelName(each.name), Version(each.version)) for each in change.removed_models}
+    changed = {(ModelName(each.name), Version(each.version)) for each in change.models}
+    return changed | {(ModelName(each.name), Version(each.version)) for each in change.removed_models}
 
 
 def _workers_in(change: RouteChange) -> set[WorkerId]:
@@ -77,5 +77,5 @@ def _stages(table: RoutingTable, keys: Iterable[ModelKey]) -> set[StageKey]:
     return {stage.key for model in models for stage in model.stages}
 
 
-def _where(member: Member | None) -> tuple[str, int] | None:
+def _endpoint(member: Member | None) -> tuple[str, int] | None:
     return None if member is None else (member.address, member.generation)

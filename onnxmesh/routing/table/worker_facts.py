@@ -1,4 +1,4 @@
-"""What a worker says of itself, as far as routing cares."""
+"""Attributes and tags of a worker, with what routing derives from them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _KIND = ("device.kind", "device", "cpu.class", "gpu.model")
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """Facts about a worker, shared by all its replicas.
+    """Registered facts about a worker, shared by all its replicas.
 
     Attributes:
-        tags: Words that the operator or the worker itself gave it.
-        attributes: Facts by name.
-        labels: Both, as selectors see them.
-        locality: Where it is.
-        kind: Workers of one kind should be equally fast.
-        cpu_class: Class of its CPU; empty where its stages run on something else.
+        tags: Tags set by the operator or the worker itself.
+        attributes: Values by name, such as `device` or `cpu.class`.
+        labels: Tags and attributes, as selectors match them.
+        locality: Its region, zone and host.
+        kind: Kind of hardware; workers of one kind should be equally fast.
+        cpu_class: Class of its CPU; empty where its stages run on another device.
     """
 
     tags: tuple[str, ...] = ()
@@ -40,4 +40,4 @@ class WorkerFacts:
 
 
 NO_FACTS = WorkerFacts()
-"""Of a worker that says nothing."""
+"""The facts of a worker without tags and attributes."""

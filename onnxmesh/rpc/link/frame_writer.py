@@ -1,4 +1,4 @@
-"""What leaves on a link, and when."""
+"""The write side of a link: a queue of frames, and the task that writes them."""
 
 from __future__ import annotations
 
@@ -13,103 +13,103 @@ from onnxmesh.rpc.link.write_coalescer import WriteCoalescer
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimator
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
-from onnxmesh.rpc.link_policy.write_delay import LINGER_S, WriteDelay
+from onnxmesh.rpc.link_policy.write_delay import WRITE_DELAY_S, WriteDelay
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping
 
-MAX_URGENT = 64
-"""Pings and answers to pings that may wait; beyond, they are dropped."""
+MAX_URGENT_FRAMES = 64
+"""Pings and pongs that may be queued; more are dropped."""
 
 
 class FrameWriter:
-    """The frames that wait to be written to one peer, and what writes them. Belongs to one event loop.
+    """Queues frames for one peer and writes them in as few messages as pays. Belongs to one event loop.
 
-    Frames queued while a message is being written leave together in the next one. Pings, and answers to the peer's, go past
-    what is queued, in messages of their own.
+    Frames queued while a message is being written share the next one. Pings and pongs pass the queue, in messages of
+    their own.
 
     Attributes:
-        is_leaving: Whether the Goodbye is queued, or was sent.
-        num_bytes: What was written since the start.
+        is_disconnecting: Whether the Goodbye is queued or written.
+        num_bytes: Bytes written since the start.
 
     Args:
-        pipe: Takes the messages.
-        pulse: Tells when to say something although nothing is queued.
-        gauge: Hears what leaves when.
+        pipe: Where messages are written.
+        heartbeat: Decides when an empty message is due.
+        estimator: Gets the times of pings and messages.
         clock: Seconds, monotonic.
         limits: Sizes.
     """
 
     def __init__(
-        self, pipe: Pipe, pulse: Heartbeat, gauge: LinkEstimator, *, clock: Clock, limits: LinkLimits
+        self, pipe: Pipe, heartbeat: Heartbeat, estimator: LinkEstimator, *, clock: Clock, limits: LinkLimits
     ) -> None:
         self._pipe = pipe
         self._write_now = pipe.write_now
-        self._pulse = pulse
-        self._gauge = gauge
+        self._heartbeat = heartbeat
+        self._estimator = estimator
         self._clock = clock
         self._limits = limits
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._urgent: deque[Frame] = deque()
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._nap = InterruptibleSleep()
-        self._turn = WriteCoalescer(asyncio.get_running_loop())
+        self._has_capacity = asyncio.Event()
+        self._has_capacity.set()
+        self._delay = InterruptibleSleep()
+        self._coalescer = WriteCoalescer(asyncio.get_running_loop())
         self._is_writing = False
-        self.is_leaving = False
+        self.is_disconnecting = False
         self.num_bytes = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits but what is urgent."""
+        """Whether no frame is queued except pings and pongs."""
         return not self._queue
 
     @property
     def has_capacity(self) -> bool:
-        """Whether so little is queued that more may be."""
-        return self._room.is_set()
+        """Whether the queue is below its high-water mark."""
+        return self._has_capacity.is_set()
 
-    async def room(self) -> None:
-        """Waits until there is room, or the writer is closed."""
-        await self._room.wait()
+    async def wait_for_capacity(self) -> None:
+        """Waits until the queue is below its high-water mark or the writer is closed."""
+        await self._has_capacity.wait()
 
     def put(self, frame: Frame) -> None:
         """Queues a frame."""
         self._queue.append(frame)
         self._queued_bytes += frame.payload_bytes
         if self._queued_bytes > self._limits.high_water_bytes:
-            self._room.clear()
-        self._stir()
+            self._has_capacity.clear()
+        self._start_writing()
 
     def put_urgent(self, frame: Frame) -> None:
-        """Queues a ping or an answer to one, past all others."""
-        if len(self._urgent) < MAX_URGENT:
+        """Queues a ping or a pong ahead of all other frames."""
+        if len(self._urgent) < MAX_URGENT_FRAMES:
             self._urgent.append(frame)
-            self._stir()
-            self._nap.end()
+            self._start_writing()
+            self._delay.interrupt()
 
-    def leave(self) -> None:
-        """Queues the Goodbye; nothing may be queued after it."""
-        self.is_leaving = True
+    def disconnect(self) -> None:
+        """Queues the Goodbye; no frame may be queued after it."""
+        self.is_disconnecting = True
         self.put(Frame(FrameHeader(goodbye=Goodbye())))
 
     def wake(self) -> None:
-        """Has something said now, and from then on as often as the pulse says."""
+        """Writes a message now, and applies the current heartbeat interval from then on."""
         self._wake.set()
 
     def close(self) -> None:
-        """Drops what is queued."""
-        self._room.set()
+        """Drops the queued frames."""
+        self._has_capacity.set()
         self._queue.clear()
         self._urgent.clear()
 
     async def run(self) -> None:
-        """Writes until the Goodbye is written."""
-        linger = WriteDelay()
+        """Writes queued frames and heartbeats until the Goodbye is written."""
+        write_delay = WriteDelay()
         while True:
             self._is_writing = False
             try:
-                async with asyncio.timeout(self._pulse.interval_s(self._clock())):
+                async with asyncio.timeout(self._heartbeat.interval_s(self._clock())):
                     await self._wake.wait()
             except TimeoutError:
                 await self._pipe.write(b"")
@@ -120,40 +120,45 @@ class FrameWriter:
                 continue
             if (
                 self._write_now is None
-                and linger.should_wait(self._clock())
+                and write_delay.should_wait(self._clock())
                 and self._queued_bytes < self._limits.chunk_bytes
             ):
-                await self._nap.take(LINGER_S)
+                await self._delay.sleep(WRITE_DELAY_S)
                 if self._urgent:
-                    continue  # the frames that are here get their wait after it
-            frames = self._take()
+                    continue  # the queued frames are delayed after the ping
+            frames = self._dequeue()
             message = self._message(frames)
             began_s = self._clock()
             await self._pipe.write(message)
-            if (ping := self._gauge.wrote(len(message), began_s)) is not None:
+            if (ping := self._estimator.message_written(len(message), began_s)) is not None:
                 self.put_urgent(Frame(FrameHeader(ping=Ping(number=ping.number))))
-            linger.wrote(len(frames), self._clock())
+            write_delay.message_written(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
-            # Nothing here may keep what was sent until more is.
+            # A reference would keep the last message alive until the next one is written.
             del frames, message
 
-    def _stir(self) -> None:
-        """Has what is queued written."""
+    def _start_writing(self) -> None:
+        """Starts writing the queue."""
         if self._write_now is None:
             self._wake.set()
         else:
-            self._turn.came(self._flush)
+            self._coalescer.schedule(self._flush)
 
     def _flush(self) -> None:
         while self._queue or self._urgent:
-            if self._write_now is None or self._is_writing or self.is_leaving or not self._pipe.has_capacity:
+            if (
+                self._write_now is None
+                or self._is_writing
+                or self.is_disconnecting
+                or not self._pipe.has_capacity
+            ):
                 self._wake.set()
                 return
-            self._write_now(self._urgent_message() if self._urgent else self._message(self._take()))
+            self._write_now(self._urgent_message() if self._urgent else self._message(self._dequeue()))
 
-    def _take(self) -> list[Frame]:
-        """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
+    def _dequeue(self) -> list[Frame]:
+        """Dequeues the frames of the next message: one, or more while they fit into a chunk."""
         frames: list[Frame] = []
         size = 0
         while self._queue and (not frames or size + self._queue[0].payload_bytes <= self._limits.chunk_bytes):
@@ -162,7 +167,7 @@ class FrameWriter:
             frames.append(frame)
         self._queued_bytes -= size
         if self._queued_bytes <= self._limits.high_water_bytes:
-            self._room.set()
+            self._has_capacity.set()
         if not self._queue and not self._urgent:
             self._wake.clear()
         return frames
@@ -175,7 +180,7 @@ class FrameWriter:
         now_s = self._clock()
         for frame in frames:
             if frame.header.WhichOneof("kind") == "ping":
-                self._gauge.sent(frame.header.ping.number, now_s)
+                self._estimator.ping_sent(frame.header.ping.number, now_s)
         return self._message(frames)
 
     def _message(self, frames: list[Frame]) -> bytes:

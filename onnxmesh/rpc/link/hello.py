@@ -1,22 +1,26 @@
-"""The first word on a stream."""
+"""The first message of a stream, by which each side introduces itself."""
 
 from __future__ import annotations
 
 from onnxmesh.errors import CorruptData, Unavailable
 from onnxmesh.rpc.frames.frames import decode_envelope
+from onnxmesh.v1.frame_pb2 import Hello
 
 
-def hello_of(message: bytes | None, who: str) -> tuple[str, int]:
-    """Returns node id and generation from the first message of a stream.
+def read_hello(message: bytes | None, sender: str) -> Hello:
+    """Returns the Hello in the first message of a stream.
+
+    Args:
+        message: None: the stream ended before it.
+        sender: Names the peer in errors.
 
     Raises:
-        Unavailable: The stream ended before it (UNAVAILABLE).
-        CorruptData: It is no Hello (DATA_LOSS).
+        Unavailable: The stream ended (UNAVAILABLE).
+        CorruptData: The message is no Hello (DATA_LOSS).
     """
     if message is None:
-        raise Unavailable(f"{who} ended the stream before its Hello")
+        raise Unavailable(f"{sender} ended the stream before its Hello")
     frames = decode_envelope(message)
     if len(frames) != 1 or frames[0].header.WhichOneof("kind") != "hello":
-        raise CorruptData(f"expected a Hello from {who} first")
-    hello = frames[0].header.hello
-    return hello.node, hello.generation
+        raise CorruptData(f"expected a Hello from {sender} first")
+    return frames[0].header.hello

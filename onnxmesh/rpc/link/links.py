@@ -1,88 +1,96 @@
-"""All the links of one process: dialled, accepted, kept."""
+"""All links of one process, one for each peer: connected, accepted, kept up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from typing import Any
 
 import grpc
-import grpc.aio
 import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
-from onnxmesh.rpc.frames.frames import Frame, encode_envelope
-from onnxmesh.rpc.grpc.channel import open_channel
-from onnxmesh.rpc.link.grpc_pipe import AcceptedPipe, DialledPipe
-from onnxmesh.rpc.link.hello import hello_of
-from onnxmesh.rpc.link.link import LEAVE_S, Link
+from onnxmesh.rpc.frames.frames import Frame
+from onnxmesh.rpc.link.connector import Connection, Connector, UnixConnection
+from onnxmesh.rpc.link.link import DISCONNECT_TIMEOUT_S, Link
 from onnxmesh.rpc.link.pipe import Pipe
+from onnxmesh.rpc.link.stage_stream import stage_stream_handler
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
+from onnxmesh.rpc.same_host.payload_memory import PayloadMemory
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
+from onnxmesh.rpc.same_host.unix_connector import UnixConnector
 from onnxmesh.rpc.same_host.unix_listener import UnixListener
-from onnxmesh.v1.frame_pb2 import FrameHeader, Hello, UnixSocket
+from onnxmesh.v1.frame_pb2 import Hello, UnixSocket
 
-SERVICE = "onnxmesh.v1.StageStream"
-METHOD = f"/{SERVICE}/Exchange"
-FIND_UNIX_SOCKET = f"/{SERVICE}/FindDoor"
-
-DIAL_S = 2.0
-"""A peer that is alive answers a Hello in far less."""
+_RECONNECT_DELAY_S = 0.1
 
 _log = structlog.get_logger(__name__)
 
-OnFrame = Callable[[Link, Frame], None]
-OnChange = Callable[[Link], None]
 
-
-def _nothing(_: Link) -> None:
+def _ignore(_: Link) -> None:
     """Default of the callbacks."""
 
 
-class Links:
-    """The streams between this process and its peers, one for each peer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkEvents:
+    """Callbacks for changes of a process's links. Called on the event loop; must not block.
 
-    Use as an async context manager: leaving it says Goodbye on every link and closes all channels.
+    Attributes:
+        on_up: Called with each link once frames can be sent on it.
+        on_lost: Called once with each link that has ended, in order or not.
+        on_suspicion: Called with each link whose `is_suspect` has changed.
+    """
+
+    on_up: Callable[[Link], None] = _ignore
+    on_lost: Callable[[Link], None] = _ignore
+    on_suspicion: Callable[[Link], None] = _ignore
+
+
+class Links:
+    """The links between this process and its peers, one for each peer.
+
+    An async context manager: its exit sends a Goodbye on every link and closes all connections.
 
     Args:
-        node: This process's worker id or gateway id.
-        generation: Grows with every start of it.
+        node: Worker id or gateway id of this process.
+        generation: Start number of this process; grows with every start.
         on_frame: Called with each frame of any peer; must not block.
-        on_up: Called with each link once frames can be sent on it.
-        on_lost: Called once with each link that ended, Goodbye or not.
-        on_suspicion: Called with each link whose peer has become suspect, or is heard again: see `Link.is_suspect`.
+        events: Callbacks for changes of links.
         clock: Seconds, monotonic.
         limits: Sizes and times of every link.
-        same_host: Whether peers on this host are reached through a socket and shared memory.
+        same_host: Whether peers of this host are connected over Unix sockets and shared memory.
     """
 
     def __init__(
         self,
         node: str,
         generation: int,
-        on_frame: OnFrame,
+        on_frame: Callable[[Link, Frame], None],
         *,
-        on_up: OnChange = _nothing,
-        on_lost: OnChange = _nothing,
-        on_suspicion: OnChange = _nothing,
+        events: LinkEvents = LinkEvents(),
         clock: Clock = monotonic,
         limits: LinkLimits = LinkLimits(),  # noqa: B008 - frozen
         same_host: bool = True,
     ) -> None:
-        self._door = UnixListener(node, generation, self._entered) if same_host else None
-        self._hello = encode_envelope([Frame(FrameHeader(hello=Hello(node=node, generation=generation)))])
+        self._hello = Hello(node=node, generation=generation)
+        self._unix_listener: UnixListener | None = None
+        unix_connector: UnixConnector | None = None
+        if same_host:
+            memory = PayloadMemory()
+            self._unix_listener = UnixListener(self._hello, memory, self._unix_accepted)
+            unix_connector = UnixConnector(self._hello, memory)
+        self._connector = Connector(self._hello, unix_connector)
         self._on_frame = on_frame
-        self._on_up = on_up
-        self._on_lost = on_lost
-        self._on_suspicion = on_suspicion
+        self._events = events
         self._clock = clock
         self._limits = limits
         self._random = Random()
         self._links: dict[str, Link] = {}
-        self._dials: dict[tuple[str, str], asyncio.Task[Link | MeshError]] = {}
+        self._connecting: dict[tuple[str, str], asyncio.Task[Link | MeshError]] = {}
         self._kept: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[Any]] = set()
@@ -91,85 +99,80 @@ class Links:
 
     async def __aenter__(self) -> Links:
         await self._tasks.__aenter__()
-        if self._door is not None and self._door.open():
-            self._listening = self._tasks.create_task(self._door.run())
+        if self._unix_listener is not None and self._unix_listener.open():
+            self._listening = self._tasks.create_task(self._unix_listener.run())
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
         self._closing = True
-        if self._door is not None and self._listening is not None:
+        if self._unix_listener is not None and self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
-            self._door.close()
+            self._unix_listener.close()
         for link in list(self._links.values()):
-            link.leave()
+            link.disconnect()
         for _, task in self._kept.values():
             task.cancel()
-        for dial in self._dials.values():
-            dial.cancel()
+        for connecting in self._connecting.values():
+            connecting.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=LEAVE_S)
+            await asyncio.wait(self._running, timeout=DISCONNECT_TIMEOUT_S)
         for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(*failure)
 
     def get(self, peer: str) -> Link | None:
-        """Returns the open link to `peer`, whoever dialled it, or None."""
+        """Returns the open link to `peer`, whichever side connected, or None."""
         link = self._links.get(peer)
         return link if link is not None and link.is_open else None
 
     async def connect(self, peer: str, address: str) -> Link:
-        """Returns the link to `peer`; dials `address` where there is none.
+        """Returns the link to `peer`; connects to `address` where there is none. Concurrent callers share one attempt.
 
         Raises:
-            Unavailable: Nobody answers there in time, or somebody else does (UNAVAILABLE).
+            Unavailable: No answer in time, or another node answers (UNAVAILABLE).
         """
         link = self.get(peer)
         if link is not None:
             return link
         key = (peer, address)
-        dial = self._dials.get(key)
-        if dial is None:
-            dial = self._tasks.create_task(self._try_dial(peer, address))
-            self._dials[key] = dial
-            dial.add_done_callback(lambda _: self._dials.pop(key, None))
+        connecting = self._connecting.get(key)
+        if connecting is None:
+            connecting = self._tasks.create_task(self._connect(peer, address))
+            self._connecting[key] = connecting
+            connecting.add_done_callback(lambda _: self._connecting.pop(key, None))
         try:
-            outcome = await asyncio.shield(dial)
+            outcome = await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            if dial.cancelled():
-                raise Unavailable(f"dialling {peer} at {address} was given up") from None
+            if connecting.cancelled():
+                raise Unavailable(f"connecting to {peer} at {address} was cancelled") from None
             raise
         if isinstance(outcome, MeshError):
-            # One of its own for each caller: the dial keeps its outcome, whose traceback would keep what they wanted to send.
+            # A new error for each caller: the task keeps its own, whose traceback would keep the callers' tensors.
             raise Unavailable(outcome.message)
         return outcome
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
-        """Holds links to these peers, too: dials, and dials again when one is lost.
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
+        """Keeps links to more peers up: connects, and connects again whenever one is lost.
 
         Args:
-            peers: Id to address; one that was kept at another address is left there.
-            gone: Peers that are kept no longer. Links that peers opened stay as they are.
+            peers: Id to address; the link of a peer that was kept at another address is disconnected.
+            removed: Peers whose links are kept no longer and disconnected.
         """
-        for peer in (*gone, *peers):
+        for peer in (*removed, *peers):
             address, task = self._kept.get(peer, ("", None))
             if task is not None and peers.get(peer) != address:
                 task.cancel()
                 del self._kept[peer]
                 if (link := self.get(peer)) is not None:
-                    link.leave()
+                    link.disconnect()
         for peer, address in peers.items():
             if peer not in self._kept:
                 self._kept[peer] = (address, self._tasks.create_task(self._keep(peer, address)))
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the handler that accepts links; add it to the process's server."""
-        accept: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._accept)
-        show: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self._advertise_unix)
-        methods = {METHOD: accept, FIND_UNIX_SOCKET: show}
-        return grpc.method_handlers_generic_handler(
-            SERVICE, {method.rpartition("/")[2]: handler for method, handler in methods.items()}
-        )
+        return stage_stream_handler(self._hello, self._serve_accepted, self._unix_address)
 
     async def _keep(self, peer: str, address: str) -> None:
         while not self._closing:
@@ -178,116 +181,53 @@ class Links:
                 await link.closed.wait()
             except MeshError as error:
                 _log.info("peer_not_reached", peer=peer, address=address, error=error.message)
-            # The channel that dialled is gone; its successor gets a moment, so that a peer which accepts
-            # and hangs up is not dialled in a tight loop.
-            await asyncio.sleep(0.1)
+            # A peer that accepts and disconnects must not be connected in a tight loop.
+            await asyncio.sleep(_RECONNECT_DELAY_S)
 
-    async def _try_dial(self, peer: str, address: str) -> Link | MeshError:
+    async def _connect(self, peer: str, address: str) -> Link | MeshError:
         # An error that left a task would end every other link of the group.
         try:
-            return await self._dial(peer, address)
+            connection = await self._connector.connect(peer, address)
         except MeshError as error:
             return error
+        return self._start(connection)
 
-    async def _dial(self, peer: str, address: str) -> Link:
-        channel = open_channel(address)
-        try:
-            link = await self._connect_unix(peer, address, channel)
-            if link is not None:
-                await channel.close()
-                return link
-            call: Any = channel.stream_stream(METHOD)()
-            async with asyncio.timeout(DIAL_S):
-                await call.write(self._hello)
-                first = await call.read()
-            node, generation = hello_of(None if first is grpc.aio.EOF else first, f"{peer} at {address}")
-            if node != peer:
-                raise Unavailable(f"expected {peer} at {address}, found {node}")
-        except (TimeoutError, grpc.aio.AioRpcError) as error:
-            await channel.close()
-            why = error.details() if isinstance(error, grpc.aio.AioRpcError) else f"no answer in {DIAL_S:g} s"
-            raise Unavailable(f"{peer} at {address} cannot be reached: {why}") from error
-        except BaseException:
-            await channel.close()
-            raise
-        link = self._link(DialledPipe(call), node, generation)
-        self._tasks.create_task(self._run_dialled(link, call, channel))
+    def _unix_accepted(self, pipe: SocketPipe, hello: Hello) -> None:
+        self._start(UnixConnection(pipe, hello))
+
+    def _unix_address(self) -> UnixSocket:
+        return UnixSocket() if self._unix_listener is None else self._unix_listener.address
+
+    async def _serve_accepted(self, pipe: Pipe, hello: Hello) -> None:
+        await self._run(self._add_link(pipe, hello))
+
+    def _start(self, connection: Connection) -> Link:
+        """Returns the link of a connection, run by a task of this object."""
+        link = self._add_link(connection.pipe, connection.hello)
+        self._tasks.create_task(self._serve(link, connection))
         return link
 
-    async def _run_dialled(self, link: Link, call: Any, channel: grpc.aio.Channel) -> None:
+    async def _serve(self, link: Link, connection: Connection) -> None:
         try:
             await self._run(link)
-            # Ends the stream in order: cancelling a call throws away what it has not sent yet.
-            async with asyncio.timeout(LEAVE_S):
-                await call.done_writing()
-                while await call.read() is not grpc.aio.EOF:
-                    pass
-        except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-            pass
+            await connection.finish()
         finally:
-            call.cancel()
-            await channel.close()
+            await connection.close()
 
-    async def _connect_unix(self, peer: str, address: str, channel: grpc.aio.Channel) -> Link | None:
-        """Returns a link that does without gRPC, None where the peer is not on this host.
-
-        Raises:
-            Unavailable: Somebody else is there (UNAVAILABLE).
-        """
-        if self._door is None:
-            return None
-        async with asyncio.timeout(DIAL_S):
-            try:
-                find: Any = channel.unary_unary(FIND_UNIX_SOCKET)
-                answer: bytes = await find(b"")
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                    return None
-                raise
-        entered = await self._door.enter(UnixSocket.FromString(answer))
-        if entered is None:
-            return None
-        pipe, hello = entered
-        if hello.node != peer:
-            pipe.close()
-            raise Unavailable(f"expected {peer} at {address}, found {hello.node}")
-        return self._entered(pipe, hello)
-
-    def _entered(self, pipe: SocketPipe, hello: Hello) -> Link:
-        link = self._link(pipe, hello.node, hello.generation)
-        self._tasks.create_task(self._run_entered(link, pipe))
-        return link
-
-    async def _run_entered(self, link: Link, pipe: SocketPipe) -> None:
-        try:
-            await self._run(link)
-        finally:
-            pipe.close()
-
-    async def _advertise_unix(self, _: bytes, context: Any) -> bytes:
-        address = UnixSocket() if self._door is None else self._door.address
-        return address.SerializeToString()
-
-    async def _accept(self, _: Any, context: Any) -> None:
-        first = await context.read()
-        node, generation = hello_of(None if first is grpc.aio.EOF else first, context.peer())
-        await context.write(self._hello)
-        await self._run(self._link(AcceptedPipe(context), node, generation))
-
-    def _link(self, pipe: Pipe, node: str, generation: int) -> Link:
+    def _add_link(self, pipe: Pipe, hello: Hello) -> Link:
         link = Link(
             pipe,
-            node,
-            generation,
-            self._on_frame,
-            on_suspicion=self._on_suspicion,
+            hello.node,
+            hello.generation,
+            on_frame=self._on_frame,
+            on_suspicion=self._events.on_suspicion,
             clock=self._clock,
             limits=self._limits,
             draw=self._random.random,
         )
-        # The newest link serves; an older one to the same peer, if any, runs out by itself.
-        self._links[node] = link
-        self._on_up(link)
+        # The newest link serves; an older one to the same peer, if any, ends by itself.
+        self._links[link.peer] = link
+        self._events.on_up(link)
         return link
 
     async def _run(self, link: Link) -> None:
@@ -305,4 +245,4 @@ class Links:
                 del self._links[link.peer]
             if error is not None and not self._closing:
                 _log.warning("link_lost", peer=link.peer, error=error.message)
-            self._on_lost(link)
+            self._events.on_lost(link)

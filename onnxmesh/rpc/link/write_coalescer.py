@@ -1,4 +1,4 @@
-"""What is written at once, and what waits for the end of a turn of the event loop."""
+"""Write coalescing: one write for everything that is ready in an iteration of the event loop."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Callable
 
 
 class WriteCoalescer:
-    """Has what comes one by one written at once, and what comes in crowds together: a write costs more than what is in it.
+    """Writes single items at once, and bursts together: a write costs more than what is in it.
 
-    Whether this turn is one of a crowd is guessed by the last one.
+    The last iteration of the event loop that had an item predicts whether this one has a burst.
 
     Args:
-        loop: Whose turns they are.
+        loop: Event loop whose iterations are meant.
     """
 
-    __slots__ = ("_is_crowded", "_loop", "_num")
+    __slots__ = ("_is_burst_expected", "_loop", "_num_items")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._num = 0
-        self._is_crowded = False
+        self._num_items = 0
+        self._is_burst_expected = False
 
-    def came(self, flush: Callable[[], None]) -> None:
-        """Takes that there is something more to write; has `flush` called for it, now or at the end of the turn."""
-        self._num += 1
-        if self._num == 1:
-            self._loop.call_soon(self._end, flush)
-            if not self._is_crowded:
+    def schedule(self, flush: Callable[[], None]) -> None:
+        """Records one more item to write; `flush` is called for it, now or at the end of the iteration."""
+        self._num_items += 1
+        if self._num_items == 1:
+            self._loop.call_soon(self._end_iteration, flush)
+            if not self._is_burst_expected:
                 flush()
 
-    def _end(self, flush: Callable[[], None]) -> None:
-        self._is_crowded = self._num > 1
-        self._num = 0
+    def _end_iteration(self, flush: Callable[[], None]) -> None:
+        self._is_burst_expected = self._num_items > 1
+        self._num_items = 0
         flush()

@@ -1,1 +1,1 @@
-"""Settings."""
+"""Settings that several services share, one module for each subject."""

@@ -1,4 +1,4 @@
-"""What an operator can say about large tensors that a process sends to other hosts."""
+"""Settings of the compression of large tensors on links to other hosts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class CompressionSettings(ServiceSettings):
@@ -14,6 +14,6 @@ class CompressionSettings(ServiceSettings):
 
     compression: Literal["auto", "off"] = Field(
         "auto",
-        description="send large tensors to other hosts in fewer bytes where the measured way makes that faster; off: always "
-        "as they are. What others send so is read either way",
+        description="compress large tensors to other hosts where the measured link makes that faster; off: never. "
+        "Compressed tensors from peers are read either way",
     )

@@ -1,4 +1,4 @@
-"""What an operator can say about Consul, to any service."""
+"""Settings of the connection to Consul."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class ConsulSettings(ServiceSettings):
@@ -17,25 +17,25 @@ class ConsulSettings(ServiceSettings):
 
     consul: str | None = Field(
         None,
-        description="[http[s]://]HOST[:PORT] of this machine's Consul agent; with it the mesh meets there",
+        description="[http[s]://]HOST[:PORT] of this machine's Consul agent, which is then the registry of the mesh",
     )
     consul_token: SecretStr = Field(
         SecretStr(""), description="ACL token for Consul; better given as ONNXMESH_CONSUL_TOKEN"
     )
     consul_datacenter: str = Field("", description="datacenter of the mesh; default: that of the agent")
     consul_ca: Path | None = Field(
-        None, description="file of the authorities that may vouch for an https agent; default: the system's"
+        None, description="file of the certificate authorities of an https agent; default: the system's"
     )
     consul_cert: Path | None = Field(None, description="file of this service's certificate for Consul")
     consul_key: Path | None = Field(None, description="file of that certificate's key")
     consul_prefix: str = Field(
         "onnxmesh",
         pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$",
-        description="begins the names of services and keys, so that several meshes can share a Consul",
+        description="prefix of the names of services and keys, so that several meshes can share a Consul",
     )
     consul_check: CheckKind = Field(
         "grpc",
-        description="grpc: the agent asks this service for its health; ttl: this service tells the agent",
+        description="health check; grpc: the agent calls the health service; ttl: this service sends heartbeats",
     )
 
     @field_validator("consul")
@@ -50,18 +50,18 @@ class ConsulSettings(ServiceSettings):
         return address
 
     def consul_access(self) -> ConsulAccess | None:
-        """Returns how Consul is reached; None for a mesh without."""
+        """Returns address and credentials of Consul; None for a mesh without it."""
         if self.consul is None:
             return None
         scheme, host, port = split_address(self.consul)
         return ConsulAccess(
-            host,
-            port,
-            scheme,
-            self.consul_token.get_secret_value(),
-            self.consul_datacenter,
-            self.consul_ca,
-            self.consul_cert,
-            self.consul_key,
-            self.consul_prefix,
+            host=host,
+            port=port,
+            scheme=scheme,
+            token=self.consul_token.get_secret_value(),
+            datacenter=self.consul_datacenter,
+            ca=self.consul_ca,
+            cert=self.consul_cert,
+            key=self.consul_key,
+            prefix=self.consul_prefix,
         )

@@ -1,22 +1,22 @@
-"""What an operator can say about Redis, to services that share live state."""
+"""Settings of the Redis by which services share live state."""
 
 from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.redis_url import open_redis
 from onnxmesh.service.settings.consul import ConsulSettings
 
 
 class LiveSettings(ConsulSettings):
-    """Settings of a service that shares what it knows right now."""
+    """Settings of a service that shares live state."""
 
     redis: SecretStr | None = Field(
         None,
-        description="URL of a Redis, by which gateways and schedulers tell each other of load, ways, ejections and "
+        description="URL of a Redis, by which gateways and schedulers share loads, link estimates, ejections and "
         "sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://; better given as ONNXMESH_REDIS",
     )
 
@@ -25,18 +25,18 @@ class LiveSettings(ConsulSettings):
     def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
             try:
-                open_redis(url.get_secret_value(), 1.0)  # connects when it is used, which this one never is
+                open_redis(url.get_secret_value(), 1.0)  # connects on first use, and this one is never used
             except InvalidRequest as error:
                 raise ValueError(error.message) from error
         return url
 
-    def live_state(self, writer: str) -> OwnLiveState | RedisLiveState:
-        """Returns where this process shares what it knows right now.
+    def live_state(self, writer: str) -> EmbeddedLiveState | RedisLiveState:
+        """Returns the live state of this process: in Redis, or its own alone.
 
         Args:
             writer: The name of this process.
         """
-        own = OwnLiveState(writer)
+        own = EmbeddedLiveState(writer)
         if self.redis is None:
             return own
         return RedisLiveState(self.redis.get_secret_value(), own, prefix=self.consul_prefix)

@@ -1,11 +1,11 @@
-"""What an operator can say about the schedulers that a service registers with."""
+"""Settings of the schedulers that a service registers with."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class MemberSettings(ServiceSettings):
@@ -13,8 +13,8 @@ class MemberSettings(ServiceSettings):
 
     scheduler: str | None = Field(
         None,
-        description="HOST:PORT of the scheduler, or of several, separated by commas; need not be up yet; "
-        "with Consul they are found there; with neither a worker waits to be found",
+        description="HOST:PORT of the scheduler, or of several, separated by commas; they need not be up yet; "
+        "with Consul they are discovered there; with neither a worker waits for a scheduler to connect",
     )
 
     @field_validator("scheduler")
@@ -26,10 +26,10 @@ class MemberSettings(ServiceSettings):
 
     @property
     def schedulers(self) -> tuple[str, ...]:
-        """The schedulers that were named."""
+        """The addresses of the configured schedulers."""
         return () if self.scheduler is None else _address_list(self.scheduler)
 
 
 def _address_list(addresses: str) -> tuple[str, ...]:
-    """Raises ValueError where one of them is no HOST:PORT, or there is none."""
+    """Returns the addresses; raises ValueError if one of them is no HOST:PORT, or there is none."""
     return tuple(host_and_port(address.strip()) for address in addresses.split(","))

@@ -1,14 +1,14 @@
-"""What an operator can say about processes of one host."""
+"""Settings of the exchange of tensors between processes of one host."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class SameHostSettings(ServiceSettings):
-    """Settings of a service that has streams to others."""
+    """Settings of a service with links to peers."""
 
     same_host: bool = Field(
         True,

@@ -1,4 +1,4 @@
-"""The deployments that are to be served."""
+"""The catalogue: every deployment, in memory and in the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from services.scheduler.desired.desired_stages import ModelKey
 
 
 class Catalogue:
-    """Knows every deployment, writes it down, and holds its blobs. For one event loop.
+    """Holds every deployment, saves it, and keeps its blobs. For one event loop.
+
+    Two `Deployment` objects are one deployment, be it under different plans, if they share their source, as an object.
 
     Args:
         store: Where deployments outlive this process.
@@ -30,27 +32,27 @@ class Catalogue:
         self._deployments: dict[ModelKey, Deployment] = {}
         self._standby: dict[ModelKey, Deployment] = {}
         self._probation: set[ModelKey] = set()
-        self._leaving: set[ModelKey] = set()
+        self._deleting: set[ModelKey] = set()
         self._deploy_locks: dict[ModelName, asyncio.Lock] = {}
         self._change_lock = asyncio.Lock()
 
     @property
     def deployments(self) -> Mapping[ModelKey, Deployment]:
-        """Everything that is to be served."""
+        """Every deployment that is to be served, under the plan in force."""
         return self._deployments
 
     @property
     def standby(self) -> Mapping[ModelKey, Deployment]:
-        """Deployments under another plan that is loaded beside the one in force, and not routed to."""
+        """Deployments under another plan, which is loaded beside the one in force and not routed to."""
         return self._standby
 
     @property
     def probation(self) -> set[ModelKey]:
-        """Deployments that have not been ready yet, whose `Deploy` still runs: a failure withdraws them."""
+        """Deployments that have not been ready yet, whose `Deploy` call still runs: a failure withdraws them."""
         return self._probation
 
     async def restore(self) -> None:
-        """Reads what an earlier scheduler wrote down.
+        """Reads the deployments that an earlier scheduler saved.
 
         Raises:
             CorruptData: The store cannot be read (DATA_LOSS).
@@ -60,20 +62,20 @@ class Catalogue:
             self._hold(deployment)
 
     def close(self) -> None:
-        """Ends the holds on everything that is deployed, which stays where it is; nobody uses this again."""
+        """Ends the holds on all blobs and leaves the blobs where they are; the catalogue is not used again."""
         for deployment in (*self._deployments.values(), *self._standby.values()):
             for artefact in artefacts_of(deployment):
                 self._retention.detach(artefact)
 
     @asynccontextmanager
-    async def turn(self, name: ModelName) -> AsyncIterator[None]:
+    async def deploy_lock(self, name: ModelName) -> AsyncIterator[None]:
         """Lets one deploy of a name run at a time."""
         lock = self._deploy_locks.setdefault(name, asyncio.Lock())
         async with lock:
             yield
 
     def same(self, spec: DeploymentSpec, source_digest: str) -> Deployment | None:
-        """Returns the newest deployment of the same content under the same wish, if there is one."""
+        """Returns the newest deployment of the same content with the same spec; None: there is none."""
         for key in sorted(self._deployments, reverse=True):
             deployment = self._deployments[key]
             if (
@@ -88,7 +90,7 @@ class Catalogue:
         """Returns the version that a new deployment gets.
 
         Raises:
-            Conflict: The version asked for is there with another content or wish (ALREADY_EXISTS).
+            Conflict: The version asked for exists with other content or another spec (ALREADY_EXISTS).
         """
         name = ModelName(spec.name)
         versions = self.versions(name)
@@ -109,25 +111,29 @@ class Catalogue:
         """Returns one version of a model, or with 0 all of them.
 
         Raises:
-            NotFound: There is none; the message says what there is (NOT_FOUND).
+            NotFound: There is none; the message names those there are (NOT_FOUND).
         """
         versions = self.versions(name)
         if not versions:
             names = ", ".join(f"'{each}'" for each in sorted({each for each, _ in self._deployments}))
-            raise NotFound(f"no model '{name}' is deployed; there is {names or 'none at all'}")
+            raise NotFound(
+                f"model '{name}' is not deployed: "
+                + (f"deployed models are {names}" if names else "there is no model at all")
+            )
         if version and version not in versions:
-            there = ", ".join(map(str, versions))
-            raise NotFound(f"model '{name}' has no version {version}; there is {there}")
+            raise NotFound(
+                f"model '{name}' has no version {version}: deployed versions are {', '.join(map(str, versions))}"
+            )
         return [self._deployments[name, each] for each in versions if version in {0, each}]
 
     async def add(self, deployment: Deployment) -> None:
-        """Writes a new deployment down and takes it up, on probation; all or nothing, also when cancelled."""
+        """Saves a new deployment and adds it, on probation; all or nothing, also when cancelled."""
         key = (deployment.name, deployment.version)
         self._hold(deployment)
         try:
             await self._store.save(deployment)
         except BaseException:
-            # The store works in order: this runs after a save that could not be stopped any more.
+            # The store works in order: this delete follows a save that could not be cancelled any more.
             self._release(deployment)
             await self._store.delete(*key)
             raise
@@ -138,17 +144,14 @@ class Catalogue:
         """Ends a deployment's probation."""
         self._probation.discard(key)
 
-    async def forget(self, deployment: Deployment) -> None:
-        """Strikes a deployment off the store; `drop` follows, whatever becomes of this."""
+    async def delete(self, deployment: Deployment) -> None:
+        """Deletes a deployment from the store; `remove` follows, whether this succeeds or not."""
         if self.current(deployment) is not None:
-            self._leaving.add((deployment.name, deployment.version))
+            self._deleting.add((deployment.name, deployment.version))
         await self._store.delete(deployment.name, deployment.version)
 
-    def drop(self, deployment: Deployment) -> bool:
-        """Takes a deployment out of what is to be served and lets its blobs go; False if it was out.
-
-        Under which plan it is served by now does not matter.
-        """
+    def remove(self, deployment: Deployment) -> bool:
+        """Removes a deployment, whatever its plan is by now, and releases its blobs; returns False if it was removed before."""
         key = (deployment.name, deployment.version)
         current = self._deployments.get(key)
         if current is None or current.source is not deployment.source:
@@ -156,23 +159,20 @@ class Catalogue:
         self.remove_standby(key)
         del self._deployments[key]
         self._probation.discard(key)
-        self._leaving.discard(key)
+        self._deleting.discard(key)
         self._release(current)
         return True
 
     def current(self, deployment: Deployment) -> Deployment | None:
-        """Returns a deployment under the plan in force; None once it is out, or about to be.
-
-        Two objects are one deployment, be it under different plans, if they share their source, as an object.
-        """
+        """Returns a deployment under the plan in force; None: it is removed, or about to be."""
         key = (deployment.name, deployment.version)
         current = self._deployments.get(key)
-        if current is None or current.source is not deployment.source or key in self._leaving:
+        if current is None or current.source is not deployment.source or key in self._deleting:
             return None
         return current
 
     def add_standby(self, deployment: Deployment) -> bool:
-        """Has another plan of a deployment loaded beside the one in force; False if the deployment is out."""
+        """Adds another plan of a deployment, to be loaded beside the one in force; returns False if the deployment is removed."""
         current = self.current(deployment)
         if current is None:
             return False
@@ -181,28 +181,28 @@ class Catalogue:
         return True
 
     async def swap(self, deployment: Deployment) -> bool:
-        """Writes the plan beside down, puts it in force and the other beside it; False if it is out."""
+        """Saves the standby plan and puts it in force, the other on standby; returns False if the deployment is removed."""
         key = (deployment.name, deployment.version)
         async with self._change_lock:
-            if not await self._saved(self._standby.get(key, deployment)):
+            if not await self._save_current(self._standby.get(key, deployment)):
                 return False
             self._deployments[key], self._standby[key] = self._standby[key], self._deployments[key]
         return True
 
     def remove_standby(self, key: ModelKey) -> None:
-        """Lets the plan that is loaded beside the one in force go, if there is one."""
+        """Removes the standby plan, if there is one, and releases its blobs."""
         deployment = self._standby.pop(key, None)
         if deployment is not None:
             self._release(deployment)
 
     async def renew(self, deployment: Deployment) -> bool:
-        """Writes down, and takes up, that the same partitions are meant for other workers; False if it is out."""
+        """Saves and adopts the same partitions with other workers in the plan; returns False if the deployment is removed."""
         async with self._change_lock:
             current = self.current(deployment)
-            return current is not None and await self._take_up(replace(deployment, spec=current.spec))
+            return current is not None and await self._adopt(replace(deployment, spec=current.spec))
 
     async def rescale(self, deployment: Deployment, replicas: int) -> bool:
-        """Writes down, and takes up, how many replicas are wished for, under every plan; False if it is out."""
+        """Saves and adopts a number of replicas, for every plan; returns False if the deployment is removed."""
         async with self._change_lock:
             current = self.current(deployment)
             if current is None:
@@ -210,23 +210,23 @@ class Catalogue:
             spec = DeploymentSpec()
             spec.CopyFrom(current.spec)
             spec.replicas = replicas
-            if not await self._take_up(replace(current, spec=spec)):
+            if not await self._adopt(replace(current, spec=spec)):
                 return False
             key = (deployment.name, deployment.version)
             if key in self._standby:
                 self._standby[key] = replace(self._standby[key], spec=spec)
             return True
 
-    async def _take_up(self, deployment: Deployment) -> bool:
-        if not await self._saved(deployment):
+    async def _adopt(self, deployment: Deployment) -> bool:
+        if not await self._save_current(deployment):
             return False
         self._deployments[deployment.name, deployment.version] = deployment
         return True
 
-    async def _saved(self, deployment: Deployment) -> bool:
-        """Writes a deployment down anew; False if it is out.
+    async def _save_current(self, deployment: Deployment) -> bool:
+        """Saves a deployment again; returns False if it is removed.
 
-        The store works in order: whoever ends the deployment meanwhile deletes it after this.
+        The store works in order: a removal meanwhile deletes it after this.
         """
         if self.current(deployment) is None:
             return False
@@ -243,5 +243,5 @@ class Catalogue:
 
 
 def artefacts_of(deployment: Deployment) -> list[Artefact]:
-    """Returns what must be kept for a deployment: the model as it came, and its partitions."""
+    """Returns the artefacts that a deployment needs: the model as it was uploaded, and its partitions."""
     return [deployment.source, *(partition.artefact for partition in deployment.plan.partitions)]

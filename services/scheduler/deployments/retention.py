@@ -1,4 +1,4 @@
-"""Which blobs are kept, and for how long."""
+"""Retention of blobs: kept while at least one holder needs them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onnxmesh.v1.model_pb2 import Artefact
 
 
 class Retention:
-    """Counts who needs a blob and removes it when nobody does. For one event loop.
+    """Counts the holds on every blob and removes a blob with its last hold. For one event loop.
 
-    Hold an artefact before its blobs are written, so that nobody removes one that somebody else counts on.
+    Hold an artefact before its blobs are written, so that a release elsewhere does not remove them.
 
     Args:
-        blobs: The folder that it looks after, alone.
+        blobs: The folder, which nothing else removes from.
     """
 
     def __init__(self, blobs: BlobFolder) -> None:
@@ -30,7 +30,7 @@ class Retention:
         self._holds.update(file.sha256 for file in artefact.files)
 
     def release(self, artefact: Artefact) -> None:
-        """Ends one `hold`; blobs that nobody holds any more are removed."""
+        """Ends one `hold`; blobs without another hold are removed."""
         self._holds.subtract(file.sha256 for file in artefact.files)
         for file in artefact.files:
             if self._holds[file.sha256] <= 0:
@@ -38,7 +38,7 @@ class Retention:
                 self._blobs.remove(file.sha256)
 
     def detach(self, artefact: Artefact) -> None:
-        """Ends one `hold`, and leaves blobs that nobody holds any more where they are."""
+        """Ends one `hold`, and leaves blobs without another hold where they are."""
         self._holds.subtract(file.sha256 for file in artefact.files)
         for file in artefact.files:
             if self._holds[file.sha256] <= 0:
@@ -54,16 +54,16 @@ class Retention:
             scope.release()
 
     def holds(self, digest: Digest) -> bool:
-        """Whether anyone holds a blob."""
+        """Whether a blob is held."""
         return digest in self._holds
 
     def unheld(self) -> set[Digest]:
-        """Returns the blobs that are there without anyone holding them."""
+        """Returns the blobs in the folder that are not held."""
         return {digest for digest in self._blobs.digests() if digest not in self._holds}
 
 
 class Scope:
-    """Holds that end together."""
+    """Holds on blobs that end together."""
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
@@ -81,7 +81,7 @@ class Scope:
 
 
 async def remove_unheld(blobs: BlobFolder, retention: Retention) -> None:
-    """Removes the blobs that are there without anyone holding them."""
+    """Removes the blobs that are not held."""
     for digest in await in_thread(retention.unheld):
         if not retention.holds(digest):
             blobs.remove(digest)

@@ -1,4 +1,4 @@
-"""The traffic splits in force."""
+"""The traffic splits in force, in memory and in the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 
 class TrafficSplits:
-    """Knows the split of every model that has one, and writes each change down first. For one event loop.
+    """Holds the split of every model that has one, and saves each change first. For one event loop.
 
     Args:
         store: Where splits outlive this process.
@@ -28,10 +28,10 @@ class TrafficSplits:
         self._store = store
         self._versions = versions
         self._splits: dict[ModelName, TrafficSplit] = {}
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def restore(self) -> None:
-        """Reads what an earlier scheduler wrote down.
+        """Reads the splits that an earlier scheduler saved.
 
         Raises:
             CorruptData: The store cannot be read (DATA_LOSS).
@@ -41,17 +41,17 @@ class TrafficSplits:
             await self.prune(name)
 
     def get(self, name: ModelName) -> TrafficSplit | None:
-        """Returns the split in force, None if there is none."""
+        """Returns the split in force; None: there is none."""
         split = self._splits.get(name)
-        return None if split is None else traffic.among(split, self._versions(name))
+        return None if split is None else traffic.restricted(split, self._versions(name))
 
     def percents(self, name: ModelName) -> Mapping[Version, int]:
-        """Returns what each version of a model gets; empty where no split is in force."""
+        """Returns the percentage of each version of a model; empty where no split is in force."""
         split = self.get(name)
         return {} if split is None else traffic.percents_of(split, self._versions(name))
 
     def shares(self) -> dict[ModelKey, int]:
-        """Returns what each version gets of every model that has a split in force."""
+        """Returns the percentage of each version of every model that has a split in force."""
         return {
             (name, version): percent
             for name in self._splits
@@ -59,27 +59,27 @@ class TrafficSplits:
         }
 
     async def roll_out(self, name: ModelName, to: Version, percent: int) -> TrafficSplit | None:
-        """Gives one version its part; the others share the rest as they did before. Returns what is in force then.
+        """Gives one version its percentage; the others share the rest as before. Returns the split in force then.
 
         The version may be one that is about to be deployed.
 
         Raises:
-            InvalidRequest: `percent` is none, or nobody is there for the rest (INVALID_ARGUMENT).
-            MeshError: It cannot be written down; nothing has changed.
+            InvalidRequest: `percent` is no percentage, or there is no other version for the rest (INVALID_ARGUMENT).
+            MeshError: The split cannot be saved; nothing has changed.
         """
-        async with self._turn:
+        async with self._lock:
             versions = {*self._versions(name), to}
             split = traffic.rolled_out(name, self.get(name), versions, to, percent)
             await self._put(name, split)
         return split
 
     async def undo(self, split: TrafficSplit, before: TrafficSplit | None) -> None:
-        """Puts what was before a split in force again, unless something has come after it.
+        """Restores the split before another one, unless it was changed again.
 
         Raises:
-            MeshError: It cannot be written down; nothing has changed.
+            MeshError: The split cannot be saved; nothing has changed.
         """
-        async with self._turn:
+        async with self._lock:
             if self._splits.get(split.name) is split:
                 await self._put(split.name, before)
 
@@ -87,19 +87,19 @@ class TrafficSplits:
         """Takes the last rollout of a model back.
 
         Raises:
-            Unsatisfiable: None is known (FAILED_PRECONDITION).
-            MeshError: It cannot be written down; nothing has changed.
+            Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
+            MeshError: The split cannot be saved; nothing has changed.
         """
-        async with self._turn:
+        async with self._lock:
             await self._put(name, traffic.rolled_back(name, self.get(name), self._versions(name)))
 
     async def prune(self, name: ModelName) -> None:
-        """Writes down that versions of a model have gone, if its split had them.
+        """Removes undeployed versions from the saved split of a model.
 
         Raises:
-            MeshError: It cannot be written down; it holds nonetheless.
+            MeshError: The split cannot be saved; in memory they are removed nonetheless.
         """
-        async with self._turn:
+        async with self._lock:
             if name in self._splits and self.get(name) != self._splits[name]:
                 await self._put(name, self.get(name))
 
@@ -107,7 +107,7 @@ class TrafficSplits:
         try:
             await self._write(name, split)
         except BaseException:
-            # The store works in order: this comes after a write that could not be stopped any more.
+            # The store works in order: this write follows one that could not be cancelled any more.
             await self._write(name, self._splits.get(name))
             raise
         if split is None:

@@ -1,4 +1,4 @@
-"""What an operator may ask for. Pure."""
+"""Validation and defaults of deployment specs. Pure."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from onnxmesh.routing.selectors.selector_text import parse_selector
 from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shape, Shapes
 
 MAX_STAGES = 64
-"""Stages of one model."""
+"""Most stages of one model."""
 
 MAX_REPLICAS = 256
-"""Replicas of one stage."""
+"""Most replicas of one stage."""
 
 MAX_DIMENSIONS = 64
-"""Dimensions of an input."""
+"""Most dimensions of an input."""
 
 MAX_BATCH_ROWS = 4096
-"""Rows of one run."""
+"""Most rows of one run."""
 
 MAX_BATCH_DELAY_US = 10_000_000
-"""Longest that requests may be made to wait for others."""
+"""Longest that a request may wait for others of its batch."""
 
 AUTO = "auto"
-"""The optimisation level, or the mode, that the scheduler chooses."""
+"""The optimisation level, or the mode, that leaves the choice to the scheduler."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEVELS = (AUTO, *(level.value for level in OptimisationLevel))
@@ -42,7 +42,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
     """Returns the spec with defaults filled in and requirements sorted, each once.
 
     Raises:
-        InvalidRequest: A field has a value that cannot be (INVALID_ARGUMENT).
+        InvalidRequest: A field has an invalid value (INVALID_ARGUMENT).
     """
     if not _NAME.fullmatch(spec.name):
         raise InvalidRequest(
@@ -50,7 +50,7 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
             f"got {spec.name[:140]!r}"
         )
     if spec.stages > MAX_STAGES:
-        raise InvalidRequest(f"a model has at most {MAX_STAGES} stages; {spec.stages} were asked for")
+        raise InvalidRequest(f"a model has at most {MAX_STAGES} stages, got {spec.stages}")
     check_replicas(spec.replicas)
     for requirement in spec.require:
         parse_selector(requirement)
@@ -79,39 +79,39 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
 
 
 def check_replicas(replicas: int) -> None:
-    """Checks how many replicas of a stage are asked for.
+    """Checks a number of replicas of a stage.
 
     Raises:
-        InvalidRequest: They are too many (INVALID_ARGUMENT).
+        InvalidRequest: It is too large (INVALID_ARGUMENT).
     """
     if replicas > MAX_REPLICAS:
-        raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas; {replicas} were asked for")
+        raise InvalidRequest(f"a stage has at most {MAX_REPLICAS} replicas, got {replicas}")
 
 
 def same_spec(left: DeploymentSpec, right: DeploymentSpec) -> bool:
-    """Whether two specs ask for the same but for version and traffic; what an older release wrote counts as default."""
+    """Whether two specs are equal but for version and traffic; fields that an older release left out count as default."""
 
-    def wish(spec: DeploymentSpec) -> tuple[object, ...]:
-        asked = normalised(spec)
-        shapes = shapes_of(asked)
+    def compared(spec: DeploymentSpec) -> tuple[object, ...]:
+        spec = normalised(spec)
+        shapes = shapes_of(spec)
         return (
-            asked.name,
-            asked.stages,
-            asked.replicas,
-            tuple(asked.require),
-            asked.optimisation,
-            asked.mode,
-            asked.objective,
-            asked.replicate,
+            spec.name,
+            spec.stages,
+            spec.replicas,
+            tuple(spec.require),
+            spec.optimisation,
+            spec.mode,
+            spec.objective,
+            spec.replicate,
             shapes.batch,
             dict(shapes.inputs),
-            asked.batching.mode,
-            asked.batching.max_rows,
-            asked.batching.max_delay_us if asked.batching.HasField("max_delay_us") else None,
-            _max_activation_error(asked),
+            spec.batching.mode,
+            spec.batching.max_rows,
+            spec.batching.max_delay_us if spec.batching.HasField("max_delay_us") else None,
+            _max_activation_error(spec),
         )
 
-    return wish(left) == wish(right)
+    return compared(left) == compared(right)
 
 
 def shapes_of(spec: DeploymentSpec) -> InputShapes:
@@ -121,7 +121,7 @@ def shapes_of(spec: DeploymentSpec) -> InputShapes:
 
 
 def demand_of(spec: DeploymentSpec) -> Demand:
-    """Returns what a normalised spec asks of a plan."""
+    """Returns what a normalised spec demands of a plan."""
     return Demand(
         objective=Objective(spec.objective or Objective.THROUGHPUT.value),
         num_stages=spec.stages or None,
@@ -133,7 +133,7 @@ def demand_of(spec: DeploymentSpec) -> Demand:
 def _shapes(spec: DeploymentSpec) -> Shapes:
     for name, shape in spec.shapes.inputs.items():
         if not name:
-            raise InvalidRequest("a shape is for an input by name; one has none")
+            raise InvalidRequest("a shape names its input; one has no name")
         if len(shape.dims) > MAX_DIMENSIONS or any(dim < 0 for dim in shape.dims):
             raise InvalidRequest(
                 f"shape for '{name[:80]}': expected up to {MAX_DIMENSIONS} sizes of 0 or more, "
@@ -143,17 +143,17 @@ def _shapes(spec: DeploymentSpec) -> Shapes:
     return Shapes(batch=spec.shapes.batch or 1, inputs=inputs)
 
 
-def _batching(asked: Batching) -> Batching:
-    if asked.max_rows > MAX_BATCH_ROWS:
-        raise InvalidRequest(f"a batch has at most {MAX_BATCH_ROWS} rows; {asked.max_rows} were asked for")
-    if asked.max_delay_us > MAX_BATCH_DELAY_US:
+def _batching(spec: Batching) -> Batching:
+    if spec.max_rows > MAX_BATCH_ROWS:
+        raise InvalidRequest(f"a batch has at most {MAX_BATCH_ROWS} rows, got {spec.max_rows}")
+    if spec.max_delay_us > MAX_BATCH_DELAY_US:
         raise InvalidRequest(
-            f"requests wait for others {MAX_BATCH_DELAY_US} us at the most; {asked.max_delay_us} were asked for"
+            f"a request waits at most {MAX_BATCH_DELAY_US} us for others, got {spec.max_delay_us}"
         )
     return Batching(
-        mode=_one_of("batching", asked.mode or BatchMode.AUTO.value, _BATCHING),
-        max_rows=asked.max_rows,
-        max_delay_us=asked.max_delay_us if asked.HasField("max_delay_us") else None,
+        mode=_one_of("batching", spec.mode or BatchMode.AUTO.value, _BATCHING),
+        max_rows=spec.max_rows,
+        max_delay_us=spec.max_delay_us if spec.HasField("max_delay_us") else None,
     )
 
 
@@ -162,8 +162,8 @@ def _max_activation_error(spec: DeploymentSpec) -> float | None:
         return None
     if not 0 < spec.max_activation_error <= 1:
         raise InvalidRequest(
-            "an error of activations is a share of the output's largest magnitude, above 0 and up to 1; "
-            f"{spec.max_activation_error:g} was allowed"
+            "the activation error is a fraction of the output's largest magnitude, above 0 and up to 1; "
+            f"got {spec.max_activation_error:g}"
         )
     return spec.max_activation_error
 

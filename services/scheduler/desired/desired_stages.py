@@ -1,4 +1,4 @@
-"""Which stages should be somewhere: deployments in, stages out. Pure."""
+"""Desired stages: which stages should be on how many workers, from deployments. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ModelKey = tuple[ModelName, Version]
 """One version of a model."""
 
 _STRING_BYTES = 32
-"""What a string is taken to have."""
+"""Bytes that a string element counts as."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A kind of worker that a plan means a stage for.
+    """A kind of worker that a plan assigns a stage to.
 
     Attributes:
         kind: Its name.
         count: How many of its workers are to hold the stage.
-        workers: Who was of this kind when the plan was made.
+        workers: The workers of this kind when the plan was made.
     """
 
     kind: str
@@ -35,21 +35,21 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class DesiredStage:
-    """A stage that should be somewhere.
+    """A stage that should be held by workers.
 
     Attributes:
         key: Its name on workers.
         model: The model version that it belongs to.
-        digest: Of its partition.
-        replicas: On how many workers.
-        require: What each of them must satisfy.
+        digest: Digest of its partition.
+        replicas: By how many workers it should be held.
+        require: Requirements that each of them must satisfy.
         cpu_class: The class of CPU it is tied to; empty: none.
-        weight_bytes: Its size.
-        peak_bytes: Memory that it takes.
-        homes: Where it is meant to be; empty: anywhere.
-        revision: Of the plan that it belongs to; stages of two plans of a model do not count together.
-        cost_s: Predicted time from one request to the next on a device that it is meant for; 0: not known.
-        sent_bytes: What a request sends on to the next stage; free dimensions count as the plan has them.
+        weight_bytes: Bytes of its weights.
+        peak_bytes: Bytes of memory that it needs.
+        homes: The worker kinds it is assigned to; empty: any.
+        revision: Revision of its plan; stages of two plans of a model are unrelated.
+        cost_s: Predicted time from one request to the next on a device that it is assigned to; 0: not known.
+        sent_bytes: Bytes that a request sends on to the next stage; free dimensions are those of the plan.
     """
 
     key: StageKey
@@ -67,7 +67,7 @@ class DesiredStage:
 
     @property
     def position(self) -> int:
-        """Its place in the pipeline, from 0."""
+        """Its position in the pipeline, from 0."""
         return int(self.key.rpartition("/")[2])
 
 
@@ -97,14 +97,14 @@ def desired_stages(deployment: Deployment) -> list[DesiredStage]:
 
 
 class DesiredStages:
-    """Finds the stages of deployments again and again, and works them out once for each."""
+    """Caches the desired stages of each deployment."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Deployment, list[DesiredStage]]] = {}
 
     def of(self, deployments: Iterable[Deployment]) -> list[DesiredStage]:
-        """Returns the stages of all these deployments; what others had is forgotten."""
-        # Kept with its stages, a deployment keeps its identity; nobody changes one.
+        """Returns the stages of all these deployments; those of others are evicted from the cache."""
+        # Cached with its stages, a deployment keeps its `id`; deployments are immutable.
         self._known = {
             id(each): self._known.get(id(each)) or (each, desired_stages(each)) for each in deployments
         }
@@ -112,14 +112,14 @@ class DesiredStages:
 
 
 def num_replicas(deployment: Deployment, partition: Partition) -> int:
-    """Returns how many workers are to hold a partition: as many as asked for, or more where a plan may choose."""
+    """Returns how many workers are to hold a partition: as in the spec, or more where the plan chooses."""
     if not deployment.spec.replicate:
         return deployment.spec.replicas
     return max(deployment.spec.replicas, sum(devices.count for devices in partition.devices))
 
 
 def _tensor_bytes(deployment: Deployment) -> dict[str, int]:
-    """Returns the size of every tensor that partitions read and write."""
+    """Returns the bytes of every tensor that partitions read and write."""
     batch = deployment.spec.shapes.batch or 1
     specs = [*deployment.plan.signature.inputs]
     for partition in deployment.plan.partitions:

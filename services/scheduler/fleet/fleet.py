@@ -1,4 +1,4 @@
-"""All workers of the mesh, as the scheduler knows them."""
+"""The fleet: all registered workers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import MeasuredLink
 from services.scheduler.fleet.worker_link import WorkerLink
+from services.scheduler.workers.holdings import Held
 from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
 
 T = TypeVar("T")
@@ -28,8 +29,8 @@ class Fleet:
     """Holds a `WorkerLink` to every registered worker. For one event loop.
 
     Args:
-        directory: Who is registered.
-        term: Goes with every command.
+        directory: The instances that are registered.
+        term: Sent with every command.
         clock: Seconds, monotonic.
     """
 
@@ -48,35 +49,39 @@ class Fleet:
 
     @property
     def num_commands(self) -> Mapping[str, int]:
-        """Commands sent to workers, by kind. May be asked from any thread."""
+        """Commands sent to workers, by kind. May be read from any thread."""
         return dict(self._num_commands)
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Has `callback` called, in the same turn of the loop, when what workers hold or who they are changes."""
+        """Sets the callback that is called, in the same loop iteration, when workers or what they hold change."""
         self._on_change = callback
 
     def candidates(self) -> list[Instance]:
-        """Returns the workers that may be given something to do."""
+        """Returns the workers that stages may be placed on."""
         return [link.instance for link in self._links.values() if not (link.draining or link.leaving)]
 
     def views(self) -> list[WorkerView]:
-        """Returns the workers that take commands, with what they hold."""
+        """Returns the workers that accept commands, with what they hold."""
         return [_view(id_, link) for id_, link in self._links.items() if link.connected and not link.draining]
 
     def link(self, worker: WorkerId) -> WorkerLink:
-        """Returns what leads to a worker.
+        """Returns the link to a worker.
 
         Raises:
-            NotFound: It is not in the mesh; the message says who is (NOT_FOUND).
+            NotFound: It is not in the mesh; the message names the workers that are (NOT_FOUND).
         """
         link = self._links.get(worker)
         if link is None:
-            there = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none at all"
-            raise NotFound(f"no worker '{worker}' is in the mesh; there is {there}")
+            workers = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none"
+            raise NotFound(f"worker '{worker}' is not in the mesh: its workers are {workers}")
         return link
 
+    def holdings(self) -> dict[WorkerId, dict[StageKey, Held]]:
+        """Returns what each registered worker holds."""
+        return {id_: link.holdings.stages for id_, link in self._links.items()}
+
     def remove_failures(self, desired: Collection[StageKey]) -> None:
-        """Forgets failures of stages that nobody wants any more."""
+        """Removes failures of stages that are not desired any more."""
         for link in self._links.values():
             link.holdings.remove_failures(desired)
 
@@ -105,7 +110,7 @@ class Fleet:
             task.cancel()
             await asyncio.wait([task])
             raise Unavailable(f"worker '{worker.id}' has left the mesh")
-        leaving = asyncio.ensure_future(link.gone.wait())
+        leaving = asyncio.ensure_future(link.deregistered.wait())
         try:
             await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -117,25 +122,29 @@ class Fleet:
             await asyncio.wait([task, leaving])
 
     def _update(self, instances: Mapping[str, Instance]) -> list[WorkerId]:
-        """Takes up who came and drops who went or came anew; returns the ids whose link changed."""
+        """Adds new workers and removes those that left or were restarted; returns the ids whose link changed."""
         workers = {WorkerId(id_): each for id_, each in instances.items() if each.role == "worker"}
         changed = []
         described = False
         for id_, link in list(self._links.items()):
             now = workers.get(id_)
             if now is not None and now != link.instance and _same_process(now, link.instance):
-                # It has measured itself: what it holds, and the stream to it, stay.
+                # It reports new attributes, such as its measured speed: what it holds, and the stream, stay.
                 link.instance = now
                 described = True
             elif now != link.instance:
-                link.leave()
+                link.deregister()
                 del self._links[id_]
                 changed.append(id_)
                 _log.info("worker_left", worker=id_, generation=link.instance.generation)
         for id_, instance in workers.items():
             if id_ not in self._links:
                 self._links[id_] = WorkerLink(
-                    instance, self._term, self._changed, self._clock, self._num_commands
+                    instance,
+                    self._term,
+                    self._changed,
+                    clock=self._clock,
+                    num_commands=self._num_commands,
                 )
                 changed.append(id_)
         if changed or described:
@@ -160,8 +169,8 @@ def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
         since_s=link.since_s,
         wait_s=coarse_wait_s(link.load.expected_wait_us / 1e6),
         links={
-            way.node: MeasuredLink(way.round_trip_us / 1e6, way.bytes_per_s or None)
-            for way in link.load.links
-            if way.round_trip_us
+            measured.node: MeasuredLink(measured.round_trip_us / 1e6, measured.bytes_per_s or None)
+            for measured in link.load.links
+            if measured.round_trip_us
         },
     )

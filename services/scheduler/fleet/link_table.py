@@ -1,4 +1,4 @@
-"""What is known of the ways between workers."""
+"""The link table: measured links between kinds of workers, for plans."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.live.base import LiveState, Topic
-from onnxmesh.live.link_figures import LinkFigure
+from onnxmesh.live.base import LiveState
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.rpc.grpc.status import from_rpc_error
@@ -25,13 +26,13 @@ from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.workers.worker_kinds import WorkerKind
 
 FRESH_S = 300.0
-"""A measurement that is older is made again."""
+"""Age in seconds after which a link is measured again."""
 
 WAIT_S = 3.0
-"""The longest that a plan waits for measurements; what is missing then counts as a default link."""
+"""Longest that a plan waits for measurements; links that are missing then count as default links."""
 
 Measure = Callable[[Instance, Sequence[str]], Awaitable[Sequence[MeasuredLink]]]
-"""Has a worker measure its ways to others, by address; the answers are in the same order."""
+"""Makes a worker measure its links to others, by address; the answers are in the same order."""
 
 _Process = tuple[str, int]
 
@@ -45,14 +46,14 @@ class _Known:
 
 
 class LinkTable:
-    """Has links measured when a plan needs them, and keeps what came of it. For one event loop.
+    """Measures links when a plan needs them, and keeps the measurements. For one event loop.
 
-    One pair of workers stands for its two kinds, in each direction; two workers stand for one kind. What others
+    One pair of workers stands for its two kinds, in each direction; two workers stand for one kind. What other processes
     have measured is not measured again.
 
     Args:
-        measure: Has a worker measure.
-        live: Where measurements are shared; None: nowhere.
+        measure: Makes a worker measure.
+        live: Where measurements are shared; None: they are not.
         fresh_s: How long a measurement counts.
         wait_s: The longest that `links` takes.
         clock: Seconds, monotonic.
@@ -67,8 +68,8 @@ class LinkTable:
         wait_s: float = WAIT_S,
         clock: Clock = monotonic,
     ) -> None:
-        self._measure = measure or measured_by_worker
-        self._live = live
+        self._measure = measure or measure_by_worker
+        self._topic = None if live is None else SharedTopic(live, LinkCodec())
         self._fresh_s = fresh_s
         self._wait_s = wait_s
         self._clock = clock
@@ -86,22 +87,22 @@ class LinkTable:
             for target in kinds
             if (sample := _sample(source, target)) is not None
         }
-        desired: dict[_Process, list[tuple[Instance, Instance]]] = {}
+        unmeasured: dict[_Process, list[tuple[Instance, Instance]]] = {}
         for sample in pairs.values():
-            if _names(sample) not in self._known:
-                desired.setdefault(_process(sample[0]), []).append(sample)
+            if _pair(sample) not in self._known:
+                unmeasured.setdefault(_process(sample[0]), []).append(sample)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s), asyncio.TaskGroup() as group:
-                for samples in desired.values():
-                    group.create_task(self._from_one(samples))
+                for samples in unmeasured.values():
+                    group.create_task(self._measure_from(samples))
         return {
             names: known.link
             for names, sample in pairs.items()
-            if (known := self._known.get(_names(sample))) is not None and known.link is not None
+            if (known := self._known.get(_pair(sample))) is not None and known.link is not None
         }
 
-    async def _from_one(self, samples: list[tuple[Instance, Instance]]) -> None:
-        """Has one worker measure its ways; that it cannot is no error."""
+    async def _measure_from(self, samples: list[tuple[Instance, Instance]]) -> None:
+        """Makes one worker measure its links; a worker that cannot is no error."""
         source = samples[0][0]
         try:
             answers = await self._measure(source, [target.address for _, target in samples])
@@ -111,32 +112,31 @@ class LinkTable:
         at_s = self._clock()
         for sample, answer in zip(samples, answers, strict=False):
             link = _link(answer)
-            self._known[_names(sample)] = _Known(link, at_s)
-            if link is not None and self._live is not None:
-                way = _way(sample, link)
-                self._live.publish(Topic.ROUND_TRIP, way.key, way.values, self._fresh_s)
+            self._known[_pair(sample)] = _Known(link, at_s)
+            if link is not None and self._topic is not None:
+                self._topic.publish(_shared(sample, link), self._fresh_s)
 
     def _shared_measurements(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
-        """Returns what others have measured, of each way the newest."""
-        heard: dict[tuple[_Process, _Process], _Known] = {}
-        if self._live is None:
-            return heard
-        for figures in self._live.figures(Topic.ROUND_TRIP).values():
-            for figure in reversed(figures):
-                way = LinkFigure.read(figure)
-                if way is not None and way.bytes_per_s is not None and figure.age_s < self._fresh_s:
-                    pair = (way.origin, way.origin_generation), (way.target, way.target_generation)
-                    heard[pair] = _Known(
-                        LinkSpec(way.bytes_per_s, way.round_trip_s / 2), now_s - figure.age_s
+        """Returns what other processes have measured, the newest of each link."""
+        found: dict[tuple[_Process, _Process], _Known] = {}
+        if self._topic is None:
+            return found
+        for published in self._topic.received().values():
+            for each in reversed(published):
+                link = each.item
+                if link.bytes_per_s is not None and each.age_s < self._fresh_s:
+                    pair = (link.origin, link.origin_generation), (link.target, link.target_generation)
+                    found[pair] = _Known(
+                        LinkSpec(link.bytes_per_s, link.round_trip_s / 2), now_s - each.age_s
                     )
-        return heard
+        return found
 
 
-async def measured_by_worker(worker: Instance, addresses: Sequence[str]) -> Sequence[MeasuredLink]:
-    """Has a worker measure its ways to others.
+async def measure_by_worker(worker: Instance, addresses: Sequence[str]) -> Sequence[MeasuredLink]:
+    """Makes a worker measure its links to others.
 
     Raises:
-        MeshError: It does not answer, or cannot.
+        MeshError: It does not answer, or cannot measure.
     """
     try:
         async with open_channel(worker.address) as channel:
@@ -154,22 +154,22 @@ def _link(answer: MeasuredLink) -> LinkSpec | None:
     return LinkSpec(answer.bytes_per_s, max(0.0, answer.latency_s))
 
 
-def _way(sample: tuple[Instance, Instance], link: LinkSpec) -> LinkFigure:
+def _shared(sample: tuple[Instance, Instance], link: LinkSpec) -> SharedLink:
     source, target = sample
     round_trip_s = max(2 * link.latency_s, 1e-6)
-    return LinkFigure(
+    return SharedLink(
         source.id, target.id, source.generation, target.generation, round_trip_s, link.bytes_per_s
     )
 
 
 def _sample(source: WorkerKind, target: WorkerKind) -> tuple[Instance, Instance] | None:
-    """Returns the first worker of each kind; of one kind the first two, if it has them."""
+    """Returns the first worker of each kind; of one kind its first two, if it has them."""
     if source is target:
         return None if len(source.workers) < 2 else (source.workers[0], source.workers[1])
     return source.workers[0], target.workers[0]
 
 
-def _names(sample: tuple[Instance, Instance]) -> tuple[_Process, _Process]:
+def _pair(sample: tuple[Instance, Instance]) -> tuple[_Process, _Process]:
     return _process(sample[0]), _process(sample[1])
 
 

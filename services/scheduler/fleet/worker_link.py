@@ -1,4 +1,4 @@
-"""The scheduler's stream to one worker."""
+"""The scheduler's command stream to one worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.workers.holdings import Holdings, HoldingState
 
 MAX_COMMANDS = 1024
-"""Commands that may wait for a worker; what is refused is decided again later."""
+"""Commands that may wait to be sent; those that do not fit are decided again later."""
 
 _RETRY_S = 0.2
 _MAX_RETRY_S = 2.0
@@ -35,10 +35,20 @@ class WorkerLink:
 
     Args:
         instance: The worker.
-        term: Goes with every command.
+        term: Sent with every command.
         on_change: Called after each event that may change a decision; must not block.
         clock: Seconds, monotonic.
-        num_commands: Where commands are counted, by kind; None: nowhere.
+        num_commands: Counter of the commands sent, by kind; None: they are not counted.
+
+    Attributes:
+        instance: The worker, as it is registered now.
+        holdings: What it holds.
+        load: The load that it reported last.
+        draining: Whether it is shutting down: it accepts no new work.
+        leaving: Whether it is to be drained of its stages.
+        connected: Whether the stream is open and the worker has reported what it holds.
+        since_s: When it connected; `-inf` before.
+        deregistered: Set once it is no longer registered.
     """
 
     def __init__(
@@ -46,6 +56,7 @@ class WorkerLink:
         instance: Instance,
         term: int,
         on_change: Callable[[], None],
+        *,
         clock: Clock = monotonic,
         num_commands: Counter[str] | None = None,
     ) -> None:
@@ -56,8 +67,8 @@ class WorkerLink:
         self.leaving = False
         self.connected = False
         self.since_s = -inf
-        self.gone = asyncio.Event()
-        self._to_leave: bool | None = None
+        self.deregistered = asyncio.Event()
+        self._requested_leaving: bool | None = None
         self._departed = False
         self._term = term
         self._on_change = on_change
@@ -71,23 +82,23 @@ class WorkerLink:
         return WorkerId(self.instance.id)
 
     def place(self, stage: StageKey, partition: Partition, sources: list[str]) -> None:
-        """Tells the worker to load a stage."""
+        """Commands the worker to load a stage."""
         placed = PlaceStage(stage=stage, partition=partition, sources=sources)
         if self._send(WorkerCommand(epoch=self._term, place_stage=placed)):
             self.holdings.placing(stage, Digest(partition.artefact.digest))
 
     def evict(self, stage: StageKey) -> None:
-        """Tells the worker to let a stage go."""
+        """Commands the worker to evict a stage."""
         if self._send(WorkerCommand(epoch=self._term, evict_stage=EvictStage(stage=stage))):
             self.holdings.evicting(stage)
 
     def drain(self, *, undo: bool) -> None:
-        """Tells the worker that it is to be emptied, or not any more; again after a lost stream, until it has answered."""
-        self._to_leave = not undo
+        """Commands the worker to be drained, or not any more; repeated after a lost stream until it has confirmed."""
+        self._requested_leaving = not undo
         self._send(WorkerCommand(epoch=self._term, drain=Drain(undo=undo)))
 
     def depart(self) -> None:
-        """Tells a worker that leaves, once, that nothing more is moved off it; what is on its way out goes first."""
+        """Notifies a leaving worker, once, that nothing more will be moved off it; evictions under way end first."""
         if self._departed or any(
             held.state is HoldingState.EVICTING for held in self.holdings.stages.values()
         ):
@@ -95,7 +106,7 @@ class WorkerLink:
         self._departed = self._send(WorkerCommand(epoch=self._term, depart=Depart()))
 
     async def run(self) -> None:
-        """Holds the stream, and opens it again when it ends, until it is cancelled."""
+        """Keeps the stream open, reopening it when it ends, until it is cancelled."""
         retry_s = _RETRY_S
         async with open_channel(self.instance.address) as channel:
             while True:
@@ -112,12 +123,12 @@ class WorkerLink:
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError
                 retry_s = _RETRY_S if self.connected else min(_MAX_RETRY_S, 2 * retry_s)
-                self._lost()
+                self._disconnected()
                 await asyncio.sleep(retry_s)
 
-    def leave(self) -> None:
-        """Says that the worker is no longer registered; `run` is cancelled by whoever runs it."""
-        self.gone.set()
+    def deregister(self) -> None:
+        """Marks the worker as no longer registered; the caller cancels `run`."""
+        self.deregistered.set()
         self.connected = False
 
     async def _session(self, stub: WorkerControlStub) -> None:
@@ -144,8 +155,8 @@ class WorkerLink:
             self.holdings.rebuild(event.holding.stages)
             self.connected = True
             self.since_s = self._clock()
-            self._leaves(event.holding.leaving)
-            if self._to_leave not in {None, self.leaving}:
+            self._set_leaving(event.holding.leaving)
+            if self._requested_leaving not in {None, self.leaving}:
                 self.drain(undo=self.leaving)
             _log.info("worker_joined", worker=self.id, stages=len(event.holding.stages))
         elif kind == "stage_loaded":
@@ -161,8 +172,8 @@ class WorkerLink:
             self.holdings.evicted(StageKey(event.stage_evicted.stage))
             _log.info("stage_evicted", worker=self.id, stage=event.stage_evicted.stage)
         elif kind == "leaving":
-            self._to_leave = None
-            self._leaves(not event.leaving.undone)
+            self._requested_leaving = None
+            self._set_leaving(not event.leaving.undone)
         elif kind == "draining":
             self.draining = True
             _log.info("worker_draining", worker=self.id)
@@ -170,10 +181,10 @@ class WorkerLink:
             return
         self._on_change()
 
-    def _leaves(self, leaving: bool) -> None:
-        """Takes the worker's word for whether it is to be emptied; another Depart is due then."""
+    def _set_leaving(self, leaving: bool) -> None:
+        """Records whether the worker is to be drained; another Depart is due then."""
         if leaving != self.leaving:
-            _log.info("worker_leaving" if leaving else "worker_stays", worker=self.id)
+            _log.info("worker_leaving" if leaving else "worker_staying", worker=self.id)
         self.leaving, self._departed = leaving, False
 
     def _send(self, command: WorkerCommand) -> bool:
@@ -185,7 +196,7 @@ class WorkerLink:
         self._num_commands[command.WhichOneof("kind") or ""] += 1
         return True
 
-    def _lost(self) -> None:
+    def _disconnected(self) -> None:
         while not self._commands.empty():
             self._commands.get_nowait()
         if self.connected:

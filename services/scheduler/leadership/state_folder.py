@@ -1,4 +1,4 @@
-"""The folder of one scheduler, for it alone."""
+"""The state folder of one scheduler, locked while it runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnxmesh.errors import Conflict, Unavailable
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Makes the folder if absent and keeps other schedulers out of it; the lock dies with the process.
+    """Creates the folder if it is absent and locks it against other schedulers; the lock ends with the process.
 
     Raises:
         Conflict: Another scheduler uses it (ALREADY_EXISTS).
-        Unavailable: It cannot be made or written to (UNAVAILABLE).
+        Unavailable: It cannot be created or written to (UNAVAILABLE).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

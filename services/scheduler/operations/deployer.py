@@ -1,4 +1,4 @@
-"""One deploy from upload to served, and the way back."""
+"""Deployments from upload to ready, and their end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from onnxmesh.errors import Conflict, DeadlineExceeded, Internal, MeshError, Unsatisfiable
+from onnxmesh.errors import DeadlineExceeded, Internal, MeshError
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
@@ -21,13 +21,13 @@ from services.scheduler.deployments.traffic_splits import TrafficSplits
 from services.scheduler.desired.desired_stages import desired_stages
 from services.scheduler.desired.traffic import check_percent
 from services.scheduler.operations.upload import Upload
-from services.scheduler.placement.placement import missing, without_capacity
-from services.scheduler.planning.preparation import Preparation, Report
+from services.scheduler.planning.preparation import Preparation, ReportPhase
+from services.scheduler.reconciliation.goal import DeployGoal
 from services.scheduler.reconciliation.reconciler import Reconciler
 
 _T = TypeVar("_T")
-_Unshare = Callable[[], Awaitable[None]]
-"""Takes back what part of the traffic a version was given."""
+_UndoSplit = Callable[[], Awaitable[None]]
+"""Restores the traffic split that was in force before a version was given its part."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,14 +35,14 @@ _log = structlog.get_logger(__name__)
 class Deployer:
     """Deploys and undeploys models; `run` must run beside it.
 
-    Until a deployment is written down it belongs to its client, and goes when the client goes. From then on it
-    is seen through whether the client stays or not, and withdrawn if it cannot be served.
+    Until a deployment is saved it belongs to its client, and ends when the client disconnects. Once saved it is
+    carried on without the client, and withdrawn if it cannot be served.
 
     Args:
-        catalogue: Where deployments end up.
-        retention: Keeps blobs that are needed on the way.
+        catalogue: All deployments.
+        reconciler: Carries plans out.
         preparation: Makes plans.
-        reconciler: Has plans carried out.
+        retention: Keeps blobs while they are needed.
         splits: How versions share traffic.
         timeout_s: How long a deploy may take after its upload.
     """
@@ -50,31 +50,32 @@ class Deployer:
     def __init__(
         self,
         catalogue: Catalogue,
-        retention: Retention,
-        preparation: Preparation,
         reconciler: Reconciler,
+        preparation: Preparation,
+        *,
+        retention: Retention,
         splits: TrafficSplits,
         timeout_s: float,
     ) -> None:
         self._catalogue = catalogue
-        self._retention = retention
-        self._preparation = preparation
         self._reconciler = reconciler
+        self._preparation = preparation
+        self._retention = retention
         self._splits = splits
         self._timeout_s = timeout_s
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
-        """Carries deployments whose client may leave, until it is cancelled."""
+        """Carries saved deployments, whose clients may disconnect, until it is cancelled."""
         async with self._group:
             await asyncio.Event().wait()
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Says before a model is sent that nobody here could run it, or that its part of the traffic cannot be.
+        """Refuses a deployment before its files are sent.
 
         Raises:
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
-            InvalidRequest: No other version is there for the rest of the traffic (INVALID_ARGUMENT).
+            InvalidRequest: There is no other version for the rest of the traffic (INVALID_ARGUMENT).
         """
         if spec.HasField("traffic_percent"):
             name = ModelName(spec.name)
@@ -82,37 +83,30 @@ class Deployer:
             check_percent(name, spec.traffic_percent, others)
         self._preparation.check(spec)
 
-    async def deploy(self, upload: Upload, report: Report) -> Deployment:
-        """Brings an uploaded model to where every stage has its replicas.
+    async def deploy(self, upload: Upload, report: ReportPhase) -> Deployment:
+        """Deploys an uploaded model and returns once every stage has its replicas.
 
-        The same content under the same wish again changes nothing: the deployment that is there is returned.
+        The same content with the same spec again changes nothing: the existing deployment is returned.
 
         Raises:
-            Conflict: The version asked for is something else (ALREADY_EXISTS).
+            Conflict: The version asked for has other content (ALREADY_EXISTS).
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
-            DeadlineExceeded: It took too long; it was withdrawn (DEADLINE_EXCEEDED).
-            MeshError: A worker refused the model, the cut or a stage; it was withdrawn.
+            DeadlineExceeded: It took longer than `timeout_s` and was withdrawn (DEADLINE_EXCEEDED).
+            MeshError: A worker refused the model, the cut or a stage, and the deployment was withdrawn.
         """
         end_s = asyncio.get_running_loop().time() + self._timeout_s
         name = ModelName(upload.spec.name)
         phase = _Phase(report)
         percent = upload.spec.traffic_percent if upload.spec.HasField("traffic_percent") else None
-        async with self._catalogue.turn(name):
+        async with self._catalogue.deploy_lock(name):
             existing = self._catalogue.same(upload.spec, upload.artefact.digest)
             if existing is not None:
-                self._preparation.check(existing.spec)
-                await phase.enter(
-                    DeployProgress.LOADING, f"the same is deployed as version {existing.version}"
-                )
-                await self._in_time(self._loaded(existing), end_s, phase)
-                if percent is not None:
-                    await self._splits.roll_out(name, existing.version, percent)
-                    self._reconciler.reconcile()
+                await self._redeploy(existing, percent, end_s, phase)
                 return existing
             version = self._catalogue.version_for(upload.spec)
             with self._retention.scope() as scope:
                 scope.hold(upload.artefact)
-                upload.keep()
+                upload.commit()
                 planned = await self._in_time(
                     self._preparation.plan(upload.spec, upload.artefact, scope, phase.enter), end_s, phase
                 )
@@ -121,18 +115,18 @@ class Deployer:
                 spec.version = version
                 spec.ClearField("traffic_percent")
                 deployment = replace(planned, spec=spec)
-                await phase.enter(DeployProgress.LOADING, f"version {version}: {_extent(deployment)}")
-                async with self._shared(deployment, percent) as unshare:
+                await phase.enter(DeployProgress.LOADING, f"version {version}: loading {_extent(deployment)}")
+                async with self._split(deployment, percent) as undo_split:
                     await self._catalogue.add(deployment)
-                seeing = self._group.create_task(self._see_through(deployment, unshare, end_s, phase))
+                carrying = self._group.create_task(self._carry_out(deployment, undo_split, end_s, phase))
             self._reconciler.reconcile()
-            error = await asyncio.shield(seeing)
+            error = await asyncio.shield(carrying)
         if error is not None:
             raise error
         return deployment
 
     async def undeploy(self, name: ModelName, version: int) -> list[Version]:
-        """Ends the service of one version of a model, or with 0 of all; returns which they were.
+        """Undeploys one version of a model, or with 0 all of them; returns their numbers.
 
         Raises:
             NotFound: There is none (NOT_FOUND).
@@ -142,19 +136,28 @@ class Deployer:
             await self._withdraw(deployment)
         return [deployment.version for deployment in deployments]
 
-    async def _see_through(
-        self, deployment: Deployment, unshare: _Unshare, end_s: float, phase: _Phase
+    async def _redeploy(self, existing: Deployment, percent: int | None, end_s: float, phase: _Phase) -> None:
+        """Waits until an existing deployment is ready, and gives it its part of the traffic."""
+        self._preparation.check(existing.spec)
+        await phase.enter(DeployProgress.LOADING, f"already deployed as version {existing.version}")
+        await self._in_time(self._ready(existing), end_s, phase)
+        if percent is not None:
+            await self._splits.roll_out(existing.name, existing.version, percent)
+            self._reconciler.reconcile()
+
+    async def _carry_out(
+        self, deployment: Deployment, undo_split: _UndoSplit, end_s: float, phase: _Phase
     ) -> Exception | None:
         """Waits until a new deployment is ready, or withdraws it and returns why."""
         key = (deployment.name, deployment.version)
         try:
-            await self._in_time(self._loaded(deployment), end_s, phase)
+            await self._in_time(self._ready(deployment), end_s, phase)
         except Exception as error:  # noqa: BLE001 - a defect in one deploy must not end the scheduler
             if not isinstance(error, MeshError):
                 _log.error("deploy_failed", model=deployment.name, exc_info=error)
-                error = Internal("internal error: the log of the scheduler has the rest")
+                error = Internal("internal error: see the log of the scheduler")
             _log.warning("deployment_withdrawn", model=key[0], version=key[1], error=str(error))
-            await unshare()
+            await undo_split()
             await self._withdraw(deployment)
             return error
         self._catalogue.accept(key)
@@ -162,44 +165,24 @@ class Deployer:
         return None
 
     @asynccontextmanager
-    async def _shared(self, deployment: Deployment, percent: int | None) -> AsyncIterator[_Unshare]:
-        """Gives a new version its part before it is there, so that it never has another; takes it back on failure."""
-        before, shared = self._splits.get(deployment.name), None
+    async def _split(self, deployment: Deployment, percent: int | None) -> AsyncIterator[_UndoSplit]:
+        """Gives a new version its part of the traffic before it is saved; restores the split on failure."""
+        before, split = self._splits.get(deployment.name), None
         if percent is not None:
-            shared = await self._splits.roll_out(deployment.name, deployment.version, percent)
+            split = await self._splits.roll_out(deployment.name, deployment.version, percent)
 
-        async def unshare() -> None:
-            if shared is not None:
-                await self._splits.undo(shared, before)
+        async def undo() -> None:
+            if split is not None:
+                await self._splits.undo(split, before)
 
         try:
-            yield unshare
+            yield undo
         except BaseException:
-            await unshare()
+            await undo()
             raise
 
-    async def _loaded(self, deployment: Deployment) -> None:
-        """Returns once every stage has its replicas.
-
-        Raises:
-            Conflict: It was undeployed meanwhile (ALREADY_EXISTS).
-            Unsatisfiable: There is no memory for it, and none is about to be (FAILED_PRECONDITION).
-            MeshError: A worker refused a stage for good.
-        """
-        key = (deployment.name, deployment.version)
-        revision = 0
-        while True:
-            current = self._catalogue.current(deployment)
-            if current is None:
-                raise Conflict(f"model '{key[0]}' version {key[1]} was undeployed while it was being loaded")
-            revision, outcome = await self._reconciler.outcome.after(revision)
-            if (error := outcome.failures.get(key)) is not None:
-                raise error
-            desired = desired_stages(current)
-            if key in outcome.published and not missing(desired, outcome.placement):
-                return
-            if key in self._catalogue.probation and (lacking := without_capacity(desired, outcome.placement)):
-                raise Unsatisfiable(f"no worker has the memory for every stage: {lacking}")
+    async def _ready(self, deployment: Deployment) -> None:
+        await self._reconciler.until(DeployGoal(self._catalogue, deployment))
 
     async def _in_time(self, work: Awaitable[_T], end_s: float, phase: _Phase) -> _T:
         try:
@@ -212,27 +195,29 @@ class Deployer:
 
     async def _withdraw(self, deployment: Deployment) -> None:
         try:
-            await self._catalogue.forget(deployment)
+            await self._catalogue.delete(deployment)
         finally:
-            if self._catalogue.drop(deployment):
+            if self._catalogue.remove(deployment):
                 self._reconciler.reconcile()
         await self._splits.prune(deployment.name)
 
 
 def _extent(deployment: Deployment) -> str:
-    """Says how many stages and replicas a deployment has."""
+    """Returns how many stages and replicas a deployment has, in words: `2 stages, 1 replica each`."""
     counts = [stage.replicas for stage in desired_stages(deployment)]
     fewest, most = min(counts), max(counts)
     replicas = (
-        f"{most} replica{'s' if most > 1 else ''}" if fewest == most else f"{fewest} to {most} replicas"
+        f"{most} {'replica' if most == 1 else 'replicas'}"
+        if fewest == most
+        else f"{fewest} to {most} replicas"
     )
-    return f"{len(counts)} stage{'s' if len(counts) > 1 else ''} in {replicas}"
+    return f"1 stage, {replicas}" if len(counts) == 1 else f"{len(counts)} stages, {replicas} each"
 
 
 class _Phase:
-    """How far a deploy is."""
+    """The phase that a deploy is in, reported as it begins."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ReportPhase) -> None:
         self._report = report
         self.message = "received"
 

@@ -1,4 +1,4 @@
-"""More or fewer replicas of what is deployed."""
+"""Scaling: more or fewer replicas of each stage of a deployment."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 
 import structlog
 
-from onnxmesh.errors import Conflict, DeadlineExceeded, InvalidRequest, MeshError, Unsatisfiable
+from onnxmesh.errors import DeadlineExceeded, InvalidRequest, MeshError
 from onnxmesh.ids import ModelName
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.desired.deployment_spec import check_replicas
-from services.scheduler.desired.desired_stages import desired_stages
 from services.scheduler.fleet.fleet import Fleet
-from services.scheduler.placement.placement import missing, without_capacity
-from services.scheduler.planning.preparation import Report
+from services.scheduler.planning.preparation import ReportPhase
+from services.scheduler.reconciliation.goal import ScaleGoal, undeployed
 from services.scheduler.reconciliation.reconciler import Reconciler
 from services.scheduler.workers.eligibility import eligible_again
 
@@ -29,37 +28,37 @@ class Scaler:
     Args:
         catalogue: What is deployed.
         fleet: The workers.
-        reconciler: Has it carried out.
+        reconciler: Loads and evicts the replicas.
         timeout_s: How long a caller waits for the replicas.
     """
 
-    def __init__(self, catalogue: Catalogue, fleet: Fleet, reconciler: Reconciler, timeout_s: float) -> None:
+    def __init__(
+        self, catalogue: Catalogue, fleet: Fleet, reconciler: Reconciler, *, timeout_s: float
+    ) -> None:
         self._catalogue = catalogue
         self._fleet = fleet
         self._reconciler = reconciler
         self._timeout_s = timeout_s
 
-    async def scale(self, name: ModelName, version: int, replicas: int, report: Report) -> Deployment:
-        """Brings one version of a model, or with 0 all, to so many replicas of each stage.
+    async def scale(self, name: ModelName, version: int, replicas: int, report: ReportPhase) -> Deployment:
+        """Brings one version of a model, or with 0 every version, to `replicas` replicas of each stage.
 
-        Where a plan may choose the replicas of each stage, it is the least of them. What cannot be loaded is taken back.
-        A caller who leaves, or for whom it takes too long, changes nothing about it.
+        Where a plan chooses the replicas of each stage, `replicas` is the least of them. A change that a worker
+        refuses is taken back. A caller that disconnects, or whose wait times out, does not stop the change.
 
         Returns:
             The newest of the versions.
 
         Raises:
-            InvalidRequest: There cannot be so many, or so few (INVALID_ARGUMENT).
+            InvalidRequest: The number is not one a stage can have (INVALID_ARGUMENT).
             NotFound: There is no such model or version (NOT_FOUND).
             Unsatisfiable: Too few workers can hold them (FAILED_PRECONDITION).
             Conflict: It was undeployed meanwhile (ALREADY_EXISTS).
-            DeadlineExceeded: It takes long; it goes on (DEADLINE_EXCEEDED).
+            DeadlineExceeded: It takes longer than `timeout_s`; it goes on (DEADLINE_EXCEEDED).
             MeshError: A worker refused a stage for good.
         """
         if replicas < 1:
-            raise InvalidRequest(
-                "a stage has at least 1 replica; 0 were asked for: undeploy the model instead"
-            )
+            raise InvalidRequest("a stage has at least 1 replica, got 0: undeploy the model instead")
         check_replicas(replicas)
         deployments = self._catalogue.find(name, version)
         for deployment in deployments:
@@ -75,21 +74,27 @@ class Scaler:
             spec.replicas = replicas
             eligible_again(spec, deployment.plan, self._fleet.candidates())
 
-    async def _scale(self, deployment: Deployment, replicas: int, report: Report) -> None:
+    async def _scale(self, deployment: Deployment, replicas: int, report: ReportPhase) -> None:
         before = deployment.spec.replicas
         if not await self._catalogue.rescale(deployment, replicas):
-            raise _undeployed(deployment)
+            raise undeployed(deployment.name, deployment.version)
         _log.info(
             "scaled", model=deployment.name, version=deployment.version, replicas=replicas, before=before
         )
         self._reconciler.reconcile()
+
+        async def report_loading(message: str) -> None:
+            await report(DeployProgress.LOADING, message)
+
+        goal = ScaleGoal(self._catalogue, self._reconciler.refusal, deployment)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._carried_out(deployment, report)
+                await self._reconciler.until(goal, report_loading)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"{replicas} replicas of '{deployment.name}' version {deployment.version} are not there after "
-                f"{self._timeout_s:g} s; the mesh goes on with it"
+                f"'{deployment.name}' version {deployment.version} does not have {replicas} "
+                f"{'replica' if replicas == 1 else 'replicas'} of each stage after {self._timeout_s:g} s; "
+                "scaling goes on"
             ) from None
         except MeshError:
             current = self._catalogue.current(deployment)
@@ -97,30 +102,3 @@ class Scaler:
                 await self._catalogue.rescale(deployment, before)
                 self._reconciler.reconcile()
             raise
-
-    async def _carried_out(self, deployment: Deployment, report: Report) -> None:
-        """Returns once every stage has as many replicas as are wished for, and no more."""
-        revision, told = 0, ""
-        while True:
-            current = self._catalogue.current(deployment)
-            if current is None:
-                raise _undeployed(deployment)
-            revision, outcome = await self._reconciler.outcome.after(revision)
-            desired, placement = desired_stages(current), outcome.placement
-            counts = [len(placement.routed.get(stage.key, ())) for stage in desired]
-            goals = [stage.replicas for stage in desired]
-            if counts == goals:
-                return
-            if missing(desired, placement):
-                if (error := self._reconciler.refusal(current)) is not None:
-                    raise error
-                if lacking := without_capacity(desired, placement):
-                    raise Unsatisfiable(f"no worker has the memory for more replicas: {lacking}")
-            text = f"version {deployment.version}: {sum(counts)} replicas serve, {sum(goals)} are to"
-            if text != told:
-                await report(DeployProgress.LOADING, text)
-                told = text
-
-
-def _undeployed(deployment: Deployment) -> Conflict:
-    return Conflict(f"model '{deployment.name}' version {deployment.version} was undeployed meanwhile")

@@ -1,4 +1,4 @@
-"""The gRPC edge of the scheduler: what people, programs and gateways ask of it."""
+"""The gRPC service `Mesh`: operations of users, and the route table for gateways."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from typing import Any
 
 import grpc.aio
 
-from onnxmesh.discovery.base import Directory
-from onnxmesh.errors import InvalidRequest
-from onnxmesh.ids import ModelName, Version, WorkerId
-from onnxmesh.state.base import Deployment
-from onnxmesh.store.blobs import BlobFolder
+from onnxmesh.ids import ModelName, WorkerId
+from onnxmesh.quantities import bytes_text
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
     DrainProgress,
     DrainRequest,
-    GatewayStatus,
-    ModelStatus,
     RebalanceRequest,
     RebalanceResponse,
     RolloutRequest,
@@ -32,46 +27,35 @@ from onnxmesh.v1.mesh_pb2 import (
     UndeployResponse,
     VersionTraffic,
     WatchRoutesRequest,
-    WorkerStatus,
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer
 from onnxmesh.v1.model_pb2 import DeploymentSpec
-from services.scheduler.deployments.catalogue import Catalogue
-from services.scheduler.deployments.traffic_splits import TrafficSplits
-from services.scheduler.desired.traffic import ALL
-from services.scheduler.fleet.fleet import Fleet
-from services.scheduler.fleet.worker_link import WorkerLink
 from services.scheduler.operations.deployer import Deployer
 from services.scheduler.operations.drainer import Drainer
-from services.scheduler.operations.gateway_views import GatewayViews
 from services.scheduler.operations.scaler import Scaler
-from services.scheduler.operations.status import model_status
-from services.scheduler.operations.upload import receive
-from services.scheduler.planning.preparation import Report
-from services.scheduler.planning.replanner import Replanner
+from services.scheduler.operations.status_reader import StatusReader
+from services.scheduler.operations.traffic_rollout import TrafficRollout
+from services.scheduler.operations.upload import UploadReceiver
+from services.scheduler.planning.preparation import ReportPhase
 from services.scheduler.publishing.publisher import Publisher
+from services.scheduler.reconciliation.goal import RebalanceGoal
 from services.scheduler.reconciliation.reconciler import Reconciler
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class SchedulerServicer(MeshServicer):
-    """Serves `Mesh`.
+    """Serves `Mesh` while this scheduler leads.
 
     Args:
         deployer: Deploys and undeploys.
-        drainer: Empties workers.
+        drainer: Drains workers.
         scaler: Changes numbers of replicas.
-        splits: How versions share traffic.
-        catalogue: What is deployed.
-        fleet: The workers.
-        directory: Everyone registered.
-        reconciler: Who serves what.
-        replanner: What came of plans made anew.
-        publisher: The route table.
-        blobs: Where uploads are written.
-        max_upload_bytes: The most that one deploy may send.
-        gateway_views: What gateways say of workers.
+        uploads: Receives the files of models.
+        rollout: Changes how versions share traffic.
+        reconciler: Rebalances.
+        status: Reads the status of the mesh.
+        publisher: The route table in force.
     """
 
     def __init__(
@@ -79,64 +63,57 @@ class SchedulerServicer(MeshServicer):
         deployer: Deployer,
         drainer: Drainer,
         scaler: Scaler,
-        splits: TrafficSplits,
-        catalogue: Catalogue,
-        fleet: Fleet,
-        directory: Directory,
+        *,
+        uploads: UploadReceiver,
+        rollout: TrafficRollout,
         reconciler: Reconciler,
-        replanner: Replanner,
+        status: StatusReader,
         publisher: Publisher,
-        blobs: BlobFolder,
-        max_upload_bytes: int,
-        gateway_views: GatewayViews,
     ) -> None:
         self._deployer = deployer
         self._drainer = drainer
         self._scaler = scaler
-        self._splits = splits
-        self._catalogue = catalogue
-        self._fleet = fleet
-        self._directory = directory
+        self._uploads = uploads
+        self._rollout = rollout
         self._reconciler = reconciler
-        self._replanner = replanner
+        self._status = status
         self._publisher = publisher
-        self._blobs = blobs
-        self._max_upload_bytes = max_upload_bytes
-        self._gateway_views = gateway_views
 
-    # A coroutine that writes, not a generator: its `finally`s then run at once when the client is gone.
+    # A coroutine that writes, not a generator: its `finally` blocks then run at once when the client disconnects.
     async def Deploy(  # type: ignore[override]  # noqa: N802 - the protocol's name
         self, request_iterator: AsyncIterator[DeployRequest], context: Context
     ) -> None:
-        """Receives a model and answers with progress until it is served.
+        """Receives a model and answers with progress until it is ready.
 
         Raises:
             InvalidRequest: The upload breaks the protocol (INVALID_ARGUMENT).
             MeshError: See `Deployer.deploy`.
         """
-        report = _reporting(context)
+        report = _phase_reporter(context)
 
         async def accept(spec: DeploymentSpec) -> None:
             self._deployer.check(spec)
-            await report(DeployProgress.ACCEPTED, f"'{spec.name}' can be deployed here: send its files")
+            await report(DeployProgress.ACCEPTED, f"'{spec.name}' can be deployed: send its files")
 
-        async with receive(request_iterator, self._blobs, self._max_upload_bytes, accept) as upload:
+        async with self._uploads.receive(request_iterator, accept) as upload:
+            num_files = len(upload.artefact.files)
             await report(
-                DeployProgress.RECEIVED, f"{len(upload.artefact.files)} file(s), {upload.byte_size} bytes"
+                DeployProgress.RECEIVED,
+                f"received {num_files} {'file' if num_files == 1 else 'files'}, {bytes_text(upload.byte_size)}",
             )
             deployment = await self._deployer.deploy(upload, report)
         await context.write(
             DeployProgress(
                 phase=DeployProgress.READY,
-                message=f"model '{deployment.name}' version {deployment.version} is served",
-                model=self._model(deployment),
+                message=f"model '{deployment.name}' version {deployment.version} is ready",
+                model=self._status.model(deployment),
             )
         )
 
     async def Undeploy(  # noqa: N802 - the protocol's name
         self, request: UndeployRequest, context: Context
     ) -> UndeployResponse:
-        """Ends the service of one version of a model, or with 0 of all.
+        """Undeploys one version of a model, or with 0 all of them.
 
         Raises:
             NotFound: There is none (NOT_FOUND).
@@ -145,7 +122,7 @@ class SchedulerServicer(MeshServicer):
         return UndeployResponse(versions=versions)
 
     async def Drain(self, request: DrainRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the protocol's name
-        """Empties a worker, or takes that back, and answers with progress until it is done.
+        """Drains a worker, or takes that back, and answers with progress until it is done.
 
         Raises:
             MeshError: See `Drainer.drain`.
@@ -157,27 +134,27 @@ class SchedulerServicer(MeshServicer):
         await self._drainer.drain(WorkerId(request.worker), report, undo=request.undo)
 
     async def Scale(self, request: ScaleRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802 - the protocol's name
-        """Changes how many replicas a model's stages have, and answers with progress until they are there.
+        """Changes how many replicas a model's stages have, and answers with progress until they are ready.
 
         Raises:
             MeshError: See `Scaler.scale`.
         """
         name, replicas = ModelName(request.name), request.replicas
-        scaled = await self._scaler.scale(name, request.version, replicas, _reporting(context))
+        scaled = await self._scaler.scale(name, request.version, replicas, _phase_reporter(context))
         await context.write(
             DeployProgress(
                 phase=DeployProgress.READY,
-                message=f"model '{name}' has {replicas} replica{'s' if replicas > 1 else ''} of each stage",
-                model=self._model(scaled),
+                message=f"model '{name}' has {replicas} {'replica' if replicas == 1 else 'replicas'} of each stage",
+                model=self._status.model(scaled),
             )
         )
 
     async def Rebalance(self, request: RebalanceRequest, context: Context) -> RebalanceResponse:  # noqa: N802 - the protocol's name
-        """Moves stages to where they would be placed today, or only says what would be moved."""
+        """Moves stages to where they would be placed today; with `dry_run` only answers what would be moved."""
         moves = self._reconciler.moves()
         if not request.dry_run:
             self._reconciler.rebalance()
-            await self._reconciler.rebalanced()
+            await self._reconciler.until(RebalanceGoal())
         return RebalanceResponse(
             moves=[
                 StageMove(stage=move.stage, from_worker=move.source, to_worker=move.target, why=move.why)
@@ -189,74 +166,33 @@ class SchedulerServicer(MeshServicer):
         """Splits requests that name no version among the versions of a model.
 
         Raises:
-            NotFound: There is no such model or version (NOT_FOUND).
-            InvalidRequest: The percentage cannot be (INVALID_ARGUMENT).
-            Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
+            MeshError: See `TrafficRollout`.
         """
         name = ModelName(request.name)
-        versions = [each.version for each in self._catalogue.find(name, 0)]
         if request.back:
-            await self._splits.roll_back(name)
-        elif not request.to:
-            raise InvalidRequest("a rollout names the version that gets a part of the traffic")
+            percents = await self._rollout.roll_back(name)
         else:
-            self._catalogue.find(name, request.to)
-            await self._splits.roll_out(name, Version(request.to), request.percent)
-        self._reconciler.reconcile()
-        # Without a split, the newest version gets all.
-        percents = self._splits.percents(name) or dict.fromkeys(versions, 0) | {versions[-1]: ALL}
+            percents = await self._rollout.roll_out(name, request.to, request.percent)
         return RolloutResponse(
-            versions=[VersionTraffic(version=each, percent=percents.get(each, 0)) for each in versions]
+            versions=[VersionTraffic(version=version, percent=each) for version, each in percents.items()]
         )
 
     async def Status(  # noqa: N802 - the protocol's name
         self, request: StatusRequest, context: Context
     ) -> StatusResponse:
-        """Returns every model, worker and gateway."""
-        status = StatusResponse(
-            models=[self._model(each) for _, each in sorted(self._catalogue.deployments.items())],
-            workers=[_worker(link) for _, link in sorted(self._fleet.links.items())],
-            gateways=[
-                GatewayStatus(id=id_, address=instance.address)
-                for id_, instance in sorted(self._directory.instances.items())
-                if instance.role == "gateway"
-            ],
-            epoch=self._publisher.table.epoch,
-        )
-        self._gateway_views.add_to(status.workers)
-        return status
+        """Returns the status of every model, worker and gateway."""
+        return self._status.read()
 
     async def WatchRoutes(  # noqa: N802 - the protocol's name
         self, request: WatchRoutesRequest, context: Context
     ) -> AsyncIterator[RouteUpdate]:
-        """Yields the whole route table at once, then what changes."""
+        """Yields the whole route table at once, then each change."""
         async for update in self._publisher.watch():
             yield update
 
-    def _model(self, deployment: Deployment) -> ModelStatus:
-        outcome = self._reconciler.outcome.value
-        note = self._replanner.failures.get((deployment.name, deployment.version), "")
-        percent = self._splits.percents(deployment.name).get(deployment.version)
-        return model_status(
-            deployment, self._fleet.views(), outcome.placement, outcome.published, note, percent
-        )
 
-
-def _reporting(context: Context) -> Report:
+def _phase_reporter(context: Context) -> ReportPhase:
     async def report(phase: DeployProgress.Phase.ValueType, message: str) -> None:
         await context.write(DeployProgress(phase=phase, message=message))
 
     return report
-
-
-def _worker(link: WorkerLink) -> WorkerStatus:
-    return WorkerStatus(
-        id=link.id,
-        address=link.instance.address,
-        generation=link.instance.generation,
-        tags=link.instance.tags,
-        attributes=link.instance.attributes,
-        load=link.load,
-        draining=link.draining,
-        leaving=link.leaving,
-    )

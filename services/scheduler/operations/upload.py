@@ -1,4 +1,4 @@
-"""A model on its way in."""
+"""Uploads: the files of a model, from a client's stream into the blob folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File
 from services.scheduler.desired.deployment_spec import normalised
 
 DISCARD_S = 1.0
-"""How long the rest of a refused upload is read, at the most, before the refusal is sent."""
+"""Longest that the rest of a refused upload is read before the refusal is sent."""
 
 CLIENT_IDLE_S = 0.1
 """A client that has sent nothing for this long waits for an answer."""
 
 
 class Upload:
-    """What a client has sent, complete but not kept yet.
+    """A complete upload, whose files are not committed yet.
 
     Attributes:
-        spec: What it asks for, normalised.
+        spec: The deployment spec, normalised.
         artefact: The files.
     """
 
@@ -40,49 +40,57 @@ class Upload:
         """Bytes of all files."""
         return sum(file.byte_size for file in self.artefact.files)
 
-    def keep(self) -> None:
-        """Makes the files appear as blobs; who calls holds the artefact, and does so once."""
+    def commit(self) -> None:
+        """Makes the files appear as blobs, once; the caller holds the artefact."""
         for writer in self._writers:
             writer.commit()
 
 
-@asynccontextmanager
-async def receive(
-    requests: AsyncIterator[DeployRequest],
-    blobs: BlobFolder,
-    max_bytes: int,
-    accept: Callable[[DeploymentSpec], Awaitable[None]],
-) -> AsyncIterator[Upload]:
-    """Reads a whole upload; what is not kept within the context is gone after it.
+class UploadReceiver:
+    """Receives uploads into a blob folder.
 
     Args:
-        requests: The client's messages: the spec, then each file's start and data, then the end.
         blobs: Where the files are written.
-        max_bytes: The most that a client may send.
-        accept: Is given the spec, normalised, before any file is read; what it raises refuses the upload.
-
-    Raises:
-        InvalidRequest: The messages come in another order, sizes do not match, names are unsafe, or there
-            is not exactly one model (INVALID_ARGUMENT).
-        TooLarge: The files are more than `max_bytes` (RESOURCE_EXHAUSTED).
-        Overloaded: The disk is full (RESOURCE_EXHAUSTED).
+        max_bytes: Most bytes of the files of one upload.
     """
-    with ExitStack() as stack:
-        receiver = _Receiver(blobs, stack, max_bytes, accept)
-        try:
-            async for request in requests:
-                await receiver.take(request)
-                if receiver.ended:
-                    break
-            upload = receiver.upload()
-        except MeshError:
-            await _read_on(requests)
-            raise
-        yield upload
+
+    def __init__(self, blobs: BlobFolder, max_bytes: int) -> None:
+        self._blobs = blobs
+        self._max_bytes = max_bytes
+
+    @asynccontextmanager
+    async def receive(
+        self, requests: AsyncIterator[DeployRequest], accept: Callable[[DeploymentSpec], Awaitable[None]]
+    ) -> AsyncIterator[Upload]:
+        """Reads a whole upload; files that are not committed within the context are removed.
+
+        Args:
+            requests: The client's messages: the spec, then each file's start and data, then the end.
+            accept: Called with the normalised spec before any file is read; an error that it raises refuses the
+                upload.
+
+        Raises:
+            InvalidRequest: The messages come in another order, sizes do not match, names are unsafe, or there
+                is not exactly one model (INVALID_ARGUMENT).
+            TooLarge: The files have more than `max_bytes` (RESOURCE_EXHAUSTED).
+            Overloaded: The disk is full (RESOURCE_EXHAUSTED).
+        """
+        with ExitStack() as stack:
+            receiver = _Receiver(self._blobs, stack, self._max_bytes, accept=accept)
+            try:
+                async for request in requests:
+                    await receiver.handle(request)
+                    if receiver.ended:
+                        break
+                upload = receiver.upload()
+            except MeshError:
+                await _discard_rest(requests)
+                raise
+            yield upload
 
 
-async def _read_on(requests: AsyncIterator[DeployRequest]) -> None:
-    """Takes what a client still sends: one whose write meets an ended call is not told why it ended."""
+async def _discard_rest(requests: AsyncIterator[DeployRequest]) -> None:
+    """Reads what a client still sends: a client whose write fails would not see why the call ended."""
     with suppress(TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(DISCARD_S):
             while True:
@@ -91,13 +99,14 @@ async def _read_on(requests: AsyncIterator[DeployRequest]) -> None:
 
 
 class _Receiver:
-    """Checks and writes one message after the other."""
+    """Checks and writes one message after another."""
 
     def __init__(
         self,
         blobs: BlobFolder,
         stack: ExitStack,
         max_bytes: int,
+        *,
         accept: Callable[[DeploymentSpec], Awaitable[None]],
     ) -> None:
         self._blobs = blobs
@@ -110,7 +119,7 @@ class _Receiver:
         self._announced = 0
         self.ended = False
 
-    async def take(self, request: DeployRequest) -> None:
+    async def handle(self, request: DeployRequest) -> None:
         kind = request.WhichOneof("kind")
         if kind is None:
             raise InvalidRequest("a message of the upload is empty")
@@ -120,7 +129,7 @@ class _Receiver:
             self._spec = normalised(request.spec)
             await self._accept(self._spec)
         elif kind == "spec":
-            raise InvalidRequest("an upload has one spec, its first message; got another one")
+            raise InvalidRequest("an upload has one spec, its first message, got a second one")
         elif kind == "file":
             self._start(request.file)
         elif kind == "data":
@@ -129,13 +138,13 @@ class _Receiver:
             self._finish_file()
             if request.end.num_files != len(self._writers):
                 raise InvalidRequest(
-                    f"the end of the upload counts {request.end.num_files} files, {len(self._writers)} came"
+                    f"the end of the upload counts {request.end.num_files} files, got {len(self._writers)}"
                 )
             self.ended = True
 
     def upload(self) -> Upload:
         if self._spec is None or not self.ended:
-            raise InvalidRequest("the upload ended before its end was said: nothing is deployed")
+            raise InvalidRequest("the upload is incomplete, its end is missing: nothing is deployed")
         files = [
             File(path=path, sha256=writer.digest(), byte_size=writer.size) for path, writer in self._writers
         ]
@@ -152,17 +161,17 @@ class _Receiver:
             raise InvalidRequest(f"an upload has at most {MAX_FILES} files")
         self._announced += start.byte_size
         if self._announced > self._max_bytes:
-            raise TooLarge(f"the upload has more than the {self._max_bytes} bytes that are allowed")
+            raise TooLarge(f"the upload has more than the allowed {self._max_bytes} bytes")
         self._open = start
         self._writers.append((start.path, self._stack.enter_context(self._blobs.writer())))
 
     async def _write(self, data: bytes) -> None:
         if self._open is None:
-            raise InvalidRequest("data came before the file that it belongs to")
+            raise InvalidRequest("data was sent before the file that it belongs to")
         writer = self._writers[-1][1]
         if writer.size + len(data) > self._open.byte_size:
             raise InvalidRequest(
-                f"file '{self._open.path}' was announced with {self._open.byte_size} bytes, more came"
+                f"file '{self._open.path}' was announced with {self._open.byte_size} bytes, got more"
             )
         try:
             await in_thread(writer.write, data)
@@ -177,7 +186,7 @@ class _Receiver:
         writer = self._writers[-1][1]
         if writer.size != self._open.byte_size:
             raise InvalidRequest(
-                f"file '{self._open.path}' was announced with {self._open.byte_size} bytes, {writer.size} came"
+                f"file '{self._open.path}' was announced with {self._open.byte_size} bytes, got {writer.size}"
             )
         writer.close()
         self._open = None

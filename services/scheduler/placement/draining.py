@@ -1,4 +1,4 @@
-"""How workers that are to be emptied get rid of what they hold. Pure."""
+"""Draining: how leaving workers get rid of the stages that they hold. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from services.scheduler.placement.placement_state import PlacementState
 
 
 def release(state: PlacementState, unplaceable: Collection[StageKey]) -> None:
-    """Has leaving workers let go of what is not needed there any more.
+    """Unloads stages from leaving workers where they are not needed any more.
 
-    A replica stays until as many as desired are ready elsewhere. Where nobody can take another, one is enough.
+    A replica stays until as many as desired are ready elsewhere. Where no worker can be given another, one is enough.
 
     Args:
-        state: With all that is missing ordered.
-        unplaceable: Stages that nobody can be given a replica of.
+        state: With every missing replica placed.
+        unplaceable: Stages that no worker can be given a replica of.
     """
-    for key, leaving_holders in state.leaving_holders.items():
+    for key, workers in state.leaving_holders.items():
         stage = state.desired[key]
         num_ready = sum(state.is_ready(worker, key) for worker in state.holders[key])
-        desired = 1 if key in unplaceable else stage.replicas
+        num_desired = 1 if key in unplaceable else stage.replicas
         kept = 0
-        for worker in list(leaving_holders):
+        for worker in list(workers):
             if state.is_ready(worker, key):
-                if num_ready + kept >= desired:
+                if num_ready + kept >= num_desired:
                     state.unload(worker, stage)
                 else:
                     kept += 1
@@ -36,16 +36,16 @@ def release(state: PlacementState, unplaceable: Collection[StageKey]) -> None:
 def departing(state: PlacementState, unplaceable: Collection[StageKey]) -> tuple[WorkerId, ...]:
     """Returns the leaving workers off which nothing more will be moved, in order of id.
 
-    They hold nothing any more, not even on its way out, or only what nobody else can take.
+    They hold nothing any more, evictions under way included, or only what no other worker can be given.
     """
     columns = state.columns
     stuck = {key for key in unplaceable if not state.holders[key]}
-    evicted = {order.worker for order in state.evict}
+    evicting = {command.worker for command in state.evict}
     return tuple(
         view.id
         for view in columns.views
         if view.leaving
-        and view.id not in evicted
+        and view.id not in evicting
         and all(key in stuck if held.counts else held.is_absent for key, held in view.stages.items())
     )
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxmesh.ids import StageKey, WorkerId
-from onnxmesh.routing.candidate_filter import CandidateFilter
+from onnxmesh.routing.route_query import CandidateFilter
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState
 from services.scheduler.placement.spread import Gain, Spread
 
 SETTLE_S = 10.0
-"""Nothing moves to a worker that has been there for less."""
+"""Seconds that a worker must have been in the mesh before stages move to it."""
 
 _WHY = {
-    Gain.HOME: "the plan means it for '{target}'",
+    Gain.HOME: "the plan assigns it to '{target}'",
     Gain.ZONE: "the zone of '{source}' has more of its replicas",
     Gain.HOST: "the host of '{source}' has more of its replicas",
     Gain.EVENNESS: "'{source}' has more stages",
@@ -29,13 +29,13 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A stage that goes from one worker to another.
+    """A stage that moves from one worker to another.
 
     Attributes:
-        stage: Which.
-        source: Who lets it go, once it is loaded elsewhere.
-        target: Who loads it.
-        why: A reason for people.
+        stage: The stage.
+        source: The worker that evicts it, once it is loaded elsewhere.
+        target: The worker that loads it.
+        why: The reason, for people.
     """
 
     stage: StageKey
@@ -47,19 +47,19 @@ class Move:
 def start_move(
     state: PlacementState, candidates: PlacementCandidates, settle_s: float, *, rebalance: bool
 ) -> bool:
-    """Starts one move if any is worth its while, for the weightiest gain that there is; returns whether there is one.
+    """Starts one move, for the weightiest gain that any move has; returns whether there is one.
 
-    The stage is loaded at its target; the replica that is one too many then is let go once that is ready.
+    The stage is loaded at its target; the surplus replica is evicted once that is ready.
 
     Args:
         state: With nothing under way.
         candidates: Of that state.
-        settle_s: Nothing moves to a worker that has been there for less.
+        settle_s: Seconds that a worker must have been in the mesh before stages move to it.
         rebalance: Whether new workers count as well, and a gain in work alone is worth a move.
     """
     spread = Spread(state)
     young = CandidateFilter(
-        "young", "it has not been there for long", state.columns.since_s + settle_s > state.now_s
+        "young", "it has joined too recently", state.columns.since_s + settle_s > state.now_s
     )
     for gain in Gain:
         if gain is Gain.NONE or (gain is Gain.WORK and not rebalance):
@@ -68,14 +68,14 @@ def start_move(
             gains = spread.gains(stage, source)
             if not (gains == gain).any():
                 continue
-            bars = [
-                CandidateFilter("no gain", "the stage is as well where it is", gains != gain),
+            filters = [
+                CandidateFilter("no gain", "the move gains nothing", gains != gain),
                 _past(state, stage),
             ]
             if not rebalance:
-                bars.append(young)
+                filters.append(young)
             with state.without(source, stage):
-                target = _target(state, candidates, stage, source, gain, bars)
+                target = _target(state, candidates, stage, source, gain, filters)
             if target is not None:
                 state.load(target, stage)
                 return True
@@ -88,31 +88,31 @@ def moves_under_way(state: PlacementState) -> tuple[Move, ...]:
 
 
 def _moves_of(state: PlacementState, stage: DesiredStage, key: StageKey) -> Iterable[Move]:
-    holders, leaving_holders = state.holders[key], state.leaving_holders.get(key, [])
-    if len(holders) <= stage.replicas and not leaving_holders:
+    holders, leaving = state.holders[key], state.leaving_holders.get(key, [])
+    if len(holders) <= stage.replicas and not leaving:
         return
     ids = state.columns.ids
-    coming = [worker for worker in holders if not state.is_ready(worker, key)]
-    for source, target in zip(leaving_holders, coming, strict=False):
+    loading = [worker for worker in holders if not state.is_ready(worker, key)]
+    for source, target in zip(leaving, loading, strict=False):
         yield Move(key, ids[source], ids[target], f"'{ids[source]}' is leaving")
-    coming = coming[len(leaving_holders) :]
-    num_surplus = min(len(holders) - stage.replicas, len(coming))
+    loading = loading[len(leaving) :]
+    num_surplus = min(len(holders) - stage.replicas, len(loading))
     spread = Spread(state)
-    there = [worker for worker in holders if state.is_ready(worker, key)]
-    for target in coming[:num_surplus]:
-        if not there:
+    ready = [worker for worker in holders if state.is_ready(worker, key)]
+    for target in loading[:num_surplus]:
+        if not ready:
             return
-        source = spread.worst(stage, there)
-        there.remove(source)
+        source = spread.worst(stage, ready)
+        ready.remove(source)
         with state.without(target, stage):
             gain = Gain(int(spread.gains(stage, source)[target]))
-        if gain is not Gain.NONE:  # else fewer are desired than were when it was ordered
+        if gain is not Gain.NONE:  # Else fewer replicas are desired now than when loading began.
             why = _WHY[gain].format(source=ids[source], target=ids[target])
             yield Move(key, ids[source], ids[target], why)
 
 
 def _sources(state: PlacementState, spread: Spread, gain: Gain) -> Iterator[tuple[DesiredStage, int]]:
-    """Yields the replicas that may have such a gain, cheap to tell, those on the fullest workers first."""
+    """Yields the replicas that may have such a gain by a cheap test, those on the fullest workers first."""
     num_stages, work_ns = state.num_stages, state.work_ns
     staying = ~state.columns.leaving
     if not staying.any():
@@ -154,11 +154,11 @@ def _sources(state: PlacementState, spread: Spread, gain: Gain) -> Iterator[tupl
 
 
 def _past(state: PlacementState, stage: DesiredStage) -> CandidateFilter:
-    """Bars who has, or had, anything of a stage."""
+    """Excludes workers that have, or had, anything of a stage."""
     had = np.zeros(len(state.columns), np.bool_)
     had[state.holders[stage.key]] = True
     had[state.remnants.get(stage.key, [])] = True
-    return CandidateFilter("held", "it has, or had, the stage", had)
+    return CandidateFilter("held", "it holds, or held, the stage", had)
 
 
 def _target(
@@ -167,15 +167,15 @@ def _target(
     stage: DesiredStage,
     source: int,
     gain: Gain,
-    bars: list[CandidateFilter],
+    filters: list[CandidateFilter],
 ) -> int | None:
-    """Returns whom to move a stage to that the source is without for the moment; None: it is better where it was."""
-    decision = candidates.choose(stage, *bars)
+    """Returns the worker to move a stage to, which the source does without meanwhile; None: it is better where it was."""
+    decision = candidates.choose(stage, *filters)
     if decision is None or decision.index is None:
         return None
     num_alike = state.num_alike(stage)
     if gain >= Gain.EVENNESS:
-        # As a stage is placed: where its model has fewer stages, else where it is done sooner.
+        # As at placement: where its model has fewer stages, else where a request completes sooner.
         more_alike = num_alike[decision.index] - num_alike[source]
         if more_alike > 0 and gain is not Gain.EVENNESS:
             return None

@@ -1,4 +1,4 @@
-"""Which worker should hold what: deployments and workers in, commands out. Pure."""
+"""Placement: which worker should hold which stage. Desired stages and workers in, commands out. Pure."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from services.scheduler.workers.worker_view import WorkerView
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What is to be done now.
+    """The decision of one moment.
 
     Attributes:
         routed: For each desired stage the workers that serve it, in order of id.
         place: Stages to load.
-        evict: Stages to let go; none of them is routed.
-        retry_s: When to look again if nothing happens before; None: no need.
-        lacking_bytes: Stages that are missing a replica because no worker has the memory, and how much the best
-            one lacks.
-        freeing: Whether stages are on their way out, so that there may be more memory soon.
+        evict: Stages to evict; none of them is routed.
+        retry_s: When to decide again if nothing changes before; None: no need.
+        lacking_bytes: Stages that lack a replica because no worker has the memory, and the bytes that the best one lacks.
+        freeing: Whether stages are being evicted, so that more memory may be free soon.
         moves: Every move that is under way or was just started.
-        departing: Leaving workers off which nothing more will be moved, in order of id: what they still hold, if
-            anything, nobody else can take.
+        departing: Leaving workers off which nothing more will be moved, in order of id: no other worker can be given
+            what they still hold, if anything.
     """
 
     routed: Mapping[StageKey, tuple[WorkerId, ...]]
@@ -52,19 +51,20 @@ def decide_placement(
     rebalance: bool = False,
     settle_s: float = SETTLE_S,
 ) -> Placement:
-    """Decides what workers should load and let go.
+    """Decides which stages workers should load and evict.
 
-    What is held stays. Missing replicas go to whom `PlacementCandidates` choose, a first one of every stage before a second one
-    of any; never two of one stage to one worker. A leaving worker is given nothing, and what it holds serves until it is
-    ready elsewhere. Where nothing else is to be done, one move is made that `Spread` calls a gain, if there is one: the
-    stage is loaded at its target first, and the surplus is let go once that is ready. Moves end.
+    What is held stays. Missing replicas go to workers that `PlacementCandidates` chooses, a first replica of every stage
+    before a second one of any; never two of one stage to one worker. Nothing is placed on a leaving worker, and what it
+    holds serves until it is ready elsewhere. Where nothing else is to be done, one move is made that `Spread` counts as a
+    gain, if there is one: the stage is loaded at its target first, and the surplus is evicted once that is ready. Moves
+    end.
 
     Args:
-        desired: Every stage that should be somewhere.
-        workers: Every worker that takes commands; one that drains is not among them.
+        desired: Every desired stage.
+        workers: Every worker that accepts commands; one that is shutting down is not among them.
         now_s: The time, on the clock of `Held.retry_s` and `WorkerView.since_s`.
         rebalance: Whether moves are made for any gain, and to new workers too.
-        settle_s: Else nothing moves to a worker that has been there for less.
+        settle_s: Else seconds that a worker must have been in the mesh before stages move to it.
     """
     state = PlacementState(desired, workers, now_s)
     candidates = PlacementCandidates(state)
@@ -86,7 +86,7 @@ def decide_placement(
 
 
 def _drop_surplus(state: PlacementState) -> None:
-    """Lets go of ready replicas beyond those asked for, where the others are spread best without them."""
+    """Unloads ready replicas beyond those desired, where the others are spread best without them."""
     spread = Spread(state)
     for key, stage in state.desired.items():
         if len(state.holders[key]) <= stage.replicas:
@@ -98,7 +98,7 @@ def _drop_surplus(state: PlacementState) -> None:
             state.unload(worst, stage)
 
 
-_Turn = tuple[int, ModelKey, int, int, int, StageKey]
+_Priority = tuple[int, ModelKey, int, int, int, StageKey]
 
 
 def _fill(
@@ -107,41 +107,41 @@ def _fill(
     """Places missing replicas, large ones first where they are of one model.
 
     Returns:
-        The stages for which there is no memory, and how much the best worker lacks; and those for which nobody
-        is there, nor soon will be.
+        The stages for which no worker has the memory, with the bytes that the best one lacks; and those for which there
+        is no worker, now or soon.
     """
-    turns = [
-        _turn(state, stage)
+    queue = [
+        _priority(state, stage)
         for key, stage in state.desired.items()
         if len(state.holders[key]) < stage.replicas
     ]
-    heapify(turns)
+    heapify(queue)
     lacking_bytes, unplaceable = {}, set()
-    while turns:
-        key = heappop(turns)[-1]
+    while queue:
+        key = heappop(queue)[-1]
         stage = state.desired[key]
         decision = candidates.choose(stage)
         if decision is None or decision.index is None:
-            room = candidates.room(stage)
-            if room.lacking_bytes is not None:
-                lacking_bytes[key] = room.lacking_bytes
-            if not room.later:
+            headroom = candidates.headroom(stage)
+            if headroom.lacking_bytes is not None:
+                lacking_bytes[key] = headroom.lacking_bytes
+            if not headroom.may_grow:
                 unplaceable.add(key)
             continue
         state.load(decision.index, stage)
         if len(state.holders[key]) < stage.replicas:
-            heappush(turns, _turn(state, stage))
+            heappush(queue, _priority(state, stage))
     return lacking_bytes, unplaceable
 
 
-def _turn(state: PlacementState, stage: DesiredStage) -> _Turn:
+def _priority(state: PlacementState, stage: DesiredStage) -> _Priority:
     num = len(state.holders[stage.key]) + len(state.leaving_holders.get(stage.key, ()))
     return num, stage.model, stage.revision, -stage.peak_bytes, stage.position, stage.key
 
 
 def _serving(state: PlacementState, key: StageKey) -> tuple[WorkerId, ...]:
-    everyone = sorted(state.holders[key] + state.leaving_holders.get(key, []))
-    return tuple(state.columns.ids[worker] for worker in everyone if state.is_ready(worker, key))
+    holders = sorted(state.holders[key] + state.leaving_holders.get(key, []))
+    return tuple(state.columns.ids[worker] for worker in holders if state.is_ready(worker, key))
 
 
 def _retry_s(state: PlacementState, settle_s: float) -> float | None:
@@ -158,12 +158,12 @@ def _retry_s(state: PlacementState, settle_s: float) -> float | None:
 
 
 def missing(desired: Sequence[DesiredStage], placement: Placement) -> list[StageKey]:
-    """Returns the stages that have fewer serving replicas than asked for."""
+    """Returns the stages that have fewer serving replicas than desired."""
     return [stage.key for stage in desired if len(placement.routed.get(stage.key, ())) < stage.replicas]
 
 
 def without_capacity(desired: Sequence[DesiredStage], placement: Placement) -> str:
-    """Says which of the stages no worker has the memory for, for good, and by how much; empty: there is none."""
+    """Returns the stages that no worker has the memory for, for good, and the bytes lacking, as text; empty: there is none."""
     if placement.freeing:
         return ""
     return ", ".join(

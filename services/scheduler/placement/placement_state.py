@@ -1,4 +1,4 @@
-"""What is where while a decision is being made. Pure."""
+"""Placement state: who holds what while a decision is being made. Pure."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from services.scheduler.workers.memory import MemoryBook
 from services.scheduler.workers.worker_view import WorkerView
 
 LEAST_COST_S = 0.001
-"""The least that a stage counts as work, so that no worker is crowded with small ones."""
+"""Least time that a stage counts as work, so that no worker is crowded with small stages."""
 
 _READ_BYTES_PER_NS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class StageCommand:
-    """A stage to be loaded by, or to be let go by, a worker."""
+    """A stage to be loaded, or to be evicted, by a worker."""
 
     worker: WorkerId
     stage: StageKey
 
 
 class PlacementState:
-    """Stages, who holds them, and what that leaves; changed by `load` and `let_go`. Workers are told by their place in `columns`.
+    """Desired stages and their holders, changed by `load` and `unload`. A worker is identified by its index in `columns`.
 
     Args:
-        desired: Every stage that should be somewhere.
-        workers: Every worker that takes commands.
-        now_s: The time, on the clock of the workers' figures.
+        desired: Every desired stage.
+        workers: Every worker that accepts commands.
+        now_s: The time, on the clock of the workers.
 
     Attributes:
-        desired: By key, in its order.
+        desired: By key, sorted.
         columns: The workers.
-        holders: For each desired stage who holds it or is loading it, and stays.
-        leaving_holders: The same of workers that are to be emptied.
-        remnants: For each desired stage who has something of it that does not count: on its way out, or failed.
-        num_stages: How many stages each worker that stays has for good.
-        work_ns: What a request of each of them takes, together.
-        memory: What they, and those on their way out, leave.
+        holders: For each desired stage the workers that hold or load it, and are not leaving.
+        leaving_holders: The same of workers that are leaving.
+        remnants: For each desired stage the workers with something of it that does not count: evicting, or failed.
+        num_stages: Number of stages that each worker holds, those being evicted left out.
+        work_ns: Time that a request of each of these stages takes, together.
+        memory: The memory that they, and those being evicted, leave.
         place: Stages to load.
-        evict: Stages to let go.
-        loading: Whether stages are on their way in.
-        freeing: Whether stages are on their way out.
+        evict: Stages to evict.
+        loading: Whether stages are being loaded.
+        freeing: Whether stages are being evicted.
     """
 
     def __init__(self, desired: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float) -> None:
@@ -115,16 +115,16 @@ class PlacementState:
         return np.bincount(hosts, minlength=self.columns.num_hosts)
 
     def at_homes(self, stage: DesiredStage) -> Counter[int]:
-        """Returns how many replicas of a stage workers of each of its homes have."""
+        """Returns how many replicas of a stage the workers of each of its homes have."""
         return Counter(self.columns.homes(stage.homes)[self.holders[stage.key]].tolist())
 
     def load(self, worker: int, stage: DesiredStage) -> None:
-        """Has a worker load a stage."""
+        """Loads a stage on a worker."""
         self.place.append(StageCommand(self.columns.ids[worker], stage.key))
         self._hold(worker, stage)
 
     def unload(self, worker: int, stage: DesiredStage) -> None:
-        """Has a worker let a stage go; it keeps its memory until it is gone."""
+        """Evicts a stage from a worker; it keeps its memory until the eviction ends."""
         self.evict.append(StageCommand(self.columns.ids[worker], stage.key))
         self.freeing = True
         self.remnants.setdefault(stage.key, []).append(worker)
@@ -136,7 +136,7 @@ class PlacementState:
 
     @contextmanager
     def without(self, worker: int, stage: DesiredStage) -> Iterator[None]:
-        """Takes a stage off a worker for the time of the context, all but its memory."""
+        """Removes a stage from a worker for the time of the context, all but its memory."""
         holders = self.holders[stage.key]
         place = holders.index(worker)
         del holders[place]
@@ -148,7 +148,7 @@ class PlacementState:
             self._count(worker, stage, 1)
 
     def _sort_out(self) -> None:
-        """Keeps what is desired where it is, and lets go of the rest."""
+        """Keeps desired stages where they are, and evicts the rest."""
         for index, view in enumerate(self.columns.views):
             for key, held in sorted(view.stages.items()):
                 self.loading |= held.state is HoldingState.LOADING
@@ -186,6 +186,6 @@ class PlacementState:
 
 
 def cost_ns(stage: DesiredStage) -> int:
-    """Returns what a request of a stage counts as work: whole, so that sums are exact."""
+    """Returns the work that a request of a stage counts as: a whole number, so that sums are exact."""
     read_ns = stage.weight_bytes / _READ_BYTES_PER_NS if not stage.cost_s else 0.0
     return round(max(stage.cost_s, LEAST_COST_S) * 1e9 + read_ns)

@@ -1,4 +1,4 @@
-"""What a rebalance would move. Pure."""
+"""Rebalance: the moves that bring every stage to where it would be placed today. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from services.scheduler.workers.worker_view import WorkerView
 def rebalanced(
     desired: Iterable[DesiredStage], workers: Iterable[WorkerView], now_s: float
 ) -> tuple[Move, ...]:
-    """Returns the moves that a rebalance would make from first to last, by stage: each replica's way in one.
+    """Returns the moves of a rebalance from first to last, by stage; several moves of a replica are one.
 
-    Decisions are made one after another as if every load succeeded at once, until nothing is left to gain.
+    Decisions are made one after another as if every load succeeded at once, until there is nothing to gain.
 
     Args:
-        desired: Every stage that should be somewhere.
-        workers: Every worker that takes commands.
+        desired: Every desired stage.
+        workers: Every worker that accepts commands.
         now_s: The time, as for `decide_placement`.
     """
     stages = {stage.key: stage for stage in desired}
@@ -34,10 +34,10 @@ def rebalanced(
         reasons.update({(move.stage, move.target): move.why for move in placement.moves})
         if not placement.place and not placement.evict:
             break
-        for order in placement.evict:
-            views[order.worker] = _with(views[order.worker], order.stage, None)
-        for order in placement.place:
-            views[order.worker] = _with(views[order.worker], order.stage, stages[order.stage].digest)
+        for command in placement.evict:
+            views[command.worker] = _with(views[command.worker], command.stage, None)
+        for command in placement.place:
+            views[command.worker] = _with(views[command.worker], command.stage, stages[command.stage].digest)
     after = _holders(stages, views.values())
     return tuple(
         Move(key, source, target, reasons[key, target])
@@ -51,7 +51,7 @@ def rebalanced(
 
 
 def _done(view: WorkerView) -> WorkerView:
-    """Returns a worker as it is when all that is under way there is done."""
+    """Returns a worker as it is once all that is under way there is done."""
     stages = {
         key: replace(held, state=HoldingState.READY) if held.counts else held
         for key, held in view.stages.items()

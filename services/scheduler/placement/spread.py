@@ -1,10 +1,10 @@
-"""How well replicas are spread, and what a move would gain. Pure.
+"""Spread: how well replicas are distributed, and what a move would gain. Pure.
 
-A placement has six figures, in this order of weight: replicas that are not where the plan means them to be; for each
-stage the squares of its replicas in each zone, and on each host; the squares of the stages on each worker; for each two stages that
-follow each other by how much their replicas in each zone differ, so that a pipeline is whole in its zone; the squares
-of the work on each worker. A move is made only if the first figure that it changes gets less. All are whole numbers and none is
-below zero: moves end.
+A placement has six figures, in this order of weight: replicas that are not where the plan assigns them; for each stage
+the squares of its replicas in each zone, and on each host; the squares of the stages on each worker; for each two
+stages that follow each other by how much their replicas in each zone differ, so that a pipeline is whole in its zone;
+the squares of the work on each worker. A move is made only if the first figure that it changes decreases. All are
+whole numbers and none is below zero: moves end.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Gain(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Judges a state as it is now.
+    """Assesses a placement state as it is now.
 
     Attributes:
-        state: Which.
+        state: The state.
     """
 
     state: PlacementState
 
     def gains(self, stage: DesiredStage, source: int) -> NDArray[np.intp]:
-        """Returns for each worker the `Gain` of moving a replica there, NONE where it is none."""
+        """Returns for each worker the `Gain` of moving a replica there; NONE where there is no gain."""
         found = np.full(len(self.state.columns), Gain.NONE, np.intp)
         open_ = np.ones(len(found), np.bool_)
         changes = (
@@ -81,7 +81,7 @@ class Spread:
         return max(replicas, key=rank)
 
     def strays(self, stage: DesiredStage) -> list[int]:
-        """Returns those who hold a stage and are not where the plan means it to be, or too many there."""
+        """Returns the workers that hold a stage and are not assigned to it, or too many of one home."""
         if not stage.homes:
             return []
         homes, num_at = self.state.columns.homes(stage.homes), self.state.at_homes(stage)
@@ -92,14 +92,14 @@ class Spread:
         ]
 
     def vacant(self, stage: DesiredStage) -> NDArray[np.bool_]:
-        """Returns who is of a home that fewer hold the stage of than are to."""
+        """Returns which workers are of a home that has fewer replicas than assigned."""
         num_at = self.state.at_homes(stage)
         vacant = [num_at[number] < home.count for number, home in enumerate(stage.homes)]
-        # What has no home is looked up at the end.
+        # A worker without a home has index -1: the last element.
         return np.array([*vacant, False], np.bool_)[self.state.columns.homes(stage.homes)]
 
     def is_split(self, stage: DesiredStage) -> bool:
-        """Whether zones have more of a stage than of one of its neighbours, or less."""
+        """Whether any zone has more or fewer replicas of a stage than of one of its neighbours."""
         return self._pipeline_figure(stage) > 0
 
     def _home_changes(self, stage: DesiredStage, source: int) -> NDArray[np.intp] | None:
@@ -139,7 +139,7 @@ class Spread:
         return sum(int(np.abs(own - self.state.in_zones(each)).sum()) for each in self._neighbours(stage))
 
     def _pipeline_loss(self, stage: DesiredStage, worker: int) -> int:
-        """Returns by how much pipelines are whole less, or more, without a replica."""
+        """Returns by how much pipelines are less whole, or more, without a replica."""
         if self.state.columns.num_zones < 2:
             return 0
         here = self.state.columns.zones[worker]

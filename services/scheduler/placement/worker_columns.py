@@ -1,4 +1,4 @@
-"""Workers in columns, so that a question is asked once for all of them. Pure."""
+"""Workers in columns, so that one array operation answers a question for all of them. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FLOPS = f"{SPEED}flops_per_s"
 
 
 class WorkerColumns:
-    """Workers in order of id; a worker is told by its place among them.
+    """Workers in order of id; a worker is identified by its index.
 
-    A column is made when it is first asked for; nobody changes one.
+    Columns are computed on first use and immutable.
 
     Args:
         workers: In any order.
@@ -34,8 +34,8 @@ class WorkerColumns:
     Attributes:
         views: The workers.
         ids: Their ids.
-        leaving: Who is to be emptied.
-        since_s: Since when each takes commands.
+        leaving: Which are to be drained.
+        since_s: When each connected.
     """
 
     def __init__(self, workers: Iterable[WorkerView]) -> None:
@@ -54,22 +54,22 @@ class WorkerColumns:
 
     @cached_property
     def facts(self) -> tuple[WorkerFacts, ...]:
-        """What each says of itself."""
+        """Tags and attributes of each worker."""
         return tuple(WorkerFacts(tuple(sorted(view.tags)), view.attributes) for view in self.views)
 
     @cached_property
     def zones(self) -> NDArray[np.intp]:
-        """The number of each worker's zone; all that name none share one."""
+        """The number of each worker's zone; workers without a zone share one."""
         return _numbered((each.locality.region, each.locality.zone) for each in self.facts)
 
     @cached_property
     def num_zones(self) -> int:
-        """How many zones there are."""
+        """Number of zones."""
         return int(self.zones.max(initial=-1)) + 1
 
     @cached_property
     def hosts(self) -> NDArray[np.intp]:
-        """The number of each worker's host; one that names none has a host of its own."""
+        """The number of each worker's host; a worker without a host has one of its own."""
         return _numbered(
             (each.locality.host, "" if each.locality.host else id_)
             for each, id_ in zip(self.facts, self.ids, strict=True)
@@ -77,21 +77,21 @@ class WorkerColumns:
 
     @cached_property
     def num_hosts(self) -> int:
-        """How many hosts there are."""
+        """Number of hosts."""
         return int(self.hosts.max(initial=-1)) + 1
 
     @cached_property
     def flops_per_s(self) -> NDArray[np.float64]:
-        """How fast each says that it is; NaN: it says nothing."""
+        """Speed that each worker reports; NaN: it reports none."""
         return np.array([_positive(view.attributes.get(_FLOPS, "")) for view in self.views], np.float64)
 
     @cached_property
     def wait_s(self) -> NDArray[np.float64]:
-        """How long requests wait there."""
+        """Expected wait of a request at each worker."""
         return np.array([view.wait_s for view in self.views], np.float64)
 
     def eligible(self, require: tuple[str, ...], cpu_class: str) -> NDArray[np.bool_]:
-        """Returns who `can_run` what has these requirements."""
+        """Returns which workers satisfy these requirements, see `can_run`."""
         found = self._eligible.get((require, cpu_class))
         if found is None:
             found = np.ones(len(self), np.bool_)
@@ -103,11 +103,11 @@ class WorkerColumns:
         return found
 
     def homes(self, homes: tuple[Home, ...]) -> NDArray[np.intp]:
-        """Returns which of a stage's homes each worker is of: by name, else by being alike; else `NO_HOME`."""
+        """Returns which of a stage's homes each worker is of: by id, else by kind; else `NO_HOME`."""
         found = self._homes.get(homes)
         if found is None:
             found = np.full(len(self), NO_HOME, np.intp)
-            # What is written last stands: the first home, and names before likeness.
+            # The last write wins: the first home, and ids before kinds.
             for number in reversed(range(len(homes))):
                 found[self._labels == label_of_kind(homes[number].kind)] = number
             for number in reversed(range(len(homes))):
@@ -116,7 +116,7 @@ class WorkerColumns:
         return found
 
     def indices(self, ids: Iterable[WorkerId]) -> Sequence[int]:
-        """Returns the places of those of these workers that are there."""
+        """Returns the indices of those of these workers that are in the mesh."""
         return [self._index[id_] for id_ in ids if id_ in self._index]
 
     @cached_property
@@ -134,7 +134,7 @@ class WorkerColumns:
         )
 
     def _meets(self, requirement: Requirement) -> NDArray[np.bool_]:
-        """Returns who meets a requirement; it is asked once for each value that its label has."""
+        """Returns which workers meet a requirement; each value of its label is checked once."""
         met = self._met.get(requirement)
         if met is None:
             key = requirement.key

@@ -1,4 +1,4 @@
-"""From a model to a plan whose partitions are here: workers do the work on the graph."""
+"""Preparation of models: workers prepare and cut them, the scheduler plans in between."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ from onnxmesh.v1.worker_pb2_grpc import WorkerControlStub
 from services.scheduler.deployments.retention import Scope
 from services.scheduler.desired.deployment_spec import demand_of, normalised
 from services.scheduler.fleet.fleet import Fleet
+from services.scheduler.planning.surveyor import Surveyor
 from services.scheduler.plans.lossy_activations import allow_losses
 from services.scheduler.plans.plan_message import check_agreement, checked, plan_message, verifiers
-from services.scheduler.plans.survey import Survey, Surveyor
+from services.scheduler.plans.survey import Survey
 from services.scheduler.workers.eligibility import Eligible, eligible_workers
 
-Report = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
-"""Tells the client how far its deploy is."""
+ReportPhase = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
+"""Reports the phase of a deploy, and a message, to its client."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A model that a worker cut, and how that came about."""
+    """A model that a worker cut, and what it was cut by."""
 
     worker: Instance
     eligible: Eligible
@@ -55,18 +56,18 @@ class _Cut:
 
 
 class Preparation:
-    """Has models prepared and cut by workers, and plans in between.
+    """Makes plans: workers prepare and cut the model, and the partitions are fetched.
 
     Args:
         fleet: The workers.
-        surveyor: Looks at them before a plan is made.
-        blobs: Where the partitions are brought.
+        surveyor: Surveys the mesh before a plan is made.
+        blobs: Where the partitions are fetched to.
         address: Where workers fetch the model from this scheduler.
         profile_s: Seconds that a worker may spend on measuring a model's nodes; 0: none are measured.
     """
 
     def __init__(
-        self, fleet: Fleet, surveyor: Surveyor, blobs: BlobFolder, address: str, profile_s: float = 0.0
+        self, fleet: Fleet, surveyor: Surveyor, blobs: BlobFolder, *, address: str, profile_s: float = 0.0
     ) -> None:
         self._fleet = fleet
         self._surveyor = surveyor
@@ -75,24 +76,26 @@ class Preparation:
         self._profile_s = profile_s
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Says at once that a deployment cannot be run by who is in the mesh now.
+        """Refuses a deployment that no worker in the mesh can run.
 
         Raises:
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
         """
         eligible_workers(spec, self._fleet.candidates())
 
-    async def plan(self, spec: DeploymentSpec, source: Artefact, scope: Scope, report: Report) -> Deployment:
-        """Returns the deployment of a model under its first plan; its partitions' blobs are here, held in `scope`.
+    async def plan(
+        self, spec: DeploymentSpec, source: Artefact, scope: Scope, report: ReportPhase
+    ) -> Deployment:
+        """Returns the deployment of a model under its first plan; its partitions' blobs are fetched and held in `scope`.
 
-        A worker that dies over it is replaced by another; each is tried once.
+        If the worker that prepares it fails, another one is tried; each is tried once.
 
         Raises:
             Unsatisfiable: No worker can run the deployment (FAILED_PRECONDITION).
-            InvalidPlan: It cannot be cut as asked, or fits nowhere (INVALID_ARGUMENT).
+            InvalidPlan: It cannot be cut by its spec, or no worker has the memory (INVALID_ARGUMENT).
             MeshError: The worker refused the model or the cut: `InvalidModel` and others.
             CorruptData: Workers of different kinds cut it differently (DATA_LOSS).
-            Unavailable: Every worker that was tried died (UNAVAILABLE).
+            Unavailable: Every worker that was tried was lost (UNAVAILABLE).
         """
 
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
@@ -119,10 +122,10 @@ class Preparation:
     async def replan(
         self, deployment: Deployment, eligible: Eligible, survey: Survey, cut_plan: CutPlan, scope: Scope
     ) -> Deployment:
-        """Returns a deployment under its next plan; the new partitions' blobs are here, held in `scope`.
+        """Returns a deployment under its next plan; the new partitions' blobs are fetched and held in `scope`.
 
         Raises:
-            CorruptData: The worker that cuts finds another graph than the one that was planned for (DATA_LOSS).
+            CorruptData: The graph of the worker that cuts is not the one that was planned for (DATA_LOSS).
             MeshError: As `plan`.
         """
         spec, source = deployment.spec, deployment.source
@@ -178,35 +181,35 @@ class Preparation:
     async def _fetch_partitions(
         self, worker: Instance, answer: CutResponse, cut_plan: CutPlan, scope: Scope
     ) -> None:
-        """Brings the partitions here, so that they can be had when that worker is gone."""
+        """Fetches the partitions, so that they are available when that worker is lost."""
         for partition in checked(answer.partitions, cut_plan):
             scope.hold(partition.artefact)
             await fetch_artefact(partition.artefact, self._blobs, [worker.address])
 
     async def _as_plan(self, cut: _Cut, spec: DeploymentSpec, source: Artefact) -> Plan:
-        """Returns the plan of a cut; in mode portable, once other classes of devices have made the same."""
+        """Returns the plan of a cut; in mode portable, once other classes of devices have cut the same."""
         difference = cut.answer.largest_difference
         if cut.eligible.mode is CutMode.PORTABLE:
             for candidates in verifiers(cut.worker, cut.survey, cut.plan):
-                witness, other = await self._witnessed(candidates, cut, spec, source)
-                difference = check_agreement(cut.worker.id, cut.answer, witness.id, other, difference)
+                verifier, other = await self._verified(candidates, cut, spec, source)
+                difference = check_agreement(cut.worker.id, cut.answer, verifier.id, other, difference)
         plan = plan_message(
             source,
             cut.eligible,
             cut.survey,
             cut.plan,
-            cut.prepared.signature,
-            cut.answer.partitions,
-            difference,
-            spec.batching,
+            signature=cut.prepared.signature,
+            partitions=cut.answer.partitions,
+            largest_difference=difference,
+            batching=spec.batching,
         )
         allow_losses(plan, spec, cut.answer)
         return plan
 
-    async def _witnessed(
+    async def _verified(
         self, candidates: Sequence[Instance], cut: _Cut, spec: DeploymentSpec, source: Artefact
     ) -> tuple[Instance, CutResponse]:
-        """Has the first of some workers that lives to do so make a cut again."""
+        """Repeats a cut on the first of some workers that completes it."""
         last: MeshError | None = None
         for worker in candidates:
             work = self._cut_by(worker, spec, source, cut.eligible, cut.plan)
@@ -238,7 +241,7 @@ class Preparation:
 
 @asynccontextmanager
 async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
-    """Calls a worker for the time of the context; what it refuses is raised as it was raised there."""
+    """Opens a channel to a worker for the time of the context; raises its errors as they were raised there."""
     try:
         async with open_channel(worker.address) as channel:
             yield WorkerControlStub(channel)
@@ -249,7 +252,7 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
 def _cut_request(
     prepared: PrepareResponse, cut_plan: CutPlan, spec: DeploymentSpec | None = None
 ) -> CutRequest:
-    """Asks for a cut, and for what is to be found out about it for a normalised spec; None: nothing."""
+    """Returns the request for a cut, with what is to be measured for a normalised spec; None: nothing."""
     direct = [DirectInputs(names=stage.direct_inputs) for stage in cut_plan.stages]
     return CutRequest(
         prepared=prepared.prepared,
@@ -261,7 +264,7 @@ def _cut_request(
 
 
 def _check_same_graph(planned: bytes, found: bytes, worker: str) -> None:
-    """Makes sure that positions mean the same: the nodes must be those that the costs are of."""
+    """Checks that cut positions mean the same: the nodes must be those that the costs are of."""
     if planned == found:
         return
     rows = [
@@ -270,6 +273,6 @@ def _check_same_graph(planned: bytes, found: bytes, worker: str) -> None:
     ]
     if rows[0] != rows[1]:
         raise CorruptData(
-            f"worker '{worker}' makes another graph of the model than the one that was planned for: "
-            f"{len(rows[1])} nodes where there were {len(rows[0])}, or other ones"
+            f"worker '{worker}' made a graph of the model that differs from the planned one: "
+            f"{len(rows[1])} nodes instead of {len(rows[0])}, or other nodes"
         )

@@ -1,4 +1,4 @@
-"""How well a plan in force stands among the workers there are now, and whether another is worth the change. Pure."""
+"""Assessment of a plan in force on the workers there are now, and whether another is worth the change. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.scheduler.plans.survey import Survey
 from services.scheduler.workers.worker_kinds import kind_label, label_of_kind
 
 LEAST_GAIN = 0.2
-"""A new plan must be better by this part, or it is not worth the change."""
+"""Fraction by which a new plan must be better to be worth the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def cuts_of(plan: Plan) -> tuple[int, ...]:
 
 
 def same_partitions(plan: Plan, cut_plan: CutPlan) -> bool:
-    """Whether a new plan cuts as the one in force does: then nothing need be cut."""
+    """Whether a new plan cuts as the one in force does: then the model need not be cut again."""
     direct = [set(partition.direct_inputs) for partition in plan.partitions]
     return cuts_of(plan) == cut_plan.cuts and direct == [
         set(stage.direct_inputs) for stage in cut_plan.stages
@@ -63,17 +63,17 @@ def assess_plan(
     costs: GraphCosts,
     profile: Profile | None,
 ) -> PlanAssessment:
-    """Looks at where a plan's stages are.
+    """Assesses a plan by where its stages are held.
 
     A worker with several stages is busy for all of them; requests are spread evenly over replicas.
 
     Args:
         plan: The plan in force.
         stages: Its stages, in order.
-        holders: For each stage the workers that hold it; others than those surveyed do not count.
+        holders: For each stage the workers that hold it; those outside the survey do not count.
         survey: The workers that may be planned with.
-        costs: What the plan was made from.
-        profile: What it was made with.
+        costs: The costs that the plan was made from.
+        profile: The profile that it was made with.
     """
     gaps = [gap for stage in stages for gap in _gaps(stage, holders, survey)]
     kinds = {worker.id: kind for kind in survey.kinds for worker in kind.workers}
@@ -101,38 +101,38 @@ def assess_plan(
     return PlanAssessment(tuple(gaps), max(busy_ps.values()) / PICOSECONDS, latency_ps / PICOSECONDS)
 
 
-def reason_to_replan(standing: PlanAssessment, new: CutPlan) -> str | None:
-    """Returns why the mesh should go over to a new plan, None where it should not.
+def reason_to_replan(assessment: PlanAssessment, new: CutPlan) -> str | None:
+    """Returns why the mesh should change over to a new plan; None where it should not.
 
-    It should where today's plan no longer fits, or the new one is predicted to be better by `LEAST_GAIN`.
+    It should where the plan in force no longer fits, or the new one is predicted to be better by `LEAST_GAIN`.
     """
-    if standing.gaps:
-        return "; ".join(standing.gaps)
+    if assessment.gaps:
+        return "; ".join(assessment.gaps)
     if new.objective is Objective.LATENCY:
-        word, old_s, new_s = "latency", standing.latency_s, new.latency_s
+        word, old_s, new_s = "latency", assessment.latency_s, new.latency_s
     else:
-        word, old_s, new_s = "time for each answer", standing.period_s, new.period_s
+        word, old_s, new_s = "time for each answer", assessment.period_s, new.period_s
     if new_s <= (1 - LEAST_GAIN) * old_s:
         return f"the predicted {word} goes from {old_s * 1e3:.3g} ms to {new_s * 1e3:.3g} ms"
     return None
 
 
 def _gaps(stage: DesiredStage, holders: Mapping[StageKey, Collection[WorkerId]], survey: Survey) -> list[str]:
-    """Returns what is wrong with a stage: it is nowhere, or none that it was meant for is there."""
+    """Returns what is wrong with a stage: it is not held, or no worker that it was assigned to is in the mesh."""
     name = f"stage {stage.key.rpartition('/')[2]}"
     if not holders.get(stage.key):
         return [f"{name} is held by no worker"]
-    there = {worker.id: kind_label(worker.attributes) for kind in survey.kinds for worker in kind.workers}
+    labels = {worker.id: kind_label(worker.attributes) for kind in survey.kinds for worker in kind.workers}
     if stage.homes and not any(
-        home.workers & there.keys() or label_of_kind(home.kind) in there.values() for home in stage.homes
+        home.workers & labels.keys() or label_of_kind(home.kind) in labels.values() for home in stage.homes
     ):
         kinds = ", ".join(f"'{home.kind}'" for home in stage.homes)
-        return [f"{name} was meant for {kinds}, which is gone"]
+        return [f"{name} was planned for {kinds}, which left the mesh"]
     return []
 
 
 def _crossing_bytes(costs: GraphCosts, plan: Plan, position: int) -> int:
-    """Returns what is sent over a cut: computed tensors, and inputs that are carried to later stages."""
+    """Returns the bytes that are sent over a cut: computed tensors, and inputs that later stages read."""
     direct = {name for partition in plan.partitions for name in partition.direct_inputs}
     carried = sum(
         use.num_bytes

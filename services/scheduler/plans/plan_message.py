@@ -1,4 +1,4 @@
-"""What was planned and cut, as the plan that is kept and shown. Pure."""
+"""The plan message: what was planned and cut, as it is saved and shown. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.scheduler.plans.survey import Survey
 from services.scheduler.workers.eligibility import Eligible
 
 NOT_MEASURED = -1.0
-"""A largest difference that could not be measured: the model takes no random inputs."""
+"""The largest difference where none could be measured: the model accepts no random inputs."""
 
 
 def plan_message(
@@ -25,12 +25,24 @@ def plan_message(
     eligible: Eligible,
     survey: Survey,
     cut_plan: CutPlan,
+    *,
     signature: Signature,
     partitions: Sequence[Partition],
     largest_difference: float,
     batching: Batching | None = None,
 ) -> Plan:
-    """Returns the plan; the partitions become part of it, with what is expected of each and where it is meant to be."""
+    """Returns the plan with its partitions, what is predicted of each, and the worker kinds it is assigned to.
+
+    Args:
+        source: The model as it was uploaded.
+        eligible: The workers that it was planned for, with mode and level.
+        survey: The mesh when it was planned.
+        cut_plan: The planner's result.
+        signature: Of the model.
+        partitions: As they were cut; they become part of the plan.
+        largest_difference: Largest difference of an output from the uncut model's, `NOT_MEASURED` if unknown.
+        batching: The deployment's batching spec; None: the default.
+    """
     plan = Plan(
         optimisation=eligible.optimisation.value,
         source_digest=source.digest,
@@ -51,7 +63,7 @@ def plan_message(
 
 
 def record_predictions(plan: Plan, cut_plan: CutPlan, survey: Survey) -> None:
-    """Writes into a plan what is expected of it, and of which workers: all of a plan but its files."""
+    """Writes into a plan what is predicted of it, and on which workers: all of a plan but its files."""
     plan.why = cut_plan.why
     plan.predicted_period_s = cut_plan.period_s
     plan.predicted_latency_s = cut_plan.latency_s
@@ -67,25 +79,25 @@ def checked(partitions: Sequence[Partition], cut_plan: CutPlan) -> Sequence[Part
 
     Raises:
         InvalidPlan: They are others (INVALID_ARGUMENT).
-        InvalidRequest, CorruptData: An artefact is none.
+        InvalidRequest, CorruptData: An artefact is invalid.
     """
     if [partition.index for partition in partitions] != list(range(len(cut_plan.stages))):
         raise InvalidPlan(
-            f"{len(cut_plan.stages)} stages were planned, the worker cut "
-            f"{[partition.index for partition in partitions]}"
+            f"{len(cut_plan.stages)} {'stage was' if len(cut_plan.stages) == 1 else 'stages were'} planned, "
+            f"the worker cut {[partition.index for partition in partitions]}"
         )
     for partition, stage in zip(partitions, cut_plan.stages, strict=True):
         check_artefact(partition.artefact)
         if set(partition.direct_inputs) != set(stage.direct_inputs):
             raise InvalidPlan(
-                f"stage {partition.index} was to get {sorted(stage.direct_inputs)} straight from the gateway, "
+                f"stage {partition.index} was planned to get {sorted(stage.direct_inputs)} from the gateway, "
                 f"the worker cut it for {sorted(partition.direct_inputs)}"
             )
     return partitions
 
 
 def verifiers(cutter: Instance, survey: Survey, cut_plan: CutPlan) -> list[list[Instance]]:
-    """Returns the workers of each class of device that is planned with, but for that of the worker that cut."""
+    """Returns the workers that can verify a cut: those of each planned class of device but the cutting worker's."""
     planned = {name for stage in cut_plan.stages for name, _ in stage.devices}
     found: defaultdict[str, list[Instance]] = defaultdict(list)
     for kind in survey.kinds:
@@ -97,7 +109,7 @@ def verifiers(cutter: Instance, survey: Survey, cut_plan: CutPlan) -> list[list[
 
 
 def check_agreement(
-    cutter: str, cut: CutResponse, witness: str, other: CutResponse, difference: float
+    cutter: str, cut: CutResponse, verifier: str, other: CutResponse, difference: float
 ) -> float:
     """Returns the largest difference so far, if another worker cut the same partitions.
 
@@ -107,7 +119,7 @@ def check_agreement(
     digests = [[partition.artefact.digest for partition in each.partitions] for each in (cut, other)]
     if digests[0] != digests[1]:
         raise CorruptData(
-            f"workers '{cutter}' and '{witness}' cut the model differently: "
+            f"workers '{cutter}' and '{verifier}' cut the model differently: "
             f"{[digest[:12] for digest in digests[0]]} and {[digest[:12] for digest in digests[1]]}"
         )
     if NOT_MEASURED in {difference, other.largest_difference}:
@@ -123,7 +135,7 @@ def _devices(stage: StagePlan, survey: Survey) -> list[PlannedDevices]:
 
 
 def _device_class(worker: Instance) -> str:
-    """Names what a worker's kernels are chosen by."""
+    """Returns what determines the choice of a worker's kernels."""
     facts = worker.attributes
     device = facts.get("device", "cpu")
     return f"{device} {facts.get('cpu.class' if device == 'cpu' else 'gpu.model', '')}"

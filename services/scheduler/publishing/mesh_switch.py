@@ -1,4 +1,4 @@
-"""Which scheduler answers: this one where it leads, the one that does where it does not."""
+"""The mesh switch: calls of `Mesh` are served here while this scheduler leads, and by the leader otherwise."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
 from services.scheduler.publishing.route_relay import RouteRelay
 
 PASSED_ON = ("onnxmesh-passed-on", "1")
-"""Metadata of a call that a scheduler passed on; it goes no further."""
+"""Metadata of a call that a scheduler passed on; it is not passed on again."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class MeshSwitch(grpc.GenericRpcHandler):
-    """Serves the route table itself, and has the leader serve everything else of the Mesh service.
+    """Serves the route table itself, and every other method of `Mesh` at the leader.
 
     Args:
-        relay: Has the table.
-        leading: Returns what serves here; None while this scheduler does not lead.
+        relay: Has the route table.
+        servicer: Returns the service of this scheduler; None while it does not lead.
         proxy: Passes calls on to the leader.
     """
 
     def __init__(
-        self, relay: RouteRelay, leading: Callable[[], MeshServicer | None], proxy: MeshProxy
+        self, relay: RouteRelay, servicer: Callable[[], MeshServicer | None], proxy: MeshProxy
     ) -> None:
         self._relay = relay
-        self._leading = leading
+        self._servicer = servicer
         self._proxy = proxy
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
@@ -48,7 +48,7 @@ class MeshSwitch(grpc.GenericRpcHandler):
                 request_deserializer=WatchRoutesRequest.FromString,
                 response_serializer=RouteUpdate.SerializeToString,
             )
-        servicer = self._leading()
+        servicer = self._servicer()
         if servicer is not None:
             return _handler(servicer, handler_call_details)
         if any(key == PASSED_ON[0] for key, _ in handler_call_details.invocation_metadata or ()):
@@ -61,7 +61,7 @@ class MeshSwitch(grpc.GenericRpcHandler):
 
 
 async def _refuse(requests: AsyncIterator[bytes], context: Context) -> None:
-    raise Unavailable("the scheduler that was thought to lead does not (yet): try again", retry_after_s=1.0)
+    raise Unavailable("this scheduler does not lead, or not yet: try again", retry_after_s=1.0)
 
 
 def _handler(servicer: MeshServicer, details: grpc.HandlerCallDetails) -> Handler | None:
@@ -71,7 +71,7 @@ def _handler(servicer: MeshServicer, details: grpc.HandlerCallDetails) -> Handle
 
 
 class _Captured:
-    """Takes what generated code would give to a server."""
+    """Captures the handlers that generated code would add to a server."""
 
     def __init__(self) -> None:
         self.handlers: list[grpc.GenericRpcHandler] = []

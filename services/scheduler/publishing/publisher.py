@@ -1,4 +1,4 @@
-"""The route table in force, and those who watch it."""
+"""The publisher: the leader's route table in force, and its watchers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from services.scheduler.route_table.published_table import PublishedTable, as_up
 
 
 class Publisher:
-    """Numbers route tables and hands them to watchers. For one event loop.
+    """Numbers route tables and publishes them to watchers. For one event loop.
 
-    Until the first `publish` watchers wait: a scheduler that has just started does not know yet who holds
-    what, and gateways do better with the table they have.
+    Until the first `publish` watchers wait: a scheduler that has just started does not know yet what workers hold, and
+    gateways do better with the table they have.
 
     Args:
         term: Epochs begin here; greater than that of any scheduler before.
@@ -35,20 +35,20 @@ class Publisher:
         """Puts a table in force, under the next epoch; the same objects as before change nothing.
 
         Args:
-            models: What can be routed to, and where. Nobody changes them any more.
-            workers: What workers say of themselves. The same.
+            models: The models that can be routed to, with their replicas. Immutable from now on.
+            workers: Tags and attributes of the workers. The same.
         """
         now = self._latest.value
         if self._latest.revision == 1 or now.differs(models, workers):
-            self._latest.set(PublishedTable(now.epoch + 1, models, workers, now))
+            self._latest.set(PublishedTable(now.epoch + 1, models, workers, before=now))
 
     async def tables(self) -> AsyncIterator[PublishedTable]:
-        """Yields the table in force and each newer one; who is slow gets the newest alone."""
+        """Yields the table in force and each newer one; a slow reader gets the newest alone."""
         revision = 1
         while True:
             revision, table = await self._latest.after(revision)
             yield table
 
     def watch(self) -> AsyncIterator[RouteUpdate]:
-        """Yields the whole table, then what changes; who is slow gets several changes as one."""
+        """Yields the whole table, then the changes; a slow reader gets several changes as one."""
         return as_updates(self.tables())

@@ -1,4 +1,4 @@
-"""The leader's route table, at every scheduler."""
+"""The route relay: the leader's route table, at every scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxmesh.v1.mesh_pb2_grpc import MeshStub
 from services.scheduler.route_table.published_table import PublishedTable, as_updates
 
 ORPHAN_S = 10.0
-"""Watchers are sent elsewhere once no leader has been followed for so long."""
+"""Seconds without a leader after which watchers are sent to another scheduler."""
 
 _RETRY_S = 0.2
 
@@ -26,11 +26,11 @@ _log = structlog.get_logger(__name__)
 
 
 class RouteRelay:
-    """Holds the newest table that any leader has published; it stays in force while nobody leads.
+    """Holds the newest table that any leader has published; it stays in force while there is no leader.
 
     Args:
         id_: This scheduler's name.
-        orphan_s: Watchers are sent elsewhere once no leader has been followed for so long.
+        orphan_s: Seconds without a leader after which watchers are sent to another scheduler.
         clock: Seconds, monotonic.
     """
 
@@ -43,39 +43,39 @@ class RouteRelay:
 
     @property
     def epoch(self) -> int:
-        """Of the table in force; 0: there is none."""
+        """Epoch of the table in force; 0: there is none."""
         held = self._latest.value
         return 0 if held is None else held.epoch
 
-    def take(self, table: PublishedTable) -> None:
-        """Takes a leader's table up, unless a newer one is here."""
+    def accept(self, table: PublishedTable) -> None:
+        """Puts a leader's table in force, unless a newer one is."""
         self._orphaned_since_s = None
         held = self._latest.value
         if held is None or table.epoch > held.epoch:
             self._latest.set(table)
 
     def mark_orphaned(self) -> None:
-        """Takes note that no leader is followed any more."""
+        """Records that no leader is followed any more."""
         if self._orphaned_since_s is None:
             self._orphaned_since_s = self._clock()
 
     async def follow(self, stub: MeshStub) -> None:
-        """Takes up what another scheduler publishes, until it is cancelled."""
+        """Relays what another scheduler publishes, until it is cancelled."""
         while True:
             call = stub.WatchRoutes(WatchRoutesRequest(gateway=self._id))
-            taken: int | None = None
+            accepted: int | None = None
             try:
                 async for update in call:
                     held = self._latest.value
-                    step = next_step(update, None if held is None else held.epoch, taken)
+                    step = next_step(update, None if held is None else held.epoch, accepted)
                     if step is Step.WHOLE:
-                        self.take(PublishedTable.from_proto(update.whole))
-                        taken = update.whole.epoch
+                        self.accept(PublishedTable.from_proto(update.whole))
+                        accepted = update.whole.epoch
                     elif step is Step.CHANGE and held is not None:
-                        self.take(held.apply(update.change))
-                        taken = update.change.epoch
-                    elif step is Step.GAP:
-                        _log.info("route_change_missed", epoch=update.change.from_epoch, held=taken)
+                        self.accept(held.apply(update.change))
+                        accepted = update.change.epoch
+                    elif step is Step.RESYNC:
+                        _log.info("route_change_missed", epoch=update.change.from_epoch, held=accepted)
                         break
             except grpc.aio.AioRpcError as error:
                 _log.info("leader_not_followed", why=error.code().name)
@@ -85,7 +85,7 @@ class RouteRelay:
             await asyncio.sleep(_RETRY_S)
 
     def watch(self) -> AsyncIterator[RouteUpdate]:
-        """Yields the whole table, as soon as there is one, then what changes; the whole again of another leader.
+        """Yields the whole table, as soon as there is one, then the changes; the whole again after a change of leader.
 
         Raises:
             Unavailable: See `tables`.
@@ -96,7 +96,7 @@ class RouteRelay:
         """Yields the table in force, as soon as there is one, and each newer one.
 
         Raises:
-            Unavailable: No leader has been followed for long: another scheduler may know more (UNAVAILABLE).
+            Unavailable: No leader was followed for `orphan_s`: another scheduler may know more (UNAVAILABLE).
         """
         revision = 0
         while True:

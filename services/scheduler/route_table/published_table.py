@@ -1,4 +1,4 @@
-"""One state of the route table, as schedulers hold it. Pure."""
+"""One version of the route table, as schedulers publish and relay it. Pure."""
 
 from __future__ import annotations
 
@@ -21,51 +21,52 @@ M = TypeVar("M")
 
 
 class PublishedTable:
-    """Immutable; tables that follow each other share the messages that did not change.
+    """An immutable table; consecutive tables share the messages that did not change.
 
-    What changed is found by that alone: a message that is another object is told anew. So a message must never be
-    changed, and only tables of one line can be compared.
+    Changes are found by identity: a message that is another object is sent again. So a message must never be changed,
+    and only tables of one lineage can be compared.
 
     Attributes:
-        line: The same object in all tables that were made from each other, step by step.
+        lineage: The same object in all tables that were made from each other, step by step.
 
     Args:
         epoch: Grows with every change.
-        models: What can be routed to, and where.
-        workers: What workers say of themselves.
-        before: The table that this one was made from; None: it begins a line.
+        models: The models that can be routed to, with their replicas.
+        workers: Tags and attributes of the workers.
+        before: The table that this one was made from; None: it begins a lineage.
     """
 
-    __slots__ = ("_step", "_whole", "epoch", "line", "models", "workers")
+    __slots__ = ("_step", "_whole", "epoch", "lineage", "models", "workers")
 
     def __init__(
         self,
         epoch: int,
         models: Mapping[ModelKey, RoutedModel],
         workers: Mapping[WorkerId, RoutedWorker],
+        *,
         before: PublishedTable | None = None,
     ) -> None:
         self.epoch = epoch
         self.models = models
         self.workers = workers
-        self.line: object = object() if before is None else before.line
+        self.lineage: object = object() if before is None else before.lineage
         self._whole: RouteUpdate | None = None
         self._step: tuple[int, RouteUpdate] | None = None
 
     @classmethod
     def from_proto(cls, table: RouteTable) -> PublishedTable:
-        """Returns the table that another scheduler sent; it begins a line."""
+        """Returns the table that another scheduler sent; it begins a lineage."""
         return cls(table.epoch, _models(table.models), _workers(table.workers))
 
     def differs(
         self, models: Mapping[ModelKey, RoutedModel], workers: Mapping[WorkerId, RoutedWorker]
     ) -> bool:
-        """Whether these are not, object by object, what is in this table."""
+        """Whether these messages are not, object by object, those of this table."""
         return (
             len(models) != len(self.models)
             or len(workers) != len(self.workers)
-            or bool(_other(models, self.models))
-            or bool(_other(workers, self.workers))
+            or bool(_changed(models, self.models))
+            or bool(_changed(workers, self.workers))
         )
 
     def apply(self, change: RouteChange) -> PublishedTable:
@@ -74,19 +75,19 @@ class PublishedTable:
             {**self.models, **_models(change.models)},
             {**self.workers, **_workers(change.workers)},
         )
-        for gone in change.removed_models:
-            models.pop((ModelName(gone.name), Version(gone.version)), None)
+        for removed in change.removed_models:
+            models.pop((ModelName(removed.name), Version(removed.version)), None)
         for id_ in change.removed_workers:
             workers.pop(WorkerId(id_), None)
-        return PublishedTable(change.epoch, models, workers, self)
+        return PublishedTable(change.epoch, models, workers, before=self)
 
     def update(self, held: PublishedTable | None) -> RouteUpdate:
-        """Returns what a watcher must be told who holds another table: what changed since, or the whole.
+        """Returns what to send to a watcher that has another table: the changes since, or the whole.
 
         Returns:
-            A message that others are told as well; do not change it.
+            A message that other watchers get as well; do not change it.
         """
-        if held is None or held.line is not self.line:
+        if held is None or held.lineage is not self.lineage:
             if self._whole is None:
                 self._whole = RouteUpdate(
                     whole=RouteTable(
@@ -103,26 +104,26 @@ class PublishedTable:
         return RouteChange(
             from_epoch=held.epoch,
             epoch=self.epoch,
-            models=_other(self.models, held.models),
+            models=_changed(self.models, held.models),
             removed_models=[
                 ModelVersion(name=name, version=version)
                 for name, version in held.models.keys() - self.models.keys()
             ],
-            workers=_other(self.workers, held.workers),
+            workers=_changed(self.workers, held.workers),
             removed_workers=held.workers.keys() - self.workers.keys(),
         )
 
 
 async def as_updates(tables: AsyncIterator[PublishedTable]) -> AsyncIterator[RouteUpdate]:
-    """Yields what one watcher is told of the tables that it comes to see: the whole of the first, then what changes."""
+    """Yields what to send to one watcher: the whole of the first table, then the changes."""
     held = None
     async for table in tables:
         yield table.update(held)
         held = table
 
 
-def _other(now: Mapping[K, M], before: Mapping[K, M]) -> list[M]:
-    """Returns what is not the same object as before."""
+def _changed(now: Mapping[K, M], before: Mapping[K, M]) -> list[M]:
+    """Returns the messages that are not the same object as before."""
     return [] if now is before else [each for key, each in now.items() if before.get(key) is not each]
 
 

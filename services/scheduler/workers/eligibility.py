@@ -1,4 +1,4 @@
-"""Which workers may run a deployment, and what they have in common. Pure."""
+"""Eligibility: which workers may run a deployment, and the mode and optimisation level that suit them all. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from onnxmesh.v1.model_pb2 import DeploymentSpec, Plan
 from services.scheduler.desired.deployment_spec import AUTO
 
 CPU_CLASS = "cpu.class"
-"""The attribute that names a worker's class of CPU."""
+"""The attribute with a worker's class of CPU."""
 
 DEVICE = "device"
-"""The attribute that says what a worker computes on: `cpu` or `cuda`."""
+"""The attribute with the device that a worker computes on: `cpu` or `cuda`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """The workers for a deployment.
+    """The workers that may run a deployment.
 
     Attributes:
-        workers: In order of id; never empty, never fewer than the replicas asked for.
+        workers: In order of id; never empty, never fewer than the replicas of the spec.
         mode: How the model is to be cut.
         optimisation: The level to optimise the whole model at before the cut; none in mode `portable`.
-        cpu_class: The class that this level ties the plan to; empty: none.
+        cpu_class: The class of CPU that this level ties the plan to; empty: none.
     """
 
     workers: tuple[Instance, ...]
@@ -47,42 +47,49 @@ def can_run(
     return not cpu_class or (attributes.get(CPU_CLASS) == cpu_class and _is_cpu(attributes))
 
 
+def requirements_text(require: Sequence[str], cpu_class: str) -> str:
+    """Returns requirements and CPU class as people read them: `zone=x, the CPU class 'x86'`."""
+    return ", ".join([*require, *([f"the CPU class '{cpu_class}'"] if cpu_class else [])])
+
+
 def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligible:
-    """Chooses the workers for a deployment, and the mode and optimisation level that suit them.
+    """Selects the workers for a deployment, and the mode and optimisation level that suit them.
 
     Args:
         spec: Normalised.
-        workers: Everyone in the mesh.
+        workers: Every worker in the mesh.
 
     Raises:
-        Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
+        Unsatisfiable: There is none, or fewer than the replicas; the message names what each lacks (FAILED_PRECONDITION).
     """
-    return _enough(spec, _suited(spec, _able(spec, workers)))
+    return _with_replicas(spec, _suited(spec, _matching(spec, workers)))
 
 
 def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]) -> Eligible:
-    """Chooses the workers for a new plan of a deployment, in the mode and at the level of its first.
+    """Selects the workers for a new plan of a deployment, in the mode and at the level of its first plan.
 
     Args:
         spec: Normalised.
         plan: The plan in force.
-        workers: Everyone in the mesh.
+        workers: Every worker in the mesh.
 
     Raises:
-        Unsatisfiable: Nobody, or too few for the replicas; names who lacks what (FAILED_PRECONDITION).
+        Unsatisfiable: There is none, or fewer than the replicas; the message names what each lacks (FAILED_PRECONDITION).
     """
     able = [
         worker
-        for worker in _able(spec, workers)
+        for worker in _matching(spec, workers)
         if can_run(spec.require, plan.cpu_class, worker.tags, worker.attributes)
     ]
     if not able:
         raise Unsatisfiable(f"no worker is of the CPU class '{plan.cpu_class}'")
     level = OptimisationLevel(plan.optimisation)
-    return _enough(spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class))
+    return _with_replicas(
+        spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class)
+    )
 
 
-def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
+def _matching(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
     everyone = sorted(workers, key=lambda worker: worker.id)
     if not everyone:
         raise Unsatisfiable("no worker has joined the mesh")
@@ -97,13 +104,13 @@ def _able(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instance]:
     return able
 
 
-def _enough(spec: DeploymentSpec, found: Eligible) -> Eligible:
+def _with_replicas(spec: DeploymentSpec, found: Eligible) -> Eligible:
     if len(found.workers) < spec.replicas:
-        those = ", ".join(worker.id for worker in found.workers)
+        ids = ", ".join(worker.id for worker in found.workers)
         kind = f" of the CPU class '{found.cpu_class}'" if found.cpu_class else ""
         raise Unsatisfiable(
             f"{spec.replicas} replicas of a stage need as many workers; "
-            f"{len(found.workers)}{kind} can run them: {those}"
+            f"{len(found.workers)}{kind} can run them: {ids}"
         )
     return found
 
@@ -114,7 +121,7 @@ def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
         if _is_cpu(worker.attributes):
             by_class[worker.attributes.get(CPU_CLASS, "")].append(worker)
     has_gpu = sum(map(len, by_class.values())) < len(able)
-    # A graph that was optimised for CPUs is not for GPUs; a level that is asked for is asked of the whole graph.
+    # A graph optimised for CPUs does not suit GPUs; a level in the spec applies to the whole graph.
     if spec.mode == CutMode.PORTABLE or (
         spec.mode != CutMode.EXACT and has_gpu and spec.optimisation == AUTO
     ):
@@ -130,9 +137,9 @@ def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
         return Eligible(tuple(able), CutMode.EXACT, level)
     by_class.pop("", None)
     if not by_class:
-        those = ", ".join(worker.id for worker in able)
+        ids = ", ".join(worker.id for worker in able)
         raise Unsatisfiable(
-            f"optimisation 'all' is tied to a class of CPU, and none of {those} is a CPU worker that states its '{CPU_CLASS}'"
+            f"optimisation 'all' is tied to a class of CPU, and none of {ids} is a CPU worker with a '{CPU_CLASS}'"
         )
     cpu_class = min(by_class, key=lambda name: (-len(by_class[name]), name))
     return Eligible(tuple(by_class[cpu_class]), CutMode.EXACT, level, cpu_class)

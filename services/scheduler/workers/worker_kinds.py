@@ -1,4 +1,4 @@
-"""Workers that are alike, as a planner sees them. Pure."""
+"""Worker kinds: workers that a planner treats as alike. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from onnxmesh.model.device_speed import DeviceSpeed
 from services.scheduler.workers.memory import memory_pool, stage_memory_bytes
 
 MAX_KINDS = 8
-"""A planner is exact for so many kinds; more are merged."""
+"""Kinds that a planner solves exactly for; more are merged."""
 
 DEVICE_KIND = "device.kind"
-"""The attribute that names what a worker computes on, threads included; profiles are kept under it."""
+"""The attribute with the name of what a worker computes on, threads included; profiles are kept under it."""
 
 SPEED = "speed."
-"""The attributes that say how fast it is: this, and the name of a figure of `DeviceSpeed`."""
+"""Prefix of the attributes with its speed; a figure of `DeviceSpeed` follows."""
 
 _ALIKE = 1.1
-"""Workers whose free memories differ by less are of one kind."""
+"""Workers whose free memories differ by a smaller ratio are of one kind."""
 
 _SPEED_FIGURES = tuple(figure.name for figure in fields(DeviceSpeed))
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
@@ -33,10 +33,10 @@ _NUMBER = " #"
 
 @dataclass(frozen=True, slots=True)
 class WorkerKind:
-    """A kind of device and who is of it.
+    """A kind of device and the workers that have it.
 
     Attributes:
-        device: As the planner is told.
+        device: The kind as the planner sees it.
         workers: In order of id; as many as the device counts.
     """
 
@@ -45,7 +45,7 @@ class WorkerKind:
 
 
 def kind_label(attributes: Mapping[str, str]) -> str:
-    """Names what a worker is, for people: zone, device, threads, memory. Workers that are alike share it."""
+    """Returns a worker's kind for people: zone, device, threads, memory. Workers that are alike share it."""
     device = attributes.get(DEVICE_KIND) or "-".join(
         filter(None, (attributes.get("device", "cpu"), attributes.get("cpu.class", ""), _threads(attributes)))
     )
@@ -56,20 +56,20 @@ def kind_label(attributes: Mapping[str, str]) -> str:
 
 
 def label_of_kind(name: str) -> str:
-    """Returns the label of the workers of a kind: several kinds of one label are numbered."""
+    """Returns the label of the workers of a kind, without the number that kinds of one label get."""
     return name.rpartition(_NUMBER)[0] if _NUMBER in name else name
 
 
 def kinds_of(workers: Iterable[Instance], used_bytes: Mapping[str, int]) -> tuple[WorkerKind, ...]:
-    """Groups workers: one kind has equal devices, threads and zone, and about the same memory left.
+    """Groups workers: those of one kind have equal devices, threads and zone, and about the same free memory.
 
     Args:
         workers: Those that a plan may use; at least one.
-        used_bytes: What other models' stages take of each `memory_pool`.
+        used_bytes: What other models' stages use of each `memory_pool`.
 
     Returns:
-        At most `MAX_KINDS`, in order of name; the most alike are merged where there were more. A kind is as
-        fast as its median worker and has the memory of its smallest.
+        At most `MAX_KINDS`, in order of name; the most alike are merged where there were more. A kind has the speed of
+        its median worker and the memory of its smallest.
     """
     alike: defaultdict[tuple[str, ...], list[tuple[int | None, Instance]]] = defaultdict(list)
     for worker in sorted(workers, key=lambda each: each.id):
@@ -133,7 +133,7 @@ def _merged(first: WorkerKind, second: WorkerKind) -> WorkerKind:
 
 
 def _distance(pair: tuple[WorkerKind, WorkerKind]) -> tuple[float, str, str]:
-    """Returns how unlike two kinds are: by speed and memory, as ratios; another place or device weighs most."""
+    """Returns how unlike two kinds are, by the ratios of speed and memory; another zone or device weighs most."""
     first, second = (kind.device for kind in pair)
     ratios = [
         (first.speed.flops_per_s, second.speed.flops_per_s),
@@ -149,7 +149,7 @@ def _distance(pair: tuple[WorkerKind, WorkerKind]) -> tuple[float, str, str]:
 
 
 def _numbered(kinds: list[WorkerKind]) -> Iterable[WorkerKind]:
-    """Yields the kinds under names of their own."""
+    """Yields the kinds under unique names."""
     seen: defaultdict[str, int] = defaultdict(int)
     for kind in kinds:
         name = kind.device.name
@@ -166,7 +166,7 @@ def _median_speed(workers: Iterable[Instance]) -> DeviceSpeed:
 
 
 def _stated_speed(attributes: Mapping[str, str]) -> DeviceSpeed | None:
-    """Returns what a worker says of its speed; None where it does not, or it makes no sense."""
+    """Returns the speed that a worker reports; None: it reports none, or an invalid one."""
     try:
         figures = {name: float(attributes[SPEED + name]) for name in _SPEED_FIGURES}
         return DeviceSpeed(**figures) if all(map(math.isfinite, figures.values())) else None
@@ -188,7 +188,7 @@ def _device(attributes: Mapping[str, str]) -> str:
 
 
 def _threads(attributes: Mapping[str, str]) -> str:
-    """Returns the threads of a worker's stages, as far as they count: a GPU is as fast with any number."""
+    """Returns the threads of a worker's stages where they matter: a GPU is as fast with any number."""
     threads = attributes.get("threads", "")
     return f"{threads}t" if threads and attributes.get("device", "cpu") == "cpu" else ""
 

@@ -15,17 +15,17 @@ _FINEST_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker that takes commands.
+    """A worker that accepts commands.
 
     Attributes:
         id: Its name.
         tags: Its tags.
         attributes: Facts about it.
         stages: What it holds.
-        leaving: Whether it is to be emptied: it is given nothing, and serves what it holds until that is elsewhere.
-        since_s: Since when it takes commands, on the clock of the decision; nothing moves to one that is new.
-        wait_s: How long a request is expected to wait there, `coarse_wait_s`.
-        links: Measured links from it, by the worker at their end.
+        leaving: Whether it is to be drained: nothing is placed on it, and what it holds serves until it is held elsewhere.
+        since_s: When it connected, on the clock of the decision; stages do not move to a worker that is new.
+        wait_s: Expected wait of a request there, `coarse_wait_s`.
+        links: Measured links from it, by the worker at the other end.
     """
 
     id: WorkerId
@@ -39,8 +39,8 @@ class WorkerView:
 
 
 def coarse_wait_s(wait_s: float) -> float:
-    """Returns a wait as a power of two of milliseconds, rounded down; less than one is none.
+    """Returns a wait rounded down to a power of two of milliseconds; less than one counts as none.
 
-    Workers whose loads differ a little are equally good for a stage that will be there for long.
+    Workers whose loads differ a little are equally good for a stage that stays for long.
     """
     return 0.0 if wait_s < _FINEST_S else _FINEST_S * 2.0 ** floor(log2(wait_s / _FINEST_S))

@@ -20,6 +20,8 @@ from onnxmesh.v1.mesh_pb2 import (
 )
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub
 from onnxmesh.v1.model_pb2 import DeploymentSpec
+from tests.eventually import eventually
+from tests.fakes.fake_worker import CONNECTED_WAIT_US
 from tests.fakes.route_changes import changed
 
 
@@ -74,6 +76,7 @@ class SchedulerClient:
         """Deploys a model of one file; returns its status."""
         answers = await self.send(upload(content, **spec))
         assert answers[-1].phase == DeployProgress.READY
+        await self.caught_up()
         return answers[-1].model
 
     async def undeploy(self, name, version=0):
@@ -85,13 +88,27 @@ class SchedulerClient:
     async def status(self):
         return await self.stub.Status(StatusRequest())
 
+    async def until(self, condition):
+        """Waits until the status of the mesh meets a condition; returns it."""
+        while not condition(status := await self.status()):  # noqa: ASYNC110 - the status is behind a call
+            await asyncio.sleep(0.01)
+        return status
+
+    async def caught_up(self):
+        """Waits until the watch has the newest table."""
+        epoch = (await self.status()).epoch
+        await eventually(lambda: self.tables and self.tables[-1].epoch >= epoch)
+
     async def joined(self, *workers):
-        """Waits until the workers are registered."""
+        """Waits until the workers are registered, and the scheduler knows what they hold."""
         for worker in workers:
             await worker.registration.wait()
-        joined = set()
-        while not {worker.id for worker in workers} <= joined:
-            joined = {worker.id for worker in (await self.status()).workers}
+        ids = {worker.id for worker in workers}
+        await self.until(
+            lambda status: (
+                ids <= {each.id for each in status.workers if each.load.expected_wait_us == CONNECTED_WAIT_US}
+            )
+        )
 
     @property
     def addresses(self):

@@ -153,13 +153,13 @@ async def test_watchers_of_a_follower_get_changes_and_the_whole_from_another_lea
 async def test_a_follower_that_becomes_the_leader_tells_its_watchers_the_whole():
     """Its own tables begin a line of their own; then only what changes is told again."""
     async with following() as (follower, _):
-        follower.relay.take(PublishedTable.from_proto(RouteTable(epoch=5, models=[model("m")])))
+        follower.relay.accept(PublishedTable.from_proto(RouteTable(epoch=5, models=[model("m")])))
         await eventually(lambda: follower.names == ["m"])
         own = Leader(50)
 
         async def lead():
             async for table in own.publisher.tables():
-                follower.relay.take(table)
+                follower.relay.accept(table)
 
         leading = asyncio.ensure_future(lead())
         own.publish(model("m"), model("n"))

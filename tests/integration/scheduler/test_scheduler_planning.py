@@ -35,9 +35,8 @@ async def the_model(client):
 
 async def until(client, condition):
     """Waits until the one model's status meets a condition; returns it."""
-    while not condition(model := await the_model(client)):
-        pass
-    return model
+    status = await client.until(lambda status: condition(*status.models))
+    return status.models[0]
 
 
 async def test_the_faster_worker_gets_the_larger_part(mesh):
@@ -143,6 +142,7 @@ async def test_a_worker_that_comes_has_models_planned_anew_without_a_gap(mesh, t
             model = await until(client, lambda model: model.plan.revision == 1)
             assert len(num_nodes(model)) == 3
             await eventually(lambda: [len(w.held) for w in (a, b, c)] == [1, 1, 1])
+            await client.caught_up()
             assert all(key.startswith("m/1.1/") for w in (a, b, c) for key in w.held)
             for table in client.tables[first:]:
                 assert all(stage.replicas for stage in table.models[0].stages)
@@ -222,7 +222,7 @@ async def test_a_plan_that_cannot_be_carried_out_leaves_what_is_served(mesh, tmp
             for worker in (a, b):
                 worker.fail = {f"m/1.1/{i}": InvalidModel("no such kernel") for i in range(8)}
             model = await until(client, lambda model: model.reason)
-            assert "planning anew failed: stage 'm/1.1/" in model.reason
+            assert "replanning failed: stage 'm/1.1/" in model.reason
             assert "no such kernel" in model.reason
             assert (model.state, model.plan.revision) == ("READY", 0)
             await eventually(lambda: client.routes == {"m/1": [{"a"}]} and not b.held and blobs() == before)
@@ -275,8 +275,7 @@ async def test_undeploying_while_a_new_plan_is_loaded_takes_both_away(mesh, tmp_
             await eventually(lambda: b.commands)
             await client.undeploy("m")
             b.loading.set()
-            await eventually(lambda: not a.held and not b.held and not blobs())
-            assert client.routes == {}
+            await eventually(lambda: not a.held and not b.held and not blobs() and client.routes == {})
 
 
 async def test_a_model_whose_stages_are_fixed_to_one_is_left_alone(mesh, tmp_path):
@@ -285,6 +284,5 @@ async def test_a_model_whose_stages_are_fixed_to_one_is_left_alone(mesh, tmp_pat
         await client.deploy(stages=1)
         await client.deploy(b"other", name="n")
         async with FakeWorker("b", client.address, tmp_path, attributes=FAST):
-            while (await client.status()).models[1].plan.revision == 0:
-                pass
-            assert (await client.status()).models[0].plan.revision == 0
+            status = await client.until(lambda status: status.models[1].plan.revision > 0)
+            assert status.models[0].plan.revision == 0

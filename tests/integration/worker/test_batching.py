@@ -103,7 +103,7 @@ async def test_a_gateway_that_leaves_takes_only_its_own_requests_along(bench):
         numbers.append(await stays.send(route, {"i": np.array([[turn % 16]])}))
         if turn == 30:
             for link in (leaves.links.get("a"), leaves.links.get("b")):
-                link.leave()
+                link.disconnect()
         await asyncio.sleep(0)
     for turn, number in enumerate(numbers):
         assert np.array_equal((await stays.answer(number))["y"], expected(np.array([[turn % 16]])))

@@ -74,8 +74,8 @@ async def test_what_cannot_be_decoded_fails_alone(bench):
     gateway = await bench.gateway()
     packing = Packing(gateway, "a")
     spoils = {
-        "in encoding 99": lambda tensor: setattr(tensor, "encoding", 99),
-        "80000 bytes, 12 are said": lambda tensor: setattr(tensor, "decoded_bytes", 12),
+        "unknown encoding 99": lambda tensor: setattr(tensor, "encoding", 99),
+        "80000 bytes, 12 are announced": lambda tensor: setattr(tensor, "decoded_bytes", 12),
         "bytes of int8": lambda tensor: setattr(tensor, "encoding", Encoding.INT8),
     }
     good = [await packing.send(route, Encoding.ZSTD)]

@@ -11,8 +11,8 @@ import grpc.aio
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from onnxmesh.device.kind import this_cpu_features
-from onnxmesh.discovery.embedded import EmbeddedRegistry
+from onnxmesh.device.device_kind import this_cpu_features
+from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.eventually import eventually
 from tests.fakes.commanding_scheduler import commanding
@@ -22,7 +22,16 @@ from tests.integration.worker.stage_models import slow, wide
 
 @contextlib.asynccontextmanager
 async def worker_process(id_, *flags):
-    command = [sys.executable, "-m", "services.worker", f"--id={id_}", "--threads=1", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "services.worker",
+        f"--id={id_}",
+        "--threads=1",
+        "--no-measure",
+        "--drain-s=60",
+        *flags,
+    ]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         words = (await process.stdout.readline()).decode().split()

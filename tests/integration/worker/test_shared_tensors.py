@@ -35,27 +35,27 @@ def memories():
     return [each for each in gc.get_objects() if isinstance(each, OwnMemory) and not each._closed]
 
 
-def taken_bytes():
-    return sum(each.taken_bytes for each in memories())
+def used_bytes():
+    return sum(each.used_bytes for each in memories())
 
 
 @pytest.fixture
 def copies(monkeypatch):
     """Collects the sizes of what is copied into shared memory."""
     made = []
-    put, bring = OwnMemory.put, OwnMemory.bring
+    put, bring = OwnMemory.write, OwnMemory.copy_in
 
     def counting_put(self, payload):
         made.append(len(payload))
         return put(self, payload)
 
     def counting_bring(self, payload):
-        if not self.holds(payload):
+        if not self.contains(payload):
             made.append(len(payload))
         return bring(self, payload)
 
-    monkeypatch.setattr(OwnMemory, "put", counting_put)
-    monkeypatch.setattr(OwnMemory, "bring", counting_bring)
+    monkeypatch.setattr(OwnMemory, "write", counting_put)
+    monkeypatch.setattr(OwnMemory, "copy_in", counting_bring)
     return made
 
 
@@ -73,10 +73,10 @@ async def test_what_a_stage_computes_is_not_copied(bench, copies):
         assert copies == [4 * MEGABYTE] * len(copies)
         assert len(copies) == 1 or turn < 2
         # The gateway still has its answer.
-        assert taken_bytes() >= 4 * MEGABYTE
+        assert used_bytes() >= 4 * MEGABYTE
         del answer
         gateway.results.clear()
-    await eventually(lambda: taken_bytes() == 0)
+    await eventually(lambda: used_bytes() == 0)
 
 
 async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
@@ -104,7 +104,7 @@ async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
         if turn > 5 and together > 1:
             break
     assert together > 1
-    await eventually(lambda: taken_bytes() == 0)
+    await eventually(lambda: used_bytes() == 0)
 
 
 async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
@@ -121,7 +121,7 @@ async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
         assert np.array_equal((await gateway.answer(number, timeout=60))["y"], np.abs(x))
     del x
     gateway.results.clear()
-    await eventually(lambda: taken_bytes() == 0)
+    await eventually(lambda: used_bytes() == 0)
 
 
 async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench):
@@ -132,19 +132,19 @@ async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench)
     x = np.ones((1024, 1024), np.float32)
     await gateway.answer(await gateway.send(route, {"x": x}), timeout=60)
     gateway.results.clear()
-    await eventually(lambda: taken_bytes() == 0)
+    await eventually(lambda: used_bytes() == 0)
     for _ in range(20):
         number = await gateway.send(route, {"x": x})
         # The request itself, and the room for its answer.
-        await eventually(lambda: taken_bytes() == 8 * MEGABYTE)
+        await eventually(lambda: used_bytes() == 8 * MEGABYTE)
         await gateway.cancel(number, "a")
         await eventually(lambda: gateway.loads["a"].dropped or gateway.results, timeout=60)
         if gateway.loads["a"].dropped:
             break
         gateway.results.clear()  # it was done before the cancellation came
-        await eventually(lambda: taken_bytes() == 0)
+        await eventually(lambda: used_bytes() == 0)
     assert gateway.loads["a"].dropped == 1
-    await eventually(lambda: taken_bytes() == 0)
+    await eventually(lambda: used_bytes() == 0)
     assert not gateway.results
 
 
@@ -163,7 +163,7 @@ async def test_a_run_that_fails_gives_its_room_back(bench):
         else:
             assert (await gateway.failure(number)).reason == "MODEL_RUN_FAILED"
         gateway.results.clear()
-        await eventually(lambda: taken_bytes() == 0)
+        await eventually(lambda: used_bytes() == 0)
 
 
 def num_mapped(pid):
@@ -195,7 +195,7 @@ async def test_a_killed_process_leaves_nothing_behind(bench, victim):
         gateway.results.clear()
         await eventually(lambda: num_mapped(left.pid) == 2)
         await eventually(lambda: gc.collect() is not None and num_mapped("self") == 2)
-        await eventually(lambda: taken_bytes() == 0)
+        await eventually(lambda: used_bytes() == 0)
 
 
 async def test_who_lives_on_serves_on(bench):

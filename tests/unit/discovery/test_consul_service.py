@@ -47,13 +47,15 @@ def test_simple_attributes_are_readable_in_consul():
 
 
 def test_what_can_never_fit_is_refused_and_says_so():
-    with pytest.raises(InvalidRequest, match=r"worker 'a' has more attributes than Consul takes.*at most 64"):
+    with pytest.raises(
+        InvalidRequest, match=r"worker 'a' has more attributes than Consul accepts.*at most 64"
+    ):
         to_meta(Instance("a", "worker", "h:1", 1, (), {"big": "x" * 40_000}))
 
 
 @pytest.mark.parametrize("meta", [None, {}, {"mesh-id": "a"}, {"mesh-id": "a", "mesh-generation": "soon"}])
 def test_a_service_of_somebody_else_is_refused(meta):
-    with pytest.raises(InvalidRequest, match="none of a mesh"):
+    with pytest.raises(InvalidRequest, match="not of a mesh"):
         from_service({"ID": "db", "Address": "h", "Port": 1, "Meta": meta}, "worker")
 
 
@@ -61,14 +63,14 @@ def test_the_index_of_a_blocking_query_follows_consuls_rules():
     """It grows, starts again where Consul's went backwards or a query failed, and always blocks otherwise."""
     index = BlockingIndex()
     assert index.value == 0
-    index.answered(0)
+    index.advance(0)
     assert index.value == 1
-    index.answered(9)
-    index.answered(9)
+    index.advance(9)
+    index.advance(9)
     assert index.value == 9
-    index.answered(8)
+    index.advance(8)
     assert index.value == 0
-    index.answered(8)
+    index.advance(8)
     assert index.value == 8
     index.reset()
     assert index.value == 0

@@ -19,55 +19,55 @@ A, B = instance("a"), instance("b")
 
 def test_joins_and_orderly_leaves_are_believed_at_once():
     view = SettledView(1.0, 5.0)
-    view.answered({"a": A, "b": B}, {}, 0.0)
+    view.observe({"a": A, "b": B}, {}, 0.0)
     assert dict(view.instances) == {"a": A, "b": B}
-    view.answered({"b": B}, {}, 0.1)
+    view.observe({"b": B}, {}, 0.1)
     assert dict(view.instances) == {"b": B}
     assert not view.unsettled
 
 
 def test_one_failed_check_is_no_death_and_two_are():
     view = SettledView(1.0, 5.0)
-    view.answered({"a": A}, {}, 0.0)
-    view.answered({}, {"a": A}, 1.0)
+    view.observe({"a": A}, {}, 0.0)
+    view.observe({}, {"a": A}, 1.0)
     assert "a" in view.instances
     assert view.unsettled
-    view.answered({"a": A}, {}, 1.5)
+    view.observe({"a": A}, {}, 1.5)
     assert not view.unsettled
-    view.answered({}, {"a": A}, 3.0)
-    view.answered({}, {"a": A}, 3.9)
+    view.observe({}, {"a": A}, 3.0)
+    view.observe({}, {"a": A}, 3.9)
     assert "a" in view.instances
-    view.answered({}, {"a": A}, 4.0)
+    view.observe({}, {"a": A}, 4.0)
     assert not view.instances
 
 
 def test_who_was_never_healthy_is_never_seen():
     view = SettledView(1.0, 5.0)
-    view.answered({}, {"a": A}, 0.0)
+    view.observe({}, {"a": A}, 0.0)
     assert not view.instances
 
 
 def test_a_newer_generation_that_fails_does_not_speak_for_the_older():
     view = SettledView(1.0, 5.0)
-    view.answered({"a": A}, {}, 0.0)
-    view.answered({}, {"a": instance("a", 2)}, 0.1)
+    view.observe({"a": A}, {}, 0.0)
+    view.observe({}, {"a": instance("a", 2)}, 0.1)
     assert not view.instances
 
 
 def test_after_an_outage_nobody_is_dropped_until_the_registry_has_settled():
     """A registry that forgot everyone gets them back one by one; who does not come back goes in the end."""
     view = SettledView(1.0, 5.0)
-    view.answered({"a": A, "b": B}, {}, 0.0)
-    view.lost()
+    view.observe({"a": A, "b": B}, {}, 0.0)
+    view.mark_stale()
     assert view.stale
     assert dict(view.instances) == {"a": A, "b": B}
-    view.answered({}, {}, 60.0)
+    view.observe({}, {}, 60.0)
     assert not view.stale
     assert dict(view.instances) == {"a": A, "b": B}
     newer = instance("a", 2)
-    view.answered({"a": newer}, {"b": B}, 62.0)
+    view.observe({"a": newer}, {"b": B}, 62.0)
     assert dict(view.instances) == {"a": newer, "b": B}
-    view.answered({"a": newer}, {}, 65.0)
+    view.observe({"a": newer}, {}, 65.0)
     assert dict(view.instances) == {"a": newer}
 
 

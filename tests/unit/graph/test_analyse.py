@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.graph.costs.analyse import analyse
-from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.costs.graph_analysis import analyse_graph
+from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
 from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.ids import Digest
 from onnxmesh.model.graph_costs import GraphCosts
@@ -20,7 +20,7 @@ from tests.zoo.zoo_model import floats, model, node
 
 def profile_of(tmp_path, made, level=OptimisationLevel.NONE, **options) -> GraphCosts:
     onnx.save(made, tmp_path / "m.onnx")
-    return analyse(optimise(tmp_path / "m.onnx", tmp_path / "out", level), **options)
+    return analyse_graph(optimise(tmp_path / "m.onnx", tmp_path / "out", level), **options)
 
 
 def zoo_profile(tmp_path, name, level=OptimisationLevel.NONE) -> GraphCosts:
@@ -111,16 +111,16 @@ def test_shape_computations_are_not_sent_where_they_can_be_repeated(tmp_path):
     """The shape of what crosses anyway is not sent; where its source is gone, the smallest seed of the rest is."""
     path = ZOO["shapes"].build(tmp_path)
     optimised = optimise(path, tmp_path / "work", OptimisationLevel.NONE)
-    positions = range(1, len(analyse(optimised).nodes))
+    positions = range(1, len(analyse_graph(optimised).nodes))
     provenance = Provenance(Digest("0" * 64), "none")
-    live = [cut(optimised, [p], tmp_path / "out", provenance)[0].live_out for p in positions]
+    live = [cut_model(optimised, [p], tmp_path / "out", provenance)[0].live_out for p in positions]
     assert live[:4] == [
         ("x", "act"),  # its shape is taken behind the cut
         ("act", "shape"),
         ("act", "batch"),
         ("act", "batch"),  # `target` follows from `batch`
     ]
-    profile = analyse(optimised)
+    profile = analyse_graph(optimised)
     computed = [[name for name in names if name != "x"] for names in live]
     assert [boundary.num_tensors for boundary in profile.boundaries] == [len(names) for names in computed]
     assert [use.readers for use in profile.inputs] == [(0, 1)]

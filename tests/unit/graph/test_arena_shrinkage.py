@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.graph.runtime.arena_shrinkage import WINDOW_S, ArenaShrinkage
+from onnxmesh.graph.runtime.arena_shrinkage import SHRINK_WINDOW_S, ArenaShrinkage
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
-from services.worker.load import resident_bytes
+from services.worker.machine.load import resident_bytes
 from tests.fakes.clock import Clock
 from tests.zoo.zoo_model import floats, model, node
 
@@ -46,9 +46,9 @@ def test_outputs_of_the_largest_run_are_given_back(session, clock):
     for _ in range(2):
         session.run({"x": rows(1)})
         assert resident_bytes() - before > LARGE_ROWS * ROW * 4 * 0.9
-        clock.now_s += WINDOW_S
+        clock.now_s += SHRINK_WINDOW_S
     session.run({"x": rows(1)})
-    clock.now_s += WINDOW_S
+    clock.now_s += SHRINK_WINDOW_S
     answer = session.run({"x": rows(1)})["y"]
     assert resident_bytes() - before < LARGE_ROWS * ROW * 4 * 0.3
     assert (to_array(answer) == -1).all()
@@ -58,7 +58,7 @@ def test_outputs_that_are_still_seen_stay_what_they_are(session, clock):
     """A shrinkage gives back only what nobody uses."""
     kept = session.run({"x": rows(LARGE_ROWS)})["y"]
     for number in (1, 1, 1, 2, 3):
-        clock.now_s += WINDOW_S
+        clock.now_s += SHRINK_WINDOW_S
         session.run({"x": rows(number)})
     assert (to_array(kept) == -1).all()
 
@@ -66,11 +66,11 @@ def test_outputs_that_are_still_seen_stay_what_they_are(session, clock):
 def test_a_window_without_large_outputs_ends_with_a_shrinkage(clock):
     """One, and no other until there were large ones again."""
     arena = ArenaShrinkage(clock)
-    arena.left(100)
+    arena.observe_output(100)
     for wanted in (False, True, False, False):
-        assert arena.options() is None
-        clock.now_s += WINDOW_S
-        assert (arena.options() is not None) == wanted
+        assert arena.run_options() is None
+        clock.now_s += SHRINK_WINDOW_S
+        assert (arena.run_options() is not None) == wanted
 
 
 def test_runs_that_need_as_much_time_and_again_are_left_alone(clock):
@@ -78,17 +78,17 @@ def test_runs_that_need_as_much_time_and_again_are_left_alone(clock):
     arena = ArenaShrinkage(clock)
     shrinkages = []
     for largest in (100, 60, 100, 51, 50, 30, 50, 25):
-        arena.left(10)
-        arena.left(largest)
-        clock.now_s += WINDOW_S
-        shrinkages.append(arena.options() is not None)
+        arena.observe_output(10)
+        arena.observe_output(largest)
+        clock.now_s += SHRINK_WINDOW_S
+        shrinkages.append(arena.run_options() is not None)
     assert shrinkages == [False, False, False, False, True, False, False, True]
 
 
 def test_outputs_in_rooms_leave_nothing_in_the_arena(session, monkeypatch):
     """But those of the first run, before their shape was known."""
     left = []
-    monkeypatch.setattr(session._arena, "left", left.append)
+    monkeypatch.setattr(session._arena, "observe_output", left.append)
     for _ in range(3):
         session.run({"x": rows(1)}, allocator=lambda size: memoryview(np.empty(size, np.uint8)))
     assert left == [ROW * 4]

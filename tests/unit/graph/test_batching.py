@@ -6,15 +6,17 @@ import json
 
 import pytest
 
-from onnxmesh.device.kind import this_cpu_class
+from onnxmesh.device.device_kind import this_cpu_class
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
-from onnxmesh.graph.checks.batch_axis import why_no_batch_axis
-from onnxmesh.graph.checks.batching import MAX_SPLIT_ROWS
-from onnxmesh.graph.runtime.chain import carry, direct
+from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
+from onnxmesh.graph.checks.batching_check import MAX_SPLIT_ROWS
+from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
@@ -23,11 +25,12 @@ from tests.zoo import ZOO
 
 
 def cut(source, work, *, mode="auto", max_rows=0, cut_mode=CutMode.EXACT, level="all", num_stages=2):
-    costs = GraphCosts.from_json(json.loads(prepare(str(source), str(work), level, cut_mode.value))["costs"])
+    options = PrepareOptions(OptimisationLevel(level), cut_mode)
+    costs = GraphCosts.from_json(json.loads(prepare(PrepareJob(source, work, options)))["costs"])
     legal = costs.legal_cuts
     cuts = [legal[len(legal) * part // num_stages] for part in range(1, num_stages)] if legal else []
-    wish = BatchingSpec(BatchMode(mode), max_rows).to_plain()
-    answer = json.loads(cut_prepared(str(work), sorted(set(cuts)), (), wish))
+    spec = BatchingSpec(BatchMode(mode), max_rows)
+    answer = json.loads(cut_prepared(CutJob(work, CutOptions(tuple(sorted(set(cuts))), batching=spec))))
     return (
         [Partition.from_plain(plain) for plain in answer["partitions"]],
         [StageBatching.from_plain(plain) for plain in answer["batching"]],
@@ -47,17 +50,17 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
         ([("x", "FP32", (1, 4))], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", ())], {}, "the first dimension of input 'x' is not free"),
         ([("x", "FP32", None)], {}, "the first dimension of input 'x' is not free"),
-        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which is not cut into rows"),
-        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which is not cut into rows"),
+        ([("x", "BYTES", (-1,))], {}, "'x' is BYTES, which cannot be split into rows"),
+        ([("x", "INT4", (-1, 4))], {}, "'x' is INT4, which cannot be split into rows"),
         (
             [("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))],
             {"x": ("N", 4), "m": ("M",)},
-            "the first dimensions of the inputs are different ones: M, N",
+            "the first dimensions of the inputs differ: M, N",
         ),
         (
             [("x", "FP32", (-1, -1))],
             {"x": ("N", "N")},
-            "input 'x' has the first dimension again in another place",
+            "input 'x' has its first dimension at another axis too",
         ),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": ("N",)}, ""),
         ([("x", "FP32", (-1, 4)), ("m", "FP32", (-1,))], {"x": ("N", 4), "m": (None,)}, ""),
@@ -66,17 +69,17 @@ def signature(inputs, outputs=(("y", "FP32", (-1, 4)),)):
 )
 def test_a_signature_says_what_cannot_be_a_batch(inputs, dims, words):
     """A free first dimension, the same for all inputs and nowhere else, may be one."""
-    assert why_no_batch_axis(signature(inputs), dims) == words
+    assert batch_axis_obstacle(signature(inputs), dims) == words
 
 
 TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn", "functions", "shared_layers", "identity"]
 ALONE = {
     "strings": "'words' is BYTES",
     "late_input": "the first dimension of input 'always' is not free",
-    "pass_through": "the first dimensions of the inputs are different ones: M, N",
-    "if_loop": "'is_positive' neither has a row for each of the batch nor stays the same",
-    "scan": "neither has a row for each of the batch nor stays the same",
-    "sequence_loop": "neither has a row for each of the batch nor stays the same",
+    "pass_through": "the first dimensions of the inputs differ: M, N",
+    "if_loop": "'is_positive' has neither one row for each row of the batch nor the same value for all",
+    "scan": "has neither one row for each row of the batch nor the same value for all",
+    "sequence_loop": "has neither one row for each row of the batch nor the same value for all",
 }
 
 
@@ -93,7 +96,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
         assert (batching.largest_difference, batching.why_not) == (0.0, "")
         assert batching.cpu_class == this_cpu_class()
         session = StageSession(tmp_path / "work" / PARTITIONS / f"stage-{partition.index}")
-        before = [has | direct(partition, gets) for has, gets in zip(alive, requests, strict=True)]
+        before = [has | direct_feeds(partition, gets) for has, gets in zip(alive, requests, strict=True)]
         alone = [session.run(each) for each in before]
         assert not batching.shared
         names = [spec.name for spec in partition.inputs]
@@ -103,7 +106,7 @@ def test_requests_that_may_run_together_give_the_bits_that_they_give_alone(name,
             for piece, answer in zip(pieces, alone, strict=True):
                 assert piece.shape == answer[output].shape
                 assert bytes(piece.data) == bytes(answer[output].data), output
-        alive = [carry(partition, *each) for each in zip(before, alone, strict=True)]
+        alive = [live_tensors(partition, *each) for each in zip(before, alone, strict=True)]
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -135,7 +138,7 @@ def test_portable_mode_accepts_in_batches_what_it_accepts_anyway(tmp_path):
 def test_what_is_off_is_not_tried(mode, max_rows, tmp_path):
     """One row at the most is off, too."""
     _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "work", mode=mode, max_rows=max_rows)
-    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "it is off")}
+    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "switched off")}
 
 
 def test_the_most_rows_are_those_asked_for(tmp_path):
@@ -147,8 +150,9 @@ def test_the_most_rows_are_those_asked_for(tmp_path):
 
 def test_a_cut_that_nobody_asks_about_batches_says_nothing_of_them(tmp_path):
     """As `onnxmesh split` does."""
-    prepare(str(ZOO["mlp"].build(tmp_path)), str(tmp_path / "work"), "none")
-    assert json.loads(cut_prepared(str(tmp_path / "work"), []))["batching"] == []
+    source, work = ZOO["mlp"].build(tmp_path), tmp_path / "work"
+    prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.NONE)))
+    assert json.loads(cut_prepared(CutJob(work, CutOptions())))["batching"] == []
 
 
 def test_what_was_found_survives_its_journey():

@@ -15,7 +15,7 @@ from onnx import TensorProto
 from onnxmesh.files.digests import file_digest
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.reading.optimise import OptimisationLevel, optimise
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.graph.split import split_model
 from onnxmesh.model.cut_mode import CutMode

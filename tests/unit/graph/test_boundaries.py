@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from onnxmesh.graph.costs.analyse import analyse, types_of
-from onnxmesh.graph.costs.crossing import Crossing
+from onnxmesh.graph.costs.boundary_values import BoundaryValues
+from onnxmesh.graph.costs.graph_analysis import analyse_graph, boundary_types
+from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.optimise import optimise
-from onnxmesh.graph.reading.row import load_graph, put_in_row
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, model, node
@@ -21,12 +21,12 @@ SMALL = sorted(name for name, made in ZOO.items() if made.everywhere)
 def test_boundaries_are_what_the_knife_sends(tmp_path, name, level):
     """Carried from one position to the next or looked at for one position alone, the same values cross."""
     optimised = optimise(ZOO[name].build(tmp_path), tmp_path / "work", level)
-    types = types_of(optimised)
-    row = put_in_row(load_graph(optimised))
-    crossing = Crossing(row, types)
-    boundaries = analyse(optimised, types=types).boundaries
+    types = boundary_types(optimised)
+    row = topological_order(load_graph(optimised))
+    crossing = BoundaryValues(row, types)
+    boundaries = analyse_graph(optimised, types=types).boundaries
     for position, boundary in enumerate(boundaries, start=1):
-        computed = [value for value in crossing.at(position, -1) if value not in row.inputs]
+        computed = [value for value in crossing.at_cut(position, -1) if value not in row.inputs]
         assert boundary.num_tensors == len(computed)
 
 
@@ -35,6 +35,6 @@ def test_thousands_of_values_alive_at_once_are_counted(tmp_path):
     nodes = [node("Tanh", [f"t{number - 1}" if number else "x"], [f"t{number}"]) for number in range(3000)]
     nodes.append(node("Sum", [f"t{number}" for number in range(3000)], ["y"]))
     onnx.save(model(nodes, [floats("x", 2)], [floats("y", 2)]), tmp_path / "m.onnx")
-    costs = analyse(optimise(tmp_path / "m.onnx", tmp_path / "work", OptimisationLevel.NONE))
+    costs = analyse_graph(optimise(tmp_path / "m.onnx", tmp_path / "work", OptimisationLevel.NONE))
     assert [boundary.num_tensors for boundary in costs.boundaries] == list(range(1, 3001))
     assert [boundary.num_bytes for boundary in costs.boundaries] == [8 * count for count in range(1, 3001)]

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from onnxmesh.device.execution_provider import CPU, CUDA
 from onnxmesh.errors import ModelRunFailed
-from onnxmesh.graph.runtime.session import LEAST_STAGED_BYTES, StageSession
+from onnxmesh.graph.runtime.session import MIN_STAGED_BYTES, StageSession
 from onnxmesh.memory.shared_memory import OwnMemory
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
@@ -57,7 +57,7 @@ X = np.arange(24, dtype=np.float32).reshape(6, 4)
 def test_what_one_stage_leaves_there_the_next_one_takes(load):
     """Whole, in pieces, and in pieces put together again: with the bits that go through the host."""
     first, second = doubling(load), negating(load)
-    y = first.run({"x": from_array("x", X)}, stays=True)["y"]
+    y = first.run({"x": from_array("x", X)}, keep_on_device=True)["y"]
     assert isinstance(y, DeviceTensor)
     assert (y.memory.device, y.shape) == (first.device, (6, 4))
     assert np.array_equal(to_array(second.run({"y": y})["z"]), -2 * X)
@@ -71,7 +71,7 @@ def test_what_one_stage_leaves_there_the_next_one_takes(load):
 def test_it_outlives_the_session_that_computed_it(load):
     """And is gone with the last who knows of it."""
     first, second = doubling(load), negating(load)
-    y = first.run({"x": from_array("x", X)}, stays=True)["y"]
+    y = first.run({"x": from_array("x", X)}, keep_on_device=True)["y"]
     memory = weakref.ref(y.memory)
     del first
     gc.collect()
@@ -82,7 +82,7 @@ def test_it_outlives_the_session_that_computed_it(load):
 
 def test_whoever_does_not_share_the_device_takes_it_from_the_host(load, tmp_path):
     """A session on another device, too."""
-    y = doubling(load).run({"x": from_array("x", X)}, stays=True)["y"]
+    y = doubling(load).run({"x": from_array("x", X)}, keep_on_device=True)["y"]
     elsewhere = negating(load)
     elsewhere.device = "another"
     assert np.array_equal(to_array(elsewhere.run({"y": y})["z"]), -2 * X)
@@ -101,18 +101,18 @@ def test_what_cannot_stay_comes_as_ever(load):
         value("s", TensorProto.INT64, [2]),
     ]
     session = load(nodes, [value("x", FLOAT, ["N", 4])], outputs)
-    answer = session.run({"x": from_array("x", X)}, stays=True)
+    answer = session.run({"x": from_array("x", X)}, keep_on_device=True)
     assert not isinstance(answer["b"], DeviceTensor)
     assert np.array_equal(to_array(answer["b"]), X)
     assert isinstance(answer["same"], DeviceTensor)
     assert to_array(answer["s"]).tolist() == [6, 4]
-    empty = session.run({"x": Tensor("x", Datatype.FP32, (0, 4), b"")}, stays=True)
+    empty = session.run({"x": Tensor("x", Datatype.FP32, (0, 4), b"")}, keep_on_device=True)
     assert (empty["same"].shape, empty["same"].byte_size) == ((0, 4), 0)
 
 
 def test_a_run_that_fails_says_so(load):
     """A tensor of another shape than the stage takes is refused by ONNX Runtime, wherever it is."""
-    y = doubling(load).run({"x": from_array("x", X)}, stays=True)["y"]
+    y = doubling(load).run({"x": from_array("x", X)}, keep_on_device=True)["y"]
     narrow = load([node("Neg", ["y"], ["z"])], [value("y", FLOAT, ["N", 3])], [value("z", FLOAT, ["N", 3])])
     with pytest.raises(ModelRunFailed, match="y"):
         narrow.run({"y": y})
@@ -129,11 +129,11 @@ def test_large_tensors_pass_through_the_staging_memory(load):
     for turn in range(3):
         y = session.run({"x": from_array("x", x)})["y"]
         assert np.array_equal(to_array(y), -x)
-        assert memory.holds(y.data) == (turn > 0)
+        assert memory.contains(y.data) == (turn > 0)
         del y
         gc.collect()
-        assert memory.taken_bytes == 0
-    small = np.zeros(LEAST_STAGED_BYTES // 4 - 1, np.float32)
+        assert memory.used_bytes == 0
+    small = np.zeros(MIN_STAGED_BYTES // 4 - 1, np.float32)
     assert np.array_equal(to_array(session.run({"x": from_array("x", small)})["y"]), -small)
 
 

@@ -7,12 +7,13 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidPlan, InvalidRequest
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.checks.verify import verify_chain
-from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.reading.optimise import optimise
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.ids import Digest
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS
@@ -31,13 +32,13 @@ def late(tmp_path):
 
 def test_a_direct_input_is_not_carried(late, tmp_path):
     """The stages before do not pass it on; the stage that reads it says so."""
-    carried = cut(late, [3, 6], tmp_path / "carried", PROVENANCE)
+    carried = cut_model(late, [3, 6], tmp_path / "carried", PROVENANCE)
     assert [("late" in part.live_out, "always" in part.live_out) for part in carried] == [
         (True, True),
         (True, True),
         (False, False),
     ]
-    sent = cut(late, [3, 6], tmp_path / "sent", PROVENANCE, direct=[[], [], ["late"]])
+    sent = cut_model(late, [3, 6], tmp_path / "sent", PROVENANCE, direct=[[], [], ["late"]])
     assert all("late" not in part.live_out and "always" in part.live_out for part in sent[:2])
     assert [part.direct_inputs for part in sent] == [(), (), ("late",)]
     assert {spec.name for spec in sent[2].inputs} >= {"late", "always"}
@@ -45,7 +46,7 @@ def test_a_direct_input_is_not_carried(late, tmp_path):
 
 def test_the_first_stage_may_read_it_too(late, tmp_path):
     """What stage 0 reads comes with the request; later stages get it apart all the same."""
-    parts = cut(late, [3, 6], tmp_path / "out", PROVENANCE, direct=[[], ["always"], ["always", "late"]])
+    parts = cut_model(late, [3, 6], tmp_path / "out", PROVENANCE, direct=[[], ["always"], ["always", "late"]])
     assert "always" in {spec.name for spec in parts[0].inputs}
     assert [part.direct_inputs for part in parts] == [(), ("always",), ("late", "always")]
     assert all({"always", "late"}.isdisjoint(part.live_out) for part in parts)
@@ -54,17 +55,17 @@ def test_the_first_stage_may_read_it_too(late, tmp_path):
 @pytest.mark.parametrize(
     ("direct", "message"),
     [
-        ([[], ["late"]], "direct inputs of 2 stages were given, there are 3"),
-        ([["late"], [], []], "stage 0 gets all its inputs from the gateway: 'late' cannot be direct"),
+        ([[], ["late"]], "direct inputs: expected those of 3 stages, got 2"),
+        ([["late"], [], []], "stage 0 receives all its inputs from the gateway: 'late' cannot be direct"),
         ([[], [], ["latest"]], "direct input 'latest' is no input of the model; it has x, late, always"),
         ([[], ["late"], ["late"]], "stage 1 does not read input 'late'"),
-        ([[], [], ["always"]], "stage 1 reads input 'always', which another stage gets directly"),
+        ([[], [], ["always"]], "stage 1 reads input 'always', which is direct for another stage"),
     ],
 )
 def test_what_makes_no_sense_is_refused(late, tmp_path, direct, message):
     """The message names the stage and the input, and nothing is written."""
     with pytest.raises(InvalidPlan, match=message):
-        cut(late, [3, 6], tmp_path / "out", PROVENANCE, direct=direct)
+        cut_model(late, [3, 6], tmp_path / "out", PROVENANCE, direct=direct)
     assert not (tmp_path / "out").exists()
 
 
@@ -80,9 +81,9 @@ def test_what_follows_from_a_direct_input_is_sent(tmp_path):
     made = model(nodes, [floats("x", "N", 1), floats("late", "N", 3)], [floats("y", "N", 3)])
     onnx.save(made, tmp_path / "m.onnx")
     path = optimise(tmp_path / "m.onnx", tmp_path / "work", OptimisationLevel.NONE)
-    carried = cut(path, [2], tmp_path / "carried", PROVENANCE)
+    carried = cut_model(path, [2], tmp_path / "carried", PROVENANCE)
     assert carried[0].live_out == ("late", "a")
-    sent = cut(path, [2], tmp_path / "sent", PROVENANCE, direct=[[], ["late"]])
+    sent = cut_model(path, [2], tmp_path / "sent", PROVENANCE, direct=[[], ["late"]])
     assert sent[0].live_out == ("shape", "a")
     feeds = random_floats("x", 1)(1, 2) | random_floats("late", 3)(2, 2)
     tensors = {name: from_array(name, array) for name, array in feeds.items()}
@@ -94,7 +95,7 @@ def test_what_follows_from_a_direct_input_is_sent(tmp_path):
 def test_an_output_that_is_an_input_goes_straight_to_the_last_stage(tmp_path):
     """Nobody carries what nobody reads."""
     path = optimise(ZOO["pass_through"].build(tmp_path), tmp_path / "work", OptimisationLevel.NONE)
-    parts = cut(path, [2], tmp_path / "out", PROVENANCE, direct=[[], ["x"]])
+    parts = cut_model(path, [2], tmp_path / "out", PROVENANCE, direct=[[], ["x"]])
     assert parts[0].live_out == ("early", "middle")
     assert parts[1].direct_inputs == ("x",)
     assert "x" in parts[1].live_out
@@ -104,7 +105,7 @@ def test_an_output_that_is_an_input_goes_straight_to_the_last_stage(tmp_path):
 
 def test_a_chain_asks_for_direct_inputs(late, tmp_path):
     """A missing one is named where it is needed."""
-    parts = cut(late, [3], tmp_path / "out", PROVENANCE, direct=[[], ["late", "always"]])
+    parts = cut_model(late, [3], tmp_path / "out", PROVENANCE, direct=[[], ["late", "always"]])
     feeds = ZOO["late_input"].tensors(1)
     del feeds["late"]
     with pytest.raises(InvalidRequest, match="input 'late' is missing"):
@@ -114,8 +115,9 @@ def test_a_chain_asks_for_direct_inputs(late, tmp_path):
 def test_the_plan_keeps_them(tmp_path):
     """What is cut with direct inputs verifies from its folder."""
     source = ZOO["late_input"].build(tmp_path)
-    prepare(str(source), str(tmp_path / "work"), "none")
-    cut_prepared(str(tmp_path / "work"), [3, 6], [[], ["always"], ["always", "late"]])
+    work = tmp_path / "work"
+    prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.NONE)))
+    cut_prepared(CutJob(work, CutOptions((3, 6), ((), ("always",), ("always", "late")))))
     folder = tmp_path / "work" / PARTITIONS
     assert [part.direct_inputs for part in PlanFile.load(folder).partitions] == [
         (),

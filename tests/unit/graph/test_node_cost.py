@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxmesh.graph.costs.analyse import analyse
+from onnxmesh.graph.costs.graph_analysis import analyse_graph
 from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.model.graph_costs import GraphCosts, NodeCost
 from onnxmesh.model.input_shapes import InputShapes
@@ -20,7 +20,7 @@ MICROSOFT = {"": 20, "com.microsoft": 1}
 
 def costs_of(tmp_path, made, level=OptimisationLevel.NONE, shapes=None, **options) -> GraphCosts:
     onnx.save(made, tmp_path / "m.onnx")
-    return analyse(optimise(tmp_path / "m.onnx", tmp_path / "out", level), shapes, **options)
+    return analyse_graph(optimise(tmp_path / "m.onnx", tmp_path / "out", level), shapes, **options)
 
 
 def first(tmp_path, nodes, inputs, outputs, weights=None, **options) -> NodeCost:
@@ -268,7 +268,7 @@ def test_a_convolution_unfolds_its_picture(tmp_path):
 def test_nothing_gets_cheaper_in_a_larger_batch(tmp_path, name):
     """Of every node: operations, bytes, memory; of every boundary and input: bytes."""
     path = optimise(ZOO[name].build(tmp_path), tmp_path / "out", OptimisationLevel.EXTENDED)
-    one, eight = analyse(path, InputShapes(1)), analyse(path, InputShapes(8))
+    one, eight = analyse_graph(path, InputShapes(1)), analyse_graph(path, InputShapes(8))
     for small, large in zip(one.nodes, eight.nodes, strict=True):
         assert large.flops >= small.flops
         assert large.bytes_moved >= small.bytes_moved
@@ -290,5 +290,5 @@ def test_shapes_seen_in_a_run_are_taken(tmp_path):
     )
     unknown = costs_of(tmp_path, made)
     assert unknown.boundaries[0].num_bytes == 8
-    seen = costs_of(tmp_path, made, seen={"where": (1, 100), "y": (1, 100)})
+    seen = costs_of(tmp_path, made, measured_shapes={"where": (1, 100), "y": (1, 100)})
     assert seen.boundaries[0].num_bytes == 800

@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.graph.reading.optimise import LARGE_WEIGHT_BYTES, optimise, weight_bytes_of
-from onnxmesh.graph.runtime.runtime_errors import readable
+from onnxmesh.graph.reading.optimise import MAX_INLINE_MODEL_BYTES, optimise, weight_bytes_of
+from onnxmesh.graph.runtime.runtime_errors import error_reason
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
@@ -29,7 +29,7 @@ def test_an_operator_that_onnx_runtime_lacks_is_named(tmp_path):
     nodes = [node("Frobnicate", ["x"], ["y"], domain="com.example", name="the_odd_one")]
     made = model(nodes, [floats("x", 1)], [floats("y", 1)], opsets={"": 20, "com.example": 1})
     message = refusal(tmp_path, made)
-    assert "node 'the_odd_one' (com.example.Frobnicate): there is no such operator" in message
+    assert "node 'the_odd_one' (com.example.Frobnicate): this ONNX Runtime lacks the operator" in message
 
 
 def test_a_type_without_kernel_is_named(tmp_path):
@@ -73,12 +73,12 @@ IN_SOURCE = (
 )
 def test_noise_is_stripped(raw, clean):
     """Status codes, source paths and C++ signatures are for ONNX Runtime's developers."""
-    assert readable(RuntimeError(raw)) == clean
+    assert error_reason(RuntimeError(raw)) == clean
 
 
 def test_long_messages_are_cut():
     """An error fits into a status."""
-    assert len(readable(RuntimeError("x" * 10_000))) < 600
+    assert len(error_reason(RuntimeError("x" * 10_000))) < 600
 
 
 @pytest.mark.parametrize("level", list(OptimisationLevel))
@@ -92,7 +92,7 @@ def test_small_weights_stay_in_the_model(tmp_path, level):
 def test_large_weights_get_their_own_file(tmp_path):
     """ResNet-50 has about 100 MB."""
     source = ZOO["resnet50"].build(tmp_path)
-    assert weight_bytes_of(onnx.load(source)) > LARGE_WEIGHT_BYTES
+    assert weight_bytes_of(onnx.load(source)) > MAX_INLINE_MODEL_BYTES
     optimised = optimise(source, tmp_path / "out", OptimisationLevel.EXTENDED)
     assert optimised.stat().st_size < 1_000_000
-    assert (tmp_path / "out" / "optimised.weights").stat().st_size > LARGE_WEIGHT_BYTES
+    assert (tmp_path / "out" / "optimised.weights").stat().st_size > MAX_INLINE_MODEL_BYTES

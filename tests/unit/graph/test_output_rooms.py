@@ -14,8 +14,8 @@ from onnx import TensorProto
 
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF
-from onnxmesh.graph.runtime.output_buffers import LEAST_BOUND_BYTES, OutputBuffers
-from onnxmesh.graph.runtime.output_shapes import MAX_KNOWN, OutputShapes
+from onnxmesh.graph.runtime.output_buffers import MIN_BOUND_BYTES, OutputBuffers
+from onnxmesh.graph.runtime.output_shapes import MAX_KNOWN_SHAPES, OutputShapes
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
@@ -23,27 +23,27 @@ from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
 from tests.zoo.zoo_model import model, node, value
 
-NUM = LEAST_BOUND_BYTES
+NUM = MIN_BOUND_BYTES
 
 
 class Rooms:
-    """Gives rooms and remembers where they are, and which of them are still seen."""
+    """Gives buffers and remembers where they are, and which of them are still seen."""
 
     def __init__(self):
         self.addresses = []
-        self._rooms = []
+        self._buffers = []
 
     def __call__(self, byte_size):
         aligned = np.empty(byte_size + 64, np.uint8)
         begin = -aligned.ctypes.data % 64
-        room = aligned[begin : begin + byte_size]
-        self.addresses.append(room.ctypes.data)
-        self._rooms.append(weakref.ref(room))
-        return memoryview(room)
+        buffer = aligned[begin : begin + byte_size]
+        self.addresses.append(buffer.ctypes.data)
+        self._buffers.append(weakref.ref(buffer))
+        return memoryview(buffer)
 
     @property
     def num_seen(self):
-        return sum(room() is not None for room in self._rooms)
+        return sum(buffer() is not None for buffer in self._buffers)
 
     def hold(self, tensor):
         return np.frombuffer(tensor.data, np.uint8).ctypes.data in self.addresses
@@ -56,29 +56,29 @@ def session_for(tmp_path, nodes, inputs, outputs):
 
 
 def test_an_output_is_computed_in_its_room_once_its_shape_is_known(tmp_path):
-    """With the bits that it has elsewhere; it keeps the room, and nothing else does. Another form of input is learned anew."""
+    """With the bits that it has elsewhere; it keeps the buffer, and nothing else does. Another form of input is learned anew."""
     session = session_for(
         tmp_path,
         [node("Relu", ["x"], ["y"]), node("ReduceMax", ["x"], ["small"], keepdims=0)],
         [value("x", TensorProto.FLOAT, ["N"])],
         [value("y", TensorProto.FLOAT, None), value("small", TensorProto.FLOAT, None)],
     )
-    rooms = Rooms()
+    buffers = Rooms()
     for num in (NUM, NUM // 2):
         x = from_array("x", np.random.default_rng(num).standard_normal(num).astype(np.float32))
         expected = session.run({"x": x})
-        assert not rooms.hold(session.run({"x": x}, None, rooms)["y"])
-        again = session.run({"x": x}, None, rooms)
-        assert rooms.hold(again["y"])
-        assert not rooms.hold(again["small"])
+        assert not buffers.hold(session.run({"x": x}, None, buffers)["y"])
+        again = session.run({"x": x}, None, buffers)
+        assert buffers.hold(again["y"])
+        assert not buffers.hold(again["small"])
         assert {name: bytes(each.data) for name, each in again.items()} == {
             name: bytes(each.data) for name, each in expected.items()
         }
         assert memoryview(again["y"].data).readonly
-        assert rooms.num_seen == 1
+        assert buffers.num_seen == 1
         del again
         gc.collect()
-        assert rooms.num_seen == 0
+        assert buffers.num_seen == 0
 
 
 def test_without_a_room_an_output_is_where_it_always_was(tmp_path):
@@ -96,59 +96,59 @@ def test_without_a_room_an_output_is_where_it_always_was(tmp_path):
 
 
 def test_an_output_whose_shape_depends_on_numbers_is_right_each_time(tmp_path):
-    """The first surprise is run again without rooms; after it none is offered for that output any more."""
+    """The first surprise is run again without buffers; after it none is offered for that output any more."""
     session = session_for(
         tmp_path,
         [node("NonZero", ["x"], ["where"]), node("Neg", ["x"], ["y"])],
         [value("x", TensorProto.FLOAT, ["N"])],
         [value("where", TensorProto.INT64, None), value("y", TensorProto.FLOAT, None)],
     )
-    rooms = Rooms()
+    buffers = Rooms()
     for num_zeros in (0, 0, 7, 0, 7):
         x = np.ones(NUM, np.float32)
         x[:num_zeros] = 0
-        answer = session.run({"x": from_array("x", x)}, None, rooms)
+        answer = session.run({"x": from_array("x", x)}, None, buffers)
         assert np.array_equal(to_array(answer["where"]), np.array(np.nonzero(x)))
         assert np.array_equal(to_array(answer["y"]), -x)
-    assert rooms.hold(answer["y"])
-    assert not rooms.hold(answer["where"])
+    assert buffers.hold(answer["y"])
+    assert not buffers.hold(answer["where"])
 
 
 def test_a_model_that_refuses_its_inputs_says_so_with_rooms_too(tmp_path):
-    """The error is the one that it would be anywhere; the rooms are free again."""
+    """The error is the one that it would be anywhere; the buffers are free again."""
     session = session_for(
         tmp_path,
         [node("Reshape", ["x", "shape"], ["y"])],
         [value("x", TensorProto.FLOAT, ["N"]), value("shape", TensorProto.INT64, ["R"])],
         [value("y", TensorProto.FLOAT, None)],
     )
-    rooms = Rooms()
+    buffers = Rooms()
     x = from_array("x", np.zeros(NUM, np.float32))
 
     def run(*shape):
         feeds = {"x": x, "shape": from_array("shape", np.array(shape))}
-        return session.run(feeds, None, rooms)["y"]
+        return session.run(feeds, None, buffers)["y"]
 
     assert run(2, NUM // 2).shape == run(2, NUM // 2).shape == (2, NUM // 2)
     with pytest.raises(ModelRunFailed):
         run(3, NUM)
     assert run(NUM // 2, 2).shape == (NUM // 2, 2)
     gc.collect()
-    assert rooms.num_seen == 0
+    assert buffers.num_seen == 0
 
 
 def test_a_model_that_refuses_rooms_is_offered_none_again():
-    """If shapes do not explain why a run with rooms failed, requests are not run twice for ever."""
+    """If shapes do not explain why a run with buffers failed, requests are not run twice for ever."""
     y = from_array("y", np.zeros(NUM, np.float32))
     for other, still in ((from_array("y", np.zeros(2 * NUM, np.float32)), True), (y, False)):
-        rooms = OutputBuffers({"y": Datatype.FP32, "z": Datatype.FP32})
-        rooms.saw("form", {"y": y, "z": y.renamed("z")})
-        found = rooms.find("form", ["y", "z"], Rooms())
+        buffers = OutputBuffers({"y": Datatype.FP32, "z": Datatype.FP32})
+        buffers.observe("form", {"y": y, "z": y.renamed("z")})
+        found = buffers.allocate("form", ["y", "z"], Rooms())
         assert found.keys() == {"y", "z"}
         without = {"y": other, "z": y.renamed("z")}
-        rooms.were_refused(found, without)
-        rooms.saw("form", without)
-        assert rooms.find("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
+        buffers.handle_refusal(found, without)
+        buffers.observe("form", without)
+        assert buffers.allocate("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
 
 
 @pytest.mark.parametrize("datatype", [kind for kind in Datatype if kind.bits >= 8])
@@ -162,17 +162,17 @@ def test_every_type_keeps_its_bits(tmp_path, datatype):
         [value("y", code, ["N"])],
     )
     content = np.random.default_rng(3).integers(0, 2, NUM, dtype=np.uint8).tobytes()
-    rooms = Rooms()
+    buffers = Rooms()
     for _ in range(2):
-        answer = session.run({"x": Tensor("x", datatype, (num,), content)}, None, rooms)["y"]
+        answer = session.run({"x": Tensor("x", datatype, (num,), content)}, None, buffers)["y"]
         assert bytes(answer.data) == content
-    assert rooms.hold(answer)
+    assert buffers.hold(answer)
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))
-def test_the_zoo_answers_the_same_with_rooms(tmp_path, monkeypatch, name):
+def test_the_zoo_answers_the_same_with_buffers(tmp_path, monkeypatch, name):
     """Every kind of output there is, at any size: inputs passed on, constants, empties, strings, branches and loops."""
-    monkeypatch.setattr("onnxmesh.graph.runtime.output_buffers.LEAST_BOUND_BYTES", 1)
+    monkeypatch.setattr("onnxmesh.graph.runtime.output_buffers.MIN_BOUND_BYTES", 1)
     zoo = ZOO[name]
     session = StageSession(zoo.build(tmp_path))
     for seed in (1, 2):
@@ -194,11 +194,11 @@ def test_only_what_never_varied_is_foretold(runs):
     shapes = OutputShapes()
     seen = {}
     for form, name, dim in runs:
-        shapes.saw(form, {name: (dim,)})
+        shapes.observe(form, {name: (dim,)})
         seen.setdefault((form, name), []).append((dim,))
     varying = {name for (_, name), dims in seen.items() if len(set(dims)) > 1}
     for form in range(4):
-        assert shapes.foretell(form) == {
+        assert shapes.predict(form) == {
             name: dims[0] for (at, name), dims in seen.items() if at == form and name not in varying
         }
 
@@ -206,7 +206,7 @@ def test_only_what_never_varied_is_foretold(runs):
 def test_few_forms_are_remembered():
     """A client that sends ever new shapes does not make memory grow."""
     shapes = OutputShapes()
-    for form in range(10 * MAX_KNOWN):
-        shapes.saw(form, {"y": (form,)})
-        assert shapes.foretell(form) == {"y": (form,)}
-    assert sum(bool(shapes.foretell(form)) for form in range(10 * MAX_KNOWN)) <= MAX_KNOWN
+    for form in range(10 * MAX_KNOWN_SHAPES):
+        shapes.observe(form, {"y": (form,)})
+        assert shapes.predict(form) == {"y": (form,)}
+    assert sum(bool(shapes.predict(form)) for form in range(10 * MAX_KNOWN_SHAPES)) <= MAX_KNOWN_SHAPES

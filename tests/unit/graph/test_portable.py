@@ -11,18 +11,19 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxmesh.errors import CorruptData, InvalidModel
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.checks.difference import (
     FULL_PRECISION_BOUND,
     LEAST_PRECISION_BOUND,
     REDUCED_PRECISION_BOUND,
-    compare,
+    compare_tensors,
 )
 from onnxmesh.graph.checks.verify import verify_chain
-from onnxmesh.graph.costs.analyse import analyse
-from onnxmesh.graph.cutting.as_written import as_written
+from onnxmesh.graph.costs.graph_analysis import analyse_graph
+from onnxmesh.graph.cutting.original_model import save_original_model
 from onnxmesh.graph.cutting.plan_file import PLAN_FILE, PlanFile
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.graph.split import split_model
 from onnxmesh.model.cut_mode import CutMode
@@ -36,7 +37,7 @@ CASES = [(name, stages) for name in sorted(ZOO) for stages in (2, 3) if stages <
 
 
 def worst_difference(expected, found) -> float:
-    return max(compare(tensor, found[name]).largest_relative for name, tensor in expected.items())
+    return max(compare_tensors(tensor, found[name]).largest_relative for name, tensor in expected.items())
 
 
 def saved(folder, made) -> str:
@@ -122,8 +123,9 @@ def test_verify_accepts_up_to_the_bound(tmp_path):
 def test_a_model_that_refuses_random_inputs_is_cut_all_the_same(tmp_path):
     """Its difference is unknown, and the plan and the answer say that."""
     path = ZOO["strings_and_bfloat"].build(tmp_path)
-    prepare(str(path), str(tmp_path / "work"), "all", "portable")
-    assert json.loads(cut_prepared(str(tmp_path / "work"), [1]))["largest_difference"] == -1
+    work = tmp_path / "work"
+    prepare(PrepareJob(path, work, PrepareOptions(OptimisationLevel.ALL, CutMode.PORTABLE)))
+    assert json.loads(cut_prepared(CutJob(work, CutOptions((1,)))))["largest_difference"] == -1
     assert PlanFile.load(tmp_path / "work" / PARTITIONS).largest_difference is None
 
 
@@ -208,7 +210,7 @@ def test_constants_become_weights(tmp_path):
         node("If", ["big"], ["y"], then_branch=branch, else_branch=other),
     ]
     path = saved(tmp_path, model(nodes, [floats("x", "N", 4)], [floats("y", "N", 4)]))
-    costs = analyse(as_written(path, tmp_path / "work"))
+    costs = analyse_graph(save_original_model(path, tmp_path / "work"))
     assert [made.op_type for made in costs.nodes] == ["Mul", "Add", "ReduceMax", "Cast", "If"]
     assert costs.weights == (16, 16, 16)
     assert len(costs.nodes[-1].weights) == 1
@@ -237,7 +239,7 @@ def test_weights_listed_as_inputs_of_old_models_are_weights(tmp_path):
 def test_large_weights_in_the_model_move_to_a_file(tmp_path):
     """ResNet-50 has 100 MB in its model; what is cut has them beside it."""
     work = tmp_path / "work"
-    written = as_written(ZOO["resnet50"].build(tmp_path), work)
+    written = save_original_model(ZOO["resnet50"].build(tmp_path), work)
     assert written.stat().st_size < 1_000_000
     assert (work / "optimised.weights").stat().st_size > 100_000_000
 
@@ -247,7 +249,7 @@ def test_what_onnx_runtime_cannot_load_is_told(tmp_path):
     nodes = [node("Tanh", ["x"], ["a"]), node("Odd", ["a"], ["y"], domain="com.example", name="the_odd_one")]
     made = model(nodes, [floats("x", 1)], [floats("y", 1)], opsets={"": 20, "com.example": 1})
     with pytest.raises(
-        InvalidModel, match=r"node 'the_odd_one' \(com.example.Odd\): there is no such operator"
+        InvalidModel, match=r"node 'the_odd_one' \(com.example.Odd\): this ONNX Runtime lacks the operator"
     ):
         split_model(saved(tmp_path, made), tmp_path / "out", 2, mode=CutMode.PORTABLE)
     assert not (tmp_path / "out").exists()

@@ -162,9 +162,9 @@ def test_inputs_are_checked(tmp_path):
     session = StageSession(ZOO["mlp"].build(tmp_path))
     with pytest.raises(InvalidRequest, match="input 'x' is missing"):
         session.run({})
-    with pytest.raises(InvalidRequest, match="input 'x' is FP32, INT32 came"):
+    with pytest.raises(InvalidRequest, match="input 'x': expected FP32, got INT32"):
         session.run({"x": from_array("x", np.zeros((1, 32), np.int32))})
-    with pytest.raises(InvalidRequest, match="takes 128 bytes, 127 came"):
+    with pytest.raises(InvalidRequest, match="has 128 bytes, got 127"):
         session.run({"x": Tensor("x", Datatype.FP32, (1, 32), bytes(127))})
     with pytest.raises(ModelRunFailed, match="32"):
         session.run({"x": from_array("x", np.zeros((1, 31), np.float32))})

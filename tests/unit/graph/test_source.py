@@ -186,7 +186,7 @@ def test_short_external_data_is_named(tmp_path):
     """A file that ends too early is no better than none."""
     path, content = external_model(tmp_path)
     (tmp_path / "weights.bin").write_bytes(content[:-1])
-    assert "has 63 bytes, 64 are needed" in refused(path)
+    assert "expected at least 64 bytes, got 63" in refused(path)
 
 
 @pytest.mark.parametrize(

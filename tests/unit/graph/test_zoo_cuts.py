@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxmesh.graph.costs.analyse import analyse, types_of
-from onnxmesh.graph.cutting.cut import Provenance, cut
+from onnxmesh.graph.costs.graph_analysis import analyse_graph, boundary_types
+from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
 from onnxmesh.graph.reading.optimise import optimise
-from onnxmesh.graph.reading.source import check_source, checkable
+from onnxmesh.graph.reading.source import check_source, checker_input
 from onnxmesh.graph.reading.value_types import ValueType
-from onnxmesh.graph.runtime.chain import PartitionChain
+from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.ids import Digest
 from onnxmesh.model.cluster import Cluster, DeviceKind
@@ -51,8 +51,8 @@ def prepare(tmp_path_factory):
             source = ZOO[name].build(folder)
             check_source(source)
             optimised = optimise(source, folder / "work", level)
-            types = types_of(optimised)
-            profile = GraphCosts.from_json(analyse(optimised, types=types).to_json())
+            types = boundary_types(optimised)
+            profile = GraphCosts.from_json(analyse_graph(optimised, types=types).to_json())
             feeds = [ZOO[name].tensors(seed, batch) for seed, batch in [(1, 1), (2, 3)]]
             whole = StageSession(source, level=level)
             ready[name, level] = Prepared(optimised, types, profile, feeds, [whole.run(f) for f in feeds])
@@ -64,7 +64,7 @@ def prepare(tmp_path_factory):
 def assert_chain_equals_whole(
     prepared: Prepared, cuts: tuple[int, ...], out: Path, direct: list[list[str]] | None = None
 ) -> None:
-    partitions = cut(prepared.optimised, cuts, out, PROVENANCE, prepared.types, direct or ())
+    partitions = cut_model(prepared.optimised, cuts, out, PROVENANCE, prepared.types, direct or ())
     assert len(partitions) == len(cuts) + 1
     chain = PartitionChain(out, partitions)
     for feeds, expected in zip(prepared.feeds, prepared.answers, strict=True):
@@ -118,7 +118,7 @@ def test_inputs_can_go_straight_to_late_stages(prepare, tmp_path, name):
         if not any(direct):
             continue
         assert_chain_equals_whole(prepared, cuts, tmp_path / "out", direct)
-        partitions = cut(prepared.optimised, cuts, tmp_path / "out", PROVENANCE, prepared.types, direct)
+        partitions = cut_model(prepared.optimised, cuts, tmp_path / "out", PROVENANCE, prepared.types, direct)
         assert [list(partition.direct_inputs) for partition in partitions] == direct
         sent = {name for names in direct for name in names}
         assert all(sent.isdisjoint(partition.live_out) for partition in partitions[:-1])
@@ -130,7 +130,7 @@ def test_inputs_can_go_straight_to_late_stages(prepare, tmp_path, name):
 def test_every_partition_is_valid_onnx(prepare, tmp_path, name):
     """Each partition passes ONNX's checker, with a type on all that enters or leaves it."""
     prepared = prepare(name, OptimisationLevel.EXTENDED)
-    cut(prepared.optimised, prepared.profile.legal_cuts, tmp_path / "out", PROVENANCE, prepared.types)
+    cut_model(prepared.optimised, prepared.profile.legal_cuts, tmp_path / "out", PROVENANCE, prepared.types)
     for path in sorted((tmp_path / "out").glob("stage-*/model.onnx")):
         model = onnx.load(path)
         ranked = all(
@@ -139,7 +139,7 @@ def test_every_partition_is_valid_onnx(prepare, tmp_path, name):
         assert all(value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output])
         assert 4 <= model.ir_version <= 13
         if ranked:  # ONNX Runtime takes a partition of unknown rank, the checker does not
-            onnx.checker.check_model(checkable(model, path))
+            onnx.checker.check_model(checker_input(model, path))
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))
@@ -148,7 +148,7 @@ def test_nothing_is_sent_that_need_not_be(prepare, tmp_path, name):
     prepared = prepare(name, OptimisationLevel.EXTENDED)
     stages = min(ZOO[name].max_stages, 4)
     plan = make_plan(prepared.profile, Cluster((DeviceKind("worker", stages),)), Demand(num_stages=stages))
-    partitions = cut(prepared.optimised, plan.cuts, tmp_path / "out", PROVENANCE, prepared.types)
+    partitions = cut_model(prepared.optimised, plan.cuts, tmp_path / "out", PROVENANCE, prepared.types)
     alive = {spec.name for spec in prepared.profile.signature.inputs}
     for partition in partitions:
         assert {spec.name for spec in partition.inputs} <= alive

@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.pictures.geometry import shared_widths
-from onnxmesh.pictures.lettering import first_fitting, fitted, printable, text_width, wrapped
+from onnxmesh.pictures.labels import first_fitting, printable, shortened, text_width, wrapped
 from onnxmesh.pictures.node_strip import merged_runs, thinned
-from onnxmesh.quantities import bytes_text, rate_text, ratio_text, time_text
 
 
 @given(st.text(max_size=40), st.floats(0, 300))
 def test_fitted_text_fits(text, width):
     """Whatever is left of a text is no wider than its room, and a text that fits is left alone."""
-    short = fitted(text, width, 12)
+    short = shortened(text, width, 12)
     assert text_width(short, 12) <= width or not short
     if text_width(printable(text), 12) <= width:
         assert short == printable(text)
@@ -25,7 +24,7 @@ def test_fitted_text_fits(text, width):
 
 def test_shortening_keeps_both_ends_of_a_name():
     """Names are told apart by their ends."""
-    assert fitted("encoder.layer.0.attention.query", 100, 12) == "encode….query"
+    assert shortened("encoder.layer.0.attention.query", 100, 12) == "encode….query"
     assert first_fitting(("2 boxes of a kind", "2 boxes"), 60, 12) == "2 boxes"
 
 
@@ -77,26 +76,3 @@ def test_thinning_keeps_what_stands_out(points):
         min(y for _, y in points),
         max(y for _, y in points),
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (time_text(0), "0 s"),
-        (time_text(0.0165), "16.5 ms"),
-        (time_text(9.996e-4), "1.00 ms"),
-        (time_text(9.99e-4), "999 µs"),
-        (time_text(75.2), "75.2 s"),
-        (time_text(3e-12), "3.00 ps"),
-        (bytes_text(0), "0 B"),
-        (bytes_text(524_292), "524 kB"),
-        (bytes_text(999_960), "1.00 MB"),
-        (bytes_text(9.1e9), "9.10 GB"),
-        (rate_text(1540.4), "1540/s"),
-        (rate_text(0.0523), "0.0523/s"),
-        (ratio_text(1.254), "1.25 \u00d7"),
-    ],
-)
-def test_figures_have_three_digits_and_a_unit(text, expected):
-    """Units are chosen by what is shown after rounding."""
-    assert text == expected

@@ -64,29 +64,29 @@ def every_assignment(
         if replicas in {None, count}
     ]
     for cuts in combinations(costs.legal_cuts, num_stages - 1):
-        for holders in product(choices, repeat=num_stages):
-            used = [sum(count for k, count in holders if k == i) for i in range(len(cluster.kinds))]
+        for groups in product(choices, repeat=num_stages):
+            used = [sum(count for k, count in groups if k == i) for i in range(len(cluster.kinds))]
             if any(u > kind.count for u, kind in zip(used, cluster.kinds, strict=True)):
                 continue
-            rooms = [cluster.kinds[k].memory_bytes for k, _ in holders]
+            rooms = [cluster.kinds[k].memory_bytes for k, _ in groups]
             bounds = pairwise((0, *cuts, len(costs.nodes)))
             if all(
                 room is None or costs.peak_bytes(*nodes) <= room
                 for room, nodes in zip(rooms, bounds, strict=True)
             ):
-                yield cuts, holders
+                yield cuts, groups
 
 
 def stage_costs(costs: GraphCosts, cluster: Cluster, assigned: Assigned) -> list[int]:
     """Returns for each stage the picoseconds to run it and to send what follows."""
-    cuts, holders = assigned
+    cuts, groups = assigned
     stages = list(pairwise((0, *cuts, len(costs.nodes))))
     found = []
     for i, (start, end) in enumerate(stages):
-        kind = cluster.kinds[holders[i][0]]
+        kind = cluster.kinds[groups[i][0]]
         cost = sum(node_times(costs, kind)[start:end])
         if i + 1 < len(stages):
-            link = cluster.link(kind.name, cluster.kinds[holders[i + 1][0]].name)
+            link = cluster.link(kind.name, cluster.kinds[groups[i + 1][0]].name)
             cost += link.transfer_ps(costs.boundaries[end - 1].num_bytes)
         found.append(cost)
     return found

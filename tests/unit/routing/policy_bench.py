@@ -49,11 +49,11 @@ class Bench:
 
     def measure(self, compute_s):
         for worker, each_s in compute_s.items():
-            self.balancer.answered(KEY, worker, each_s, self.now_s)
+            self.balancer.observe_answer(KEY, worker, each_s, self.now_s)
 
     def load(self, work_s):
         for worker, each_s in work_s.items():
-            self.balancer.report(worker, each_s, {}, self.now_s)
+            self.balancer.observe_report(worker, each_s, {}, self.now_s)
 
     def route(self, ask=None, is_live=alive):
         return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or RouteQuery())

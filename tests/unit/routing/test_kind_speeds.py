@@ -16,7 +16,7 @@ ALIKE = PolicySettings(alike=0.2)
 def speeds(measured, kinds=("a", "a", "b")):
     found = KindSpeeds(kinds, ALIKE)
     for index, compute_s in measured:
-        found.measured(index, compute_s)
+        found.observe(index, compute_s)
     return found
 
 
@@ -43,12 +43,12 @@ def test_a_figure_lies_between_ones_own_and_the_kinds(usual_s, own_s):
 def test_a_kind_that_nobody_measured_is_taken_for_a_slow_one():
     """As slow as the slowest known one, and not faster than told; those of a measured kind have its figure."""
     found = speeds([(0, 0.01)])
-    assert found.usual_s(np.array([False, True, True]), 0.5).tolist() == [0.01, 0.5]
-    assert found.usual_s(np.array([False, True, True]), 0.001).tolist() == [0.01, 0.01]
+    assert found.typical_s(np.array([False, True, True]), 0.5).tolist() == [0.01, 0.5]
+    assert found.typical_s(np.array([False, True, True]), 0.001).tolist() == [0.01, 0.01]
 
 
 def test_kinds_outlive_a_change_of_the_replicas():
     """A worker that joins is as fast as others of its kind."""
     found = speeds([], ("c", "b", "a"))
-    found.take_over(speeds([(0, 0.01), (2, 0.03)]))
-    assert found.usual_s(np.ones(3, np.bool_), 0.5).tolist() == [0.5, 0.03, 0.01]
+    found.inherit(speeds([(0, 0.01), (2, 0.03)]))
+    assert found.typical_s(np.ones(3, np.bool_), 0.5).tolist() == [0.5, 0.03, 0.01]

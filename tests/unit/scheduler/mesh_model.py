@@ -5,7 +5,7 @@ The registry is the embedded one's (leases, and what it takes for ghosts), the r
 
 from __future__ import annotations
 
-from onnxmesh.discovery.membership import Membership
+from onnxmesh.discovery.lease_table import LeaseTable
 from onnxmesh.discovery.stale_entries import without_stale_entries
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.v1.model_pb2 import Artefact, Partition, Plan, PlannedDevices
@@ -62,7 +62,7 @@ class MeshModel:
         self.now_s = 0.0
         self.generation = 0
         self.made = 0
-        self.members = Membership(SILENCE_S)
+        self.leases = LeaseTable(SILENCE_S)
         self.processes = []
         self.links = {}
         self.deployments = {}
@@ -74,7 +74,7 @@ class MeshModel:
 
     def look(self):
         """Takes up what the registry shows."""
-        instances = without_stale_entries(self.members.instances.values())
+        instances = without_stale_entries(self.leases.instances.values())
         for id_, link in list(self.links.items()):
             if instances.get(id_) != link.process.instance:
                 del self.links[id_]
@@ -124,7 +124,7 @@ class MeshModel:
 
     def validate(self):
         """No ghost, nothing twice, nothing that its worker does not serve."""
-        registered = self.members.instances
+        registered = self.leases.instances
         for stage in self.routed_stages():
             workers = [replica.worker for replica in stage.replicas]
             assert len(set(workers)) == len(workers)
@@ -238,6 +238,6 @@ class MeshModel:
             self.now_s += seconds / num_steps
             for process in self.processes:
                 if process.lives:
-                    self.members.heard(process.instance.id, process.token, self.now_s)
-            self.members.expire(self.now_s)
+                    self.leases.renew(process.instance.id, process.token, self.now_s)
+            self.leases.expire(self.now_s)
         self.look()

@@ -54,7 +54,7 @@ async def mirrored(tmp_path):
     retention = Retention(ours)
     async with serving(theirs) as address, open_deployments(tmp_path) as store:
         leftover = write(ours, b"undeployed while we were away")
-        mirror = BlobMirror(store, ours, retention, lambda: [address], retry_s=0.05)
+        mirror = BlobMirror(store, ours, retention, sources=lambda: [address], retry_s=0.05)
         async with running(mirror.run()):
             yield theirs, ours, store, retention, leftover
 

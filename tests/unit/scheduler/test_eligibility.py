@@ -75,5 +75,5 @@ def test_a_plan_tied_to_a_class_that_is_gone_cannot_be_made_anew():
 
 def test_all_cannot_be_had_without_a_class():
     spec = normalised(DeploymentSpec(name="m", optimisation="all"))
-    with pytest.raises(Unsatisfiable, match=r"none of a, b is a CPU worker that states its 'cpu\.class'"):
+    with pytest.raises(Unsatisfiable, match=r"none of a, b is a CPU worker with a 'cpu\.class'"):
         eligible_workers(spec, [worker("a", **GPU), worker("b")])

@@ -14,6 +14,9 @@ from services.scheduler.placement.placement import decide_placement
 from services.scheduler.placement.rebalance import rebalanced
 from tests.unit.scheduler.placement_tables import at_rest, done, num_held, orders, stages, view, where, zoned
 
+pytestmark = pytest.mark.timeout(1200)
+"""Thousands of decisions: seconds on an idle machine, minutes on a busy one."""
+
 
 def test_a_move_is_told_with_its_reason_until_it_is_over():
     """Just started, under way, and gone."""

@@ -83,10 +83,10 @@ async def test_however_a_table_travels_it_arrives(steps, new_leader_at):
         update = RouteUpdate.FromString(now.update(follower).SerializeToString())
         follower = now
         if update.WhichOneof("kind") == "whole":
-            relay.take(PublishedTable.from_proto(update.whole))
+            relay.accept(PublishedTable.from_proto(update.whole))
         else:
             held = await anext(relay.tables())
-            relay.take(held.apply(update.change))
+            relay.accept(held.apply(update.change))
         if relay_looks:
             held = await anext(relay.tables())
             table = changed(table, RouteUpdate.FromString(held.update(relayed).SerializeToString()))

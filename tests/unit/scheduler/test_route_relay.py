@@ -15,11 +15,11 @@ async def test_only_newer_tables_are_taken():
     """A leader that was deposed cannot turn the routes back."""
     relay = RouteRelay("s")
     for epoch in (5, 4, 5):
-        relay.take(PublishedTable(epoch, {}, {}))
+        relay.accept(PublishedTable(epoch, {}, {}))
     tables = relay.tables()
     assert (await anext(tables)).epoch == 5
-    relay.take(PublishedTable(3, {}, {}))
-    relay.take(PublishedTable(6, {}, {}))
+    relay.accept(PublishedTable(3, {}, {}))
+    relay.accept(PublishedTable(6, {}, {}))
     assert (await anext(tables)).epoch == 6
 
 
@@ -30,7 +30,7 @@ async def test_watchers_are_sent_elsewhere_when_no_leader_is_followed_for_long(l
     relay = RouteRelay("s", orphan_s=0.02, clock=lambda: now_s)
     tables = relay.tables()
     if led_before:
-        relay.take(PublishedTable(1, {}, {}))
+        relay.accept(PublishedTable(1, {}, {}))
         assert (await anext(tables)).epoch == 1
         relay.mark_orphaned()
     now_s = 100.5
@@ -42,7 +42,7 @@ async def test_watchers_of_a_quiet_leader_stay():
     """A table that does not change for hours is still the leader's."""
     now_s = 0.0
     relay = RouteRelay("s", orphan_s=0.02, clock=lambda: now_s)
-    relay.take(PublishedTable(1, {}, {}))
+    relay.accept(PublishedTable(1, {}, {}))
     tables = relay.tables()
     await anext(tables)
     now_s = 10_000.0

@@ -108,12 +108,12 @@ async def test_who_ends_a_deployment_while_its_plan_changes_ends_both(catalogue,
     store.go_on.clear()
     swapping = asyncio.ensure_future(catalogue.swap(catalogue.standby[KEY]))
     await asyncio.sleep(0)
-    forgetting = asyncio.ensure_future(catalogue.forget(current))
+    forgetting = asyncio.ensure_future(catalogue.delete(current))
     await asyncio.sleep(0)
     store.go_on.set()
     assert not await swapping
     await forgetting
-    assert catalogue.drop(current)
+    assert catalogue.remove(current)
     assert (store.rows, num_blobs(blobs), dict(catalogue.standby)) == ({}, 0, {})
     assert not await catalogue.renew(current)
     assert not catalogue.add_standby(current)
@@ -125,10 +125,10 @@ async def test_a_deployment_is_dropped_under_whichever_plan_it_is_served(catalog
     first = catalogue.deployments[KEY]
     await catalogue.swap(catalogue.standby[KEY])
     other = deployment(blobs)
-    assert not catalogue.drop(other)
+    assert not catalogue.remove(other)
     assert catalogue.current(first) is catalogue.deployments[KEY]
-    assert catalogue.drop(first)
-    assert not catalogue.drop(first)
+    assert catalogue.remove(first)
+    assert not catalogue.remove(first)
 
 
 async def test_other_workers_for_the_same_partitions_are_written_down(catalogue, store):
@@ -158,5 +158,5 @@ async def test_replicas_are_wished_for_under_every_plan_and_no_new_plan_takes_th
     assert await catalogue.swap(beside)
     assert (store.rows[KEY].spec.replicas, store.rows[KEY].plan.revision) == (3, 1)
     catalogue.remove_standby(KEY)
-    catalogue.drop(catalogue.deployments[KEY])
+    catalogue.remove(catalogue.deployments[KEY])
     assert not await catalogue.rescale(current, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,6 +15,9 @@ from services.scheduler.workers.eligibility import can_run
 from services.scheduler.workers.holdings import Holdings, HoldingState
 from services.scheduler.workers.memory import RESERVE_BYTES
 from services.scheduler.workers.worker_kinds import kind_label
+
+pytestmark = pytest.mark.timeout(1200)
+"""Thousands of decisions: seconds on an idle machine, minutes on a busy one."""
 
 WORKERS = st.sampled_from([WorkerId(name) for name in "abcde"])
 NAMES = st.sampled_from([ModelName(name) for name in "mno"])

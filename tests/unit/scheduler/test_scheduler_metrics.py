@@ -11,7 +11,9 @@ from services.scheduler.metrics import SchedulerMetrics
 def test_a_follower_says_who_leads_and_which_table_it_passes_on():
     """Of workers, models and commands the leader alone tells."""
     registry = CollectorRegistry()
-    SchedulerMetrics(registry, lambda: LeaderStatus(Leader("other", "h:1", 7)), lambda: None, lambda: 12)
+    SchedulerMetrics(
+        registry, lambda: LeaderStatus(Leader("other", "h:1", 7)), lambda: None, epoch=lambda: 12
+    )
     found = {sample.name: sample.value for family in registry.collect() for sample in family.samples}
     assert found == {
         "onnxmesh_scheduler_leading": 0,

@@ -80,7 +80,17 @@ def standing(made, holders, seen, known=None):
 
 
 def new_plan(period_s, latency_s=1.0, objective=Objective.THROUGHPUT):
-    stage = StagePlan(0, 4, (("k", 1),), latency_s, 0.0, period_s, 0, 0, 0)
+    stage = StagePlan(
+        start=0,
+        end=4,
+        devices=(("k", 1),),
+        compute_s=latency_s,
+        transfer_s=0.0,
+        period_s=period_s,
+        boundary_bytes=0,
+        weight_bytes=0,
+        peak_bytes=0,
+    )
     return CutPlan(objective, (stage,), WholeModel("k", 1.0, 0, fits=True), "why")
 
 
@@ -129,7 +139,7 @@ def test_what_no_longer_fits_is_named():
     assert nowhere.gaps == ("stage 1 is held by no worker",)
     assert nowhere.period_s == float("inf")
     gone = standing(plan(2, 2, kinds=["cpu-a-1t", "cpu-b-1t"]), [["a"], ["a"]], seen)
-    assert gone.gaps == ("stage 1 was meant for 'cpu-b-1t', which is gone",)
+    assert gone.gaps == ("stage 1 was planned for 'cpu-b-1t', which left the mesh",)
     assert standing(plan(4, kinds=["cpu-a-1t #2"]), [["a"]], seen).gaps == ()
 
 
@@ -152,7 +162,18 @@ def test_a_plan_that_no_longer_fits_gives_way_to_any():
 
 def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
     stages = tuple(
-        StagePlan(start, end, ((kinds[i % len(kinds)], 1),), 1.0 + i, 0.5, 1.5 + i, 10, 20, 30 + i, direct)
+        StagePlan(
+            start=start,
+            end=end,
+            devices=((kinds[i % len(kinds)], 1),),
+            compute_s=1.0 + i,
+            transfer_s=0.5,
+            period_s=1.5 + i,
+            boundary_bytes=10,
+            weight_bytes=20,
+            peak_bytes=30 + i,
+            direct_inputs=direct,
+        )
         for i, (start, end) in enumerate(pairwise(edges))
     )
     return CutPlan(Objective.THROUGHPUT, stages, WholeModel("k", 1.0, 0, fits=True), "because")
@@ -172,7 +193,13 @@ def test_a_plan_says_what_is_expected_of_whom():
     eligible = Eligible((), CutMode.PORTABLE, OptimisationLevel.NONE)
     partitions = [Partition(index=i, artefact=Artefact(digest=str(i))) for i in range(2)]
     made = plan_message(
-        Artefact(digest="source"), eligible, seen, cut, model_pb2.Signature(), partitions, 1e-6
+        Artefact(digest="source"),
+        eligible,
+        seen,
+        cut,
+        signature=model_pb2.Signature(),
+        partitions=partitions,
+        largest_difference=1e-6,
     )
     assert (made.mode, made.optimisation, made.why, made.source_digest) == (
         "portable",
@@ -193,7 +220,7 @@ def test_partitions_must_be_those_that_were_planned():
     """Their number, and where their inputs come from."""
     digest = "0" * 64
     parts = [Partition(index=i, artefact=Artefact(digest=digest)) for i in range(2)]
-    with pytest.raises(InvalidPlan, match=r"1 stages were planned, the worker cut \[0, 1\]"):
+    with pytest.raises(InvalidPlan, match=r"1 stage was planned, the worker cut \[0, 1\]"):
         checked(parts, cut_plan(0, 4))
 
 

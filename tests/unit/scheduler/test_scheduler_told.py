@@ -17,10 +17,11 @@ from onnxmesh.v1.model_pb2 import (
     TensorSpec,
 )
 from services.scheduler.desired.desired_stages import DesiredStage
-from services.scheduler.operations.drainer import why_it_stays
-from services.scheduler.operations.status import model_status
+from services.scheduler.operations.drain_goal import why_it_stays
+from services.scheduler.operations.model_status import model_status
 from services.scheduler.placement.placement import Placement, WorkerView
-from services.scheduler.route_table.routes import Routes, build_routes, inputs_by_stage
+from services.scheduler.route_table.route_messages import inputs_by_stage
+from services.scheduler.route_table.routes import Routes, build_routes
 from services.scheduler.workers.holdings import Held, HoldingState
 from tests.unit.scheduler.decision_tables import STAGE, worker
 

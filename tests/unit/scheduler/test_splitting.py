@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxmesh.v1.mesh_pb2 import Splitting
 from onnxmesh.v1.model_pb2 import Partition, Plan, Signature, StageBatching, TensorSpec
-from services.scheduler.route_table.routes import splitting
+from services.scheduler.route_table.route_messages import splitting
 
 
 def plan(*found):

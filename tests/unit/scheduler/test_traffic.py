@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unsatisfiable
 from onnxmesh.state.traffic_split import TrafficSplit
-from services.scheduler.desired.traffic import among, percents_of, rolled_back, rolled_out
+from services.scheduler.desired.traffic import percents_of, restricted, rolled_back, rolled_out
 
 VERSIONS = st.sets(st.integers(1, 9), min_size=2, max_size=5)
 PERCENTS = st.integers(0, 100)
@@ -46,9 +46,9 @@ def test_one_version_gets_its_part_and_the_others_share_the_rest_as_before(
 @pytest.mark.parametrize(
     ("versions", "to", "percent", "error", "says"),
     [
-        ({1, 2}, 3, 10, NotFound, "model 'm' has no version 3; there is 1, 2"),
-        ({1, 2}, 2, 101, InvalidRequest, "a version gets 0 to 100 percent; 101"),
-        ({1}, 1, 10, InvalidRequest, "no other version that the other 90 percent"),
+        ({1, 2}, 3, 10, NotFound, "model 'm' has no version 3: deployed versions are 1, 2"),
+        ({1, 2}, 2, 101, InvalidRequest, "a version gets 0 to 100 percent of the traffic, got 101"),
+        ({1}, 1, 10, InvalidRequest, "no other version for the other 90 percent"),
     ],
 )
 def test_a_part_that_cannot_be_is_named(versions, to, percent, error, says):
@@ -75,10 +75,10 @@ def test_a_step_back_knows_of_versions_that_went():
 
 
 def test_a_version_that_goes_leaves_its_part_to_the_others_and_one_alone_needs_no_split():
-    assert among(split({1: 60, 2: 20, 3: 20}), {1, 2}).percents == {1: 75, 2: 25}
-    assert among(split({1: 60, 2: 40}), {2}) is None
-    assert among(split({1: 60, 2: 40}), set()) is None
-    assert among(split({1: 0, 2: 100}), {1, 3}).percents == {1: 0, 3: 100}
+    assert restricted(split({1: 60, 2: 20, 3: 20}), {1, 2}).percents == {1: 75, 2: 25}
+    assert restricted(split({1: 60, 2: 40}), {2}) is None
+    assert restricted(split({1: 60, 2: 40}), set()) is None
+    assert restricted(split({1: 0, 2: 100}), {1, 3}).percents == {1: 0, 3: 100}
     assert percents_of(split({1: 60, 2: 40}), {1, 2, 3}) == {1: 60, 2: 40, 3: 0}
 
 
@@ -99,7 +99,7 @@ def test_whatever_is_done_the_parts_are_100_together_and_of_versions_that_are_th
                 now |= {data.draw(st.integers(1, 9))}
             case "go" if len(now) > 1:
                 now -= {data.draw(st.sampled_from(sorted(now)))}
-                percents = percents and among(percents, now)
+                percents = percents and restricted(percents, now)
         if percents is not None:
             shared = percents_of(percents, now)
             assert (sum(shared.values()), set(shared)) == (100, now)

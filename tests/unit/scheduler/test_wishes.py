@@ -38,8 +38,8 @@ def test_another_way_to_batch_is_another_wish(batching):
     ("batching", "words"),
     [
         (Batching(mode="of"), "batching is one of auto, on, off; got 'of'"),
-        (Batching(max_rows=5000), "a batch has at most 4096 rows; 5000 were asked for"),
-        (Batching(max_delay_us=10**8), "requests wait for others 10000000 us at the most"),
+        (Batching(max_rows=5000), "a batch has at most 4096 rows, got 5000"),
+        (Batching(max_delay_us=10**8), "a request waits at most 10000000 us for others"),
     ],
 )
 def test_a_way_to_batch_that_cannot_be_is_refused(batching, words):
@@ -81,7 +81,7 @@ def test_another_mode_objective_or_shape_is_another_wish(change):
             {"shapes": Shapes(inputs={"x": Shape(dims=[1, -1])})},
             r"shape for 'x': expected up to 64 sizes of 0 or more, got \[1, -1\]",
         ),
-        ({"shapes": Shapes(inputs={"": Shape(dims=[1])})}, "a shape is for an input by name"),
+        ({"shapes": Shapes(inputs={"": Shape(dims=[1])})}, "a shape names its input"),
     ],
 )
 def test_a_wish_that_cannot_be_is_named(wrong, says):

@@ -42,7 +42,7 @@ async def test_changes_are_made_in_the_order_of_the_calls():
     """The next begins when the one before is made."""
     changes = Changes()
     async with changes.running(), asyncio.timeout(60):
-        callers = [asyncio.ensure_future(changes.queue.do(changes.change(name))) for name in "ab"]
+        callers = [asyncio.ensure_future(changes.queue.submit(changes.change(name))) for name in "ab"]
         await eventually(lambda: changes.made == ["a begins"])
         changes.gate.set()
         await asyncio.gather(*callers)
@@ -53,7 +53,7 @@ async def test_a_change_whose_caller_is_cancelled_is_made_all_the_same():
     """Half a change would be worse than one that nobody waits for."""
     changes = Changes()
     async with changes.running():
-        caller = asyncio.ensure_future(changes.queue.do(changes.change("a")))
+        caller = asyncio.ensure_future(changes.queue.submit(changes.change("a")))
         await eventually(lambda: changes.made == ["a begins"])
         caller.cancel()
         changes.gate.set()
@@ -69,10 +69,10 @@ async def test_a_change_that_cannot_be_made_ends_no_other():
     changes = Changes()
     changes.gate.set()
     async with changes.running(), asyncio.timeout(60):
-        changes.queue.do_later(refuse)
+        changes.queue.submit_nowait(refuse)
         with pytest.raises(Conflict, match="another one leads"):
-            await changes.queue.do(refuse)
-        await changes.queue.do(changes.change("a"))
+            await changes.queue.submit(refuse)
+        await changes.queue.submit(changes.change("a"))
     assert changes.made == ["a begins", "a is made"]
 
 
@@ -80,8 +80,8 @@ async def test_what_waits_when_the_process_stops_is_refused():
     """It is not made, and its caller learns that."""
     changes = Changes()
     async with changes.running():
-        changes.queue.do_later(changes.change("a"))
-        caller = asyncio.ensure_future(changes.queue.do(changes.change("b")))
+        changes.queue.submit_nowait(changes.change("a"))
+        caller = asyncio.ensure_future(changes.queue.submit(changes.change("b")))
         await eventually(lambda: changes.made == ["a begins"])
     with pytest.raises(Unavailable, match="the change was not made"):
         await caller

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
-from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor, adjoined
+from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor, concat_adjacent
 from onnxmesh.tensors.rows import concat_rows, split_rows
 
 
@@ -21,8 +21,8 @@ class Memory:
     def __init__(self, array, datatype=Datatype.FP32):
         self.num_copies = 0
         self._array = array
-        memory = DeviceMemory("gpu", 1 << 40, self._fetch, self)
-        self.tensor = DeviceTensor("x", datatype, array.shape, memory)
+        memory = DeviceMemory("gpu", 1 << 40, fetch=self._fetch, owner=self)
+        self.tensor = DeviceTensor("x", datatype, array.shape, memory=memory)
 
     def _fetch(self):
         self.num_copies += 1
@@ -62,7 +62,7 @@ def test_what_does_not_follow_each_other_is_put_together_on_the_host(order):
     """In the order in which it is asked for."""
     pieces = split_rows(Memory(ARRAY).tensor, [1, 2, 3])
     chosen = [pieces[index] for index in order]
-    assert adjoined(chosen) is None
+    assert concat_adjacent(chosen) is None
     arrays = [ARRAY[:1], ARRAY[1:3], ARRAY[3:]]
     assert np.array_equal(to_array(concat_rows(chosen)), np.concatenate([arrays[index] for index in order]))
 

@@ -1,0 +1,175 @@
+"""`onnxmesh deploy`: uploads a model and waits until it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxmesh.cli.mesh.activation_error_text import activation_error_text
+from onnxmesh.cli.mesh.status_document import model_document
+from onnxmesh.cli.terminal.counts import AUTO, parse_count
+from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
+from onnxmesh.cli.terminal.progress import progress_spinner
+from onnxmesh.cli.terminal.shapes import parse_shapes
+from onnxmesh.client import MeshClient
+from onnxmesh.model.batching import BatchMode
+from onnxmesh.model.plan import Objective
+from onnxmesh.quantities import count_text
+from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
+from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shape, Shapes
+
+
+def deploy(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model's file.")],
+    name: Annotated[
+        str | None, typer.Option(help="The name in requests; default: the file's name without .onnx.")
+    ] = None,
+    stages: Annotated[
+        str,
+        typer.Option(
+            metavar="K|auto", help="Number of stages; auto: the number with the lowest estimated cost."
+        ),
+    ] = AUTO,
+    replicas: Annotated[
+        str,
+        typer.Option(metavar="R|auto", help="Number of replicas of each stage; auto: chosen for each stage."),
+    ] = "1",
+    objective: Annotated[
+        Objective,
+        typer.Option(help="What the plan optimises."),
+    ] = Objective.THROUGHPUT,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="exact: bit for bit as uncut, on hardware of one kind; portable: each stage is optimised for its own "
+            "device; auto: exact unless there are GPUs.",
+        ),
+    ] = AUTO,
+    batch: Annotated[int, typer.Option(help="Batch size to plan for.")] = 1,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1x3x224x224", help="Shape of an input to plan for; may be repeated."),
+    ] = None,
+    batching: Annotated[
+        BatchMode,
+        typer.Option(
+            help="Dynamic batching at each stage. auto: where the outputs stay equal bit for bit, or in mode portable "
+            "differ no more than between kinds of hardware; on: also in mode exact."
+        ),
+    ] = BatchMode.AUTO,
+    max_batch: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS|auto", help="Largest batch of a stage, in rows; its memory is not planned."
+        ),
+    ] = AUTO,
+    max_delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Longest time that a busy stage waits for a larger batch; 0: it does not wait; default: adaptive.",
+        ),
+    ] = None,
+    max_activation_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BOUND",
+            help="Largest error of an output that lossy compression of activations may cause on slow links, relative to "
+            "the largest magnitude in that output, such as 0.01; measured with random inputs. Default: no loss.",
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SELECTOR",
+            help="A selector that each worker of this model must match, such as 'gpu.memory >= 24Gi, !spot'; may be "
+            "repeated.",
+        ),
+    ] = None,
+    version: Annotated[int, typer.Option(min=0, help="Version number; 0: the next free one.")] = 0,
+    percent: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Share of the requests without a version, in percent; default: 100, or 0 once a traffic split is set.",
+        ),
+    ] = None,
+    optimisation: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="ONNX Runtime's optimisation before the cut: auto, none, basic, extended or all.",
+        ),
+    ] = AUTO,
+    mesh: Mesh = DEFAULT_MESH,
+    as_json: Json = False,
+) -> None:
+    """Cut a model into stages and serve it.
+
+    Uploads the model with its external data files. A worker checks and optimises it; then it is cut, placed, loaded and
+    warmed up. If that fails, the versions that were served before are still served.
+
+    **Examples**
+
+        onnxmesh deploy resnet50.onnx
+        onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
+        onnxmesh deploy detector.onnx --replicas auto --batch 8 --shape image=8x3x640x640
+        onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
+        onnxmesh deploy resnet50-new.onnx --name resnet50 --percent 10      a canary
+    """
+    with errors_reported():
+        shapes = parse_shapes(batch, shape or [])
+        num_replicas = parse_count("--replicas", replicas)
+        spec = DeploymentSpec(
+            name=name or model.stem,
+            version=version,
+            stages=parse_count("--stages", stages),
+            replicas=num_replicas or 1,
+            require=require or [],
+            optimisation=optimisation,
+            mode=mode,
+            objective=objective.value,
+            replicate=num_replicas == 0,
+            traffic_percent=percent,
+            shapes=Shapes(
+                batch=shapes.batch, inputs={name: Shape(dims=dims) for name, dims in shapes.inputs.items()}
+            ),
+            batching=Batching(
+                mode=batching.value,
+                max_rows=parse_count("--max-batch", max_batch),
+                max_delay_us=None if max_delay_ms is None else round(max_delay_ms * 1000),
+            ),
+            max_activation_error=max_activation_error,
+        )
+        deployed = asyncio.run(_deploy(mesh, model, spec))
+    typer.echo(json.dumps(model_document(deployed)) if as_json else deployment_sentence(deployed))
+
+
+def deployment_sentence(model: ModelStatus) -> str:
+    """Returns one sentence with a deployed model's stages and the workers that hold them."""
+    workers: dict[int, list[str]] = {stage: [] for stage in range(len(model.plan.partitions))}
+    for replica in model.replicas:
+        workers.setdefault(replica.stage, []).append(replica.worker)
+    pipeline = " → ".join("|".join(held) or "?" for held in workers.values())
+    error_text = activation_error_text(model)
+    return (
+        f"deployed {model.name} version {model.version} in {count_text(len(workers), 'stage')}: {pipeline}"
+        + (f"; {error_text}" if error_text else "")
+    )
+
+
+async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:
+    with progress_spinner(f"uploading {model.name}") as show:
+
+        def progress(step: DeployProgress) -> None:
+            show(step.message or DeployProgress.Phase.Name(step.phase).lower())
+
+        async with MeshClient(mesh) as client:
+            return await client.deploy(model, spec, progress)

@@ -1,0 +1,65 @@
+"""Membership of a process in a mesh: through configured schedulers, or through Consul."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from onnxmesh.consul.access import ConsulAccess
+from onnxmesh.consul.agent import ConsulAgent
+from onnxmesh.discovery.base import Registrar
+from onnxmesh.discovery.consul_directory import ConsulDirectory
+from onnxmesh.discovery.consul_registrar import CheckKind, ConsulRegistrar
+from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
+from onnxmesh.discovery.scheduler_addresses import (
+    ConfiguredSchedulers,
+    DiscoveredSchedulers,
+    SchedulerAddresses,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshMembership:
+    """What a process needs to take part in a mesh.
+
+    Attributes:
+        registrar: Keeps this process registered.
+        schedulers: The addresses of the schedulers.
+    """
+
+    registrar: Registrar
+    schedulers: SchedulerAddresses
+
+
+@asynccontextmanager
+async def join_mesh(
+    addresses: Sequence[str], access: ConsulAccess | None, check: CheckKind = "grpc"
+) -> AsyncIterator[MeshMembership]:
+    """Opens the membership in a mesh for the duration of the context.
+
+    Args:
+        addresses: Configured schedulers; with Consul, they replace the discovered ones.
+        access: Address and credentials of Consul; None: the schedulers have the registry.
+        check: Health check by which Consul watches the process.
+    """
+    configured = ConfiguredSchedulers(addresses)
+    if access is None:
+        yield MeshMembership(EmbeddedRegistrar(addresses), configured)
+        return
+    agent = ConsulAgent(access)
+    try:
+        registrar = ConsulRegistrar(agent, check=check)
+        if addresses:
+            yield MeshMembership(registrar, configured)
+            return
+        directory = ConsulDirectory(agent, ["scheduler"])
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(directory.run())
+            try:
+                yield MeshMembership(registrar, DiscoveredSchedulers(directory))
+            finally:
+                following.cancel()
+    finally:
+        agent.close()

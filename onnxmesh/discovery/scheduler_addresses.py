@@ -1,0 +1,64 @@
+"""Addresses of the schedulers of a mesh: configured, or discovered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from onnxmesh.discovery.base import Directory
+
+
+class SchedulerAddresses(Protocol):
+    """Port of the addresses of schedulers; each serves reads and forwards everything else to the leader."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The known addresses."""
+        ...
+
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the known addresses, as soon as there is one."""
+        ...
+
+
+class ConfiguredSchedulers:
+    """The `SchedulerAddresses` that an operator configured.
+
+    Args:
+        addresses: `HOST:PORT` of each, at least one.
+    """
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = tuple(addresses)
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The configured addresses."""
+        return self._addresses
+
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the configured addresses."""
+        return self._addresses
+
+
+class DiscoveredSchedulers:
+    """The `SchedulerAddresses` of the schedulers in a directory.
+
+    Args:
+        directory: Follows at least the schedulers.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses that are registered now."""
+        return [each.address for each in self._directory.instances.values() if each.role == "scheduler"]
+
+    async def wait_any(self) -> Sequence[str]:
+        """Returns the registered addresses, as soon as there is one."""
+        revision = 0
+        while not (addresses := self.addresses):
+            revision, _ = await self._directory.after(revision)
+        return addresses

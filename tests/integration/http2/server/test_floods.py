@@ -1,0 +1,153 @@
+"""Clients over their limits: concurrent calls, windows, and work without progress."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from onnxmesh.http2.protocol.error_codes import ErrorCode
+from onnxmesh.http2.protocol.frames import PREFACE, FrameType, frame, settings_frame, uint32
+from tests.eventually import eventually
+from tests.integration.http2.server.raw_client import END_HEADERS, raw_client
+from tests.integration.http2.server.running_server import method, running_server
+
+
+async def test_calls_over_the_limit_are_refused():
+    """As REFUSED_STREAM, so that a client may retry; calls that were reset count until their handlers end."""
+    async with running_server(max_calls=2) as server, raw_client(server.address) as client:
+        for stream in (1, 3, 5):
+            client.send(client.headers(stream, method("Hold")), client.data(stream))
+        assert await client.error(FrameType.RST_STREAM) == ErrorCode.REFUSED_STREAM
+        server.go_on.set()
+        await client.status(3)
+        client.send(client.headers(7, method("Hold")), client.data(7))
+        assert (await client.status(7))["grpc-status"] == "0"
+
+
+async def test_data_over_the_window_is_refused():
+    """As FLOW_CONTROL_ERROR, of the stream or of the connection."""
+    limits = {"stream_window_bytes": 70_000, "connection_window_bytes": 100_000}
+    async with running_server(**limits) as server:
+        async with raw_client(server.address) as client:
+            client.send(client.headers(1, "/test.Behind/Stream"))
+            # The handler holds at the first message, so that nothing is consumed.
+            client.send(client.data(1, b"hold", end=False))
+            await eventually(lambda: server.streamed)
+            for _ in range(8):
+                client.send(client.data(1, bytes(10_000), end=False))
+            assert await client.error(FrameType.RST_STREAM) == ErrorCode.FLOW_CONTROL_ERROR
+        async with raw_client(server.address) as client:
+            for stream in (1, 3):
+                client.send(
+                    client.headers(stream, "/test.Behind/Stream"), client.data(stream, b"hold", end=False)
+                )
+            await eventually(lambda: len(server.streamed) >= 3)
+            for stream in (1, 3):
+                for _ in range(6):
+                    client.send(client.data(stream, bytes(9_000), end=False))
+            assert await client.error() == ErrorCode.FLOW_CONTROL_ERROR
+
+
+@pytest.mark.parametrize(
+    "flood", ["ping", "settings", "empty data", "priority", "late data", "unknown", "window"]
+)
+async def test_floods_of_idle_frames_end_the_connection(flood):
+    """Unless calls between them make progress."""
+    async with running_server(max_idle_frames=100, max_calls=10_000) as server:
+        floods = {
+            "ping": frame(FrameType.PING, 0, 0, b"12345678"),
+            "settings": settings_frame({}),
+            "empty data": frame(FrameType.DATA, 0, 1),
+            "priority": frame(FrameType.PRIORITY, 0, 1, bytes(5)),
+            "late data": frame(FrameType.DATA, 0, 3, b"a"),
+            "unknown": b"\0\0\0\xbb\0\0\0\0\0",
+            "window": frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1)),
+        }
+        async with raw_client(server.address) as client:
+            client.send(client.headers(1, method("Hold")), client.headers(3, end=True))
+            for number in range(30):
+                stream = 2 * number + 5
+                client.send(*[floods[flood]] * 50, client.headers(stream), client.data(stream))
+            assert (await client.status(63))["grpc-status"] == "0"
+            client.send(*[floods[flood]] * 200)
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+            await client.closed()
+
+
+async def test_a_flood_of_resets_ends_the_connection():
+    """Calls that are reset at once (CVE-2023-44487); no handler is left."""
+    async with running_server(max_resets_per_s=100) as server, raw_client(server.address) as client:
+        for number in range(300):
+            stream = 2 * number + 1
+            client.send(
+                client.headers(stream, method("Hold")),
+                client.data(stream),
+                frame(FrameType.RST_STREAM, 0, stream, uint32(8)),
+            )
+        assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+        await client.closed()
+        await eventually(lambda: server.cancelled == server.begun)
+
+
+async def test_floods_of_headers_end_the_connection():
+    """Blocks without end, of long frames or of empty ones, and blocks that are long once they are decoded."""
+    async with running_server(max_headers_bytes=10_000) as server:
+        for parts in (
+            [
+                frame(FrameType.HEADERS, 0, 1, b"\x82"),
+                *[frame(FrameType.CONTINUATION, 0, 1, bytes(3_000))] * 5,
+            ],
+            [frame(FrameType.HEADERS, 0, 1, b"\x82"), *[frame(FrameType.CONTINUATION, 0, 1)] * 100],
+            [frame(FrameType.HEADERS, END_HEADERS, 1, bytes(10_001))],
+        ):
+            async with raw_client(server.address) as client:
+                client.send(*parts)
+                assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+        async with raw_client(server.address) as client:
+            client.send(client.headers(1, **{f"x{number}": "y" * 3_000 for number in range(4)}))
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+
+
+async def test_replies_that_a_client_does_not_read_are_bounded():
+    """A client that sends PING and does not read ends its connection."""
+    async with (
+        running_server(max_unread_replies=1_000, max_idle_frames=10**9) as server,
+        raw_client(server.address) as client,
+    ):
+        ping = frame(FrameType.PING, 0, 0, b"12345678") * 1_000
+        client._writer.transport.pause_reading()
+        for _ in range(20_000):
+            client.send(ping)
+            if server.http2.num_connections == 0 or client._writer.transport.is_closing():
+                break
+            await asyncio.sleep(0)
+        await eventually(lambda: server.http2.num_connections == 0)
+
+
+async def test_a_client_that_blocks_its_responses_is_disconnected():
+    """One that only waits for a response is not."""
+    async with running_server(stall_s=0.1) as server, raw_client(server.address) as other:
+        other.send(other.headers(1, method("Hold")), other.data(1))
+        async with raw_client(server.address, PREFACE + settings_frame({4: 0})) as client:
+            client.send(client.headers(1, method("Large")), client.data(1, b"1000000"))
+            assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+            await client.closed()
+        await eventually(lambda: server.http2.num_connections == 1)
+        server.go_on.set()
+        assert (await other.status(1))["grpc-status"] == "0"
+
+
+async def test_calls_that_are_reset_before_their_handlers_began_are_removed():
+    """Headers, data and reset in one packet."""
+    async with running_server(max_calls=2) as server, raw_client(server.address) as client:
+        for number in range(10):
+            for path in (method("Hold"), "/test.Behind/Stream"):
+                stream = 4 * number + (1 if path == method("Hold") else 3)
+                client.send(
+                    client.headers(stream, path),
+                    client.data(stream),
+                    frame(FrameType.RST_STREAM, 0, stream, uint32(8)),
+                )
+        client.send(client.headers(99), client.data(99))
+        assert (await client.status(99))["grpc-status"] == "0"

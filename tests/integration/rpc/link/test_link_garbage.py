@@ -1,0 +1,92 @@
+"""What a stream that failed lets go of: at once, without waiting for the collector of cycles."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import weakref
+
+import grpc.aio
+import pytest
+
+from onnxmesh.errors import Unavailable
+from onnxmesh.rpc.link.links import Links
+from onnxmesh.v1.frame_pb2 import Cancel, FrameHeader
+from tests.eventually import eventually
+from tests.fakes.abort_links import abort_links
+
+
+class Tensors:
+    """Stands for what somebody wants to send, or got."""
+
+
+@pytest.fixture
+def no_collector():
+    """Turns the collector of cycles off: a process that has nothing to do is not visited by it either."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@contextlib.asynccontextmanager
+async def pair(on_frame=lambda *_: None, same_host=True):
+    """Yields the links of one side, the link from there to the other, and the other side's links."""
+    async with (
+        Links("a", 1, lambda *_: None, same_host=same_host) as a,
+        Links("b", 1, on_frame, same_host=same_host) as b,
+    ):
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((b.handler(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield a, await a.connect("b", f"127.0.0.1:{port}"), b
+        finally:
+            await server.stop(None)
+
+
+async def test_callers_whose_dial_failed(no_collector):
+    """Nobody answers: what each of several callers wanted to send goes when it is told so."""
+    kept = []
+
+    async def forward(links):
+        tensors = Tensors()
+        kept.append(weakref.ref(tensors))
+        with contextlib.suppress(Unavailable):
+            await links.connect("b", "127.0.0.1:1")
+
+    async with Links("a", 1, lambda *_: None) as a:
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(3):
+                callers.create_task(forward(a))
+        assert [each() for each in kept] == [None] * 3
+
+
+@pytest.mark.parametrize("same_host", [True, False], ids=["same-host", "grpc"])
+async def test_what_was_being_read_when_the_stream_broke(no_collector, same_host):
+    """A frame that cannot be taken ends the stream, and is not kept by what it raised."""
+    kept = []
+
+    def refuse(*_):
+        tensors = Tensors()
+        kept.append(weakref.ref(tensors))
+        raise Unavailable("cannot be taken")
+
+    async with pair(refuse, same_host) as (_, link, _):
+        link.send_soon(FrameHeader(cancel=Cancel()))
+        await link.closed.wait()
+        await eventually(lambda: kept and kept[0]() is None)
+
+
+async def test_the_link_itself(no_collector):
+    """The other side vanishes: the link goes, with its memory, when the last of those who used it lets go."""
+    async with pair() as (a, link, b):
+        link.send_soon(FrameHeader(cancel=Cancel()))
+        pipe = weakref.ref(link._pipe)
+        await eventually(lambda: b.get("a"))
+        abort_links(b)
+        await link.closed.wait()
+        del link
+        await eventually(lambda: a.get("b") is None and pipe() is None)

@@ -1,0 +1,236 @@
+"""Links over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+
+import grpc.aio
+import numpy as np
+import pytest
+
+from onnxmesh.errors import Unavailable
+from onnxmesh.rpc.frames.frames import Frame, encode_envelope
+from onnxmesh.rpc.grpc.channel import server_options
+from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.link.links import LinkEvents, Links
+from onnxmesh.rpc.link.stage_stream import EXCHANGE
+from onnxmesh.rpc.link_policy.link_limits import LinkLimits
+from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
+from tests.eventually import eventually
+from tests.fakes.abort_links import abort_links
+
+
+class Peer:
+    """A process's end: its links, its server, and all that happened to it."""
+
+    def __init__(self, name, limits, same_host):
+        self.frames = []
+        self.lost = []
+        self.suspicions = []
+        self.links = Links(
+            name,
+            generation=7,
+            on_frame=lambda link, frame: self.frames.append((link.peer, frame)),
+            events=LinkEvents(
+                on_lost=lambda link: self.lost.append(link.peer),
+                on_suspicion=lambda link: self.suspicions.append((link.peer, link.is_suspect)),
+            ),
+            limits=limits,
+            same_host=same_host,
+        )
+        self.address = ""
+        self.server = None
+
+    async def serve(self, port=0):
+        self.server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
+        self.server.add_generic_rpc_handlers((self.links.handler(),))
+        self.address = f"127.0.0.1:{self.server.add_insecure_port(f'127.0.0.1:{port}')}"
+        await self.server.start()
+
+    async def vanish(self):
+        """Ends every stream without a word, as the end of the process would."""
+        await self.server.stop(None)
+        abort_links(self.links)
+
+
+@contextlib.asynccontextmanager
+async def grpc_peer(name, serve=True, limits=LinkLimits(), same_host=False):  # noqa: B008 - frozen
+    """A peer that is reached through gRPC alone."""
+    it = Peer(name, limits, same_host)
+    try:
+        async with it.links:
+            if serve:
+                await it.serve()
+            yield it
+    finally:
+        if it.server is not None:
+            await it.server.stop(None)
+
+
+@pytest.fixture(params=[True, False], ids=["same-host", "grpc"])
+def peer(request):
+    """Returns what starts a peer; peers of one host reach each other with or without gRPC."""
+    return partial(grpc_peer, same_host=request.param)
+
+
+def activation(size, number=1):
+    payload = np.random.default_rng(number).bytes(size)
+    body = Activation(key=RequestKey(origin="a", number=number), tensors=[Tensor(name="x", byte_size=size)])
+    return Frame(FrameHeader(activation=body), (payload,))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 4 << 20, 50_000_001])
+async def test_a_frame_arrives_whole(peer, size):
+    """Any size arrives as it was sent, in one piece, larger than a chunk or not."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        link = await a.links.connect("b", b.address)
+        sent = activation(size)
+        await link.send(sent)
+        await eventually(lambda: b.frames)
+        who, got = b.frames[0]
+        assert who == "a"
+        assert got.header == sent.header
+        assert bytes(got.payloads[0]) == sent.payloads[0]
+
+
+async def test_frames_keep_their_order(peer):
+    """What one side queues in a row arrives in a row."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        link = await a.links.connect("b", b.address)
+        for number in range(500):
+            await link.send(activation(number * 10, number))
+        await eventually(lambda: len(b.frames) == 500)
+        assert [frame.header.activation.key.number for _, frame in b.frames] == list(range(500))
+
+
+async def test_a_way_is_measured_by_the_large_frames_that_go_over_it():
+    """By larger ones than any ping has; one that leaves while a ping is under way is not measured by."""
+    async with grpc_peer("a", serve=False) as a, grpc_peer("b") as b:
+        link = await a.links.connect("b", b.address)
+        assert not link.same_host
+        async with asyncio.timeout(60):
+            number = 0
+            while not any(rate.num_bytes > 1 << 20 for rate in link._estimator._rates):
+                await link.send(activation(1 << 20, number))
+                number += 1
+                await eventually(lambda: len(b.frames) == number)  # noqa: B023 - called before the next one
+        assert link.estimate.bytes_per_s > 0
+
+
+async def test_the_accepted_side_uses_the_same_link(peer):
+    """A peer that was dialled answers on that stream and need not dial back."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        await a.links.connect("b", b.address)
+        await eventually(lambda: b.links.get("a"))
+        back = await b.links.connect("a", "127.0.0.1:1")
+        assert back.generation == 7
+        back.send_soon(FrameHeader(cancel=Cancel()))
+        await eventually(lambda: a.frames)
+
+
+async def test_connecting_twice_dials_once(peer):
+    """Concurrent callers share one stream."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        first = await a.links.connect("b", b.address)
+        assert await a.links.connect("b", b.address) is first
+
+
+async def test_another_process_at_the_address_is_refused(peer):
+    """A worker that took over a dead one's port is not mistaken for it."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        with pytest.raises(Unavailable, match=r"expected c at .*, found b"):
+            await a.links.connect("c", b.address)
+
+
+async def test_nobody_at_the_address(peer):
+    """A refused connection fails at once."""
+    async with peer("a", serve=False) as a:
+        with pytest.raises(Unavailable, match=r"b at 127.0.0.1:1 cannot be reached"):
+            await a.links.connect("b", "127.0.0.1:1")
+
+
+async def test_a_lost_peer_is_reported_and_dialled_again(peer):
+    """`keep` holds a link: when the peer dies it is reported lost, and it is there again with the peer."""
+    async with peer("a", serve=False) as a, peer("b") as b:
+        a.links.keep({"b": b.address})
+        await eventually(lambda: a.links.get("b"))
+        port = int(b.address.rpartition(":")[2])
+        await b.vanish()
+        await eventually(lambda: a.lost == ["b"])
+        assert a.links.get("b") is None
+        await b.serve(port)
+        await eventually(lambda: a.links.get("b"))
+        a.links.keep({}, ["b"])
+        await eventually(lambda: a.links.get("b") is None)
+
+
+async def test_leaving_says_goodbye(peer):
+    """A peer that leaves in order is told apart from one that vanished: nothing is logged as lost."""
+    async with peer("b") as b:
+        async with peer("a", serve=False) as a:
+            link = await a.links.connect("b", b.address)
+            await link.send(activation(5_000_000))
+        await eventually(lambda: b.lost == ["a"])
+        assert len(b.frames) == 1
+        with pytest.raises(Unavailable, match="closed"):
+            await link.send(activation(1))
+
+
+async def test_a_silent_peer_is_taken_for_dead(peer):
+    """A peer that keeps its socket open but says nothing more is lost after the silence limit."""
+    async with (
+        peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, dead_after_s=0.3)) as b,
+        grpc.aio.insecure_channel(b.address) as channel,
+    ):
+        call = channel.stream_stream(EXCHANGE)()
+
+        await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
+        await call.read()
+        await eventually(lambda: b.lost == ["mute"])
+        call.cancel()
+
+
+async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
+    """Long before a silent peer is taken for dead it is said to be suspect, and no longer once it says anything."""
+    async with (
+        peer(
+            "b",
+            limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, suspect_after_s=0.1, dead_after_s=300),
+        ) as b,
+        grpc.aio.insecure_channel(b.address) as channel,
+    ):
+        call = channel.stream_stream(EXCHANGE)()
+        await call.write(encode_envelope([Frame(FrameHeader(hello=Hello(node="mute")))]))
+        await call.read()
+        await eventually(lambda: b.suspicions == [("mute", True)])
+        assert b.links.get("mute").is_suspect
+        await call.write(b"")
+        await eventually(lambda: b.suspicions[:2] == [("mute", True), ("mute", False)])
+        assert b.lost == []
+        call.cancel()
+
+
+@pytest.mark.parametrize("first", [b"garbage that is no frame", b"", b"\x0a\x02\x0a\x00"])
+async def test_a_stream_that_begins_wrongly_is_refused(peer, first):
+    """Whoever does not say Hello gets a clear status, and others are served on."""
+    async with peer("b") as b:
+        async with grpc.aio.insecure_channel(b.address) as channel:
+            call = channel.stream_stream(EXCHANGE)()
+            await call.write(first)
+            assert await call.code() == grpc.StatusCode.DATA_LOSS
+        async with peer("a", serve=False) as a:
+            await a.links.connect("b", b.address)
+
+
+async def test_garbage_in_the_middle_ends_that_stream_alone(peer):
+    """A corrupt frame loses its own link; another peer's stays."""
+    async with peer("a", serve=False) as a, peer("b") as b, peer("c", serve=False) as c:
+        good = await c.links.connect("b", b.address)
+        bad = await a.links.connect("b", b.address)
+        await bad._pipe.write(b"\xff\xff\xff")
+        await eventually(lambda: a.lost == ["b"])
+        assert b.lost == ["a"]
+        await good.send(activation(10))
+        await eventually(lambda: b.frames)

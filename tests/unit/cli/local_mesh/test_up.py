@@ -1,0 +1,32 @@
+"""`onnxmesh up`: its options and its ready text."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.cli.local_mesh.up import list_models, num_usable_cores, parse_zones
+from onnxmesh.errors import InvalidRequest
+
+
+def test_up_lists_the_models_of_a_folder_by_name(tmp_path):
+    """Other files are ignored; a folder without a model is refused."""
+    for name in ("b.onnx", "a.onnx", "a.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_models(tmp_path)] == ["a.onnx", "b.onnx"]
+    (tmp_path / "empty").mkdir()
+    for folder, words in [("empty", "there is no .onnx file in"), ("none", "there is no folder")]:
+        with pytest.raises(InvalidRequest, match=words):
+            list_models(tmp_path / folder)
+
+
+def test_up_parses_zones():
+    """Spaces around names are ignored; no text is no zone; an empty name is refused."""
+    assert parse_zones(" near, far") == ("near", "far")
+    assert parse_zones("  ") == ()
+    with pytest.raises(InvalidRequest, match="expected names separated by commas, got 'a,,b'"):
+        parse_zones("a,,b")
+
+
+def test_up_uses_the_cores_of_this_process():
+    """At least one."""
+    assert num_usable_cores() >= 1

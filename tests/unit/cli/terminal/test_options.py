@@ -1,0 +1,12 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from tests.fakes.command_line import run
+
+
+def test_mesh_option_is_read_from_the_environment_and_checked():
+    """ONNXMESH_MESH stands for --mesh; what is not HOST:PORT is refused before anything is sent."""
+    for done in (run("status", "--mesh", "nowhere"), run("status", ONNXMESH_MESH="nowhere")):
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr == "error: --mesh: expected HOST:PORT, got 'nowhere'\n"

@@ -1,0 +1,36 @@
+"""Host memory for a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from onnxmesh.memory.pinned_memory import allocate_pinned
+from tests.devices import DEVICES
+
+SIZE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("library", "says"),
+    [("libnothing-of-the-kind.so", "cannot open shared object"), ("libc.so.6", "cudaHostRegister")],
+)
+def test_without_cuda_there_is_none(library, says):
+    """It is said once, with the reason; what it was for goes on without."""
+    with capture_logs() as logs:
+        assert allocate_pinned(SIZE, library) is None
+    (line,) = logs
+    assert (line["event"], line["bytes"]) == ("no_pinned_memory", SIZE)
+    assert says in line["error"]
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_with_a_gpu_all_of_it_is_there(device):
+    """Rooms of any size, to write to and to read."""
+    memory = allocate_pinned(SIZE)
+    assert memory is not None
+    assert memory.backed_bytes >= SIZE
+    room = memory.allocate(SIZE // 2)
+    np.frombuffer(room, np.uint8)[:] = 7
+    assert bytes(room[-2:]) == b"\x07\x07"

@@ -1,0 +1,103 @@
+"""Which replica serves each stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.ids import StageKey
+from onnxmesh.routing.balancer import Balancer
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.route_query import RouteQuery
+from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+
+
+def stage(*workers, index=0):
+    return RoutedStage(
+        StageKey(f"m/1/{index}"), tuple(Replica(worker, f"{worker}:1", 1) for worker in workers)
+    )
+
+
+def stages(*names):
+    return [stage(*workers, index=index) for index, workers in enumerate(names)]
+
+
+def route_of(stages, loads=None, dead=(), excluded=(), seed=0):
+    """Returns the route over workers that report so many requests' worth of work each."""
+    balancer = Balancer(Origin(), Random(seed))
+    for each in stages:
+        balancer.board(each, 0.0)
+    for worker, load in (loads or {}).items():
+        balancer.observe_report(worker, load * 0.001, {}, 0.0)
+    ask = RouteQuery(excluded=frozenset(excluded))
+    return balancer.pick_route(stages, lambda worker: worker not in dead, 0.0, ask)
+
+
+def pick(*args, **kwargs):
+    route = route_of(*args, **kwargs)
+    return route.stage if isinstance(route, NoRoute) else "".join(replica.worker for replica in route)
+
+
+def test_a_single_replica_is_taken():
+    """With nothing to choose, load does not matter."""
+    assert pick(stages("a", "b"), {"a": 99}) == "ab"
+
+
+def test_of_two_the_less_loaded_is_taken():
+    """Two replicas are always both drawn."""
+    assert {pick(stages("ab"), {"a": 2, "b": 1}, seed=seed) for seed in range(50)} == {"b"}
+
+
+def test_the_most_loaded_of_many_is_never_taken():
+    """Whoever is drawn beside it is better."""
+    loads = {"a": 1, "b": 1, "c": 1, "d": 9}
+    assert "d" not in {pick(stages("abcd"), loads, seed=seed) for seed in range(200)}
+
+
+def test_equal_replicas_share_the_requests():
+    """No order in the table favours one of them."""
+    counts = Counter(pick(stages("abcd"), seed=seed) for seed in range(4000))
+    assert all(850 < counts[worker] < 1150 for worker in "abcd"), counts
+
+
+def test_a_tie_stays_on_the_worker_of_the_hop_before():
+    """The activation then crosses no wire."""
+    assert {pick(stages("c", "abcd"), seed=seed) for seed in range(50)} == {"cc"}
+
+
+def test_a_busier_worker_of_the_hop_before_is_left():
+    """Staying is worth the way, no more."""
+    assert {pick(stages("a", "ab"), {"a": 2, "b": 1}, seed=seed) for seed in range(50)} == {"ab"}
+
+
+def test_dead_and_excluded_workers_are_never_taken():
+    """Filters come before scores."""
+    loads = {"c": 99}
+    assert {pick(stages("abc"), loads, dead="a", excluded="b", seed=seed) for seed in range(50)} == {"c"}
+
+
+def test_a_stage_without_candidates_is_named():
+    """The first such stage is what stands in the way."""
+    assert pick(stages("a", "b", "b"), dead="b") == 1
+    assert pick(stages("")) == 0
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6), min_size=1, max_size=5),
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 5)),
+    st.sets(st.sampled_from("abcdef")),
+    st.sets(st.sampled_from("abcdef")),
+    st.integers(0, 99),
+)
+def test_a_route_has_one_usable_replica_of_each_stage(names, loads, dead, excluded, seed):
+    """Whatever the figures, a route is complete and usable, or there is none."""
+    route = route_of(stages(*names), loads, dead, excluded, seed)
+    usable = [set(workers) - dead - excluded for workers in names]
+    if isinstance(route, NoRoute):
+        assert next(index for index, workers in enumerate(usable) if not workers) == route.stage
+    else:
+        assert all(replica.worker in workers for replica, workers in zip(route, usable, strict=True))

@@ -1,0 +1,112 @@
+"""Ejection: who is, for how long, and how many at once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxmesh.routing.outlier_detection import OutlierDetector
+from onnxmesh.routing.policy_settings import PolicySettings
+
+SETTINGS = PolicySettings()
+
+
+def outliers(num, kind="k"):
+    return OutlierDetector(((f"w{i}", kind) for i in range(num)), SETTINGS)
+
+
+def fail(found, worker, now_s, times=SETTINGS.max_errors):
+    return [found.observe_failure(worker, now_s) for _ in range(times)][-1]
+
+
+def test_failures_in_a_row_eject():
+    """Five do; an answer in between starts the count anew."""
+    found = outliers(3)
+    assert fail(found, "w0", 0.0, 4) is None
+    found.observe_answer("w0", 0.01, 0.0)
+    assert fail(found, "w0", 0.0, 4) is None
+    assert found.observe_failure("w0", 1.0) == 6.0
+    assert found["w0"].why == "5 failures in a row"
+    assert (found.num_ejected(5.9), found.num_ejected(6.0)) == (1, 0)
+
+
+def test_each_ejection_in_a_row_lasts_longer():
+    """5 s, 10 s, 15 s, up to a limit; a replica that does well for a while is forgiven step by step."""
+    found = outliers(3)
+    now_s, lengths = 0.0, []
+    for _ in range(70):
+        until_s = fail(found, "w0", now_s)
+        lengths.append(until_s - now_s)
+        now_s = until_s
+    assert lengths[:3] == [5, 10, 15]
+    assert lengths[-1] == 300
+    before = found["w0"].num_ejections
+    found.observe_answer("w0", 0.01, now_s + 351)
+    assert found["w0"].num_ejections == before - 1
+
+
+@pytest.mark.parametrize(("num", "cap"), [(0, 0), (1, 0), (2, 1), (10, 1), (29, 2), (1000, 100)])
+def test_the_cap(num, cap):
+    """A tenth of the replicas, one in any case, never all."""
+    assert outliers(num).cap == cap
+
+
+def test_far_slower_than_its_peers():
+    """Five times the median of its kind; that kinds differ is no fault."""
+    found = OutlierDetector(
+        [(f"g{i}", "gpu") for i in range(5)] + [(f"c{i}", "cpu") for i in range(5)], SETTINGS
+    )
+    ejected = {}
+    for _ in range(SETTINGS.min_samples * 2):
+        for i in range(5):
+            for worker, latency_s in ((f"g{i}", 0.001), (f"c{i}", 0.1 if i else 0.9)):
+                if (until_s := found.observe_answer(worker, latency_s, 0.0)) is not None:
+                    ejected[worker] = until_s
+    assert ejected == {"c0": 5.0}
+    assert found["c0"].why == "takes 900 ms, its peers 100 ms"
+
+
+def test_without_enough_peers_nobody_is_slow():
+    """Of two, who is to say which is the odd one."""
+    found = outliers(3)
+    for _ in range(100):
+        assert found.observe_answer("w0", 9.0, 0.0) is None
+        assert found.observe_answer("w1", 0.1, 0.0) is None
+
+
+def test_fewer_replicas_keep_the_cap():
+    """When the stage shrinks, the ejections that end first end now."""
+    big = outliers(30)
+    for i in range(3):
+        assert fail(big, f"w{i}", float(i)) is not None
+    small = outliers(5)
+    small.inherit(big, (f"w{i}" for i in range(5)), 3.0)
+    assert small.num_ejected(3.0) == small.cap == 1
+    assert small["w2"].ejected_until_s > 3.0
+
+
+@given(
+    st.integers(1, 25),
+    st.lists(
+        st.tuples(st.integers(0, 24), st.sampled_from(["fail", "slow", "fast", "wait", "release"])),
+        max_size=300,
+    ),
+)
+def test_never_more_than_the_cap(num, events):
+    """Whatever happens, and in whatever order."""
+    found, now_s = outliers(num), 0.0
+    for index, event in events:
+        worker = f"w{index % num}"
+        match event:
+            case "fail":
+                fail(found, worker, now_s)
+            case "slow" | "fast":
+                for _ in range(SETTINGS.min_samples):
+                    found.observe_answer(worker, 5.0 if event == "slow" else 0.01, now_s)
+            case "wait":
+                now_s += 1.0 + index
+            case _:
+                found.release_ejections()
+                assert found.num_ejected(now_s) == 0
+        assert found.num_ejected(now_s) <= found.cap
