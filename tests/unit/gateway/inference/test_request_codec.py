@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.oip import request_codec
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.oip.request_codec import VIEW_BYTES, decode_request
+from services.gateway.inference import request_codec
+from services.gateway.inference.request_codec import VIEW_BYTES, decode_request
 
 
 def request_of(name, raws, ids):

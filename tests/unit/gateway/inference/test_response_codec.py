@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import TooLarge
 from onnxmesh.oip.open_inference_pb2 import ModelInferResponse
-from onnxmesh.oip.response_codec import encode_response
+from services.gateway.inference.response_codec import encode_response
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))

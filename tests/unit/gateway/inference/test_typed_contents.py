@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import InferTensorContents
-from onnxmesh.oip.typed_contents import FIELDS, raw_from_typed
 from onnxmesh.tensors.bytes_codec import decode_bytes
 from onnxmesh.tensors.datatype import NUMPY, Datatype
+from services.gateway.inference.typed_contents import FIELDS, raw_from_typed
 
 NUMBERS = [datatype for datatype in FIELDS if datatype is not Datatype.BYTES]
 
