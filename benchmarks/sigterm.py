@@ -1,4 +1,4 @@
-"""A benchmark that is told to stop ends what it started."""
+"""SIGTERM ends a benchmark together with the processes that it started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def exit_on_sigterm() -> None:
-    """Has SIGTERM raise SystemExit, so that meshes and servers of others, which have sessions of their own, are ended."""
+    """Makes SIGTERM raise SystemExit, so that meshes and rivals, which have sessions of their own, are ended."""
     signal.signal(signal.SIGTERM, _exit)
 
 

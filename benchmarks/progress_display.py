@@ -10,22 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 
-class Board:
-    """The progress display: parts of the run above, steps of the part below. A context manager.
+class ProgressDisplay:
+    """The progress display: the parts of the run above, the steps of the current part below. A context manager.
 
     Args:
-        num_parts: Of the run.
+        num_parts: Number of parts.
     """
 
     def __init__(self, num_parts: int) -> None:
         columns = TextColumn("{task.description:48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        # Drawing takes CPU from what is measured.
+        # Drawing takes CPU time from the measurement.
         self._progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=1)
         self._parts = self._progress.add_task("parts", total=num_parts)
         self._steps: TaskID | None = None
         self._part = ""
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> ProgressDisplay:
         self._progress.start()
         return self
 
@@ -39,7 +39,7 @@ class Board:
 
     @contextlib.contextmanager
     def part(self, name: str, num_steps: int) -> Iterator[None]:
-        """Shows a part for as long as it lasts."""
+        """Shows a part until the block ends."""
         self._part = name
         self._steps = self._progress.add_task(name, total=num_steps)
         yield
@@ -47,12 +47,12 @@ class Board:
         self._progress.advance(self._parts)
 
     def step(self, what: str) -> None:
-        """Says what is being done now; what was said before is done."""
+        """Shows the current step; the one before is done."""
         if self._steps is not None:
             if self._progress.tasks[-1].description != self._part:
                 self._progress.advance(self._steps)
             self._progress.update(self._steps, description=f"{self._part}: {what}")
 
-    def say(self, what: str) -> None:
-        """Prints a line that stays."""
+    def print(self, what: str) -> None:
+        """Prints a line above the display."""
         self._progress.console.print(what, highlight=False)

@@ -1,4 +1,4 @@
-"""What is asked of the mesh: each figure with its floor and its goal, and what was measured of it."""
+"""Targets of the mesh with floor and goal, and the result that was measured for each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from benchmarks.measurement import Run
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure that is asked for.
+    """A target: a ratio or difference with a floor and a goal.
 
     Attributes:
         key: Its name in the JSON.
         title: What is compared with what.
-        floor: What it must come to; None: nothing must, the figure only tells.
-        goal: What it should come to.
+        floor: The bound that must be reached; None: informative only.
+        goal: The bound that should be reached.
         unit: Empty for a ratio.
-        less_is_better: Whether floor and goal are the most that it may be.
+        less_is_better: Whether floor and goal are upper bounds.
     """
 
     key: str
@@ -83,14 +83,14 @@ TARGETS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A target, and what each round came to; or why there is none.
+class TargetResult:
+    """The result for a target: one value for each round, or the reason why there is none.
 
     Attributes:
-        target: What is asked.
-        rounds: The figure of each round; none if it could not be had.
-        sides: What it was made of: the medians of both sides, in words.
-        reason: Why there is no figure; empty if there is one.
+        target: The target.
+        rounds: The value of each round; empty if it was not measured.
+        sides: The medians of both sides, as text.
+        reason: Why it was not measured; empty if it was.
     """
 
     target: Target
@@ -105,7 +105,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """`goal`, `floor`, `below`, `missing`, or, of one without a floor that is short of its goal, `told`."""
+        """`goal`, `floor`, `below` or `missing`; `told` below the goal of a target without a floor."""
         if not self.rounds:
             return "missing"
         if self.target.reaches(self.value, self.target.goal):
@@ -116,15 +116,15 @@ class Figure:
 
     @property
     def of_goal(self) -> float:
-        """How much of the goal it is, so that more is better for every figure; nan for none."""
+        """The share of the goal that is reached, where more is better for every target; nan for none."""
         return of_goal(self.target, self.value)
 
 
 def of_goal(target: Target, value: float) -> float:
-    """Returns by how much a value exceeds the goal, 1 being the goal and more being better."""
+    """Returns a value relative to the goal: 1 is the goal, more is better."""
     if not target.less_is_better:
         return value / target.goal
-    # What costs nothing, or less than nothing by noise, is as good as can be shown.
+    # A cost of zero, or below zero by noise, is shown as ten times the goal.
     return target.goal / max(value, target.goal / 10)
 
 
@@ -135,46 +135,46 @@ def target_of(key: str) -> Target:
         KeyError: There is none.
     """
     if key not in _BY_KEY:
-        raise KeyError(f"there is no figure '{key}'; there are {', '.join(_BY_KEY)}")
+        raise KeyError(f"there is no target '{key}'; there are {', '.join(_BY_KEY)}")
     return _BY_KEY[key]
 
 
-def by_throughput(key: str, ours: Sequence[Run], theirs: Sequence[Run]) -> Figure:
+def by_throughput(key: str, ours: Sequence[Run], theirs: Sequence[Run]) -> TargetResult:
     """Returns the ratios of requests/s, round by round."""
     rounds = _ratios([run.requests_per_s for run in ours], [run.requests_per_s for run in theirs])
     sides = f"{_median_rate(ours)} : {_median_rate(theirs)} /s"
-    return Figure(target_of(key), rounds, sides)
+    return TargetResult(target_of(key), rounds, sides)
 
 
-def by_p50(key: str, ours: Sequence[Run], theirs: Sequence[Run]) -> Figure:
+def by_p50(key: str, ours: Sequence[Run], theirs: Sequence[Run]) -> TargetResult:
     """Returns the ratios of p50, round by round."""
     rounds = _ratios([run.p50_ms for run in ours], [run.p50_ms for run in theirs])
-    return Figure(target_of(key), rounds, f"{_median_p50(ours)} : {_median_p50(theirs)} ms")
+    return TargetResult(target_of(key), rounds, f"{_median_p50(ours)} : {_median_p50(theirs)} ms")
 
 
-def by_added_p50(key: str, ours: Sequence[Run], without: Sequence[Run]) -> Figure:
-    """Returns what p50 is more than without, in ms, round by round."""
+def by_added_p50(key: str, ours: Sequence[Run], without: Sequence[Run]) -> TargetResult:
+    """Returns the added p50 in ms, round by round."""
     rounds = tuple(one.p50_ms - other.p50_ms for one, other in zip(ours, without, strict=True))
-    return Figure(target_of(key), rounds, f"{_median_p50(ours)} - {_median_p50(without)} ms")
+    return TargetResult(target_of(key), rounds, f"{_median_p50(ours)} - {_median_p50(without)} ms")
 
 
-def by_cpu(key: str, runs: Sequence[Run], names: Sequence[str], model_us: float) -> Figure:
-    """Returns the CPU of a request in some processes without what the model takes itself, in µs, round by round.
+def by_cpu(key: str, runs: Sequence[Run], names: Sequence[str], model_us: float) -> TargetResult:
+    """Returns the CPU time of a request in some processes without that of the model, in µs, round by round.
 
     Args:
-        key: Of the target.
-        runs: With the CPU of every process.
-        names: The processes that count.
-        model_us: What the model takes in a bare loop.
+        key: Key of the target.
+        runs: Runs with the CPU time of every process.
+        names: The processes to sum.
+        model_us: Time of the model in a bare loop.
     """
     rounds = tuple(sum(run.cpu_us[name] for name in names) - model_us for run in runs)
     parts = [f"{name} {statistics.median(run.cpu_us[name] for run in runs):.0f}" for name in names]
-    return Figure(target_of(key), rounds, f"{' + '.join(parts)} - model {model_us:.1f} µs")
+    return TargetResult(target_of(key), rounds, f"{' + '.join(parts)} - model {model_us:.1f} µs")
 
 
-def missing(key: str, reason: str) -> Figure:
-    """Returns a figure that could not be had."""
-    return Figure(target_of(key), reason=reason)
+def missing_result(key: str, reason: str) -> TargetResult:
+    """Returns a result that was not measured."""
+    return TargetResult(target_of(key), reason=reason)
 
 
 _BY_KEY = {target.key: target for target in TARGETS}
