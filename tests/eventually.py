@@ -1,4 +1,4 @@
-"""Waiting for something to become true, instead of sleeping."""
+"""Waits for a condition, instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 
-async def eventually(condition: Callable[[], object], timeout: float = 60.0) -> None:
+async def eventually(condition: Callable[[], object], timeout: float = 300.0) -> None:
     """Returns once `condition()` is true; fails with its last value after `timeout` seconds."""
     end = monotonic() + timeout
     while not (value := condition()):

@@ -22,7 +22,7 @@ from onnxmesh.routing.table.table_difference import TableDifference, difference
 from onnxmesh.routing.table.worker_facts import WorkerFacts
 from onnxmesh.v1.mesh_pb2 import RouteUpdate
 from services.gateway.dispatch.dispatcher import Dispatcher
-from services.gateway.requests.peers import Peer
+from services.gateway.requests.worker_links import WorkerLink
 from services.gateway.routes.model_health import ModelHealth
 from services.gateway.routes.router import Router
 from services.scheduler.route_table.published_table import PublishedTable
@@ -180,10 +180,10 @@ class _Nowhere:
     def get(self, peer: str) -> None:
         return None
 
-    async def connect(self, peer: str, address: str) -> Peer:
+    async def connect(self, peer: str, address: str) -> WorkerLink:
         raise Unavailable(f"{peer} at {address} is never reached here")
 
-    def keep(self, peers: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+    def keep(self, peers: Mapping[str, str], removed: Iterable[str] = ()) -> None:
         """Holds nothing."""
 
 

@@ -1,1 +1,1 @@
-"""What processes of a mesh tell each other about right now: a port, and the adapters that stand behind it."""
+"""Live state: short-lived values and session affinity that the processes of a mesh share."""

@@ -1,4 +1,4 @@
-"""The port of live state: figures that age, and sessions that stay where they are."""
+"""The port of live state: values that expire, and the workers that serve a session."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Protocol
 
 
 class Topic(Enum):
-    """What figures are about, and what their key is."""
+    """The subject of an entry, which determines its key."""
 
     LOAD = "load"
-    """Load and latency of a worker; its id."""
+    """Load and latency of a worker; key: its id."""
     ROUND_TRIP = "round-trip"
-    """The way from one process to another; `FROM>TO`."""
+    """The link from one process to another; key: `FROM>TO`."""
     EJECTION = "ejection"
-    """A replica that is kept out of routes for a while; `WORKER>STAGE`."""
+    """A replica that is excluded from routes for a while; key: `WORKER>STAGE`."""
 
 
 Values = Mapping[str, float]
-"""Figures by name; units are part of the names, as in `queue_s` or `in_flight_bytes`."""
+"""Numbers by name; the name includes the unit, as in `queue_s` or `in_flight_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """What one process has said about something.
+class LiveEntry:
+    """Values that one process has published under a key.
 
     Attributes:
-        writer: Who said it.
-        key: What it is about.
-        age_s: How long ago, at least; half a second more at the most while all is well.
-        values: What was said.
+        writer: The process that published them.
+        key: See `Topic`.
+        age_s: Seconds since then, at least; at most half a second more while Redis answers.
+        values: Numbers by name.
     """
 
     writer: str
@@ -41,51 +41,51 @@ class Figure:
 
 
 class LiveState(Protocol):
-    """Shares figures and session affinity with the other processes of the mesh.
+    """Shares expiring entries and session affinity with the other processes of the mesh.
 
-    Nothing here waits but `recall`, and that not for long. While what is behind it is away or slow, everyone has
-    what it said itself, and what others said for as long as that has not expired.
+    Only `find_session` waits, for `FIND_SESSION_S` at most. While the store behind it is unavailable or slow, each process
+    sees its own entries, and those of others until they expire.
     """
 
     @property
-    def shared(self) -> bool:
-        """Whether others' figures are being seen; False: this is this process's own view."""
+    def is_shared(self) -> bool:
+        """Whether entries of other processes are being received; False: this process sees its own only."""
         ...
 
     def publish(self, topic: Topic, key: str, values: Values, ttl_s: float) -> None:
-        """Says something, in place of what this process said about it before; it is forgotten after `ttl_s`."""
+        """Publishes an entry, replacing this process's own of that key; it expires after `ttl_s`."""
         ...
 
     def withdraw(self, topic: Topic, key: str) -> None:
-        """Takes back what this process said about something."""
+        """Removes this process's entry of a key."""
         ...
 
-    def figures(self, topic: Topic) -> Mapping[str, tuple[Figure, ...]]:
-        """Returns what has not expired, by key; what was said last comes first."""
+    def entries(self, topic: Topic) -> Mapping[str, tuple[LiveEntry, ...]]:
+        """Returns the unexpired entries by key; for each key the newest first."""
         ...
 
-    def remember(self, session: str, place: str, ttl_s: float) -> None:
-        """Says where a session's state is; it is forgotten after `ttl_s`, also if this process is gone by then."""
+    def set_session(self, session: str, place: str, ttl_s: float) -> None:
+        """Records where a session is served; it expires after `ttl_s`, even if this process has ended by then."""
         ...
 
-    def forget(self, session: str) -> None:
-        """Says that a session has ended."""
+    def remove_session(self, session: str) -> None:
+        """Removes a session."""
         ...
 
-    def known(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as this process knows, at once."""
+    def local_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as this process knows; does not wait."""
         ...
 
-    async def recall(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as can be known in `RECALL_S`."""
+    async def find_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as that can be found within `FIND_SESSION_S`."""
         ...
 
 
-RECALL_S = 0.05
-"""The longest that a request waits to hear where its session is."""
+FIND_SESSION_S = 0.05
+"""Longest time that a request waits for the lookup of its session."""
 
-MAX_FIGURES = 20_000
-"""What one process may have said about one topic; beyond, the oldest is forgotten."""
+MAX_ENTRIES = 20_000
+"""Most entries of one process in one topic; beyond, the oldest is evicted."""
 
 MAX_SESSIONS = 100_000
-"""Sessions that one process keeps in mind; beyond, the oldest is forgotten."""
+"""Most sessions that one process remembers; beyond, the oldest is evicted."""

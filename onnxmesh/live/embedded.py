@@ -1,4 +1,4 @@
-"""Live state in this process's memory: its own view, and all there is where nothing is shared."""
+"""Live state in this process's memory: its own entries, and all there is where nothing is shared."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 
 from onnxmesh.deadline import Clock
-from onnxmesh.live.ageing import Aged, Ageing
-from onnxmesh.live.base import MAX_FIGURES, MAX_SESSIONS, Figure, Topic, Values
+from onnxmesh.live.base import MAX_ENTRIES, MAX_SESSIONS, LiveEntry, Topic, Values
+from onnxmesh.live.expiring_dict import ExpiringDict, ExpiringValue
 
 
-class OwnLiveState:
-    """The `LiveState` of processes that share nothing. For one event loop.
+class EmbeddedLiveState:
+    """The `LiveState` of a process that shares nothing. For one event loop.
 
     Args:
         writer: The name of this process.
         clock: Seconds, monotonic.
-        max_figures: What may be said about one topic; beyond, the oldest is forgotten.
-        max_sessions: Sessions that are kept in mind; beyond, the oldest is forgotten.
+        max_entries: Capacity of each topic; beyond, the oldest entry is evicted.
+        max_sessions: Capacity for sessions; beyond, the oldest is evicted.
     """
 
     def __init__(
@@ -25,60 +25,62 @@ class OwnLiveState:
         writer: str,
         *,
         clock: Clock = monotonic,
-        max_figures: int = MAX_FIGURES,
+        max_entries: int = MAX_ENTRIES,
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self.writer = writer
         self._clock = clock
-        self._figures: dict[Topic, Ageing[Values]] = {topic: Ageing(max_figures) for topic in Topic}
-        self._sessions: Ageing[str] = Ageing(max_sessions)
+        self._entries: dict[Topic, ExpiringDict[Values]] = {
+            topic: ExpiringDict(max_entries) for topic in Topic
+        }
+        self._sessions: ExpiringDict[str] = ExpiringDict(max_sessions)
 
     @property
-    def shared(self) -> bool:
-        """Whether others' figures are being seen: never."""
+    def is_shared(self) -> bool:
+        """Whether entries of other processes are being received: never."""
         return False
 
     async def run(self) -> None:
-        """Returns at once: there is nobody to exchange anything with."""
+        """Returns at once: there is no store to exchange with."""
 
     def publish(self, topic: Topic, key: str, values: Values, ttl_s: float) -> None:
-        """Says something, in place of what this process said about it before; it is forgotten after `ttl_s`."""
-        self._figures[topic].set(key, dict(values), self._clock(), ttl_s)
+        """Publishes an entry, replacing the one of that key; it expires after `ttl_s`."""
+        self._entries[topic].set(key, dict(values), self._clock(), ttl_s)
 
     def withdraw(self, topic: Topic, key: str) -> None:
-        """Takes back what this process said about something."""
-        self._figures[topic].drop(key)
+        """Removes the entry of a key."""
+        self._entries[topic].remove(key)
 
-    def figures(self, topic: Topic) -> Mapping[str, tuple[Figure, ...]]:
-        """Returns what has not expired, by key."""
+    def entries(self, topic: Topic) -> Mapping[str, tuple[LiveEntry, ...]]:
+        """Returns the unexpired entries by key."""
         now_s = self._clock()
         return {
-            key: (Figure(self.writer, key, now_s - entry.set_s, entry.value),)
-            for key, entry in self._figures[topic].items(now_s)
+            key: (LiveEntry(self.writer, key, now_s - entry.set_s, entry.value),)
+            for key, entry in self._entries[topic].items(now_s)
         }
 
-    def entries(self, topic: Topic) -> Iterator[tuple[str, Aged[Values]]]:
-        """Yields what this process has said and has not expired; what has expired is removed."""
+    def own_values(self, topic: Topic) -> Iterator[tuple[str, ExpiringValue[Values]]]:
+        """Yields the unexpired values of this process by key, and removes the expired ones."""
         now_s = self._clock()
-        self._figures[topic].expire(now_s)
-        return self._figures[topic].items(now_s)
+        self._entries[topic].purge(now_s)
+        return self._entries[topic].items(now_s)
 
-    def says(self, topic: Topic) -> bool:
-        """Whether this process has said something that has not expired."""
-        return any(True for _ in self._figures[topic].items(self._clock()))
+    def has_entries(self, topic: Topic) -> bool:
+        """Whether this process has an unexpired entry in a topic."""
+        return any(True for _ in self._entries[topic].items(self._clock()))
 
-    def remember(self, session: str, place: str, ttl_s: float) -> None:
-        """Says where a session's state is; it is forgotten after `ttl_s`."""
+    def set_session(self, session: str, place: str, ttl_s: float) -> None:
+        """Records where a session is served; it expires after `ttl_s`."""
         self._sessions.set(session, place, self._clock(), ttl_s)
 
-    def forget(self, session: str) -> None:
-        """Says that a session has ended."""
-        self._sessions.drop(session)
+    def remove_session(self, session: str) -> None:
+        """Removes a session."""
+        self._sessions.remove(session)
 
-    async def recall(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as this process knows."""
-        return self.known(session)
+    async def find_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as this process knows."""
+        return self.local_session(session)
 
-    def known(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as this process knows, at once."""
+    def local_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as this process knows; does not wait."""
         return self._sessions.get(session, self._clock())

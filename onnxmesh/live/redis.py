@@ -13,22 +13,22 @@ import structlog
 from redis.exceptions import RedisError
 
 from onnxmesh.deadline import Clock
-from onnxmesh.live.base import RECALL_S, Figure, Topic, Values
-from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.figure_document import ReceivedFigures, document_of, received_figures
+from onnxmesh.live.base import FIND_SESSION_S, LiveEntry, Topic, Values
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis_url import open_redis
+from onnxmesh.live.topic_document import ReceivedEntry, decode_document, encode_document
 
-PERIOD_S = 0.5
-"""Time between two exchanges with Redis: how much older than they could be others' figures are at the most."""
+EXCHANGE_PERIOD_S = 0.5
+"""Time between two exchanges with Redis, and so the longest delay of entries of other processes."""
 
 TIMEOUT_S = 0.5
-"""The longest for one answer of Redis; one that is slower is as good as away."""
+"""Longest time for one reply of Redis; a slower one counts as unavailable."""
 
 MAX_PENDING = 10_000
-"""Sessions whose place is still to be written; beyond, the oldest is not written."""
+"""Most sessions that wait to be written; beyond, the oldest is not written."""
 
-MAX_QUESTIONS = 1000
-"""Sessions that may be looked up at a time; beyond, a request goes by this process's own view."""
+MAX_LOOKUPS = 1000
+"""Most session lookups that wait; beyond, a request uses what this process knows."""
 
 _CLOSE_S = 0.2
 
@@ -40,28 +40,28 @@ _log = structlog.get_logger(__name__)
 class RedisLiveState:
     """The `LiveState` of a mesh with a Redis; `run` must run beside it.
 
-    Each process keeps what it says in its own memory, and `run` exchanges it with Redis in the background: one
-    document for each topic and process, which expires with the last figure in it (`figure_document`).
+    Each process keeps its entries in its own memory, and `run` exchanges them with Redis in the background: one
+    document for each topic and process, which expires with the last entry in it (`topic_document`).
 
     Args:
         url: See `open_redis`.
-        own: What this process says, and all there is while Redis is away.
-        prefix: Begins every key, so that several meshes can share a Redis.
+        own: Entries of this process, and all there is while Redis is unavailable.
+        prefix: Prefix of every key, so that several meshes can share a Redis.
         period_s: Time between two exchanges.
-        timeout_s: The longest for one answer of Redis.
+        timeout_s: Longest time for one reply of Redis.
         clock: Seconds, monotonic; the one of `own`.
 
     Raises:
-        InvalidRequest: It is no URL of a Redis (INVALID_ARGUMENT).
+        InvalidRequest: The URL is malformed (INVALID_ARGUMENT).
     """
 
     def __init__(
         self,
         url: str,
-        own: OwnLiveState,
+        own: EmbeddedLiveState,
         *,
         prefix: str = "onnxmesh",
-        period_s: float = PERIOD_S,
+        period_s: float = EXCHANGE_PERIOD_S,
         timeout_s: float = TIMEOUT_S,
         clock: Clock = monotonic,
     ) -> None:
@@ -70,72 +70,72 @@ class RedisLiveState:
         self._own = own
         self._prefix = prefix
         self._period_s = period_s
-        self._questions: asyncio.Queue[tuple[str, asyncio.Future[str | None]]] = asyncio.Queue(MAX_QUESTIONS)
+        self._lookups: asyncio.Queue[tuple[str, asyncio.Future[str | None]]] = asyncio.Queue(MAX_LOOKUPS)
         self._clock = clock
         self._changed: set[Topic] = set()
         self._pending: dict[str, tuple[str | None, float]] = {}
-        self._heard: dict[Topic, list[ReceivedFigures]] = {topic: [] for topic in Topic}
+        self._received: dict[Topic, list[ReceivedEntry]] = {topic: [] for topic in Topic}
         self._shared = False
-        self._reported: bool | None = None
-        """Whether the log has it last that Redis was lost; None: it has nothing of it yet."""
+        self._logged_lost: bool | None = None
+        """Whether the last log event about Redis was its loss; None: there was none yet."""
 
     @property
-    def shared(self) -> bool:
-        """Whether others' figures are being seen; False: this is this process's own view."""
+    def is_shared(self) -> bool:
+        """Whether entries of other processes are being received; False: this process sees its own only."""
         return self._shared
 
     def publish(self, topic: Topic, key: str, values: Values, ttl_s: float) -> None:
-        """Says something, in place of what this process said about it before; it is forgotten after `ttl_s`."""
+        """Publishes an entry, replacing this process's own of that key; it expires after `ttl_s`."""
         self._own.publish(topic, key, values, ttl_s)
         self._changed.add(topic)
 
     def withdraw(self, topic: Topic, key: str) -> None:
-        """Takes back what this process said about something."""
+        """Removes this process's entry of a key."""
         self._own.withdraw(topic, key)
         self._changed.add(topic)
 
-    def figures(self, topic: Topic) -> Mapping[str, tuple[Figure, ...]]:
-        """Returns what has not expired, by key; what was said last comes first."""
+    def entries(self, topic: Topic) -> Mapping[str, tuple[LiveEntry, ...]]:
+        """Returns the unexpired entries by key; for each key the newest first."""
         now_s = self._clock()
-        found = {key: list(figures) for key, figures in self._own.figures(topic).items()}
-        for each in self._heard[topic]:
+        found = {key: list(entries) for key, entries in self._own.entries(topic).items()}
+        for each in self._received[topic]:
             if each.expires_s > now_s:
-                figure = Figure(each.writer, each.key, now_s - each.said_s, each.values)
-                found.setdefault(each.key, []).append(figure)
-        return {key: tuple(sorted(figures, key=lambda each: each.age_s)) for key, figures in found.items()}
+                entry = LiveEntry(each.writer, each.key, now_s - each.published_s, each.values)
+                found.setdefault(each.key, []).append(entry)
+        return {key: tuple(sorted(entries, key=lambda each: each.age_s)) for key, entries in found.items()}
 
-    def remember(self, session: str, place: str, ttl_s: float) -> None:
-        """Says where a session's state is; it is forgotten after `ttl_s`, also if this process is gone by then."""
-        self._own.remember(session, place, ttl_s)
+    def set_session(self, session: str, place: str, ttl_s: float) -> None:
+        """Records where a session is served; it expires after `ttl_s`, even if this process has ended by then."""
+        self._own.set_session(session, place, ttl_s)
         self._write_later(session, place, ttl_s)
 
-    def forget(self, session: str) -> None:
-        """Says that a session has ended."""
-        self._own.forget(session)
+    def remove_session(self, session: str) -> None:
+        """Removes a session."""
+        self._own.remove_session(session)
         self._write_later(session, None, 0.0)
 
-    def known(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as this process knows, at once."""
-        return self._own.known(session)
+    def local_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as this process knows; does not wait."""
+        return self._own.local_session(session)
 
-    async def recall(self, session: str) -> str | None:
-        """Returns where a session's state is, as far as can be known in `RECALL_S`."""
-        if self._shared and session not in self._pending and not self._questions.full():
+    async def find_session(self, session: str) -> str | None:
+        """Returns where a session is served, as far as that can be found within `FIND_SESSION_S`."""
+        if self._shared and session not in self._pending and not self._lookups.full():
             answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-            self._questions.put_nowait((session, answer))
+            self._lookups.put_nowait((session, answer))
             try:
-                async with asyncio.timeout(RECALL_S):
+                async with asyncio.timeout(FIND_SESSION_S):
                     return await answer
             except _FAILURES:
-                self._shared = False  # until an exchange has worked again, no request waits
-        return self._own.known(session)
+                self._shared = False  # until an exchange has succeeded again, no request waits
+        return self._own.local_session(session)
 
     async def run(self) -> None:
         """Exchanges with Redis until it is cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_exchanging())
-                group.create_task(self._answer())
+                group.create_task(self._serve_lookups())
         finally:
             with suppress(*_FAILURES):
                 async with asyncio.timeout(_CLOSE_S):
@@ -156,17 +156,17 @@ class RedisLiveState:
             _end_if_cancelled()
             await asyncio.sleep(self._period_s)
 
-    async def _answer(self) -> None:
-        """Looks sessions up, those that were asked for at the same time together.
+    async def _serve_lookups(self) -> None:
+        """Looks up sessions, pipelining the lookups that wait at the same time.
 
-        Requests wait for it, and not for Redis: one that waits no longer leaves nothing half done behind.
+        A request waits for this task's future, not for Redis: one that gives up leaves no exchange half done.
         """
         while True:
-            asked = [await self._questions.get()]
-            while not self._questions.empty():
-                asked.append(self._questions.get_nowait())
+            lookups = [await self._lookups.get()]
+            while not self._lookups.empty():
+                lookups.append(self._lookups.get_nowait())
             commands = self._client.pipeline(transaction=False)
-            for session, _ in asked:
+            for session, _ in lookups:
                 commands.get(self._session_key(session))
             places: list[Any] = []
             error: Exception | None = None
@@ -175,7 +175,7 @@ class RedisLiveState:
             except _FAILURES as raised:
                 error = raised
             _end_if_cancelled()
-            for index, (_, answer) in enumerate(asked):
+            for index, (_, answer) in enumerate(lookups):
                 if answer.done():
                     continue
                 if error is not None:
@@ -187,19 +187,19 @@ class RedisLiveState:
         try:
             await self._exchange()
         except _FAILURES as error:
-            self._lost(error)
+            self._on_lost(error)
             raise
-        if self._reported is not False:
+        if self._logged_lost is not False:
             _log.info("redis_found")
         self._shared = True
-        self._reported = False
+        self._logged_lost = False
 
-    def _lost(self, error: Exception) -> None:
-        if not self._reported:
+    def _on_lost(self, error: Exception) -> None:
+        if not self._logged_lost:
             _log.warning("redis_lost", error=repr(error))
         self._shared = False
-        self._reported = True
-        # What was written under a Redis that has lost it since is to be written again.
+        self._logged_lost = True
+        # Redis may have lost what was written before, so every topic is written again.
         self._changed.update(Topic)
 
     async def _exchange(self) -> None:
@@ -217,8 +217,8 @@ class RedisLiveState:
                 commands.delete(self._session_key(session))
         topics = list(Topic)
         for topic in topics:
-            if self._own.says(topic):
-                # Again each time: a reader that saw nothing a moment ago may have struck this process off.
+            if self._own.has_entries(topic):
+                # At each exchange: a reader that found no document a moment ago may have removed this writer.
                 commands.sadd(self._writers_key(topic), self._own.writer)
         for topic in topics:
             commands.smembers(self._writers_key(topic))
@@ -229,7 +229,7 @@ class RedisLiveState:
         await self._read(dict(zip(topics, answers[-len(topics) :], strict=True)))
 
     def _write(self, commands: Any, topic: Topic) -> None:
-        document, left_ms = document_of(self._own.entries(topic), self._clock())
+        document, left_ms = encode_document(self._own.own_values(topic), self._clock())
         key = self._document_key(topic, self._own.writer)
         if left_ms <= 0:
             commands.delete(key)
@@ -244,25 +244,25 @@ class RedisLiveState:
             for name in sorted(each.decode() for each in names)
             if name != self._own.writer
         ]
-        heard: dict[Topic, list[ReceivedFigures]] = {topic: [] for topic in Topic}
+        received: dict[Topic, list[ReceivedEntry]] = {topic: [] for topic in Topic}
         if others:
             commands = self._client.pipeline(transaction=False)
             for topic, writer in others:
                 commands.get(self._document_key(topic, writer))
                 commands.pttl(self._document_key(topic, writer))
             answers = await commands.execute()
-            gone = []
+            ended = []
             for (topic, writer), document, left_ms in zip(others, answers[::2], answers[1::2], strict=True):
                 if document is None or left_ms < 0:
-                    gone.append((self._writers_key(topic), writer))
+                    ended.append((self._writers_key(topic), writer))
                 else:
-                    heard[topic] += received_figures(writer, document, left_ms, self._clock())
-            if gone:
+                    received[topic] += decode_document(writer, document, left_ms, self._clock())
+            if ended:
                 commands = self._client.pipeline(transaction=False)
-                for key, writer in gone:
+                for key, writer in ended:
                     commands.srem(key, writer)
                 await commands.execute()
-        self._heard = heard
+        self._received = received
 
     def _write_later(self, session: str, place: str | None, ttl_s: float) -> None:
         self._pending.pop(session, None)
@@ -281,7 +281,7 @@ class RedisLiveState:
 
 
 def _end_if_cancelled() -> None:
-    """Ends this task if that was asked for: up to Python 3.11 the `wait_for` in Redis's client may swallow it."""
+    """Raises a pending cancellation: up to Python 3.11 `wait_for` in the Redis client may swallow it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

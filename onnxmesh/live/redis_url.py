@@ -1,4 +1,4 @@
-"""A Redis client from a URL."""
+"""Redis clients of URLs: one server, a cluster, or the master that sentinels name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from redis.backoff import NoBackoff
 from onnxmesh.errors import InvalidRequest
 
 Client = Redis | RedisCluster
-"""What both kinds of client can do is what live state needs."""
+"""Either kind of client: live state needs only what both offer."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisConnection:
-    """A client, and what it opened on its way.
+    """A Redis client and the sentinel clients that it uses.
 
     Attributes:
-        client: What is asked.
+        client: Executes commands.
         sentinels: Clients of the sentinels that name its master.
     """
 
@@ -31,7 +31,7 @@ class RedisConnection:
     sentinels: tuple[Redis, ...] = ()
 
     async def aclose(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         for each in (self.client, *self.sentinels):
             await each.aclose()
 
@@ -45,24 +45,24 @@ _FORMS = (
 
 
 def open_redis(url: str, timeout_s: float) -> RedisConnection:
-    """Returns a connection that is made when it is first used; the caller closes it.
+    """Returns a connection that is established on first use; the caller closes it.
 
-    `redis+cluster` and `rediss+cluster` talk to a Redis Cluster, of which the URL names one node;
-    `redis+sentinel` and `rediss+sentinel` to the master of a service, of which it names the sentinels. What
-    follows `?` is passed to redis-py, such as `ssl_ca_certs=FILE`; `sentinel_username` and `sentinel_password`
+    `redis+cluster` and `rediss+cluster` connect to a Redis Cluster, of which the URL names one node;
+    `redis+sentinel` and `rediss+sentinel` to the master of a service, of which it names the sentinels. Parameters
+    after `?` are passed to redis-py, such as `ssl_ca_certs=FILE`; `sentinel_username` and `sentinel_password`
     are the sentinels' own.
 
     Args:
-        url: Where Redis is.
-        timeout_s: The longest for one answer, and for a connection.
+        url: See the schemes above.
+        timeout_s: Longest time for a reply, and for connecting.
 
     Raises:
-        InvalidRequest: It is no such URL (INVALID_ARGUMENT).
+        InvalidRequest: The URL is malformed (INVALID_ARGUMENT).
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
-        # Whoever asks knows better whether to ask again: by then the figures are others.
+        # No retries here: the caller repeats the exchange with newer values instead.
         "retry": Retry(NoBackoff(), 0),
     }
     scheme, _, rest = url.partition("://")

@@ -1,4 +1,4 @@
-"""Memory behind a memory file, which at first has none."""
+"""The kernel's memory behind a memory file, allocated and returned as it is used."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ _STEP_BYTES = 1 << 20
 
 
 class MemoryAllowance:
-    """How much memory the files of a process may have between them. May be used in any thread.
+    """The limit of all memory files of a process together. May be used in any thread.
 
     Args:
-        byte_size: So much.
+        byte_size: The limit.
     """
 
     def __init__(self, byte_size: int) -> None:
-        self._left = byte_size
+        self._free_bytes = byte_size
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> bool:
-        """Takes so many bytes; False, and nothing is taken, where fewer are left."""
+        """Takes bytes from the allowance; False, with nothing taken, where fewer are free."""
         with self._lock:
-            if num_bytes > self._left:
+            if num_bytes > self._free_bytes:
                 return False
-            self._left -= num_bytes
+            self._free_bytes -= num_bytes
             return True
 
     def give_back(self, num_bytes: int) -> None:
-        """Takes bytes back."""
+        """Returns bytes to the allowance."""
         with self._lock:
-            self._left += num_bytes
+            self._free_bytes += num_bytes
 
 
 class Backing:
-    """The front part of a file, which has memory. Its owner sees to it that threads take turns.
+    """The front part of a memory file, which the kernel has allocated. Not thread-safe.
+
+    Attributes:
+        end: Bytes that are allocated.
 
     Args:
         file: The file, mapped.
         descriptor: Of the same file.
-        allowance: What may be spent.
+        allowance: Limits the allocated bytes.
     """
 
     def __init__(self, file: mmap.mmap, descriptor: int, allowance: MemoryAllowance) -> None:
@@ -51,7 +54,7 @@ class Backing:
         self.end = 0
 
     def grow(self, end: int) -> bool:
-        """Has the kernel give memory up to `end`; False where there is none: to write there would end this process."""
+        """Allocates memory up to `end`; False where there is none: writing there would kill this process."""
         if self._file is None:
             return False
         more = min(_whole_pages(end), len(self._file)) - self.end
@@ -68,8 +71,8 @@ class Backing:
         return True
 
     def shrink(self, end: int) -> bool:
-        """Gives the kernel back a step of what lies beyond `end`, which nobody uses; False where nothing does."""
-        # Python lets no other thread run during one.
+        """Returns a step of the unused memory beyond `end` to the kernel; False where there is none."""
+        # The call holds the GIL.
         step = min(_STEP_BYTES, self.end - _whole_pages(end))
         if self._file is None or step <= 0:
             return False
@@ -79,7 +82,7 @@ class Backing:
         return True
 
     def close(self) -> None:
-        """Lets the file go."""
+        """Releases the file and its allowance."""
         self._file = None
         self._allowance.give_back(self.end)
         self.end = 0

@@ -1,4 +1,4 @@
-"""Host memory that a GPU reads and writes by itself."""
+"""Pinned host memory, which a GPU reads and writes by DMA."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _log = structlog.get_logger(__name__)
 
 
 def allocate_pinned(byte_size: int, library: str | None = None) -> OwnMemory | None:
-    """Returns memory whose pages stay where they are, so that copies to a GPU and back need no processor and no detour.
+    """Returns pinned memory, so that copies to a GPU and back need no CPU and no intermediate buffer.
 
-    It is pinned until this process ends. Where it cannot be had that is logged, and copies take the detour.
+    It stays pinned until this process ends. On failure a warning is logged, and copies use an intermediate buffer.
 
     Args:
-        byte_size: Its length; all of it is taken at once.
-        library: CUDA's runtime; None: the one that ONNX Runtime uses.
+        byte_size: Its length; the kernel allocates all of it at once.
+        library: The CUDA runtime library; None: the one that ONNX Runtime uses.
 
     Source: cudaHostRegister in the CUDA Runtime API.
     """
@@ -31,9 +31,9 @@ def allocate_pinned(byte_size: int, library: str | None = None) -> OwnMemory | N
     except OSError as error:
         _log.warning("no_pinned_memory", bytes=byte_size, error=str(error))
         return None
-    # Has the kernel give all of it, and tells where it is.
-    room = memory.allocate(byte_size)
-    why = "there is not enough memory" if room is None else _pin(room, library or _library())
+    # Allocated by the kernel, and with a known address.
+    buffer = memory.allocate(byte_size)
+    why = "there is not enough memory" if buffer is None else _pin(buffer, library or _library())
     if not why:
         return memory
     _log.warning("no_pinned_memory", bytes=byte_size, error=why)
@@ -46,8 +46,8 @@ def _library() -> str:
     return f"libcudart.so.{version.partition('.')[0]}"
 
 
-def _pin(room: memoryview, library: str) -> str:
-    """Returns why the driver does not pin a room; empty if it does."""
+def _pin(buffer: memoryview, library: str) -> str:
+    """Returns why the driver does not pin the buffer; empty if it does."""
     try:
         cuda = ctypes.CDLL(library)
         register, name = cuda.cudaHostRegister, cuda.cudaGetErrorName
@@ -55,5 +55,5 @@ def _pin(room: memoryview, library: str) -> str:
         return str(error)
     name.restype = ctypes.c_char_p
     register.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
-    code = register(np.frombuffer(room, np.uint8).ctypes.data, len(room), _PORTABLE)
+    code = register(np.frombuffer(buffer, np.uint8).ctypes.data, len(buffer), _PORTABLE)
     return "" if code == 0 else name(code).decode()

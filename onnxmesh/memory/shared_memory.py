@@ -1,6 +1,6 @@
-"""Memory that two processes see: one writes payloads to it, the other reads them where they are.
+"""Memory shared by two processes: one writes payloads to it, the other reads them in place.
 
-It is a memory file that has no name: the kernel takes it back when the last of the two is gone, whatever ends them.
+It is an anonymous memory file: the kernel frees it when both processes have closed it or ended.
 """
 
 from __future__ import annotations
@@ -23,25 +23,28 @@ from onnxmesh.memory.layout.shared_payload import PAYLOAD_ALIGNMENT, SharedPaylo
 from onnxmesh.tensors.tensor import Buffer
 
 MEMORY_BYTES = 256 << 20
-"""The most that one process has under way to another; only what was used lately takes memory."""
+"""The most bytes of payloads that one process shares with another; only what was used lately takes memory."""
 
 
 class OwnMemory:
-    """What this process writes payloads to. Its methods may be called in any thread.
+    """The memory that this process writes payloads to. Its methods may be called in any thread.
+
+        allocate ──▶ written through the view ──▶ share ──▶ read by the peer ──▶ release
+                 write (a copy, and share) ──────────────▶
 
     Args:
         byte_size: Its length.
-        allowance: What all such memory of this process may take together; None: as much as there is.
+        allowance: Limit of all such memory of this process together; None: none.
 
     Raises:
-        OSError: This process may have no such file, or no address space for it.
+        OSError: This process may open no such file, or has no address space for it.
     """
 
     def __init__(self, byte_size: int = MEMORY_BYTES, allowance: MemoryAllowance | None = None) -> None:
         self.descriptor = os.memfd_create("onnxmesh", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.descriptor, byte_size)
-            # Reading what was cut off would end the reader.
+            # A peer that read beyond a shortened file would be killed.
             fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             file = mmap.mmap(self.descriptor, byte_size)
         except BaseException:
@@ -51,43 +54,43 @@ class OwnMemory:
         self._address = self._bytes.ctypes.data
         self._blocks = Blocks(byte_size)
         self._backing = Backing(file, self.descriptor, allowance or MemoryAllowance(byte_size))
-        self._needed_end = 0
-        self._left: deque[int] = deque()
+        self._used_end = 0
+        self._unreferenced: deque[int] = deque()
         self._lock = threading.Lock()
         self._closed = False
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of payloads that the other side has not released yet, and of rooms that this one still sees."""
+        """Bytes of blocks that this side still has a view of, or that the peer has not released."""
         with self._lock:
-            self._sweep()
+            self._free_unreferenced()
             return self._blocks.used_bytes
 
     @property
     def backed_bytes(self) -> int:
-        """Bytes of memory that the kernel has given."""
+        """Bytes that the kernel has allocated for the file."""
         return self._backing.end
 
     def allocate(self, byte_size: int) -> memoryview | None:
-        """Returns room for a payload, to be written to before it is handed out; None where there is none.
+        """Returns writable memory for a payload; None where none is free.
 
-        It is taken while a view of it is left, and on from there for as long as it is handed out.
+        It stays allocated while a view of it exists and while it is shared.
         """
-        taken = self._take(byte_size)
-        if taken is None:
+        allocated = self._allocate_block(byte_size)
+        if allocated is None:
             return None
-        start, room = taken
-        # Only noted, and not under a lock: it may come at any time, in any thread.
-        weakref.finalize(room, self._left.append, start).atexit = False
-        return memoryview(room)  # type: ignore[arg-type]
+        start, block = allocated
+        # Only recorded, without a lock: a finalizer may run at any time, in any thread.
+        weakref.finalize(block, self._unreferenced.append, start).atexit = False
+        return memoryview(block)  # type: ignore[arg-type]
 
     def write(self, payload: Buffer) -> SharedPayload | None:
-        """Copies a payload in and hands it out; None where there is no room, or no memory, for it."""
-        taken = self._take(len(payload))
-        if taken is None:
+        """Copies a payload to the memory and shares it; None where it does not fit."""
+        allocated = self._allocate_block(len(payload))
+        if allocated is None:
             return None
-        start, block = taken
-        # Unlike a memoryview it lets other threads run meanwhile.
+        start, block = allocated
+        # Unlike assignment to a memoryview this releases the GIL.
         np.copyto(block, np.frombuffer(payload, np.uint8))
         with self._lock:
             self._blocks.add_reader(start)
@@ -95,21 +98,21 @@ class OwnMemory:
         return SharedPayload(start, len(payload))
 
     def contains(self, payload: Buffer) -> bool:
-        """Whether a payload is in a room, from where it can be handed out."""
+        """Whether a payload is in this memory, so that it can be shared without a copy."""
         return self._offset(payload) is not None
 
     def copy_in(self, payload: Buffer) -> Buffer:
-        """Returns a payload in a room, a copy if it is not in one yet; the payload itself where there is no room."""
+        """Returns a payload that is in this memory, copied if it was not; the payload itself where it does not fit."""
         if self.contains(payload):
             return payload
-        room = self.allocate(len(payload))
-        if room is None:
+        buffer = self.allocate(len(payload))
+        if buffer is None:
             return payload
-        np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(payload, np.uint8))
-        return room.toreadonly()
+        np.copyto(np.frombuffer(buffer, np.uint8), np.frombuffer(payload, np.uint8))
+        return buffer.toreadonly()
 
     def share(self, payload: Buffer) -> SharedPayload | None:
-        """Hands out a payload that is in a room, whole or a part of it; None where it is anywhere else."""
+        """Shares a payload that is in this memory, all or a part of a block; None where it is not in it."""
         offset = self._offset(payload)
         if offset is None:
             return None
@@ -118,39 +121,39 @@ class OwnMemory:
         return SharedPayload(offset, len(payload))
 
     def release(self, offset: int) -> None:
-        """Takes that the other side reads a payload no more.
+        """Frees a shared payload that the peer no longer reads.
 
         Raises:
-            CorruptData: No payload is there (DATA_LOSS).
+            CorruptData: No payload is shared at that offset (DATA_LOSS).
         """
         with self._lock:
             if not self._blocks.remove_reader(offset):
-                raise CorruptData(f"expected the offset of a payload that is out, got {offset}")
+                raise CorruptData(f"expected the offset of a shared payload, got {offset}")
 
     def trim(self) -> None:
-        """Gives the kernel back what was not needed since this was last called. Takes a while: for a thread."""
+        """Returns memory to the kernel that was not used since the last call. Takes milliseconds: for a thread."""
         with self._lock:
-            needed_end, self._needed_end = self._needed_end, self._blocks.used_end
+            recent_end, self._used_end = self._used_end, self._blocks.used_end
         shrinking = True
         while shrinking:
-            # In steps, for whoever waits for the lock.
+            # In steps, between which other threads get the lock.
             with self._lock:
-                self._sweep()
-                end = max(needed_end, self._blocks.used_end)
+                self._free_unreferenced()
+                end = max(recent_end, self._blocks.used_end)
                 shrinking = not self._closed and self._backing.shrink(end)
 
     def close(self) -> None:
-        """Gives the descriptor back, and what is mapped with the last view of a room."""
+        """Closes the descriptor; the mapping ends with the last view."""
         with self._lock:
             self._closed = True
             self._backing.close()
             self._bytes = np.empty(0, np.uint8)
             os.close(self.descriptor)
 
-    def _take(self, byte_size: int) -> tuple[int, npt.NDArray[np.uint8]] | None:
-        """Returns where a block is that is this writer's, and its bytes; None where there is no room, or no memory, for it."""
+    def _allocate_block(self, byte_size: int) -> tuple[int, npt.NDArray[np.uint8]] | None:
+        """Returns offset and bytes of a new block; None where none is free or the kernel has no memory."""
         with self._lock:
-            self._sweep()
+            self._free_unreferenced()
             start = None if self._closed else self._blocks.allocate(byte_size)
             if start is None:
                 return None
@@ -158,27 +161,27 @@ class OwnMemory:
             if not self._backing.grow(end):
                 self._blocks.release_writer(start)
                 return None
-            self._needed_end = max(self._needed_end, end)
+            self._used_end = max(self._used_end, end)
             return start, self._bytes[start:end]
 
     def _offset(self, payload: Buffer) -> int | None:
-        """Returns where a payload is in this memory; None: elsewhere, or where its reader would have to copy it."""
+        """Returns the offset of a payload in this memory; None: elsewhere, or not aligned for its reader."""
         offset = np.frombuffer(payload, np.uint8).ctypes.data - self._address
         return offset if 0 <= offset < len(self._bytes) and offset % PAYLOAD_ALIGNMENT == 0 else None
 
-    def _sweep(self) -> None:
-        while self._left:
-            self._blocks.release_writer(self._left.popleft())
+    def _free_unreferenced(self) -> None:
+        while self._unreferenced:
+            self._blocks.release_writer(self._unreferenced.popleft())
 
 
 class PeerMemory:
-    """What the other process writes payloads to; read here and nothing else.
+    """The memory that the peer writes payloads to, mapped read-only.
 
     Args:
-        descriptor: Of the file; closed here.
+        descriptor: Of the memory file; closed here.
 
     Raises:
-        CorruptData: It cannot be mapped (DATA_LOSS).
+        CorruptData: It cannot be mapped, or could shrink (DATA_LOSS).
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -193,21 +196,21 @@ class PeerMemory:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Takes that nothing more will be read; what is mapped goes with the last view."""
+        """Ends reading; the mapping ends with the last view."""
         self._map = None
 
     def view(self, payload: SharedPayload, freed: Callable[[int], None]) -> memoryview:
-        """Returns the bytes of a payload, where they are.
+        """Returns a view of a payload.
 
         Args:
-            payload: What the peer told.
-            freed: Called, in any thread, with its offset once no view of it is left.
+            payload: As announced by the peer.
+            freed: Called in any thread, with the offset, once no view of it exists.
 
         Raises:
-            CorruptData: It is not inside the memory, or that is closed (DATA_LOSS).
+            CorruptData: The payload is outside the memory, or that is closed (DATA_LOSS).
         """
         if self._map is None:
-            raise CorruptData("a payload is announced in memory that is shared no more")
+            raise CorruptData("a payload is announced in memory that is closed")
         if payload.offset + payload.byte_size > self._size:
             raise CorruptData(
                 f"{payload.byte_size} bytes announced at {payload.offset} of {self._size} shared bytes"

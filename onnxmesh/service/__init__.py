@@ -1,1 +1,1 @@
-"""Service."""
+"""Service process: settings, servers, health probe, and life cycle, shared by gateway, scheduler and worker."""

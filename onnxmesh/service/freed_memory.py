@@ -1,26 +1,26 @@
-"""What a process keeps of the memory that it has freed."""
+"""Retention of freed memory in the heap of the C library."""
 
 from __future__ import annotations
 
 import ctypes
 
 KEPT_BYTES = 64 << 20
-"""So much may stay unused."""
+"""Most free memory at the top of the heap that is kept."""
 
 LARGEST_BYTES = 32 << 20
-"""Larger blocks go back at once; it is the most that the C library takes here."""
+"""Larger blocks are returned to the kernel at once; the maximum that the C library accepts here."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep freed blocks for the next ones, whichever thread wants them, where it can be told so.
+    """Configures the C library, where possible, to keep freed blocks and to share one heap between threads.
 
-    Messages of a megabyte come and go. The C library gives their memory back to the kernel and gets it again, page by
-    page: a third of the processor time that such a message costs. And each thread has a heap of its own, which keeps
-    what others then ask the kernel for: a worker's memory crept up by a seventh within minutes.
+    By default the C library returns the memory of each message of a megabyte to the kernel and gets it back page by page,
+    which takes a third of the processor time of such a message. And each thread has a heap of its own, whose free memory
+    other threads cannot use: a worker's memory grew by a seventh within minutes.
 
-    Threads that there are already keep their heaps.
+    Threads that already run keep their heaps.
 
     Source: mallopt(3).
     """

@@ -1,4 +1,4 @@
-"""Places for tensors that are yet to be computed."""
+"""Memory for tensors that are yet to be computed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from onnxmesh.tensors.tensor import Buffer
 
 Allocate = Callable[[int], memoryview | None]
-"""Returns a writable place of so many bytes, aligned for any kernel, or None where there is none.
+"""Returns writable memory of so many bytes, aligned for any kernel; None where none is free.
 
-It is taken for as long as a view of it is left. May be called in any thread.
+It stays allocated while a view of it exists. May be called in any thread.
 """
 
 BUFFER_ALIGNMENT = 64
-"""Bytes at whose multiple a fresh room starts: enough for any kernel."""
+"""Alignment in bytes of a new buffer: enough for any kernel."""
 
 
 def allocate_aligned(byte_size: int) -> memoryview:
-    """Returns a writable place of so many bytes, of which only what is written to takes memory.
+    """Returns a writable buffer of so many bytes; pages that are never written take no memory.
 
     Raises:
-        MemoryError: There is no such place.
+        MemoryError: Too little memory or address space is left.
     """
     buffer = np.empty(byte_size + BUFFER_ALIGNMENT, dtype=np.uint8)
     start = -buffer.ctypes.data % BUFFER_ALIGNMENT
@@ -31,11 +31,11 @@ def allocate_aligned(byte_size: int) -> memoryview:
 
 
 class Staging(Protocol):
-    """Host memory that a device reads and writes by itself, without the processor's help."""
+    """Host memory that a device reads and writes by DMA."""
 
     @property
     def allocate(self) -> Allocate:
-        """Finds room in it."""
+        """Allocates buffers in it."""
 
     def copy_in(self, payload: Buffer) -> Buffer:
-        """Returns a payload that is in it, a copy if it was not; the payload itself where there is no room. Blocks."""
+        """Returns a payload that is in it, copied if it was not; the payload itself where it does not fit. Blocks."""

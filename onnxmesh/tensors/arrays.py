@@ -1,4 +1,4 @@
-"""Tensors from NumPy arrays and back."""
+"""Tensors from NumPy arrays, and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def from_array(name: str, array: npt.NDArray[Any], datatype: Datatype | None = N
         name: Name of the tensor.
         array: Numbers, booleans, or str, bytes and object elements for BYTES. For datatypes that NumPy
             lacks: their bit patterns as unsigned integers (BF16: uint16).
-        datatype: Given for those alone; else it follows from the array.
+        datatype: Required for those; else it follows from the array.
 
     Raises:
         InvalidRequest: No datatype fits the array's elements (INVALID_ARGUMENT).

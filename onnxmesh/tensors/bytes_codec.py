@@ -1,4 +1,4 @@
-"""BYTES tensors: each element after its length, a little-endian unsigned 32-bit figure."""
+"""The raw form of BYTES tensors: each element after its length, a little-endian unsigned 32-bit integer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decode_bytes(data: Buffer, num_elements: int, name: str) -> list[bytes]:
 
     Args:
         data: The raw form.
-        num_elements: How many the tensor's shape asks for.
+        num_elements: Number of elements by the tensor's shape.
         name: Name of the tensor, for the error.
 
     Raises:
@@ -42,14 +42,14 @@ def decode_bytes(data: Buffer, num_elements: int, name: str) -> list[bytes]:
         if position + 4 > end:
             raise InvalidRequest(
                 f"tensor '{name}': expected a 4-byte length of BYTES element {len(elements)} "
-                f"at offset {position}, but only {end - position} bytes are left"
+                f"at offset {position}, but only {end - position} bytes remain"
             )
         (length,) = _LENGTH.unpack_from(data, position)
         position += 4
         if position + length > end:
             raise InvalidRequest(
-                f"tensor '{name}': BYTES element {len(elements)} says it has {length} bytes, "
-                f"but only {end - position} are left"
+                f"tensor '{name}': BYTES element {len(elements)} announces {length} bytes, "
+                f"but only {end - position} remain"
             )
         elements.append(bytes(data[position : position + length]))
         position += length

@@ -1,7 +1,7 @@
 """Datatypes of tensors on the wire.
 
-Names are those of the Open Inference Protocol. ONNX knows more types, which can cross a cut
-but not the mesh's edge; they keep their ONNX names.
+Names are those of the Open Inference Protocol. ONNX has more types, which can cross a cut but cannot be sent to or
+by clients; they keep their ONNX names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Datatype(StrEnum):
-    """An element type. `BYTES` is ONNX's string: any bytes, of any length."""
+    """The element type of a tensor. `BYTES` is ONNX's string: any bytes, of any length."""
 
     BOOL = "BOOL"
     UINT8 = "UINT8"
@@ -37,7 +37,7 @@ class Datatype(StrEnum):
 
     @property
     def bits(self) -> int:
-        """Size of one element; 0 for BYTES, whose elements differ in size."""
+        """Bits of one element; 0 for BYTES, whose elements differ in size."""
         return _BITS[self]
 
     @property
@@ -46,12 +46,12 @@ class Datatype(StrEnum):
         return self not in _ONNX_ONLY
 
     def byte_size(self, num_elements: int) -> int | None:
-        """Bytes that `num_elements` take, packed; None for BYTES, where it depends on them."""
+        """Bytes of `num_elements` packed elements; None for BYTES, where it depends on the elements."""
         return None if self is Datatype.BYTES else (num_elements * self.bits + 7) // 8
 
 
-BY_NAME: dict[str, Datatype] = {each.value: each for each in Datatype}
-"""The same as the class does, for those who ask often."""
+DATATYPES_BY_NAME: dict[str, Datatype] = {each.value: each for each in Datatype}
+"""A faster lookup than `Datatype(name)`."""
 
 _BITS = {
     Datatype.BOOL: 8,
@@ -101,4 +101,4 @@ NUMPY: dict[Datatype, np.dtype[np.generic]] = {
     Datatype.FP32: np.dtype("<f4"),
     Datatype.FP64: np.dtype("<f8"),
 }
-"""The datatypes that NumPy has an element type for."""
+"""NumPy's element type of each datatype that has one."""

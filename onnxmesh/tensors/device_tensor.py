@@ -1,4 +1,4 @@
-"""Tensors that stay in the memory of the device that computed them."""
+"""Tensors in the memory of the device that computed them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from onnxmesh.tensors.tensor import Tensor
 
 
 class DeviceMemory:
-    """What a device computed, where that is.
+    """A block of device memory, copied to the host at most once.
 
     Args:
-        device: Whose memory it is, in ONNX Runtime's words: `cuda`.
-        address: Where it begins there.
-        fetch: Returns its bytes as the host sees them, copied if need be.
-        owner: What the memory is there with: kept as long as this is.
+        device: ONNX Runtime's name of the device: `cuda`.
+        address: Address of the block on the device.
+        fetch: Returns the bytes on the host, copied if necessary.
+        owner: Object that owns the memory; referenced by this object.
     """
 
-    def __init__(self, device: str, address: int, fetch: Callable[[], memoryview], owner: object) -> None:
+    def __init__(self, device: str, address: int, *, fetch: Callable[[], memoryview], owner: object) -> None:
         self.device = device
         self.address = address
         self._fetch = fetch
@@ -32,20 +32,20 @@ class DeviceMemory:
         return self._fetch()
 
     def on_host(self) -> memoryview:
-        """Returns its bytes, format `B`. Blocks when first called, while they are copied; may be called in any thread."""
+        """Returns its bytes, format `B`. The first call blocks while they are copied. May be called in any thread."""
         with self._fetching:
             return self._fetched
 
 
 class DeviceTensor(Tensor):
-    """A tensor that whoever computes on the same device takes from its memory; all others see `data`, which is copied for them.
+    """A tensor in device memory. Sessions on the same device read it in place; `data` is a copy on the host.
 
     Args:
         name: Name of the value in the model's graph.
-        datatype: Element type, whose elements are whole bytes.
-        shape: One non-negative figure for each dimension.
-        memory: Where it is.
-        offset: Where it begins there, in bytes.
+        datatype: Element type, of whole bytes.
+        shape: Non-negative dimensions.
+        memory: The device memory that it is in.
+        offset: Its start in that memory, in bytes.
     """
 
     __slots__ = ("memory", "offset")
@@ -53,7 +53,7 @@ class DeviceTensor(Tensor):
     offset: int
 
     def __init__(
-        self, name: str, datatype: Datatype, shape: tuple[int, ...], memory: DeviceMemory, offset: int = 0
+        self, name: str, datatype: Datatype, shape: tuple[int, ...], *, memory: DeviceMemory, offset: int = 0
     ) -> None:
         for attribute, value in zip(
             ("name", "datatype", "shape", "memory", "offset"),
@@ -64,41 +64,43 @@ class DeviceTensor(Tensor):
 
     @property
     def data(self) -> memoryview:
-        """Its bytes on the host; blocks while they are copied there for the first time."""
+        """Its bytes on the host; the first access blocks while they are copied."""
         return self.memory.on_host()[self.offset : self.offset + self.byte_size]
 
     @property
     def byte_size(self) -> int:
-        """Bytes that the elements take."""
+        """Bytes of the elements."""
         return self.num_elements * self.datatype.bits // 8
 
     @property
     def address(self) -> int:
-        """Where it begins in the device's memory."""
+        """Its address on the device."""
         return self.memory.address + self.offset
 
     def renamed(self, name: str) -> DeviceTensor:
         """Returns the same tensor under another name."""
-        return DeviceTensor(name, self.datatype, self.shape, self.memory, self.offset)
+        return DeviceTensor(name, self.datatype, self.shape, memory=self.memory, offset=self.offset)
 
     def split_rows(self, rows: Sequence[int]) -> list[Tensor]:
-        """Returns the tensor in pieces of so many rows each, where they are."""
+        """Returns tensors of so many rows each, in the same device memory."""
         row_bytes = self.byte_size // self.shape[0] if self.shape[0] else 0
-        pieces: list[Tensor] = []
+        parts: list[Tensor] = []
         offset = self.offset
         for count in rows:
-            pieces.append(
-                DeviceTensor(self.name, self.datatype, (count, *self.shape[1:]), self.memory, offset)
+            parts.append(
+                DeviceTensor(
+                    self.name, self.datatype, (count, *self.shape[1:]), memory=self.memory, offset=offset
+                )
             )
             offset += count * row_bytes
-        return pieces
+        return parts
 
 
 def concat_adjacent(tensors: Sequence[Tensor]) -> DeviceTensor | None:
-    """Returns the rows of tensors that follow each other in one device's memory as one tensor; None where they do not.
+    """Returns one tensor of the rows of tensors that are adjacent in device memory; None where they are not.
 
     Args:
-        tensors: One or more, equal but for their first dimension.
+        tensors: At least one, with equal dimensions except the first.
     """
     first = tensors[0]
     if not isinstance(first, DeviceTensor):
@@ -109,4 +111,6 @@ def concat_adjacent(tensors: Sequence[Tensor]) -> DeviceTensor | None:
             return None
         end += tensor.byte_size
     rows = sum(tensor.shape[0] for tensor in tensors)
-    return DeviceTensor(first.name, first.datatype, (rows, *first.shape[1:]), first.memory, first.offset)
+    return DeviceTensor(
+        first.name, first.datatype, (rows, *first.shape[1:]), memory=first.memory, offset=first.offset
+    )

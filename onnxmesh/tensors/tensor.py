@@ -1,4 +1,4 @@
-"""A tensor as it travels."""
+"""A tensor as it is sent: name, datatype, shape and raw bytes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Tensor:
     Attributes:
         name: Name of the value in the model's graph.
         datatype: Element type.
-        shape: One non-negative figure for each dimension; empty for a scalar.
+        shape: Non-negative dimensions; empty for a scalar.
         data: Little-endian, row-major, packed. BYTES: each element after its length as 4 bytes. Often a view of
-            a received message: nobody may write to it.
+            a received message: read-only.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Tensor:
 
     @property
     def byte_size(self) -> int:
-        """Bytes that the elements take on the wire."""
+        """Bytes of the elements on the wire."""
         return len(self.data)
 
     def renamed(self, name: str) -> Tensor:

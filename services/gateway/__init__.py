@@ -1,1 +1,1 @@
-"""The process that clients talk to: validates, picks a route, dispatches, retries, answers."""
+"""The gateway service: the endpoint for clients, which validates, routes, dispatches and retries their requests."""

@@ -1,4 +1,4 @@
-"""What a gateway tells Prometheus."""
+"""Prometheus metrics of a gateway, collected when they are scraped."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from services.gateway.dispatch.dispatcher import Dispatcher
 from services.gateway.inference.admission import Admission
 from services.gateway.routes.route_watch import RouteWatch
 from services.gateway.routes.router import Router
-from services.gateway.routes.scheduler_contact import SchedulerContact
+from services.gateway.routes.table_freshness import TableFreshness
 
 
 class GatewayMetrics(Collector):
-    """Figures that the gateway has anyway, read when Prometheus asks.
+    """Reads the counters and gauges that the parts of a gateway keep anyway.
 
     Args:
-        registry: Where they are told.
-        admission: Counts what runs.
+        registry: Of Prometheus.
+        admission: Counts requests in flight.
         dispatcher: Counts attempts.
-        router: Knows who is left alone.
-        watch: Has the route table.
-        contact: Knows whether it is fresh.
+        router: Counts ejected replicas.
+        watch: The route table.
+        freshness: Whether the table is fresh.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
+        *,
         admission: Admission,
         dispatcher: Dispatcher,
         router: Router,
         watch: RouteWatch,
-        contact: SchedulerContact,
+        freshness: TableFreshness,
     ) -> None:
         self._admission = admission
         self._dispatcher = dispatcher
         self._router = router
         self._watch = watch
-        self._contact = contact
+        self._freshness = freshness
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """Yields them."""
+        """Yields the metrics."""
         table = self._watch.table or EMPTY_TABLE
         yield GaugeMetricFamily(
             "onnxmesh_gateway_requests_in_flight",
@@ -64,7 +65,7 @@ class GatewayMetrics(Collector):
         )
         yield GaugeMetricFamily(
             "onnxmesh_gateway_route_table_epoch",
-            "Epoch of the route table in force; 0: none has come yet.",
+            "Epoch of the route table in force; 0: there is none yet.",
             value=table.epoch,
         )
         yield GaugeMetricFamily(
@@ -79,11 +80,11 @@ class GatewayMetrics(Collector):
         )
         yield GaugeMetricFamily(
             "onnxmesh_gateway_route_table_stale",
-            "1 while no scheduler tells of changes to the route table, and the last one is served on; else 0.",
-            value=self._contact.is_stale,
+            "1 while no scheduler sends changes to the route table, and the last one stays in force; else 0.",
+            value=self._freshness.is_stale,
         )
         yield GaugeMetricFamily(
             "onnxmesh_gateway_scheduler_unheard_seconds",
             "Time since the stream of a scheduler was lost; 0 while one is followed.",
-            value=self._contact.alone_s,
+            value=self._freshness.without_scheduler_s,
         )

@@ -1,4 +1,4 @@
-"""Several gateways on one port, each a process of its own."""
+"""A gateway of several processes that share one port."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from onnxmesh.supervisor.service_manager import CommandAt, ServiceManager, Servi
 from services.gateway.port_claim import claimed_port
 from services.gateway.settings import GatewaySettings
 
-END_S = 5.0
-"""What a gateway needs for its end beyond `drain_s`."""
+SHUTDOWN_S = 5.0
+"""Time that a gateway needs to end beyond `drain_s`."""
 
 
 @dataclass(frozen=True, slots=True)
-class SharedFront:
-    """Where the processes are reached together: what `onnxmesh.service.serving.Front` asks for.
+class SharedEndpoint:
+    """The common address of the processes: an `onnxmesh.service.serving.ServiceEndpoint`.
 
     Attributes:
         listens: HOST:PORT that all of them serve.
-        address: The same; each is registered under an address of its own.
-        metrics_address: None: each serves figures of its own.
+        address: The same; each is also registered under an address of its own.
+        metrics_address: None: each serves its own metrics.
     """
 
     listens: str
@@ -37,22 +37,22 @@ class SharedFront:
 
 
 @asynccontextmanager
-async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFront]:
-    """Keeps `settings.processes` gateways for the time of the context; leaving it drains all of them at once.
+async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedEndpoint]:
+    """Runs `settings.processes` gateways for the time of the context; leaving it drains all of them at once.
 
-    The kernel gives each new connection to one of them. One that dies is started again, with its name and its own port, for
-    as long as this process lives; the others serve on. They end with this process, however it ends.
+    The operating system gives each new connection to one of them. One that dies is restarted with its id and its own port for
+    as long as this process lives, while the others go on. They end with this process, however it ends.
 
     Raises:
         Unavailable: One of them could not be started for the first time (UNAVAILABLE).
-        SystemExit: The port cannot be had.
+        SystemExit: The port cannot be opened.
     """
     shared = settings.shared_listen
-    end_s = settings.drain_s + END_S
-    async with claimed_port(shared or settings.listen, alone=shared is None, patience_s=end_s) as address:
+    end_s = settings.drain_s + SHUTDOWN_S
+    async with claimed_port(shared or settings.listen, exclusive=shared is None, wait_s=end_s) as address:
         sink, environment = LogEventSink(), _environment(settings)
         async with ServiceGroup() as services:
-            keepers = [
+            managers = [
                 ServiceManager(
                     ServiceSpec(
                         name=f"{settings.id}-{number}",
@@ -66,15 +66,15 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedFr
                 )
                 for number in range(settings.processes)
             ]
-            for keeper in keepers:
-                services.start(keeper)
-            for keeper in keepers:
-                await keeper.ready()
-            yield SharedFront(address, address)
+            for manager in managers:
+                services.start(manager)
+            for manager in managers:
+                await manager.ready()
+            yield SharedEndpoint(address, address)
 
 
 def _own_listen(settings: GatewaySettings, number: int) -> str:
-    """Where one process alone is reached: `listen`, and the ports after it, unless that is what all share."""
+    """Returns the address of one process alone: `listen` and the ports after it, unless all share that."""
     host = settings.listen.rpartition(":")[0]
     return f"{host}:0" if settings.shared_listen is None else _nth_port(settings.listen, number)
 
@@ -85,7 +85,7 @@ def _nth_port(address: str, number: int) -> str:
 
 
 def _command_at(settings: GatewaySettings, number: int, shared: str) -> CommandAt:
-    """What is different from one process to the next, and from all of them to their parent; the rest is in the environment."""
+    """Returns the command of one process: the settings that differ from its siblings or its parent; the rest is in the environment."""
     options = [f"--id={settings.id}-{number}", f"--shared-listen={shared}", "--processes=1"]
     options += ["--exit-with-parent", "--ready-line"]
     if settings.advertise is not None:
@@ -96,7 +96,7 @@ def _command_at(settings: GatewaySettings, number: int, shared: str) -> CommandA
 
 
 def _environment(settings: GatewaySettings) -> dict[str, str]:
-    """The environment that gives a process these settings: flags would show secrets to everybody on this host."""
+    """Returns the environment with these settings: flags would show secrets to every user of this host."""
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     prefix = settings.model_config["env_prefix"]
     return {**os.environ} | {

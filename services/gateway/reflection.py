@@ -1,4 +1,4 @@
-"""gRPC reflection, so that clients without stubs can call the gateway."""
+"""gRPC reflection, by which clients without stubs call the gateway."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SERVED: tuple[FileDescriptor, ...] = (
 
 
 def enable_reflection(server: grpc.aio.Server) -> None:
-    """Serves the descriptors of everything that the gateway serves.
+    """Serves the descriptors of every service of the gateway.
 
-    Our Open Inference messages are not in protobuf's default pool, hence a pool of our own.
+    The Open Inference messages are not in protobuf's default pool, hence a pool of their own.
     """
     pool = DescriptorPool()
     added: set[str] = set()

@@ -1,4 +1,4 @@
-"""What an operator can set of a gateway."""
+"""Settings of a gateway."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from onnxmesh.service.settings.compression import CompressionSettings
 from onnxmesh.service.settings.live import LiveSettings
 from onnxmesh.service.settings.members import MemberSettings
 from onnxmesh.service.settings.same_host import SameHostSettings
-from services.gateway.routes.sessions import DEFAULT_TTL_S
+from services.gateway.routes.session_affinity import DEFAULT_TTL_S
 
 MAX_PROCESSES = 256
-"""More than any host has use for."""
+"""More than the cores of any host."""
 
 
 class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, CompressionSettings):
@@ -73,12 +73,12 @@ class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, Compressio
 
     @field_validator("processes", mode="before")
     @classmethod
-    def _num_processes(cls, said: object) -> object:
-        if said == "auto":
+    def _num_processes(cls, value: object) -> object:
+        if value == "auto":
             return available_cores()
-        if not str(said).isdecimal() or not 1 <= int(str(said)) <= MAX_PROCESSES:
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= MAX_PROCESSES:
             raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto")
-        return said
+        return value
 
     @field_validator("shared_listen")
     @classmethod

@@ -1,6 +1,6 @@
 """`python -m services.scheduler`: runs one scheduler; `--help` lists its settings."""
 
-from onnxmesh.service.serving import run_service
+from onnxmesh.service.run_service import run_service
 from services.scheduler.app import scheduler_app
 from services.scheduler.settings import SchedulerSettings
 

@@ -105,7 +105,7 @@ async def highly_available_scheduler(
             try:
                 yield serving
             finally:
-                await serving.announce_end()
+                await serving.announce_stop()
                 # Decisions end first, then the lock is released, then the registration is removed.
                 acting.cancel()
                 for task in background:

@@ -69,7 +69,7 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
                     try:
                         yield serving
                     finally:
-                        await serving.announce_end()
+                        await serving.announce_stop()
                 # Decisions end first: registrations that end with this server are no change of the fleet, and
                 # gateways must not receive a table without its workers.
                 for task in background:

@@ -1,8 +1,8 @@
-"""`python -m services.worker`: one worker, until it is told to stop."""
+"""`python -m services.worker`: runs one worker until it receives a stop signal."""
 
 from __future__ import annotations
 
-from onnxmesh.service.serving import run_service
+from onnxmesh.service.run_service import run_service
 from services.worker.app import worker_app
 from services.worker.settings import WorkerSettings
 

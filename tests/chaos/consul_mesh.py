@@ -1,4 +1,4 @@
-"""A mesh that meets in Consul: two schedulers, two workers with a replica each of two stages, a gateway."""
+"""A mesh with Consul: two schedulers, two workers that hold a replica of each of two stages, a gateway."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def running(folder):
         address = mesh.start("gateway-1", "--listen=127.0.0.1:0")
         until(lambda: len(status(address).workers) == len(WORKERS))
         deploy(address, model, name="mlp", stages=2, replicas=2)
-        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=1)))
+        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
         yield consul, mesh, address
 
 
@@ -49,18 +49,18 @@ def start_worker(mesh, name):
 
 
 def status(address):
-    return ask(address, lambda client: client.status(timeout=2))
+    return ask(address, lambda client: client.status(timeout=30))
 
 
 def all_served(address, num_replicas=4):
-    """Whether some scheduler leads and knows every replica to serve."""
+    """Whether a scheduler leads and reports every replica as ready."""
     found = status(address)
     ready = [[each for each in model.replicas if each.state == "READY"] for model in found.models]
     return bool(ready) and all(len(replicas) == num_replicas for replicas in ready)
 
 
 def sessions(consul):
-    """Returns the names of those who can hold a lock in Consul."""
+    """Returns the names of the sessions in Consul, which can hold locks."""
     with urllib.request.urlopen(f"http://{consul.address}/v1/session/list", timeout=60) as answer:
         return {session["Name"] for session in json.load(answer)}
 

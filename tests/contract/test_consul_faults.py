@@ -126,7 +126,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
             assert await follower.all() == [DEPLOYMENT]
             async with open_consul_deployments(agent) as stranger:
                 seen = 0
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while (await stranger.after(seen))[1] != [DEPLOYMENT]:
                         seen, _ = await stranger.after(seen)
                 assert await stranger.splits() == [SPLIT]

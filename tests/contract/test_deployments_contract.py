@@ -81,7 +81,7 @@ async def test_a_watcher_sees_what_is_written(store):
             (deployments.delete("a", 1), ["b"]),
         ]:
             await change
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while seen != expected:
                     revision, found = await deployments.after(revision)
                     seen = [each.name for each in found]
@@ -141,7 +141,7 @@ async def test_a_follower_sees_what_the_leader_wrote(open_agent, consul_program)
     ):
         await leader.save(deployment(cpu_class="x"))
         revision = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await follower.after(revision))[1] != [deployment(cpu_class="x")]:
                 revision, _ = await follower.after(revision)
 

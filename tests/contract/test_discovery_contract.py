@@ -106,7 +106,7 @@ async def test_every_role_is_seen_and_followers_are_woken(mesh):
             address = await stack.enter_async_context(healthy_server())
             await stack.enter_async_context(registrar().register(Instance(f"the-{role}", role, address, 1)))
         revision = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(directory.instances) < 3:
                 revision, _ = await directory.after(revision)
         assert [each.role for each in directory.instances.values()] == ["gateway", "scheduler", "worker"]

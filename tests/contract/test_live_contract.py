@@ -1,4 +1,4 @@
-"""LiveState keeps what it promises, whatever stands behind it."""
+"""LiveState: one contract for the embedded and the Redis adapter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.live.base import Topic
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.redis_url import open_redis
 from tests.contract.running import running
@@ -35,7 +35,7 @@ class VirtualClock:
 
 @asynccontextmanager
 async def sharing(url, writer, prefix, clock=monotonic, **options):
-    own = OwnLiveState(writer, clock=clock)
+    own = EmbeddedLiveState(writer, clock=clock)
     live = RedisLiveState(url, own, prefix=prefix, clock=clock, **{**FAST, **options})
     async with running(live.run()):
         yield live
@@ -46,165 +46,165 @@ async def live(request, prefix):
     """One process's live state, with a clock that can be set ahead."""
     clock = VirtualClock()
     if request.param == "embedded":
-        yield OwnLiveState("me", clock=clock), clock
+        yield EmbeddedLiveState("me", clock=clock), clock
         return
     url = request.getfixturevalue("redis_program").url
     async with sharing(url, "me", prefix, clock) as shared:
-        await eventually(lambda: shared.shared)
+        await eventually(lambda: shared.is_shared)
         yield shared, clock
 
 
-async def test_what_was_said_last_is_seen_at_once_and_can_be_taken_back(live):
+async def test_publish_replaces_an_entry_and_withdraw_removes_it(live):
     state, _ = live
     state.publish(Topic.LOAD, "w1", {"queue_s": 1.0}, 60)
     state.publish(Topic.LOAD, "w1", {"queue_s": 2.5, "in_flight_bytes": 7}, 60)
     state.publish(Topic.ROUND_TRIP, "w1>w2", {"round_trip_s": 0.001}, 60)
-    (figure,) = state.figures(Topic.LOAD)["w1"]
-    assert (figure.writer, figure.key) == ("me", "w1")
-    assert figure.values == {"queue_s": 2.5, "in_flight_bytes": 7}
-    assert 0 <= figure.age_s < 5
-    assert set(state.figures(Topic.ROUND_TRIP)) == {"w1>w2"}
+    (entry,) = state.entries(Topic.LOAD)["w1"]
+    assert (entry.writer, entry.key) == ("me", "w1")
+    assert entry.values == {"queue_s": 2.5, "in_flight_bytes": 7}
+    assert 0 <= entry.age_s < 5
+    assert set(state.entries(Topic.ROUND_TRIP)) == {"w1>w2"}
     state.withdraw(Topic.LOAD, "w1")
     state.withdraw(Topic.LOAD, "w1")
-    assert not state.figures(Topic.LOAD)
+    assert not state.entries(Topic.LOAD)
 
 
-async def test_what_was_said_expires(live):
+async def test_entries_and_sessions_expire(live):
     state, clock = live
     state.publish(Topic.EJECTION, "w1", {"until_s": 1.0}, 10)
     state.publish(Topic.EJECTION, "w2", {"until_s": 1.0}, 30)
-    state.remember("s1", "w1", 10)
-    state.remember("s2", "w2", 1000)
+    state.set_session("s1", "w1", 10)
+    state.set_session("s2", "w2", 1000)
     clock.ahead_s += 20
-    assert set(state.figures(Topic.EJECTION)) == {"w2"}
-    assert state.figures(Topic.EJECTION)["w2"][0].age_s >= 20
-    assert await state.recall("s2") == "w2"
+    assert set(state.entries(Topic.EJECTION)) == {"w2"}
+    assert state.entries(Topic.EJECTION)["w2"][0].age_s >= 20
+    assert await state.find_session("s2") == "w2"
     clock.ahead_s += 20
-    assert not state.figures(Topic.EJECTION)
+    assert not state.entries(Topic.EJECTION)
 
 
-async def test_a_session_is_found_where_it_was_last_said_to_be(live):
+async def test_find_session_returns_the_place_that_was_set_last(live):
     state, _ = live
-    assert await state.recall("s") is None
-    state.remember("s", "w1", 60)
-    state.remember("s", "w2", 60)
-    assert await state.recall("s") == "w2"
-    state.forget("s")
-    state.forget("s")
-    assert await state.recall("s") is None
+    assert await state.find_session("s") is None
+    state.set_session("s", "w1", 60)
+    state.set_session("s", "w2", 60)
+    assert await state.find_session("s") == "w2"
+    state.remove_session("s")
+    state.remove_session("s")
+    assert await state.find_session("s") is None
 
 
-def test_the_oldest_gives_way_when_too_much_was_said():
-    state = OwnLiveState("me", max_figures=2, max_sessions=2)
+def test_the_oldest_entry_and_session_are_evicted_beyond_the_capacity():
+    state = EmbeddedLiveState("me", max_entries=2, max_sessions=2)
     for name in ("a", "b", "a", "c"):
         state.publish(Topic.LOAD, name, {}, 60)
-        state.remember(name, name, 60)
-    assert set(state.figures(Topic.LOAD)) == {"a", "c"}
-    assert [state.known(name) for name in "abc"] == ["a", None, "c"]
+        state.set_session(name, name, 60)
+    assert set(state.entries(Topic.LOAD)) == {"a", "c"}
+    assert [state.local_session(name) for name in "abc"] == ["a", None, "c"]
 
 
 @pytest.mark.services
-async def test_processes_see_each_other_freshest_first(redis_program, prefix):
-    """Each sees what all have said, with its age, and what one takes back goes for all."""
+async def test_entries_of_all_processes_are_returned_newest_first(redis_program, prefix):
+    """Each process sees the entries of all, with their age; a withdrawn one disappears for all."""
     async with (
         sharing(redis_program.url, "g1", prefix) as one,
         sharing(redis_program.url, "g2", prefix) as two,
         sharing(redis_program.url, "g3", f"{prefix}-other") as other_mesh,
     ):
         one.publish(Topic.LOAD, "w", {"queue_s": 1.0}, 60)
-        await eventually(lambda: "w" in two.figures(Topic.LOAD))
+        await eventually(lambda: "w" in two.entries(Topic.LOAD))
         two.publish(Topic.LOAD, "w", {"queue_s": 2.0}, 60)
-        await eventually(lambda: len(one.figures(Topic.LOAD)["w"]) == 2)
-        assert [each.writer for each in one.figures(Topic.LOAD)["w"]] == ["g2", "g1"]
-        assert [each.values["queue_s"] for each in two.figures(Topic.LOAD)["w"]] == [2.0, 1.0]
+        await eventually(lambda: len(one.entries(Topic.LOAD)["w"]) == 2)
+        assert [each.writer for each in one.entries(Topic.LOAD)["w"]] == ["g2", "g1"]
+        assert [each.values["queue_s"] for each in two.entries(Topic.LOAD)["w"]] == [2.0, 1.0]
         one.withdraw(Topic.LOAD, "w")
-        await eventually(lambda: len(two.figures(Topic.LOAD)["w"]) == 1)
-        assert other_mesh.shared
-        assert not other_mesh.figures(Topic.LOAD)
+        await eventually(lambda: len(two.entries(Topic.LOAD)["w"]) == 1)
+        assert other_mesh.is_shared
+        assert not other_mesh.entries(Topic.LOAD)
 
 
 @pytest.mark.services
-async def test_figures_of_every_topic_are_shared_at_the_same_time(redis_program, prefix):
-    """Whatever a process has said, and in whatever order."""
+async def test_entries_of_every_topic_are_shared_at_the_same_time(redis_program, prefix):
+    """In whatever order the topics were published."""
     async with (
         sharing(redis_program.url, "g1", prefix) as one,
         sharing(redis_program.url, "g2", prefix) as two,
     ):
         for topic in Topic:
-            one.publish(topic, topic.value, {"figure": 1.0}, 60)
-            await eventually(lambda topic=topic: topic.value in two.figures(topic))
-        assert all(set(two.figures(topic)) == {topic.value} for topic in Topic)
+            one.publish(topic, topic.value, {"value": 1.0}, 60)
+            await eventually(lambda topic=topic: topic.value in two.entries(topic))
+        assert all(set(two.entries(topic)) == {topic.value} for topic in Topic)
 
 
 @pytest.mark.services
-async def test_a_session_is_known_at_once_where_it_was_remembered(redis_program, prefix):
-    """Elsewhere it has to be recalled."""
+async def test_local_session_knows_the_sessions_of_this_process_only(redis_program, prefix):
+    """Another process has to find the session."""
     async with (
         sharing(redis_program.url, "g1", prefix) as one,
         sharing(redis_program.url, "g2", prefix) as two,
     ):
-        one.remember("s", "w", 60)
-        assert one.known("s") == "w"
+        one.set_session("s", "w", 60)
+        assert one.local_session("s") == "w"
         for _ in range(200):
-            if await two.recall("s") == "w":
+            if await two.find_session("s") == "w":
                 break
             await asyncio.sleep(0.02)
         else:
-            pytest.fail("never recalled")
-        assert two.known("s") is None
+            pytest.fail("never found")
+        assert two.local_session("s") is None
 
 
 @pytest.mark.services
-async def test_what_a_dead_process_said_expires_for_the_others(redis_program, prefix):
-    """Figures go with their time to live, sessions stay for theirs."""
+async def test_entries_of_a_dead_process_expire_for_the_others(redis_program, prefix):
+    """Each entry and each session at its own time."""
     async with sharing(redis_program.url, "g1", prefix) as one:
         async with sharing(redis_program.url, "g2", prefix) as two:
             two.publish(Topic.LOAD, "short", {}, 0.4)
             two.publish(Topic.LOAD, "long", {}, 60)
-            two.remember("s", "w7", 60)
-            await eventually(lambda: {"short", "long"} <= set(one.figures(Topic.LOAD)))
+            two.set_session("s", "w7", 60)
+            await eventually(lambda: {"short", "long"} <= set(one.entries(Topic.LOAD)))
             await eventually(lambda: not two._pending)
-        await eventually(lambda: set(one.figures(Topic.LOAD)) == {"long"})
-        assert one.figures(Topic.LOAD)["long"][0].age_s >= 0.35
+        await eventually(lambda: set(one.entries(Topic.LOAD)) == {"long"})
+        assert one.entries(Topic.LOAD)["long"][0].age_s >= 0.35
         await _found(one, "s", "w7")
 
 
-async def _figures_and_sessions_stay_own(live):
-    """What a request does with live state, while nothing is shared; returns how often it waited for Redis."""
+async def _use_live_state_while_nothing_is_shared(live):
+    """Uses live state as requests do, while nothing is shared; returns how often a lookup waited for Redis."""
     num_waits = 0
     for number in range(20):
         live.publish(Topic.LOAD, f"w{number}", {"queue_s": 1.0}, 60)
-        live.remember(f"s{number}", "w1", 60)
-        assert f"w{number}" in live.figures(Topic.LOAD)
+        live.set_session(f"s{number}", "w1", 60)
+        assert f"w{number}" in live.entries(Topic.LOAD)
         for session, place in ((f"s{number}", "w1"), ("unknown", None)):
-            recalled = asyncio.ensure_future(live.recall(session))
+            found = asyncio.ensure_future(live.find_session(session))
             await asyncio.sleep(0)
-            num_waits += not recalled.done()
-            assert await recalled == place
+            num_waits += not found.done()
+            assert await found == place
     return num_waits
 
 
 @pytest.mark.services
 @pytest.mark.parametrize("fault", ["frozen", "killed"])
-async def test_a_redis_that_is_away_leaves_each_its_own_view_and_is_caught_up_with(fault, tmp_path, prefix):
-    """A request is held up once at the most; what was said meanwhile arrives later."""
+async def test_without_redis_a_process_uses_its_own_entries_and_publishes_them_later(fault, tmp_path, prefix):
+    """At most one lookup waits; what was published meanwhile arrives once Redis answers again."""
     with RedisProgram(tmp_path / "redis") as redis:
         async with sharing(redis.url, "g1", prefix) as one, sharing(redis.url, "g2", prefix) as two:
             two.publish(Topic.LOAD, "theirs", {}, 60)
-            await eventually(lambda: "theirs" in one.figures(Topic.LOAD))
+            await eventually(lambda: "theirs" in one.entries(Topic.LOAD))
             if fault == "frozen":
                 redis.freeze()
             else:
                 redis.kill()
-            assert await _figures_and_sessions_stay_own(one) <= 1
-            await eventually(lambda: not one.shared)
-            assert "theirs" in one.figures(Topic.LOAD)
-            assert await _figures_and_sessions_stay_own(one) == 0
+            assert await _use_live_state_while_nothing_is_shared(one) <= 1
+            await eventually(lambda: not one.is_shared)
+            assert "theirs" in one.entries(Topic.LOAD)
+            assert await _use_live_state_while_nothing_is_shared(one) == 0
             if fault == "frozen":
                 redis.thaw()
             else:
                 redis.start()
-            await eventually(lambda: one.shared and two.shared and "w19" in two.figures(Topic.LOAD))
+            await eventually(lambda: one.is_shared and two.is_shared and "w19" in two.entries(Topic.LOAD))
             await eventually(lambda: not one._pending)
             await _found(two, "s19", "w1")
 
@@ -248,29 +248,29 @@ async def test_tls_and_a_user_of_the_access_list_are_used(tmp_path, prefix):
         where = f"127.0.0.1:{encrypted}/0?ssl_ca_certs={cert}"
         await _served(f"rediss://mesh:secret%401@{where}", prefix)
         async with sharing(f"rediss://mesh:wrong@{where}", "g3", prefix) as refused:
-            await eventually(lambda: refused._reported)
-            assert not refused.shared
+            await eventually(lambda: refused._logged_lost)
+            assert not refused.is_shared
 
 
 async def _found(live, session, place):
-    """Returns once another process's session is found: an answer that takes too long is none."""
+    """Returns once another process's session is found: a lookup that takes too long finds nothing."""
     async with asyncio.timeout(60):
         while True:
-            if await live.recall(session) == place:
+            if await live.find_session(session) == place:
                 return
             await asyncio.sleep(0.01)
 
 
 async def _served(url, prefix):
-    """Two processes share figures and sessions through the Redis at `url`."""
+    """Two processes share entries and sessions through the Redis at `url`."""
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(sharing(url, "g1", prefix, timeout_s=2.0))
         two = await stack.enter_async_context(sharing(url, "g2", prefix, timeout_s=2.0))
         for topic in Topic:
             one.publish(topic, "w", {"x": 1.0}, 60)
         for number in range(20):
-            one.remember(f"s{number}", f"w{number}", 60)
-        await eventually(lambda: two.shared and all("w" in two.figures(topic) for topic in Topic))
+            one.set_session(f"s{number}", f"w{number}", 60)
+        await eventually(lambda: two.is_shared and all("w" in two.entries(topic) for topic in Topic))
         await eventually(lambda: not one._pending)
         for number in range(20):
             await _found(two, f"s{number}", f"w{number}")
@@ -288,6 +288,6 @@ async def _served(url, prefix):
         "redis+sentinel:///x",
     ],
 )
-def test_what_is_no_url_of_a_redis(url):
+def test_open_redis_refuses_a_malformed_url(url):
     with pytest.raises(InvalidRequest, match="not a Redis URL"):
         open_redis(url, 1.0)

@@ -21,13 +21,13 @@ class FakeScheduler(MeshServicer, RegistryServicer):
     """Serves Mesh and Registry.
 
     Attributes:
-        address: Where it is reached.
-        instances: Who is registered now, by id.
-        uploads: For each Deploy call the kinds of its messages; `gone` at the end of a vanished client.
+        address: HOST:PORT once it runs.
+        instances: The registered instances, by id.
+        uploads: For each Deploy call the kinds of its messages; `gone` at the end if the client disconnected.
         deadlines: Seconds that Status calls had left.
         metadata: Of the last Status call.
         refuse_uploads: Whether Deploy reads everything and ends with an error.
-        num_watches: How often a stream of route tables was opened.
+        num_watches: Number of streams of route tables that were opened.
     """
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         self.num_watches = 0
         self._table: mesh_pb2.RouteTable | None = None
         self._updates: list[mesh_pb2.RouteUpdate] = []
-        self._said = Latest(0)
+        self._sent = Latest(0)
         self._epoch = 0
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[FakeScheduler]:
-        """Serves for the time of the context."""
+        """Serves until the block ends."""
         server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
         add_MeshServicer_to_server(self, server)
         add_RegistryServicer_to_server(self, server)
@@ -57,31 +57,31 @@ class FakeScheduler(MeshServicer, RegistryServicer):
             await server.stop(None)
 
     def publish(self, *models: mesh_pb2.RoutedModel, workers: Sequence[mesh_pb2.RoutedWorker] = ()) -> None:
-        """Puts a table in force; who watches is told what changed."""
+        """Publishes a table; watchers receive the changes."""
         self._epoch += 1
         before = self._table
         self._table = mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers)
         if before is None:
-            self._said.set(0)
+            self._sent.set(0)
         else:
-            self.say(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
+            self.send_update(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
 
-    def say(self, update: mesh_pb2.RouteUpdate) -> None:
-        """Sends a message to those who watch now, whatever it is."""
+    def send_update(self, update: mesh_pb2.RouteUpdate) -> None:
+        """Sends any message to the current watchers."""
         self._updates.append(update)
-        self._said.set(len(self._updates))
+        self._sent.set(len(self._updates))
 
     async def WatchRoutes(self, request, context):  # noqa: N802 - the protocol's name
         self.num_watches += 1
-        revision, num_seen = await self._said.after(0)
+        revision, num_seen = await self._sent.after(0)
         while self._table is None:
-            revision, num_seen = await self._said.after(revision)
+            revision, num_seen = await self._sent.after(revision)
         yield mesh_pb2.RouteUpdate(whole=self._table)
         while True:
             for update in self._updates[num_seen:]:
                 num_seen += 1
                 yield update
-            revision, _ = await self._said.after(revision)
+            revision, _ = await self._sent.after(revision)
 
     async def Register(self, request_iterator, context):  # noqa: N802 - the protocol's name
         id_ = ""

@@ -1,4 +1,4 @@
-"""A stage's model that waits until a test lets it go."""
+"""A stage's session whose runs wait for the test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from onnxmesh.tensors.tensor import Tensor
 
 
 class GatedSession:
-    """Answers `y` with what came as `x`; each run first waits for a `release`.
+    """Returns `x` as `y`; each run first waits for a `release`.
 
     Attributes:
-        runs: What each run was asked for, in order.
+        runs: The input of each run, in order.
         errors: Raised by the next runs, one each.
     """
 
@@ -34,7 +34,7 @@ class GatedSession:
     def run(self, feeds, outputs=None, allocator=None, *, keep_on_device=False):
         self.runs.append(bytes(feeds["x"].data))
         if not self._opened:
-            assert self._gate.acquire(timeout=30)
+            assert self._gate.acquire(timeout=300)
         if self.errors:
             raise self.errors.pop(0)
         x = feeds["x"]

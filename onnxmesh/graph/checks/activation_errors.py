@@ -93,12 +93,14 @@ def _run(
 
 def _round_trip(tensor: Tensor, encoding: Encoding) -> Tensor:
     """Returns a tensor encoded and decoded again; unchanged where the encoding does not apply to it."""
-    if encoding is Encoding.NONE or not encoding.takes(tensor.datatype):
+    if encoding is Encoding.NONE or not encoding.accepts(tensor.datatype):
         return tensor
     encoded = encode_elements(tensor, encoding)
     if encoded is None:
         return tensor
-    return decode_elements(tensor.name, tensor.datatype, tensor.shape, encoded, tensor.byte_size)
+    return decode_elements(
+        tensor.name, tensor.datatype, tensor.shape, encoded=encoded, num_bytes=tensor.byte_size
+    )
 
 
 def _largest(exact: Sequence[Tensors], found: Sequence[Tensors]) -> float:

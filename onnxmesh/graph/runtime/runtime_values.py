@@ -113,8 +113,8 @@ def on_device(name: str, value: onnxruntime.OrtValue, device: str, owner: object
         array: npt.NDArray[Any] = value.numpy()
         return array.reshape(-1).view(np.uint8).data.toreadonly()
 
-    memory = DeviceMemory(device, value.data_ptr(), fetch, (value, owner))
-    return DeviceTensor(name, datatype, tuple(value.shape()), memory)
+    memory = DeviceMemory(device, value.data_ptr(), fetch=fetch, owner=(value, owner))
+    return DeviceTensor(name, datatype, tuple(value.shape()), memory=memory)
 
 
 def from_strings(name: str, array: npt.NDArray[Any]) -> Tensor:

@@ -1,43 +1,43 @@
-"""Which parts of a stretch of memory are free. Pure."""
+"""A first-fit allocator over one contiguous range of bytes."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 
 EXTENT_ALIGNMENT = 64
-"""Blocks begin at multiples of a cache line."""
+"""Blocks start at multiples of a cache line."""
 
 
 class Extents:
-    """Gives out blocks of a stretch, the lowest that fits first, so that little of it is ever touched.
+    """The free extents of a range. Allocates at the lowest offset that fits, so that little of it is ever touched.
 
     Args:
-        byte_size: Length of the stretch.
+        byte_size: Length of the range.
     """
 
     def __init__(self, byte_size: int) -> None:
         self.byte_size = byte_size
         self._starts: list[int] = [0]
         self._ends: list[int] = [byte_size]
-        self._taken: dict[int, int] = {}
+        self._allocated: dict[int, int] = {}
 
     @property
     def used_bytes(self) -> int:
-        """Bytes in blocks that are out."""
-        return sum(self._taken.values())
+        """Bytes of all allocated blocks."""
+        return sum(self._allocated.values())
 
     @property
     def num_used(self) -> int:
-        """Blocks that are out."""
-        return len(self._taken)
+        """Number of allocated blocks."""
+        return len(self._allocated)
 
     @property
     def used_end(self) -> int:
-        """Where the last block that is out ends; 0 while none is."""
-        return max((start + size for start, size in self._taken.items()), default=0)
+        """End of the last allocated block; 0 without any."""
+        return max((start + size for start, size in self._allocated.items()), default=0)
 
     def allocate(self, byte_size: int) -> int | None:
-        """Returns where a block of so many bytes begins, None where there is no room for it."""
+        """Returns the start of a new block of so many bytes; None where none fits."""
         wanted = max(EXTENT_ALIGNMENT, -(-byte_size // EXTENT_ALIGNMENT) * EXTENT_ALIGNMENT)
         for index, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
             if end - start >= wanted:
@@ -45,13 +45,13 @@ class Extents:
                     del self._starts[index], self._ends[index]
                 else:
                     self._starts[index] = start + wanted
-                self._taken[start] = wanted
+                self._allocated[start] = wanted
                 return start
         return None
 
     def free(self, start: int) -> bool:
-        """Takes a block back; False if none that is out begins there."""
-        size = self._taken.pop(start, None)
+        """Frees the block that starts there; False if there is none."""
+        size = self._allocated.pop(start, None)
         if size is None:
             return False
         end = start + size

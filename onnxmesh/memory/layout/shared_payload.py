@@ -1,4 +1,4 @@
-"""A payload in memory that both sides of a link see."""
+"""References to payloads in shared memory, and their alignment."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SharedPayload:
-    """A payload that is not sent: both sides see the memory that it is in.
+    """A reference to a payload in memory that both sides of a link share: sent in its place.
 
     Attributes:
-        offset: From the start of the sender's memory.
+        offset: Bytes from the start of the sender's memory.
         byte_size: Its length.
     """
 
@@ -19,7 +19,7 @@ class SharedPayload:
 
 
 PAYLOAD_ALIGNMENT = 16
-"""Payloads of at least this size begin at a multiple of it from the start of the Envelope.
+"""Payloads of at least this size start at a multiple of it from the start of the Envelope.
 
-Received messages begin at such an address, and ONNX Runtime's kernels want tensors there.
+Received messages start at such an address, and ONNX Runtime's kernels need aligned tensors.
 """

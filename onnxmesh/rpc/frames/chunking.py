@@ -1,4 +1,4 @@
-"""Large frames in pieces, and pieces back into frames."""
+"""Chunking: large frames into chunks for one stream, and chunks back into frames."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1.frame_pb2 import Activation, Chunk, FrameHeader, RequestKey, Result
 
 DEFAULT_CHUNK_BYTES = 1 << 20
-"""Messages of about 1 MB move fastest: while one is copied, the one before it is on its way, and both stay in the cache."""
+"""Messages of about 1 MB are fastest: one is copied while the last one is sent, and both stay in the cache."""
 
 _Key = tuple[str, int, int]
 _Partial = tuple[Frame, list[bytearray]]
 
 
 def split_frame(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterator[Frame]:
-    """Yields `frame` itself if its payloads fit into one chunk, else its header and then Chunks.
+    """Yields `frame` itself if its payloads fit into one chunk, else its header and then its chunks.
 
     Only Activations and Results have payloads.
     """
@@ -31,22 +31,22 @@ def split_frame(frame: Frame, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> Iterato
     body.chunked = True
     hop = _hop(body)
     yield Frame(header)
-    pieces = [
+    chunks = [
         (tensor, offset)
         for tensor, payload in enumerate(frame.payloads)
         for offset in range(0, len(payload), chunk_bytes)
     ]
-    for tensor, offset in pieces:
-        last = (tensor, offset) == pieces[-1]
+    for tensor, offset in chunks:
+        last = (tensor, offset) == chunks[-1]
         chunk = Chunk(key=body.key, hop=hop, tensor=tensor, offset=offset, last=last)
-        piece = memoryview(frame.payloads[tensor])[offset : offset + chunk_bytes]
-        yield Frame(FrameHeader(chunk=chunk), (piece,))
+        payload = memoryview(frame.payloads[tensor])[offset : offset + chunk_bytes]
+        yield Frame(FrameHeader(chunk=chunk), (payload,))
 
 
 class Assembler:
-    """Puts the frames of one stream together again. Belongs to that stream's reader.
+    """Assembles the frames of one stream from chunks. Belongs to that stream's reader.
 
-    Pieces of several frames may mix, those of one request's Activations for several hops included.
+    Chunks of several frames may interleave, also those of one request's Activations for several hops.
     """
 
     def __init__(self) -> None:
@@ -54,19 +54,19 @@ class Assembler:
 
     @property
     def num_partial(self) -> int:
-        """Frames of which pieces are missing."""
+        """Frames of which chunks are missing."""
         return sum(map(len, self._partial.values()))
 
     def feed(self, frame: Frame) -> Frame | None:
-        """Takes the next frame of the stream; returns a whole one, or None while pieces are missing.
+        """Handles the next frame of the stream; returns a whole one, or None while chunks are missing.
 
         Raises:
-            CorruptData: A piece that belongs to nothing or is out of order, or payloads that do not match
-                the tensors of their header (DATA_LOSS).
+            CorruptData: A chunk of an unknown tensor or out of order, or payloads that do not match the tensors of
+                their header (DATA_LOSS).
         """
         kind = frame.header.WhichOneof("kind")
         if kind == "chunk":
-            return self._piece(frame)
+            return self._chunk(frame)
         if kind == "cancel":
             self._partial.pop(_identity(frame.header.cancel.key), None)
         elif (body := frame_body(frame.header)) is not None:
@@ -77,20 +77,22 @@ class Assembler:
             check_payloads(body, frame.payloads)
         return frame
 
-    def _piece(self, frame: Frame) -> Frame | None:
+    def _chunk(self, frame: Frame) -> Frame | None:
         chunk = frame.header.chunk
         key = _identity(chunk.key)
         of_request = self._partial.get(key, {})
         if chunk.hop not in of_request:
-            # Its request was cancelled while pieces were on their way.
+            # Its request was cancelled while chunks were in flight.
             return None
         whole, buffers = of_request[chunk.hop]
         if chunk.tensor >= len(buffers) or len(frame.payloads) != 1:
-            raise CorruptData(f"expected a piece of one of {len(buffers)} tensors, got tensor {chunk.tensor}")
+            raise CorruptData(
+                f"expected a chunk of one of {len(buffers)} tensors, got one of tensor {chunk.tensor}"
+            )
         buffer = buffers[chunk.tensor]
         if chunk.offset != len(buffer):
             raise CorruptData(
-                f"tensor {chunk.tensor}: expected the piece at {len(buffer)}, got that at {chunk.offset}"
+                f"tensor {chunk.tensor}: expected the chunk at {len(buffer)}, got that at {chunk.offset}"
             )
         buffer += frame.payloads[0]
         if not chunk.last:

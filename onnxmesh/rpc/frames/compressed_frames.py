@@ -1,4 +1,4 @@
-"""Frames whose tensors are written in fewer bytes, and back. Pure."""
+"""Frames with compressed tensors: from uncompressed ones, and back."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Mapping
 from onnxmesh.errors import CorruptData
 from onnxmesh.rpc.frames.frame_tensors import frame_body, read_datatype
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.tensors.compression.codec import Encoded, decode_elements
+from onnxmesh.tensors.compression.codec import EncodedTensor, decode_elements
 from onnxmesh.tensors.compression.encoding import Encoding
 from onnxmesh.tensors.tensor import Buffer
 from onnxmesh.v1.frame_pb2 import FrameHeader, Tensor
 
 
 def is_compressed(frame: Frame) -> bool:
-    """Whether a tensor of the frame is not there as its elements."""
+    """Whether any tensor of the frame is encoded."""
     body = frame_body(frame.header)
     return body is not None and any(tensor.encoding for tensor in body.tensors)
 
 
-def compressed_frame(frame: Frame, written: Mapping[int, Encoded]) -> Frame:
-    """Returns a frame with some of its tensors written otherwise, by their index; the timing of who sends it says so."""
+def compressed_frame(frame: Frame, encoded_by_index: Mapping[int, EncodedTensor]) -> Frame:
+    """Returns a frame with some of its tensors replaced by encoded ones; the last hop's timing gets both sizes."""
     header = FrameHeader()
     header.CopyFrom(frame.header)
     body = frame_body(header)
     assert body is not None, "a frame with tensors"
     payloads = list(frame.payloads)
-    for index, encoded in written.items():
-        told = body.tensors[index]
-        told.decoded_bytes = told.byte_size
-        told.byte_size = len(encoded.data)
-        told.encoding = Tensor.Encoding.ValueType(encoded.encoding)
-        told.scale = encoded.scale
-        told.zero_point = encoded.zero_point
+    for index, encoded in encoded_by_index.items():
+        described = body.tensors[index]
+        described.decoded_bytes = described.byte_size
+        described.byte_size = len(encoded.data)
+        described.encoding = Tensor.Encoding.ValueType(encoded.encoding)
+        described.scale = encoded.scale
+        described.zero_point = encoded.zero_point
         payloads[index] = encoded.data
     if body.timings:
         body.timings[-1].plain_bytes = frame.payload_bytes
@@ -41,30 +41,37 @@ def compressed_frame(frame: Frame, written: Mapping[int, Encoded]) -> Frame:
 
 
 def decompressed_frame(frame: Frame) -> Frame:
-    """Returns a frame whose tensors are there as their elements. Takes time, as decoding does.
+    """Returns a frame with all tensors decoded. Takes milliseconds for large ones: for a thread.
 
     Raises:
-        CorruptData: A tensor is not what it is said to be, or written in a way that is not known here (DATA_LOSS).
+        CorruptData: A tensor does not match its description, or its encoding is unknown (DATA_LOSS).
     """
     header = FrameHeader()
     header.CopyFrom(frame.header)
     body = frame_body(header)
     assert body is not None, "a frame with tensors"
-    payloads = tuple(map(_elements, body.tensors, frame.payloads))
-    for told, payload in zip(body.tensors, payloads, strict=True):
-        told.byte_size = len(payload)
+    payloads = tuple(map(_decode, body.tensors, frame.payloads))
+    for described, payload in zip(body.tensors, payloads, strict=True):
+        described.byte_size = len(payload)
         for field in ("encoding", "decoded_bytes", "scale", "zero_point"):
-            told.ClearField(field)
+            described.ClearField(field)
     return Frame(header, payloads)
 
 
-def _elements(told: Tensor, payload: Buffer) -> Buffer:
-    if not told.encoding:
+def _decode(described: Tensor, payload: Buffer) -> Buffer:
+    if not described.encoding:
         return payload
     try:
-        encoding = Encoding(told.encoding)
+        encoding = Encoding(described.encoding)
     except ValueError:
-        raise CorruptData(f"tensor '{told.name}' is in the unknown encoding {told.encoding}") from None
-    datatype = read_datatype(told)
-    encoded = Encoded(encoding, payload, told.scale, told.zero_point)
-    return decode_elements(told.name, datatype, tuple(told.shape), encoded, told.decoded_bytes).data
+        raise CorruptData(
+            f"tensor '{described.name}' is in the unknown encoding {described.encoding}"
+        ) from None
+    encoded = EncodedTensor(encoding, payload, described.scale, described.zero_point)
+    return decode_elements(
+        described.name,
+        read_datatype(described),
+        tuple(described.shape),
+        encoded=encoded,
+        num_bytes=described.decoded_bytes,
+    ).data

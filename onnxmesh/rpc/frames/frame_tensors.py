@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from onnxmesh.errors import CorruptData
-from onnxmesh.tensors.datatype import BY_NAME, Datatype
+from onnxmesh.tensors.datatype import DATATYPES_BY_NAME, Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 from onnxmesh.v1 import frame_pb2
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader, Result
@@ -69,7 +69,7 @@ def read_datatype(described: frame_pb2.Tensor) -> Datatype:
     Raises:
         CorruptData: It is unknown (DATA_LOSS).
     """
-    datatype = BY_NAME.get(described.datatype)
+    datatype = DATATYPES_BY_NAME.get(described.datatype)
     if datatype is None:
         raise CorruptData(f"tensor '{described.name}' is of unknown datatype '{described.datatype}'")
     return datatype

@@ -1,8 +1,8 @@
-"""Frames and their wire form.
+"""Frames and their wire form, the Envelope.
 
-An Envelope is an ordinary protobuf message (protos/onnxmesh/v1/frame.proto), so that any language can speak it. Here it is
-taken apart and put together by hand at its two outermost levels: payloads then are views of the received
-bytes, and are copied once, into the bytes that gRPC sends.
+An Envelope is an ordinary protobuf message (protos/onnxmesh/v1/frame.proto), readable in any language. Here its two
+outermost levels are parsed and serialized by hand: payloads are then views of the received bytes, and are copied once,
+into the bytes that are sent.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -32,13 +32,13 @@ _SHARED = b"\x22"  # Frame.shared = 4
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One thing said on a stream.
+    """One message of the protocol between processes: a header and the payloads of its tensors.
 
     Attributes:
-        header: What is said.
-        payloads: Tensor contents that belong to it, in the order of the header's tensors.
-        shared: On its way out alone: what goes through shared memory, and its index among all the payloads, of which
-            `payloads` then has the rest.
+        header: What kind of frame it is, and its fields.
+        payloads: Tensor payloads, in the order of the header's tensors.
+        shared: Only in frames to be sent: payloads in shared memory, each with its index among all payloads;
+            `payloads` has the others.
     """
 
     header: FrameHeader
@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of all payloads that are sent."""
+        """Bytes of the payloads that are sent, without those in shared memory."""
         return sum(map(len, self.payloads))
 
 
@@ -56,7 +56,7 @@ Resolve = Callable[[SharedPayload], memoryview]
 
 
 def encode_envelope(frames: Iterable[Frame]) -> bytes:
-    """Returns the Envelope that holds `frames`; no frames give an empty one, a heartbeat."""
+    """Returns the serialized Envelope of `frames`; without frames it is empty: a heartbeat."""
     parts: list[Buffer] = []
     position = 0
     for frame in frames:
@@ -83,14 +83,14 @@ def encode_envelope(frames: Iterable[Frame]) -> bytes:
 
 
 def decode_envelope(envelope: bytes, resolve: Resolve | None = None) -> list[Frame]:
-    """Returns the frames of an Envelope; their payloads are views of it, or of shared memory.
+    """Returns the frames of a serialized Envelope; their payloads are views of it or of shared memory.
 
     Args:
-        envelope: The message.
-        resolve: Finds what is in the peer's memory; None: there is none.
+        envelope: The serialized message.
+        resolve: Returns payloads in the peer's memory; None: no memory is shared.
 
     Raises:
-        CorruptData: Not an Envelope, or payloads that are not where it says (DATA_LOSS).
+        CorruptData: Not an Envelope, or a payload is not at its announced place (DATA_LOSS).
     """
     view = memoryview(envelope)
     try:
@@ -114,13 +114,13 @@ def _frame(view: memoryview, resolve: Resolve | None) -> Frame:
             shared.append(frame_pb2.SharedPayload.FromString(bytes(part)))
     for each in shared:
         if resolve is None or each.index > len(payloads):
-            raise CorruptData("a payload is said to be in memory that is not shared")
+            raise CorruptData("a payload is announced in memory that is not shared")
         payloads.insert(each.index, resolve(SharedPayload(each.offset, each.byte_size)))
     return Frame(FrameHeader.FromString(bytes(header)), tuple(payloads))
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yields number and content of each field; every field at these levels is length-delimited."""
+    """Yields number and content of each field; all fields at these levels are length-delimited."""
     position, end = 0, len(view)
     while position < end:
         tag, position = read_varint(view, position)
@@ -128,11 +128,11 @@ def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise DecodeError(f"wire type {tag & 7} at byte {position}")
         length, position = read_varint(view, position)
         if position + length > end:
-            raise DecodeError(f"{length} bytes announced at byte {position}, {end - position} are there")
+            raise DecodeError(f"{length} bytes announced at byte {position}, {end - position} remain")
         yield tag >> 3, view[position : position + length]
         position += length
 
 
 def _long_varint(value: int) -> bytes:
-    """Returns a varint of always `_LENGTH_BYTES`, so that what follows has a known place; any reader takes it."""
+    """Returns a varint padded to `_LENGTH_BYTES`, so that the position behind it is known in advance; valid protobuf."""
     return bytes(value >> shift & 0x7F | (0x80 if shift < 28 else 0) for shift in (0, 7, 14, 21, 28))

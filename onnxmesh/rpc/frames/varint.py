@@ -1,4 +1,4 @@
-"""Protobuf's integers of variable length.
+"""Varints: protobuf's integers of variable length.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -21,7 +21,7 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(view: memoryview | mmap.mmap, position: int) -> tuple[int, int]:
-    """Returns the integer that begins at `position`, and where what follows it begins.
+    """Returns the integer at `position`, and the position behind it.
 
     Raises:
         DecodeError: It does not end within the bytes, or takes more than ten.

@@ -1,4 +1,4 @@
-"""What gateways and workers tell Prometheus of the tensors that they send to other hosts."""
+"""Prometheus metrics of the tensors that gateways and workers send to other hosts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnxmesh.rpc.link.compressor import Compressor
 
 
 class CompressionMetrics(Collector):
-    """Bytes of large tensors before and after, for each peer; those of one whose last link has ended are gone.
+    """Bytes of large tensors before and after compression, by peer and encoding. Removed with the peer's last link.
 
     Args:
-        registry: Where they are told.
-        compressor: Counts them.
+        registry: Where they are registered.
+        compressor: Counts the bytes.
     """
 
     def __init__(self, registry: CollectorRegistry, compressor: Compressor) -> None:
@@ -24,15 +24,17 @@ class CompressionMetrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """Yields them."""
+        """Yields both metrics."""
         labels = ["peer", "encoding"]
         before = CounterMetricFamily(
             "onnxmesh_compression_tensor_bytes",
-            "Bytes of the elements of large tensors that were sent to other hosts.",
+            "Bytes of large tensors sent to other hosts, before compression.",
             labels=labels,
         )
         after = CounterMetricFamily(
-            "onnxmesh_compression_wire_bytes", "What of these bytes went over the wire.", labels=labels
+            "onnxmesh_compression_wire_bytes",
+            "Bytes of large tensors sent to other hosts, as sent.",
+            labels=labels,
         )
         for sent in self._compressor.sent_tensors():
             before.add_metric([sent.peer, sent.encoding], sent.tensor_bytes)

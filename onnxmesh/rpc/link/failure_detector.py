@@ -1,4 +1,4 @@
-"""Whether the peer of a link says what it should."""
+"""The failure detector of one link: suspects a peer whose heartbeats are overdue."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 
 
 class FailureDetector:
-    """Notices that a peer has fallen silent, and that it is heard again. Belongs to one event loop.
+    """Watches the heartbeats of one peer. Belongs to one event loop.
 
     Attributes:
-        is_suspect: Whether the peer is suspect: it should have said something by now, and has not.
+        is_suspect: Whether a heartbeat of the peer is overdue.
 
     Args:
-        peer: Who is watched, for errors.
-        heartbeat: What is due when.
+        peer: Node id, for errors.
+        heartbeat: Decides when messages are due.
         clock: Seconds, monotonic.
     """
 
@@ -27,41 +27,41 @@ class FailureDetector:
         self._peer = peer
         self._heartbeat = heartbeat
         self._clock = clock
-        self._stirred = asyncio.Event()
+        self._awake = asyncio.Event()
         self.is_suspect = False
 
     def observe_message(self) -> bool:
-        """Takes that the peer said something; returns whether it was silent before."""
+        """Records a message of the peer; returns whether the peer was suspect before."""
         self._heartbeat.observe_message(self._clock())
-        was_silent, self.is_suspect = self.is_suspect, False
-        return was_silent
+        was_suspect, self.is_suspect = self.is_suspect, False
+        return was_suspect
 
     def wake(self) -> None:
-        """Has the peer watched as closely as the heartbeat says now."""
-        self._stirred.set()
+        """Applies a new heartbeat interval at once."""
+        self._awake.set()
 
     async def run(self, on_change: Callable[[], None]) -> None:
-        """Watches until the peer is taken for dead.
+        """Checks the heartbeats until the peer is considered dead.
 
         Args:
             on_change: Called on the event loop whenever this has changed `is_suspect`; must not block.
 
         Raises:
-            Unavailable: It is (UNAVAILABLE).
+            Unavailable: The peer is considered dead (UNAVAILABLE).
         """
         while True:
             before_s = self._clock()
             interval_s = self._heartbeat.interval_s(before_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
-                    await self._stirred.wait()
-            self._stirred.clear()
+                    await self._awake.wait()
+            self._awake.clear()
             now_s = self._clock()
             late_s = now_s - before_s - interval_s
             if late_s > interval_s:
                 self._heartbeat.observe_stall(late_s, now_s)
             if self._heartbeat.is_dead(now_s):
-                raise Unavailable(f"{self._peer} has said nothing for {self._heartbeat.quiet_s(now_s):.1f} s")
+                raise Unavailable(f"{self._peer} has sent nothing for {self._heartbeat.quiet_s(now_s):.1f} s")
             is_suspect = self._heartbeat.is_suspect(now_s)
             if self.is_suspect != is_suspect:
                 self.is_suspect = is_suspect

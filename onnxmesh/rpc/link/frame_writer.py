@@ -1,4 +1,4 @@
-"""What leaves on a link, and when."""
+"""The write side of a link: a queue of frames, and the task that writes them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from onnxmesh.rpc.link_policy.write_delay import WRITE_DELAY_S, WriteDelay
 from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping
 
 MAX_URGENT_FRAMES = 64
-"""Pings and answers to pings that may wait; beyond, they are dropped."""
+"""Pings and pongs that may be queued; more are dropped."""
 
 
 class FrameWriter:
-    """The frames that wait to be written to one peer, and what writes them. Belongs to one event loop.
+    """Queues frames for one peer and writes them in as few messages as pays. Belongs to one event loop.
 
-    Frames queued while a message is being written leave together in the next one. Pings, and answers to the peer's, go past
-    what is queued, in messages of their own.
+    Frames queued while a message is being written share the next one. Pings and pongs pass the queue, in messages of
+    their own.
 
     Attributes:
-        is_disconnecting: Whether the Goodbye is queued, or was sent.
-        num_bytes: What was written since the start.
+        is_disconnecting: Whether the Goodbye is queued or written.
+        num_bytes: Bytes written since the start.
 
     Args:
-        pipe: Takes the messages.
-        heartbeat: Tells when to say something although nothing is queued.
-        estimator: Hears what leaves when.
+        pipe: Where messages are written.
+        heartbeat: Decides when an empty message is due.
+        estimator: Gets the times of pings and messages.
         clock: Seconds, monotonic.
         limits: Sizes.
     """
@@ -61,16 +61,16 @@ class FrameWriter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits but what is urgent."""
+        """Whether no frame is queued except pings and pongs."""
         return not self._queue
 
     @property
     def has_capacity(self) -> bool:
-        """Whether so little is queued that more may be."""
+        """Whether the queue is below its high-water mark."""
         return self._has_capacity.is_set()
 
     async def wait_for_capacity(self) -> None:
-        """Waits until there is wait_for_capacity, or the writer is closed."""
+        """Waits until the queue is below its high-water mark or the writer is closed."""
         await self._has_capacity.wait()
 
     def put(self, frame: Frame) -> None:
@@ -79,32 +79,32 @@ class FrameWriter:
         self._queued_bytes += frame.payload_bytes
         if self._queued_bytes > self._limits.high_water_bytes:
             self._has_capacity.clear()
-        self._stir()
+        self._start_writing()
 
     def put_urgent(self, frame: Frame) -> None:
-        """Queues a ping or an answer to one, past all others."""
+        """Queues a ping or a pong ahead of all other frames."""
         if len(self._urgent) < MAX_URGENT_FRAMES:
             self._urgent.append(frame)
-            self._stir()
+            self._start_writing()
             self._delay.interrupt()
 
     def disconnect(self) -> None:
-        """Queues the Goodbye; nothing may be queued after it."""
+        """Queues the Goodbye; no frame may be queued after it."""
         self.is_disconnecting = True
         self.put(Frame(FrameHeader(goodbye=Goodbye())))
 
     def wake(self) -> None:
-        """Has something said now, and from then on as often as the heartbeat says."""
+        """Writes a message now, and applies the current heartbeat interval from then on."""
         self._wake.set()
 
     def close(self) -> None:
-        """Drops what is queued."""
+        """Drops the queued frames."""
         self._has_capacity.set()
         self._queue.clear()
         self._urgent.clear()
 
     async def run(self) -> None:
-        """Writes until the Goodbye is written."""
+        """Writes queued frames and heartbeats until the Goodbye is written."""
         write_delay = WriteDelay()
         while True:
             self._is_writing = False
@@ -125,8 +125,8 @@ class FrameWriter:
             ):
                 await self._delay.sleep(WRITE_DELAY_S)
                 if self._urgent:
-                    continue  # the frames that are here get their wait after it
-            frames = self._take()
+                    continue  # the queued frames are delayed after the ping
+            frames = self._dequeue()
             message = self._message(frames)
             began_s = self._clock()
             await self._pipe.write(message)
@@ -135,11 +135,11 @@ class FrameWriter:
             write_delay.message_written(len(frames), self._clock())
             if frames and frames[-1].header.WhichOneof("kind") == "goodbye":
                 return
-            # Nothing here may keep what was sent until more is.
+            # A reference would keep the last message alive until the next one is written.
             del frames, message
 
-    def _stir(self) -> None:
-        """Has what is queued written."""
+    def _start_writing(self) -> None:
+        """Starts writing the queue."""
         if self._write_now is None:
             self._wake.set()
         else:
@@ -155,10 +155,10 @@ class FrameWriter:
             ):
                 self._wake.set()
                 return
-            self._write_now(self._urgent_message() if self._urgent else self._message(self._take()))
+            self._write_now(self._urgent_message() if self._urgent else self._message(self._dequeue()))
 
-    def _take(self) -> list[Frame]:
-        """Takes what fits into one message: frames of up to a chunk's size, one at the least."""
+    def _dequeue(self) -> list[Frame]:
+        """Dequeues the frames of the next message: one, or more while they fit into a chunk."""
         frames: list[Frame] = []
         size = 0
         while self._queue and (not frames or size + self._queue[0].payload_bytes <= self._limits.chunk_bytes):

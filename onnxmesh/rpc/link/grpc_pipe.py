@@ -1,4 +1,4 @@
-"""The two ends of a gRPC bidirectional stream of bytes."""
+"""The two ends of a bidirectional gRPC stream, as pipes."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from onnxmesh.tensors.allocation import Allocate
 
 
 class GrpcPipe(ABC):
-    """A gRPC stream: what is sent on it is all that the peer sees. See `Pipe` for what the methods do."""
+    """What both ends have in common: no shared memory. See `Pipe` for the methods."""
 
     same_host = False
     has_capacity = False
     write_now: Callable[[bytes], None] | None = None
     allocate: Allocate | None = None
 
-    async def receive(self, take: Callable[[bytes], bool]) -> None:
-        """Reads, one message after another."""
+    async def receive(self, on_message: Callable[[bytes], bool]) -> None:
+        """Reads one message after another."""
         while (message := await self._read()) is not None:
-            if take(message):
+            if on_message(message):
                 return
-            # Nothing here may keep the last message until the next one comes.
+            # A reference would keep the last message alive until the next one is received.
             del message
 
     @abstractmethod
     async def write(self, message: bytes) -> None:
-        """Sends one message; waits for flow control: gRPC tells of room only to those who wait."""
+        """Writes one message; waits for flow control, which gRPC reports in no other way."""
 
     @abstractmethod
     async def _read(self) -> bytes | None:
         """Returns the next message, None after the last."""
 
     async def copy_payloads_in(self, frame: Frame) -> Frame:
-        """Leaves the frame as it is."""
+        """Returns the frame unchanged."""
         return frame
 
     def share_payloads(self, frame: Frame) -> Frame:
-        """Leaves the frame as it is: there is no memory to put it in."""
+        """Returns the frame unchanged."""
         return frame
 
     def resolve(self, payload: SharedPayload) -> memoryview:
-        """Refuses: nothing can be in shared memory.
+        """Rejects a reference to shared memory.
 
         Raises:
             CorruptData: Always (DATA_LOSS).
@@ -57,7 +57,7 @@ class GrpcPipe(ABC):
         raise CorruptData("this stream shares no memory")
 
     def release(self, offsets: Iterable[int]) -> None:
-        """Refuses: nothing was share_payloads.
+        """Rejects a release of shared memory.
 
         Raises:
             CorruptData: Always (DATA_LOSS).
@@ -65,11 +65,15 @@ class GrpcPipe(ABC):
         raise CorruptData("this stream shares no memory")
 
     def on_freed(self, callback: Callable[[list[int]], None]) -> None:  # noqa: B027 - for both ends alike
-        """Nothing is ever share_payloads."""
+        """Ignores the callback: the peer never shares payloads."""
 
 
 class DialledPipe(GrpcPipe):
-    """The caller's end of a stream."""
+    """The client's end of a stream.
+
+    Args:
+        call: A `grpc.aio.StreamStreamCall` of bytes.
+    """
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -77,27 +81,31 @@ class DialledPipe(GrpcPipe):
     async def _read(self) -> bytes | None:
         message = await self._call.read()
         if message is grpc.aio.EOF:
-            # Raises what ended the call, if that was an error.
+            # An error that ended the call is raised here.
             if not await self._call.code() == grpc.StatusCode.OK:
                 raise Unavailable(f"{await self._call.code()}: {await self._call.details()}")
             return None
         return bytes(message)
 
     async def write(self, message: bytes) -> None:
-        """Sends one message.
+        """Writes one message.
 
         Raises:
-            Unavailable: The stream is over (UNAVAILABLE).
+            Unavailable: The stream has ended (UNAVAILABLE).
         """
         try:
             await self._call.write(message)
         except asyncio.InvalidStateError as error:
-            # How gRPC says that the call ended, where nobody has read its end yet.
+            # Raised by gRPC where the call has ended and its status has not been read yet.
             raise Unavailable(str(error)) from error
 
 
 class AcceptedPipe(GrpcPipe):
-    """The callee's end of a stream."""
+    """The server's end of a stream.
+
+    Args:
+        context: The `grpc.aio.ServicerContext` of a stream of bytes.
+    """
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -107,5 +115,5 @@ class AcceptedPipe(GrpcPipe):
         return None if message is grpc.aio.EOF else bytes(message)
 
     async def write(self, message: bytes) -> None:
-        """Sends one message."""
+        """Writes one message."""
         await self._context.write(message)

@@ -1,4 +1,4 @@
-"""What carries the messages of a link."""
+"""The port between a link and its transport: a stream of messages."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from onnxmesh.tensors.allocation import Allocate
 
 
 class Pipe(Protocol):
-    """One end of a stream of messages, dialled or accepted."""
+    """One end of a bidirectional stream of messages, with shared memory for payloads where the transport has it."""
 
     @property
     def same_host(self) -> bool:
-        """Whether the peer is on this host, and bytes cost next to nothing."""
+        """Whether the peer is on this host, where bytes cost next to nothing."""
 
     @property
     def write_now(self) -> Callable[[bytes], None] | None:
-        """Sends one message where there is room.
+        """Writes one message without waiting; call it only while `has_capacity`.
 
-        None: a message costs so much that it is better to wait for others to go with it.
+        None: a message is so expensive that waiting for more frames pays; use `write`.
         """
 
     @property
     def has_capacity(self) -> bool:
-        """Whether `write_now` would not have to wait."""
+        """Whether flow control lets `write_now` write."""
 
-    async def receive(self, take: Callable[[bytes], bool]) -> None:
-        """Hands each message that comes to `take`, until that says that it was the last, or the stream ends.
+    async def receive(self, on_message: Callable[[bytes], bool]) -> None:
+        """Calls `on_message` with each received message until that returns True or the stream ends.
 
-        What `take` raises ends it, too. It must not block.
+        `on_message` must not block; an exception that it raises ends the stream.
         """
 
     async def write(self, message: bytes) -> None:
-        """Sends one message; waits for flow control."""
+        """Writes one message; waits for flow control."""
 
     @property
     def allocate(self) -> Allocate | None:
-        """Finds room where the peer sees what is written, so that placing it costs nothing; None: there is no such place."""
+        """Allocates memory that the peer reads in place, so that sharing a payload needs no copy; None: not shared."""
 
     async def copy_payloads_in(self, frame: Frame) -> Frame:
-        """Copies payloads to where the peer sees them, if that takes so long that it is better done aside."""
+        """Copies large payloads to shared memory, in a thread where that takes long."""
 
     def share_payloads(self, frame: Frame) -> Frame:
-        """Puts payloads where the peer sees them, where there is such a place; they are then not sent."""
+        """Replaces large payloads by references to shared memory, where there is any; those are not written."""
 
     def resolve(self, payload: SharedPayload) -> memoryview:
-        """Returns a payload that the peer has share_payloads."""
+        """Returns a payload that the peer has shared."""
 
     def release(self, offsets: Iterable[int]) -> None:
-        """Takes that the peer has read what was share_payloads."""
+        """Frees shared payloads that the peer has read."""
 
     def on_freed(self, callback: Callable[[list[int]], None]) -> None:
-        """Has `callback` called with what the peer has share_payloads and nobody here reads any more."""
+        """Sets the callback for offsets of the peer's payloads that no view in this process refers to any more."""

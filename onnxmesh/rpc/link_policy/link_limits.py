@@ -1,4 +1,4 @@
-"""Sizes and times of the links of a process."""
+"""Sizes and times of a process's links."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class LinkLimits:
     """Sizes and times of a link.
 
     Attributes:
-        chunk_bytes: Frames with more payload than this are sent in pieces of this size.
-        high_water_bytes: `Link.send` waits while more than this is queued.
-        heartbeat_s: While a link is in use, a side that has nothing to say sends an empty Envelope this often.
-        idle_heartbeat_s: The same while it is not; about as often each side may measure the way.
-        suspect_after_s: A peer that says nothing for this long is suspect: others go first.
-        dead_after_s: A peer that says nothing for this long is taken for dead.
+        chunk_bytes: Frames with more payload bytes are sent in chunks of this size.
+        high_water_bytes: `Link.send` waits while more bytes are queued.
+        heartbeat_s: Interval of empty messages from an idle side while the link is in use.
+        idle_heartbeat_s: The same while it is not in use; also about the interval at which a side may ping.
+        suspect_after_s: A peer that has sent nothing for longer is suspect: other peers are preferred.
+        dead_after_s: A peer that has sent nothing for longer is considered dead: the link ends.
     """
 
     chunk_bytes: int = DEFAULT_CHUNK_BYTES

@@ -1,4 +1,4 @@
-"""Messages over a Unix socket."""
+"""A pipe over a Unix socket, with large payloads in shared memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.same_host.shared_payloads import copy_payloads_in, share_payloads
 
 MIN_SHARED_BYTES = 32 << 10
-"""Smaller payloads go through the socket: that costs less than taking and releasing memory."""
+"""Smaller payloads are sent over the socket: that costs less than allocating and releasing memory."""
 
 TRIM_S = 30.0
-"""Memory that was not needed for so long, or up to twice that, is given back."""
+"""Memory that was not used for this time, or up to twice as long, is returned to the kernel."""
 
 MAX_MESSAGE_BYTES = 64 << 20
-"""A longer one is none of ours."""
+"""A peer that announces a longer message is corrupt."""
 
 LENGTH_BYTES = 4
-"""Before each message."""
+"""The length before each message, little-endian."""
 
 
 def _nothing(_: list[int]) -> None:
-    """Nobody is told what is freed."""
+    """Default of the callback."""
 
 
 class SocketPipe(asyncio.Protocol):
-    """One end of a Unix socket that carries messages; large payloads stay in shared memory.
+    """One end of a Unix socket that carries messages. See `Pipe` for the methods.
 
     Args:
-        own: What this side writes payloads to.
-        peer: What the other side writes payloads to.
+        own: Memory that this side writes payloads to.
+        peer: Memory that the peer writes payloads to.
     """
 
     same_host = True
@@ -49,8 +49,8 @@ class SocketPipe(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = bytearray()
         self._messages: deque[bytes] = deque()
-        self._take: Callable[[bytes], bool] | None = None
-        self._over: asyncio.Future[None] | None = None
+        self._on_message: Callable[[bytes], bool] | None = None
+        self._receiving: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._end: Exception | None = None
@@ -59,33 +59,33 @@ class SocketPipe(asyncio.Protocol):
         self._on_freed: Callable[[list[int]], None] = _nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is connected."""
+        """Records that the socket is connected."""
         # uvloop's transports are of no class of asyncio.
         self._transport = cast(asyncio.Transport, transport)
         self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, in order or not."""
+        """Ends the stream: the connection is closed or broken."""
         self._finish(exc)
         if self._trimming is not None:
             self._trimming.cancel()
         self._own.close()
 
     def eof_received(self) -> None:
-        """The other side sends nothing more."""
+        """Ends the stream: the peer sends nothing more."""
         self._finish(None)
 
     def pause_writing(self) -> None:
-        """More is written than the other side takes."""
+        """Pauses writing: the peer reads more slowly than this side writes."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The other side has caught up."""
+        """Resumes writing."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Takes bytes, which may begin and end anywhere."""
-        # Grows in place: a large message comes in many parts.
+        """Handles received bytes, which may begin and end anywhere in a message."""
+        # Grows in place: a large message is received in many parts.
         self._rest += data
         begin, end = 0, len(self._rest)
         with memoryview(self._rest) as view:
@@ -98,65 +98,65 @@ class SocketPipe(asyncio.Protocol):
                 if end - begin - LENGTH_BYTES < size:
                     break
                 begin += LENGTH_BYTES
-                # A copy of its own, so that payloads are aligned in it and it can go as soon as they do.
+                # Copied, so that payloads are aligned in it and it is freed with the last of them.
                 self._messages.append(bytes(view[begin : begin + size]))
                 begin += size
         del self._rest[:begin]
-        self._hand_on()
+        self._deliver()
 
-    async def receive(self, take: Callable[[bytes], bool]) -> None:
-        """Has `take` called as messages come.
+    async def receive(self, on_message: Callable[[bytes], bool]) -> None:
+        """Calls `on_message` with each received message.
 
         Raises:
             Unavailable: The connection broke (UNAVAILABLE).
         """
-        self._take = take
-        self._over = self._loop.create_future()
-        self._hand_on()
+        self._on_message = on_message
+        self._receiving = self._loop.create_future()
+        self._deliver()
         try:
-            await self._over
+            await self._receiving
         finally:
-            # What it raised keeps this frame, and what was being taken: it must not be kept in turn.
-            self._take = self._over = None
+            # An exception references this call and its message: it must not be referenced in turn.
+            self._on_message = self._receiving = None
 
     async def write(self, message: bytes) -> None:
-        """Sends a message.
+        """Writes a message; waits for flow control.
 
         Raises:
-            Unavailable: The connection is gone (UNAVAILABLE).
+            Unavailable: The connection has ended (UNAVAILABLE).
         """
         if self._ended or self._transport is None:
-            raise Unavailable(f"the socket broke: {self._end or 'the other side ended it'}")
+            raise Unavailable(f"the socket broke: {self._end or 'the peer closed it'}")
         self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
         if not self._writable.is_set():
             await self._writable.wait()
 
     @property
     def has_capacity(self) -> bool:
-        """Whether the other side takes what is written; a connection that is gone has none."""
+        """Whether flow control lets this side write; False once the connection has ended."""
         return self._writable.is_set() and not self._ended
 
     def write_now(self, message: bytes) -> None:
-        """Sends a message."""
+        """Writes a message without waiting."""
         assert self._transport is not None
         self._transport.write(len(message).to_bytes(LENGTH_BYTES, "little") + message)
 
     def allocate(self, byte_size: int) -> memoryview | None:
-        """Returns room in shared memory; see `OwnMemory.allocate`."""
+        """Returns writable shared memory; see `OwnMemory.allocate`."""
         return self._own.allocate(byte_size)
 
     async def copy_payloads_in(self, frame: Frame) -> Frame:
-        """Copies large payloads into shared memory, as far as there is room, in a thread: others are served meanwhile."""
+        """Copies large payloads to shared memory, as far as they fit, in a thread."""
         if any(len(each) >= MIN_SHARED_BYTES and not self._own.contains(each) for each in frame.payloads):
             return await asyncio.to_thread(copy_payloads_in, self._own, frame, MIN_SHARED_BYTES)
         return frame
 
     def share_payloads(self, frame: Frame) -> Frame:
-        """Puts large payloads into shared memory, as far as there is room."""
+        """Shares large payloads, if all of them fit into the memory."""
         return share_payloads(self._own, frame, MIN_SHARED_BYTES)
 
     def resolve(self, payload: SharedPayload) -> memoryview:
-        """Returns a payload that the other side has put there.
+        """Returns a payload that the peer has shared.
 
         Raises:
             CorruptData: It is outside the memory (DATA_LOSS).
@@ -164,22 +164,22 @@ class SocketPipe(asyncio.Protocol):
         return self._peer.view(payload, self._no_view_left)
 
     def release(self, offsets: Iterable[int]) -> None:
-        """Takes that the other side has read payloads.
+        """Frees shared payloads that the peer has read.
 
         Raises:
-            CorruptData: One of them is not there (DATA_LOSS).
+            CorruptData: No payload is shared at one of the offsets (DATA_LOSS).
         """
         for offset in offsets:
             self._own.release(offset)
 
     def on_freed(self, callback: Callable[[list[int]], None]) -> None:
-        """Has `callback` called on the event loop with payloads of the other side that nobody here reads any more."""
+        """Sets the callback, on the event loop, for offsets of payloads that no view refers to any more."""
         self._on_freed = callback
 
     def close(self) -> None:
-        """Ends the connection, after what was written; nothing more is read."""
+        """Closes the connection after what was written; nothing more is read."""
         self._peer.close()
-        # Views that are left know this pipe; through it they must not keep whoever keeps them.
+        # Remaining views reference this pipe, which must not reference the objects that keep the views.
         self._on_freed = _nothing
         if self._transport is not None:
             self._transport.close()
@@ -188,24 +188,24 @@ class SocketPipe(asyncio.Protocol):
         if not self._ended:
             self._ended, self._end = True, why
             self._writable.set()
-            self._hand_on()
+            self._deliver()
 
-    def _hand_on(self) -> None:
-        """Hands on what has come, and the end after it, once somebody takes it."""
-        if self._take is None or self._over is None or self._over.done():
+    def _deliver(self) -> None:
+        """Passes received messages, then the end of the stream, to the receiver, once there is one."""
+        if self._on_message is None or self._receiving is None or self._receiving.done():
             return
         try:
             while self._messages:
-                if self._take(self._messages.popleft()):
-                    self._over.set_result(None)
+                if self._on_message(self._messages.popleft()):
+                    self._receiving.set_result(None)
                     return
-        except Exception as error:  # noqa: BLE001 - whoever carries is told
-            self._over.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - `receive` raises it
+            self._receiving.set_exception(error)
             return
         if self._ended and self._end is not None:
-            self._over.set_exception(Unavailable(f"the socket broke: {self._end}"))
+            self._receiving.set_exception(Unavailable(f"the socket broke: {self._end}"))
         elif self._ended:
-            self._over.set_result(None)
+            self._receiving.set_result(None)
 
     def _trim(self) -> None:
         if self._own.backed_bytes:
@@ -213,13 +213,13 @@ class SocketPipe(asyncio.Protocol):
         self._trimming = self._loop.call_later(TRIM_S, self._trim)
 
     def _no_view_left(self, offset: int) -> None:
-        """Comes from whichever thread dropped the last view."""
+        """Called in the thread that dropped the last view."""
         self._freed.append(offset)
         if len(self._freed) == 1:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: so is the stream
-                self._loop.call_soon_threadsafe(self._tell_freed)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the stream
+                self._loop.call_soon_threadsafe(self._report_freed)
 
-    def _tell_freed(self) -> None:
+    def _report_freed(self) -> None:
         offsets = []
         while self._freed:
             offsets.append(self._freed.popleft())

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class CompressionSettings(ServiceSettings):

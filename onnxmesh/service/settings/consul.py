@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class ConsulSettings(ServiceSettings):

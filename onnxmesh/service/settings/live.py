@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.redis_url import open_redis
 from onnxmesh.service.settings.consul import ConsulSettings
@@ -30,13 +30,13 @@ class LiveSettings(ConsulSettings):
                 raise ValueError(error.message) from error
         return url
 
-    def live_state(self, writer: str) -> OwnLiveState | RedisLiveState:
+    def live_state(self, writer: str) -> EmbeddedLiveState | RedisLiveState:
         """Returns the live state of this process: in Redis, or its own alone.
 
         Args:
             writer: The name of this process.
         """
-        own = OwnLiveState(writer)
+        own = EmbeddedLiveState(writer)
         if self.redis is None:
             return own
         return RedisLiveState(self.redis.get_secret_value(), own, prefix=self.consul_prefix)

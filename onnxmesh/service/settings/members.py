@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class MemberSettings(ServiceSettings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from onnxmesh.service.serving import ServiceSettings
+from onnxmesh.service.settings.service import ServiceSettings
 
 
 class SameHostSettings(ServiceSettings):

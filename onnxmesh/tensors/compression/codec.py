@@ -1,4 +1,4 @@
-"""Tensors to fewer bytes and back. Pure; takes milliseconds for large ones, so not for an event loop."""
+"""Encoding and decoding of a tensor's elements. Takes milliseconds for large tensors: not for an event loop."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
 LEVEL = 1
-"""Of Zstandard. On activations higher ones take twice the time for next to nothing."""
+"""Level of Zstandard. On activations higher ones take twice the time and save next to nothing."""
 
 _Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """What a tensor was written as.
+class EncodedTensor:
+    """The encoded elements of a tensor.
 
     Attributes:
-        encoding: How.
-        data: What goes over the wire.
-        scale: INT8: the distance of two steps; else 0.
-        zero_point: INT8: the step that is zero; else 0.
+        encoding: The encoding.
+        data: The bytes that are sent.
+        scale: INT8: the distance between two steps; else 0.
+        zero_point: INT8: the step that represents zero; else 0.
     """
 
     encoding: Encoding
@@ -38,11 +38,11 @@ class Encoded:
     zero_point: int = 0
 
 
-def encode_elements(tensor: Tensor, encoding: Encoding) -> Encoded | None:
-    """Returns a tensor written so; None where it cannot be: an element that would be lost, not only rounded.
+def encode_elements(tensor: Tensor, encoding: Encoding) -> EncodedTensor | None:
+    """Returns the encoded elements; None where an element would be lost and not only rounded (overflow, infinity, NaN).
 
     Args:
-        tensor: Of a datatype that the encoding takes.
+        tensor: Of a datatype that the encoding accepts.
         encoding: Any.
     """
     scale, zero_point = 0.0, 0
@@ -58,40 +58,42 @@ def encode_elements(tensor: Tensor, encoding: Encoding) -> Encoded | None:
             return None
         data = rounded.view(np.uint8).data
     if encoding.is_zstd:
-        by_place = _by_place(data, encoding.stored_bits(tensor.datatype) // 8)
-        data = zstandard.ZstdCompressor(level=LEVEL).compress(by_place)
-    return Encoded(encoding, data, scale, zero_point)
+        shuffled = _shuffled(data, encoding.stored_bits(tensor.datatype) // 8)
+        data = zstandard.ZstdCompressor(level=LEVEL).compress(shuffled)
+    return EncodedTensor(encoding, data, scale, zero_point)
 
 
 def decode_elements(
-    name: str, datatype: Datatype, shape: tuple[int, ...], encoded: Encoded, num_bytes: int
+    name: str, datatype: Datatype, shape: tuple[int, ...], *, encoded: EncodedTensor, num_bytes: int
 ) -> Tensor:
-    """Returns the tensor that was written.
+    """Returns the decoded tensor.
 
     Args:
-        name: Of the tensor.
-        datatype: Of its elements.
+        name: Name of the tensor.
+        datatype: Its element type.
         shape: Its dimensions.
-        encoded: What came.
-        num_bytes: Bytes of its elements, as its sender says. No more memory than that is taken.
+        encoded: Its encoded elements, as received.
+        num_bytes: Bytes of its elements, as announced by the sender. No more memory than that is allocated.
 
     Raises:
-        CorruptData: What came is not what it is said to be (DATA_LOSS).
+        CorruptData: The encoded elements do not match the description (DATA_LOSS).
     """
     encoding = encoded.encoding
     tensor = Tensor(name, datatype, shape, b"")
     expected = datatype.byte_size(tensor.num_elements)
     if expected is not None and num_bytes != expected:
         raise CorruptData(
-            f"tensor '{name}': {datatype} of shape {list(shape)} has {expected} bytes, {num_bytes} are said"
+            f"tensor '{name}': {datatype} of shape {list(shape)} has {expected} bytes, {num_bytes} are announced"
         )
-    if not encoding.takes(datatype):
-        raise CorruptData(f"tensor '{name}': {datatype} is never written as {encoding.label}")
+    if not encoding.accepts(datatype):
+        raise CorruptData(f"tensor '{name}': {datatype} cannot be encoded as {encoding.label}")
     data: Any = encoded.data
     rounded = encoding.rounding is not Encoding.NONE
     stored = tensor.num_elements * encoding.stored_bits(datatype) // 8 if rounded else num_bytes
     if encoding.is_zstd:
-        data = _in_order(_decompressed(name, encoded.data, stored), encoding.stored_bits(datatype) // 8).data
+        data = _unshuffled(
+            _decompressed(name, encoded.data, stored), encoding.stored_bits(datatype) // 8
+        ).data
     elif len(data) != stored:
         raise CorruptData(f"tensor '{name}': expected {stored} bytes of {encoding.label}, got {len(data)}")
     if encoding.rounding is Encoding.FP16:
@@ -100,28 +102,30 @@ def decode_elements(
         dtype, scale, zero_point = NUMPY[datatype], encoded.scale, encoded.zero_point
         if not (0 <= scale <= largest_scale(dtype) and 0 <= zero_point <= NUM_STEPS):
             raise CorruptData(
-                f"tensor '{name}': steps of {scale:g} around {zero_point} are none of {datatype}"
+                f"tensor '{name}': steps of {scale:g} around {zero_point} do not fit {datatype}"
             )
         data = _bytes_of(from_steps(np.frombuffer(data, dtype=np.uint8), scale, zero_point, dtype))
     return Tensor(name, datatype, shape, data)
 
 
 def _decompressed(name: str, data: Buffer, num_bytes: int) -> bytes:
-    """Returns what Zstandard has packed, if that is exactly so long: asked before any memory is taken."""
+    """Returns the decompressed bytes, if they are exactly so many: checked before memory is allocated."""
     try:
-        told = zstandard.get_frame_parameters(data).content_size
-        if told != num_bytes:
-            raise CorruptData(f"tensor '{name}': expected {num_bytes} bytes in zstd, it says {told}")
+        announced = zstandard.get_frame_parameters(data).content_size
+        if announced != num_bytes:
+            raise CorruptData(
+                f"tensor '{name}': expected {num_bytes} bytes in zstd, {announced} are announced"
+            )
         unpacked = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
-        raise CorruptData(f"tensor '{name}': its zstd cannot be unpacked: {error}") from error
+        raise CorruptData(f"tensor '{name}': its zstd data cannot be decompressed: {error}") from error
     if len(unpacked) != num_bytes:
         raise CorruptData(f"tensor '{name}': expected {num_bytes} bytes in zstd, got {len(unpacked)}")
     return unpacked
 
 
-def _by_place(data: Buffer, width: int) -> Buffer:
-    """Returns all first bytes of the elements, then all second ones: signs and exponents then repeat.
+def _shuffled(data: Buffer, width: int) -> Buffer:
+    """Returns all first bytes of the elements, then all second ones and so on: signs and exponents then repeat.
 
     Source: the shuffle filter of HDF5 and Blosc.
     """
@@ -134,8 +138,8 @@ def _by_place(data: Buffer, width: int) -> Buffer:
     return _bytes_of(places)
 
 
-def _in_order(data: bytes, width: int) -> _Bytes:
-    """Undoes `_by_place`."""
+def _unshuffled(data: bytes, width: int) -> _Bytes:
+    """Reverses `_shuffled`."""
     if width < 2:
         return np.frombuffer(data, dtype=np.uint8)
     places = np.frombuffer(data, dtype=np.uint8).reshape(width, -1)

@@ -1,4 +1,4 @@
-"""Whether a tensor is worth being written in fewer bytes for one way, and in which encoding. Pure."""
+"""The choice of an encoding for each tensor and link: none where compression does not pay."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.tensors.datatype import Datatype
 
 Boundary = NewType("Boundary", str)
-"""Names what crosses between two stages, or between a gateway and a stage, in one direction."""
+"""Names the tensors that are sent between two stages, or between a gateway and a stage, in one direction."""
 
 MIN_COMPRESSED_BYTES = 16 << 10
-"""Smaller tensors are sent as they are: a change of thread costs as much as they do."""
+"""Smaller tensors are sent uncompressed: a thread switch costs as much as they do."""
 
 MAX_TIME_SHARE = 0.9
-"""What time is left at the most for encoding, sending and decoding, as a share of that for sending as it is."""
+"""Encoding, sending and decoding may take at most this share of the time of sending uncompressed."""
 
 SAMPLE_BYTES = 128 << 10
-"""How much of a tensor is written to see what would become of it."""
+"""Bytes of the sample of a tensor on which an encoding is tried."""
 
 RETRY_AFTER_SENDS = 64
-"""After so many times that a tensor was sent, what is known of an encoding that was not used is tried again."""
+"""An encoding that was not used is tried again after the tensor was sent so many times."""
 
 MAX_TENSORS = 1024
-"""Tensors of which something is remembered; that longest not sent goes first."""
+"""Tensors with measurements; the least recently sent one is evicted first."""
 
 _WEIGHT = 0.2
-"""Of a new figure against those before."""
+"""Weight of a new measurement in the smoothed averages."""
 
 _BEST_ZSTD = 0.02
-"""What zstd may leave: an encoding is tried where it would pay if it did."""
+"""The best compression ratio of zstd: an encoding is tried where it would pay with that."""
 
 _MB = 1e-6
 _FIRST_GUESS = {
@@ -42,16 +42,16 @@ _FIRST_GUESS = {
     Encoding.FP16_ZSTD: (_MB / 300, _MB / 300),
     Encoding.INT8_ZSTD: (_MB / 800, _MB / 1500),
 }
-"""Seconds for each byte of the elements, to encode and to decode, before anything was seen: what one core does."""
+"""Seconds per byte to encode and to decode on one core, before anything was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class LossAllowance:
-    """Which tensors may lose bits, and how.
+    """Which tensors may be rounded, and how.
 
     Attributes:
-        roundings: `FP16`, `INT8`.
-        tensors: By name.
+        roundings: Allowed roundings: `FP16`, `INT8`.
+        tensors: Names of the tensors.
     """
 
     roundings: frozenset[Encoding] = frozenset()
@@ -59,26 +59,26 @@ class LossAllowance:
 
     @classmethod
     def of_labels(cls, labels: Iterable[str], tensors: Iterable[str]) -> LossAllowance:
-        """Returns what a partition allows; labels that are not known here allow nothing."""
+        """Returns the allowance of a partition; unknown labels allow nothing."""
         allowed = frozenset(labels)
         return cls(frozenset(each for each in ROUNDINGS if each.label in allowed), frozenset(tensors))
 
     def of(self, tensor: str) -> frozenset[Encoding]:
-        """Returns how a tensor may lose bits."""
+        """Returns the allowed roundings of a tensor."""
         return self.roundings if tensor in self.tensors else frozenset()
 
 
 NO_LOSS = LossAllowance()
-"""Every bit is kept."""
+"""Allows lossless encodings only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to do with a tensor now.
+    """The decision for one tensor that is about to be sent.
 
     Attributes:
-        encoding: How to write it.
-        to_try: What to write a sample of it in besides, to know more the next time; None: nothing.
+        encoding: Its encoding.
+        to_try: Encoding to measure on a sample as well, for later decisions; None: none.
     """
 
     encoding: Encoding
@@ -86,17 +86,17 @@ class Choice:
 
 
 UNCOMPRESSED = Choice(Encoding.NONE)
-"""Nothing is done with it."""
+"""The tensor is sent uncompressed and nothing is tried."""
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What became of a tensor in one encoding.
+class _Measured:
+    """Smoothed measurements of a tensor in one encoding.
 
     Attributes:
-        share: Of its bytes that was left; 1 where it could not be written so.
-        encode_s: Seconds for each byte.
-        at_num: How often the tensor had been sent then.
+        share: Encoded bytes as a share of the bytes; 1 where it could not be encoded.
+        encode_s: Seconds per byte.
+        at_num: How often the tensor had been sent at the last measurement.
     """
 
     share: float
@@ -105,60 +105,61 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _Known:
+class _TensorRecord:
     num_sent: int = 0
-    seen: dict[Encoding, _Seen] = field(default_factory=dict)
+    measured: dict[Encoding, _Measured] = field(default_factory=dict)
 
 
 class CompressionChoice:
-    """Learns what encodings cost this process and what they leave of each tensor, and weighs that against the way.
+    """Learns what encodings cost this process and how far they compress each tensor, and chooses by the link's bandwidth.
 
-    Written, sent and read is what counts: the least of these times is chosen, where it is less than sending the
-    elements by a tenth. What no run has shown yet is tried on samples, where it could pay at all.
+    The encoding with the shortest time to encode, send and decode is chosen, if that is at least a tenth shorter than
+    sending uncompressed. Encodings without measurements are tried on samples, where they could pay at all.
     """
 
     def __init__(self) -> None:
         self._encode_s = {each: encode_s for each, (encode_s, _) in _FIRST_GUESS.items()}
         self._decode_s = {each: decode_s for each, (_, decode_s) in _FIRST_GUESS.items()}
-        self._known: OrderedDict[tuple[Boundary, str], _Known] = OrderedDict()
+        self._records: OrderedDict[tuple[Boundary, str], _TensorRecord] = OrderedDict()
 
     def choose(
         self,
         boundary: Boundary,
         tensor: str,
         datatype: Datatype,
+        *,
         num_bytes: int,
         bytes_per_s: float,
         roundings: Collection[Encoding] = (),
     ) -> Choice:
-        """Returns how to write a tensor that is about to be sent.
+        """Returns the encoding of a tensor that is about to be sent.
 
         Args:
-            boundary: What it crosses.
+            boundary: Where it is sent.
             tensor: Its name.
-            datatype: Of its elements.
+            datatype: Its element type.
             num_bytes: Bytes of its elements.
-            bytes_per_s: What the way carries.
-            roundings: How it may lose bits.
+            bytes_per_s: Bandwidth of the link.
+            roundings: Allowed roundings.
         """
         if num_bytes < MIN_COMPRESSED_BYTES:
             return UNCOMPRESSED
-        known = self._of(boundary, tensor)
-        known.num_sent += 1
+        record = self._of(boundary, tensor)
+        record.num_sent += 1
         limit_s = MAX_TIME_SHARE / bytes_per_s
         best, best_s = Encoding.NONE, limit_s
         to_try, longest_ago = None, 0
         for each in _candidates(datatype, roundings):
-            seen, least = known.seen.get(each), _least_share(each, datatype)
-            if seen is not None or not each.is_zstd:
-                share = least if seen is None else seen.share
-                takes_s = self._takes_s(each, seen, share, bytes_per_s)
-                if takes_s < best_s:
-                    best, best_s = each, takes_s
-            ago = RETRY_AFTER_SENDS if seen is None else known.num_sent - seen.at_num
+            measured, smallest = record.measured.get(each), _min_share(each, datatype)
+            if measured is not None or not each.is_zstd:
+                share = smallest if measured is None else measured.share
+                total_s = self._total_s(each, measured, share, bytes_per_s)
+                if total_s < best_s:
+                    best, best_s = each, total_s
+            ago = RETRY_AFTER_SENDS if measured is None else record.num_sent - measured.at_num
             if ago > longest_ago and ago >= RETRY_AFTER_SENDS:
-                hoped_s = self._takes_s(each, seen, least, bytes_per_s)
-                if hoped_s < limit_s:
+                best_case_s = self._total_s(each, measured, smallest, bytes_per_s)
+                if best_case_s < limit_s:
                     to_try, longest_ago = each, ago
         return Choice(best, None if to_try is best else to_try)
 
@@ -167,47 +168,50 @@ class CompressionChoice:
         boundary: Boundary,
         tensor: str,
         encoding: Encoding,
+        *,
         num_bytes: int,
         encoded_bytes: int | None,
         seconds: float,
     ) -> None:
-        """Takes what became of a tensor, or of a sample of it.
+        """Records the encoding of a tensor or of a sample of it.
 
         Args:
-            boundary: What it crosses.
+            boundary: Where it is sent.
             tensor: Its name.
-            encoding: How it was written.
+            encoding: The encoding.
             num_bytes: Bytes of the elements.
-            encoded_bytes: What was left; None: it could not be written so.
-            seconds: How long that took.
+            encoded_bytes: Bytes after encoding; None: it could not be encoded.
+            seconds: Time to encode.
         """
-        known = self._of(boundary, tensor)
+        record = self._of(boundary, tensor)
         share = 1.0 if encoded_bytes is None else encoded_bytes / num_bytes
         encode_s = seconds / num_bytes
-        before = known.seen.get(encoding)
+        before = record.measured.get(encoding)
         if before is None:
-            known.seen[encoding] = _Seen(share, encode_s, known.num_sent)
+            record.measured[encoding] = _Measured(share, encode_s, record.num_sent)
         else:
             before.share += _WEIGHT * (share - before.share)
             before.encode_s += _WEIGHT * (encode_s - before.encode_s)
-            before.at_num = known.num_sent
+            before.at_num = record.num_sent
         self._encode_s[encoding] += _WEIGHT * (encode_s - self._encode_s[encoding])
 
     def observe_decoding(self, encoding: Encoding, num_bytes: int, seconds: float) -> None:
-        """Takes how long it took to decode a tensor of so many bytes; peers are taken to be as fast."""
+        """Records the time to decode a tensor of so many bytes; peers are assumed to be as fast."""
         self._decode_s[encoding] += _WEIGHT * (seconds / num_bytes - self._decode_s[encoding])
 
-    def _of(self, boundary: Boundary, tensor: str) -> _Known:
+    def _of(self, boundary: Boundary, tensor: str) -> _TensorRecord:
         key = boundary, tensor
-        known = self._known.setdefault(key, _Known())
-        self._known.move_to_end(key)
-        if len(self._known) > MAX_TENSORS:
-            self._known.popitem(last=False)
-        return known
+        record = self._records.setdefault(key, _TensorRecord())
+        self._records.move_to_end(key)
+        if len(self._records) > MAX_TENSORS:
+            self._records.popitem(last=False)
+        return record
 
-    def _takes_s(self, encoding: Encoding, seen: _Seen | None, share: float, bytes_per_s: float) -> float:
-        """Returns seconds for each byte of the elements, from before encoding to after decoding."""
-        encode_s = self._encode_s[encoding] if seen is None else seen.encode_s
+    def _total_s(
+        self, encoding: Encoding, measured: _Measured | None, share: float, bytes_per_s: float
+    ) -> float:
+        """Returns the seconds per byte to encode, send and decode."""
+        encode_s = self._encode_s[encoding] if measured is None else measured.encode_s
         return encode_s + share / bytes_per_s + self._decode_s[encoding]
 
 
@@ -215,11 +219,11 @@ def _candidates(datatype: Datatype, roundings: Collection[Encoding]) -> Iterable
     return (
         each
         for each in _FIRST_GUESS
-        if each.takes(datatype) and (each.is_lossless or each.rounding in roundings)
+        if each.accepts(datatype) and (each.is_lossless or each.rounding in roundings)
     )
 
 
-def _least_share(encoding: Encoding, datatype: Datatype) -> float:
-    """Returns what may be left of a tensor: exactly that, where only rounding makes it smaller."""
+def _min_share(encoding: Encoding, datatype: Datatype) -> float:
+    """Returns the smallest possible share of a tensor's bytes; the exact one for encodings that only round."""
     share = 1.0 if encoding.is_lossless else encoding.stored_bits(datatype) / datatype.bits
     return share * _BEST_ZSTD if encoding.is_zstd else share

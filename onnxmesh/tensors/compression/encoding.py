@@ -1,4 +1,4 @@
-"""Ways to write a tensor's elements."""
+"""Encodings of a tensor's elements on the wire."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from onnxmesh.tensors.datatype import Datatype
 
 
 class Encoding(IntEnum):
-    """How the bytes of a tensor on the wire stand for its elements; numbers are those of `frame.proto`."""
+    """An encoding: optional rounding, then optional Zstandard. Numbers are those of `frame.proto`."""
 
     NONE = 0
-    """They are the elements."""
+    """Not encoded."""
     ZSTD = 1
-    """Zstandard, over bytes that are put in order of their place within an element. Loses nothing."""
+    """Zstandard over shuffled bytes: all first bytes of the elements, then all second ones. Lossless."""
     FP16 = 2
-    """Each element rounded to half precision."""
+    """Elements rounded to half precision."""
     INT8 = 3
-    """Each element as one of 256 evenly spaced numbers, of which one is zero."""
+    """Elements quantized to 256 evenly spaced numbers, one of which is zero."""
     FP16_ZSTD = 4
-    """`FP16`, and that by `ZSTD`."""
+    """`FP16`, then `ZSTD`."""
     INT8_ZSTD = 5
-    """`INT8`, and that by `ZSTD`."""
+    """`INT8`, then `ZSTD`."""
 
     @property
     def rounding(self) -> Encoding:
-        """What it loses bits by: `FP16`, `INT8`, or `NONE`."""
+        """Its rounding: `FP16`, `INT8` or `NONE`."""
         return _ROUNDING[self]
 
     @property
     def is_lossless(self) -> bool:
-        """Whether every bit comes back."""
+        """Whether decoding restores every bit."""
         return self.rounding is Encoding.NONE
 
     @property
     def is_zstd(self) -> bool:
-        """Whether Zstandard has the last word."""
+        """Whether Zstandard is its last step."""
         return self in _ZSTD
 
     def stored_bits(self, datatype: Datatype) -> int:
         """Bits of an element before Zstandard; 0 for BYTES, whose elements differ in size."""
         return {Encoding.FP16: 16, Encoding.INT8: 8}.get(self.rounding, datatype.bits)
 
-    def takes(self, datatype: Datatype) -> bool:
-        """Whether tensors of this type can be written so, and get smaller by it."""
+    def accepts(self, datatype: Datatype) -> bool:
+        """Whether tensors of a datatype can be encoded so, with fewer bits for an element."""
         return self.is_lossless or (datatype in _ROUNDED and self.stored_bits(datatype) < datatype.bits)
 
     @property
     def label(self) -> str:
-        """Its name for people, options and figures: `zstd`, `fp16+zstd`."""
+        """Its name in options, messages and metrics: `zstd`, `fp16+zstd`."""
         return self.name.lower().replace("_", "+")
 
 
@@ -64,4 +64,4 @@ _ZSTD = frozenset({Encoding.ZSTD, Encoding.FP16_ZSTD, Encoding.INT8_ZSTD})
 _ROUNDED = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64})
 
 ROUNDINGS = (Encoding.FP16, Encoding.INT8)
-"""The ways to lose bits."""
+"""The lossy steps."""

@@ -1,4 +1,4 @@
-"""Numbers rounded to fewer bits, and back. Pure."""
+"""Rounding of numbers to fewer bits, and back."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_STEPS = 255
-"""From the least of 8 bits to the largest."""
+"""Steps between the smallest and the largest 8-bit number."""
 
 _MAGNITUDE, _INFINITE, _LEAST_NORMAL = 0x7FFF, 0x7C00, 0x0400
-"""Of a number in half precision: its bits without the sign, and the bits of two numbers."""
+"""Half precision: the bits of the magnitude, of infinity and of the smallest normal number."""
 
 Array = npt.NDArray[Any]
 
 
 def to_half(array: Array) -> Array | None:
-    """Returns numbers in half precision, each off by 2^-11 of the largest magnitude at the most.
+    """Returns numbers in half precision, with an error of at most 2^-11 of the largest magnitude.
 
     Returns:
-        None where a number is too large, infinite or none, or all are so small that they would lose more.
+        None where a number is too large, infinite or NaN, or all are so small that the error would be larger.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         half = array.astype("<f2")
@@ -32,25 +32,25 @@ def to_half(array: Array) -> Array | None:
 
 
 def to_steps(array: Array) -> tuple[Array, float, int] | None:
-    """Returns numbers as steps of 8 bits: `number = (step - zero_point) * scale`, off by half a scale at the most.
+    """Returns numbers as 8-bit steps: `number = (step - zero_point) * scale`, with an error of at most half a scale.
 
-    The steps go from the least to the largest number, zero included, which is a step itself: zeros stay zeros.
+    The steps reach from the smallest to the largest number, zero included, which is a step itself: zeros stay zeros.
 
     Returns:
-        Steps, scale and zero point; None where a number is infinite or none, or they come near the largest or the least
-        that their type has.
+        Steps, scale and zero point; None where a number is infinite or NaN, or they come near the limits of their
+        type.
     """
     if not array.size:
         return array.astype(np.uint8), 0.0, 0
     work = array.astype("<f4") if array.dtype.itemsize < 4 else array
     low, high = min(float(work.min()), 0.0), max(float(work.max()), 0.0)
-    # Also false of a NaN. A step may stand for a little more than the largest number.
+    # Also false for NaN. A step may represent a little more than the largest number.
     if not max(high, -low) < float(np.finfo(array.dtype).max) / 2:
         return None
     scale = (high - low) / NUM_STEPS
     if not scale:
         return np.zeros(array.shape, dtype=np.uint8), 0.0, 0
-    # Below it the scale itself loses bits.
+    # A subnormal scale loses bits itself.
     if scale < float(np.finfo(work.dtype).tiny):
         return None
     zero_point = -round(low / scale)
@@ -62,12 +62,12 @@ def to_steps(array: Array) -> tuple[Array, float, int] | None:
 
 
 def largest_scale(dtype: np.dtype[Any]) -> float:
-    """Returns the distance of steps beyond which some would be no numbers of that type."""
+    """Returns the largest scale of which all steps are finite numbers of that type."""
     return float(np.finfo(dtype).max) / NUM_STEPS
 
 
 def from_steps(steps: Array, scale: float, zero_point: int, dtype: np.dtype[Any]) -> Array:
-    """Returns the numbers that steps of 8 bits stand for."""
+    """Returns the numbers that 8-bit steps represent."""
     work = steps.astype("<f4" if dtype.itemsize < 4 else dtype)
     work -= work.dtype.type(zero_point)
     work *= work.dtype.type(scale)

@@ -1,1 +1,1 @@
-"""Batching."""
+"""Batching at the gateway: small requests coalesced into one, large ones split into micro-batches."""

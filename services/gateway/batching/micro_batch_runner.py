@@ -1,105 +1,112 @@
-"""Requests with several rows: whole, or in micro-batches where that is faster."""
+"""The layer that runs requests with many rows in micro-batches, where that is faster."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic
 
 from onnxmesh.deadline import Clock
-from onnxmesh.routing.balancer import Route
-from onnxmesh.routing.table.routed_model import RoutedModel
-from services.gateway.batching.split_requests import join_outputs, split_request
-from services.gateway.requests.attempts import AttemptFailure
+from onnxmesh.routing.table.table_difference import TableDifference
+from services.gateway.batching.micro_batcher import MicroBatcher
+from services.gateway.batching.request_rows import join_outputs, num_rows, split_request
+from services.gateway.dispatch.dispatcher import Dispatcher
 from services.gateway.requests.inference_request import InferenceRequest, InferenceResult
 from services.gateway.requests.trace import Trace
-from services.gateway.routes.router import Router
+from services.gateway.routes.router import PickedRoute, Router
 
-PIECES_PER_STAGE = 2
-"""Micro-batches of one request that are under way at once, for each stage: one runs, one comes."""
-
-Picked = tuple[RoutedModel, Route]
-"""A route, and the model as it was when that was picked."""
-
-Run = Callable[[InferenceRequest, list[AttemptFailure], float, Picked], Coroutine[Any, Any, InferenceResult]]
-"""Gets an order answered that began at a time: on the route that was picked, if need be on others; notes its failures."""
+IN_FLIGHT_PER_STAGE = 2
+"""Micro-batches of one request in flight for each stage: one runs while the next one arrives."""
 
 
 class MicroBatchRunner:
-    """Runs requests of models that may be cut, and learns from them. Belongs to one event loop.
+    """Splits requests of models whose rows are independent, and learns from their durations.
+
+    Requests with one row, and those of models with one stage, go on to the dispatcher as they are. Belongs to one event loop.
 
     Args:
-        router: Picks routes, and has what is learned.
-        run: Runs a request, or a micro-batch of one, to its end.
-        number: Returns a number that no other request of this gateway has.
+        dispatcher: The next layer; runs micro-batches on the route that was picked for the whole request.
+        router: Picks that route.
+        batcher: Decides on the number of micro-batches.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, router: Router, run: Run, number: Callable[[], int], clock: Clock) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, router: Router, batcher: MicroBatcher, *, clock: Clock = monotonic
+    ) -> None:
+        self._dispatcher = dispatcher
         self._router = router
-        self._run = run
-        self._number = number
+        self._batcher = batcher
         self._clock = clock
 
-    async def infer(
-        self, order: InferenceRequest, rows: int, failures: list[AttemptFailure], began: float
-    ) -> InferenceResult:
-        """Runs a request of so many rows.
-
-        Args:
-            order: The request.
-            rows: How many it has.
-            failures: What it meets with is added.
-            began: When it came.
+    async def infer(self, request: InferenceRequest) -> InferenceResult:
+        """Runs one request to its end, whole or in micro-batches.
 
         Raises:
-            MeshError: See `Router.route`; what the request, or the first of its micro-batches that failed for good, came to.
+            MeshError: What the request, or the first of its micro-batches that failed for good, failed with: see
+                `Router.route` and `Dispatcher.infer`.
         """
-        batcher = self._router.micro_batcher
-        stay = await self._router.sessions.places(order.model, order.session)
-        model, route = picked = await self._router.route(order, set(), failures, stay)
-        pieces = batcher.pieces(rows, model, route)
-        set_out = self._clock()
-        if len(pieces) > 1:
-            answers = await self._infer_pieces(split_request(order, pieces, self._number()), picked, began)
-            for count, answer in zip(pieces, answers, strict=True):
-                batcher.learn(count, answer.trace.hops)
+        model = request.model
+        if model.splitting is not None and len(model.stages) > 1:
+            rows = num_rows(request.tensors)
+            if rows > 1:
+                return await self._infer_rows(request, rows)
+        return await self._dispatcher.infer(request)
+
+    def update(self, changes: TableDifference) -> None:
+        """Removes what was learned of stages and workers that the route table no longer has."""
+        self._batcher.remove(changes.removed_stages, changes.removed_workers)
+
+    async def _infer_rows(self, request: InferenceRequest, rows: int) -> InferenceResult:
+        began_s = self._clock()
+        session_workers = await self._router.sessions.workers(request.model, request.options.session)
+        picked = await self._router.route(request, set(), session_workers)
+        model, route = picked
+        sizes = self._batcher.plan(rows, model, route)
+        sent_s = self._clock()
+        if len(sizes) > 1:
+            micro_batches = split_request(request, sizes, self._dispatcher.next_number())
+            results = await self._infer_micro_batches(micro_batches, picked)
+            for size, result in zip(sizes, results, strict=True):
+                self._batcher.observe_timings(size, result.trace.hops)
             shared = frozenset[str]() if model.splitting is None else model.splitting.shared
-            tensors = join_outputs([answer.tensors for answer in answers], pieces, shared)
-            if tensors is not None:
+            outputs = join_outputs([result.tensors for result in results], sizes, shared)
+            if outputs is not None:
                 now_s = self._clock()
-                batcher.took(rows, model, now_s - set_out, len(pieces))
+                self._batcher.observe_duration(rows, model, now_s - sent_s, len(sizes))
                 return InferenceResult(
-                    tensors, Trace.of_pieces(now_s - began, [answer.trace for answer in answers])
+                    outputs, Trace.merged(now_s - began_s, [result.trace for result in results])
                 )
-        answer = await self._run(order, failures, began, picked)
-        batcher.learn(rows, answer.trace.hops)
-        # Where pieces came to nothing, the time that they took speaks against cutting.
-        batcher.took(rows, model, self._clock() - set_out, len(pieces))
-        return answer
+        result = await self._dispatcher.infer(request, picked)
+        self._batcher.observe_timings(rows, result.trace.hops)
+        now_s = self._clock()
+        # Where the outputs could not be joined, the time that the micro-batches took counts against splitting.
+        self._batcher.observe_duration(rows, model, now_s - sent_s, len(sizes))
+        return InferenceResult(result.tensors, replace(result.trace, total_us=(now_s - began_s) * 1e6))
 
-    async def _infer_pieces(
-        self, pieces: Sequence[InferenceRequest], picked: Picked, began: float
+    async def _infer_micro_batches(
+        self, micro_batches: Sequence[InferenceRequest], picked: PickedRoute
     ) -> list[InferenceResult]:
-        """Runs micro-batches one behind the other on one route; what becomes of one that fails is its own matter.
+        """Runs micro-batches one after another on one route; each that fails is retried for itself.
 
-        So many are under way as keep each stage at work: others, who come to a stage in the meantime, go in between.
+        As many are in flight as keep each stage busy, so that other requests get their turn in between.
         """
-        window = asyncio.Semaphore(PIECES_PER_STAGE * len(picked[1]))
+        window = asyncio.Semaphore(IN_FLIGHT_PER_STAGE * len(picked[1]))
 
-        async def infer(piece: InferenceRequest) -> InferenceResult:
+        async def infer(micro_batch: InferenceRequest) -> InferenceResult:
             try:
-                return await self._run(piece, [], began, picked)
+                return await self._dispatcher.infer(micro_batch, picked)
             finally:
                 window.release()
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = []
-                for piece in pieces:
+                for micro_batch in micro_batches:
                     await window.acquire()
-                    tasks.append(group.create_task(infer(piece)))
+                    tasks.append(group.create_task(infer(micro_batch)))
         except ExceptionGroup as failed:
-            # The first ended the others.
+            # The first failure has cancelled the others.
             raise failed.exceptions[0] from None
         return [task.result() for task in tasks]

@@ -1,4 +1,4 @@
-"""Whether requests are cut into micro-batches, by what their stages and ways were measured to take."""
+"""The decision how to split a request into micro-batches, by measured runs of stages and links. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table.routed_model import Replica, RoutedModel
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.gateway.batching.run_times import RunTimes
-from services.gateway.batching.split_plan import Leg, num_pieces, num_to_try, sizes
+from services.gateway.batching.split_plan import (
+    Leg,
+    best_num_micro_batches,
+    num_micro_batches_to_try,
+    rows_of_micro_batches,
+)
 from services.gateway.batching.split_trials import SplitTrials
 
 
 class MicroBatcher:
-    """Learns from requests with several rows, and cuts later ones. Pure.
+    """Learns from requests with several rows, and plans the micro-batches of later ones.
 
     Args:
-        home: The gateway and where it is.
-        network: What is known of the ways between processes.
+        home: This gateway as the origin of links.
+        network: Measured links between processes.
     """
 
     def __init__(self, home: Origin, network: Network) -> None:
@@ -29,10 +34,10 @@ class MicroBatcher:
         self._network = network
         self._costs: dict[tuple[StageKey, WorkerId], RunTimes] = {}
         self._row_bytes: dict[StageKey, float] = {}
-        self._records: defaultdict[tuple[StageKey, int], SplitTrials] = defaultdict(SplitTrials)
+        self._trials: defaultdict[tuple[StageKey, int], SplitTrials] = defaultdict(SplitTrials)
 
-    def pieces(self, rows: int, model: RoutedModel, route: Route) -> list[int]:
-        """Returns the rows of each micro-batch of a request; all in one where nothing is gained, or nothing known."""
+    def plan(self, rows: int, model: RoutedModel, route: Route) -> list[int]:
+        """Returns the rows of each micro-batch of a request; one with all rows where no gain is expected or known."""
         if model.splitting is None or not model.splitting.allows(rows, route):
             return [rows]
         legs = []
@@ -41,36 +46,40 @@ class MicroBatcher:
             cost = self._costs.get((stage.key, replica.worker))
             if cost is None:
                 return [rows]
-            latency_s, byte_s = self._way(origin, replica)
+            latency_s, byte_s = self._link_cost(origin, replica)
+            fixed_s, row_s = cost.line
             legs.append(
                 Leg(
-                    replica.worker,
-                    *cost.line,
+                    worker=replica.worker,
+                    fixed_s=fixed_s,
+                    row_s=row_s,
                     least_rows=cost.least_rows,
                     latency_s=latency_s,
                     wire_row_s=byte_s * self._row_bytes.get(stage.key, 0.0),
                 )
             )
             origin = Origin(replica.worker, replica.facts.locality)
-        num = num_pieces(rows, legs)
+        num = best_num_micro_batches(rows, legs)
         if num == 1:
-            num = num_to_try(rows, legs)
-        return sizes(rows, num if num > 1 and self._record(rows, model).next_is_cut() else 1)
+            num = num_micro_batches_to_try(rows, legs)
+        return rows_of_micro_batches(
+            rows, num if num > 1 and self._trials_of(rows, model).next_is_cut() else 1
+        )
 
-    def took(self, rows: int, model: RoutedModel, seconds: float, num: int) -> None:
-        """Takes how long a request took in so many pieces."""
-        self._record(rows, model).took(seconds / rows, cut=num > 1)
+    def observe_duration(self, rows: int, model: RoutedModel, seconds: float, num_micro_batches: int) -> None:
+        """Records how long a request took in so many micro-batches."""
+        self._trials_of(rows, model).took(seconds / rows, cut=num_micro_batches > 1)
 
-    def learn(self, rows: int, timings: Iterable[HopTiming]) -> None:
-        """Takes what the hops of an answered request, or of a piece of one, with so many rows measured."""
+    def observe_timings(self, rows: int, timings: Iterable[HopTiming]) -> None:
+        """Records the hop timings of an answered request, or of a micro-batch, with so many rows."""
         for timing in timings:
             stage = StageKey(timing.stage)
             cost = self._costs.setdefault((stage, WorkerId(timing.worker)), RunTimes())
             cost.ran(timing.rows or rows, timing.compute_ns / 1e9)
             self._row_bytes[stage] = timing.tensor_bytes / rows
 
-    def forget(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
-        """Forgets stages and workers that are gone."""
+    def remove(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
+        """Removes what was learned of stages and workers."""
         stages, workers = set(stages), set(workers)
         if stages or workers:
             self._costs = {
@@ -80,17 +89,17 @@ class MicroBatcher:
             }
             for stage in stages:
                 self._row_bytes.pop(stage, None)
-            for record in [each for each in self._records if each[0] in stages]:
-                del self._records[record]
+            for key in [each for each in self._trials if each[0] in stages]:
+                del self._trials[key]
 
-    def _record(self, rows: int, model: RoutedModel) -> SplitTrials:
-        """Returns what is known of requests of about that size: others are compared apart."""
-        return self._records[model.stages[0].key, rows.bit_length()]
+    def _trials_of(self, rows: int, model: RoutedModel) -> SplitTrials:
+        """Returns the trials with requests of about this size: sizes are compared apart."""
+        return self._trials[model.stages[0].key, rows.bit_length()]
 
-    def _way(self, origin: Origin, replica: Replica) -> tuple[float, float]:
-        """Returns seconds that the way to a replica takes, and seconds for each byte more."""
+    def _link_cost(self, origin: Origin, replica: Replica) -> tuple[float, float]:
+        """Returns the latency of the link to a replica in seconds, and the seconds for each byte."""
         if origin.node == replica.worker:
             return 0.0, 0.0
         guess = GUESSES[origin.locality.nearness(replica.facts.locality)]
-        way = self._network.links(origin.node).get(replica.worker) or MeasuredLink(guess.round_trip_s)
-        return way.round_trip_s / 2, 1.0 / (way.bytes_per_s or guess.bytes_per_s)
+        link = self._network.links(origin.node).get(replica.worker) or MeasuredLink(guess.round_trip_s)
+        return link.round_trip_s / 2, 1.0 / (link.bytes_per_s or guess.bytes_per_s)

@@ -1,39 +1,37 @@
-"""Small requests that come together and go on together."""
+"""The layer that coalesces small requests of one event-loop iteration into one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import partial
 
+from onnxmesh.routing.table.member import ModelKey
 from onnxmesh.routing.table.routed_model import RoutedModel
-from onnxmesh.tensors.rows import split_rows
-from onnxmesh.tensors.tensor import Tensor
-from services.gateway.batching.split_requests import rows_of
-from services.gateway.requests.inference_request import InferenceRequest, InferenceResult
+from services.gateway.batching.request_rows import join_requests, num_rows, split_result
+from services.gateway.requests.inference_request import InferenceLayer, InferenceRequest, InferenceResult
+from services.gateway.requests.request_options import DEFAULT_OPTIONS
 
 MAX_BYTES = 16 << 10
 """A larger request costs more for its bytes than for being one."""
 
-LIGHT_S = 0.0005
-"""Requests are gathered up to so much computing: more is better spread over replicas."""
+MAX_COMPUTE_S = 0.0005
+"""Most computing of one coalesced request: more is better spread over replicas."""
 
-FADING = 0.1
-"""How much less a run counts with each that follows."""
-
-Infer = Callable[[InferenceRequest], Awaitable[InferenceResult]]
+DECAY = 0.1
+"""Share by which a run counts less with each one that follows."""
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is known of one version of a model.
+class _ModelCost:
+    """Measured cost of one version of a model.
 
     Attributes:
         model: As the route table has it.
-        max_rows: Most rows that may be together; 0: none may.
-        rows: Of the last runs, the older the less they count.
-        run_s: What these took, at all stages together.
+        max_rows: Most rows that may run together; 0: none may.
+        rows: Decayed sum of the rows of runs.
+        run_s: Decayed sum of their durations, at all stages together.
     """
 
     model: RoutedModel
@@ -41,147 +39,152 @@ class _Known:
     rows: float = 0.0
     run_s: float = 0.0
 
-    def learn(self, answer: InferenceResult) -> None:
-        hops = answer.trace.hops
+    def observe(self, result: InferenceResult) -> None:
+        hops = result.trace.hops
         if hops:
-            self.rows += hops[0].rows - FADING * self.rows
+            self.rows += hops[0].rows - DECAY * self.rows
             self.run_s += (
                 sum(hop.compute_ns * hops[0].rows / max(1, hop.rows) for hop in hops) / 1e9
-                - FADING * self.run_s
+                - DECAY * self.run_s
             )
 
     @property
     def rows_at_once(self) -> int:
-        return min(self.max_rows, int(LIGHT_S * self.rows / self.run_s)) if self.run_s else 1
+        return min(self.max_rows, int(MAX_COMPUTE_S * self.rows / self.run_s)) if self.run_s else 1
 
 
 @dataclass(slots=True)
 class _Group:
-    """Requests that leave together."""
+    """Requests that are coalesced."""
 
-    orders: list[InferenceRequest] = field(default_factory=list)
+    requests: list[InferenceRequest] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
-    answers: list[asyncio.Future[InferenceResult]] = field(default_factory=list)
+    results: list[asyncio.Future[InferenceResult]] = field(default_factory=list)
     num_rows: int = 0
 
-    def add(self, order: InferenceRequest, rows: int) -> asyncio.Future[InferenceResult]:
-        answer: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
-        self.orders.append(order)
+    def add(self, request: InferenceRequest, rows: int) -> asyncio.Future[InferenceResult]:
+        result: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
+        self.requests.append(request)
         self.rows.append(rows)
-        self.answers.append(answer)
+        self.results.append(result)
         self.num_rows += rows
-        return answer
+        return result
 
 
 class RequestCoalescer:
-    """Sends requests on as one that came in one turn of the event loop; none waits for others to come.
+    """Runs like requests that arrive in one event-loop iteration as one; none waits for others to arrive.
 
-    Each costs the mesh some 100 µs of processor time for itself, however little its model computes: in a small model's
-    request that is most of it. So those that may run together by the deploy's check leave together, answers are taken
-    apart, and where something goes wrong each is run alone, so that a bad one fails alone.
+    Each request costs the mesh some 100 µs of processor time in itself, however little its model computes: for a small model
+    that is most of it. So requests without options whose rows may run together, by the check at deployment, are run as one
+    and the result is split. Where that fails each is run alone, so that a bad request fails alone.
 
     Args:
-        infer: Runs one request to its end.
-        enabled: Whether any are gathered.
+        layer: The next layer.
     """
 
-    def __init__(self, infer: Infer, *, enabled: bool = True) -> None:
-        self._infer = infer
-        self._enabled = enabled
-        self._known: dict[tuple[str, int], _Known] = {}
+    def __init__(self, layer: InferenceLayer) -> None:
+        self._layer = layer
+        self._costs: dict[ModelKey, _ModelCost] = {}
         self._open: dict[object, _Group] = {}
         self._running: set[asyncio.Task[None]] = set()
 
-    async def infer(self, order: InferenceRequest) -> InferenceResult:
-        """Runs one request to its end.
+    async def infer(self, request: InferenceRequest) -> InferenceResult:
+        """Runs one request to its end, alone or coalesced with others.
 
         Raises:
-            MeshError: What running it alone raises.
+            MeshError: What the next layer raises for the request alone.
         """
-        known = self._of(order.model)
-        rows = rows_of(order.tensors) if known.max_rows else 0
-        most_rows = known.rows_at_once
-        if not 0 < rows < most_rows or order.traceparent or order.num_bytes > MAX_BYTES:
-            return await self._alone(order, known)
-        like = (id(order.model), order.requested_outputs, *[tensor.shape[1:] for tensor in order.tensors])
-        group = self._open.get(like)
+        if request.options is not DEFAULT_OPTIONS:
+            return await self._layer.infer(request)
+        cost = self._cost_of(request.model)
+        rows = num_rows(request.tensors) if cost.max_rows else 0
+        most_rows = cost.rows_at_once
+        if not 0 < rows < most_rows or request.traceparent or request.num_bytes > MAX_BYTES:
+            return await self._infer_alone(request, cost)
+        key = (
+            id(request.model),
+            request.requested_outputs,
+            *[tensor.shape[1:] for tensor in request.tensors],
+        )
+        group = self._open.get(key)
         if group is not None and group.num_rows + rows <= most_rows:
-            return await group.add(order, rows)
-        return await self._lead(order, rows, known, like)
+            return await group.add(request, rows)
+        return await self._lead(request, rows, cost, key)
 
-    async def _lead(self, order: InferenceRequest, rows: int, known: _Known, like: object) -> InferenceResult:
-        """Runs a request together with those that come in this turn of the loop, too."""
-        group = self._open[like] = _Group()
-        own = group.add(order, rows)
+    def remove(self, models: Iterable[ModelKey]) -> None:
+        """Removes what was measured of models."""
+        for model in models:
+            self._costs.pop(model, None)
+
+    async def _lead(
+        self, request: InferenceRequest, rows: int, cost: _ModelCost, key: object
+    ) -> InferenceResult:
+        """Runs a request together with the like ones that follow in this event-loop iteration."""
+        group = self._open[key] = _Group()
+        own = group.add(request, rows)
         try:
             try:
                 await asyncio.sleep(0)
             finally:
-                if self._open.get(like) is group:
-                    del self._open[like]
-            if len(group.orders) == 1:
-                return await self._alone(order, known)
-            await self._run(group, known)
+                if self._open.get(key) is group:
+                    del self._open[key]
+            if len(group.requests) == 1:
+                return await self._infer_alone(request, cost)
+            await self._infer_group(group, cost)
         except asyncio.CancelledError:
             own.cancel()
-            self._run_each_aside(group)
+            self._start_each_alone(group)
             raise
         return await own
 
-    def forget(self, models: Iterable[tuple[str, int]]) -> None:
-        """Forgets models that are gone."""
-        for key in models:
-            self._known.pop(key, None)
-
-    def _of(self, model: RoutedModel) -> _Known:
+    def _cost_of(self, model: RoutedModel) -> _ModelCost:
         key = (model.name, model.version)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = _Known(model, self._max_rows(model))
-        elif known.model is not model:
-            known.model, known.max_rows = model, self._max_rows(model)
-        return known
+        cost = self._costs.get(key)
+        if cost is None:
+            cost = self._costs[key] = _ModelCost(model, _max_rows(model))
+        elif cost.model is not model:
+            cost.model, cost.max_rows = model, _max_rows(model)
+        return cost
 
-    def _max_rows(self, model: RoutedModel) -> int:
-        return _max_rows(model) if self._enabled else 0
+    async def _infer_alone(self, request: InferenceRequest, cost: _ModelCost) -> InferenceResult:
+        result = await self._layer.infer(request)
+        if cost.max_rows:
+            cost.observe(result)
+        return result
 
-    async def _alone(self, order: InferenceRequest, known: _Known) -> InferenceResult:
-        answer = await self._infer(order)
-        if known.max_rows:
-            known.learn(answer)
-        return answer
-
-    async def _run(self, group: _Group, known: _Known) -> None:
+    async def _infer_group(self, group: _Group, cost: _ModelCost) -> None:
+        splitting = group.requests[0].model.splitting
+        assert splitting is not None
         try:
-            answer = await self._alone(_together(group.orders, group.num_rows), known)
-            apart = _apart(answer, group.rows, group.num_rows, group.orders[0].model)
-        except Exception:  # noqa: BLE001 - each is told what becomes of it alone
-            apart = None
-        if apart is None:
-            self._run_each_aside(group)
+            result = await self._infer_alone(join_requests(group.requests, group.num_rows), cost)
+            results = split_result(result, group.rows, splitting.shared)
+        except Exception:  # noqa: BLE001 - each request is run alone, and raises its own error
+            results = None
+        if results is None:
+            self._start_each_alone(group)
             return
-        for waiting, part in zip(group.answers, apart, strict=True):
+        for waiting, own in zip(group.results, results, strict=True):
             if not waiting.done():
-                waiting.set_result(part)
+                waiting.set_result(own)
 
-    def _run_each_aside(self, group: _Group) -> None:
-        """Has each of those who still wait run alone."""
-        for order, waiting in zip(group.orders, group.answers, strict=True):
+    def _start_each_alone(self, group: _Group) -> None:
+        """Starts each request that still waits by itself."""
+        for request, waiting in zip(group.requests, group.results, strict=True):
             if not waiting.done():
-                task = asyncio.get_running_loop().create_task(self._retry(order, waiting))
+                task = asyncio.get_running_loop().create_task(self._run_alone(request, waiting))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
                 waiting.add_done_callback(partial(_cancel, task))
 
-    async def _retry(self, order: InferenceRequest, waiting: asyncio.Future[InferenceResult]) -> None:
+    async def _run_alone(self, request: InferenceRequest, waiting: asyncio.Future[InferenceResult]) -> None:
         try:
-            answer = await self._infer(order)
-        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            result = await self._layer.infer(request)
+        except Exception as error:  # noqa: BLE001 - raised where the request waits
             if not waiting.done():
                 waiting.set_exception(error)
         else:
             if not waiting.done():
-                waiting.set_result(answer)
+                waiting.set_result(result)
         finally:
             waiting.cancel()
 
@@ -191,42 +194,9 @@ def _cancel(task: asyncio.Task[None], _: object) -> None:
 
 
 def _max_rows(model: RoutedModel) -> int:
-    """Returns how many rows may be together whatever route they take."""
+    """Returns the most rows that may run together on every route of a model; 0: none may."""
     rule = model.splitting
     if rule is None:
         return 0
     most = min(rule.max_rows, rule.max_batch_rows)
     return most if all(rule.allows(most, stage.replicas) for stage in model.stages) else 0
-
-
-def _together(orders: Sequence[InferenceRequest], rows: int) -> InferenceRequest:
-    tensors = tuple(
-        Tensor(
-            parts[0].name,
-            parts[0].datatype,
-            (rows, *parts[0].shape[1:]),
-            b"".join([part.data for part in parts]),
-        )
-        for parts in zip(*(order.tensors for order in orders), strict=True)
-    )
-    return replace(
-        orders[0],
-        tensors=tensors,
-        deadline=min((order.deadline for order in orders), key=lambda deadline: deadline.at_s),
-    )
-
-
-def _apart(
-    answer: InferenceResult, rows: Sequence[int], num_rows: int, model: RoutedModel
-) -> list[InferenceResult] | None:
-    """Returns the answer to each; None where there is not a row for each row."""
-    assert model.splitting is not None
-    columns: list[Sequence[Tensor]] = []
-    for tensor in answer.tensors:
-        if tensor.name in model.splitting.shared:
-            columns.append([tensor] * len(rows))
-        elif tensor.shape[:1] == (num_rows,):
-            columns.append(split_rows(tensor, rows))
-        else:
-            return None
-    return [InferenceResult(tensors, answer.trace) for tensors in zip(*columns, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.gateway.batching.split_plan import LEAST_GAIN
+from services.gateway.batching.split_plan import MIN_GAIN
 from services.gateway.batching.typical_time import TypicalTime
 
 NUM_TRIALS = 3
@@ -45,4 +45,4 @@ class SplitTrials:
 
 
 def _is_worth(cut_s: float, whole_s: float) -> bool:
-    return cut_s <= (1.0 - LEAST_GAIN) * whole_s
+    return cut_s <= (1.0 - MIN_GAIN) * whole_s

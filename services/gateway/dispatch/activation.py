@@ -1,4 +1,4 @@
-"""The frames that start one attempt."""
+"""Activations: the frames that start one attempt."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from services.gateway.requests.inference_request import InferenceRequest
 
 
 def activation_frames(
-    order: InferenceRequest,
+    request: InferenceRequest,
     key: frame_pb2.RequestKey,
     model: RoutedModel,
     route: Route,
     remaining_s: float,
     sent_unix_ns: int,
 ) -> list[tuple[int, Frame]]:
-    """Returns the Activation for each hop of `route` that gets something from the gateway, hop 0 first.
+    """Returns the Activation for each hop of `route` that receives inputs from the gateway, hop 0 first.
 
-    Tensors are not copied, not even where several hops get the same one.
+    Tensors are not copied, not even where several hops receive the same one.
 
     Args:
-        order: The request.
-        key: Names the attempt.
+        request: The request.
+        key: Identifies the attempt.
         model: With its stages as they are now.
         route: One replica for each stage.
         remaining_s: Seconds until the deadline.
-        sent_unix_ns: Now.
+        sent_unix_ns: The time, in nanoseconds of Unix time.
     """
     activation = frame_pb2.Activation(
         key=key,
-        request_id=order.request_id,
+        request_id=request.request_id,
         route=frame_pb2.Route(
             hops=[
                 frame_pb2.Hop(stage=stage.key, worker=replica.worker, address=replica.address)
@@ -44,22 +44,24 @@ def activation_frames(
         ),
         remaining_us=int(remaining_s * 1e6),
         sent_unix_ns=sent_unix_ns,
-        traceparent=order.traceparent,
-        priority=order.priority,
-        split_of=order.split_of,
+        traceparent=request.traceparent,
+        priority=request.options.priority,
+        split_of=request.split_of,
     )
     if not model.inputs_by_hop:
-        return [(0, _first(activation, order, order.tensors))]
+        return [(0, _first(activation, request, request.tensors))]
     frames = []
     for hop, names in model.inputs_by_hop.items():
-        tensors = [tensor for tensor in order.tensors if tensor.name in names]
-        frames.append((hop, _direct(activation, hop, tensors) if hop else _first(activation, order, tensors)))
+        tensors = [tensor for tensor in request.tensors if tensor.name in names]
+        frames.append(
+            (hop, _direct(activation, hop, tensors) if hop else _first(activation, request, tensors))
+        )
     return frames
 
 
-def _first(activation: frame_pb2.Activation, order: InferenceRequest, tensors: Sequence[Tensor]) -> Frame:
+def _first(activation: frame_pb2.Activation, request: InferenceRequest, tensors: Sequence[Tensor]) -> Frame:
     header = frame_pb2.FrameHeader(activation=activation)
-    header.activation.requested_outputs.extend(order.requested_outputs)
+    header.activation.requested_outputs.extend(request.requested_outputs)
     return Frame(header, write_tensors(header.activation, tensors))
 
 

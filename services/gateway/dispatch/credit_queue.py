@@ -1,4 +1,4 @@
-"""Requests with much to send, in line for credit of their first stage."""
+"""Large requests that wait for credit of their first stage."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from onnxmesh.rpc.link_policy.credits import Credit, Credits, NextStage
 
 @dataclass(order=True, slots=True)
 class _Waiting:
-    place: tuple[int, float, int]
+    position: tuple[int, float, int]
     num_bytes: int = field(compare=False)
     admitted: asyncio.Future[None] = field(compare=False)
 
 
 class CreditQueue:
-    """Lets so many large requests set out as their first stages have room for. Belongs to one event loop.
+    """Grants large requests the credit of their first stages. Belongs to one event loop.
 
-    Those that wait are kept in order: the most urgent priority first, in it the earliest deadline, then the first that came.
+    Requests wait in order of priority, then of deadline, then of arrival.
     """
 
     def __init__(self) -> None:
         self._credits = Credits()
         self._numbers = count()
-        self._lines: dict[NextStage, list[_Waiting]] = {}
+        self._queues: dict[NextStage, list[_Waiting]] = {}
 
     @property
     def num_waiting(self) -> int:
         """Requests that wait."""
-        return sum(not each.admitted.done() for line in self._lines.values() for each in line)
+        return sum(not each.admitted.done() for queue in self._queues.values() for each in queue)
 
-    async def credit(
+    async def acquire(
         self,
         next_stage: NextStage,
         num_bytes: int,
         urgency: tuple[int, float],
-        over: asyncio.Future[Any],
+        ended: asyncio.Future[Any],
     ) -> Credit | None:
-        """Takes credit for a request as soon as there is room for it.
+        """Waits until the first stage has credit for a request, and takes it.
 
         Args:
-            next_stage: Where it goes first.
-            num_bytes: What it has to send.
-            urgency: Its priority and its deadline; less goes first.
-            over: Done once the attempt has ended.
+            next_stage: The first stage.
+            num_bytes: Size of what is to be sent.
+            urgency: Priority and deadline; less goes first.
+            ended: Done once the attempt has ended.
 
         Returns:
-            What must be given back if the request is not sent after all; None where the attempt ended before.
+            Credit to be given back if the request is not sent after all; None where the attempt ended first.
         """
         credit = Credit(partial(self.give_back, next_stage, num_bytes))
-        if next_stage not in self._lines and self._credits.headroom(next_stage) > 0:
+        if next_stage not in self._queues and self._credits.headroom(next_stage) > 0:
             self._credits.take(next_stage, num_bytes)
             return credit
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line = self._lines.setdefault(next_stage, [])
-        heappush(line, _Waiting((*urgency, next(self._numbers)), num_bytes, admitted))
+        queue = self._queues.setdefault(next_stage, [])
+        heappush(queue, _Waiting((*urgency, next(self._numbers)), num_bytes, admitted))
         try:
-            await asyncio.wait((admitted, over), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((admitted, ended), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if not admitted.cancel():
                 credit.give_back()
@@ -74,22 +74,22 @@ class CreditQueue:
         return None
 
     def give_back(self, next_stage: NextStage, num_bytes: int) -> None:
-        """Takes credit that came back; who is next may set out."""
+        """Returns credit, and admits the requests that it suffices for."""
         self._credits.give_back(next_stage, num_bytes)
         self._admit((next_stage,))
 
-    def forget(self, worker: WorkerId) -> None:
-        """The stream to a worker is lost: nobody waits for it any more."""
+    def remove_worker(self, worker: WorkerId) -> None:
+        """Voids the credit taken of a worker whose stream is lost, and admits the requests that wait for it."""
         self._credits.remove_worker(worker)
-        self._admit([place for place in self._lines if place[0] == worker])
+        self._admit([stage for stage in self._queues if stage[0] == worker])
 
-    def _admit(self, places: Iterable[NextStage]) -> None:
-        for place in places:
-            line = self._lines.get(place, [])
-            while line and (line[0].admitted.done() or self._credits.headroom(place) > 0):
-                first = heappop(line)
+    def _admit(self, stages: Iterable[NextStage]) -> None:
+        for stage in stages:
+            queue = self._queues.get(stage, [])
+            while queue and (queue[0].admitted.done() or self._credits.headroom(stage) > 0):
+                first = heappop(queue)
                 if not first.admitted.done():
-                    self._credits.take(place, first.num_bytes)
+                    self._credits.take(stage, first.num_bytes)
                     first.admitted.set_result(None)
-            if not line:
-                self._lines.pop(place, None)
+            if not queue:
+                self._queues.pop(stage, None)

@@ -1,1 +1,1 @@
-"""Inference."""
+"""The Open Inference Protocol: decoding, validation, admission, metrics and encoding of requests."""

@@ -1,4 +1,4 @@
-"""How many requests run at once."""
+"""Admission: a bound on the requests in flight."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 
 from onnxmesh.errors import Overloaded
 
-RETRY_AFTER_S = 0.1
-"""A client that was refused for want of room does well to wait so long."""
+ADMISSION_RETRY_AFTER_S = 0.1
+"""Delay that a refused client is told to wait."""
 
 
 class Admission:
-    """Counts the requests of one gateway.
+    """Counts the requests in flight at one gateway, and refuses those beyond the limit.
 
     Args:
-        limit: Requests that may run at once.
+        limit: Most requests in flight.
     """
 
     def __init__(self, limit: int) -> None:
@@ -25,19 +25,19 @@ class Admission:
 
     @property
     def num_running(self) -> int:
-        """Requests admitted and not over yet."""
+        """Requests that were admitted and have not ended."""
         return self._count
 
     def admitted(self) -> Admission:
         """Admits one request for the time of the context.
 
         Raises:
-            Overloaded: As many as may run do (RESOURCE_EXHAUSTED, with a retry delay).
+            Overloaded: The limit is reached (RESOURCE_EXHAUSTED, with a retry delay).
         """
         if self._count >= self._limit:
             raise Overloaded(
                 f"the gateway has {self._count} requests in flight, expected {self._limit} at most",
-                retry_after_s=RETRY_AFTER_S,
+                retry_after_s=ADMISSION_RETRY_AFTER_S,
             )
         return self
 
@@ -51,7 +51,7 @@ class Admission:
             self._idle.set()
 
     async def idle(self, timeout_s: float) -> bool:
-        """Returns once nothing runs, or after `timeout_s` seconds; says whether nothing did."""
+        """Waits until no request is in flight; returns False if one still is after `timeout_s` seconds."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()

@@ -1,4 +1,4 @@
-"""What a model's metadata says."""
+"""Metadata of models as the Open Inference Protocol describes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
 from onnxmesh.routing.table.routed_model import RoutedModel, RoutedTensor
 
 PLATFORM = "onnxruntime_onnx"
-"""The name that clients know ONNX models under ONNX Runtime by."""
+"""The platform name of ONNX models that run under ONNX Runtime."""
 
 
 def model_metadata(model: RoutedModel, versions: Sequence[RoutedModel]) -> ModelMetadataResponse:

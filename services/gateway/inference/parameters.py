@@ -1,4 +1,4 @@
-"""Request parameters: which are honoured, which are harmless, which are refused. Pure.
+"""Request parameters: which are applied, which are ignored, which are refused. Pure.
 
 Source: Triton's protocol extensions (sequence, schedule policy, parameters) name most of them.
 """
@@ -6,68 +6,43 @@ Source: Triton's protocol extensions (sequence, schedule policy, parameters) nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import InferParameter
 from onnxmesh.routing.selectors.preference import Preference, parse_preferences
 from onnxmesh.routing.selectors.selector import ANY_WORKER, Selector
 from onnxmesh.routing.selectors.selector_text import parse_selector
+from services.gateway.requests.request_options import DEFAULT_OPTIONS, RequestOptions
 
 TRACE = "mesh.trace"
-"""Asks for the way that the request took; the answer has it as JSON under the same name."""
+"""Requests the trace of the route; the response has it as JSON under the same name."""
 
 REQUIRE = "mesh.require"
-"""A selector that every worker of the route must meet."""
+"""A selector: requirements that every worker of the route must meet."""
 
 PREFER = "mesh.prefer"
-"""Preferences, with semicolons between: selectors that workers should meet, each with `:WEIGHT` or not."""
+"""Preferences separated by semicolons: selectors that workers should meet, each with an optional `:WEIGHT`."""
 
 SESSION = "mesh.session"
-"""Names the session that the request belongs to; those of one go to the same workers where they can."""
+"""Name of the session that the request belongs to; its requests go to the same workers where possible."""
 
 MAX_SESSION_BYTES = 256
 """The longest name of a session, in UTF-8."""
 MAX_PRIORITY = 2**32 - 1
-"""What is less urgent than this counts as this."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestOptions:
-    """What a request asks for beside its tensors.
-
-    Attributes:
-        timeout_s: Seconds that lower the deadline, or None.
-        trace: Whether the answer tells the route.
-        require: What each worker must meet.
-        prefer: What it should meet.
-        session: Which session it belongs to; empty: to none.
-        priority: Less is more urgent; 0: not said.
-    """
-
-    timeout_s: float | None = None
-    trace: bool = False
-    require: Selector = ANY_WORKER
-    prefer: tuple[Preference, ...] = ()
-    session: str = ""
-    priority: int = 0
-
-
-DEFAULT_OPTIONS = RequestOptions()
+"""Less urgent priorities count as this one."""
 
 _SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
-_HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning on streams alone
+_HARMLESS_TRITON = "triton_enable_empty_final_response"  # has a meaning only on streams
 
 
 def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
-    """Returns what the parameters ask for.
+    """Returns the options that the parameters give.
 
-    Of `priority`, less is more urgent where requests wait; 0 says nothing. Names without a reserved prefix are for
-    models that take parameters; ONNX models take none, so they are passed over.
+    Names without a reserved prefix are for models that take parameters; ONNX models take none, so they are ignored.
 
     Raises:
-        InvalidRequest: A parameter that would change the answer if it were honoured, a reserved name
-            that means nothing, or a value of the wrong type (INVALID_ARGUMENT).
+        InvalidRequest: A parameter that would change the result if it were applied, an unknown reserved name,
+            or a value of the wrong type (INVALID_ARGUMENT).
     """
     if not parameters:
         return DEFAULT_OPTIONS
@@ -101,15 +76,22 @@ def read_options(parameters: Mapping[str, InferParameter]) -> RequestOptions:
             _flag(name, value)
         elif name.startswith(("triton_", "mesh.")):
             raise InvalidRequest(f"unknown parameter '{name}': its prefix is reserved")
-    return RequestOptions(timeout_s, trace, require, prefer, session, priority)
+    return RequestOptions(
+        timeout_s=timeout_s,
+        trace=trace,
+        require=require,
+        prefer=prefer,
+        session=session,
+        priority=priority,
+    )
 
 
 def refuse_tensor_parameters(what: str, parameters: Mapping[str, InferParameter]) -> None:
-    """Refuses parameters of one tensor that would change what it holds.
+    """Refuses parameters of one tensor that would change its contents.
 
     Args:
         what: Names the tensor: `input 'X'`.
-        parameters: The tensor's own; unknown ones are passed over.
+        parameters: Of the tensor; unknown ones are ignored.
 
     Raises:
         InvalidRequest: Shared memory or classification (INVALID_ARGUMENT).

@@ -19,12 +19,12 @@ BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0
 
 
 class RequestMetrics:
-    """Counts requests as they end.
+    """Counts ended requests by status, and measures their durations.
 
-    Label values are bound once for each model version: a request pays for two additions and no lookup by text.
+    Label values are bound once for each model version: a request costs two additions and no lookup of labels.
 
     Args:
-        registry: Where the figures are told.
+        registry: Of Prometheus.
         clock: Seconds, monotonic.
     """
 
@@ -44,39 +44,39 @@ class RequestMetrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
-        self._bound: dict[ModelKey | None, _Bound] = {}
+        self._bound: dict[ModelKey | None, _BoundMetrics] = {}
 
-    def request(self) -> Request:
+    def measure(self) -> RequestMeasurement:
         """Returns the context that a request runs in."""
-        return Request(self, self._clock)
+        return RequestMeasurement(self, self._clock)
 
-    def ended(self, model: RoutedModel | None, duration_s: float, error: BaseException | None) -> None:
-        """Takes the end of a request.
+    def observe(self, model: RoutedModel | None, duration_s: float, error: BaseException | None) -> None:
+        """Records the end of a request.
 
         Args:
-            model: What it asked for; None: that was not known yet.
-            duration_s: How long it took.
-            error: What it ended with; None: it was answered.
+            model: Its model; None: it ended before that was known.
+            duration_s: From its arrival to its end.
+            error: What it failed with; None: it has a result.
         """
         key = None if model is None else (model.name, model.version)
         bound = self._bound.get(key)
         if bound is None:
-            bound = self._bound[key] = _Bound(key, self._requests, self._durations)
-        bound.ended(_code(error), duration_s)
+            bound = self._bound[key] = _BoundMetrics(key, self._requests, self._durations)
+        bound.observe(_code(error), duration_s)
 
-    def forget(self, gone: Iterable[ModelKey]) -> None:
-        """Drops the figures of models that are no longer deployed."""
-        for key in gone:
+    def remove(self, models: Iterable[ModelKey]) -> None:
+        """Removes the time series of models that are no longer deployed."""
+        for key in models:
             bound = self._bound.pop(key, None)
             if bound is not None:
                 bound.remove()
 
 
-class Request:
-    """One request, from its arrival to its end.
+class RequestMeasurement:
+    """Measures one request, from its arrival to its end.
 
     Attributes:
-        model: What it asks for, as soon as that is known.
+        model: Its model, as soon as that is known.
     """
 
     __slots__ = ("_began_s", "_clock", "_metrics", "model")
@@ -87,7 +87,7 @@ class Request:
         self._began_s = clock()
         self.model: RoutedModel | None = None
 
-    def __enter__(self) -> Request:
+    def __enter__(self) -> RequestMeasurement:
         return self
 
     def __exit__(
@@ -96,25 +96,25 @@ class Request:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._metrics.ended(self.model, self._clock() - self._began_s, error)
+        self._metrics.observe(self.model, self._clock() - self._began_s, error)
 
 
-class _Bound:
-    """The figures of one model version, with their labels bound."""
+class _BoundMetrics:
+    """The metrics of one model version, with their labels bound."""
 
     def __init__(self, key: ModelKey | None, requests: Counter, durations: Histogram) -> None:
         self._labels = ("", "") if key is None else (key[0], str(key[1]))
         self._requests = requests
         self._durations = durations
         self._by_code: dict[str, Counter] = {}
-        self._observe = durations.labels(*self._labels).observe
+        self._observe_duration = durations.labels(*self._labels).observe
 
-    def ended(self, code: str, duration_s: float) -> None:
+    def observe(self, code: str, duration_s: float) -> None:
         counter = self._by_code.get(code)
         if counter is None:
             counter = self._by_code[code] = self._requests.labels(*self._labels, code)
         counter.inc()
-        self._observe(duration_s)
+        self._observe_duration(duration_s)
 
     def remove(self) -> None:
         for code in self._by_code:
@@ -127,5 +127,5 @@ def _code(error: BaseException | None) -> str:
         return "OK"
     if isinstance(error, MeshError):
         return error.code.name
-    # Cancellation is no Exception; whatever else leaves a servicer is masked.
+    # Cancellation is no Exception; any other exception of a servicer is masked.
     return (grpc.StatusCode.INTERNAL if isinstance(error, Exception) else grpc.StatusCode.CANCELLED).name

@@ -1,4 +1,4 @@
-"""Small requests that differ in nothing but their numbers from one that was read before."""
+"""Templates of small requests that clients repeat with other tensor contents. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 
-MAX_FORMS = 256
-"""Forms that are kept; where there are more, all are dropped."""
+MAX_TEMPLATES = 256
+"""Capacity; beyond, all templates are evicted."""
 
 _MODEL_NAME = 0x0A  # ModelInferRequest.model_name = 1, length-delimited
 _CHECKED = frozenset({Datatype.BYTES, Datatype.BOOL})
-"""Of the others any bytes are a value."""
+"""Datatypes whose contents have to be validated; of the others any bytes are valid."""
 
-_NONE = (0, b"")
+_NO_KEY = (0, b"")
 
-AnswerShape = tuple[tuple[Datatype, tuple[int, ...]], ...]
-"""Type and shape of each output."""
+OutputShapes = tuple[tuple[Datatype, tuple[int, ...]], ...]
+"""Datatype and shape of each output."""
 
 
-class _Piece(NamedTuple):
-    """What comes before a tensor's numbers, and the tensor without them."""
+class _Input(NamedTuple):
+    """The bytes before the contents of an input, and the input without its contents."""
 
     before: bytes
     name: str
@@ -37,30 +37,31 @@ class _Piece(NamedTuple):
     byte_size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTemplate:
-    """A request but for its numbers: who sends the same bytes around other numbers wants the same of them.
+    """A request without its tensor contents: the same bytes around other contents mean the same request.
 
     Attributes:
-        model: What it was found to fit.
-        name: What the client calls the model.
-        version: Which version it names; empty: none.
-        outputs: Names of the outputs that it wants; empty: all.
-        answers: All of its answers but their numbers, as they go over the wire.
+        model: The model that it was validated against.
+        name: The model's name in the request.
+        version: The version in the request; empty: none.
+        outputs: Names of the requested outputs; empty: all.
+        inputs: Its inputs without contents, in the order of the signature.
+        response_heads: Encoded responses without contents, by the shapes of their outputs.
     """
 
     model: RoutedModel
     name: str
     version: str
     outputs: tuple[str, ...]
-    pieces: tuple[_Piece, ...]
-    answers: dict[AnswerShape, bytes] = field(default_factory=dict)
+    inputs: tuple[_Input, ...]
+    response_heads: dict[OutputShapes, bytes] = field(default_factory=dict)
 
     def tensors(self, message: bytes) -> tuple[Tensor, ...] | None:
-        """Returns the tensors of a request of as many bytes; None where it has another form."""
+        """Returns the tensors of a request of the same length; None where it does not match."""
         tensors = []
         end = 0
-        for before, name, datatype, shape, byte_size in self.pieces:
+        for before, name, datatype, shape, byte_size in self.inputs:
             if not message.startswith(before, end):
                 return None
             begin = end + len(before)
@@ -70,25 +71,25 @@ class RequestTemplate:
 
 
 class RequestTemplates:
-    """The forms of requests that clients send again and again. Pure.
+    """Recognises requests that repeat an earlier one in all but their tensor contents.
 
-    To read a small request costs more than to compute it, and most clients repeat themselves. Only requests without
-    an id or parameters have a form, and only those whose tensors are raw numbers.
+    Parsing a small request costs more than computing it, and most clients repeat themselves. Only requests without an id and
+    parameters have a template, and only those with raw tensor contents.
     """
 
     def __init__(self) -> None:
-        self._forms: dict[tuple[int, bytes], RequestTemplate] = {}
+        self._templates: dict[tuple[int, bytes], RequestTemplate] = {}
 
     def find(self, message: Buffer) -> tuple[RequestTemplate, tuple[Tensor, ...]] | None:
-        """Returns the form of a request and its tensors, in the order of the signature; None where it has none yet."""
+        """Returns the template of a request and its tensors, in the order of the signature; None where there is none."""
         if not isinstance(message, bytes):
             return None
-        form = self._forms.get(_key(message))
-        if form is None or (tensors := form.tensors(message)) is None:
+        template = self._templates.get(_key(message))
+        if template is None or (tensors := template.tensors(message)) is None:
             return None
-        return form, tensors
+        return template, tensors
 
-    def keep(
+    def add(
         self,
         message: Buffer,
         request: ModelInferRequest,
@@ -96,13 +97,13 @@ class RequestTemplates:
         model: RoutedModel,
         tensors: Sequence[Tensor],
     ) -> None:
-        """Keeps the form of a request that was read and found right, if it has one.
+        """Adds the template of a valid request, if it can have one.
 
         Args:
-            message: As it came.
-            request: The same, read.
+            message: The request as received.
+            request: The same, parsed.
             raw_inputs: Contents of its inputs.
-            model: What it fits.
+            model: The model that it matches.
             tensors: Its inputs, in the order of the model's signature.
         """
         if not isinstance(message, bytes):
@@ -110,7 +111,7 @@ class RequestTemplates:
         names = [tensor.name for tensor in tensors]
         key = _key(message)
         if (
-            key == _NONE
+            key == _NO_KEY
             or len(message) >= VIEW_BYTES
             or request.id
             or request.parameters
@@ -123,28 +124,33 @@ class RequestTemplates:
         before = [raw_input_prefix(len(raw)) for raw in raw_inputs]
         tail = b"".join(prefix + bytes(raw) for prefix, raw in zip(before, raw_inputs, strict=True))
         head = message[: len(message) - len(tail)]
-        if not message.endswith(tail) or not _says(head, request):
+        if not message.endswith(tail) or not _is_head_of(head, request):
             return
         before[0] = head + before[0]
-        pieces = tuple(
-            _Piece(prefix, tensor.name, tensor.datatype, tensor.shape, tensor.byte_size)
+        inputs = tuple(
+            _Input(prefix, tensor.name, tensor.datatype, tensor.shape, tensor.byte_size)
             for prefix, tensor in zip(before, tensors, strict=True)
         )
-        if len(self._forms) >= MAX_FORMS:
-            self._forms.clear()
-        outputs = tuple(output.name for output in request.outputs)
-        self._forms[key] = RequestTemplate(model, request.model_name, request.model_version, outputs, pieces)
+        if len(self._templates) >= MAX_TEMPLATES:
+            self._templates.clear()
+        self._templates[key] = RequestTemplate(
+            model=model,
+            name=request.model_name,
+            version=request.model_version,
+            outputs=tuple(output.name for output in request.outputs),
+            inputs=inputs,
+        )
 
 
 def _key(message: bytes) -> tuple[int, bytes]:
-    """Returns the length of a request and the model's name, by which forms are found."""
+    """Returns the length of a request and the model's name, by which templates are found."""
     if len(message) < 2 or message[0] != _MODEL_NAME or message[1] > 0x7F:
-        return _NONE
+        return _NO_KEY
     return len(message), message[2 : 2 + message[1]]
 
 
-def _says(head: bytes, request: ModelInferRequest) -> bool:
-    """Whether these bytes are all of a request but its raw inputs: else its numbers are not where they seem to be."""
+def _is_head_of(head: bytes, request: ModelInferRequest) -> bool:
+    """Whether these bytes are all of a request but its raw inputs: else its contents are not where they seem to be."""
     rest = ModelInferRequest()
     rest.CopyFrom(request)
     rest.ClearField("raw_input_contents")

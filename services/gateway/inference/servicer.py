@@ -1,10 +1,10 @@
-"""The edge: Open Inference Protocol over gRPC."""
+"""The Open Inference Protocol over gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -22,39 +22,48 @@ from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.rpc.grpc.interceptor import Context
 from onnxmesh.tensors.tensor import Buffer, Tensor
-from services.gateway.batching.request_coalescer import RequestCoalescer
-from services.gateway.dispatch.dispatcher import Dispatcher
 from services.gateway.inference.admission import Admission
 from services.gateway.inference.metadata import model_metadata
-from services.gateway.inference.parameters import DEFAULT_OPTIONS, TRACE, read_options
+from services.gateway.inference.parameters import TRACE, read_options
 from services.gateway.inference.request_metrics import RequestMetrics
 from services.gateway.inference.request_templates import RequestTemplate, RequestTemplates
 from services.gateway.inference.validation import read_inputs, read_outputs
-from services.gateway.requests.inference_request import InferenceRequest, InferenceResult
+from services.gateway.requests.inference_request import InferenceLayer, InferenceRequest, InferenceResult
 
 SERVICE = "inference.GRPCInferenceService"
 MODEL_INFER = f"/{SERVICE}/ModelInfer"
 
-MAX_ANSWERS = 16
-"""Shapes of answers that are remembered for one form of request."""
+MAX_RESPONSE_HEADS = 16
+"""Most encoded response heads that one request template keeps."""
 
 _Request = TypeVar("_Request", bound=Message)
 
 
-class InferenceServicer:
-    """Answers the six methods of the protocol. Belongs to one event loop.
+class InferencePath(Protocol):
+    """Where requests go: `services.gateway.request_path.RequestPath`.
 
-    Messages are decoded and encoded here, not by gRPC: a malformed one then is an error like any other,
-    and tensors are copied once.
+    Attributes:
+        alone: For a request that no other is in flight with.
+        entry: For every other request.
+    """
+
+    alone: InferenceLayer
+    entry: InferenceLayer
+
+
+class InferenceServicer:
+    """The six methods of the protocol. Belongs to one event loop.
+
+    Messages are decoded and encoded here, not by gRPC: so a malformed one is an error like any other, and tensors are
+    copied once.
 
     Args:
-        table: Returns the route table in force, or None before the first one came.
-        dispatcher: Gets requests answered.
-        gathering: Does the same for those that ask for nothing special.
-        admission: Lets them in.
-        metrics: Counts them.
-        default_timeout_s: Deadline of requests that come without one.
-        max_message_bytes: Largest answer.
+        table: Returns the route table in force, or None before the first one.
+        path: Runs requests.
+        admission: Bounds the requests in flight.
+        metrics: Counts requests.
+        default_timeout_s: Deadline of requests without one.
+        max_message_bytes: Largest response.
         rng: Draws the version of requests that name none.
         clock: Seconds, monotonic.
     """
@@ -62,26 +71,24 @@ class InferenceServicer:
     def __init__(
         self,
         table: Callable[[], RoutingTable | None],
-        dispatcher: Dispatcher,
-        gathering: RequestCoalescer,
+        path: InferencePath,
         admission: Admission,
-        metrics: RequestMetrics,
         *,
+        metrics: RequestMetrics,
         default_timeout_s: float,
         max_message_bytes: int,
         rng: RandomSource,
         clock: Clock = monotonic,
     ) -> None:
         self._table = table
-        self._dispatcher = dispatcher
-        self._gathering = gathering
+        self._path = path
         self._admission = admission
         self._metrics = metrics
         self._default_timeout_s = default_timeout_s
         self._max_message_bytes = max_message_bytes
         self._rng = rng
         self._clock = clock
-        self._forms = RequestTemplates()
+        self._templates = RequestTemplates()
         self._server_metadata = oip.ServerMetadataResponse(name="onnxmesh", version=__version__)
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -97,11 +104,11 @@ class InferenceServicer:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def server_live(self, _: oip.ServerLiveRequest) -> oip.ServerLiveResponse:
-        """The process answers, so it lives."""
+        """True: the process answers."""
         return oip.ServerLiveResponse(live=True)
 
     def server_ready(self, _: oip.ServerReadyRequest) -> oip.ServerReadyResponse:
-        """Whether a route table is there in which every model has a complete route."""
+        """Whether there is a route table in which every model has a complete route."""
         table = self._table()
         return oip.ServerReadyResponse(ready=table is not None and table.is_complete)
 
@@ -109,7 +116,7 @@ class InferenceServicer:
         """Whether the model has a complete route; an unknown one is not ready.
 
         Raises:
-            InvalidRequest: The version is not a figure (INVALID_ARGUMENT).
+            InvalidRequest: The version is not a number (INVALID_ARGUMENT).
         """
         try:
             return oip.ModelReadyResponse(ready=self._find(request.name, request.version).is_complete)
@@ -125,7 +132,7 @@ class InferenceServicer:
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
-            Unavailable: No route table has come yet (UNAVAILABLE).
+            Unavailable: There is no route table yet (UNAVAILABLE).
         """
         model = self._find(request.name, request.version)
         table = self._table()
@@ -136,75 +143,68 @@ class InferenceServicer:
 
         Raises:
             InvalidRequest: The request does not match the protocol or the signature (INVALID_ARGUMENT).
-            TooLarge: The answer is larger than a message may be (RESOURCE_EXHAUSTED).
-            MeshError: See `Admission.admitted` and `Dispatcher.infer`.
+            TooLarge: The response is larger than a message may be (RESOURCE_EXHAUSTED).
+            MeshError: See `Admission.admitted` and the layers of `RequestPath`.
         """
-        with self._metrics.request() as seen, self._admission.admitted():
+        with self._metrics.measure() as measurement, self._admission.admitted():
             model: RoutedModel | None = None
-            found = self._forms.find(message)
+            found = self._templates.find(message)
             if found is not None:
-                form, tensors = found
-                # Drawn once: validation, retries and the answer speak of one version.
-                model = seen.model = self._find(form.name, form.version, self._rng)
-                if model is form.model:
-                    order = InferenceRequest(
-                        model, tensors, form.outputs, self._deadline(context, None), "", _traceparent(context)
+                template, tensors = found
+                # Drawn once, so that validation, retries and the response refer to one version.
+                model = measurement.model = self._find(template.name, template.version, self._rng)
+                if model is template.model:
+                    deadline = self._deadline(context, None)
+                    request = InferenceRequest(
+                        model, tensors, template.outputs, deadline, traceparent=_traceparent(context)
                     )
-                    # One that is alone here has nobody to go with.
-                    alone = self._admission.num_running == 1
-                    infer = self._dispatcher.infer if alone else self._gathering.infer
-                    return self._encoded(await infer(order), order, form)
-            request, raw_inputs = decode_request(message)
+                    is_alone = self._admission.num_running == 1
+                    layer = self._path.alone if is_alone else self._path.entry
+                    return self._encoded(await layer.infer(request), request, template)
+            parsed, raw_inputs = decode_request(message)
             if model is None:
-                model = seen.model = self._find(request.model_name, request.model_version, self._rng)
-            options = read_options(request.parameters)
-            order = InferenceRequest(
+                model = measurement.model = self._find(parsed.model_name, parsed.model_version, self._rng)
+            options = read_options(parsed.parameters)
+            request = InferenceRequest(
                 model=model,
-                requested_outputs=read_outputs(request, model),
-                tensors=read_inputs(request, raw_inputs, model),
+                requested_outputs=read_outputs(parsed, model),
+                tensors=read_inputs(parsed, raw_inputs, model),
                 deadline=self._deadline(context, options.timeout_s),
-                request_id=request.id,
+                request_id=parsed.id,
                 traceparent=_traceparent(context),
-                require=options.require,
-                prefer=options.prefer,
-                session=options.session,
-                priority=options.priority,
+                options=options,
             )
-            self._forms.keep(message, request, raw_inputs, model, order.tensors)
-            infer = self._gathering.infer if options is DEFAULT_OPTIONS else self._dispatcher.infer
-            return self._encoded(await infer(order), order, trace=options.trace)
+            self._templates.add(message, parsed, raw_inputs, model, request.tensors)
+            return self._encoded(await self._path.entry.infer(request), request)
 
     def _encoded(
         self,
-        answer: InferenceResult,
-        order: InferenceRequest,
-        form: RequestTemplate | None = None,
-        *,
-        trace: bool = False,
+        result: InferenceResult,
+        request: InferenceRequest,
+        template: RequestTemplate | None = None,
     ) -> bytes:
-        """Returns an answer for the wire; what is not its numbers may be known from one of the same form."""
-        tensors = _in_order(
-            answer.tensors, order.requested_outputs or order.model.output_by_name, order.model
-        )
-        shape = tuple([(tensor.datatype, tensor.shape) for tensor in tensors])
-        head = None if form is None else form.answers.get(shape)
+        """Returns the encoded response; all but its tensor contents may be known from an earlier one of the template."""
+        model = request.model
+        tensors = _in_order(result.tensors, request.requested_outputs or model.output_by_name, model)
+        shapes = tuple([(tensor.datatype, tensor.shape) for tensor in tensors])
+        head = None if template is None else template.response_heads.get(shapes)
         if head is None:
             response = oip.ModelInferResponse(
-                model_name=order.model.name, model_version=str(order.model.version), id=order.request_id
+                model_name=model.name, model_version=str(model.version), id=request.request_id
             )
-            if trace:
-                response.parameters[TRACE].string_param = answer.trace.to_json()
+            if request.options.trace:
+                response.parameters[TRACE].string_param = result.trace.to_json()
             for tensor in tensors:
                 response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
             head = response.SerializeToString()
-            if form is not None and len(form.answers) < MAX_ANSWERS:
-                form.answers[shape] = head
+            if template is not None and len(template.response_heads) < MAX_RESPONSE_HEADS:
+                template.response_heads[shapes] = head
         return encode_response(head, [tensor.data for tensor in tensors], self._max_message_bytes)
 
     def _find(self, name: str, model_version: str, rng: RandomSource | None = None) -> RoutedModel:
         table = self._table()
         if table is None:
-            raise Unavailable(f"model '{name}': the gateway has not heard from a scheduler yet")
+            raise Unavailable(f"model '{name}': the gateway has no route table of a scheduler yet")
         return table.find(name, model_version, rng)
 
     def _deadline(self, context: CallContext, timeout_s: float | None) -> Deadline:
@@ -223,19 +223,19 @@ def _unary(
         try:
             request = request_type.FromString(message)
         except DecodeError as error:
-            raise InvalidRequest(f"expected a {request_type.__name__}, got bytes that are none") from error
+            raise InvalidRequest(f"expected a {request_type.__name__}, got malformed bytes") from error
         return method(request).SerializeToString()
 
     behaviour: Callable[[bytes, Any], Awaitable[bytes]] = call
     return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
-def _in_order(tensors: Iterable[Tensor], wanted: Iterable[str], model: RoutedModel) -> list[Tensor]:
+def _in_order(tensors: Iterable[Tensor], names: Iterable[str], model: RoutedModel) -> list[Tensor]:
     by_name = {tensor.name: tensor for tensor in tensors}
     try:
-        return [by_name[name] for name in wanted]
+        return [by_name[name] for name in names]
     except KeyError as missing:
-        raise CorruptData(f"{model}: the last stage's answer lacks output {missing}") from None
+        raise CorruptData(f"{model}: the last stage's result lacks output {missing}") from None
 
 
 def _traceparent(context: CallContext) -> str:

@@ -1,4 +1,4 @@
-"""An inference request against the signature of its model. Pure."""
+"""Validation of an inference request against the signature of its model. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxmesh.tensors.tensor import Buffer, Tensor
 from services.gateway.inference.parameters import refuse_tensor_parameters
 
 MAX_ELEMENTS = 2**63 - 1
-"""Shapes with more elements overflow the figures that ONNX Runtime counts in."""
+"""Shapes with more elements overflow the integers that ONNX Runtime counts in."""
 
 
 def read_inputs(
@@ -22,16 +22,16 @@ def read_inputs(
 ) -> tuple[Tensor, ...]:
     """Returns the request's tensors in the order of the model's signature.
 
-    Raw contents are taken as they are, without a copy.
+    Raw contents are not copied.
 
     Args:
-        request: The request; its own `raw_input_contents` is not looked at.
-        raw_inputs: One entry for each input, or none at all.
-        model: What the request must match.
+        request: The request; its own `raw_input_contents` is ignored.
+        raw_inputs: The raw contents, one entry for each input, or none at all.
+        model: The model with its signature.
 
     Raises:
-        InvalidRequest: It does not; the text names the tensor, what was expected and what came
-            (INVALID_ARGUMENT).
+        InvalidRequest: The request does not match; the message names the tensor, what was expected and what was
+            received (INVALID_ARGUMENT).
     """
     tensors: list[Tensor | None] = [None] * len(model.inputs)
     raw_inputs = raw_inputs or ()
@@ -73,23 +73,23 @@ def read_inputs(
 
 
 def read_outputs(request: ModelInferRequest, model: RoutedModel) -> tuple[str, ...]:
-    """Returns the names of the outputs that the client wants, in its order; empty means all.
+    """Returns the names of the requested outputs, in the order of the request; empty: all.
 
     Raises:
-        InvalidRequest: An output that the model lacks, or one that is named twice (INVALID_ARGUMENT).
+        InvalidRequest: An output that the model does not have, or one that is named twice (INVALID_ARGUMENT).
     """
     if not request.outputs:
         return ()
-    wanted: list[str] = []
+    requested: list[str] = []
     for output in request.outputs:
         if output.name not in model.output_by_name:
             raise InvalidRequest(f"unknown output '{output.name}': {model} gives {_names(model.outputs)}")
-        if output.name in wanted:
+        if output.name in requested:
             raise InvalidRequest(f"output '{output.name}' is requested twice")
         if output.parameters:
             refuse_tensor_parameters(f"output '{output.name}'", output.parameters)
-        wanted.append(output.name)
-    return tuple(wanted)
+        requested.append(output.name)
+    return tuple(requested)
 
 
 def _checked_size(shape: tuple[int, ...], spec: RoutedTensor) -> int:
@@ -113,8 +113,8 @@ def _checked_size(shape: tuple[int, ...], spec: RoutedTensor) -> int:
                 f"input '{spec.name}': expected rank {len(spec.shape)} {_brackets(spec.shape)}, "
                 f"got rank {len(shape)} {_brackets(shape)}"
             )
-        for dimension, wanted in zip(shape, spec.shape, strict=True):
-            if wanted >= 0 and dimension != wanted:
+        for dimension, expected in zip(shape, spec.shape, strict=True):
+            if expected >= 0 and dimension != expected:
                 raise InvalidRequest(
                     f"input '{spec.name}': expected shape {_brackets(spec.shape)}, got {_brackets(shape)}"
                 )
@@ -130,8 +130,8 @@ def _check_raw(data: Buffer, spec: RoutedTensor, shape: tuple[int, ...], num_ele
             f"input '{spec.name}': expected {expected} bytes for {spec.datatype} {_brackets(shape)}, "
             f"got {len(data)}"
         )
-    elif spec.datatype is Datatype.BOOL and (strange := bytes(data).translate(None, b"\0\1")):
-        raise InvalidRequest(f"input '{spec.name}': expected 0 or 1 in each byte of BOOL, got {strange[0]}")
+    elif spec.datatype is Datatype.BOOL and (invalid := bytes(data).translate(None, b"\0\1")):
+        raise InvalidRequest(f"input '{spec.name}': expected 0 or 1 in each byte of BOOL, got {invalid[0]}")
 
 
 def _typed(given: ModelInferRequest.InferInputTensor, spec: RoutedTensor, shape: tuple[int, ...]) -> Buffer:

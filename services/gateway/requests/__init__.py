@@ -1,1 +1,1 @@
-"""Requests."""
+"""Values of one inference request: the request, its attempts, its result and its final error."""

@@ -1,4 +1,4 @@
-"""What a client is told when no route is left. Pure."""
+"""Errors of requests that have no route left. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from onnxmesh.routing.table.routed_model import RoutedModel
 from services.gateway.requests.attempts import AttemptFailure
 
 MIN_RETRY_AFTER_S = 0.001
-"""Coming back at once is of no use."""
+"""Shortest delay that a client is told to wait: an immediate retry would be of no use."""
 
-MAX_TOLD = 20
-"""Workers whose gaps are told."""
+MAX_NAMED_WORKERS = 20
+"""Most workers whose missing requirements an error names."""
 
 
-def gave_up(what: str, failures: Sequence[AttemptFailure]) -> MeshError:
-    """Returns the error that says `what` was given up, and everything that happened before.
+def routes_exhausted(what: str, failures: Sequence[AttemptFailure]) -> MeshError:
+    """Returns the error of a request that cannot be tried again: `what`, and every failed attempt.
 
-    Overloaded where that was all that went wrong, with the longest delay that a worker asked for; else
-    Unavailable.
+    Overloaded where all attempts failed for that, with the longest delay that a worker asked for; else Unavailable.
     """
     history = "; ".join(f"worker '{failure.worker}': {failure.error.message}" for failure in failures)
     message = f"{what}: {history}" if history else what
@@ -30,22 +29,34 @@ def gave_up(what: str, failures: Sequence[AttemptFailure]) -> MeshError:
     return Unavailable(message)
 
 
-def too_late(model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]) -> Overloaded:
-    """Returns the error that says that no replica can be done in time, with the delay after which one could."""
+def deadline_unreachable(
+    model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]
+) -> Overloaded:
+    """Returns the error of a request that no replica can complete in time, with the delay after which one could."""
     soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.query.remaining_s * 1e3
-    tried = f" after {len(failures)} failed attempts" if failures else ""
     return Overloaded(
-        f"{model}: no replica of stage {found.stage} can be done in time{tried}: "
-        f"the first would take {soonest_ms:.3g} ms, {max(0.0, remaining_ms):.3g} ms are left",
+        f"{model}: no replica of stage {found.stage} can be done in time{after(failures)}: "
+        f"the first would take {_ms(soonest_ms)}, {_ms(max(0.0, remaining_ms))} remain",
         retry_after_s=max(found.retry_after_s, MIN_RETRY_AFTER_S),
     )
 
 
-def unsatisfiable(model: RoutedModel, found: NoRoute) -> Unsatisfiable:
-    """Returns the error that says who lacks what of a request's requirements."""
+def requirements_unsatisfied(model: RoutedModel, found: NoRoute) -> Unsatisfiable:
+    """Returns the error of a request whose requirements no worker meets: what each worker lacks."""
     require = found.decision.query.require
     gaps = "; ".join(
         f"{replica.worker} lacks {', '.join(map(str, require.lacking(replica.facts.labels)))}"
-        for replica in found.decision.stage.replicas[:MAX_TOLD]
+        for replica in found.decision.stage.replicas[:MAX_NAMED_WORKERS]
     )
     return Unsatisfiable(f"{model}: no worker of stage {found.stage} satisfies '{require}': {gaps}")
+
+
+def after(failures: Sequence[AttemptFailure]) -> str:
+    """Returns ` after 2 failed attempts` for a message; empty without failures."""
+    if not failures:
+        return ""
+    return f" after {len(failures)} failed {'attempt' if len(failures) == 1 else 'attempts'}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 100.0 else f"{value:.3g} ms"

@@ -1,4 +1,4 @@
-"""The way that one request took."""
+"""The trace of one request: where its time went, and on which workers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from onnxmesh.v1.frame_pb2 import HopTiming
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """Where the time of one answered request went.
 
     Attributes:
-        total_us: Microseconds from the dispatch of the request to its answer.
-        attempts: Routes tried, 1 at the least.
+        total_us: Microseconds from the dispatch of the request to its result.
+        attempts: Number of routes tried, at least 1.
         hops: What each worker of the last route measured.
-        return_us: Microseconds from the last worker's clock to the gateway's, 0 at the least.
-        pieces: Micro-batches that the request was cut into; 1: none.
+        return_us: Microseconds from the last worker's clock to the gateway's, at least 0.
+        num_micro_batches: Number of micro-batches that the request was split into; 1: it was whole.
     """
 
     total_us: float
     attempts: int
     hops: tuple[HopTiming, ...]
     return_us: float
-    pieces: int = 1
+    num_micro_batches: int = 1
 
     @classmethod
     def of(
@@ -33,10 +33,11 @@ class Trace:
         total_s: float,
         attempts: int,
         hops: Iterable[HopTiming],
+        *,
         sent_unix_ns: int,
         received_unix_ns: int,
     ) -> Trace:
-        """Returns the trace of an answer that left its worker and arrived at the times given."""
+        """Returns the trace of a result that the last worker sent and this gateway received at the times given."""
         return cls(
             total_us=total_s * 1e6,
             attempts=attempts,
@@ -45,34 +46,22 @@ class Trace:
         )
 
     @classmethod
-    def of_pieces(cls, total_s: float, pieces: Sequence[Trace]) -> Trace:
-        """Returns the trace of a request from those of its micro-batches.
+    def merged(cls, total_s: float, traces: Sequence[Trace]) -> Trace:
+        """Returns the trace of a request from those of its micro-batches, at least one.
 
-        Of each hop the time to compute is that of all together; times on the wire and in the queue are the longest, and so
-        are attempts. The worker is that of the first.
+        See `_merged_hop` for each hop; attempts and the time of return are the largest.
         """
-        hops = tuple(
-            HopTiming(
-                stage=hop[0].stage,
-                worker=hop[0].worker,
-                queue_ns=max(each.queue_ns for each in hop),
-                compute_ns=sum(each.compute_ns for each in hop),
-                wire_ns=max(each.wire_ns for each in hop),
-                batch=max(each.batch for each in hop),
-            )
-            # A piece that was tried again while the model was cut anew may have passed other stages.
-            for hop in zip(*(piece.hops for piece in pieces), strict=False)
-        )
         return cls(
             total_us=total_s * 1e6,
-            attempts=max(piece.attempts for piece in pieces),
-            hops=hops,
-            return_us=max(piece.return_us for piece in pieces),
-            pieces=len(pieces),
+            attempts=max(trace.attempts for trace in traces),
+            # A micro-batch that was tried again after the model was planned again may have passed other stages.
+            hops=tuple(_merged_hop(hops) for hops in zip(*(trace.hops for trace in traces), strict=False)),
+            return_us=max(trace.return_us for trace in traces),
+            num_micro_batches=len(traces),
         )
 
     def to_json(self) -> str:
-        """Returns what the answer's parameter `mesh.trace` holds."""
+        """Returns the value of the response parameter `mesh.trace`."""
         return json.dumps(
             {
                 "total_us": round(self.total_us, 1),
@@ -91,7 +80,29 @@ class Trace:
                     for hop in self.hops
                 ],
                 "return_us": self.return_us,
-                "pieces": self.pieces,
+                "pieces": self.num_micro_batches,
             },
             separators=(",", ":"),
         )
+
+
+def _merged_hop(timings: Sequence[HopTiming]) -> HopTiming:
+    """Returns the timing of a hop from those of the micro-batches that passed it.
+
+    Computing time, rows and bytes are sums; times in the queue and on the wire, the batch size and the expected wait are the
+    largest. Every other field, the worker among them, is that of the first micro-batch.
+    """
+    merged = HopTiming()
+    merged.CopyFrom(timings[0])
+    for timing in timings[1:]:
+        merged.compute_ns += timing.compute_ns
+        merged.rows += timing.rows
+        merged.tensor_bytes += timing.tensor_bytes
+        merged.plain_bytes += timing.plain_bytes
+        merged.wire_bytes += timing.wire_bytes
+        merged.queue_ns = max(merged.queue_ns, timing.queue_ns)
+        merged.wire_ns = max(merged.wire_ns, timing.wire_ns)
+        merged.batch = max(merged.batch, timing.batch)
+        if timing.HasField("expected_wait_us"):
+            merged.expected_wait_us = max(merged.expected_wait_us, timing.expected_wait_us)
+    return merged

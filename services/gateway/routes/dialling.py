@@ -1,4 +1,4 @@
-"""Reaching one of several workers."""
+"""Dialling: a stream to one of several workers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.table.routed_model import Replica
-from services.gateway.requests.peers import Peers
+from services.gateway.requests.worker_links import WorkerLinks
 
 
-async def dial_any(peers: Peers, replicas: Sequence[Replica]) -> dict[WorkerId, MeshError]:
-    """Returns once there is a stream to one of the workers, or to none of them.
+async def dial_any(links: WorkerLinks, replicas: Sequence[Replica]) -> dict[WorkerId, MeshError]:
+    """Dials the workers at once; returns when there is a stream to one of them, or when none can be reached.
 
     Returns:
-        Those that could not be reached up to then, and why.
+        The workers that could not be reached until then, and why.
     """
     refusals: dict[WorkerId, MeshError] = {}
 
     async def dial(replica: Replica) -> bool:
         try:
-            await peers.connect(replica.worker, replica.address)
+            await links.connect(replica.worker, replica.address)
         except MeshError as error:
             refusals[replica.worker] = error
             return False

@@ -11,20 +11,20 @@ from onnxmesh.errors import NotFound
 from onnxmesh.routing.table.table import RoutingTable
 
 PREFIX = "mesh.model/"
-"""A model's health has its name after this; `""` is the gateway itself."""
+"""Prefix of the health service of a model, followed by its name; the service `""` is the gateway itself."""
 
 ROUTES = "mesh.routes"
-"""Health of the route table: NOT_SERVING while no scheduler tells of changes to it."""
+"""Health service of the route table: NOT_SERVING while no scheduler sends changes to it."""
 
 
 class ModelHealth:
-    """Keeps health in step with the route table.
+    """Sets the health services by the route table.
 
     A model is SERVING while one of its versions has a complete route, NOT_SERVING while none has, and
-    SERVICE_UNKNOWN once it is gone. The gateway is NOT_SERVING until it has a table.
+    SERVICE_UNKNOWN once it is undeployed. The gateway is NOT_SERVING until it has a table.
 
     Args:
-        health: The server's health.
+        health: The server's health servicer.
     """
 
     def __init__(self, health: health_aio.HealthServicer) -> None:
@@ -32,26 +32,26 @@ class ModelHealth:
         self._known: dict[str, int] = {}
 
     async def begin(self) -> None:
-        """Says that the gateway cannot answer yet."""
-        await self._say("", HealthCheckResponse.NOT_SERVING)
-        await self.followed(False)
+        """Sets gateway and route table to NOT_SERVING."""
+        await self._set("", HealthCheckResponse.NOT_SERVING)
+        await self.set_fresh(False)
 
     async def update(self, table: RoutingTable, names: Iterable[str]) -> None:
-        """Takes a new route table.
+        """Applies a new route table.
 
         Args:
-            table: Is in force from now on.
-            names: The models that may be served otherwise than before.
+            table: The table in force.
+            names: The models that have changed.
         """
         for name in names:
-            await self._say(PREFIX + name, _status(table, name))
-        await self._say("", HealthCheckResponse.SERVING)
+            await self._set(PREFIX + name, _status(table, name))
+        await self._set("", HealthCheckResponse.SERVING)
 
-    async def followed(self, followed: bool) -> None:
-        """Says whether a scheduler tells this gateway of changes to its route table."""
-        await self._say(ROUTES, HealthCheckResponse.SERVING if followed else HealthCheckResponse.NOT_SERVING)
+    async def set_fresh(self, fresh: bool) -> None:
+        """Sets the health of the route table."""
+        await self._set(ROUTES, HealthCheckResponse.SERVING if fresh else HealthCheckResponse.NOT_SERVING)
 
-    async def _say(self, service: str, status: int) -> None:
+    async def _set(self, service: str, status: int) -> None:
         if self._known.get(service) != status:
             self._known[service] = status
             await self._health.set(service, status)

@@ -1,4 +1,4 @@
-"""What this gateway routes by, and how a request would be routed, told to people."""
+"""The Routing service: the route table in force, and explanations of how a request would be routed."""
 
 from __future__ import annotations
 
@@ -17,56 +17,55 @@ from onnxmesh.v1 import mesh_pb2
 from onnxmesh.v1.mesh_pb2_grpc import RoutingServicer
 from services.gateway.routes.route_watch import RouteWatch
 from services.gateway.routes.router import Router
-from services.gateway.routes.scheduler_contact import SchedulerContact
+from services.gateway.routes.table_freshness import TableFreshness
 
 
 class GatewayRoutingServicer(RoutingServicer):
-    """Answers from this gateway's own view, by the code that routes its requests.
+    """Answers from this gateway's own state, by the code that routes its requests.
 
     Args:
-        gateway: This gateway's id.
-        watch: Has the route table.
-        contact: Knows whether it is told of changes to it.
-        router: Knows the workers.
-        compressor: Counts what is sent to them.
+        gateway: Id of this gateway.
+        watch: The route table.
+        router: Explains choices.
+        freshness: Whether the table is fresh.
+        compressor: Counts bytes sent to workers.
     """
 
     def __init__(
         self,
         gateway: str,
         watch: RouteWatch,
-        contact: SchedulerContact,
         router: Router,
+        *,
+        freshness: TableFreshness,
         compressor: Compressor,
     ) -> None:
         self._gateway = gateway
         self._watch = watch
-        self._contact = contact
+        self._freshness = freshness
         self._router = router
         self._compressor = compressor
 
     async def Explain(  # noqa: N802 - the protocol's name
         self, request: mesh_pb2.ExplainRequest, context: Context
     ) -> mesh_pb2.ExplainResponse:
-        """Explains.
+        """Explains how a request would be routed now.
 
         Raises:
             NotFound: There is no such model or version (NOT_FOUND).
-            InvalidRequest: A selector or the version is none (INVALID_ARGUMENT).
-            Unavailable: No route table has come yet (UNAVAILABLE).
+            InvalidRequest: A selector or the version is malformed (INVALID_ARGUMENT).
+            Unavailable: There is no route table yet (UNAVAILABLE).
         """
         table = self._watch.table
         if table is None:
-            raise Unavailable(f"model '{request.name}': the gateway has not heard from a scheduler yet")
+            raise Unavailable(f"model '{request.name}': the gateway has no route table of a scheduler yet")
         model = table.find(request.name, request.version)
-        ask = RouteQuery(
+        query = RouteQuery(
             require=all_of(request.require),
             prefer=parse_preferences(request.prefer),
             remaining_s=request.remaining_us / 1e6 if request.HasField("remaining_us") else inf,
         )
-        elsewhere = (
-            Locality(request.from_region, request.from_zone) if request.HasField("from_zone") else None
-        )
+        locality = Locality(request.from_region, request.from_zone) if request.HasField("from_zone") else None
         return mesh_pb2.ExplainResponse(
             gateway=self._gateway,
             version=model.version,
@@ -76,14 +75,14 @@ class GatewayRoutingServicer(RoutingServicer):
                     outcome=found.outcome,
                     replicas=[_verdict(verdict) for verdict in found.verdicts],
                 )
-                for found in await self._router.explain(model, ask, elsewhere, request.session)
+                for found in await self._router.explain(model, query, locality, request.session)
             ],
         )
 
     async def Table(  # noqa: N802 - the protocol's name
         self, request: mesh_pb2.TableRequest, context: Context
     ) -> mesh_pb2.TableResponse:
-        """Says which table is in force, and whether a scheduler still tells of changes to it."""
+        """Returns the epoch and size of the table in force, and whether it is fresh."""
         table = self._watch.table or EMPTY_TABLE
         try:
             scheduler = self._watch.scheduler
@@ -94,8 +93,8 @@ class GatewayRoutingServicer(RoutingServicer):
             epoch=table.epoch,
             num_models=len(table.models),
             num_workers=len(table.workers),
-            stale=self._contact.is_stale,
-            alone_ms=round(self._contact.alone_s * 1e3),
+            stale=self._freshness.is_stale,
+            alone_ms=round(self._freshness.without_scheduler_s * 1e3),
             scheduler=scheduler,
             sent=self._compressor.sent_tensors(),
         )

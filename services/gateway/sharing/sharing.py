@@ -1,4 +1,4 @@
-"""Everything that a gateway shares with the others, while it shares anything."""
+"""The exchange of loads, links and ejections with other gateways."""
 
 from __future__ import annotations
 
@@ -6,48 +6,64 @@ import asyncio
 from collections.abc import Callable
 
 from onnxmesh.ids import WorkerId
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
+from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
 from onnxmesh.live.redis import RedisLiveState
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.frame_pb2 import Load
 from services.gateway.routes.router import Router
-from services.gateway.sharing import shared_ejections, shared_link_estimates, shared_loads
-from services.gateway.sharing.shared_ejections import SharedEjections
-from services.gateway.sharing.shared_link_estimates import SharedLinkEstimates
-from services.gateway.sharing.shared_loads import SharedLoads
+from services.gateway.sharing.ejection_sharing import EJECTION_PERIOD_S, EjectionSharing
+from services.gateway.sharing.link_sharing import LINK_PERIOD_S, LinkSharing
+
+LOAD_PERIOD_S = 0.5
+"""Time between two looks at the loads that other gateways have published."""
+
+LOAD_TTL_S = 3.0
+"""A load that is older is of no use."""
 
 
 class Sharing:
-    """Tells others what workers say to this gateway, and its router what they say to others.
+    """Publishes what workers report to this gateway, and applies what other gateways publish to the router.
+
+    So a gateway that has just started, or has not sent anything to a worker yet, chooses by what the others know.
 
     Args:
-        gateway: This gateway's id.
-        live: Where it is shared.
-        router: Goes by it.
+        gateway: Id of this gateway.
+        live: Live state.
+        router: Its balancer is updated.
     """
 
-    def __init__(self, gateway: str, live: OwnLiveState | RedisLiveState, router: Router) -> None:
+    def __init__(self, gateway: str, live: EmbeddedLiveState | RedisLiveState, router: Router) -> None:
+        self._gateway = gateway
         self._live = live
-        self._loads = SharedLoads(gateway, live, router.observe_load)
-        self._ways = SharedLinkEstimates(gateway, live, router.observe_link, router.generation)
-        self._ejections = SharedEjections(gateway, live, router.ejections)
+        self._router = router
+        self._loads = SharedTopic(live, LoadCodec())
+        self._links = LinkSharing(gateway, live, observe=router.observe_link, generation=router.generation)
+        self._ejections = EjectionSharing(gateway, live, router.ejections)
 
-    def said(self, worker: WorkerId, load: Load) -> None:
-        """Takes a worker's report to this gateway."""
-        self._loads.said(worker, load)
-        self._ways.said(worker, load)
+    def observe_load(self, worker: WorkerId, load: Load) -> None:
+        """Publishes a worker's report to this gateway."""
+        self._loads.publish(WorkerLoad(worker, load), LOAD_TTL_S)
+        self._links.observe_load(worker, load)
 
     async def run(self) -> None:
-        """Listens to others until it is cancelled; returns at once where nothing is shared."""
+        """Exchanges with other gateways until it is cancelled; returns at once where nothing is shared."""
         if not isinstance(self._live, RedisLiveState):
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live.run())
-            group.create_task(_every(shared_loads.PERIOD_S, self._loads.listen))
-            group.create_task(_every(shared_link_estimates.PERIOD_S, self._ways.listen))
-            group.create_task(_every(shared_ejections.PERIOD_S, self._ejections.listen))
+            group.create_task(_every(LOAD_PERIOD_S, self.exchange_loads))
+            group.create_task(_every(LINK_PERIOD_S, self._links.exchange))
+            group.create_task(_every(EJECTION_PERIOD_S, self._ejections.exchange))
+
+    def exchange_loads(self) -> None:
+        """Applies each load that another gateway has published, unless this one's own is newer."""
+        for newest, *_ in self._loads.received().values():
+            if newest.writer != self._gateway:
+                self._router.observe_load(newest.item.worker, newest.item.load)
 
 
-async def _every(period_s: float, listen: Callable[[], None]) -> None:
+async def _every(period_s: float, exchange: Callable[[], None]) -> None:
     while True:
-        listen()
+        exchange()
         await asyncio.sleep(period_s)

@@ -15,8 +15,9 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.live.base import LiveState, Topic
-from onnxmesh.live.link_figures import LinkFigure
+from onnxmesh.live.base import LiveState
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.rpc.grpc.status import from_rpc_error
@@ -68,7 +69,7 @@ class LinkTable:
         clock: Clock = monotonic,
     ) -> None:
         self._measure = measure or measure_by_worker
-        self._live = live
+        self._topic = None if live is None else SharedTopic(live, LinkCodec())
         self._fresh_s = fresh_s
         self._wait_s = wait_s
         self._clock = clock
@@ -112,22 +113,21 @@ class LinkTable:
         for sample, answer in zip(samples, answers, strict=False):
             link = _link(answer)
             self._known[_pair(sample)] = _Known(link, at_s)
-            if link is not None and self._live is not None:
-                shared = _shared(sample, link)
-                self._live.publish(Topic.ROUND_TRIP, shared.key, shared.values, self._fresh_s)
+            if link is not None and self._topic is not None:
+                self._topic.publish(_shared(sample, link), self._fresh_s)
 
     def _shared_measurements(self, now_s: float) -> dict[tuple[_Process, _Process], _Known]:
         """Returns what other processes have measured, the newest of each link."""
         found: dict[tuple[_Process, _Process], _Known] = {}
-        if self._live is None:
+        if self._topic is None:
             return found
-        for figures in self._live.figures(Topic.ROUND_TRIP).values():
-            for figure in reversed(figures):
-                link = LinkFigure.read(figure)
-                if link is not None and link.bytes_per_s is not None and figure.age_s < self._fresh_s:
+        for published in self._topic.received().values():
+            for each in reversed(published):
+                link = each.item
+                if link.bytes_per_s is not None and each.age_s < self._fresh_s:
                     pair = (link.origin, link.origin_generation), (link.target, link.target_generation)
                     found[pair] = _Known(
-                        LinkSpec(link.bytes_per_s, link.round_trip_s / 2), now_s - figure.age_s
+                        LinkSpec(link.bytes_per_s, link.round_trip_s / 2), now_s - each.age_s
                     )
         return found
 
@@ -154,10 +154,10 @@ def _link(answer: MeasuredLink) -> LinkSpec | None:
     return LinkSpec(answer.bytes_per_s, max(0.0, answer.latency_s))
 
 
-def _shared(sample: tuple[Instance, Instance], link: LinkSpec) -> LinkFigure:
+def _shared(sample: tuple[Instance, Instance], link: LinkSpec) -> SharedLink:
     source, target = sample
     round_trip_s = max(2 * link.latency_s, 1e-6)
-    return LinkFigure(
+    return SharedLink(
         source.id, target.id, source.generation, target.generation, round_trip_s, link.bytes_per_s
     )
 

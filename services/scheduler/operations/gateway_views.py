@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onnxmesh.live.base import LiveState, Topic
-from onnxmesh.live.ejection_figures import EjectionFigure
-from onnxmesh.live.load_figures import read_load
+from onnxmesh.live.base import LiveState
+from onnxmesh.live.ejection_topic import EjectionCodec
+from onnxmesh.live.load_topic import LoadCodec
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.mesh_pb2 import Ejection, WorkerStatus
 
 
@@ -18,25 +19,25 @@ class GatewayViews:
     """
 
     def __init__(self, live: LiveState) -> None:
-        self._live = live
+        self._ejections = SharedTopic(live, EjectionCodec())
+        self._loads = SharedTopic(live, LoadCodec())
 
     def add_to(self, workers: Iterable[WorkerStatus]) -> None:
         """Adds to each worker the gateways that ejected it from their routes, and the load that they observed last."""
         ejections: dict[str, list[Ejection]] = {}
-        for figures in self._live.figures(Topic.EJECTION).values():
-            for figure in figures:
-                if (found := EjectionFigure.read(figure)) is not None:
-                    ejections.setdefault(found.worker, []).append(
-                        Ejection(
-                            stage=found.stage,
-                            gateway=figure.writer,
-                            remaining_ms=round(1000 * found.left_s),
-                        )
+        for published in self._ejections.received().values():
+            for each in published:
+                ejections.setdefault(each.item.worker, []).append(
+                    Ejection(
+                        stage=each.item.stage,
+                        gateway=each.writer,
+                        remaining_ms=round(1000 * each.item.remaining_s),
                     )
-        loads = self._live.figures(Topic.LOAD)
+                )
+        loads = self._loads.received()
         for worker in workers:
             worker.ejections.extend(
                 sorted(ejections.get(worker.id, ()), key=lambda each: (each.stage, each.gateway))
             )
             if worker.id in loads:
-                worker.observed_load.CopyFrom(read_load(loads[worker.id][0].values))
+                worker.observed_load.CopyFrom(loads[worker.id][0].item.load)

@@ -1,4 +1,4 @@
-"""What went wrong while a stage ran, as the mesh error that its origin is told."""
+"""Exceptions of a run, as the mesh errors that its gateway receives."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from onnxmesh.errors import MeshError, ModelRunFailed, Overloaded, from_reason
 from onnxmesh.ids import StageKey
 from onnxmesh.telemetry.masking import masked
 
-RETRY_AFTER_S = 0.5
-"""A worker that is out of memory may have some again after this."""
+MEMORY_RETRY_AFTER_S = 0.5
+"""Delay after which a request that ran out of memory may be retried."""
 
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "out of memory")
 
 
-def told_to_origin(error: Exception, stage: StageKey) -> MeshError:
-    """Returns a fresh mesh error, without the traceback, which would keep the request's tensors alive.
+def error_for_origin(error: Exception, stage: StageKey) -> MeshError:
+    """Returns the mesh error for an exception of a run, without its traceback, which would keep tensors alive.
 
     Args:
-        error: What was raised while the stage ran.
-        stage: Where it ran.
+        error: Raised while the stage ran.
+        stage: The stage.
     """
     if is_out_of_memory(error):
-        return Overloaded(f"{stage} ran out of memory", retry_after_s=RETRY_AFTER_S)
+        return Overloaded(f"{stage} ran out of memory", retry_after_s=MEMORY_RETRY_AFTER_S)
     if isinstance(error, ModelRunFailed):
         return ModelRunFailed(f"{stage}: {error.message}")
     if isinstance(error, MeshError):
@@ -29,7 +29,7 @@ def told_to_origin(error: Exception, stage: StageKey) -> MeshError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, be it Python's, C++'s or that of ONNX Runtime's arena."""
+    """Whether an exception means that memory ran out: in Python, in C++ or in ONNX Runtime's arena."""
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, ModelRunFailed) and any(sign in error.message for sign in _OUT_OF_MEMORY):

@@ -49,7 +49,7 @@ class Bench:
         await self._stack.enter_async_context(own)
         serving = await own.enter_async_context(
             worker_app(
-                WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 5.0, "measure": False} | settings))
+                WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 60.0, "measure": False} | settings))
             )
         )
         scheduler = await self._stack.enter_async_context(commanding(serving.address))
@@ -65,7 +65,7 @@ class Bench:
     async def place(self, worker: Worker, stage: str, partition):
         loaded = len(worker.scheduler.of("stage_loaded"))
         await worker.scheduler.place(stage, partition, [self.store])
-        return await worker.scheduler.told("stage_loaded", loaded + 1)
+        return await worker.scheduler.wait_for("stage_loaded", loaded + 1)
 
     async def pipeline(self, made, cuts, *workers, name="m"):
         """Cuts a model and places a stage on each worker; returns the route."""

@@ -75,7 +75,7 @@ async def test_what_cannot_be_decoded_fails_alone(bench):
     packing = Packing(gateway, "a")
     spoils = {
         "unknown encoding 99": lambda tensor: setattr(tensor, "encoding", 99),
-        "80000 bytes, 12 are said": lambda tensor: setattr(tensor, "decoded_bytes", 12),
+        "80000 bytes, 12 are announced": lambda tensor: setattr(tensor, "decoded_bytes", 12),
         "bytes of int8": lambda tensor: setattr(tensor, "encoding", Encoding.INT8),
     }
     good = [await packing.send(route, Encoding.ZSTD)]

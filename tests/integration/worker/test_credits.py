@@ -12,14 +12,15 @@ from tests.integration.worker.stage_models import model, value
 from tests.integration.worker.test_process import worker_process
 
 ACTIVATION_BYTES = 10_000_000
-NUM_IN_FLIGHT = 64
+NUM_SINES = 3
+NUM_IN_FLIGHT = 24
 
 
 def swelling():
     """One number becomes 10 MB at once, on which the second stage works for long; the third has one number again."""
-    names = ["h", *(f"s{i}" for i in range(8))]
+    names = ["h", *(f"s{i}" for i in range(NUM_SINES))]
     nodes = [helper.make_node("Expand", ["x", "size"], ["e"]), helper.make_node("Neg", ["e"], ["h"])]
-    nodes += [helper.make_node("Sin", [names[i]], [names[i + 1]]) for i in range(8)]
+    nodes += [helper.make_node("Sin", [names[i]], [names[i + 1]]) for i in range(NUM_SINES)]
     nodes.append(helper.make_node("Add", [names[-1], "h"], ["sum"]))
     nodes.append(helper.make_node("ReduceMax", ["sum"], ["y"], keepdims=0))
     return model(
@@ -29,7 +30,7 @@ def swelling():
 
 def expected(x):
     h = last = np.float32(-x)
-    for _ in range(8):
+    for _ in range(NUM_SINES):
         last = np.sin(last)
     return last + h
 
@@ -46,7 +47,7 @@ async def answers(bench, route):
             most[name] = max(most.get(name, 0), load.in_flight_bytes)
         return set(numbers) <= gateway.results.keys()
 
-    await eventually(all_answered, timeout=240)
+    await eventually(all_answered, timeout=100)
     for i, number in enumerate(numbers):
         assert (await gateway.answer(number))["y"] == pytest.approx(expected(i), rel=1e-5)
     return most
@@ -63,7 +64,7 @@ async def test_what_waits_for_a_slow_stage_stays_small(bench):
 async def test_a_route_that_comes_back_to_a_worker_does_not_stand_still(bench):
     """The first and the third stage on one worker, the second on another; all that is under way is bounded on both."""
     first, second = await bench.worker("a"), await bench.worker("b")
-    route = await bench.pipeline(swelling(), [2, 9], first, second, first)
+    route = await bench.pipeline(swelling(), [2, 4], first, second, first)
     most = await answers(bench, route)
     # What runs and what leaves, beside what waits.
     assert most["a"] <= 2 * WINDOW_BYTES + 4 * ACTIVATION_BYTES
@@ -79,5 +80,5 @@ async def test_cancelled_requests_hold_nothing_up(bench):
     kept, given_up = numbers[::2], numbers[1::2]
     for number in given_up:
         await gateway.cancel(number, "a", "b")
-    await eventually(lambda: set(kept) <= gateway.results.keys(), timeout=240)
+    await eventually(lambda: set(kept) <= gateway.results.keys(), timeout=100)
     assert not gateway.failures

@@ -13,8 +13,8 @@ import pytest
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.tensors.arrays import from_array
 from tests.eventually import eventually
+from tests.fakes.forwarding_worker import forwarding_worker
 from tests.fakes.origin_gateway import origin_gateway
-from tests.fakes.passing_worker import passing_worker
 from tests.fakes.routed_models import routed_model
 from tests.integration.gateway.running_gateway import running_gateway
 from tests.integration.worker.direct_stages import DIRECT, ENTRY, INPUTS, expected, inputs, partitions
@@ -71,7 +71,7 @@ async def watching(bench, *workers):
 
 
 async def answered(gateway, arrays):
-    answer = await gateway.infer(request_of(arrays), timeout=60)
+    answer = await gateway.infer(request_of(arrays), timeout=600)
     (raw,) = answer.raw_output_contents
     return np.array_equal(np.frombuffer(raw, "<f4"), expected(**arrays))
 
@@ -97,12 +97,13 @@ async def test_many_requests_of_all_sizes_in_flight_each_get_their_own_answer(be
     model = await placed(bench, [a, b], [a, b], [a, b])
     loads = await watching(bench, a, b)
     async with serving(model) as gateway:
-        sizes = [1, 10, 2000, 1_500_000, 3, 500_000] * 8
+        sizes = [1, 10, 2000, 1_500_000, 3, 500_000] * 4
         answers = await asyncio.gather(
             *(answered(gateway, inputs(size, seed)) for seed, size in enumerate(sizes))
         )
         assert all(answers)
-        await eventually(lambda: loads["a"].completed + loads["b"].completed == 3 * len(sizes))
+        # More where a busy machine let a heartbeat come late, and an attempt was made on another replica.
+        await eventually(lambda: loads["a"].completed + loads["b"].completed >= 3 * len(sizes))
         await eventually(lambda: loads["a"].in_flight_bytes == loads["b"].in_flight_bytes == 0)
 
 
@@ -111,7 +112,7 @@ async def test_the_death_of_a_worker_that_holds_a_waiting_part_moves_the_request
     # Through gRPC, so that it can be killed in this very process.
     b1 = await bench.worker("b1", same_host=False)
     b2, c = await bench.worker("b2"), await bench.worker("c")
-    async with passing_worker("a") as a:
+    async with forwarding_worker("a") as a:
         model = await placed(bench, [a], [b1], [c])
         await placed(bench, [], [b2], [])
         loads = await watching(bench, b1, b2, c)
@@ -127,7 +128,7 @@ async def test_the_death_of_a_worker_that_holds_a_waiting_part_moves_the_request
             assert [key.attempt for key in a.cancels] == [0]
             again = a.activations[1]
             assert (again.key.attempt, again.route.hops[1].worker) == (1, "b2")
-            await a.pass_on(again, [from_array("h", -arrays["x"])])
+            await a.forward(again, [from_array("h", -arrays["x"])])
             assert await answer
             # The part of the first attempt at the last stage went with its Cancel.
             await eventually(lambda: (loads["c"].completed, loads["c"].dropped) == (1, 1))
@@ -138,7 +139,7 @@ async def test_the_death_of_a_worker_that_holds_a_waiting_part_moves_the_request
 async def test_a_request_that_is_given_up_leaves_nothing(bench, end):
     """Its direct parts wait for a stage before that never sends; then they are gone."""
     b, c = await bench.worker("b"), await bench.worker("c")
-    async with passing_worker("a") as a:
+    async with forwarding_worker("a") as a:
         loads = await watching(bench, b, c)
         async with serving(await placed(bench, [a], [b], [c])) as gateway:
             size, timeout_s = (LARGE, 60) if end == "cancelled" else (1000, 1)
@@ -152,7 +153,7 @@ async def test_a_request_that_is_given_up_leaves_nothing(bench, end):
             await eventually(lambda: loads["b"].dropped == loads["c"].dropped == 1)
             await eventually(lambda: loads["b"].in_flight_bytes == loads["c"].in_flight_bytes == 0)
             # A main part that was on its way is not kept either.
-            await a.pass_on(a.activations[0], [from_array("h", np.zeros(3, np.float32))])
+            await a.forward(a.activations[0], [from_array("h", np.zeros(3, np.float32))])
             await eventually(lambda: loads["b"].dropped == 2)
             await eventually(lambda: loads["b"].in_flight_bytes == 0)
 
@@ -203,12 +204,12 @@ async def test_parts_that_fit_no_stage_are_refused_and_disturb_no_other(bench):
     waits = await send_direct(gateway, route, [5])
     one = np.float32([1])
     for inputs_, hops, says in [
-        ({"w": one}, route, "'u' straight from the gateway, 'w' came"),
-        ({"u": one, "w": one}, route, "'u' straight from the gateway, 'u', 'w' came"),
+        ({"w": one}, route, "'u' straight from the gateway; the direct part has 'w'"),
+        ({"u": one, "w": one}, route, "'u' straight from the gateway; the direct part has 'u', 'w'"),
         (
             {"x": one},
             [route[0], worker.hop("m/1/0")],
-            "m/1/0 gets nothing straight from the gateway, 'x' came",
+            "m/1/0 receives nothing straight from the gateway; the direct part has 'x'",
         ),
     ]:
         failure = await gateway.failure(await gateway.send(hops, inputs_, hop=1, direct=True))
@@ -216,7 +217,7 @@ async def test_parts_that_fit_no_stage_are_refused_and_disturb_no_other(bench):
         assert says in failure.message
     both = await gateway.send(route, {"h": one, "u": one}, hop=1)
     assert (
-        "'u' straight from the gateway, the stage before sent it too" in (await gateway.failure(both)).message
+        "'u' straight from the gateway; the stage before sent it too" in (await gateway.failure(both)).message
     )
     missing = await gateway.send([route[0], worker.hop("m/9/1")], {"u": one}, hop=1, direct=True)
     assert "b does not hold m/9/1" in (await gateway.failure(missing)).message
@@ -246,7 +247,7 @@ async def test_a_draining_worker_takes_the_parts_of_requests_that_are_under_way(
     await gateway.answer(other)
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.stop())
-        await worker.scheduler.told("draining")
+        await worker.scheduler.wait_for("draining")
         during = await send_direct(gateway, route, [2])
         for number, u in ((during, 2), (before, 1)):
             await send_main(gateway, route, [10], number)
@@ -263,4 +264,4 @@ async def test_an_evicted_stage_refuses_what_waits_at_once(bench):
     await worker.scheduler.evict("m/1/1")
     failure = await gateway.failure(number)
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
-    assert (await worker.scheduler.told("stage_evicted")).stage == "m/1/1"
+    assert (await worker.scheduler.wait_for("stage_evicted")).stage == "m/1/1"

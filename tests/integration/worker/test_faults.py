@@ -112,7 +112,7 @@ async def test_a_stage_that_is_not_held_is_a_retriable_failure(bench):
         route=frame_pb2.Route(hops=[frame_pb2.Hop(stage="m/1/0", worker="z")]),
     )
     await gateway.links.get("a").send(Frame(frame_pb2.FrameHeader(activation=header)))
-    assert "the route means z" in (await gateway.failure(50)).message
+    assert "the route names worker z" in (await gateway.failure(50)).message
 
 
 async def test_a_model_that_refuses_its_input_fails_that_request_alone(bench):
@@ -163,10 +163,13 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench):
     only = await bench.worker("a", queue_size=2)
     route = await bench.pipeline(slow(rounds=8), [], only)
     gateway = await bench.gateway()
-    numbers = [await gateway.send(route, {"x": LARGE}) for _ in range(6)]
-    await eventually(lambda: len(gateway.results) + len(gateway.failures) == 6)
+    numbers = []
+    while not gateway.failures:  # one runs and two wait at the most, whatever the speed of the machine
+        numbers.append(await gateway.send(route, {"x": LARGE}))
+        await asyncio.sleep(0)
+    await eventually(lambda: len(gateway.results) + len(gateway.failures) == len(numbers))
     refused = [failures[0] for failures in gateway.failures.values()]
-    assert len(refused) >= 3
+    assert len(numbers) - len(refused) >= 3
     assert all(f.reason == "OVERLOADED" and f.retriable and f.retry_after_ms > 0 for f in refused)
     assert numbers[0] in gateway.results
 
@@ -183,7 +186,7 @@ async def test_an_evicted_stage_finishes_what_it_has_and_takes_nothing_new(bench
     await only.scheduler.evict("m/1/0")
     for number in queued:
         await gateway.answer(number)
-    assert (await only.scheduler.told("stage_evicted")).stage == "m/1/0"
+    assert (await only.scheduler.wait_for("stage_evicted")).stage == "m/1/0"
     failure = await gateway.failure(await gateway.send(route, {"x": LARGE}))
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
@@ -198,7 +201,7 @@ async def test_a_worker_that_stops_finishes_what_it_has(bench):
     await gateway.answer(await gateway.send(other, {"x": SMALL}))
     async with asyncio.TaskGroup() as group:
         group.create_task(only.stop())
-        await only.scheduler.told("draining")
+        await only.scheduler.wait_for("draining")
         refused = await gateway.failure(await gateway.send(other, {"x": SMALL}))
         assert (refused.reason, refused.retriable) == ("UNAVAILABLE", True)
     assert running in gateway.results

@@ -38,7 +38,7 @@ async def test_what_still_comes_for_a_stage_that_went_is_refused_and_may_be_trie
     route = await bench.pipeline(wide(), [], worker)
     gateway = await bench.gateway()
     await worker.scheduler.evict("m/1/0")
-    await worker.scheduler.told("stage_evicted")
+    await worker.scheduler.wait_for("stage_evicted")
     failure = await gateway.failure(await gateway.send(route, X))
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
@@ -46,19 +46,19 @@ async def test_what_still_comes_for_a_stage_that_went_is_refused_and_may_be_trie
 async def test_a_worker_that_may_depart_goes_with_what_it_holds(bench):
     """As it does when its time is over."""
     for name, told in (("a", True), ("b", False)):
-        worker = await bench.worker(name, drain_s=30.0 if told else 0.05)
+        worker = await bench.worker(name, drain_s=600.0 if told else 0.05)
         worker.scheduler.lets_depart = told
         await bench.pipeline(wide(), [], worker)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await worker.stop()
 
 
 async def test_a_worker_that_nobody_commands_waits_for_nobody(bench):
-    worker = await bench.worker("a", drain_s=30.0)
+    worker = await bench.worker("a", drain_s=600.0)
     await bench.pipeline(wide(), [], worker)
-    await worker.scheduler.hang_up()
+    await worker.scheduler.end_stream()
     await eventually(worker.scheduler.ended.is_set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await worker.stop()
 
 
@@ -75,7 +75,7 @@ async def test_a_drained_worker_keeps_the_mark_for_the_next_scheduler_until_it_i
         await eventually(lambda: says(newer) == [False])
         await worker.scheduler.drain(epoch=1)
         await worker.scheduler.evict("none/1/0", epoch=1)
-        await worker.scheduler.told("stage_failed")
+        await worker.scheduler.wait_for("stage_failed")
         assert says(newer) == [False]
     async with commanding(worker.address, epoch=3) as newest:
         await eventually(lambda: newest.events)

@@ -41,8 +41,8 @@ async def test_a_stage_placed_twice_at_once_is_loaded_once(bench):
     partition = bench.partitions(wide(), [])[0]
     for _ in range(2):
         await worker.scheduler.place("m/1/0", partition, [bench.store])
-    first = await worker.scheduler.told("stage_loaded", 1)
-    assert await worker.scheduler.told("stage_loaded", 2) == first
+    first = await worker.scheduler.wait_for("stage_loaded", 1)
+    assert await worker.scheduler.wait_for("stage_loaded", 2) == first
 
 
 async def test_commands_of_an_older_scheduler_are_refused(bench):
@@ -50,10 +50,10 @@ async def test_commands_of_an_older_scheduler_are_refused(bench):
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
     await worker.scheduler.place("m/1/0", partition, [bench.store], epoch=7)
-    await worker.scheduler.told("stage_loaded")
+    await worker.scheduler.wait_for("stage_loaded")
     async with commanding(worker.address, epoch=6) as older:
         await older.evict("m/1/0")
-        failed = await older.told("stage_failed")
+        failed = await older.wait_for("stage_failed")
         assert (failed.stage, failed.reason) == ("m/1/0", "CONFLICT")
         assert "epoch 7" in failed.message
     assert not worker.scheduler.of("stage_failed")
@@ -79,7 +79,7 @@ async def test_a_stage_that_cannot_be_had_is_said_to_have_failed(bench):
     ]
     for count, (each, sources, reason) in enumerate(cases, start=1):
         await worker.scheduler.place("m/1/0", each, sources)
-        failed = await worker.scheduler.told("stage_failed", count)
+        failed = await worker.scheduler.wait_for("stage_failed", count)
         assert (failed.stage, failed.reason) == ("m/1/0", reason), failed
     await worker.scheduler.place("m/1/0", partition, [bench.store])
     await eventually(lambda: worker.scheduler.of("stage_loaded"))
@@ -92,7 +92,7 @@ async def test_a_partition_that_onnx_runtime_cannot_load_fails_and_leaves_nothin
         artefact=artefact_of_bytes("model.onnx", b"not a model", bench.folder / "b", bench.blobs)
     )
     await worker.scheduler.place("m/1/0", broken, [bench.store])
-    failed = await worker.scheduler.told("stage_failed")
+    failed = await worker.scheduler.wait_for("stage_failed")
     assert failed.reason == "INVALID_MODEL"
     assert str(tmp_path) not in failed.message
     assert kept(tmp_path / "cache") == []
@@ -103,15 +103,15 @@ async def test_evicting_what_is_not_held_or_still_loading_ends_with_evicted(benc
     worker = await bench.worker("a", cache=bench.folder / "cache")
     partition = bench.partitions(wide(), [])[0]
     await worker.scheduler.evict("m/1/0")
-    await worker.scheduler.told("stage_evicted", 1)
+    await worker.scheduler.wait_for("stage_evicted", 1)
     await worker.scheduler.place("m/1/0", partition, [bench.store])
     await worker.scheduler.evict("m/1/0")
-    await worker.scheduler.told("stage_evicted", 2)
+    await worker.scheduler.wait_for("stage_evicted", 2)
     assert kept(bench.folder / "cache") == []
     for stage in ("m/1/0", "m/2/0"):
         await bench.place(worker, stage, partition)
     await worker.scheduler.evict("m/1/0")
-    await worker.scheduler.told("stage_evicted", 3)
+    await worker.scheduler.wait_for("stage_evicted", 3)
     assert kept(bench.folder / "cache")
 
 
@@ -128,8 +128,8 @@ async def test_a_scheduler_that_goes_leaves_the_stages_where_they_are(bench):
     partition = bench.partitions(wide(), [])[0]
     async with commanding(worker.address) as passing:
         await passing.place("m/1/0", partition, [bench.store])
-        await passing.told("stage_loaded")
-        await passing.hang_up()
+        await passing.wait_for("stage_loaded")
+        await passing.end_stream()
         await eventually(passing.ended.is_set)
     async with commanding(worker.address) as passing:
         await eventually(lambda: passing.events)
@@ -145,7 +145,7 @@ async def test_a_cache_that_outlives_a_worker_is_checked_and_used(bench):
     await first.stop()
     second = await bench.worker("b", cache=cache)
     await second.scheduler.place("m/1/0", partition, [])
-    await second.scheduler.told("stage_loaded")
+    await second.scheduler.wait_for("stage_loaded")
     await second.stop()
     sha256 = partition.artefact.files[0].sha256
     blob = cache / "blobs" / sha256[:2] / sha256

@@ -66,7 +66,7 @@ async def test_a_model_is_prepared_cut_and_served_from_the_worker_that_cut_it(be
     for partition, worker in zip(made.partitions, (maker, other), strict=True):
         stage = f"m/1/{partition.index}"
         await worker.scheduler.place(stage, partition, [maker.address])
-        await worker.scheduler.told("stage_loaded")
+        await worker.scheduler.wait_for("stage_loaded")
         route.append(worker.hop(stage))
     gateway = await bench.gateway()
     x = np.ones((2, 16), np.float32)
@@ -184,14 +184,14 @@ async def test_a_portable_cut_is_optimised_where_it_is_loaded_and_says_how_far_o
         partition.load_optimisation = "all"
         stage = f"m/1/{partition.index}"
         await worker.scheduler.place(stage, partition, [worker.address])
-        await worker.scheduler.told("stage_loaded", partition.index + 1)
+        await worker.scheduler.wait_for("stage_loaded", partition.index + 1)
         route.append(worker.hop(stage))
     gateway = await bench.gateway()
     x = np.ones((2, 16), np.float32)
     assert (await gateway.answer(await gateway.send(route, {"x": x})))["y"].shape == (2, 16)
     cut.partitions[0].load_optimisation = "most"
     await worker.scheduler.place("n/1/0", cut.partitions[0], [worker.address])
-    failed = await worker.scheduler.told("stage_failed")
+    failed = await worker.scheduler.wait_for("stage_failed")
     assert (failed.reason, "got 'most'" in failed.message) == ("INVALID_REQUEST", True)
 
 
@@ -234,6 +234,6 @@ async def test_a_cut_says_what_may_run_together(bench):
     made = await cut(batching=Batching(mode="on", max_rows=4))
     assert [partition.batching.max_rows for partition in made.partitions] == [4, 4]
     made = await cut(batching=Batching(mode="off"))
-    assert [partition.batching.why_not for partition in made.partitions] == ["batching is off"] * 2
+    assert [partition.batching.why_not for partition in made.partitions] == ["switched off"] * 2
     refused = await refusal(cut(batching=Batching(mode="of")))
     assert refused.message == "expected batching of auto, on, off; got 'of'"

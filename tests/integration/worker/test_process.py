@@ -22,7 +22,16 @@ from tests.integration.worker.stage_models import slow, wide
 
 @contextlib.asynccontextmanager
 async def worker_process(id_, *flags):
-    command = [sys.executable, "-m", "services.worker", f"--id={id_}", "--threads=1", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "services.worker",
+        f"--id={id_}",
+        "--threads=1",
+        "--no-measure",
+        "--drain-s=60",
+        *flags,
+    ]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         words = (await process.stdout.readline()).decode().split()

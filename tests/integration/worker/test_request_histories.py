@@ -16,7 +16,7 @@ from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1 import frame_pb2
 from tests.eventually import eventually
-from tests.fakes.hanging_up import hang_up
+from tests.fakes.abort_links import abort_links
 from tests.fakes.origin_gateway import OriginGateway
 from tests.integration.worker.test_batching import expected, pipeline
 
@@ -117,7 +117,7 @@ class Gateway:
         await self._again()
 
     async def vanish(self, _):
-        hang_up(self.origin.links)
+        abort_links(self.origin.links)
         await eventually(lambda: self.origin.lost, LONG_S)
         await self._again()
 

@@ -6,19 +6,23 @@ import json
 
 import pytest
 
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.model.activation_errors import ActivationErrors, compressible_tensors
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from tests.zoo import ZOO
 
 
-def cut(name, folder, num_stages=3, **more):
+def cut(name, folder, num_stages=3):
     """Returns what a cut of a model of the zoo says of the errors of its activations."""
     source, work = ZOO[name].build(folder), folder / "work"
-    costs = GraphCosts.from_json(json.loads(prepare(str(source), str(work), "all"))["costs"])
+    costs = GraphCosts.from_json(
+        json.loads(prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.ALL))))["costs"]
+    )
     legal = costs.legal_cuts
     cuts = sorted({legal[len(legal) * part // num_stages] for part in range(1, num_stages)})
-    answer = json.loads(cut_prepared(str(work), cuts, activation_errors=True, **more))
+    answer = json.loads(cut_prepared(CutJob(work, CutOptions(tuple(cuts), activation_errors=True))))
     return ActivationErrors.from_plain(answer["activation_errors"])
 
 
@@ -55,10 +59,10 @@ def test_a_model_of_one_stage_has_nothing_that_could_err(tmp_path):
 def test_nobody_who_does_not_ask_waits_for_it(tmp_path):
     """A cut measures nothing by itself."""
     work = tmp_path / "work"
-    costs = GraphCosts.from_json(
-        json.loads(prepare(str(ZOO["mlp"].build(tmp_path)), str(work), "all"))["costs"]
-    )
-    assert json.loads(cut_prepared(str(work), [costs.legal_cuts[0]]))["activation_errors"] is None
+    job = PrepareJob(ZOO["mlp"].build(tmp_path), work, PrepareOptions(OptimisationLevel.ALL))
+    costs = GraphCosts.from_json(json.loads(prepare(job))["costs"])
+    answer = json.loads(cut_prepared(CutJob(work, CutOptions((costs.legal_cuts[0],)))))
+    assert answer["activation_errors"] is None
 
 
 def test_the_edge_of_a_model_keeps_every_bit():

@@ -9,7 +9,7 @@ import pytest
 from onnxmesh.graph.runtime.arena_shrinkage import SHRINK_WINDOW_S, ArenaShrinkage
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.tensors.arrays import from_array, to_array
-from services.worker.load import resident_bytes
+from services.worker.machine.load import resident_bytes
 from tests.fakes.clock import Clock
 from tests.zoo.zoo_model import floats, model, node
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from onnxmesh.device.device_kind import this_cpu_class
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
 from onnxmesh.graph.checks.batching_check import MAX_SPLIT_ROWS
@@ -15,6 +16,7 @@ from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
@@ -23,11 +25,12 @@ from tests.zoo import ZOO
 
 
 def cut(source, work, *, mode="auto", max_rows=0, cut_mode=CutMode.EXACT, level="all", num_stages=2):
-    costs = GraphCosts.from_json(json.loads(prepare(str(source), str(work), level, cut_mode.value))["costs"])
+    options = PrepareOptions(OptimisationLevel(level), cut_mode)
+    costs = GraphCosts.from_json(json.loads(prepare(PrepareJob(source, work, options)))["costs"])
     legal = costs.legal_cuts
     cuts = [legal[len(legal) * part // num_stages] for part in range(1, num_stages)] if legal else []
-    wish = BatchingSpec(BatchMode(mode), max_rows).to_plain()
-    answer = json.loads(cut_prepared(str(work), sorted(set(cuts)), (), wish))
+    spec = BatchingSpec(BatchMode(mode), max_rows)
+    answer = json.loads(cut_prepared(CutJob(work, CutOptions(tuple(sorted(set(cuts))), batching=spec))))
     return (
         [Partition.from_plain(plain) for plain in answer["partitions"]],
         [StageBatching.from_plain(plain) for plain in answer["batching"]],
@@ -135,7 +138,7 @@ def test_portable_mode_accepts_in_batches_what_it_accepts_anyway(tmp_path):
 def test_what_is_off_is_not_tried(mode, max_rows, tmp_path):
     """One row at the most is off, too."""
     _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / "work", mode=mode, max_rows=max_rows)
-    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "batching is off")}
+    assert {(batching.max_rows, batching.why_not) for batching in found} == {(1, "switched off")}
 
 
 def test_the_most_rows_are_those_asked_for(tmp_path):
@@ -147,8 +150,9 @@ def test_the_most_rows_are_those_asked_for(tmp_path):
 
 def test_a_cut_that_nobody_asks_about_batches_says_nothing_of_them(tmp_path):
     """As `onnxmesh split` does."""
-    prepare(str(ZOO["mlp"].build(tmp_path)), str(tmp_path / "work"), "none")
-    assert json.loads(cut_prepared(str(tmp_path / "work"), []))["batching"] == []
+    source, work = ZOO["mlp"].build(tmp_path), tmp_path / "work"
+    prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.NONE)))
+    assert json.loads(cut_prepared(CutJob(work, CutOptions())))["batching"] == []
 
 
 def test_what_was_found_survives_its_journey():

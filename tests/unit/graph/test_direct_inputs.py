@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from onnxmesh.errors import InvalidPlan, InvalidRequest
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.checks.verify import verify_chain
 from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
@@ -114,8 +115,9 @@ def test_a_chain_asks_for_direct_inputs(late, tmp_path):
 def test_the_plan_keeps_them(tmp_path):
     """What is cut with direct inputs verifies from its folder."""
     source = ZOO["late_input"].build(tmp_path)
-    prepare(str(source), str(tmp_path / "work"), "none")
-    cut_prepared(str(tmp_path / "work"), [3, 6], [[], ["always"], ["always", "late"]])
+    work = tmp_path / "work"
+    prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.NONE)))
+    cut_prepared(CutJob(work, CutOptions((3, 6), ((), ("always",), ("always", "late")))))
     folder = tmp_path / "work" / PARTITIONS
     assert [part.direct_inputs for part in PlanFile.load(folder).partitions] == [
         (),

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxmesh.errors import CorruptData, InvalidModel
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.checks.difference import (
     FULL_PRECISION_BOUND,
@@ -122,8 +123,9 @@ def test_verify_accepts_up_to_the_bound(tmp_path):
 def test_a_model_that_refuses_random_inputs_is_cut_all_the_same(tmp_path):
     """Its difference is unknown, and the plan and the answer say that."""
     path = ZOO["strings_and_bfloat"].build(tmp_path)
-    prepare(str(path), str(tmp_path / "work"), "all", "portable")
-    assert json.loads(cut_prepared(str(tmp_path / "work"), [1]))["largest_difference"] == -1
+    work = tmp_path / "work"
+    prepare(PrepareJob(path, work, PrepareOptions(OptimisationLevel.ALL, CutMode.PORTABLE)))
+    assert json.loads(cut_prepared(CutJob(work, CutOptions((1,)))))["largest_difference"] == -1
     assert PlanFile.load(tmp_path / "work" / PARTITIONS).largest_difference is None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from onnxmesh.device.device_kind import device_kind_name
 from onnxmesh.errors import InvalidRequest, ModelRunFailed
+from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import prepare
 from onnxmesh.graph.measuring.attribution import attribute_times
 from onnxmesh.graph.measuring.profiler import ExecutedNode, MeasuredRun, profile_model
@@ -41,10 +42,12 @@ def _own_cache(cache, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
+def job(source, work, level=OptimisationLevel.BASIC, *, device="", **options) -> PrepareJob:
+    return PrepareJob(source, work, PrepareOptions(level, **({"profile_s": SECONDS} | options)), device)
+
+
 def profiled(tmp_path, source, mode=CutMode.EXACT, **options) -> tuple[GraphCosts, Profile]:
-    answer = json.loads(
-        prepare(str(source), str(tmp_path / "work"), "basic", mode, profile_s=SECONDS, **options)
-    )
+    answer = json.loads(prepare(job(source, tmp_path / "work", mode=mode, **options)))
     assert answer["unprofiled"] == ""
     return GraphCosts.from_json(answer["costs"]), Profile.from_json(answer["profile"])
 
@@ -96,7 +99,7 @@ def test_a_model_that_refuses_random_inputs_has_no_profile_but_a_reason(tmp_path
     weights = {"ten": np.array(10), "table": np.zeros((3, 2), np.float32)}
     made = model(nodes, [integers("x", 1)], [floats("y", 1, 2)], weights)
     onnx.save(made, tmp_path / "m.onnx")
-    answer = json.loads(prepare(str(tmp_path / "m.onnx"), str(tmp_path / "work"), "none", profile_s=SECONDS))
+    answer = json.loads(prepare(job(tmp_path / "m.onnx", tmp_path / "work", OptimisationLevel.NONE)))
     assert answer["profile"] == ""
     assert "'y'" in answer["unprofiled"]
     assert "indices element out of data bounds" in answer["unprofiled"]
@@ -107,7 +110,7 @@ def test_a_model_that_refuses_random_inputs_has_no_profile_but_a_reason(tmp_path
 
 def test_without_a_wish_nothing_is_measured(tmp_path):
     """Costs alone."""
-    answer = json.loads(prepare(str(ZOO["mlp"].build(tmp_path)), str(tmp_path / "work"), "basic"))
+    answer = json.loads(prepare(job(ZOO["mlp"].build(tmp_path), tmp_path / "work", profile_s=0.0)))
     assert (answer["profile"], answer["unprofiled"]) == ("", "")
 
 
@@ -123,11 +126,11 @@ def test_a_profile_is_made_at_the_shapes_of_the_plan(tmp_path):
     """And says so; a shape that the model cannot have is refused before anything runs."""
     source = ZOO["branching_cnn"].build(tmp_path)
     shapes = InputShapes(inputs={"image": (3, 3, 16, 8)})
-    _, profile = profiled(tmp_path, source, shapes=shapes.to_plain())
+    _, profile = profiled(tmp_path, source, shapes=shapes)
     assert profile.shapes == {"image": (3, 3, 16, 8)}
-    wrong = InputShapes(inputs={"image": (3, 4, 16, 8)}).to_plain()
+    wrong = InputShapes(inputs={"image": (3, 4, 16, 8)})
     with pytest.raises(InvalidRequest, match="'image': expected"):
-        prepare(str(source), str(tmp_path / "other"), "basic", shapes=wrong, profile_s=SECONDS)
+        prepare(job(source, tmp_path / "other", shapes=wrong))
 
 
 def chain(tmp_path):
@@ -196,7 +199,7 @@ def test_a_transformer_is_told_apart_by_level(tmp_path, level):
     """Profiles of two levels do not mix: the second is refused."""
     source = ZOO["tied_weights"].build(tmp_path)
     first = Profile.from_json(
-        json.loads(prepare(str(source), str(tmp_path / "a"), level, profile_s=SECONDS))["profile"]
+        json.loads(prepare(job(source, tmp_path / "a", OptimisationLevel(level))))["profile"]
     )
     assert first.level is level
     with pytest.raises(InvalidRequest, match="optimisation"):

@@ -21,8 +21,8 @@ class Memory:
     def __init__(self, array, datatype=Datatype.FP32):
         self.num_copies = 0
         self._array = array
-        memory = DeviceMemory("gpu", 1 << 40, self._fetch, self)
-        self.tensor = DeviceTensor("x", datatype, array.shape, memory)
+        memory = DeviceMemory("gpu", 1 << 40, fetch=self._fetch, owner=self)
+        self.tensor = DeviceTensor("x", datatype, array.shape, memory=memory)
 
     def _fetch(self):
         self.num_copies += 1

@@ -14,7 +14,8 @@ from onnxmesh.errors import Overloaded
 from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.server import Http2Server
-from onnxmesh.service.serving import ServiceSettings, Serving
+from onnxmesh.service.serving import Serving
+from onnxmesh.service.settings.service import ServiceSettings
 
 NO_CAP = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -47,8 +48,8 @@ class RunningServer:
     @property
     def http2(self) -> Http2Server:
         """The HTTP/2 server alone."""
-        assert self.serving.edge is not None
-        return self.serving.edge
+        assert self.serving.http2 is not None
+        return self.serving.http2
 
     async def echo(self, message, context):
         """Returns the message."""
@@ -110,7 +111,7 @@ async def running_server(
 ) -> AsyncIterator[RunningServer]:
     """Starts it; `limits` are those of `ConnectionLimits` and `AbuseLimits`."""
     settings = ServiceSettings(listen="127.0.0.1:0", _cli_parse_args=False)
-    serving = Serving(settings, max_message_bytes, with_edge=True)
+    serving = Serving(settings, max_message_bytes, with_http2=True)
     running = RunningServer(serving)
     http2 = running.http2
     abuse = {each.name: limits.pop(each.name) for each in fields(AbuseLimits) if each.name in limits}

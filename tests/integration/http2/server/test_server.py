@@ -30,7 +30,7 @@ async def test_server_that_stops_under_load_fails_no_call():
             for _ in range(50):
                 tasks.create_task(call_until_refused())
             await eventually(lambda: len(server.contexts) > 500)
-            await server.serving.leave(30)
+            await server.serving.disconnect_clients(30)
         assert {error.code() for error in ended} == {grpc.StatusCode.UNAVAILABLE}
         # No connection could be opened: no call was lost on one.
         assert all("connect" in error.details().lower() for error in ended), {e.details() for e in ended}
@@ -42,13 +42,13 @@ async def test_server_that_stops_waits_for_running_calls():
         async with running_server() as server, channel_to(server) as channel:
             call = channel.unary_unary(method("Hold"))(b"a", timeout=60)
             await eventually(lambda server=server: server.begun)
-            stopping = asyncio.ensure_future(server.serving.leave(60))
+            stopping = asyncio.ensure_future(server.serving.disconnect_clients(60))
             await asyncio.sleep(0)
             if is_done:
                 server.go_on.set()
                 assert await call == b"a"
             else:
-                await server.serving.leave(0)
+                await server.serving.disconnect_clients(0)
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

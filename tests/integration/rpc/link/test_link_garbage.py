@@ -14,7 +14,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.link.links import Links
 from onnxmesh.v1.frame_pb2 import Cancel, FrameHeader
 from tests.eventually import eventually
-from tests.fakes.hanging_up import hang_up
+from tests.fakes.abort_links import abort_links
 
 
 class Tensors:
@@ -86,7 +86,7 @@ async def test_the_link_itself(no_collector):
         link.send_soon(FrameHeader(cancel=Cancel()))
         pipe = weakref.ref(link._pipe)
         await eventually(lambda: b.get("a"))
-        hang_up(b)
+        abort_links(b)
         await link.closed.wait()
         del link
         await eventually(lambda: a.get("b") is None and pipe() is None)

@@ -24,7 +24,7 @@ from onnxmesh.rpc.same_host.socket_pipe import MIN_SHARED_BYTES
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, RequestKey, Result, Tensor
 from tests.eventually import eventually
-from tests.fakes.hanging_up import hang_up
+from tests.fakes.abort_links import abort_links
 from tests.fakes.service_processes import until
 
 CHUNK_BYTES = 1 << 20
@@ -248,7 +248,7 @@ async def go(pair, step):
 def vanish(side, links, same_host):
     """Ends the stream from one side at once, in the middle of whatever it is at."""
     if same_host:
-        hang_up(side.links)
+        abort_links(side.links)
     else:
         links[0]._pipe._call.cancel()
 

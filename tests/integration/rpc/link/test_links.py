@@ -19,7 +19,7 @@ from onnxmesh.rpc.link.stage_stream import EXCHANGE
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.v1.frame_pb2 import Activation, Cancel, FrameHeader, Hello, RequestKey, Tensor
 from tests.eventually import eventually
-from tests.fakes.hanging_up import hang_up
+from tests.fakes.abort_links import abort_links
 
 
 class Peer:
@@ -52,7 +52,7 @@ class Peer:
     async def vanish(self):
         """Ends every stream without a word, as the end of the process would."""
         await self.server.stop(None)
-        hang_up(self.links)
+        abort_links(self.links)
 
 
 @contextlib.asynccontextmanager

@@ -15,9 +15,9 @@ def test_worker_extra_is_named_in_the_base_install(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "onnxmesh.cli"]
     split = [*command, "split", str(tmp_path / "m.onnx"), "--out", str(tmp_path / "cut")]
-    done = subprocess.run(split, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(split, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 1
     assert done.stderr == "error: this command needs the `worker` extra: pip install 'onnxmesh[worker]'\n"
     status = [*command, "status", "--mesh", "127.0.0.1:9"]
-    done = subprocess.run(status, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(status, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert "no mesh answers" in done.stderr

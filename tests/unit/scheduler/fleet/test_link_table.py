@@ -8,9 +8,9 @@ import pytest
 
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import Unavailable
-from onnxmesh.live.base import Topic
-from onnxmesh.live.embedded import OwnLiveState
-from onnxmesh.live.link_figures import LinkFigure
+from onnxmesh.live.embedded import EmbeddedLiveState
+from onnxmesh.live.link_topic import LinkCodec, SharedLink
+from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.model.link import LinkSpec
 from onnxmesh.v1.worker_pb2 import MeasuredLink
@@ -103,15 +103,14 @@ async def test_link_table_does_not_measure_what_others_have_measured():
     """A gateway's or another scheduler's figure counts while it is fresh and of the same processes; what is
     measured here, others hear."""
     measure, now = Measurements({"a": 1e9, "c": 2e9}), [0.0]
-    live = OwnLiveState("s", clock=lambda: now[0])
-    heard = LinkFigure("c", "a", 1, 1, 0.02, 5e8)
-    live.publish(Topic.ROUND_TRIP, heard.key, heard.values, 1000.0)
+    live = EmbeddedLiveState("s", clock=lambda: now[0])
+    shared = SharedTopic(live, LinkCodec())
+    shared.publish(SharedLink("c", "a", 1, 1, 0.02, 5e8), 1000.0)
     table = LinkTable(measure, live=live, fresh_s=100.0, clock=lambda: now[0])
     links = await table.links(kinds_of(three_workers(), {}))
     assert measure.asked == [("a", "b:1", "c:1")]
     assert links["cpu-y-1t", "cpu-x86-1t"] == LinkSpec(5e8, 0.01)
-    said = live.figures(Topic.ROUND_TRIP)
-    assert LinkFigure.read(said["a>c"][0]) == LinkFigure("a", "c", 1, 1, 1.0, 1e9)
+    assert shared.received()["a>c"][0].item == SharedLink("a", "c", 1, 1, 1.0, 1e9)
     again = Measurements({})
     assert await LinkTable(again, live=live).links(kinds_of(three_workers(), {})) == links
     assert not again.asked

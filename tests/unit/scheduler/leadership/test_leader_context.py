@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxmesh.latest import Latest
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.state.base import Deployment
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.store.artefact import artefact_of
@@ -32,7 +32,7 @@ async def test_leader_context_restores_deployments_and_leaves_their_blobs(tmp_pa
             blobs=blobs,
             retention=retention,
             address="127.0.0.1:1",
-            live=OwnLiveState("s"),
+            live=EmbeddedLiveState("s"),
         )
         for term in (1, 2):
             async with leader_context(shared, term, 100 * term) as context:

@@ -7,7 +7,7 @@ import pytest
 from onnxmesh.errors import Unavailable
 from onnxmesh.latest import Latest
 from onnxmesh.leadership.base import Candidate, Leader, LeaderStatus
-from onnxmesh.live.embedded import OwnLiveState
+from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.state.embedded import open_deployments
 from onnxmesh.store.blobs import BlobFolder
 from services.scheduler.deployments.retention import Retention
@@ -32,7 +32,7 @@ async def shared(tmp_path):
             blobs=blobs,
             retention=Retention(blobs),
             address=OWN,
-            live=OwnLiveState("s"),
+            live=EmbeddedLiveState("s"),
         )
 
 

@@ -67,7 +67,17 @@ def standing(made, holders, seen, known=None):
 
 
 def new_plan(period_s, latency_s=1.0, objective=Objective.THROUGHPUT):
-    stage = StagePlan(0, 4, (("k", 1),), latency_s, 0.0, period_s, 0, 0, 0)
+    stage = StagePlan(
+        start=0,
+        end=4,
+        devices=(("k", 1),),
+        compute_s=latency_s,
+        transfer_s=0.0,
+        period_s=period_s,
+        boundary_bytes=0,
+        weight_bytes=0,
+        peak_bytes=0,
+    )
     return CutPlan(objective, (stage,), WholeModel("k", 1.0, 0, fits=True), "why")
 
 
@@ -139,7 +149,18 @@ def test_reason_to_replan_is_what_no_longer_fits():
 
 def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
     stages = tuple(
-        StagePlan(start, end, ((kinds[i % len(kinds)], 1),), 1.0 + i, 0.5, 1.5 + i, 10, 20, 30 + i, direct)
+        StagePlan(
+            start=start,
+            end=end,
+            devices=((kinds[i % len(kinds)], 1),),
+            compute_s=1.0 + i,
+            transfer_s=0.5,
+            period_s=1.5 + i,
+            boundary_bytes=10,
+            weight_bytes=20,
+            peak_bytes=30 + i,
+            direct_inputs=direct,
+        )
         for i, (start, end) in enumerate(pairwise(edges))
     )
     return CutPlan(Objective.THROUGHPUT, stages, WholeModel("k", 1.0, 0, fits=True), "because")

@@ -1,0 +1,121 @@
+"""Life cycle of a service process: settings, ready line, signals, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import CliApp, SettingsError
+
+from onnxmesh.errors import MeshError
+from onnxmesh.service.freed_memory import keep_freed_memory
+from onnxmesh.service.serving import ServiceEndpoint
+from onnxmesh.service.settings.service import ServiceSettings
+from onnxmesh.telemetry.logs import configure_logs
+
+_log = structlog.get_logger(__name__)
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def run_service(
+    role: str,
+    settings_type: type[S],
+    app: Callable[[S], AbstractAsyncContextManager[ServiceEndpoint]],
+) -> None:
+    """Runs a service until SIGTERM, SIGINT or SIGHUP or, if so set, the end of standard input.
+
+    Entering the context of `app` starts the service, leaving it drains it. Once it serves, the line
+    `ready ROLE HOST:PORT` with the address that it listens on is printed to standard output, if so set.
+
+    Args:
+        role: `gateway`, `scheduler` or `worker`.
+        settings_type: Read from flags and environment here and nowhere else; an invalid setting ends the process with
+            a line that names it, and exit status 2.
+        app: Returns the context in which the service serves.
+    """
+    settings = _read_settings(role, settings_type)
+    configure_logs(role, settings.log_format, settings.log_level)
+    keep_freed_memory()
+    try:
+        _run(_serve(role, settings, app))
+    except MeshError as error:
+        raise SystemExit(f"{role}: {error.message}") from error
+
+
+async def _serve(
+    role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[ServiceEndpoint]]
+) -> None:
+    async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
+        async with app(settings) as serving:
+            if settings.ready_line:
+                print(f"ready {role} {serving.listens}", flush=True)  # noqa: T201 - the supervisor reads it
+            _log.info("serving", address=serving.address, metrics=serving.metrics_address)
+            await stop.wait()
+            _log.info("stopping")
+        _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def stop_signals(*, watch_stdin: bool) -> AsyncIterator[asyncio.Event]:
+    """Yields an event that is set by SIGTERM, SIGINT or SIGHUP and, with `watch_stdin`, by the end of standard input."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in caught:
+        loop.add_signal_handler(number, stop.set)
+    if watch_stdin:
+
+        def wait_for_end() -> None:
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+            with contextlib.suppress(RuntimeError):  # the loop may be closed by then
+                loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+def _read_settings(role: str, settings_type: type[S]) -> S:
+    try:
+        return CliApp.run(settings_type, cli_exit_on_error=True)
+    except ValidationError as error:
+        problems = "; ".join(_wrong(settings_type, problem) for problem in error.errors())
+        sys.stderr.write(f"{role}: wrong setting {problems}\n")
+        raise SystemExit(2) from None
+    except SettingsError as error:
+        sys.stderr.write(f"{role}: {error}\n")
+        raise SystemExit(2) from None
+
+
+def _wrong(settings_type: type[ServiceSettings], problem: ErrorDetails) -> str:
+    """Describes an invalid setting, with its value unless that is a secret."""
+    name = ".".join(map(str, problem["loc"]))
+    if name not in settings_type.model_fields:
+        return problem["msg"]  # about several settings, some of which may be secrets
+    text = f"{name}: {problem['msg']}"
+    secret = "Secret" in str(settings_type.model_fields[name].annotation)
+    return text if secret else f"{text} (got {problem['input']!r})"
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

@@ -1,0 +1,35 @@
+"""Attempts: failures that workers report, and those that wait for an outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.errors import CorruptData, Internal, InvalidRequest, Overloaded, StageGone, Unavailable
+from onnxmesh.v1.frame_pb2 import Failure
+from services.gateway.requests.attempts import AttemptFailure
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (Unavailable, True),
+        (CorruptData, True),
+        (Internal, True),
+        (Overloaded, False),
+        (StageGone, False),
+        (InvalidRequest, False),
+    ],
+)
+def test_failure_counts_against_the_replica_where_it_is_its_fault(error, counts):
+    """Not a full queue, an outdated route, or an error that the request itself caused."""
+    failure = AttemptFailure.from_proto(Failure(reason=error.reason, message="no", retriable=True), "a")
+    assert type(failure.error) is error
+    assert (failure.worker, failure.retriable, failure.counts_against_replica) == ("a", True, counts)
+
+
+def test_failure_names_the_worker_at_fault():
+    """The sender, unless it names another worker; with the delay that was asked for."""
+    failure = Failure(reason=Overloaded.reason, message="full", worker="b", retry_after_ms=1500)
+    failure = AttemptFailure.from_proto(failure, "a")
+    assert (failure.worker, failure.retriable) == ("b", False)
+    assert failure.error.retry_after_s == 1.5
