@@ -1,11 +1,9 @@
-"""The worker as a process of its own."""
+"""The worker as a process: registration, SIGKILL, SIGTERM."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
-import sys
 
 import grpc.aio
 import numpy as np
@@ -15,33 +13,8 @@ from onnxmesh.device.device_kind import this_cpu_features
 from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from tests.eventually import eventually
-from tests.fakes.commanding_scheduler import commanding
-from tests.integration.worker.conftest import Worker
 from tests.integration.worker.stage_models import slow, wide
-
-
-@contextlib.asynccontextmanager
-async def worker_process(id_, *flags):
-    command = [
-        sys.executable,
-        "-m",
-        "services.worker",
-        f"--id={id_}",
-        "--threads=1",
-        "--no-measure",
-        "--drain-s=60",
-        *flags,
-    ]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
-        words = (await process.stdout.readline()).decode().split()
-        assert words[:2] == ["ready", "worker"]
-        async with commanding(words[2]) as scheduler:
-            yield process, Worker(id_, words[2], scheduler, None)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
+from tests.integration.worker.worker_process import worker_process
 
 
 @contextlib.asynccontextmanager
@@ -57,7 +30,7 @@ async def registry():
         await server.stop(None)
 
 
-async def test_a_worker_registers_is_healthy_and_deregisters_when_told_to_stop():
+async def test_worker_process_registers_and_deregisters_on_sigterm():
     """With its address, its tags and what it found out about its machine; exit status 0."""
     async with (
         registry() as (found, address),
@@ -77,7 +50,7 @@ async def test_a_worker_registers_is_healthy_and_deregisters_when_told_to_stop()
         assert await process.wait() == 0
 
 
-async def test_a_killed_worker_is_named_by_the_one_before_it(bench):
+async def test_worker_process_that_is_killed_is_named_by_the_one_before_it(bench):
     """`kill -9` of the second while it has a request: the origin learns it from the first."""
     async with worker_process("a") as (_, first), worker_process("b") as (victim, second):
         route = await bench.pipeline(wide(), [1], first, second)
@@ -92,7 +65,7 @@ async def test_a_killed_worker_is_named_by_the_one_before_it(bench):
         assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "b", True)
 
 
-async def test_a_stopping_worker_answers_what_it_has(bench):
+async def test_worker_process_answers_running_requests_before_it_stops(bench):
     """SIGTERM in the middle of a request."""
     async with worker_process("a") as (process, only):
         route = await bench.pipeline(slow(rounds=10), [], only)

@@ -1,4 +1,4 @@
-"""Stages that are slower than those before them: real workers."""
+"""Credit between real workers, where a stage is slower than the one before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import helper
 from onnxmesh.rpc.link_policy.credits import WINDOW_BYTES
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import model, value
-from tests.integration.worker.test_process import worker_process
+from tests.integration.worker.worker_process import worker_process
 
 ACTIVATION_BYTES = 10_000_000
 NUM_SINES = 3
@@ -53,7 +53,7 @@ async def answers(bench, route):
     return most
 
 
-async def test_what_waits_for_a_slow_stage_stays_small(bench):
+async def test_credit_bounds_the_bytes_that_wait_for_a_slow_stage(bench):
     """However many requests are under way: the fast stage waits for the slow one rather than heaping up its work there."""
     async with worker_process("a") as (_, first), worker_process("b") as (_, second):
         route = await bench.pipeline(swelling(), [2], first, second)
@@ -61,7 +61,7 @@ async def test_what_waits_for_a_slow_stage_stays_small(bench):
     assert most["b"] <= WINDOW_BYTES + 2 * ACTIVATION_BYTES
 
 
-async def test_a_route_that_comes_back_to_a_worker_does_not_stand_still(bench):
+async def test_credit_does_not_deadlock_a_route_that_returns_to_a_worker(bench):
     """The first and the third stage on one worker, the second on another; all that is under way is bounded on both."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(swelling(), [2, 4], first, second, first)
@@ -71,7 +71,7 @@ async def test_a_route_that_comes_back_to_a_worker_does_not_stand_still(bench):
     assert most["b"] <= WINDOW_BYTES + 4 * ACTIVATION_BYTES
 
 
-async def test_cancelled_requests_hold_nothing_up(bench):
+async def test_credit_of_cancelled_requests_is_returned(bench):
     """Half of the requests are given up while they wait for the slow stage; the others are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(swelling(), [2], first, second)

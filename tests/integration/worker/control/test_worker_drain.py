@@ -1,4 +1,4 @@
-"""A worker that is to be emptied, and a scheduler that empties it."""
+"""The drain of a real worker, with a scheduler that evicts its stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def says(scheduler):
     return [not event.undone for event in scheduler.of("leaving")]
 
 
-async def test_a_worker_that_stops_says_so_and_serves_until_it_is_emptied(bench):
+async def test_worker_drain_serves_until_the_last_stage_is_evicted(bench):
     """Only then are schedulers told that it drains; it goes by itself after its last stage."""
     worker = await bench.worker("a")
     worker.scheduler.lets_depart = False
@@ -33,7 +33,7 @@ async def test_a_worker_that_stops_says_so_and_serves_until_it_is_emptied(bench)
     await eventually(lambda: worker.scheduler.of("draining"))
 
 
-async def test_what_still_comes_for_a_stage_that_went_is_refused_and_may_be_tried_elsewhere(bench):
+async def test_worker_drain_makes_requests_for_evicted_stages_retriable(bench):
     worker = await bench.worker("a")
     route = await bench.pipeline(wide(), [], worker)
     gateway = await bench.gateway()
@@ -43,7 +43,7 @@ async def test_what_still_comes_for_a_stage_that_went_is_refused_and_may_be_trie
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
 
-async def test_a_worker_that_may_depart_goes_with_what_it_holds(bench):
+async def test_worker_drain_ends_on_depart_or_time_out(bench):
     """As it does when its time is over."""
     for name, told in (("a", True), ("b", False)):
         worker = await bench.worker(name, drain_s=600.0 if told else 0.05)
@@ -53,7 +53,7 @@ async def test_a_worker_that_may_depart_goes_with_what_it_holds(bench):
             await worker.stop()
 
 
-async def test_a_worker_that_nobody_commands_waits_for_nobody(bench):
+async def test_worker_drain_ends_at_once_without_a_scheduler(bench):
     worker = await bench.worker("a", drain_s=600.0)
     await bench.pipeline(wide(), [], worker)
     await worker.scheduler.end_stream()
@@ -62,7 +62,7 @@ async def test_a_worker_that_nobody_commands_waits_for_nobody(bench):
         await worker.stop()
 
 
-async def test_a_drained_worker_keeps_the_mark_for_the_next_scheduler_until_it_is_undone(bench):
+async def test_worker_drain_is_kept_for_later_schedulers_until_undone(bench):
     """It stays where it is meanwhile, also when it is told that nothing is moved off it; older schedulers are refused."""
     worker = await bench.worker("a")
     await worker.scheduler.drain()
@@ -82,7 +82,7 @@ async def test_a_drained_worker_keeps_the_mark_for_the_next_scheduler_until_it_i
         assert not newest.events[0].holding.leaving
 
 
-async def test_a_drain_is_not_undone_at_a_worker_that_stops(bench):
+async def test_worker_drain_of_a_stopping_worker_cannot_be_undone(bench):
     worker = await bench.worker("a")
     worker.scheduler.lets_depart = False
     await bench.pipeline(wide(), [], worker)

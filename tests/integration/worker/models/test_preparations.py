@@ -1,4 +1,4 @@
-"""Models are prepared and cut in child processes of a real worker."""
+"""Preparing and cutting in child processes of a real worker."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def prepared(worker, bench, made, level="all", name="upload"):
     return await worker.scheduler.stub.Prepare(request)
 
 
-async def test_a_model_is_prepared_cut_and_served_from_the_worker_that_cut_it(bench):
+async def test_preparations_serve_the_partitions_of_a_cut(bench):
     """The partitions are fetched from that worker's own store."""
     maker, other = await bench.worker("a"), await bench.worker("b")
     answer = await prepared(maker, bench, skipping_mlp())
@@ -74,7 +74,7 @@ async def test_a_model_is_prepared_cut_and_served_from_the_worker_that_cut_it(be
     assert not children()
 
 
-async def test_bad_models_are_refused_with_what_is_wrong(bench):
+async def test_preparations_refuse_bad_models_with_the_reason(bench):
     """And the next good one is prepared."""
     worker = await bench.worker("a")
     lacking = model([helper.make_node("NoSuchOp", ["x"], ["y"])], [value("x", [1])], [value("y", [1])])
@@ -93,7 +93,7 @@ async def test_bad_models_are_refused_with_what_is_wrong(bench):
     assert (await prepared(worker, bench, wide())).prepared
 
 
-async def test_what_is_asked_for_must_make_sense(bench):
+async def test_preparations_refuse_invalid_requests(bench):
     """A level that is none, an upload without a model, a name that nothing has, cuts that cannot be."""
     worker = await bench.worker("a")
     stub = worker.scheduler.stub
@@ -111,7 +111,7 @@ async def test_what_is_asked_for_must_make_sense(bench):
     assert len((await stub.Cut(CutRequest(prepared=answer.prepared, cuts=[1]))).partitions) == 2
 
 
-async def test_a_child_that_dies_is_an_invalid_model_and_nothing_more(bench):
+async def test_preparations_survive_the_death_of_a_child(bench):
     """The worker serves on, requests and the next model."""
     worker = await bench.worker("a")
     route = await bench.pipeline(wide(), [], worker)
@@ -127,7 +127,7 @@ async def test_a_child_that_dies_is_an_invalid_model_and_nothing_more(bench):
     assert (await prepared(worker, bench, wide())).prepared
 
 
-async def test_a_call_that_is_given_up_takes_its_child_and_its_files_with_it(bench):
+async def test_preparations_end_the_child_and_remove_the_files_of_a_cancelled_call(bench):
     """A scheduler that dies leaves no work behind."""
     worker = await bench.worker("a", cache=bench.folder / "cache")
     listed = upload(bench, slow(rounds=50))
@@ -141,7 +141,7 @@ async def test_a_call_that_is_given_up_takes_its_child_and_its_files_with_it(ben
     await eventually(lambda: not list((bench.folder / "cache" / "blobs").glob("??/*")))
 
 
-async def test_what_is_planned_for_and_measured_comes_with_the_description(bench):
+async def test_preparations_describe_costs_at_the_shapes_and_a_profile(bench):
     """Boundary bytes at the batch asked for, times of this kind of device, and the same graph whether measured or not."""
     worker = await bench.worker("a")
     listed = upload(bench, skipping_mlp())
@@ -169,7 +169,7 @@ async def test_what_is_planned_for_and_measured_comes_with_the_description(bench
     assert (await refusal(worker.scheduler.stub.Prepare(wrong))).message.startswith("shape for 'z'")
 
 
-async def test_a_portable_cut_is_optimised_where_it_is_loaded_and_says_how_far_off_it_is(bench):
+async def test_preparations_report_the_difference_of_a_portable_cut(bench):
     """Partitions of several stages, some inputs straight from the gateway; the level is part of the command."""
     worker = await bench.worker("a")
     listed = upload(bench, skipping_mlp())
@@ -195,7 +195,7 @@ async def test_a_portable_cut_is_optimised_where_it_is_loaded_and_says_how_far_o
     assert (failed.reason, "got 'most'" in failed.message) == ("INVALID_REQUEST", True)
 
 
-async def test_inputs_that_go_straight_to_a_stage_are_part_of_the_cut(bench):
+async def test_preparations_name_the_direct_inputs_of_partitions(bench):
     """The partition names them, so that the gateway can send them."""
     worker = await bench.worker("a")
     nodes = [helper.make_node("Neg", ["x"], ["h"]), helper.make_node("Add", ["h", "late"], ["y"])]
@@ -208,7 +208,7 @@ async def test_inputs_that_go_straight_to_a_stage_are_part_of_the_cut(bench):
     assert [list(partition.direct_inputs) for partition in cut.partitions] == [[], ["late"]]
 
 
-async def test_a_cut_says_what_activations_of_fewer_bits_do(bench):
+async def test_preparations_measure_activation_errors_if_requested(bench):
     """Where that is asked for."""
     maker = await bench.worker("a")
     answer = await prepared(maker, bench, skipping_mlp())
@@ -221,7 +221,7 @@ async def test_a_cut_says_what_activations_of_fewer_bits_do(bench):
     assert 0 < errors["fp16"] < errors["int8"] < 0.1
 
 
-async def test_a_cut_says_what_may_run_together(bench):
+async def test_preparations_check_batching_if_requested(bench):
     """Where that is asked for; a way to batch that is none is refused."""
     maker = await bench.worker("a")
     answer = await prepared(maker, bench, skipping_mlp())

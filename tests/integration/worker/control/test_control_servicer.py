@@ -1,4 +1,4 @@
-"""A scheduler commands a real worker."""
+"""The WorkerControl service of a real worker: its Manage stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def kept(cache):
     return [path for path in cache.rglob("*") if path.is_file() and path.name != "in-use"]
 
 
-async def test_a_new_scheduler_is_told_first_what_is_held(bench):
+async def test_manage_sends_the_held_stages_first(bench):
     """Digest and all; one that was connected before is told of the same stages."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
@@ -24,7 +24,7 @@ async def test_a_new_scheduler_is_told_first_what_is_held(bench):
     assert worker.scheduler.events[0].HasField("holding")
 
 
-async def test_placing_what_is_ready_says_loaded_again(bench):
+async def test_manage_reports_loaded_again_for_a_ready_stage(bench):
     """A scheduler that lost its memory may repeat itself, with the same content or with another."""
     worker = await bench.worker("a")
     one, two = bench.partitions(wide(), [1])
@@ -35,7 +35,7 @@ async def test_placing_what_is_ready_says_loaded_again(bench):
     assert replaced.digest == two.artefact.digest
 
 
-async def test_a_stage_placed_twice_at_once_is_loaded_once(bench):
+async def test_manage_loads_a_stage_that_is_placed_twice_once(bench):
     """The second command waits for the first."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
@@ -45,7 +45,7 @@ async def test_a_stage_placed_twice_at_once_is_loaded_once(bench):
     assert await worker.scheduler.wait_for("stage_loaded", 2) == first
 
 
-async def test_commands_of_an_older_scheduler_are_refused(bench):
+async def test_manage_refuses_commands_of_an_older_term(bench):
     """It alone is told, and nothing is placed or evicted."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
@@ -60,7 +60,7 @@ async def test_commands_of_an_older_scheduler_are_refused(bench):
     assert not worker.scheduler.of("stage_evicted")
 
 
-async def test_a_stage_that_cannot_be_had_is_said_to_have_failed(bench):
+async def test_manage_reports_a_stage_that_cannot_be_fetched(bench):
     """No source, a source without it, content that does not match: each with its reason; and it can be tried again."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
@@ -85,7 +85,7 @@ async def test_a_stage_that_cannot_be_had_is_said_to_have_failed(bench):
     await eventually(lambda: worker.scheduler.of("stage_loaded"))
 
 
-async def test_a_partition_that_onnx_runtime_cannot_load_fails_and_leaves_nothing(bench, tmp_path):
+async def test_manage_keeps_no_file_of_a_partition_that_does_not_load(bench, tmp_path):
     """No file of it stays on this worker's disk."""
     worker = await bench.worker("a", cache=tmp_path / "cache")
     broken = Partition(
@@ -98,7 +98,7 @@ async def test_a_partition_that_onnx_runtime_cannot_load_fails_and_leaves_nothin
     assert kept(tmp_path / "cache") == []
 
 
-async def test_evicting_what_is_not_held_or_still_loading_ends_with_evicted(bench):
+async def test_manage_reports_evicted_also_for_stages_that_are_not_ready(bench):
     """And files go with the stage, unless another one has the same."""
     worker = await bench.worker("a", cache=bench.folder / "cache")
     partition = bench.partitions(wide(), [])[0]
@@ -115,14 +115,14 @@ async def test_evicting_what_is_not_held_or_still_loading_ends_with_evicted(benc
     assert kept(bench.folder / "cache")
 
 
-async def test_the_load_is_told_again_and_again(bench):
+async def test_manage_sends_the_load_periodically(bench):
     """To schedulers on their streams."""
     worker = await bench.worker("a")
     await eventually(lambda: len(worker.scheduler.of("load")) >= 2)
     assert worker.scheduler.of("load")[-1].resident_bytes > 1_000_000
 
 
-async def test_a_scheduler_that_goes_leaves_the_stages_where_they_are(bench):
+async def test_manage_keeps_the_stages_of_a_disconnected_scheduler(bench):
     """Half-closed or cut off."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
@@ -136,7 +136,7 @@ async def test_a_scheduler_that_goes_leaves_the_stages_where_they_are(bench):
         assert [held.stage for held in passing.events[0].holding.stages] == ["m/1/0"]
 
 
-async def test_a_cache_that_outlives_a_worker_is_checked_and_used(bench):
+async def test_cache_that_outlives_a_worker_is_verified_and_used(bench):
     """The next worker needs no source; a blob that was damaged meanwhile is fetched again."""
     cache = bench.folder / "cache"
     partition = bench.partitions(wide(), [])[0]
