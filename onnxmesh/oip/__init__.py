@@ -1,1 +1,1 @@
-"""The Open Inference Protocol: its messages, in a descriptor pool of their own, and their wire form."""
+"""The Open Inference Protocol: its messages, in their own descriptor pool, and their wire form."""

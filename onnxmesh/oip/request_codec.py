@@ -1,4 +1,4 @@
-"""Inference requests from the wire."""
+"""Decoding of inference requests, without copies of large inputs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from onnxmesh.rpc.frames.varint import read_varint, varint
 from onnxmesh.tensors.tensor import Buffer
 
 VIEW_BYTES = 32 << 10
-"""From this size on, taking a message apart by hand costs less than the copies that protobuf makes."""
+"""From this size on, parsing a message by hand costs less than the copies that protobuf makes."""
 
 _LENGTH_DELIMITED = 2
 _RAW_INPUT_CONTENTS = 7
 
 
 def decode_request(message: Buffer) -> tuple[ModelInferRequest, Sequence[Buffer]]:
-    """Returns the request and its raw inputs, which are views of `message` where it is large.
+    """Returns the request and its raw inputs, which are views of `message` if that is large.
 
-    The request's own `raw_input_contents` is then empty: nobody but this function may read it.
+    The request's own `raw_input_contents` is then empty; use the returned ones.
 
     Raises:
         InvalidRequest: Not a ModelInferRequest (INVALID_ARGUMENT).
@@ -33,18 +33,18 @@ def decode_request(message: Buffer) -> tuple[ModelInferRequest, Sequence[Buffer]
         request = ModelInferRequest.FromString(bytes(message))
     except DecodeError as error:
         raise InvalidRequest(
-            f"expected a ModelInferRequest, got {len(message)} bytes that are none: {error}"
+            f"expected a ModelInferRequest, got {len(message)} bytes that cannot be parsed: {error}"
         ) from error
     return request, list(request.raw_input_contents)
 
 
 def raw_input_prefix(byte_size: int) -> bytes:
-    """Returns what comes before the bytes of one entry of `raw_input_contents`."""
+    """Returns the tag and length before one entry of `raw_input_contents`."""
     return bytes((_RAW_INPUT_CONTENTS << 3 | _LENGTH_DELIMITED,)) + varint(byte_size)
 
 
 def _split(message: Buffer) -> tuple[bytes, list[Buffer]] | None:
-    """Returns the message without its raw inputs, and those; None where it has a field of another kind."""
+    """Returns the message without its raw inputs, and those; None where it has a field of another wire type."""
     view = memoryview(message)
     rest: list[memoryview] = []
     raw: list[Buffer] = []
@@ -57,7 +57,7 @@ def _split(message: Buffer) -> tuple[bytes, list[Buffer]] | None:
             return None
         length, position = read_varint(view, position + 1)
         if position + length > end:
-            raise DecodeError(f"field {tag >> 3} announces {length} bytes, {end - position} are there")
+            raise DecodeError(f"field {tag >> 3} announces {length} bytes, {end - position} remain")
         position += length
         if tag >> 3 == _RAW_INPUT_CONTENTS:
             raw.append(view[position - length : position])

@@ -1,4 +1,4 @@
-"""Inference answers for the wire."""
+"""Encoding of inference responses, with one copy of the outputs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _RAW_OUTPUT_CONTENTS = b"\x32"  # ModelInferResponse.raw_output_contents = 6, le
 
 
 def encode_response(head: bytes, raw_outputs: Iterable[Buffer], limit_bytes: int) -> bytes:
-    """Returns the serialised answer; payloads are copied once.
+    """Returns the serialized response; payloads are copied once.
 
     Args:
-        head: All of the answer but `raw_output_contents`, serialised.
-        raw_outputs: Contents of each output, in order.
-        limit_bytes: The largest message that may be sent.
+        head: The serialized response without `raw_output_contents`.
+        raw_outputs: Raw contents of each output, in order.
+        limit_bytes: Limit of the message.
 
     Raises:
-        TooLarge: The answer takes more than that (RESOURCE_EXHAUSTED).
+        TooLarge: The response is larger (RESOURCE_EXHAUSTED).
     """
     parts: list[Buffer] = [head]
     size = len(head)
@@ -29,5 +29,5 @@ def encode_response(head: bytes, raw_outputs: Iterable[Buffer], limit_bytes: int
         parts += (prefix, raw)
         size += len(prefix) + len(raw)
     if size > limit_bytes:
-        raise TooLarge(f"the answer takes {size} bytes, but a message may have {limit_bytes} at most")
+        raise TooLarge(f"the response has {size} bytes, the limit of a message is {limit_bytes}")
     return b"".join(parts)

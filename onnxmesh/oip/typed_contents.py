@@ -1,6 +1,6 @@
-"""Elements in the typed fields of a request, as raw bytes.
+"""Typed contents of a request's inputs, converted to raw bytes.
 
-Typed contents cost several times what raw bytes do; clients that care send raw ones.
+They cost several times as much as raw contents.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIELDS = {
     Datatype.FP64: "fp64_contents",
     Datatype.BYTES: "bytes_contents",
 }
-"""The field that holds the elements of each datatype. The others have none: FP16 and BF16 travel raw."""
+"""The field for the elements of each datatype. The others have none: FP16 and BF16 are sent raw."""
 
 _NARROW = frozenset({Datatype.INT8, Datatype.INT16, Datatype.UINT8, Datatype.UINT16})
 
@@ -40,8 +40,8 @@ def raw_from_typed(
     """Returns the raw form of typed contents.
 
     Args:
-        contents: What the client sent; may be empty where the tensor is.
-        datatype: Element type that was asked for.
+        contents: Typed contents; may be empty for an empty tensor.
+        datatype: Declared element type.
         shape: Shape of the tensor, already checked.
         name: Name of the tensor, for the error.
 

@@ -11,7 +11,7 @@ from onnxmesh.discovery.consul_service import service_id
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.leadership.base import Leader, LeaderStatus
 from onnxmesh.leadership.consul import ConsulLeaderElection, lock_key
-from onnxmesh.leadership.embedded import FILE_NAME, FileLeaderElection
+from onnxmesh.leadership.embedded import LEADER_FILE, FileLeaderElection
 from tests.contract.running import healthy_server
 from tests.eventually import eventually
 
@@ -78,7 +78,7 @@ def test_a_leader_survives_its_text_and_other_text_is_refused():
 
 
 async def test_a_leader_that_died_while_it_wrote_keeps_nobody_out(tmp_path):
-    (tmp_path / FILE_NAME).write_text('{"id": "a", "addr')
+    (tmp_path / LEADER_FILE).write_text('{"id": "a", "addr')
     async with FileLeaderElection(tmp_path).campaign("b", "host:2") as candidate:
         assert candidate.status.is_leader
 

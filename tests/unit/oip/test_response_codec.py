@@ -23,8 +23,8 @@ def test_protobuf_reads_what_was_put_together_by_hand(raws):
 
 
 def test_an_answer_over_the_limit_names_both_figures():
-    """The client learns how large the answer is and what a message may have."""
+    """The message names the size of the response and the limit."""
     response = ModelInferResponse(model_name="m")
     assert len(encode_response(response.SerializeToString(), [bytes(95)], 100)) == 100
-    with pytest.raises(TooLarge, match="takes 101 bytes, but a message may have 100 at most"):
+    with pytest.raises(TooLarge, match="has 101 bytes, the limit of a message is 100"):
         encode_response(response.SerializeToString(), [bytes(96)], 100)

@@ -38,20 +38,20 @@ def test_no_text_overlaps_another_or_leaves_the_picture(picture):
 
 def test_text_of_a_stage_stays_in_its_box_and_other_text_out_of_it(picture):
     """A box belongs to its stage alone, and boxes stand side by side."""
-    inside = {id(label) for box in picture.row.boxes for label in box.labels}
-    for box in picture.row.boxes:
+    inside = {id(label) for box in picture.stages.boxes for label in box.labels}
+    for box in picture.stages.boxes:
         assert all(label.bounds.inside(box.rect) for label in box.labels)
         for label in picture.labels:
             if id(label) not in inside and label.text != "slowest":
                 assert not label.bounds.overlaps(box.rect), label
-    for one, other in pairwise(picture.row.boxes):
+    for one, other in pairwise(picture.stages.boxes):
         assert one.rect.right < other.rect.x
 
 
 def test_boxes_are_as_wide_as_their_time_and_the_slowest_is_widest():
     """Of boxes that are wider than their text needs, widths are in proportion to periods."""
     facts = made_plan(5, 200, seed=4)
-    boxes = plan_picture(facts).row.boxes
+    boxes = plan_picture(facts).stages.boxes
     wide = [
         (box.rect.width, stage.period_s)
         for box, stage in zip(boxes, facts.plan.stages, strict=True)
@@ -75,7 +75,7 @@ def test_cuts_stand_where_their_time_is():
 def test_every_direct_input_is_drawn_from_the_gateway():
     """Each stage with direct inputs has its label, with their size."""
     facts = made_plan(3, 90)
-    texts = [label.text for label in plan_picture(facts).row.labels]
+    texts = [label.text for label in plan_picture(facts).stages.labels]
     assert "pos<&>, 80 B" in texts
     assert any(text.startswith(("2 inputs, ", "mask")) for text in texts)
 

@@ -10,7 +10,7 @@ import pytest
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.state.base import Deployment
-from onnxmesh.state.embedded import FILE_NAME, open_deployments
+from onnxmesh.state.embedded import DATABASE_FILE, open_deployments
 from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
 
@@ -55,14 +55,14 @@ async def test_what_was_saved_survives_a_process_that_never_closed(tmp_path):
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path):
-    (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(CorruptData, match=FILE_NAME):
+    (tmp_path / DATABASE_FILE).write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(CorruptData, match=DATABASE_FILE):
         async with open_deployments(tmp_path):
             pass
 
 
 async def test_a_database_of_a_newer_onnxmesh_is_left_alone(tmp_path):
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(CorruptData, match="newer onnxmesh"):
         async with open_deployments(tmp_path):
@@ -72,7 +72,7 @@ async def test_a_database_of_a_newer_onnxmesh_is_left_alone(tmp_path):
 async def test_a_row_that_cannot_be_read_is_named(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
-    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:
         database.execute("UPDATE deployments SET plan = x'ff'")
     async with open_deployments(tmp_path) as store:
         with pytest.raises(CorruptData, match="m version 1"):
@@ -91,7 +91,7 @@ async def test_what_a_plan_was_made_from_is_kept(tmp_path):
 async def test_a_database_of_the_first_release_opens_and_takes_new_rows(tmp_path):
     """Its deployments have neither costs nor profile nor splits; the change is made once."""
     old = deployment()
-    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:
         database.execute(
             "CREATE TABLE deployments (name TEXT NOT NULL, version INTEGER NOT NULL, spec BLOB NOT NULL, "
             "plan BLOB NOT NULL, source BLOB NOT NULL, PRIMARY KEY (name, version)) STRICT"

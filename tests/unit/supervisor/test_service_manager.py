@@ -15,7 +15,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.supervisor.events import ServiceDied, ServiceReady, ServiceWarned
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_group import ServiceGroup
-from onnxmesh.supervisor.service_manager import GRACE_S, ServiceManager, ServiceSpec
+from onnxmesh.supervisor.service_manager import SERVICE_GRACE_S, ServiceManager, ServiceSpec
 from tests.eventually import eventually
 
 SERVICE = """
@@ -58,7 +58,7 @@ def sink():
 
 @pytest.fixture
 def manager_of(sink, tmp_path):
-    def make(mode, grace_s=GRACE_S, **policy):
+    def make(mode, grace_s=SERVICE_GRACE_S, **policy):
         return ServiceManager(
             ServiceSpec(
                 name="worker-0",
