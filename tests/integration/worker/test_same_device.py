@@ -1,4 +1,4 @@
-"""Stages of one worker that hand tensors over in their device's memory: real sockets, real ONNX Runtime."""
+"""Stages of one worker that pass tensors in their device's memory: real sockets, real ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def handed_over(monkeypatch):
     return names
 
 
-async def test_what_goes_to_another_stage_of_the_worker_stays_where_it_is(
+async def test_device_memory_is_kept_between_stages_of_one_worker(
     bench, device, copies, handed_over, tmp_path
 ):
     """Bit for bit as if the host had seen it; what only passes through a stage is copied when it leaves, in a stage's thread."""
@@ -84,7 +84,7 @@ async def test_what_goes_to_another_stage_of_the_worker_stays_where_it_is(
     assert set(copies) == {"m/1/1"}
 
 
-async def test_what_goes_to_another_worker_does_not(bench, device, handed_over):
+async def test_device_memory_is_copied_for_another_worker(bench, device, handed_over):
     """Two stages here and one elsewhere: only the first hop is a hand-over; large tensors are whole everywhere."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await bench.pipeline(wide(), [1], first, first, name="near")
@@ -99,7 +99,7 @@ async def test_what_goes_to_another_worker_does_not(bench, device, handed_over):
 
 
 @pytest.mark.parametrize("max_rows", [1, 16])
-async def test_each_of_many_requests_gets_its_own_answer(bench, device, max_rows, handed_over):
+async def test_device_memory_gives_each_request_its_own_answer(bench, device, max_rows, handed_over):
     """Two runs at a time, with batching and without, bad ones among good ones."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await test_batching.pipeline(bench, first, first, second, max_rows=max_rows)
@@ -107,7 +107,7 @@ async def test_each_of_many_requests_gets_its_own_answer(bench, device, max_rows
     assert handed_over
 
 
-async def test_histories(bench, device, handed_over):
+async def test_device_memory_survives_request_histories(bench, device, handed_over):
     """Whatever gateways do: each request ends once, and then the workers are at rest."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await test_batching.pipeline(bench, first, first, second)
