@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Partition, Plan
 
@@ -15,6 +17,5 @@ def deployment(name="m", version=1, **plan):
 
 
 def large(name="big"):
-    """A deployment whose record is larger than any value in Consul may be."""
-    noise = "".join(chr(33 + (number * number * 7919 + number // 13) % 90) for number in range(3_000_000))
-    return deployment(name, cpu_class=noise)
+    """A deployment whose record, though compressed, is larger than a value in Consul may be (512 KiB)."""
+    return deployment(name, cpu_class=Random(0).randbytes(700_000).hex())
