@@ -24,7 +24,7 @@ WRITE_BUFFER_BYTES = 1 << 20
 _log = structlog.get_logger(__name__)
 
 
-class Connection(asyncio.Protocol):
+class Http2Connection(asyncio.Protocol):
     """Connection of one client: transport, timers, shutdown. Belongs to one event loop.
 
     Args:
@@ -36,8 +36,8 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         service: Service,
-        on_opened: Callable[[Connection], object],
-        on_closed: Callable[[Connection], object],
+        on_opened: Callable[[Http2Connection], object],
+        on_closed: Callable[[Http2Connection], object],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = service.limits

@@ -13,7 +13,7 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.tensors.allocation import Staging
 from onnxmesh.v1.model_pb2 import Partition
 from services.worker.models.model_cache import ModelCache
-from services.worker.requests.run_errors import is_out_of_memory
+from services.worker.stages.run_errors import is_out_of_memory
 from services.worker.stages.warm_up import warm_up
 
 

@@ -167,8 +167,6 @@ class StageManager:
         try:
             async with self._loading_slots:
                 return await self._loader.load(stage, command.partition, list(command.sources))
-        except MeshError as error:
-            return error
         except Exception as error:  # noqa: BLE001 - one stage's defect must not end the others
             return masked(error, stage=stage)
 

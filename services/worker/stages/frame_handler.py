@@ -10,7 +10,6 @@ from time import monotonic, time_ns
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import MeshError
 from onnxmesh.ids import WorkerId
 from onnxmesh.rpc.frames.compressed_frames import is_compressed
 from onnxmesh.rpc.frames.frames import Frame
@@ -148,9 +147,7 @@ class FrameHandler:
             self._refuse(key, error)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
-        if not isinstance(error, MeshError):
-            error = masked(error, origin=key.origin, number=key.number)
-        self._replies.refuse(key, error)
+        self._replies.refuse(key, masked(error, origin=key.origin, number=key.number))
 
     def _cancel_decompressing(self, origin: str) -> None:
         for task, key in self._decompressing.items():

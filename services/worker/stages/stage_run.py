@@ -15,10 +15,10 @@ from onnxmesh.tensors.device_tensor import DeviceTensor
 from onnxmesh.tensors.rows import concat_rows, split_rows
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.requests import request_flow
-from services.worker.requests.run_errors import error_for_origin
 from services.worker.requests.run_outcome import RunOutcome
 from services.worker.requests.stage_request import StageRequest
 from services.worker.requests.stage_spec import StageSpec
+from services.worker.stages.run_errors import error_for_origin
 
 _log = structlog.get_logger(__name__)
 

@@ -267,8 +267,6 @@ class StageRunner:
             timing = self._timing(request, outcome, begun_s)
             try:
                 await self._output.send(request, outcome.computed, timing)
-            except MeshError as error:
-                self._refuse([request], error)
             except Exception as error:  # noqa: BLE001 - one request's defect must not fail its batch
                 self._refuse([request], masked(error, stage=self.spec.stage))
 

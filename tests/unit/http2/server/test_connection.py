@@ -22,7 +22,7 @@ from onnxmesh.http2.protocol.frames import (
 )
 from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
 from onnxmesh.http2.protocol.stream_state import StreamState
-from onnxmesh.http2.server.connection import Connection
+from onnxmesh.http2.server.connection import Http2Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.service import Service
 
@@ -189,7 +189,7 @@ def test_connection_survives_whatever_a_client_does(steps, step_size):
             limits=LIMITS,
         )
         closed = []
-        connection = Connection(service, lambda _: None, closed.append)
+        connection = Http2Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)
 
         async def iterate():
@@ -237,7 +237,7 @@ def test_connection_ends_with_internal_error_after_an_impossible_transition():
             handlers={}, fallback=handlers.stream, decompressor=Decompressor(), limits=ConnectionLimits()
         )
         closed = []
-        connection = Connection(service, lambda _: None, closed.append)
+        connection = Http2Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)
         connection.data_received(PREFACE + settings_frame({}) + headers(Encoder(), 1, "/stream", ended=False))
         connection._calls.by_id[1].state = StreamState.IDLE

@@ -20,9 +20,9 @@ TOKEN = bytes(range(16))
 HELLO = Hello(node="b", generation=2)
 
 
-def greeting(token=TOKEN, num_descriptors=1):
+def greeting(token=TOKEN, num_descriptors=1, node="a"):
     """What a peer sends first, with copies of a memory's descriptor."""
-    message = Hello(node="a", generation=1, token=token).SerializeToString()
+    message = Hello(node=node, generation=1, token=token).SerializeToString()
     return len(message).to_bytes(4, "little") + message, num_descriptors
 
 
@@ -61,7 +61,7 @@ async def test_accept_handshake_exchanges_hellos_and_memory():
         (greeting(token=bytes(16)), "did not send the token"),
         (greeting(token=b""), "did not send the token"),
         (greeting(num_descriptors=0), "one descriptor"),
-        (((5000).to_bytes(4, "little") + bytes(5000), 1), "expected a Hello"),
+        (greeting(node="a" * 5000), "expected a Hello and one descriptor"),
         ((b"\x02\0\0\0\xff\xff", 1), "expected a Hello"),
         ((b"\x09\0\0\0ab", 1), "closed the connection before its Hello"),
         ((b"\x09\0", 1), "closed the connection before its Hello"),
