@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# From 1.29 on, ONNX Runtime tells its makers the names and digests of models that it loads, unless this is set before it is
-# imported. Processes that this one starts inherit it.
+# From 1.29 on, ONNX Runtime sends telemetry with the names and digests of loaded models, unless this is set before it is
+# imported. Child processes inherit it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,8 +1,7 @@
-"""The errors that onnxmesh raises on purpose.
+"""Expected errors of a mesh, each with its gRPC status code and reason.
 
-Each carries the gRPC status code that it becomes on the wire and a `reason`, a constant in
-UPPER_SNAKE_CASE from which a client rebuilds the class. Anything that is not a `MeshError` is a
-defect and leaves a service as INTERNAL with the request id alone.
+The reason is a constant in UPPER_SNAKE_CASE, sent as `google.rpc.ErrorInfo`, from which a client rebuilds the class. Any
+other exception is a defect, which a service masks: the peer gets INTERNAL with an incident id alone.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from typing import ClassVar
 import grpc
 
 DOMAIN = "onnxmesh"
-"""The `domain` of every `google.rpc.ErrorInfo` that a mesh sends."""
+"""The `domain` of every `google.rpc.ErrorInfo` of a mesh."""
 
 
 class MeshError(Exception):
-    """An expected failure: a message for a person, a status code and a reason for a program.
+    """Base of all expected errors: a message for people, a status code and a reason for programs.
 
     Args:
-        message: Names what was expected and what came.
-        retry_after_s: Seconds after which trying again makes sense, or None.
+        message: What was expected and what was received.
+        retry_after_s: Seconds after which a retry makes sense, or None.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
     retriable: ClassVar[bool] = False
-    """Whether another replica may succeed where this one failed."""
+    """Whether a retry on another replica may succeed."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -42,49 +41,49 @@ class InvalidRequest(MeshError):
 
 
 class InvalidModel(MeshError):
-    """The file is not a model that can be served: not ONNX, truncated, invalid, unsupported op."""
+    """The model cannot be served: not ONNX, truncated, invalid, or with an unsupported operator."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "INVALID_MODEL"
 
 
 class InvalidPlan(MeshError):
-    """The model cannot be cut as asked."""
+    """The model cannot be cut as specified."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "INVALID_PLAN"
 
 
 class ModelRunFailed(MeshError):
-    """ONNX Runtime refused to run a stage on these inputs."""
+    """ONNX Runtime failed to run a stage on these inputs."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "MODEL_RUN_FAILED"
 
 
 class NotFound(MeshError):
-    """No such model, version or blob."""
+    """The model, version or blob does not exist."""
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
 
 class Unsatisfiable(MeshError):
-    """No worker, present or not busy, can satisfy the constraints."""
+    """No worker satisfies the constraints, whatever its load."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "UNSATISFIABLE"
 
 
 class Conflict(MeshError):
-    """Something else has that name or version already."""
+    """The name, version or id is already in use, or was changed concurrently."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "CONFLICT"
 
 
 class Overloaded(MeshError):
-    """Admission was refused: a queue or a limit is full."""
+    """Admission was refused: a queue, a limit or a disk is full."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
@@ -92,14 +91,14 @@ class Overloaded(MeshError):
 
 
 class TooLarge(MeshError):
-    """A message is over the configured limit."""
+    """A message exceeds the configured limit."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "TOO_LARGE"
 
 
 class Unavailable(MeshError):
-    """No live replica, a lost worker, a draining service."""
+    """There is no live replica, a worker was lost, or the service is draining."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "UNAVAILABLE"
@@ -107,27 +106,27 @@ class Unavailable(MeshError):
 
 
 class StageGone(Unavailable):
-    """The worker does not hold the stage: the route was made from an older table."""
+    """The worker does not hold the stage (any more): the route came from an older route table."""
 
     reason = "STAGE_GONE"
 
 
 class DeadlineExceeded(MeshError):
-    """The deadline passed before the answer was there."""
+    """The deadline passed before the result was ready."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
 
 
 class Cancelled(MeshError):
-    """The client gave the request up."""
+    """The client cancelled the request."""
 
     code = grpc.StatusCode.CANCELLED
     reason = "CANCELLED"
 
 
 class CorruptData(MeshError):
-    """A truncated frame or a digest that does not match."""
+    """A frame is truncated, or a digest does not match."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "CORRUPT_DATA"
@@ -135,7 +134,7 @@ class CorruptData(MeshError):
 
 
 class Internal(MeshError):
-    """A defect, masked: the log has the rest under the request id."""
+    """A masked defect: the service's log has the details under the incident id."""
 
 
 REASONS: dict[str, type[MeshError]] = {
@@ -162,5 +161,5 @@ REASONS: dict[str, type[MeshError]] = {
 
 
 def from_reason(reason: str, message: str, retry_after_s: float | None = None) -> MeshError:
-    """Rebuilds the error that a peer described; an unknown reason gives `Internal`."""
+    """Rebuilds the error of a peer from its reason; an unknown reason gives `Internal`."""
     return REASONS.get(reason, Internal)(message, retry_after_s=retry_after_s)

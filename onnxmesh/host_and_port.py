@@ -1,13 +1,13 @@
-"""Where something listens, as people write it. Pure."""
+"""Validation of HOST:PORT addresses. Pure."""
 
 from __future__ import annotations
 
 
 def host_and_port(address: str) -> str:
-    """Returns `address` if it is a HOST:PORT.
+    """Returns `address` unchanged, if it is a HOST:PORT.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not.
     """
     host, colon, port = address.rpartition(":")
     if not host or not colon or not port.isdecimal() or int(port) > 65535:

@@ -1,4 +1,4 @@
-"""Identifiers that must not be mixed up."""
+"""Identifier types. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ WorkerId = NewType("WorkerId", str)
 """Name of a worker, unique in the mesh; survives a restart (its generation does not)."""
 
 GatewayId = NewType("GatewayId", str)
-"""Name of one gateway process, new at every start."""
+"""Name of one gateway process, new with every start."""
 
 ModelName = NewType("ModelName", str)
-"""What clients call the model."""
+"""Name of a model, as clients use it."""
 
 Version = NewType("Version", int)
-"""Version of a model, counted from 1 upwards."""
+"""Version of a model, from 1."""
 
 Digest = NewType("Digest", str)
-"""Lower-case hexadecimal SHA-256 of a content."""
+"""Lower-case hexadecimal SHA-256."""
 
 StageKey = NewType("StageKey", str)
 """`model/version/stage`, or `model/version.revision/stage`: one stage of one plan of a deployed model version."""
@@ -29,7 +29,7 @@ def stage_key(model: ModelName, version: Version, stage: int, revision: int = 0)
     Args:
         model: The model.
         version: Its version.
-        stage: Place in the chain.
-        revision: Of the version's plan; the first plan's stages are named without it.
+        stage: Index in the pipeline.
+        revision: Revision of the version's plan; keys of the first plan have none.
     """
     return StageKey(f"{model}/{version}{f'.{revision}' if revision else ''}/{stage}")

@@ -1,4 +1,4 @@
-"""A value that changes, and those who wait for it to."""
+"""Observable value: readers wait for the next revision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Holds the newest value; slow readers skip what came in between. For one event loop.
+    """Holds the newest value; slow readers skip values in between. For one event loop.
 
     Args:
-        value: The first one; it has revision 1.
+        value: The first value, with revision 1.
     """
 
     def __init__(self, value: T) -> None:
@@ -27,18 +27,18 @@ class Latest(Generic[T]):
 
     @property
     def revision(self) -> int:
-        """Counts the values, from 1."""
+        """Number of the newest value, from 1."""
         return self._revision
 
     def set(self, value: T) -> None:
-        """Replaces the value and wakes everyone who waits."""
+        """Replaces the value and wakes all waiting readers."""
         self._value = value
         self._revision += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def after(self, revision: int) -> tuple[int, T]:
-        """Waits for a revision greater than `revision` (0: for none) and returns it with its value."""
+        """Waits for a revision greater than `revision` (0: any) and returns it with its value."""
         while self._revision <= revision:
             await self._changed.wait()
         return self._revision, self._value

@@ -1,4 +1,4 @@
-"""How urgent requests are."""
+"""Priority of requests."""
 
 DEFAULT_PRIORITY = 100
-"""Of a request that says none; less is more urgent."""
+"""Priority of a request that sets none; a lower number is more urgent."""

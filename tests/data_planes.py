@@ -1,4 +1,4 @@
-"""Ways for tensors through a mesh: with everything that makes them cheap, and without any of it."""
+"""Data planes of a mesh: with all optimisations, and with none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from onnxmesh.v1.model_pb2 import Batching
 
 @dataclass(frozen=True)
 class DataPlane:
-    """What is in use between client and answer.
+    """Settings of services and deployments.
 
     Attributes:
-        name: Stands in the ids of tests.
-        settings: Of every service, as environment variables; a service ignores what it has no setting for.
-        batching: Mode of deployments.
+        name: Part of the ids of tests.
+        settings: Environment variables of every service, which ignores unknown ones.
+        batching: Batching mode of deployments.
     """
 
     name: str
@@ -25,12 +25,12 @@ class DataPlane:
         return self.name
 
     def spec(self) -> Batching:
-        """Returns what a deployment says of batching."""
+        """Returns the batching of a deployment."""
         return Batching(mode=self.batching)
 
 
 ON = DataPlane("on", (), "auto")
-"""As services and deployments are by default."""
+"""The defaults of services and deployments."""
 
 OFF = DataPlane(
     "off",
@@ -42,6 +42,6 @@ OFF = DataPlane(
     ),
     "off",
 )
-"""Streams of gRPC alone, and each request by itself."""
+"""Only streams of gRPC, and each request alone."""
 
 BOTH = (ON, OFF)

@@ -1,4 +1,4 @@
-"""Devices in whose memory outputs may stay: the host's own, which shows everything but the copies, and a GPU's."""
+"""Devices in whose memory outputs may stay: the host, which tests everything but the copies, and a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, instead of sleeping."""
+"""Waits for a condition, instead of a fixed time."""
 
 from __future__ import annotations
 

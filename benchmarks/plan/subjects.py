@@ -1,4 +1,4 @@
-"""The models that plans are held against, prepared and profiled."""
+"""The models of the benchmark, prepared and profiled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxmesh.device.device_kind import device_kind_name
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.measuring.device_benchmark import measure_device
 from onnxmesh.model.cluster import Cluster, DeviceKind
 from onnxmesh.model.graph_costs import GraphCosts
+from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition, partitions_from_json
 from onnxmesh.model.plan import Demand, Plan
@@ -29,15 +31,15 @@ SUBJECTS = ("resnet50", "encoder")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model on its way to partitions.
+    """A prepared and profiled model.
 
     Attributes:
-        name: In the zoo.
+        name: Name in the zoo.
         source: The model's file.
-        work: What `prepare` left.
-        feeds: One set of inputs, at the shapes that plans are made for.
-        costs: Of its graph.
-        profile: Measured here.
+        work: Folder that `prepare` wrote.
+        feeds: Inputs at the shapes of the plan.
+        costs: Costs of its graph.
+        profile: Profile, measured on this machine.
         kind: Devices like one thread of this machine.
     """
 
@@ -60,8 +62,8 @@ class Subject:
         return make_plan(self.costs, self.cluster(num_stages), demand, self.profile if measured else None)
 
     def cut(self, cuts: Sequence[int]) -> tuple[Path, list[Partition]]:
-        """Cuts the model there; returns the folder of the partitions and what they promise."""
-        answer = json.loads(cut_prepared(str(self.work), cuts))
+        """Cuts the model; returns the folder of the partitions and the partitions."""
+        answer = json.loads(cut_prepared(CutJob(self.work, CutOptions(tuple(cuts)))))
         return self.work / PARTITIONS, partitions_from_json(json.dumps(answer["partitions"]))
 
 
@@ -71,10 +73,9 @@ def prepared(name: str, folder: Path) -> Subject:
     source = model.build(folder)
     work = folder / f"{name}-work"
     feeds = model.tensors(seed=0, batch=1)
-    shapes = {"batch": 1, "inputs": {name: list(tensor.shape) for name, tensor in feeds.items()}}
-    answer = json.loads(
-        prepare(str(source), str(work), LEVEL.value, shapes=shapes, profile_s=PROFILE_S, device=DEVICE)
-    )
+    shapes = InputShapes(inputs={name: tuple(tensor.shape) for name, tensor in feeds.items()})
+    options = PrepareOptions(LEVEL, shapes=shapes, profile_s=PROFILE_S)
+    answer = json.loads(prepare(PrepareJob(source, work, options, DEVICE)))
     return Subject(
         name,
         source,

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.machine import describe_machine, result_file
 from benchmarks.zones import measuring
-from tests.namespaces.network import lack
+from tests.namespaces.network import why_no_namespaces
 from tests.namespaces.zone_mesh import RATE
 
 MODEL = "resnet50"
@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short runs, one round")
     parser.add_argument("--out", type=Path, help="JSON file; default: benchmarks/results/<date>-zones.json")
     arguments = parser.parse_args()
-    if (why := lack()) is not None:
-        raise SystemExit(f"network namespaces cannot be had: {why}")
+    if (why := why_no_namespaces()) is not None:
+        raise SystemExit(f"no network namespaces: {why}")
     seconds, num_rounds = (2.0, 1) if arguments.quick else (arguments.seconds, arguments.rounds)
     with measuring.running(MODEL) as mesh:
         spilled = measuring.spill(mesh, MODEL, IN_FLIGHT, seconds, num_rounds)

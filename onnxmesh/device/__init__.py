@@ -1,1 +1,1 @@
-"""The machine that this process runs on: what computes, how much of it there is, and what it is called."""
+"""The device of this machine: its kind, its CPU class or GPU, its cores and memory."""

@@ -1,7 +1,7 @@
-"""Which CPUs run the same kernels. Pure.
+"""CPU classes: CPUs of one class run the same kernels. Pure.
 
-ONNX Runtime's MLAS picks kernels by what the CPU says it can do. Two CPUs of one class have everything in
-common that it asks for, hence the same block size of NCHWc layouts and the same order of additions.
+ONNX Runtime's MLAS selects kernels by CPU features. Two CPUs of one class have all features in common that it
+considers, hence the same block size of NCHWc layouts and the same order of additions.
 
 Source: onnxruntime/core/mlas/lib/platform.cpp.
 """
@@ -43,7 +43,7 @@ _ARM_FEATURES = (("neon", {"asimd"}), ("sve", {"sve"}))
 
 
 def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """Returns what the processors of a `/proc/cpuinfo` can do, all of them: the least of their flags."""
+    """Returns the flags that all processors in the text of `/proc/cpuinfo` have."""
     lists = [
         frozenset(line.partition(":")[2].split())
         for line in cpuinfo.splitlines()
@@ -53,11 +53,11 @@ def cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def cpu_class(machine: str, flags: Iterable[str]) -> str:
-    """Names a CPU's class: architecture, widest vectors, and what else kernels are chosen by.
+    """Returns the name of a CPU's class: architecture, widest vectors, and further features that select kernels.
 
     Args:
-        machine: As `platform.machine()` says.
-        flags: What the CPU can do; empty where the system does not say, which gives a class of its own.
+        machine: Result of `platform.machine()`.
+        flags: Flags of the CPU; empty where unknown, which is a class of its own.
     """
     have = set(flags)
     architecture = machine.lower() or "unknown"
@@ -72,11 +72,11 @@ def cpu_class(machine: str, flags: Iterable[str]) -> str:
 
 
 def cpu_features(machine: str, flags: Iterable[str]) -> tuple[str, ...]:
-    """Names the instruction sets that people choose workers by: `avx2`, `avx512`, `vnni`, `amx`; `neon`, `sve`.
+    """Returns the instruction sets that users select workers by: `avx2`, `avx512`, `vnni`, `amx`; `neon`, `sve`.
 
     Args:
-        machine: As `platform.machine()` says.
-        flags: What the CPU can do.
+        machine: Result of `platform.machine()`.
+        flags: Flags of the CPU.
     """
     architecture, have = machine.lower(), set(flags)
     if architecture in {"aarch64", "arm64"}:

@@ -1,4 +1,4 @@
-"""What this machine's kind of device is called: machines of one name take about the same time for a model."""
+"""Device kinds: names under which devices of nearly equal speed share measured times."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def this_cpu_class() -> str:
-    """Returns the class of this machine's CPU; one for unknown CPUs where the system does not say."""
+    """Returns the class of this machine's CPU; a class of its own where flags are unknown."""
     return cpu_class(platform.machine(), _flags())
 
 
 def this_cpu_features() -> tuple[str, ...]:
-    """Returns the instruction sets of this machine's CPU that people choose workers by."""
+    """Returns the instruction sets of this machine's CPU that users select workers by."""
     return cpu_features(platform.machine(), _flags())
 
 
 def device_kind_name(threads: int, gpu: Gpu | None = None, cpu: str | None = None) -> str:
-    """Returns the name under which times of such a device are kept, as `cpu-x86_64-avx512-1t` or `cuda-NVIDIA-L4`.
+    """Returns the name of a device kind, such as `cpu-x86_64-avx512-1t` or `cuda-NVIDIA-L4`.
 
     Args:
-        threads: Threads within an operator; they count on a CPU alone.
-        gpu: What is computed on, if not the CPU.
+        threads: Threads within an operator; part of the name of a CPU only.
+        gpu: The GPU; None: the CPU.
         cpu: Class of the CPU; None: this machine's.
     """
     if gpu is not None:
@@ -38,19 +38,17 @@ def device_kind_name(threads: int, gpu: Gpu | None = None, cpu: str | None = Non
 
 
 def parse_device_kind(kind: str) -> tuple[int, tuple[str, ...]]:
-    """Returns the threads and execution providers of a device that `device_kind_name` named.
-
-    An empty name stands for one thread of the CPU.
+    """Returns the threads and execution providers of a device kind; of one thread of the CPU for an empty name.
 
     Raises:
-        InvalidRequest: It is no such name (INVALID_ARGUMENT).
+        InvalidRequest: The name is malformed (INVALID_ARGUMENT).
     """
     if kind.startswith("cuda-"):
         return 1, (CUDA, CPU)
     found = re.fullmatch(r"(?:cpu-.+-([1-9][0-9]*)t)?", kind)
     if found is None:
         raise InvalidRequest(
-            f"kind of device: expected a name such as cpu-x86_64-avx2-1t or cuda-NVIDIA-L4, got '{kind[:64]}'"
+            f"device kind: expected a name such as cpu-x86_64-avx2-1t or cuda-NVIDIA-L4, got '{kind[:64]}'"
         )
     return int(found[1] or 1), (CPU,)
 

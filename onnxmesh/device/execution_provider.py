@@ -2,3 +2,4 @@
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+"""For NVIDIA GPUs."""

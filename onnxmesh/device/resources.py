@@ -1,4 +1,4 @@
-"""What of its machine this process may use."""
+"""Cores and memory that this process may use."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60
-"""What version 1 of cgroups says where there is none is about this and more."""
+"""cgroups version 1 reports an unlimited value as this and more."""
 
 
 def available_cores(cgroup: Path = _CGROUP) -> int:
-    """Returns the cores that this process was given: by affinity, and by its cgroup's share of time."""
+    """Returns the number of cores of this process, by CPU affinity and by its cgroup's CPU quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = _cpu_share(cgroup)
     return allowed if share is None else max(1, min(allowed, math.ceil(share)))
 
 
 def has_dedicated_cores(threads: int, cgroup: Path = _CGROUP, machine: int | None = None) -> bool:
-    """Whether so many threads have cores that nobody else was plainly given: by affinity, and not by a share of time.
+    """Whether the process has dedicated cores for its threads: by CPU affinity, and without a CPU quota.
 
     Args:
-        threads: How many run at once.
-        cgroup: Where cgroups are mounted.
-        machine: Cores of the machine; None: asked for.
+        threads: Number of threads that run at once.
+        cgroup: Mount point of cgroups.
+        machine: Cores of the machine; None: `os.cpu_count()`.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     whole = os.cpu_count() or 1 if machine is None else machine
@@ -32,7 +32,7 @@ def has_dedicated_cores(threads: int, cgroup: Path = _CGROUP, machine: int | Non
 
 
 def available_memory_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Returns the memory that this process may use: of its cgroup, else of the machine; None if unknown."""
+    """Returns the memory limit of this process: of its cgroup and the machine, the lower; None if unknown."""
     known = [size for size in (_cgroup_memory(cgroup), _machine_memory(meminfo)) if size is not None]
     return min(known, default=None)
 

@@ -13,7 +13,7 @@ One failed check is not enough: an agent that restarts reports everything as unh
 one interval (1 s). With a check each second that times out after 0.8 s, even a process that hangs is removed within 3 s.
 """
 
-SETTLE_S = 5.0
+OUTAGE_SETTLE_S = 5.0
 """After an outage a registry may lack instances that have not registered again yet: none is removed for this long."""
 
 
@@ -25,7 +25,7 @@ class SettledView:
         settle_s: After an outage no instance is removed for this long.
     """
 
-    def __init__(self, confirm_s: float = CONFIRM_S, settle_s: float = SETTLE_S) -> None:
+    def __init__(self, confirm_s: float = CONFIRM_S, settle_s: float = OUTAGE_SETTLE_S) -> None:
         self._confirm_s = confirm_s
         self._settle_s = settle_s
         self._shown: dict[str, Instance] = {}

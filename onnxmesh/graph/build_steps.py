@@ -1,18 +1,19 @@
-"""A model's way from file to partitions, as steps that a child process runs.
+"""The two steps from a model's file to partitions, prepare and cut, as a child process runs them.
 
-ONNX Runtime can take the process down on a malicious model, and holds memory; a worker therefore does
-this work in a child. Arguments and results are plain values; errors are `MeshError`s, which pickle.
+ONNX Runtime can crash the process on a malicious model and keeps memory allocated; a worker therefore runs these
+steps in a child process. Jobs and results can be serialised; errors are `MeshError`s.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
+from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.checks.activation_errors import measure_activation_errors
 from onnxmesh.graph.checks.batching_check import check_batching
 from onnxmesh.graph.checks.chain_comparison import compare_chain
@@ -29,7 +30,7 @@ from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
 from onnxmesh.graph.reading.source import check_source, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
 from onnxmesh.ids import Digest
-from onnxmesh.model.batching import BatchingSpec, StageBatching
+from onnxmesh.model.batching import StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
@@ -43,106 +44,75 @@ _TYPES = "types.json"
 _COSTS = "costs.json"
 _NUM_INPUTS = 3
 _FREE_DIMS = (2, 1)
-"""Figures to try for dimensions that may vary when a difference is measured."""
+"""Sizes of free dimensions to try when the difference is measured."""
 
 
-def prepare(
-    source: str,
-    work: str,
-    level: str,
-    mode: str = CutMode.EXACT,
-    shapes: Mapping[str, Any] | None = None,
-    profile_s: float = 0.0,
-    device: str = "",
-    *,
-    progress: Progress | None = None,
-) -> str:
-    """Checks a model, brings it into the form that is cut, analyses it, and measures it where that is wanted.
+def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
+    """Checks a model, optimises it, estimates its costs, and measures its nodes if requested.
 
     Args:
-        source: Path of the model.
-        work: Folder for what comes out; made if it is not there.
-        level: An `OptimisationLevel`: what ONNX Runtime does to the whole. Only exact mode asks.
-        mode: A `CutMode`.
-        shapes: `InputShapes.to_plain()`: what to plan for; none: every free dimension is 1.
-        profile_s: Seconds that measuring nodes may take; 0: they are not measured.
-        device: Kind of this device, as `device_kind_name` names it; empty: one thread of the CPU.
-        progress: Told how far the measuring is.
+        job: The model and how it is prepared.
+        progress: Called with the share of the measurement that is done.
 
     Returns:
-        JSON: `costs` is the text of the `GraphCosts`, `profile` that of the `Profile`, empty if none was made, and
-        `unprofiled` says why where one was wanted.
+        JSON: `costs` is the text of the `GraphCosts`; `profile` that of the `Profile`, empty if the nodes were not
+        measured; `unprofiled` the reason why a requested measurement failed.
 
     Raises:
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
-        InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
+        InvalidRequest: A shape names no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
-    model, folder, way = Path(source), Path(work), CutMode(mode)
-    planned = InputShapes() if shapes is None else InputShapes.from_plain(shapes)
-    check_source(model)
-    digest = source_digest(model)
-    if way is CutMode.PORTABLE:
-        wanted = OptimisationLevel.NONE
-        to_cut = save_original_model(model, folder / _OPTIMISED)
+    source, folder, options = job.source, job.folder, job.options
+    check_source(source)
+    digest = source_digest(source)
+    if options.mode is CutMode.PORTABLE:
+        level = OptimisationLevel.NONE
+        to_cut = save_original_model(source, folder / _OPTIMISED)
     else:
-        wanted = OptimisationLevel(level)
-        to_cut = optimise(model, folder / _OPTIMISED, wanted)
+        level = options.optimisation
+        to_cut = optimise(source, folder / _OPTIMISED, level)
     types = boundary_types(to_cut)
-    costs = analyse_graph(to_cut, planned, types)
+    costs = analyse_graph(to_cut, options.shapes, types)
     profile, unprofiled = "", ""
-    if profile_s > 0:
+    if options.profile_s > 0:
         try:
             costs, measured = measure_costs(
-                to_cut, digest, wanted, way, types=types, costs=costs, shapes=planned, seconds=profile_s,
-                device=device, progress=progress,
+                to_cut, digest, level, options.mode, types=types, costs=costs, shapes=options.shapes,
+                seconds=options.profile_s, device=job.device, progress=progress,
             )  # fmt: skip
             profile = measured.to_json()
         except ModelRunFailed as error:
             unprofiled = error.message
     notes: dict[str, Any] = {
-        "model": model.name,
+        "model": source.name,
         "source_digest": digest,
-        "level": wanted.value,
-        "mode": way.value,
-        "shapes": planned.to_plain(),
+        "level": level.value,
+        "mode": options.mode.value,
+        "shapes": options.shapes.to_plain(),
     }
     (folder / _TYPES).write_text(types_to_json(types), encoding="utf-8")
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
-    # Last: with it the folder is ready to be cut.
+    # Last: its presence marks the folder as prepared.
     (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
     return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
 
 
-def cut_prepared(
-    work: str,
-    cuts: Sequence[int],
-    direct: Sequence[Sequence[str]] = (),
-    batching: Mapping[str, Any] | None = None,
-    activation_errors: bool = False,
-    *,
-    measure: bool = True,
-) -> str:
-    """Cuts what `prepare` left in `work` and writes the partitions under `work/partitions`.
+def cut_prepared(job: CutJob) -> str:
+    """Cuts a prepared model and writes the partitions to `partitions` in its work folder.
 
     Args:
-        work: The folder.
-        cuts: Positions in the topological order, ascending.
-        direct: For each stage the inputs of the model that it gets straight from the gateway; nothing: all are
-            carried.
-        batching: `BatchingSpec.to_plain()`: whether to find out about requests that run together; none: not at all.
-        activation_errors: Whether to measure what activations of fewer bits do to the outputs.
-        measure: Whether a portable chain is run beside the whole model, which touches all its weights.
+        job: The prepared model and how it is cut.
 
     Returns:
-        JSON: `partitions` is a list of `Partition`s as plain values, `largest_difference` what
-        `PlanFile.largest_difference` is, -1 where it was not measured, `batching` a list of `StageBatching`s, empty where
-        nobody asked, `activation_errors` an `ActivationErrors`, null likewise.
+        JSON: `partitions` is a list of `Partition`s as plain values; `largest_difference` is
+        `PlanFile.largest_difference`, -1 where it was not measured; `batching` a list of `StageBatching`s, empty without
+        a batching spec; `activation_errors` an `ActivationErrors`, null where they were not requested.
 
     Raises:
-        CorruptData: `prepare` did not finish in this folder (DATA_LOSS).
+        CorruptData: The folder holds no prepared model (DATA_LOSS).
         InvalidPlan: The model cannot be cut there (INVALID_ARGUMENT).
     """
-    folder = Path(work)
+    folder, options = job.folder, job.options
     try:
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         types = types_from_json((folder / _TYPES).read_text(encoding="utf-8"))
@@ -155,23 +125,24 @@ def cut_prepared(
     provenance = Provenance(digest, level.value, f"onnxmesh {__version__}", mode)
     out = folder / PARTITIONS
     to_cut = folder / _OPTIMISED / OPTIMISED
-    partitions = cut_model(to_cut, cuts, out, provenance, types, direct)
+    partitions = cut_model(to_cut, options.cuts, out, provenance, types, options.direct_inputs)
     inputs = {spec.name for spec in costs.signature.inputs}
     bound = accepted_difference(known for name, known in types.items() if name not in inputs)
     largest: float | None = 0.0
     accepted = 0.0
     if mode is CutMode.PORTABLE:
-        largest = _largest_difference(to_cut, out, partitions, costs.signature) if measure else None
-        accepted = bound
-    together: list[StageBatching] = []
-    if batching is not None:
-        spec = BatchingSpec.from_plain(batching)
-        together = check_batching(
-            to_cut, out, partitions, mode, spec, costs=costs, types=types, shapes=shapes, accepted=bound
+        largest = (
+            _largest_difference(to_cut, out, partitions, costs.signature) if job.measure_difference else None
         )
-    lost = None
-    if activation_errors:
-        lost = measure_activation_errors(
+        accepted = bound
+    batching: list[StageBatching] = []
+    if options.batching is not None:
+        batching = check_batching(
+            to_cut, out, partitions, mode, options.batching, costs=costs, types=types, shapes=shapes, accepted=bound
+        )  # fmt: skip
+    errors = None
+    if options.activation_errors:
+        errors = measure_activation_errors(
             to_cut, out, partitions, mode, costs=costs, types=types, shapes=shapes
         ).to_plain()
     plan = PlanFile(
@@ -185,13 +156,12 @@ def cut_prepared(
         accepted_difference=accepted,
     )
     plan.save(out)
-    plain = [partition.to_plain() for partition in partitions]
     return json.dumps(
         {
-            "partitions": plain,
+            "partitions": [partition.to_plain() for partition in partitions],
             "largest_difference": -1.0 if largest is None else largest,
-            "batching": [each.to_plain() for each in together],
-            "activation_errors": lost,
+            "batching": [each.to_plain() for each in batching],
+            "activation_errors": errors,
         }
     )
 
@@ -199,7 +169,7 @@ def cut_prepared(
 def _largest_difference(
     whole: Path, out: Path, partitions: Sequence[Partition], signature: Signature
 ) -> float | None:
-    """Returns the largest relative difference of a portable chain from the whole; None if the model refuses inputs."""
+    """Returns the largest relative difference between a portable chain and the whole model; None if all inputs fail."""
     symbols = input_symbols(whole)
     level = CutMode.PORTABLE.load_level
     for free_dim in _FREE_DIMS:

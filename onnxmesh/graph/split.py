@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.model.cluster import Cluster, DeviceKind
@@ -56,14 +57,16 @@ def split_model(
         raise FileExistsError(f"'{out}' exists and is not an empty folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside `out`, so that the last step is a rename within one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        plain_shapes = None if shapes is None else shapes.to_plain()
-        prepared = json.loads(prepare(str(model), work, level.value, mode.value, plain_shapes))
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        work = Path(name)
+        options = PrepareOptions(level, mode, shapes or InputShapes())
+        prepared = json.loads(prepare(PrepareJob(model, work, options)))
         costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))
-        cut_prepared(work, plan.cuts, [stage.direct_inputs for stage in plan.stages], measure=measure)
+        direct_inputs = tuple(tuple(stage.direct_inputs) for stage in plan.stages)
+        cut_prepared(CutJob(work, CutOptions(tuple(plan.cuts), direct_inputs), measure))
         if out.exists():
             out.rmdir()
-        (Path(work) / PARTITIONS).rename(out)
+        (work / PARTITIONS).rename(out)
     return PlanFile.load(out), plan

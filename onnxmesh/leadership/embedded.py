@@ -13,7 +13,7 @@ from time import time
 from onnxmesh.deadline import Clock
 from onnxmesh.leadership.base import Candidate, Leader, LeaderStatus, next_term
 
-FILE_NAME = "leader"
+LEADER_FILE = "leader"
 """Name of the lock file, which contains the last leader."""
 
 _PERIOD_S = 0.2
@@ -28,7 +28,7 @@ class FileLeaderElection:
     """
 
     def __init__(self, folder: Path, *, clock: Clock = time) -> None:
-        self._path = folder / FILE_NAME
+        self._path = folder / LEADER_FILE
         self._clock = clock
 
     @asynccontextmanager

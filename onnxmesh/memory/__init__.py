@@ -1,1 +1,1 @@
-"""Memory."""
+"""Memory that two processes, or a process and a GPU, share."""

@@ -1,1 +1,1 @@
-"""Model."""
+"""Values that describe models, devices, plans and partitions. Pure."""

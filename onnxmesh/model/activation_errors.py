@@ -1,4 +1,4 @@
-"""What activations of fewer bits do to a model's outputs."""
+"""Output errors caused by lossy activations."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ActivationErrors:
-    """What was found when a model was cut.
+    """Errors measured when a model was cut.
 
     Attributes:
-        measured: For each way to lose bits, `fp16` and `int8`, the largest difference of an output's element where all
-            boundaries are written so, relative to the largest magnitude in that output.
-        why_not: Why nothing could be measured, for people; empty where it was.
+        measured: For each lossy encoding, `fp16` and `int8`, the largest difference of an output element where all
+            boundaries are encoded so, relative to the largest magnitude in that output.
+        why_not: Why nothing was measured, for people; empty where it was.
     """
 
     measured: tuple[tuple[str, float], ...] = ()
     why_not: str = ""
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the finding as plain values for JSON."""
+        """Returns the errors as plain values for JSON."""
         return {"measured": [list(each) for each in self.measured], "why_not": self.why_not}
 
     @classmethod
@@ -36,10 +36,10 @@ class ActivationErrors:
 
 
 def compressible_tensors(live_out: Iterable[str], edge: Collection[str]) -> list[str]:
-    """Returns which tensors on a boundary may lose bits at all: none that clients sent or are sent.
+    """Returns the tensors of a boundary that may be compressed with loss: no inputs or outputs of the model.
 
     Args:
-        live_out: All tensors that cross it.
-        edge: Inputs and outputs of the model.
+        live_out: Names of all tensors of the boundary.
+        edge: Names of the model's inputs and outputs.
     """
     return [name for name in live_out if name not in edge]

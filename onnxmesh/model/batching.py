@@ -1,4 +1,4 @@
-"""Requests that run together at a stage: what is wished, and what was found."""
+"""Dynamic batching at a stage: the requested spec, and the finding of the batching check."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from enum import StrEnum
 from typing import Any
 
 ANY_ROWS = 1 << 31
-"""More than any request has."""
+"""Number of rows that no request reaches: no limit."""
 
 
 class BatchMode(StrEnum):
-    """When requests may run together."""
+    """When requests may run in one batch."""
 
     AUTO = "auto"
-    """Where the promise of the plan's mode is kept: not a bit changes in exact mode; in portable mode, less than what
-    it accepts anyway."""
+    """Where the mode of the plan stays valid: equal bits in exact mode, the accepted difference in portable mode."""
     ON = "on"
-    """Where the difference is less than what portable mode accepts, in exact mode too."""
+    """Where the difference is at most that of portable mode, in exact mode too."""
     OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchingSpec:
-    """What the operator asked for.
+    """The requested batching of a model.
 
     Attributes:
-        mode: When requests may run together.
-        max_rows: Most rows of one run; 0: chosen.
+        mode: When requests may run in one batch.
+        max_rows: Most rows of one run; 0: chosen by the batching check.
     """
 
     mode: BatchMode = BatchMode.AUTO
     max_rows: int = 0
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the wish as plain values for JSON."""
+        """Returns the spec as plain values for JSON."""
         return {"mode": self.mode.value, "max_rows": self.max_rows}
 
     @classmethod
@@ -50,16 +49,16 @@ class BatchingSpec:
 
 @dataclass(frozen=True, slots=True)
 class StageBatching:
-    """What was found about one stage.
+    """Finding of the batching check for one stage.
 
     Attributes:
-        max_rows: Most rows of one run; 1: each request runs alone.
-        shared: Its inputs and outputs that do not grow with the batch.
-        largest_difference: Between a run together and runs alone, relative to the largest magnitude in the output;
-            0: equal bit for bit.
-        cpu_class: Class of the CPU that the bits were found equal on; empty: nothing relies on that.
-        why_not: Why each request runs alone, for people; empty where they do not.
-        max_split_rows: Most rows of a request that may be run in pieces; 0: none may.
+        max_rows: Most rows of one run; 1: no batching.
+        shared: Its inputs and outputs that are equal for any number of rows.
+        largest_difference: Largest difference between batched and single runs, relative to the largest magnitude in the
+            output; 0: equal bits.
+        cpu_class: CPU class on which the bits were equal; empty: the finding does not depend on it.
+        why_not: Why requests are not batched, for people; empty where they are.
+        max_split_rows: Most rows of a request that may be split; 0: requests are not split.
     """
 
     max_rows: int = 1

@@ -1,4 +1,4 @@
-"""The devices that a model can be spread over, and the links between them."""
+"""The cluster of a plan: kinds of devices and the links between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from onnxmesh.model.link import LinkSpec
 
 @dataclass(frozen=True, slots=True)
 class DeviceKind:
-    """Devices that are alike, and equally far from all others.
+    """A kind of devices: equal in speed, memory and links.
 
     Attributes:
-        name: Unique in a cluster.
-        count: How many there are.
-        speed: Of each of them.
-        memory_bytes: Of each of them, for stages; None: no bound.
-        profile: Name under which a `Profile` has times of such a device; empty: the kind's own name.
+        name: Name, unique in a cluster.
+        count: Number of devices.
+        speed: Speed of each device.
+        memory_bytes: Memory of each device for stages; None: unlimited.
+        profile: Name of the device in a `Profile`; empty: the name of the kind.
     """
 
     name: str
@@ -29,18 +29,18 @@ class DeviceKind:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            msg = f"kind '{self.name}' has {self.count} devices"
+            msg = f"kind '{self.name}': expected at least 1 device, got {self.count}"
             raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a planner may use.
+    """The devices and links that a plan may use.
 
     Attributes:
-        kinds: Names are unique.
-        links: By names of kinds, from and to; both the same for two devices of one kind.
-        default_link: Where `links` has none, in neither direction.
+        kinds: The kinds of devices; names are unique.
+        links: Links by (source kind, target kind); equal names for two devices of one kind.
+        default_link: Link between kinds that `links` has in neither direction.
     """
 
     kinds: tuple[DeviceKind, ...]
@@ -50,22 +50,22 @@ class Cluster:
     def __post_init__(self) -> None:
         names = [kind.name for kind in self.kinds]
         if not names:
-            msg = "a cluster has at least one kind of device"
+            msg = "kinds of devices: expected at least 1, got 0"
             raise ValueError(msg)
         if len(set(names)) < len(names):
-            msg = f"kinds of devices have unique names: {', '.join(names)}"
+            msg = f"names of kinds are not unique: {', '.join(names)}"
             raise ValueError(msg)
 
     @property
     def num_devices(self) -> int:
-        """Devices of all kinds together."""
+        """Number of devices of all kinds."""
         return sum(kind.count for kind in self.kinds)
 
     def kind(self, name: str) -> DeviceKind:
-        """Returns the kind of that name.
+        """Returns the kind of a name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: The cluster has no such kind.
         """
         for kind in self.kinds:
             if kind.name == name:
@@ -73,5 +73,5 @@ class Cluster:
         raise KeyError(name)
 
     def link(self, source: str, target: str) -> LinkSpec:
-        """Returns the link from a device of one kind to one of another (or the same)."""
+        """Returns the link from a device of one kind to one of another, or of the same."""
         return self.links.get((source, target)) or self.links.get((target, source)) or self.default_link

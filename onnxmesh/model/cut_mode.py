@@ -1,4 +1,4 @@
-"""The two ways in which a model can be cut."""
+"""The two modes of cutting a model: exact and portable."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 
 
 class CutMode(StrEnum):
-    """What of optimising comes first, by the names that a plan states."""
+    """The mode of a cut: whether optimisation precedes or follows it. Values are the names in a plan."""
 
     EXACT = "exact"
-    """ONNX Runtime optimises the whole, that is cut, and partitions run as they are: the bits of the whole model on
-    like hardware."""
+    """The whole model is optimised, then cut; partitions run unchanged, with the bits of the whole model on equal
+    hardware."""
     PORTABLE = "portable"
-    """The model is cut as its owner wrote it, and each partition is optimised where it is loaded, for its own device.
-    The chain differs from the whole in last bits."""
+    """The source model is cut; each partition is optimised at load, for its own device. The chain differs from the
+    whole model in last bits."""
 
     @property
     def load_level(self) -> OptimisationLevel:
-        """What ONNX Runtime does to a partition when it is loaded."""
+        """Optimisation level at which a partition is loaded."""
         return OptimisationLevel.ALL if self is CutMode.PORTABLE else OptimisationLevel.NONE

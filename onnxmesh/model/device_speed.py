@@ -1,4 +1,4 @@
-"""How fast a device computes, in three figures."""
+"""Speed of a device: three constants."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 PICOSECONDS = 1_000_000_000_000
-"""In a second. Planners add whole picoseconds, so that sums are exact whatever their order."""
+"""Picoseconds in a second. Planners add integer picoseconds, so that sums are exact in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpeed:
     """Constants from which the time of a node is estimated where it was not measured.
 
-    A node takes the time of computing, that of moving its bytes, and a fixed overhead. Computing and moving overlap
-    in part only: their sum was nearer to what was measured on transformers of few tokens than the longer of the two,
-    and no farther elsewhere. The defaults are round figures for one core of a server CPU: good for balance, not for
-    clocks.
+    The time of a node is the sum of computing, moving its bytes, and a fixed overhead. Computing and moving overlap in
+    part only: for transformers of few tokens their sum was closer to measurements than their maximum, elsewhere as
+    close. The defaults are rough values of one core of a server CPU: ratios are useful, absolute times are not.
 
     Attributes:
-        flops_per_s: Arithmetic throughput.
-        bytes_per_s: Memory throughput.
-        node_overhead_s: Time to start any node.
+        flops_per_s: Arithmetic throughput in operations per second.
+        bytes_per_s: Memory throughput in bytes per second.
+        node_overhead_s: Time to start a node, in seconds.
     """
 
     flops_per_s: float = 50e9
@@ -43,7 +42,7 @@ class DeviceSpeed:
         return round(seconds * PICOSECONDS)
 
     def to_plain(self) -> dict[str, float]:
-        """Returns the figures as plain values for JSON."""
+        """Returns the constants as plain values for JSON."""
         return {
             "flops_per_s": self.flops_per_s,
             "bytes_per_s": self.bytes_per_s,

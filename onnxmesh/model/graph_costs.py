@@ -1,4 +1,4 @@
-"""What a planner must know of a graph, without the graph."""
+"""Costs of a graph: the planner's view of a model, without the model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ _FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
-    """What one node of the linearised graph costs to run.
+    """Cost of one node.
 
     Attributes:
-        name: Name of the node, or of its first output where it has none.
+        name: Name of the node, or of its first output where it is unnamed.
         op_type: Operator, with its domain unless that is the standard one.
         flops: Floating-point (or integer) operations, a multiply-add counted as two.
         bytes_moved: Bytes of activations and weights that the node reads and writes.
-        weights: Positions in `GraphCosts.weights` of what the node reads, through constant nodes too.
-        working_bytes: Memory of activations while it runs: all that is alive then, what it writes, and the
-            scratch that its kernel takes.
+        weights: Positions in `GraphCosts.weights` of the weights that the node reads, through constant nodes too.
+        working_bytes: Working memory while it runs: live values, its outputs, and its kernel's scratch memory.
     """
 
     name: str
@@ -37,12 +36,12 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """What crosses a cut at one position, the model's own inputs not counted.
+    """The boundary of a cut at one position, without the model's inputs.
 
     Attributes:
-        num_bytes: Size of the computed tensors alive there.
-        num_tensors: How many they are.
-        obstacle: Why the graph cannot be cut here, or None if it can.
+        num_bytes: Size of the computed tensors that cross it.
+        num_tensors: Number of these tensors.
+        obstacle: Why the graph cannot be cut here; None if it can.
     """
 
     num_bytes: int
@@ -51,19 +50,19 @@ class Boundary:
 
     @property
     def legal(self) -> bool:
-        """Whether everything that crosses can be sent."""
+        """Whether the graph can be cut here."""
         return self.obstacle is None
 
 
 @dataclass(frozen=True, slots=True)
 class InputUse:
-    """Where an input of the model is needed.
+    """The nodes that read an input of the model.
 
     Attributes:
-        name: The input.
+        name: Name of the input.
         num_bytes: Its size.
-        readers: Positions of the nodes that read it, ascending; the number of nodes stands at the end if it
-            is an output of the model too, which the last stage answers.
+        readers: Positions of the nodes that read it, ascending; the number of nodes is the last element if it is an
+            output of the model too, which the last stage returns.
     """
 
     name: str
@@ -73,17 +72,17 @@ class InputUse:
 
 @dataclass(frozen=True, slots=True)
 class GraphCosts:
-    """The costs of a graph whose nodes were put in a row, at one shape of its inputs.
+    """The costs of a graph in topological order, at one shape of its inputs.
 
-    A cut at position `p` puts nodes `[0, p)` before it and `[p, n)` after it. Constants and what
-    depends on constants alone are no nodes here: every stage that needs them has its own copy.
+    A cut at position `p` separates nodes `[0, p)` from `[p, n)`. Constant nodes are not included: every stage that
+    needs a constant has its own copy.
 
     Attributes:
-        nodes: The nodes in the order in which they run.
+        nodes: The nodes in topological order.
         boundaries: One for each position from 1 to n - 1: `boundaries[p - 1]` is at position `p`.
-        weights: Bytes of each weight; nodes name them by position, so shared ones count once a stage.
-        inputs: Where each input of the model is needed, in the order of the signature.
-        signature: What the whole model takes and gives.
+        weights: Bytes of each weight; nodes refer to them by position, so shared ones count once in a stage.
+        inputs: Uses of the model's inputs, in the order of the signature.
+        signature: Inputs and outputs of the whole model.
     """
 
     nodes: tuple[NodeCost, ...]
@@ -113,7 +112,7 @@ class GraphCosts:
         return sum(self.weights[weight] for weight in used)
 
     def peak_bytes(self, start: int, end: int) -> int:
-        """Returns the memory that a stage of nodes `[start, end)` takes: weights, activations, scratch."""
+        """Returns the memory that a stage of nodes `[start, end)` needs: weights and the largest working memory."""
         working = max((node.working_bytes for node in self.nodes[start:end]), default=0)
         return self.weight_bytes(start, end) + working
 
@@ -139,7 +138,7 @@ class GraphCosts:
         """Reads what `to_json` wrote.
 
         Raises:
-            CorruptData: The text is something else (DATA_LOSS).
+            CorruptData: The text has another form (DATA_LOSS).
         """
         try:
             return cls._from_plain(json.loads(text))
@@ -150,7 +149,7 @@ class GraphCosts:
     @classmethod
     def _from_plain(cls, plain: dict[str, Any]) -> GraphCosts:
         if plain["format"] != _FORMAT:
-            msg = f"format {_FORMAT} expected, {plain['format']!r} found"
+            msg = f"expected format {_FORMAT}, got {plain['format']!r}"
             raise ValueError(msg)
         return cls(
             nodes=tuple(
@@ -170,5 +169,5 @@ class GraphCosts:
         )
 
 
-def _integers(figures: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(int(figure) for figure in figures)
+def _integers(numbers: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(int(number) for number in numbers)

@@ -1,4 +1,4 @@
-"""The shapes of a model's inputs that a plan is made for."""
+"""Shapes of a model's inputs that a plan assumes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from onnxmesh.errors import InvalidRequest
 from onnxmesh.model.tensor_spec import TensorSpec
 
 Dim = int | str | None
-"""A dimension: a figure, a symbol that means the same figure wherever it stands, or unknown."""
+"""A dimension: a size, a symbol with one size wherever it occurs, or unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputShapes:
-    """What free dimensions will mostly be. Requests may have others: only estimates depend on it.
+    """Typical sizes of free dimensions. Requests may differ: only estimates depend on them.
 
     Attributes:
-        batch: Figure for the first dimension of every input where that is free.
-        inputs: Whole shapes, by input; they win over `batch`.
+        batch: Size of the first dimension of every input where that is free.
+        inputs: Whole shapes, by input; they take precedence over `batch`.
 
     Raises:
-        InvalidRequest: A figure is negative, or the batch 0 (INVALID_ARGUMENT).
+        InvalidRequest: A size is negative, or `batch` is less than 1 (INVALID_ARGUMENT).
     """
 
     batch: int = 1
@@ -33,28 +33,28 @@ class InputShapes:
             raise InvalidRequest(f"batch: expected 1 or more, got {self.batch}")
         for name, shape in self.inputs.items():
             if min(shape, default=0) < 0:
-                raise InvalidRequest(f"shape for '{name}': sizes are 0 or more, got {list(shape)}")
+                raise InvalidRequest(f"shape for '{name}': expected sizes of 0 or more, got {list(shape)}")
 
     def of(
         self, specs: Sequence[TensorSpec], symbols: Mapping[str, Sequence[Dim]] | None = None
     ) -> dict[str, tuple[int, ...]]:
         """Returns a shape for every input.
 
-        A free dimension is what a given shape says of its symbol, else `batch` if it is the first, else 1.
+        A free dimension has the size that a given shape sets for its symbol, else `batch` if it is the first, else 1.
 
         Args:
             specs: The model's inputs.
-            symbols: The dimensions that the model declares, by input; equal symbols get equal figures.
+            symbols: Declared dimensions, by input; equal symbols have equal sizes.
 
         Raises:
-            InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
+            InvalidRequest: A shape is for an unknown input, or contradicts the model or another shape (INVALID_ARGUMENT).
         """
-        figures = self.symbol_sizes(specs, symbols or {})
+        sizes = self.symbol_sizes(specs, symbols or {})
         return {
             spec.name: self.inputs[spec.name]
             if spec.name in self.inputs
             else tuple(
-                dim if dim >= 0 else figures.get(symbol, 1) if symbol else self._default(axis)
+                dim if dim >= 0 else sizes.get(symbol, 1) if symbol else self._default(axis)
                 for axis, (dim, symbol) in enumerate(_named(spec, symbols or {}))
             )
             for spec in specs
@@ -63,21 +63,21 @@ class InputShapes:
     def symbol_sizes(
         self, specs: Sequence[TensorSpec], symbols: Mapping[str, Sequence[Dim]]
     ) -> dict[str, int]:
-        """Returns a figure for every symbol of the inputs.
+        """Returns the size of every symbol of the inputs.
 
         Args:
             specs: The model's inputs.
-            symbols: The dimensions that the model declares, by input.
+            symbols: Declared dimensions, by input.
 
         Raises:
-            InvalidRequest: A shape is for no input, or contradicts the model or another shape (INVALID_ARGUMENT).
+            InvalidRequest: A shape is for an unknown input, or contradicts the model or another shape (INVALID_ARGUMENT).
         """
         names = [spec.name for spec in specs]
         for name in self.inputs:
             if name not in names:
                 raise InvalidRequest(f"shape for '{name}': the model's inputs are {', '.join(names)}")
         found: dict[str, int] = {}
-        said_by: dict[str, str] = {}
+        set_by: dict[str, str] = {}
         for spec in specs:
             given = self.inputs.get(spec.name)
             if given is None:
@@ -88,11 +88,11 @@ class InputShapes:
                     continue
                 if found.setdefault(symbol, size) != size:
                     raise InvalidRequest(
-                        f"dimension '{symbol}' is {found[symbol]} in the shape for '{said_by[symbol]}' "
+                        f"dimension '{symbol}' is {found[symbol]} in the shape for '{set_by[symbol]}' "
                         f"and {size} in that for '{spec.name}'"
                     )
-                said_by.setdefault(symbol, spec.name)
-        # A symbol that is first anywhere counts the batch, also where it is not first.
+                set_by.setdefault(symbol, spec.name)
+        # A symbol that is the first dimension of any input is the batch, at other axes too.
         for first in (True, False):
             for spec in specs:
                 for axis, (dim, symbol) in enumerate(_named(spec, symbols)):

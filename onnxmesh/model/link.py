@@ -1,4 +1,4 @@
-"""How fast tensors get from one worker to the next."""
+"""Speed of a link between two devices."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from onnxmesh.model.device_speed import PICOSECONDS
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A way between two devices. The defaults are those of two processes on one machine, over gRPC.
+    """Bandwidth and latency of a link. The defaults are those of two processes on one machine, over gRPC.
 
     Attributes:
-        bytes_per_s: Throughput.
-        latency_s: Time for an empty message, one way.
+        bytes_per_s: Bandwidth in bytes per second.
+        latency_s: One-way time of an empty message, in seconds.
     """
 
     bytes_per_s: float = 1e9
@@ -28,5 +28,5 @@ class LinkSpec:
             raise ValueError(msg)
 
     def transfer_ps(self, num_bytes: int) -> int:
-        """Returns the estimated time to send so many bytes, in whole picoseconds."""
+        """Returns the estimated time of a transfer, in whole picoseconds."""
         return round((num_bytes / self.bytes_per_s + self.latency_s) * PICOSECONDS)

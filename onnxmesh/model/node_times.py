@@ -1,4 +1,4 @@
-"""The time of each node on one kind of device: measured, or told from another's, or estimated."""
+"""Times of nodes on a kind of device: measured, scaled from another device's, or estimated."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from onnxmesh.model.profile import Profile
 def node_times(costs: GraphCosts, kind: DeviceKind, profile: Profile | None = None) -> list[int]:
     """Returns the time of each node on a device of that kind, in whole picoseconds.
 
-    A profile that has times of the kind is taken at its word. One that has another device's scales them,
-    node by node, by the ratio of the two devices' estimates: what is slower than it looks on one device is on
-    the other, too. Without a profile, estimates stand alone.
+    Measured times of the kind are used as they are. Those of another device are scaled, node by node, by the ratio of
+    the two devices' estimates: a node that is slower than estimated on one device is so on the other too. Without a
+    profile, times are estimated.
 
     Args:
         costs: The graph.
         kind: The device.
-        profile: Of the same model at the same level; None: there is none.
+        profile: Profile of the same model at the same optimisation level, or None.
 
     Raises:
-        InvalidPlan: The profile is of another graph: it has another number of nodes (INVALID_ARGUMENT).
+        InvalidPlan: The profile has another number of nodes: it is of another graph (INVALID_ARGUMENT).
     """
     estimates = [kind.speed.node_ps(node.flops, node.bytes_moved) for node in costs.nodes]
     if profile is None or not profile.devices:

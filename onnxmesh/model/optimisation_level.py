@@ -1,4 +1,4 @@
-"""How much ONNX Runtime may change a graph before it is cut."""
+"""Optimisation level of a graph before it is cut."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class OptimisationLevel(StrEnum):
-    """ONNX Runtime's graph optimisation levels, by the names that a plan states.
+    """ONNX Runtime's graph optimisation levels. Values are the names in a plan.
 
-    The whole model is optimised once at this level and the result is cut; stages are then run
-    without further optimisation, which is why a chain of stages answers as the whole, bit for bit.
+    The whole model is optimised once at this level and then cut; stages run without further optimisation, so that
+    their chain returns the bits of the whole model.
     """
 
     NONE = "none"
     BASIC = "basic"
     EXTENDED = "extended"
     ALL = "all"
-    """Adds memory layouts that belong to one class of CPU: for stages on like machines only."""
+    """Adds memory layouts of one CPU class: for stages on CPUs of that class only."""

@@ -1,4 +1,4 @@
-"""One piece of a model that was cut, as files and promises."""
+"""A partition of a model: its files, its inputs and its outputs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from onnxmesh.ids import Digest
 from onnxmesh.model.tensor_spec import TensorSpec
 
 PARTITIONS = "partitions"
-"""Folder below a model's work folder that a cut writes: `plan.json` and `stage-<index>/`."""
+"""Folder of the partitions below a model's work folder: `plan.json` and `stage-<index>/`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A stage's part of the graph.
+    """The part of a graph that one stage runs.
 
     Attributes:
-        index: Its place in the chain, from 0.
-        start: First node of the linearised graph in it.
+        index: Position in the chain, from 0.
+        start: Position of its first node in the topological order.
         end: One past its last node.
         files: Its files; the first is always `model.onnx`.
-        digest: SHA-256 over the sorted listing of the files: the same for the same input anywhere.
-        inputs: The tensors that its model takes, all of them alive before the stage.
-        outputs: The tensors that its model computes.
-        live_out: Names of ALL tensors that must be alive after the stage, in a fixed order: what it
-            computed and later stages or the client need, what it was given and only passes on, and
-            model outputs that were ready earlier. After the last stage: the model's outputs.
+        digest: SHA-256 over the sorted listing of the files; equal for equal inputs on any machine.
+        inputs: Inputs of its model, all of them live before the stage.
+        outputs: Outputs of its model.
+        live_out: Names of all tensors that are live after the stage, in a fixed order: its outputs that later stages or
+            the client need, inputs that it passes on, and outputs of the model that earlier stages computed. After
+            the last stage: the model's outputs.
         weight_bytes: Bytes of the weights in its files.
-        direct_inputs: Inputs of the model among `inputs` that come straight from the gateway, beside what
-            the stage before sends; no stage carries them for it. Empty for stage 0, which has all it needs from there.
+        direct_inputs: Inputs of the model among `inputs` that the gateway sends to this stage; no stage carries them.
+            Empty for stage 0, which receives all its inputs from the gateway.
     """
 
     index: int
@@ -49,7 +49,7 @@ class Partition:
 
     @property
     def num_nodes(self) -> int:
-        """How many nodes of the linearised graph it runs."""
+        """The number of its nodes."""
         return self.end - self.start
 
     def to_plain(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a model is cut and spread over the devices there are."""
+"""A plan: where a model is cut, and which devices hold each stage."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from enum import StrEnum
 
 
 class Objective(StrEnum):
-    """What a plan is to be good at."""
+    """The objective of a plan."""
 
     THROUGHPUT = "throughput"
-    """The slowest stage is as fast as possible."""
+    """Minimal period of the slowest stage."""
     LATENCY = "latency"
-    """One request alone is answered as fast as possible."""
+    """Minimal latency of one request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is asked of a plan.
+    """The demand on a plan.
 
     Attributes:
-        objective: What counts.
-        num_stages: How many stages; None: choose.
-        replicas: How many devices hold each stage; None: choose for each.
-        share: Whether a device may hold several stages where there are fewer devices than stages and
-            replicas ask for.
+        objective: The objective.
+        num_stages: Number of stages; None: chosen.
+        replicas: Number of devices for each stage; None: chosen for each stage.
+        share: Whether a device may hold several stages where there are fewer devices than stages times replicas.
     """
 
     objective: Objective = Objective.THROUGHPUT
@@ -33,22 +32,21 @@ class Demand:
     share: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """One stage, and what is expected of it.
+    """One stage of a plan, with its predicted times and memory.
 
     Attributes:
-        start: First node.
-        end: One past the last node.
-        devices: Who holds it: names of kinds, and how many devices of each.
-        compute_s: Predicted time to run it once, on the slowest of its devices.
-        transfer_s: Predicted time to send what crosses the cut after it; 0 for the last stage.
-        period_s: Predicted time from one request to the next where all its devices are busy, sending
-            included.
-        boundary_bytes: What is sent over that cut, inputs that are carried through included.
-        weight_bytes: Weights that each device holds.
-        peak_bytes: Memory that each device needs: weights, activations, scratch.
-        direct_inputs: Inputs of the model that this stage gets straight from the gateway.
+        start: Position of its first node.
+        end: One past its last node.
+        devices: Its devices: (name of the kind, number of devices) for each kind.
+        compute_s: Predicted time of one run, on the slowest of its devices.
+        transfer_s: Predicted time to send the boundary after it; 0 for the last stage.
+        period_s: Predicted time from one request to the next with all its devices busy, transfers included.
+        boundary_bytes: Bytes of that boundary, carried inputs included.
+        weight_bytes: Bytes of the weights on each device.
+        peak_bytes: Memory needed on each device: weights and working memory.
+        direct_inputs: Inputs of the model that the gateway sends to this stage.
     """
 
     start: int
@@ -64,19 +62,19 @@ class StagePlan:
 
     @property
     def num_replicas(self) -> int:
-        """How many devices hold the stage."""
+        """The number of its devices."""
         return sum(count for _, count in self.devices)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeModel:
-    """What the uncut model would do on the best single device.
+    """Prediction for the uncut model on the best single device.
 
     Attributes:
-        kind: The kind of device.
-        compute_s: Predicted time to run it once.
+        kind: Name of the kind of device.
+        compute_s: Predicted time of one run.
         peak_bytes: Memory that it needs.
-        fits: Whether such a device has that memory. If none does, this is the fastest of all.
+        fits: Whether the device has that memory. If no device has, `kind` is the fastest of all.
     """
 
     kind: str
@@ -87,13 +85,13 @@ class WholeModel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where to cut, who holds what, and what to expect of it.
+    """Cuts, devices and predictions.
 
     Attributes:
-        objective: What it is good at.
-        stages: In order; never empty.
-        whole: What to compare it with.
-        why: One sentence for people: how the number of stages came about and what it costs.
+        objective: The objective.
+        stages: The stages in order; never empty.
+        whole: Prediction for the uncut model, for comparison.
+        why: The reason for the number of stages and the predicted times, in one sentence for people.
     """
 
     objective: Objective
@@ -103,20 +101,20 @@ class Plan:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Positions in the row of nodes, ascending; one fewer than stages."""
+        """Positions in the topological order, ascending; one fewer than stages."""
         return tuple(stage.start for stage in self.stages[1:])
 
     @property
     def period_s(self) -> float:
-        """Predicted time from one answer to the next under load: that of the slowest stage."""
+        """Predicted period under load: that of the slowest stage."""
         return max(stage.period_s for stage in self.stages)
 
     @property
     def latency_s(self) -> float:
-        """Predicted time of one request alone."""
+        """Predicted latency of one request without others."""
         return sum(stage.compute_s + stage.transfer_s for stage in self.stages)
 
     @property
     def bottleneck(self) -> int:
-        """The slowest stage."""
+        """Index of the stage with the longest period."""
         return max(range(len(self.stages)), key=lambda index: self.stages[index].period_s)

@@ -1,4 +1,4 @@
-"""Measured times of the nodes of one model, by device."""
+"""Profile: measured times of the nodes of one model, by kind of device."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class DeviceTimes:
-    """What one kind of device takes for each node.
+    """Measured times of nodes on one kind of device.
 
     Attributes:
-        node_s: Seconds of each node, in the order of the row; they add up to a run of the whole model.
-        speed: What the same device was measured at, so that other devices can be told by their ratio.
+        node_s: Seconds of each node, in topological order; they add up to a run of the whole model.
+        speed: Measured speed of the same device, for scaling the times to other devices.
     """
 
     node_s: tuple[float, ...]
@@ -34,11 +34,12 @@ class Profile:
     """Times of one model's nodes at one shape of its inputs.
 
     Attributes:
-        source_digest: Of the model, as its owner handed it in.
-        level: What ONNX Runtime did to the graph before its nodes were put in a row.
+        source_digest: Digest of the source model.
+        level: Optimisation level of the graph.
         shapes: Shape of each input.
-        devices: By kind of device.
-        mode: How the graph is cut. In portable mode times are those of the fused graph, told as the row's.
+        devices: Times by kind of device.
+        mode: The mode of the cut. In portable mode times were measured on the fused graph and attributed to the nodes of
+            the unfused one.
     """
 
     source_digest: Digest
@@ -54,29 +55,33 @@ class Profile:
         shapes: Mapping[str, tuple[int, ...]],
         mode: CutMode = CutMode.EXACT,
     ) -> None:
-        """Checks that the profile is of that model, cut in that way, at those shapes.
+        """Checks that the profile is of a model, mode, optimisation level and shapes.
 
         Raises:
-            InvalidRequest: It is not; the message names both (INVALID_ARGUMENT).
+            InvalidRequest: One of them differs; the message names both values (INVALID_ARGUMENT).
         """
         if self.source_digest != digest:
             raise InvalidRequest(
-                f"the profile is of another model: it is of {self.source_digest}, this model is {digest}"
+                f"the profile is of another model: expected digest {digest}, got {self.source_digest}"
             )
         if self.mode is not mode:
-            raise InvalidRequest(f"the profile is of mode {self.mode.value}, wanted is {mode.value}")
+            raise InvalidRequest(
+                f"the profile is of another mode: expected {mode.value}, got {self.mode.value}"
+            )
         if self.level is not level:
             raise InvalidRequest(
-                f"the profile is of optimisation {self.level.value}, wanted is {level.value}"
+                f"the profile is of another optimisation level: expected {level.value}, got {self.level.value}"
             )
         if dict(self.shapes) != dict(shapes):
-            raise InvalidRequest(f"the profile is at {_shown(self.shapes)}, wanted is {_shown(shapes)}")
+            raise InvalidRequest(
+                f"the profile is of other shapes: expected {_shown(shapes)}, got {_shown(self.shapes)}"
+            )
 
     def merged(self, other: Profile) -> Profile:
-        """Returns the profile with another's devices added; of a device in both, the other's times are taken.
+        """Returns the profile with another's devices added; the other's times replace those of a device in both.
 
         Raises:
-            InvalidRequest: The other is not of the same model, cut in the same way, at the same shapes
+            InvalidRequest: The other is of another model, mode, optimisation level or other shapes
                 (INVALID_ARGUMENT).
         """
         self.check(other.source_digest, other.level, other.shapes, other.mode)
@@ -114,7 +119,7 @@ class Profile:
     @classmethod
     def _from_plain(cls, plain: dict[str, Any]) -> Profile:
         if plain["format"] != _FORMAT:
-            msg = f"format {_FORMAT} expected, {plain['format']!r} found"
+            msg = f"expected format {_FORMAT}, got {plain['format']!r}"
             raise ValueError(msg)
         return cls(
             source_digest=Digest(str(plain["source_digest"])),

@@ -1,4 +1,4 @@
-"""What a model takes and gives."""
+"""Signature of a model: its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from onnxmesh.model.tensor_spec import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The tensors that clients send and get, in the order of the graph.
+    """The inputs and outputs of a model, in the order of the graph.
 
-    Inputs with a default (an initialiser of the same name) are not among `inputs`: a mesh does not
-    let clients override weights.
+    Inputs with a default (an initialiser of the same name) are not included: clients cannot override weights.
     """
 
     inputs: tuple[TensorSpec, ...]

@@ -1,4 +1,4 @@
-"""What is promised about a tensor before it exists."""
+"""Spec of a tensor: name, datatype and shape."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, type and shape of a tensor that enters or leaves a model or a stage.
+    """Name, datatype and shape of an input or output of a model or a stage.
 
     Attributes:
         name: Name in the graph.
         datatype: Open Inference Protocol datatype (`FP32`, `BYTES`), or the ONNX name for an element
             type that the protocol lacks (`FLOAT8E4M3FN`).
-        shape: One figure for each dimension, -1 where it may vary; None if even the rank is unknown.
+        shape: Size of each dimension, -1 for a free one; None if the rank is unknown.
     """
 
     name: str

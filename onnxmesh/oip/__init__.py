@@ -1,1 +1,1 @@
-"""The Open Inference Protocol: its messages, in a descriptor pool of their own, and their wire form."""
+"""The generated messages of the Open Inference Protocol, in their own descriptor pool."""

@@ -1,1 +1,1 @@
-"""Plans as pictures. Laying out is pure and measured in boxes; only `drawing` knows SVG."""
+"""Pictures of plans: a pure layout of shapes and labels, which `drawing` renders as SVG."""

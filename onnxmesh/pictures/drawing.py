@@ -1,4 +1,4 @@
-"""A picture as SVG."""
+"""Rendering of a picture as SVG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxmesh.pictures.shapes import Areas, Dot, Panel, Shape, Strokes
 
 
 def svg_of(picture: PlanPicture) -> str:
-    """Returns a picture as an SVG document, with a background of its own; the same for the same picture."""
+    """Returns a picture as an SVG document with a background. Deterministic."""
     drawing = drawsvg.Drawing(_round(picture.width), _round(picture.height), font_family=FONTS)
     drawing.append_title(printable(picture.title))
     drawing.append(
@@ -72,7 +72,7 @@ def _written(label: Label) -> drawsvg.DrawingElement:
 
 
 def _path(points: tuple[Point, ...]) -> str:
-    """A line from point to point, level and upright pieces written short."""
+    """Returns the path of a polyline, with short commands for horizontal and vertical segments."""
     commands: list[str] = []
     before: tuple[float, float] | None = None
     for x, y in ((_round(x), _round(y)) for x, y in points):
@@ -90,7 +90,7 @@ def _path(points: tuple[Point, ...]) -> str:
     return "".join(commands)
 
 
-def _round(figure: float) -> float:
-    """To a twentieth of what a screen shows, whole figures without a point."""
-    rounded = round(figure, 1)
+def _round(number: float) -> float:
+    """Rounds to a tenth of a pixel; integers have no decimal point."""
+    rounded = round(number, 1)
     return int(rounded) if rounded == int(rounded) else rounded

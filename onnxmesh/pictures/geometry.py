@@ -9,7 +9,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """An upright box."""
+    """An axis-aligned rectangle."""
 
     x: float
     y: float
@@ -28,11 +28,11 @@ class Rect:
 
     @property
     def centre(self) -> Point:
-        """Its middle."""
+        """Its centre."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     def inside(self, other: Rect, slack: float = 0.01) -> bool:
-        """Whether no part of it is outside another."""
+        """Whether it lies within another."""
         return (
             self.x >= other.x - slack
             and self.y >= other.y - slack
@@ -51,15 +51,15 @@ class Rect:
 
 
 def shared_widths(shares: list[float], total: float, least: float) -> list[float]:
-    """Divides a width in proportion to `shares`, except that no part is narrower than `least`.
+    """Divides a width in proportion to `shares`, with a minimum for each part.
 
-    Parts that would be too narrow get `least`, and the others share the rest in proportion; this repeats until
-    none is. Without any share the parts are equal.
+    Parts that would be narrower have width `least`, and the others divide the rest in proportion, repeated until no
+    part is too narrow. If all shares are 0, the parts are equal.
 
     Args:
-        shares: Not negative.
-        total: At least `least` for each part.
-        least: Of each part.
+        shares: Shares, not negative.
+        total: Width to divide; at least `least` for each part.
+        least: Minimum width of each part.
     """
     if sum(shares) <= 0:
         return [total / len(shares)] * len(shares)

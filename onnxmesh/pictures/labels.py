@@ -1,4 +1,4 @@
-"""Text in a picture: how wide it is, and how to make it fit."""
+"""Labels of a picture: estimated widths of text, shortening and wrapping."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ELLIPSIS = "…"
 _BOLD = 1.12
 _ASCENT, _DESCENT = 0.8, 0.22
 
-# Widths in DejaVu Sans, the widest of the fonts that stand in for "sans-serif": what fits there fits elsewhere.
+# Widths in DejaVu Sans, the widest common substitute for "sans-serif": text that fits in it fits in others.
 _NARROW = frozenset("iljI|!'.,:;` ()[]ft/\\r-\u00a0·")
 _WIDE = frozenset("mwMW%@—…=+~<>#&")
-_NARROW_EM, _USUAL_EM, _UPPER_EM, _WIDE_EM, _FULL_EM = 0.42, 0.64, 0.79, 1.0, 1.05
+_NARROW_EM, _TYPICAL_EM, _UPPER_EM, _WIDE_EM, _FULL_EM = 0.42, 0.64, 0.79, 1.0, 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Label:
     """One line of text.
 
     Attributes:
-        text: What it says; only characters that XML can hold.
-        x: Of its start, middle or end, by `anchor`.
-        y: Of its base line.
-        size: Of the font, in pixels.
+        text: The text; only characters that XML allows.
+        x: Horizontal position of its start, middle or end, by `anchor`.
+        y: Position of its base line.
+        size: Font size in pixels.
         anchor: `start`, `middle` or `end`.
         bold: Whether it is bold.
-        colour: Of the letters.
+        colour: Colour of the text.
     """
 
     text: str
@@ -42,23 +42,23 @@ class Label:
 
     @property
     def bounds(self) -> Rect:
-        """The box that it takes at most."""
+        """Its bounding box, an upper bound."""
         width = text_width(self.text, self.size, bold=self.bold)
         left = self.x - {"start": 0.0, "middle": width / 2, "end": width}[self.anchor]
         return Rect(left, self.y - _ASCENT * self.size, width, (_ASCENT + _DESCENT) * self.size)
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Returns a width that the text does not exceed in common fonts, in pixels."""
+    """Returns an upper bound of the width of a text in common fonts, in pixels."""
     return sum(map(_em, text)) * size * (_BOLD if bold else 1.0)
 
 
 def shortened(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """Returns the text, its middle left out where it is wider than `width`; empty if not even that fits."""
+    """Returns the text, with its middle replaced by an ellipsis where it is too wide; empty if even that is too wide."""
     text = printable(text)
     if text_width(text, size, bold=bold) <= width:
         return text
-    # The end of a name tells it from its siblings as often as its start does.
+    # Names differ at their ends as often as at their starts.
     for kept in range(len(text) - 1, 0, -1):
         head, tail = (kept + 1) // 2, kept // 2
         short = text[:head].rstrip() + _ELLIPSIS + (text[len(text) - tail :].lstrip() if tail else "")
@@ -96,7 +96,7 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Returns the text with what XML cannot hold or a line cannot show replaced."""
+    """Returns the text with characters replaced that XML forbids or that break a line."""
     return "".join("\ufffd" if _unprintable(character) else character for character in text)
 
 
@@ -113,7 +113,7 @@ def _em(character: str) -> float:
     if character in _WIDE:
         return _WIDE_EM
     if character.isascii():
-        return _UPPER_EM if character.isupper() else _USUAL_EM
+        return _UPPER_EM if character.isupper() else _TYPICAL_EM
     if unicodedata.combining(character):
         return 0.0
     if unicodedata.east_asian_width(character) in {"W", "F"}:

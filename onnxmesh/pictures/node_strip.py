@@ -1,4 +1,4 @@
-"""The lower half of a plan's picture: the row of nodes over time, and what is alive between them."""
+"""The lower half of a plan's picture: the nodes over time, and the live bytes between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from onnxmesh.pictures.colours import ALIVE, CUT, FAINT_INK, LINES, OPERATORS, OTHER_OPERATORS
+from onnxmesh.pictures.colours import CUT, FAINT_INK, LINES, LIVE, OPERATORS, OTHER_OPERATORS
 from onnxmesh.pictures.geometry import Point, Rect
 from onnxmesh.pictures.labels import Label, printable
 from onnxmesh.pictures.plan_facts import PlanFacts
@@ -20,9 +20,9 @@ OTHERS = "others"
 _AREA_HEIGHT = 116.0
 _TICKS = 9.0
 _STRIP_HEIGHT = 30.0
-_MOST_SLIVERS, _MOST_BUCKETS, _MOST_TICKS = 1200, 400, 500
-_MOST_LINES = 6
-_LEAST_SHARE = 0.01
+_MAX_SLIVERS, _MAX_BUCKETS, _MAX_TICKS = 1200, 400, 500
+_MAX_LINES = 6
+_MIN_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class NodeStrip:
     """The strip, the area above it and its axes.
 
     Attributes:
-        area: Where bytes alive are drawn.
-        strip: Where nodes are drawn.
+        area: Rectangle of the live bytes.
+        strip: Rectangle of the nodes.
         cuts: x of each of the plan's cuts.
-        shapes: What is drawn.
-        labels: Figures at the axes.
-        legend: Operators with their colours and shares of the time, largest first.
-        bottom: Below everything.
+        shapes: Its shapes.
+        labels: Labels of its axes.
+        legend: (operator, colour, share of the time), the largest first.
+        bottom: y below all of it.
     """
 
     area: Rect
@@ -49,12 +49,12 @@ class NodeStrip:
 
 
 def node_strip(facts: PlanFacts, left: float, width: float, top: float) -> NodeStrip:
-    """Lays out the row of nodes.
+    """Lays out the nodes over time.
 
     Args:
-        facts: The plan.
-        left: Left edge of the strip; figures stand before it.
-        width: Of the strip.
+        facts: The data of the plan.
+        left: Left edge of the strip; labels of the axis precede it.
+        width: Width of the strip.
         top: Upper edge of the area.
     """
     area = Rect(left, top, width, _AREA_HEIGHT)
@@ -66,9 +66,9 @@ def node_strip(facts: PlanFacts, left: float, width: float, top: float) -> NodeS
     scale = width / (sums[-1] or 1.0)
     edges = [left + scale * time for time in sums]
     legend, shapes = _operators(facts, seconds, edges, strip)
-    alive_shapes, labels = _alive(facts, edges, area)
+    live_shapes, labels = _live(facts, edges, area)
     legal = [edges[position] for position in facts.costs.legal_cuts]
-    shapes += alive_shapes
+    shapes += live_shapes
     shapes.append(_ticks(legal, area.bottom + 2, strip.y - 2, width))
     axis_shapes, axis_labels = _time_axis(sum(facts.node_s), strip)
     cuts = tuple(edges[position] for position in facts.plan.cuts)
@@ -78,13 +78,13 @@ def node_strip(facts: PlanFacts, left: float, width: float, top: float) -> NodeS
 
 
 def cut_marks(facts: PlanFacts, strip: NodeStrip, ends: Sequence[Point], bend: float) -> list[Shape]:
-    """Returns the strong lines of the cuts, from below the strip up to `ends`, and what is alive at each.
+    """Returns the lines of the cuts, from below the strip up to `ends`, with a dot at the live bytes of each.
 
     Args:
-        facts: The plan.
-        strip: Its nodes.
-        ends: Of each cut, above the strip.
-        bend: From where on lines go straight up.
+        facts: The data of the plan.
+        strip: The nodes.
+        ends: Upper end of each line.
+        bend: y above which lines are vertical.
     """
     lines = tuple(
         ((x, strip.strip.bottom + 4), (x, strip.area.y), (end[0], bend), end)
@@ -93,19 +93,20 @@ def cut_marks(facts: PlanFacts, strip: NodeStrip, ends: Sequence[Point], bend: f
     shapes: list[Shape] = [Strokes(lines, CUT, 1.8)] if lines else []
     low, high = _decades(facts)
     for position, x in zip(facts.plan.cuts, strip.cuts, strict=True):
-        shapes.append(Dot((x, _height(facts.alive_bytes(position), low, high, strip.area)), 3.6, CUT))
+        shapes.append(Dot((x, _height(facts.live_bytes(position), low, high, strip.area)), 3.6, CUT))
     return shapes
 
 
 def merged_runs(kinds: Sequence[int], edges: Sequence[float], least: float) -> list[tuple[float, float, int]]:
-    """Returns the nodes as runs of one kind, from, to and which; what is thinner than `least` joins its neighbours.
+    """Merges nodes into runs of one kind: (start, end, kind) of each.
 
-    Thin runs are gathered until they are wide enough to be seen, and take the kind that most of them are of.
+    Runs narrower than `least` are merged with the following ones until they are wide enough, with the kind of the
+    largest total width.
 
     Args:
-        kinds: Of each node.
-        edges: One more than nodes, ascending.
-        least: Width that can be seen.
+        kinds: Kind of each node.
+        edges: Edges of the nodes, ascending; one more than nodes.
+        least: Smallest visible width.
     """
     runs: list[tuple[float, float, int]] = []
     widths: Counter[int] = Counter()
@@ -127,9 +128,9 @@ def merged_runs(kinds: Sequence[int], edges: Sequence[float], least: float) -> l
 
 
 def thinned(points: Sequence[Point], width: float) -> list[Point]:
-    """Returns a line through points with ascending x, of which at most four stay in every `width`.
+    """Returns a polyline with at most four points in every interval of `width`: first, lowest, highest and last.
 
-    The first, the lowest, the highest and the last do: what stands out is kept.
+    The points have ascending x; extremes are kept.
     """
     kept: list[Point] = []
     bucket: list[Point] = []
@@ -161,7 +162,7 @@ def _operators(
         totals[node.op_type] = totals.get(node.op_type, 0.0) + time
     ranked = sorted(totals, key=lambda name: (-totals[name], name))
     total = sum(seconds) or 1.0
-    named = [name for name in ranked[: len(OPERATORS)] if totals[name] >= _LEAST_SHARE * total]
+    named = [name for name in ranked[: len(OPERATORS)] if totals[name] >= _MIN_SHARE * total]
     colours = [*OPERATORS[: len(named)], OTHER_OPERATORS]
     places = {name: index for index, name in enumerate(named)}
     kinds = [places.get(node.op_type, len(named)) for node in facts.costs.nodes]
@@ -169,7 +170,7 @@ def _operators(
     rest = sum(totals[name] for name in ranked[len(named) :])
     if rest > 0:
         legend.append((OTHERS, OTHER_OPERATORS, rest / total))
-    runs = merged_runs(kinds, edges, strip.width / _MOST_SLIVERS) if kinds else []
+    runs = merged_runs(kinds, edges, strip.width / _MAX_SLIVERS) if kinds else []
     shapes: list[Shape] = []
     for index, colour in enumerate(colours):
         boxes = tuple(_corners(start, end, strip) for start, end, kind in runs if kind == index)
@@ -183,18 +184,18 @@ def _corners(start: float, end: float, strip: Rect) -> tuple[Point, ...]:
     return (start, strip.y), (end, strip.y), (end, strip.bottom), (start, strip.bottom)
 
 
-def _alive(facts: PlanFacts, edges: Sequence[float], area: Rect) -> tuple[list[Shape], list[Label]]:
-    """The area of what is alive at each position, and lines at powers of ten bytes."""
+def _live(facts: PlanFacts, edges: Sequence[float], area: Rect) -> tuple[list[Shape], list[Label]]:
+    """Returns the area of the live bytes at each position, and grid lines at powers of ten."""
     low, high = _decades(facts)
     positions = range(1, len(facts.costs.nodes))
-    inner = [(edges[p], _height(facts.alive_bytes(p), low, high, area)) for p in positions]
+    inner = [(edges[p], _height(facts.live_bytes(p), low, high, area)) for p in positions]
     shapes: list[Shape] = []
     if inner:
         start = (area.x, _height(facts.input_bytes, low, high, area))
-        line = thinned([start, *inner, (area.right, inner[-1][1])], area.width / _MOST_BUCKETS)
+        line = thinned([start, *inner, (area.right, inner[-1][1])], area.width / _MAX_BUCKETS)
         outline = ((area.x, area.bottom), *line, (area.right, area.bottom))
-        shapes = [Areas((outline,), ALIVE, 0.28), Strokes((tuple(line),), ALIVE, 1.2)]
-    step = max(1, math.ceil((high - low) / _MOST_LINES))
+        shapes = [Areas((outline,), LIVE, 0.28), Strokes((tuple(line),), LIVE, 1.2)]
+    step = max(1, math.ceil((high - low) / _MAX_LINES))
     levels = [10**power for power in range(low, high + 1, step)]
     heights = [_height(level, low, high, area) for level in levels]
     grid = Strokes(tuple(((area.x, y), (area.right, y)) for y in heights), LINES, 0.7)
@@ -206,8 +207,8 @@ def _alive(facts: PlanFacts, edges: Sequence[float], area: Rect) -> tuple[list[S
 
 
 def _decades(facts: PlanFacts) -> tuple[int, int]:
-    """Powers of ten between which everything alive is; what is less than the lower one stands at it."""
-    sizes = [facts.alive_bytes(p) for p in range(1, len(facts.costs.nodes))]
+    """Returns the powers of ten around all live bytes; smaller values are drawn at the lower one."""
+    sizes = [facts.live_bytes(p) for p in range(1, len(facts.costs.nodes))]
     sizes = [size for size in (*sizes, facts.input_bytes) if size > 0] or [1]
     low = math.floor(math.log10(min(sizes)))
     high = math.ceil(math.log10(max(sizes)))
@@ -217,21 +218,21 @@ def _decades(facts: PlanFacts) -> tuple[int, int]:
 def _height(num_bytes: int, low: int, high: int, area: Rect) -> float:
     level = math.log10(num_bytes) if num_bytes > 0 else low
     share = (min(high, max(low, level)) - low) / (high - low)
-    # A little room below: the least of all is to be seen as well.
+    # A margin below, so that the smallest value is visible.
     return area.bottom - 4 - share * (area.height - 10)
 
 
 def _round_size(level: int) -> str:
-    figure, _, unit = bytes_text(level).partition(" ")
-    return f"{float(figure):g} {unit}"
+    number, _, unit = bytes_text(level).partition(" ")
+    return f"{float(number):g} {unit}"
 
 
 def _ticks(positions: Sequence[float], top: float, bottom: float, width: float) -> Strokes:
-    """Short lines where the graph may be cut, as many as can be told apart."""
+    """Returns ticks at legal cuts, as many as can be distinguished."""
     lines: list[tuple[Point, ...]] = []
     last = -math.inf
     for x in positions:
-        if x - last >= width / _MOST_TICKS:
+        if x - last >= width / _MAX_TICKS:
             lines.append(((x, top), (x, bottom)))
             last = x
     return Strokes(tuple(lines), FAINT_INK, 0.7, 0.7)
@@ -255,5 +256,5 @@ def _time_axis(total_s: float, strip: Rect) -> tuple[list[Shape], list[Label]]:
 
 
 def _round_time(seconds: float) -> str:
-    figure, _, unit = time_text(seconds).partition(" ")
-    return f"{float(figure):g} {unit}"
+    number, _, unit = time_text(seconds).partition(" ")
+    return f"{float(number):g} {unit}"

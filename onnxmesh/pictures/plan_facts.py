@@ -1,4 +1,4 @@
-"""What a picture of a plan shows."""
+"""The data of a plan's picture."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from onnxmesh.quantities import TIMES
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """A plan, and what it was made from.
+    """A plan and its inputs.
 
     Attributes:
-        model: What people call it.
+        model: Display name of the model.
         plan: The plan.
-        costs: Of the graph that it cuts.
-        cluster: That it was made for.
-        node_s: Predicted time of each node on the slowest device of its stage.
-        times_from: Where the times come from, in a few words.
+        costs: Costs of the graph.
+        cluster: The cluster of the plan.
+        node_s: Predicted time of each node on the slowest device of its stage, in seconds.
+        times_from: Origin of the times, in a few words.
     """
 
     model: str
@@ -33,8 +33,8 @@ class PlanFacts:
     node_s: tuple[float, ...]
     times_from: str
 
-    def alive_bytes(self, position: int) -> int:
-        """Returns what a cut at a position from 1 to n - 1 sends: computed tensors, and carried inputs."""
+    def live_bytes(self, position: int) -> int:
+        """Returns the bytes that a cut at a position from 1 to n - 1 sends: computed tensors and carried inputs."""
         direct = {name for stage in self.plan.stages for name in stage.direct_inputs}
         carried = sum(
             use.num_bytes
@@ -45,7 +45,7 @@ class PlanFacts:
 
     @property
     def input_bytes(self) -> int:
-        """What the gateway sends to stage 0."""
+        """Bytes that the gateway sends to stage 0."""
         direct = {name for stage in self.plan.stages for name in stage.direct_inputs}
         end = self.plan.stages[0].end
         return sum(
@@ -62,15 +62,15 @@ class PlanFacts:
 def plan_facts(
     model: str, plan: Plan, costs: GraphCosts, cluster: Cluster, profile: Profile | None, times_from: str
 ) -> PlanFacts:
-    """Puts together what a picture shows.
+    """Returns the data of a picture.
 
     Args:
-        model: What people call it.
+        model: Display name of the model.
         plan: The plan.
-        costs: Of the graph that it cuts.
-        cluster: That it was made for.
-        profile: With which it was made, if any.
-        times_from: Where the times come from, in a few words.
+        costs: Costs of the graph.
+        cluster: The cluster of the plan.
+        profile: The profile of the plan, if any.
+        times_from: Origin of the times, in a few words.
     """
     times = {
         name: node_times(costs, cluster.kind(name), profile)
@@ -84,7 +84,7 @@ def plan_facts(
 
 
 def devices_text(stage: StagePlan) -> str:
-    """Returns who holds a stage, with numbers of devices where it is more than one."""
+    """Returns the devices of a stage as text, with counts where there is more than one."""
     if stage.num_replicas == 1:
         return stage.devices[0][0]
     return " + ".join(f"{count} {TIMES} {name}" for name, count in stage.devices)

@@ -1,4 +1,4 @@
-"""A plan as a picture: where the graph was cut, and why there."""
+"""Layout of a plan's picture: stages above, nodes over time below."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ _NOTES_UNBOUNDED = _NOTES.replace("in the device's memory", "relative to the lar
 
 @dataclass(frozen=True, slots=True)
 class PlanPicture:
-    """Everything in a picture, with its place.
+    """A laid out picture.
 
     Attributes:
-        width: Of the whole.
-        height: Of the whole.
-        title: For those who do not see it.
-        row: Its stages.
-        strip: Its nodes.
+        width: Width in pixels.
+        height: Height in pixels.
+        title: Text alternative of the picture.
+        stages: The stages.
+        strip: The nodes.
         shapes: All shapes, from back to front.
-        labels: All text.
+        labels: All labels.
     """
 
     width: float
     height: float
     title: str
-    row: StageDiagram
+    stages: StageDiagram
     strip: NodeStrip
     shapes: tuple[Shape, ...]
     labels: tuple[Label, ...]
 
 
 def plan_picture(facts: PlanFacts) -> PlanPicture:
-    """Lays out a picture of a plan; equal plans give equal pictures.
+    """Lays out a picture of a plan. Deterministic.
 
     Args:
-        facts: The plan, and what it was made from.
+        facts: The data of the plan.
     """
     inner = min_diagram_width(len(facts.plan.stages), _WIDTH - _LEFT - _RIGHT)
     width = inner + _LEFT + _RIGHT
     shapes: list[Shape] = []
     labels, y = _heading(facts, inner)
     kind_shapes, kind_labels, y = _legend(_kinds(facts), y + 22, inner, 11.5)
-    row = stage_diagram(facts, _LEFT, inner, y + 18)
-    strip = node_strip(facts, _LEFT, inner, row.bottom + _FUNNEL)
-    shapes += _funnels(facts, row, strip)
+    stages = stage_diagram(facts, _LEFT, inner, y + 18)
+    strip = node_strip(facts, _LEFT, inner, stages.bottom + _FUNNEL)
+    shapes += _funnels(facts, stages, strip)
     operators = [(f"{name} {_percent(share)}", colour) for name, colour, share in strip.legend]
     legend_shapes, legend_labels, y = _legend(operators, strip.bottom + 20, inner, 11)
     notes = _NOTES if any(kind.memory_bytes for kind in facts.cluster.kinds) else _NOTES_UNBOUNDED
@@ -72,18 +72,30 @@ def plan_picture(facts: PlanFacts) -> PlanPicture:
     notes_labels = [
         Label(line, _LEFT, y + 24 + 14 * index, 10, colour=FAINT_INK) for index, line in enumerate(lines)
     ]
-    shapes += [*kind_shapes, *strip.shapes, *cut_marks(facts, strip, row.gaps, row.boxes[0].rect.bottom)]
-    for box in row.boxes:
+    shapes += [
+        *kind_shapes,
+        *strip.shapes,
+        *cut_marks(facts, strip, stages.gaps, stages.boxes[0].rect.bottom),
+    ]
+    for box in stages.boxes:
         shapes += box.shapes
-    shapes += [*row.shapes, *legend_shapes]
-    in_boxes = [label for box in row.boxes for label in box.labels]
-    everything = [*labels, *kind_labels, *in_boxes, *row.labels, *strip.labels, *legend_labels, *notes_labels]
+    shapes += [*stages.shapes, *legend_shapes]
+    in_boxes = [label for box in stages.boxes for label in box.labels]
+    everything = [
+        *labels,
+        *kind_labels,
+        *in_boxes,
+        *stages.labels,
+        *strip.labels,
+        *legend_labels,
+        *notes_labels,
+    ]
     height = y + 24 + 14 * len(lines) + 8
     return PlanPicture(
         width=width,
         height=height,
         title=f"Plan of {facts.model}: {_stages(facts)}",
-        row=row,
+        stages=stages,
         strip=strip,
         shapes=tuple(shapes),
         labels=tuple(everything),
@@ -111,7 +123,7 @@ def _heading(facts: PlanFacts, width: float) -> tuple[list[Label], float]:
 
 
 def _whole(figure: str) -> str:
-    """A figure and its unit, which no line break parts."""
+    """Joins a number and its unit with a no-break space."""
     return figure.replace(" ", "\u00a0")
 
 
@@ -127,7 +139,7 @@ def _stages(facts: PlanFacts) -> str:
 
 
 def _kinds(facts: PlanFacts) -> list[tuple[str, str]]:
-    """The kinds that hold stages, with how many of each do."""
+    """Returns the kinds that hold stages, with the number of their used devices, and their colours."""
     used: dict[str, int] = {}
     for stage in facts.plan.stages:
         for name, count in stage.devices:
@@ -146,7 +158,7 @@ def _memory(kind: DeviceKind) -> str:
 def _legend(
     entries: Sequence[tuple[str, str]], y: float, width: float, size: float
 ) -> tuple[list[Shape], list[Label], float]:
-    """Colours with their names in as many lines as it takes; the last base line too."""
+    """Lays out colours with their names in as many lines as needed; returns the last base line too."""
     shapes: list[Shape] = []
     labels: list[Label] = []
     x = _LEFT
@@ -161,11 +173,11 @@ def _legend(
     return shapes, labels, y
 
 
-def _funnels(facts: PlanFacts, row: StageDiagram, strip: NodeStrip) -> list[Shape]:
-    """What joins each box to its part of the row of nodes."""
+def _funnels(facts: PlanFacts, stages: StageDiagram, strip: NodeStrip) -> list[Shape]:
+    """Returns the areas that connect each stage box with its nodes."""
     edges = [strip.area.x, *strip.cuts, strip.area.right]
     shapes: list[Shape] = []
-    for box, left, right in zip(row.boxes, edges, edges[1:], strict=False):
+    for box, left, right in zip(stages.boxes, edges, edges[1:], strict=False):
         corners = (
             (box.rect.x, box.rect.bottom),
             (box.rect.right, box.rect.bottom),

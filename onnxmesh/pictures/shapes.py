@@ -1,4 +1,4 @@
-"""What a picture is made of, beside its labels."""
+"""Shapes of a picture."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from onnxmesh.pictures.geometry import Point, Rect
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A box with round corners.
+    """A rectangle with round corners.
 
     Attributes:
-        rect: Where it is.
-        fill: Its colour; `none` leaves it open.
-        stroke: Colour of its edge; `none` draws none.
-        stroke_width: Of its edge.
-        radius: Of its corners.
-        opacity: Of its fill.
+        rect: Its rectangle.
+        fill: Fill colour; `none`: transparent.
+        stroke: Edge colour; `none`: no edge.
+        stroke_width: Width of the edge.
+        radius: Radius of the corners.
+        opacity: Opacity of the fill.
     """
 
     rect: Rect
@@ -31,13 +31,13 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Strokes:
-    """Lines that are drawn alike.
+    """Polylines of one style.
 
     Attributes:
-        lines: Each from point to point.
-        stroke: Their colour.
-        width: Their thickness.
-        opacity: Of the colour.
+        lines: Points of each polyline.
+        stroke: Colour.
+        width: Line width.
+        opacity: Opacity of the colour.
     """
 
     lines: tuple[tuple[Point, ...], ...]
@@ -48,12 +48,12 @@ class Strokes:
 
 @dataclass(frozen=True, slots=True)
 class Areas:
-    """Polygons that are filled alike.
+    """Filled polygons of one style.
 
     Attributes:
-        outlines: Each from corner to corner.
-        fill: Their colour.
-        opacity: Of the colour.
+        outlines: Corners of each polygon.
+        fill: Fill colour.
+        opacity: Opacity of the colour.
     """
 
     outlines: tuple[tuple[Point, ...], ...]
@@ -76,7 +76,7 @@ _HEAD = 7.0
 
 
 def arrow(start: Point, end: Point, thickness: float, colour: str) -> Areas:
-    """Returns a straight arrow, its point at `end`."""
+    """Returns a straight arrow with its tip at `end`."""
     length = math.hypot(end[0] - start[0], end[1] - start[1]) or 1.0
     along = ((end[0] - start[0]) / length, (end[1] - start[1]) / length)
     across = (-along[1], along[0])

@@ -1,4 +1,4 @@
-"""The upper half of a plan's picture: stages as boxes in a row, and what flows between them."""
+"""The upper half of a plan's picture: stages as boxes, and the bytes between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxmesh.pictures.shapes import Areas, Panel, Shape, Strokes, arrow
 from onnxmesh.quantities import TIMES, bytes_text, time_text
 
 MIN_BOX_WIDTH = 86.0
-"""Width that the text of a stage needs."""
+"""Minimum width of a box, for its text."""
 
 _GAP, _NARROW_GAP = 76.0, 48.0
 _BOX_HEIGHT = 138.0
@@ -32,13 +32,13 @@ _BADGE = "slowest"
 
 @dataclass(frozen=True, slots=True)
 class StageBox:
-    """One stage.
+    """The box of one stage.
 
     Attributes:
-        rect: Its box; every one of its labels is inside.
-        colour: Of its first kind of device.
-        shapes: What it is drawn of.
-        labels: What is written in it.
+        rect: Its rectangle, which contains all its labels.
+        colour: Colour of its first kind of device.
+        shapes: Its shapes.
+        labels: Its labels.
     """
 
     rect: Rect
@@ -49,14 +49,14 @@ class StageBox:
 
 @dataclass(frozen=True, slots=True)
 class StageDiagram:
-    """The whole row.
+    """All stages of a plan.
 
     Attributes:
-        boxes: One for each stage.
-        gaps: Between each box and the next, the point right below the arrow.
-        shapes: What is drawn between and above them.
-        labels: What is written between and above them.
-        bottom: Below everything.
+        boxes: A box for each stage.
+        gaps: For each pair of neighbours, the point below the arrow between them.
+        shapes: Shapes between and above the boxes.
+        labels: Labels between and above the boxes.
+        bottom: y below all of it.
     """
 
     boxes: tuple[StageBox, ...]
@@ -66,28 +66,28 @@ class StageDiagram:
     bottom: float
 
 
-def min_diagram_width(num_stages: int, wished: float) -> float:
-    """Returns the width of a row of so many stages: `wished` wherever they fit."""
+def min_diagram_width(num_stages: int, preferred: float) -> float:
+    """Returns the width for a number of stages: `preferred` wherever they fit."""
     narrow = num_stages * MIN_BOX_WIDTH + (num_stages - 1) * _NARROW_GAP
-    # Where there is nothing to spare, all boxes are alike whatever their time.
-    return max(wished, narrow * _SLACK)
+    # Without slack, all boxes would have the minimum width, whatever their time.
+    return max(preferred, narrow * _SLACK)
 
 
 def stage_diagram(facts: PlanFacts, left: float, width: float, top: float) -> StageDiagram:
     """Lays out the stages of a plan.
 
-    Boxes are as wide as their periods are long, wherever that leaves room for their text. Arrows are as thick as
-    the logarithm of their bytes.
+    The width of a box is proportional to its period, with a minimum for its text. The thickness of an arrow is
+    proportional to the logarithm of its bytes.
 
     Args:
-        facts: The plan.
+        facts: The data of the plan.
         left: Left edge of the first box.
-        width: From there to the right edge of the last box; `min_diagram_width` of it or more.
-        top: Upper edge of what is above the boxes.
+        width: Distance to the right edge of the last box; at least `min_diagram_width`.
+        top: Upper edge of the gateway above the boxes.
     """
     stages = facts.plan.stages
-    roomy = len(stages) * MIN_BOX_WIDTH + (len(stages) - 1) * _GAP <= width
-    gap = _GAP if roomy else _NARROW_GAP
+    is_wide = len(stages) * MIN_BOX_WIDTH + (len(stages) - 1) * _GAP <= width
+    gap = _GAP if is_wide else _NARROW_GAP
     widths = shared_widths(
         [stage.period_s for stage in stages], width - gap * (len(stages) - 1), MIN_BOX_WIDTH
     )
@@ -100,7 +100,7 @@ def stage_diagram(facts: PlanFacts, left: float, width: float, top: float) -> St
     shapes, labels = _gateway(facts, boxes, top, gap)
     gaps: list[Point] = []
     for index in range(len(stages) - 1):
-        shape, more_labels = _boundary(facts, index, boxes, roomy=roomy)
+        shape, more_labels = _boundary(facts, index, boxes, is_wide=is_wide)
         shapes.append(shape)
         labels += more_labels
         lowest = max(y for outline in shape.outlines for _, y in outline)
@@ -146,9 +146,9 @@ def _stage_box(facts: PlanFacts, index: int, rect: Rect) -> StageBox:
     size = largest_fitting(period, inner, _PERIOD_SIZES, bold=True)
     labels = [
         line(f"stage {index}", 22, 12.5, bold=True),
-        line(_held_by(stage, inner, 11), 37, 11, colour=FAINT_INK),
+        line(_devices(stage, inner, 11), 37, 11, colour=FAINT_INK),
         line(shortened(period, inner, size, bold=True), 60, size, bold=True),
-        line(first_fitting((*_made_of(stage), ""), inner, 10.5), 75, 10.5, colour=FAINT_INK),
+        line(first_fitting((*_period_parts(stage), ""), inner, 10.5), 75, 10.5, colour=FAINT_INK),
         line(first_fitting(_nodes_texts(stage), inner, 11), 95, 11),
         line(
             first_fitting(_memory_texts(facts, stage), inner, 10.5), _BOX_HEIGHT - 9, 10.5, colour=FAINT_INK
@@ -157,8 +157,8 @@ def _stage_box(facts: PlanFacts, index: int, rect: Rect) -> StageBox:
     return StageBox(rect, colours[0], tuple(shapes), tuple(label for label in labels if label.text))
 
 
-def _held_by(stage: StagePlan, width: float, size: float) -> str:
-    """Who holds a stage; numbers are kept, names are shortened."""
+def _devices(stage: StagePlan, width: float, size: float) -> str:
+    """Returns the devices of a stage, with shortened names."""
     if len(stage.devices) > 1:
         return first_fitting((devices_text(stage), f"{stage.num_replicas} devices"), width, size)
     (name, count), times = stage.devices[0], ""
@@ -167,8 +167,8 @@ def _held_by(stage: StagePlan, width: float, size: float) -> str:
     return times + shortened(name, width - text_width(times, size), size)
 
 
-def _made_of(stage: StagePlan) -> tuple[str, ...]:
-    """What a period consists of, in more and in fewer words."""
+def _period_parts(stage: StagePlan) -> tuple[str, ...]:
+    """Returns the parts of a period, in longer and shorter forms."""
     compute, transfer = time_text(stage.compute_s), time_text(stage.transfer_s)
     if stage.num_replicas > 1:
         each = time_text(stage.compute_s + stage.transfer_s)
@@ -205,7 +205,7 @@ def _least_memory(facts: PlanFacts, stage: StagePlan) -> int | None:
 
 
 def _memory_bar(facts: PlanFacts, stage: StagePlan, bar: Rect, colour: str) -> list[Shape]:
-    """Weights and activations in the memory of a device; without a bound, in that of the largest stage."""
+    """Draws weights and activations relative to the memory of a device, or to the largest stage where it is unlimited."""
     whole = _least_memory(facts, stage) or max(each.peak_bytes for each in facts.plan.stages) or 1
     peak = bar.width * min(1.0, stage.peak_bytes / whole)
     weights = bar.width * min(1.0, stage.weight_bytes / whole)
@@ -218,9 +218,9 @@ def _memory_bar(facts: PlanFacts, stage: StagePlan, bar: Rect, colour: str) -> l
 
 
 def _boundary(
-    facts: PlanFacts, index: int, boxes: list[StageBox], *, roomy: bool
+    facts: PlanFacts, index: int, boxes: list[StageBox], *, is_wide: bool
 ) -> tuple[Areas, list[Label]]:
-    """The arrow from a stage to the next, and the bytes that it stands for."""
+    """Returns the arrow from a stage to the next, with the bytes of the boundary."""
     num_bytes = facts.plan.stages[index].boundary_bytes
     before, after = boxes[index].rect, boxes[index + 1].rect
     middle = (before.right + after.x) / 2
@@ -228,14 +228,14 @@ def _boundary(
     thickness = _thickness(num_bytes)
     shape = arrow((before.right + 4, y), (after.x - 4, y), thickness, FAINT_INK)
     above, below = y - thickness / 2 - 8, y + thickness / 2 + 17
-    figure, _, unit = bytes_text(num_bytes).partition(" ")
-    if roomy:
-        return shape, [Label(f"{figure} {unit}", middle, above, 11, "middle")]
-    return shape, [Label(figure, middle, above, 11, "middle"), Label(unit, middle, below, 11, "middle")]
+    number, _, unit = bytes_text(num_bytes).partition(" ")
+    if is_wide:
+        return shape, [Label(f"{number} {unit}", middle, above, 11, "middle")]
+    return shape, [Label(number, middle, above, 11, "middle"), Label(unit, middle, below, 11, "middle")]
 
 
 def _thickness(num_bytes: int) -> float:
-    """From 1.5 pixels at a kilobyte to 14 at a gigabyte."""
+    """Returns the thickness of an arrow: from 1.5 pixels at 1 kB to 14 at 1 GB."""
     decades = math.log10(max(num_bytes, 1)) - 3
     return min(14.0, max(1.5, 1.5 + decades * 12.5 / 6))
 
@@ -243,7 +243,7 @@ def _thickness(num_bytes: int) -> float:
 def _gateway(
     facts: PlanFacts, boxes: list[StageBox], top: float, gap: float
 ) -> tuple[list[Shape], list[Label]]:
-    """The gateway, what it sends to stage 0, and the inputs that go straight to later stages."""
+    """Returns the gateway, its arrow to stage 0, and its arrows of direct inputs to later stages."""
     first = boxes[0].rect
     pill = Rect(first.x, top, _GATEWAY, _LANE)
     x, bus = first.x + _DROP, pill.centre[1]
@@ -251,12 +251,12 @@ def _gateway(
         Panel(pill, "#eef0f2", LINES, radius=_LANE / 2),
         arrow((x, pill.bottom + 2), (x, first.y - 3), _thickness(facts.input_bytes), FAINT_INK),
     ]
-    room = first.width + gap - _DROP - 14
+    width = first.width + gap - _DROP - 14
     text = first_fitting(
-        (f"inputs, {bytes_text(facts.input_bytes)}", bytes_text(facts.input_bytes)), room, 11
+        (f"inputs, {bytes_text(facts.input_bytes)}", bytes_text(facts.input_bytes)), width, 11
     )
     labels = [
-        Label("gateway", *_under(pill.centre, 11), 11, "middle"),
+        Label("gateway", *_centred(pill.centre, 11), 11, "middle"),
         Label(text, x + 12, first.y - 14, 11),
     ]
     fed = [index for index, stage in enumerate(facts.plan.stages) if index and stage.direct_inputs]
@@ -268,23 +268,21 @@ def _gateway(
         size = bytes_text(sum(map(facts.bytes_of_input, names)))
         reach = box.x + _DROP
         shapes.append(arrow((reach, bus), (reach, box.y - 3), 1.5, FAINT_INK))
-        room = box.width + gap - 10
-        plainly = f"{', '.join(names)}, {size}"
-        several = plainly if len(names) == 1 else f"{len(names)} inputs, {size}"
-        labels.append(
-            Label(first_fitting((plainly, several, ", ".join(names)), room, 11), box.x, bus - 7, 11)
-        )
+        width = box.width + gap - 10
+        full = f"{', '.join(names)}, {size}"
+        shorter = full if len(names) == 1 else f"{len(names)} inputs, {size}"
+        labels.append(Label(first_fitting((full, shorter, ", ".join(names)), width, 11), box.x, bus - 7, 11))
     return shapes, labels
 
 
 def _badge(box: Rect) -> tuple[list[Shape], list[Label]]:
-    """Marks the slowest stage, on the lower edge of its box."""
+    """Returns the badge of the slowest stage, at the lower edge of its box."""
     width = text_width(_BADGE, 10, bold=True) + 12
     rect = Rect(box.centre[0] - width / 2, box.bottom - 2, width, 16)
-    label = Label(_BADGE, *_under(rect.centre, 10), 10, "middle", bold=True, colour="#ffffff")
+    label = Label(_BADGE, *_centred(rect.centre, 10), 10, "middle", bold=True, colour="#ffffff")
     return [Panel(rect, BOTTLENECK, radius=8)], [label]
 
 
-def _under(centre: tuple[float, float], size: float) -> tuple[float, float]:
-    """Where a line of text starts whose middle is at `centre`."""
+def _centred(centre: tuple[float, float], size: float) -> tuple[float, float]:
+    """Returns the base line position of text that is centred at `centre`."""
     return centre[0], centre[1] + size * 0.35

@@ -1,1 +1,1 @@
-"""Where to cut: costs of a graph, and the stages that follow from them. Pure: no onnx, no I/O; numpy for the search."""
+"""The planner: cut points, stages and their devices, from the costs of a graph. Pure; needs numpy only."""

@@ -1,4 +1,4 @@
-"""What would make a plan better: a device, a link, or nothing that can be bought."""
+"""Improvement of a plan: the additional device or faster link that gains most."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from onnxmesh.model.plan import Demand, Objective, Plan
 from onnxmesh.model.profile import Profile
 from onnxmesh.planning.planner import make_plan
 from onnxmesh.planning.search.search_space import SEARCH_BUDGET
+from onnxmesh.quantities import TIMES
 
-_WORTH_SAYING = 1.02
+_MIN_GAIN = 1.02
 
 
 @dataclass(frozen=True, slots=True)
 class PlanImprovement:
-    """A way to relieve the bottleneck of a plan.
+    """A change of the cluster that relieves the bottleneck of a plan.
 
     Attributes:
-        sentence: For people, without a full stop.
-        gain: How many times the throughput (or speed of one request) it is predicted to give; 1 where nothing helps.
+        sentence: Description for people, without a full stop.
+        gain: Predicted ratio of throughput (or of latency, inverted) to that of the plan; 1 where nothing helps.
     """
 
     sentence: str
@@ -32,32 +33,36 @@ class PlanImprovement:
 def find_improvement(
     costs: GraphCosts, cluster: Cluster, demand: Demand, plan: Plan, profile: Profile | None = None
 ) -> PlanImprovement | None:
-    """Returns what would help a plan most, by planning again with it; None if nothing tried brings 2 %.
+    """Returns the change with the largest gain, found by planning again; None if none gains 2 %.
 
-    Tried are one more device of each kind, with one more stage too where their number is given, and twice the
-    bandwidth of the link on which the bottleneck sends. If none of it helps and the slowest stage is a part of the model
-    that cannot be cut, the answer says so. The searches share the budget of one.
+    The changes tried are one more device of each kind, with one more stage too where their number is given, and twice
+    the bandwidth of the link after the bottleneck. If none helps and the slowest stage is a part of the model that
+    cannot be cut, the result says so. All searches together have the budget of one.
 
     Args:
         costs: The graph.
-        cluster: The devices that the plan was made for.
-        demand: What the plan was made for.
-        plan: What `make_plan` gave.
-        profile: The one that it was given.
+        cluster: The cluster of the plan.
+        demand: The demand of the plan.
+        plan: Result of `make_plan`.
+        profile: The profile of the plan, if any.
     """
     latency = demand.objective is Objective.LATENCY
     options = list(_options(costs, cluster, demand, plan))
     best: PlanImprovement | None = None
-    for what, larger, wish in options:
+    for what, larger, larger_demand in options:
         try:
-            then = make_plan(costs, larger, wish, profile, budget=SEARCH_BUDGET // len(options))
+            improved = make_plan(costs, larger, larger_demand, profile, budget=SEARCH_BUDGET // len(options))
         except InvalidPlan:
             continue
-        now_s, then_s = (plan.latency_s, then.latency_s) if latency else (plan.period_s, then.period_s)
+        now_s, then_s = (
+            (plan.latency_s, improved.latency_s) if latency else (plan.period_s, improved.period_s)
+        )
         gain = now_s / then_s if then_s > 0 else 1.0
-        if gain >= _WORTH_SAYING and (best is None or gain > best.gain):
+        if gain >= _MIN_GAIN and (best is None or gain > best.gain):
             result = (
-                f"answer one request {gain:.2g} x as fast" if latency else f"give {gain:.2g} x the throughput"
+                f"reduce the latency to {100 / gain:.0f} %"
+                if latency
+                else f"give {gain:.2f} {TIMES} the throughput"
             )
             best = PlanImprovement(f"{what} would {result}", gain)
     if best is not None:
@@ -66,8 +71,8 @@ def find_improvement(
     if latency or any(slowest.start < cut < slowest.end for cut in costs.legal_cuts):
         return None
     return PlanImprovement(
-        f"nothing that was tried helps: the slowest stage, nodes {slowest.start} to {slowest.end - 1}, "
-        "cannot be cut finer",
+        f"no other device or link helps: the slowest stage, nodes {slowest.start} to {slowest.end - 1}, "
+        "cannot be cut further",
         1.0,
     )
 
@@ -75,15 +80,15 @@ def find_improvement(
 def _options(
     costs: GraphCosts, cluster: Cluster, demand: Demand, plan: Plan
 ) -> Iterator[tuple[str, Cluster, Demand]]:
-    """Yields what to try: in words, as a cluster and as a demand."""
+    """Yields the changes to try: a description, the changed cluster and the changed demand."""
     for index, kind in enumerate(cluster.kinds):
         kinds = list(cluster.kinds)
         kinds[index] = replace(kind, count=kind.count + 1)
         larger = replace(cluster, kinds=tuple(kinds))
-        yield f"one more '{kind.name}'", larger, demand
+        yield f"1 more device of kind '{kind.name}'", larger, demand
         if demand.num_stages is not None and demand.num_stages < costs.max_stages:
-            wish = replace(demand, num_stages=demand.num_stages + 1)
-            yield f"one more '{kind.name}' and a stage more", larger, wish
+            larger_demand = replace(demand, num_stages=demand.num_stages + 1)
+            yield f"1 more device of kind '{kind.name}' and 1 more stage", larger, larger_demand
     sender = plan.bottleneck
     if sender + 1 < len(plan.stages):
         pairs = {

@@ -1,4 +1,4 @@
-"""Why a demand cannot be met, and by how much."""
+"""Explanations of a demand that cannot be met: the limit that is exceeded, and by how much."""
 
 from __future__ import annotations
 
@@ -11,121 +11,93 @@ from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Demand
 from onnxmesh.planning.search.chain import Chain
 from onnxmesh.planning.search.packing import pack_memory
+from onnxmesh.quantities import bytes_text, count_text
 
-_MOST_ADDED = 64
-"""Devices that are tried on top of those there are."""
-_FEW = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+_MAX_ADDED_DEVICES = 64
+"""Most additional devices that are tried."""
 
 
 def check_counts(costs: GraphCosts, cluster: Cluster, demand: Demand) -> None:
-    """Refuses what no search is needed to refuse.
+    """Validates numbers of stages, replicas and devices, before any search.
 
     Raises:
-        InvalidPlan: Fewer than one stage or replica, more stages than the model has parts, or more than
+        InvalidPlan: Fewer than one stage or replica, more stages than the model has cut points for, or more than
             there are devices for (INVALID_ARGUMENT).
     """
     stages, replicas, devices = demand.num_stages, demand.replicas, cluster.num_devices
     if stages is not None and stages < 1:
-        raise InvalidPlan(f"a model is run in at least 1 stage; {stages} were asked for")
+        raise InvalidPlan(f"stages: expected at least 1, got {stages}")
     if replicas is not None and replicas < 1:
-        raise InvalidPlan(f"a stage is held by at least 1 device; {replicas} were asked for")
+        raise InvalidPlan(f"replicas: expected at least 1, got {replicas}")
     if stages is not None and stages > costs.max_stages:
         raise InvalidPlan(
-            f"model can be cut into at most {plural(costs.max_stages, 'stage')}; {stages} were asked for"
+            f"model can be cut into at most {count_text(costs.max_stages, 'stage')}, got {stages}"
         )
     least = (replicas or 1) if demand.share else (replicas or 1) * (stages or 1)
     if least > devices:
         several = not demand.share and stages is not None and stages > 1
         what = f"{stages} stages" if several else "each stage"
-        each = f" in {plural(replicas, 'replica')}" if replicas is not None and replicas > 1 else ""
+        each = f" in {count_text(replicas, 'replica')}" if replicas is not None and replicas > 1 else ""
         raise InvalidPlan(
-            f"{what}{each} need{'' if several else 's'} {plural(least, 'device')}; there {_are(devices)}: "
-            f"{_few(least - devices)} more would do"
+            f"{what}{each} need{'' if several else 's'} {count_text(least, 'device')}; there {_are(devices)}: "
+            f"{least - devices} more needed"
         )
 
 
 def explain_infeasibility(costs: GraphCosts, cluster: Cluster, chain: Chain, demand: Demand) -> str:
-    """Returns which limit of memory binds, by how much, and what would do instead.
+    """Explains which memory limit is exceeded, by how much, and what would suffice.
 
     Args:
         costs: The graph.
         cluster: The devices.
-        chain: What both are in numbers.
-        demand: For which no assignment was found that fits.
+        chain: Graph and cluster as a chain of blocks.
+        demand: The demand for which no assignment fits.
     """
-    roomiest = max(cluster.kinds, key=lambda kind: (kind.memory_bytes is None, kind.memory_bytes or 0))
-    room = roomiest.memory_bytes
+    largest = max(cluster.kinds, key=lambda kind: (kind.memory_bytes is None, kind.memory_bytes or 0))
+    limit = largest.memory_bytes
     part = max(
         pairwise(int(position) for position in chain.positions), key=lambda nodes: costs.peak_bytes(*nodes)
     )
     peak = costs.peak_bytes(*part)
-    shared = f" (a device is to hold {chain.slots} stages)" if chain.slots > 1 else ""
-    if room is not None and peak > room // chain.slots:
+    shared = f" (each device holds {chain.slots} stages)" if chain.slots > 1 else ""
+    if limit is not None and peak > limit // chain.slots:
         name = costs.nodes[part[0]].name
         several = part[1] - part[0] > 1
         nodes = (
             f"nodes {part[0]} to {part[1] - 1}, from '{name}' on" if several else f"node {part[0]}, '{name}'"
         )
         return (
-            f"stage of {in_bytes(peak)} fits no device; the largest ('{roomiest.name}') has "
-            f"{in_bytes(room // chain.slots)}{shared}: {nodes}, cannot be cut apart"
+            f"stage of {bytes_text(peak)} fits no device; the largest ('{largest.name}') has "
+            f"{bytes_text(limit // chain.slots)}{shared}: {nodes}, cannot be cut further"
         )
     replicas = demand.replicas or 1
     wanted = demand.num_stages
-    stages = "the model" if wanted is None else plural(wanted, "stage")
+    stages = "the model" if wanted is None else count_text(wanted, "stage")
     each = f" in {replicas} replicas" if replicas > 1 else ""
-    rooms = [kind.memory_bytes and kind.memory_bytes * kind.count for kind in cluster.kinds]
-    together = "" if None in rooms else f" with {in_bytes(sum(room or 0 for room in rooms))} together"
+    totals = [kind.memory_bytes and kind.memory_bytes * kind.count for kind in cluster.kinds]
+    together = "" if None in totals else f" with {bytes_text(sum(total or 0 for total in totals))} together"
     weights = costs.weight_bytes(0, len(costs.nodes))
     message = (
-        f"{stages}{each} with {in_bytes(weights)} of weights and up to "
-        f"{in_bytes(max(node.working_bytes for node in costs.nodes))} of working memory "
+        f"{stages}{each} with {bytes_text(weights)} of weights and up to "
+        f"{bytes_text(max(node.working_bytes for node in costs.nodes))} of working memory "
         f"{'does' if wanted is None else 'do' if wanted > 1 else 'does'} not fit "
-        f"{plural(cluster.num_devices, 'device')}{together}{shared}"
+        f"{count_text(cluster.num_devices, 'device')}{together}{shared}"
     )
     if wanted is not None:
         most = min(costs.max_stages, sum(chain.counts) // replicas)
         better = next((k for k in range(wanted + 1, most + 1) if pack_memory(chain, k, replicas)), None)
         if better is not None:
-            return f"{message}; {plural(better, 'stage')} would fit"
+            return f"{message}; {count_text(better, 'stage')} would fit"
     enough = _enough(chain, wanted, replicas)
     if enough is None:
         return message
     kind, added = enough
-    more = f"{_few(added)} more device{'' if added == 1 else 's'} of kind '{cluster.kinds[kind].name}'"
-    return f"{message}; {more} would do"
-
-
-def in_bytes(num_bytes: int) -> str:
-    """Returns a size for people: in the largest decimal unit of which it has at least one."""
-    for name, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {name}"
-    return f"{num_bytes} bytes"
-
-
-def plural(count: int, noun: str) -> str:
-    """Returns a count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{message}; {count_text(added, 'more device')} of kind '{cluster.kinds[kind].name}' would suffice"
 
 
 def _enough(chain: Chain, num_stages: int | None, replicas: int) -> tuple[int, int] | None:
-    """Returns the kind of which the fewest more devices would do, and how many; None if no few would."""
-    most = _MOST_ADDED
+    """Returns the kind of which the fewest additional devices suffice, and their number; None if none suffices."""
+    most = _MAX_ADDED_DEVICES
     best = None
     for kind in range(chain.num_kinds):
         low, high = 1, most
@@ -139,10 +111,6 @@ def _enough(chain: Chain, num_stages: int | None, replicas: int) -> tuple[int, i
                 best, most = (kind, middle), middle - 1
                 high = most
     return best
-
-
-def _few(count: int) -> str:
-    return _FEW[count] if count < len(_FEW) else str(count)
 
 
 def _are(count: int) -> str:

@@ -1,4 +1,4 @@
-"""How the model's inputs get to the stages that read them."""
+"""Transfer of the model's inputs to the stages that read them: carried from stage to stage, or direct."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from onnxmesh.planning.search.chain import DeviceGroup
 
 @dataclass(frozen=True, slots=True)
 class InputTransfers:
-    """What crosses each cut, and what does not.
+    """The transfers of all inputs.
 
     Attributes:
-        direct: For each stage the inputs that the gateway sends straight to it.
-        carried_bytes: For each stage the bytes of inputs that it hands on to the next.
+        direct: For each stage the inputs that the gateway sends to it, past the stages before.
+        carried_bytes: For each stage the bytes of inputs that it forwards to the next.
     """
 
     direct: tuple[tuple[str, ...], ...]
@@ -27,7 +27,7 @@ class InputTransfers:
 
 
 def slowest_link(cluster: Cluster, group: DeviceGroup, following: DeviceGroup, num_bytes: int) -> LinkSpec:
-    """Returns the link between any devices of two stages on which so many bytes take longest."""
+    """Returns the link between devices of two stages whose transfer of `num_bytes` takes longest."""
     kinds = cluster.kinds
     links = [cluster.link(kinds[a].name, kinds[b].name) for a, _ in group for b, _ in following]
     return max(links, key=lambda link: link.transfer_ps(num_bytes))
@@ -36,17 +36,17 @@ def slowest_link(cluster: Cluster, group: DeviceGroup, following: DeviceGroup, n
 def choose_input_transfers(
     costs: GraphCosts, cluster: Cluster, cuts: Sequence[int], groups: Sequence[DeviceGroup]
 ) -> InputTransfers:
-    """Decides for each input whether stages carry it to its readers or the gateway sends it to each.
+    """Chooses for each input the cheaper transfer: carried by the stages, or direct to each stage that reads it.
 
-    Carried, it is sent once on every hop as far as its last reader, the gateway's to the first stage among
-    them. Direct, it is sent once for each stage that reads it, and costs a message's latency for
-    each but the first, to which the gateway sends anyway. The cheaper way is taken; of equals, carrying.
+    A carried input is sent once on every hop up to its last reader, from the gateway to stage 0 included. A direct
+    input is sent once for each stage that reads it, and adds the latency of a message for each except stage 0, which
+    the gateway sends to anyway. Equal costs: carried.
 
     Args:
         costs: The graph.
-        cluster: Its default link stands for the gateway's.
-        cuts: Positions in the row of nodes.
-        groups: The devices of each stage.
+        cluster: The cluster; its default link stands for the gateway's links.
+        cuts: Positions in the topological order.
+        groups: The device group of each stage.
     """
     gateway = cluster.default_link
     hops = [slowest_link(cluster, *pair, 0) for pair in pairwise(groups)]
@@ -57,8 +57,8 @@ def choose_input_transfers(
         later = [stage for stage in stages if stage > 0]
         if not later:
             continue
-        on_the_way = [gateway, *hops[: later[-1]]]
-        carrying_s = sum(use.num_bytes / link.bytes_per_s for link in on_the_way)
+        links = [gateway, *hops[: later[-1]]]
+        carrying_s = sum(use.num_bytes / link.bytes_per_s for link in links)
         sending_s = len(stages) * use.num_bytes / gateway.bytes_per_s + len(later) * gateway.latency_s
         if sending_s < carrying_s:
             for stage in later:
@@ -70,5 +70,5 @@ def choose_input_transfers(
 
 
 def _reading_stages(use: InputUse, cuts: Sequence[int]) -> list[int]:
-    """Returns the stages that need an input, ascending; an output of the model is needed by the last."""
+    """Returns the stages that read an input, ascending; an input that is an output too is read by the last stage."""
     return sorted({bisect_right(cuts, position) for position in use.readers})

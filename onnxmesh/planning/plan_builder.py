@@ -1,4 +1,4 @@
-"""From an assignment to what people and schedulers read."""
+"""Building a plan from an assignment."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from onnxmesh.planning.search.chain import Chain, DeviceGroup
 def build_plan(
     costs: GraphCosts, cluster: Cluster, chain: Chain, assignment: Assignment, objective: Objective
 ) -> Plan:
-    """Returns the plan that an assignment makes, inputs delivered the cheaper way; why it is so is not said yet.
+    """Builds the plan of an assignment, with the cheaper transfer for each input; `why` is empty.
 
     Args:
         costs: The graph.
         cluster: The devices.
-        chain: What both are in numbers.
-        assignment: Its cuts are positions of the chain.
-        objective: What the plan is good at.
+        chain: Graph and cluster as a chain of blocks.
+        assignment: Cuts, as positions of the chain, and device groups.
+        objective: The objective of the plan.
     """
     cuts = [int(chain.positions[cut]) for cut in assignment.cuts]
-    delivery = choose_input_transfers(costs, cluster, cuts, assignment.groups)
+    transfers = choose_input_transfers(costs, cluster, cuts, assignment.groups)
     stages = []
     followings: list[DeviceGroup | None] = [*assignment.groups[1:], None]
     blocks = assignment.ranges(chain)
@@ -35,7 +35,7 @@ def build_plan(
         group, following = assignment.groups[stage], followings[stage]
         size = 0
         if following is not None:
-            size = costs.boundaries[end - 1].num_bytes + delivery.carried_bytes[stage]
+            size = costs.boundaries[end - 1].num_bytes + transfers.carried_bytes[stage]
         first, last = blocks[stage]
         computing = {
             kind: int(chain.prefix[kind, last] - chain.prefix[kind, first]) * chain.unit_ps
@@ -58,14 +58,14 @@ def build_plan(
                 boundary_bytes=size,
                 weight_bytes=costs.weight_bytes(start, end),
                 peak_bytes=costs.peak_bytes(start, end),
-                direct_inputs=delivery.direct[stage],
+                direct_inputs=transfers.direct[stage],
             )
         )
     return Plan(objective, tuple(stages), estimate_whole_model(costs, cluster, chain), why="")
 
 
 def estimate_whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> WholeModel:
-    """Returns what the uncut model does on the best device that it fits; on the fastest if it fits none."""
+    """Estimates the uncut model on the fastest device that it fits; on the fastest of all if it fits none."""
     peak = costs.peak_bytes(0, len(costs.nodes))
     fitting = [
         index
@@ -82,7 +82,7 @@ def estimate_whole_model(costs: GraphCosts, cluster: Cluster, chain: Chain) -> W
 
 
 def _period_ps(group: DeviceGroup, computing: dict[int, int], sending: dict[int, int]) -> int:
-    """Returns the time from one request to the next: the rates of all devices add up."""
+    """Returns the period of a stage: the inverse of the sum of its devices' rates."""
     if len(group) == 1:
         ((kind, count),) = group
         return -(-(computing[kind] + sending[kind]) // count)

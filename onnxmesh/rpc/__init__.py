@@ -1,1 +1,1 @@
-"""How processes of a mesh talk: channels, multiplexed streams of frames, errors as gRPC statuses."""
+"""Communication between the processes of a mesh: links, frames, gRPC channels and statuses."""

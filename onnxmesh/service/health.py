@@ -11,7 +11,7 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-TIMEOUT_S = 4.0
+PROBE_TIMEOUT_S = 4.0
 """Time-out of a probe."""
 
 USAGE = "usage: python -m onnxmesh.service.health [HOST:PORT [SERVICE]]"
@@ -20,7 +20,7 @@ _EVERY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 _ServingStatus = health_pb2.HealthCheckResponse.ServingStatus
 
 
-def health_of(address: str, service: str = "", timeout_s: float = TIMEOUT_S) -> str:
+def health_of(address: str, service: str = "", timeout_s: float = PROBE_TIMEOUT_S) -> str:
     """Returns the health of a service of the process at `address`.
 
     Args:

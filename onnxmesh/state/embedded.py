@@ -19,7 +19,7 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.state.traffic_split import TrafficSplit
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, Plan
 
-FILE_NAME = "deployments.sqlite3"
+DATABASE_FILE = "deployments.sqlite3"
 """Name of the database in a state folder."""
 
 _SCHEMA = 3
@@ -149,7 +149,7 @@ async def open_deployments(folder: Path) -> AsyncIterator[SqliteDeployments]:
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deployments")
     loop = asyncio.get_running_loop()
     try:
-        database = await loop.run_in_executor(thread, _connect, folder / FILE_NAME)
+        database = await loop.run_in_executor(thread, _connect, folder / DATABASE_FILE)
         try:
             yield SqliteDeployments(database, thread)
         finally:

@@ -1,1 +1,1 @@
-"""Files named by their content: what schedulers and workers keep and give each other."""
+"""Content-addressed store of blobs, which schedulers and workers serve to each other."""

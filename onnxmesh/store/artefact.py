@@ -1,4 +1,4 @@
-"""Folders of blobs: how they are listed, named and checked. Pure."""
+"""Artefacts: folders of blobs, named by the digest of their listing. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from onnxmesh.ids import Digest
 from onnxmesh.v1.model_pb2 import Artefact, File
 
 MAX_FILES = 10_000
-"""Files of one artefact."""
+"""Most files of one artefact."""
 
 MAX_PATH_LENGTH = 1024
-"""Characters of one path."""
+"""Most characters of one path."""
 
 
 def artefact_digest(files: Iterable[File]) -> Digest:
@@ -23,10 +23,10 @@ def artefact_digest(files: Iterable[File]) -> Digest:
 
 
 def artefact_of(files: Iterable[File]) -> Artefact:
-    """Returns the artefact of `files`, which it sorts and names.
+    """Returns the artefact of `files`, sorted by path.
 
     Raises:
-        InvalidRequest: A path is unsafe, or two cannot be in one folder (INVALID_ARGUMENT).
+        InvalidRequest: A path is unsafe, or two paths cannot be in one folder (INVALID_ARGUMENT).
     """
     listed = sorted(files, key=lambda file: file.path)
     artefact = Artefact(digest=artefact_digest(listed), files=listed)
@@ -35,7 +35,7 @@ def artefact_of(files: Iterable[File]) -> Artefact:
 
 
 def check_path(path: str) -> None:
-    """Refuses a path that could leave its folder, or that not every file system has.
+    """Checks that a path stays inside its folder and is valid on every file system.
 
     Raises:
         InvalidRequest: The path is empty, absolute, has `.`, `..`, an empty part, a backslash or a
@@ -54,7 +54,7 @@ def check_path(path: str) -> None:
 
 
 def check_artefact(artefact: Artefact) -> None:
-    """Checks everything about an artefact but its files' contents.
+    """Checks the listing and the digest of an artefact, but not the content of its files.
 
     Raises:
         InvalidRequest: A path or digest is malformed, or two paths cannot be in one folder (INVALID_ARGUMENT).
@@ -67,7 +67,7 @@ def check_artefact(artefact: Artefact) -> None:
         check_path(file.path)
         checked_digest(file.sha256)
         if file.path in paths:
-            raise InvalidRequest(f"path '{file.path}' is there twice")
+            raise InvalidRequest(f"path '{file.path}' is listed twice")
         paths.add(file.path)
     for path in paths:
         for parent in PurePosixPath(path).parents:
@@ -78,7 +78,7 @@ def check_artefact(artefact: Artefact) -> None:
 
 
 def model_file(artefact: Artefact) -> File:
-    """Returns the model of an artefact: its one `.onnx` file at the top level.
+    """Returns the model of an artefact: its only `.onnx` file at the top level.
 
     Raises:
         InvalidRequest: There is none, or more than one (INVALID_ARGUMENT).

@@ -1,4 +1,4 @@
-"""A folder of files named by the digest of their content."""
+"""Folder of blobs: files named by the digest of their content."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from onnxmesh.files.digests import checked_digest, file_digest, is_digest
 from onnxmesh.files.file_ranges import link_or_copy
 from onnxmesh.ids import Digest
 
-PIECE_BYTES = 1 << 20
-"""How much of a file is read or sent at once."""
+BLOB_CHUNK_BYTES = 1 << 20
+"""Bytes of a blob that are read or sent at once."""
 
 
 class BlobFolder:
     """Content-addressed files below one folder.
 
-    A file appears under its digest complete or not at all. All methods block; on an event loop run
-    the long ones (`put_file`, `BlobWriter.write`, `pieces`) in a thread. Several processes may share a folder.
+    A blob appears complete or not at all. All methods block; on an event loop run the long ones (`put_file`,
+    `BlobWriter.write`, `chunks`) in a thread. Several processes may share a folder.
 
     Args:
-        path: Made if absent.
+        path: The folder; created if absent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class BlobFolder:
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
-        """Returns where the blob is, or would be.
+        """Returns the path of a blob, whether it exists or not.
 
         Raises:
             InvalidRequest: `sha256` is malformed (INVALID_ARGUMENT).
@@ -44,13 +44,13 @@ class BlobFolder:
         return self._path / digest[:2] / digest
 
     def has(self, sha256: str) -> bool:
-        """Whether the blob is here, whole."""
+        """Whether the blob is stored."""
         return self.path(sha256).is_file()
 
     def put_file(self, source: Path) -> tuple[Digest, int]:
-        """Takes in a file by hard link, or by copy where the file system cannot link.
+        """Stores a file by a hard link, or by a copy where the file system cannot link.
 
-        The file must not be written to afterwards.
+        The file must not be written afterwards.
 
         Returns:
             Digest and size in bytes.
@@ -69,39 +69,39 @@ class BlobFolder:
         return digest, size
 
     def writer(self) -> BlobWriter:
-        """Returns a writer for a blob whose digest is not known yet."""
+        """Returns a writer of a blob whose digest is not known yet."""
         return BlobWriter(self._incoming, self._adopt)
 
-    def pieces(self, sha256: str, offset: int = 0) -> Generator[bytes, None, None]:
-        """Yields the blob's bytes from `offset` on, `PIECE_BYTES` at a time.
+    def chunks(self, sha256: str, offset: int = 0) -> Generator[bytes, None, None]:
+        """Yields the blob's bytes from `offset` on, `BLOB_CHUNK_BYTES` at a time.
 
         Raises:
-            NotFound: The blob is not here (NOT_FOUND).
+            NotFound: The blob is not stored (NOT_FOUND).
             InvalidRequest: `offset` is beyond its end, or `sha256` is malformed (INVALID_ARGUMENT).
         """
         path = self.path(sha256)
         try:
             file = path.open("rb")
         except FileNotFoundError:
-            raise NotFound(f"blob {sha256} is not held here") from None
+            raise NotFound(f"blob {sha256} is not stored here") from None
         with file:
             size = os.fstat(file.fileno()).st_size
             if offset > size:
                 raise InvalidRequest(f"offset {offset} is beyond the {size} bytes of blob {sha256}")
             file.seek(offset)
-            while piece := file.read(PIECE_BYTES):
-                yield piece
+            while chunk := file.read(BLOB_CHUNK_BYTES):
+                yield chunk
 
     def digests(self) -> set[Digest]:
-        """Returns the digest of every blob held."""
+        """Returns the digest of every stored blob."""
         return {Digest(path.name) for path in self._path.glob("??/*") if is_digest(path.name)}
 
     def remove(self, sha256: str) -> None:
-        """Removes the blob, if it is here; those who read it read on."""
+        """Removes the blob, if it is stored; reads under way are not affected."""
         self.path(sha256).unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        """Removes what earlier processes left half-written; call it before anything writes."""
+        """Removes incomplete files of earlier processes; call it before anything is written."""
         for path in self._incoming.iterdir():
             path.unlink(missing_ok=True)
 
@@ -112,9 +112,9 @@ class BlobFolder:
 
 
 class BlobWriter:
-    """Writes one blob and hashes it on the way; made by `BlobFolder.writer`.
+    """Writer of one blob, which computes its digest; made by `BlobFolder.writer`.
 
-    Use as a context manager: what was not committed is discarded at the end.
+    Use as a context manager: without a commit the file is discarded at the end.
     """
 
     def __init__(self, incoming: Path, adopt: Callable[[Path, Digest], None]) -> None:
@@ -139,29 +139,29 @@ class BlobWriter:
         self._size += len(data)
 
     def digest(self) -> Digest:
-        """Returns the digest of what was written so far."""
+        """Returns the digest of the bytes written so far."""
         return Digest(self._hash.hexdigest())
 
     def restart(self) -> None:
-        """Forgets what was written."""
+        """Discards the bytes written so far and starts again."""
         self._file.seek(0)
         self._file.truncate()
         self._hash = hashlib.sha256()
         self._size = 0
 
     def close(self) -> None:
-        """Ends the writing, so that many blobs can await their commit without an open file each."""
+        """Closes the file before the commit, so that many writers need no open file each."""
         self._file.close()
 
     def commit(self) -> tuple[Digest, int]:
-        """Makes the blob appear, by a rename; returns its digest and size."""
+        """Stores the blob by a rename; returns its digest and size."""
         self._file.close()
         digest = self.digest()
         self._adopt(self._path, digest)
         return digest, self._size
 
     def discard(self) -> None:
-        """Removes what was not committed; harmless after a commit."""
+        """Removes the file; has no effect after a commit."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 

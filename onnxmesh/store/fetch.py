@@ -1,4 +1,4 @@
-"""Getting the blobs of an artefact from those who hold them."""
+"""Download of the blobs of an artefact from schedulers and workers that store them."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from onnxmesh.v1.blobs_pb2 import BlobPiece, FetchRequest
 from onnxmesh.v1.blobs_pb2_grpc import BlobsStub
 from onnxmesh.v1.model_pb2 import Artefact, File
 
-SILENCE_S = 20.0
-"""A source that sends nothing for so long is given up."""
+IDLE_TIMEOUT_S = 20.0
+"""Time without data after which a source is given up."""
 
 
 async def fetch_artefact(
-    artefact: Artefact, blobs: BlobFolder, sources: Sequence[str], *, silence_s: float = SILENCE_S
+    artefact: Artefact, blobs: BlobFolder, sources: Sequence[str], *, idle_timeout_s: float = IDLE_TIMEOUT_S
 ) -> None:
-    """Brings every blob of `artefact` that is missing into `blobs`, verified.
+    """Downloads and verifies every blob of `artefact` that is missing in `blobs`.
 
-    Each source is tried in turn; the next one goes on where the one before it broke off.
+    Sources are tried one after the other; each resumes where the one before it broke off.
 
     Args:
-        artefact: What is wanted.
-        blobs: Where it goes.
+        artefact: The artefact.
+        blobs: The store to download to.
         sources: Addresses that serve `Blobs`.
-        silence_s: A source that sends nothing for so long is given up.
+        idle_timeout_s: Time without data after which a source is given up.
 
     Raises:
-        NotFound: No source holds a blob (NOT_FOUND).
-        CorruptData: A blob came with another content than its digest says (DATA_LOSS).
-        Unavailable: No source that might hold a blob could be reached (UNAVAILABLE).
+        NotFound: No source has a blob (NOT_FOUND).
+        CorruptData: The content of a blob does not match its digest (DATA_LOSS).
+        Unavailable: No source could be reached that may have a blob (UNAVAILABLE).
         InvalidRequest: The artefact is malformed (INVALID_ARGUMENT).
     """
     check_artefact(artefact)
     async with _Channels() as channels:
         for file in artefact.files:
             if not await in_thread(blobs.has, file.sha256):
-                await _fetch_blob(file, blobs, sources, channels, silence_s)
+                await _fetch_blob(file, blobs, sources, channels, idle_timeout_s)
 
 
 class _Channels:
-    """One channel for each source, opened when first needed."""
+    """One channel for each source, opened on first use."""
 
     def __init__(self) -> None:
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -67,18 +67,18 @@ class _Channels:
 
 
 async def _fetch_blob(
-    file: File, blobs: BlobFolder, sources: Sequence[str], channels: _Channels, silence_s: float
+    file: File, blobs: BlobFolder, sources: Sequence[str], channels: _Channels, idle_timeout_s: float
 ) -> None:
     failures: list[MeshError] = []
     with blobs.writer() as writer:
         for source in sources:
             try:
-                await _receive(file, writer, channels.stub(source), silence_s)
+                await _receive(file, writer, channels.stub(source), idle_timeout_s)
                 _verify(file, writer, source)
             except grpc.aio.AioRpcError as error:
                 failures.append(from_rpc_error(error))
             except TimeoutError:
-                failures.append(Unavailable(f"sent nothing for {silence_s:g} s"))
+                failures.append(Unavailable(f"sent nothing for {idle_timeout_s:g} s"))
             except CorruptData as error:
                 failures.append(error)
                 writer.restart()
@@ -88,17 +88,17 @@ async def _fetch_blob(
     raise _failure(file, sources, failures)
 
 
-async def _receive(file: File, writer: BlobWriter, stub: BlobsStub, silence_s: float) -> None:
+async def _receive(file: File, writer: BlobWriter, stub: BlobsStub, idle_timeout_s: float) -> None:
     call = stub.Fetch(FetchRequest(sha256=file.sha256, offset=writer.size))
     try:
         while True:
-            async with asyncio.timeout(silence_s):
-                piece = await call.read()
-            if not isinstance(piece, BlobPiece):
+            async with asyncio.timeout(idle_timeout_s):
+                chunk = await call.read()
+            if not isinstance(chunk, BlobPiece):
                 return
-            if writer.size + len(piece.data) > file.byte_size:
+            if writer.size + len(chunk.data) > file.byte_size:
                 raise CorruptData(f"blob is longer than its {file.byte_size} bytes")
-            await in_thread(writer.write, piece.data)
+            await in_thread(writer.write, chunk.data)
     finally:
         call.cancel()
 
@@ -111,13 +111,13 @@ def _verify(file: File, writer: BlobWriter, source: str) -> None:
 
 
 def _failure(file: File, sources: Sequence[str], failures: Sequence[MeshError]) -> MeshError:
-    """Returns the error that says most: corrupt before unreachable before not held."""
+    """Returns the most specific error: corrupt before unreachable before not found."""
     what = f"blob {file.sha256} of '{file.path}'"
     tried = "; ".join(
         f"{source}: {failure.message}" for source, failure in zip(sources, failures, strict=True)
     )
     if any(isinstance(failure, CorruptData) for failure in failures):
-        return CorruptData(f"{what} came damaged: {tried}")
+        return CorruptData(f"{what} was received damaged: {tried}")
     if failures and all(isinstance(failure, NotFound) for failure in failures):
-        return NotFound(f"{what} is held by none of {', '.join(sources)}")
-    return Unavailable(f"{what} could not be fetched: {tried or 'no source was named'}")
+        return NotFound(f"{what} is on none of {', '.join(sources)}")
+    return Unavailable(f"{what} could not be fetched: {tried or 'there is no source'}")

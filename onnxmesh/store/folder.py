@@ -1,4 +1,4 @@
-"""Artefacts as folders on disk. Blocks; on an event loop run it in a thread."""
+"""Conversion between artefacts and folders on disk. Blocks: on an event loop, run it in a thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxmesh.v1.model_pb2 import Artefact, File
 
 
 def pack(folder: Path, blobs: BlobFolder) -> Artefact:
-    """Takes every file below `folder` into `blobs`, by hard link where possible.
+    """Stores every file below `folder` in `blobs`, by hard links where possible, and returns their artefact.
 
     Raises:
         InvalidRequest: A file's name cannot be in an artefact (INVALID_ARGUMENT).
@@ -30,23 +30,23 @@ def pack(folder: Path, blobs: BlobFolder) -> Artefact:
 def materialise(
     artefact: Artefact, blobs: BlobFolder, target: Path, *, link: bool = True, verify: bool = False
 ) -> Path:
-    """Lays an artefact out as the folder `target`; the folder appears whole or not at all.
+    """Writes an artefact as the folder `target`, which appears complete or not at all.
 
-    A `target` that exists is taken as it is: name it after the artefact's digest.
+    A `target` that exists is not checked: name it after the artefact's digest.
 
     Args:
-        artefact: What to lay out; all its blobs must be in `blobs`.
-        blobs: Where they are.
-        target: The folder to make.
-        link: Hard links where possible. False copies: `onnx` refuses external data that has several links.
-        verify: Hashes every blob once more, for disks that are not trusted.
+        artefact: The artefact; all its blobs must be in `blobs`.
+        blobs: The store of its blobs.
+        target: The folder to create.
+        link: Use hard links where possible. False: copy, because `onnx` refuses external data with several links.
+        verify: Check the digest of every blob, for disks that are not trusted.
 
     Returns:
         `target`.
 
     Raises:
-        NotFound: A blob is missing (NOT_FOUND).
-        CorruptData: A blob, or the artefact's name, does not have the digest that it claims (DATA_LOSS).
+        NotFound: A blob is not stored (NOT_FOUND).
+        CorruptData: A blob or the listing does not match its digest (DATA_LOSS).
         InvalidRequest: A path is unsafe (INVALID_ARGUMENT).
     """
     check_artefact(artefact)
@@ -55,17 +55,17 @@ def materialise(
     # Another process may make the same folder meanwhile: its content is the same.
     with staged_folder(target, replace=False, mode=0o700) as fresh:
         for file in artefact.files:
-            _lay_out(file, blobs, fresh, link=link, verify=verify)
+            _write_file(file, blobs, fresh, link=link, verify=verify)
     return target
 
 
-def _lay_out(file: File, blobs: BlobFolder, folder: Path, *, link: bool, verify: bool) -> None:
+def _write_file(file: File, blobs: BlobFolder, folder: Path, *, link: bool, verify: bool) -> None:
     source, path = blobs.path(file.sha256), folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         link_or_copy(source, path, link=link)
     except FileNotFoundError:
-        raise NotFound(f"blob {file.sha256} of '{file.path}' is not held here") from None
+        raise NotFound(f"blob {file.sha256} of '{file.path}' is not stored here") from None
     size = path.stat().st_size
     if size != file.byte_size:
         raise CorruptData(f"blob {file.sha256} of '{file.path}' has {size} bytes, {file.byte_size} expected")

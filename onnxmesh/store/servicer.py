@@ -1,4 +1,4 @@
-"""The gRPC edge of a blob folder."""
+"""gRPC service of a blob folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from onnxmesh.v1.blobs_pb2_grpc import BlobsServicer
 
 
 class BlobFolderServicer(BlobsServicer):
-    """Serves `Blobs` from a folder.
+    """The `Blobs` service of a folder.
 
     Args:
-        blobs: What is served.
+        blobs: The folder.
     """
 
     def __init__(self, blobs: BlobFolder) -> None:
@@ -29,12 +29,12 @@ class BlobFolderServicer(BlobsServicer):
         """Yields the blob's bytes from the offset on.
 
         Raises:
-            NotFound: It is not held here (NOT_FOUND).
+            NotFound: The blob is not stored (NOT_FOUND).
             InvalidRequest: The digest is malformed or the offset beyond the end (INVALID_ARGUMENT).
         """
-        pieces = self._blobs.pieces(request.sha256, request.offset)
+        chunks = self._blobs.chunks(request.sha256, request.offset)
         try:
-            while (piece := await in_thread(next, pieces, None)) is not None:
-                yield BlobPiece(data=piece)
+            while (chunk := await in_thread(next, chunks, None)) is not None:
+                yield BlobPiece(data=chunk)
         finally:
-            pieces.close()
+            chunks.close()

@@ -1,4 +1,4 @@
-"""Blocking file work off the event loop."""
+"""Blocking functions in a thread, off the event loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs `function` in a thread and returns what it returns.
+    """Runs `function` in a thread and returns its result.
 
-    Unlike `asyncio.to_thread`, a cancelled caller leaves only when the thread is done, so that what the
-    function works on may be closed or removed in a `finally`.
+    Unlike with `asyncio.to_thread`, a cancelled caller continues only when the thread is done, so that files of the
+    function may be closed or removed in a `finally`.
     """
     future = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
     try:
@@ -23,5 +23,5 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     except asyncio.CancelledError:
         await asyncio.wait([future])
         if not future.cancelled():
-            future.exception()  # retrieved: the cancellation is what the caller is told
+            future.exception()  # retrieved, so that it is not logged: the caller sees the cancellation
         raise

@@ -15,7 +15,7 @@ from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_process import ServiceProcess, cause_of_end
 from onnxmesh.telemetry.log_line import LogLine
 
-GRACE_S = 4.0
+SERVICE_GRACE_S = 4.0
 """Default time that a service has to end after SIGTERM."""
 
 CommandAt = Callable[[str], Sequence[str]]
@@ -40,7 +40,7 @@ class ServiceSpec:
     command_at: CommandAt
     log: Path | None = None
     environment: Mapping[str, str] | None = None
-    grace_s: float = GRACE_S
+    grace_s: float = SERVICE_GRACE_S
 
 
 class ServiceManager:

@@ -1,1 +1,1 @@
-"""Tensors as they travel: a name, a datatype, a shape and raw bytes."""
+"""Tensors as they are sent: name, datatype, shape and raw bytes."""

@@ -45,7 +45,7 @@ class BlobsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Fetch(self, request, context):
-        """The file's bytes from `offset` on, in pieces. NOT_FOUND where this node does not hold it.
+        """The file's bytes from `offset` on, in parts. NOT_FOUND where this node does not hold the file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

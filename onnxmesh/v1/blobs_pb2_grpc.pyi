@@ -15,7 +15,7 @@ GRPC_VERSION: str
 class BlobsStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Fetch: _aio.UnaryStreamMultiCallable[_blobs_pb2.FetchRequest, _blobs_pb2.BlobPiece]
-    """The file's bytes from `offset` on, in pieces. NOT_FOUND where this node does not hold it."""
+    """The file's bytes from `offset` on, in parts. NOT_FOUND where this node does not hold the file."""
 
 class BlobsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -24,6 +24,6 @@ class BlobsServicer(metaclass=_abc_1.ABCMeta):
         request: _blobs_pb2.FetchRequest,
         context: _aio.ServicerContext[_blobs_pb2.FetchRequest, _abc.AsyncIterator[_blobs_pb2.BlobPiece]],
     ) -> _abc.AsyncIterator[_blobs_pb2.BlobPiece]:
-        """The file's bytes from `offset` on, in pieces. NOT_FOUND where this node does not hold it."""
+        """The file's bytes from `offset` on, in parts. NOT_FOUND where this node does not hold the file."""
 
 def add_BlobsServicer_to_server(servicer: BlobsServicer, server: _aio.Server) -> None: ...

@@ -50,15 +50,15 @@ class StageStreamServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Exchange(self, request_iterator, context):
-        """The caller's first frame is a Hello; the callee answers with its own. Each side says Goodbye
-        before it ends the stream; an end without it is a failure of every request that depends on it.
+        """The client's first frame is a Hello; the server answers with its own. Each side sends a Goodbye before it ends the
+        stream; without one every request that depends on the stream has failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindDoor(self, request, context):
-        """Asked before a stream is opened: where a caller on the same host may come in instead.
+        """Called before a stream is opened: returns the Unix socket to which a client on the same host may connect instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -80,9 +80,9 @@ class MeshServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Deploy(self, request_iterator, context):
-        """The spec first, then each file: its name, then its bytes, then the end. Answers with progress until the
-        model is served, or ends with an error; what was served before is served on. A client that waits for
-        ACCEPTED before it sends files is told of a bad spec before it has sent them for nothing.
+        """Receives the spec, then each file (its name, then its bytes), then the end. Answers with progress until the model
+        is served, or ends with an error; versions that were served before stay served. A client that waits for ACCEPTED
+        before it sends files learns of an invalid spec before the upload.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,35 +101,35 @@ class MeshServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Moves everything off a worker, without a gap in service, and keeps it empty. Answers with progress until it is.
+        """Moves all stages off a worker without interrupting service, and keeps it empty. Answers with progress until done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Scale(self, request, context):
-        """Changes how many replicas each stage of a model has. Answers with progress until they are there.
+        """Changes how many replicas each stage of a model has. Answers with progress until they are ready.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rebalance(self, request, context):
-        """Moves stages to where they would be placed today.
+        """Moves stages to the workers on which they would be placed now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rollout(self, request, context):
-        """Splits requests that name no version among the versions of a model.
+        """Splits requests without a version among the versions of a model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchRoutes(self, request, context):
-        """The route table: the whole of it at once, then what changes; the whole again where a new leader made it.
+        """The route table: the whole table first, then changes; the whole table again after a change of leader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -407,7 +407,7 @@ class Mesh:
 
 
 class RoutingStub:
-    """What a gateway answers itself, from what it knows of workers.
+    """Served by a gateway from its own route table.
     """
 
     def __init__(self, channel):
@@ -429,7 +429,7 @@ class RoutingStub:
 
 
 class RoutingServicer:
-    """What a gateway answers itself, from what it knows of workers.
+    """Served by a gateway from its own route table.
     """
 
     def Explain(self, request, context):
@@ -440,7 +440,7 @@ class RoutingServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Table(self, request, context):
-        """What it routes by, and whether a scheduler still tells it of changes.
+        """The state of its route table, and whether a scheduler still updates it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,7 +468,7 @@ def add_RoutingServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Routing:
-    """What a gateway answers itself, from what it knows of workers.
+    """Served by a gateway from its own route table.
     """
 
     @staticmethod

@@ -45,9 +45,8 @@ class RegistryServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Register(self, request_iterator, context):
-        """A registration lives as long as its stream. The first message registers, later ones are
-        heartbeats, with an instance where its description has changed; the registry answers each. A stream that
-        is silent for too long is dropped.
+        """A registration lasts as long as its stream. The first message registers, later ones are heartbeats, with an instance
+        where its description has changed; the registry answers each. A stream without heartbeats is ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

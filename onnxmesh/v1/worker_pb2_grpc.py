@@ -65,14 +65,14 @@ class WorkerControlServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Manage(self, request_iterator, context):
-        """One stream for each scheduler: commands in, events out. The first event says what the worker holds.
+        """One stream for each scheduler: commands in, events out. The first event lists the stages that the worker holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Prepare(self, request, context):
-        """Fetches a model, checks it, optimises it with ONNX Runtime and describes its graph.
+        """Fetches a model, checks it, optimizes it with ONNX Runtime and describes its graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,14 +86,14 @@ class WorkerControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MeasureLinks(self, request, context):
-        """Measures the way from this worker to others.
+        """Measures the links from this worker to others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Echo(self, request, context):
-        """Answers at once: what a measurement of a link sends to.
+        """Answers at once: the target of link measurements.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,1 +1,1 @@
-"""The scheduler: decides how models are cut and which worker holds what, and tells gateways."""
+"""The scheduler service: plans, places and publishes what a mesh serves."""

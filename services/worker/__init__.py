@@ -1,1 +1,1 @@
-"""The worker: holds stages as ONNX Runtime sessions and passes tensors from stage to stage."""
+"""The worker: loads stages as ONNX Runtime sessions, runs requests on them and forwards the activations."""

@@ -1,4 +1,4 @@
-"""`python -m services.worker`: one worker, until it is told to stop."""
+"""`python -m services.worker`: runs one worker until it receives a stop signal."""
 
 from __future__ import annotations
 

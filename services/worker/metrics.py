@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus."""
+"""Prometheus metrics of a worker."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ BUCKETS_S = (
     5.0,
     10.0,
 )
-"""Upper bounds of the histogram of runs."""
+"""Upper bounds of the buckets of compute seconds."""
 
 
 class WorkerMetrics(Collector):
-    """Figures that the worker has anyway, read when Prometheus asks, and how long stages compute.
+    """Metrics of the load, collected on scrape, and a histogram of compute times by stage.
 
     Args:
-        registry: Where they are told.
-        stages: What is held.
-        load: Returns how busy this worker is. Is called in another thread.
+        registry: Where the metrics are registered.
+        stages: The stages held.
+        load: Returns this worker's load; called in another thread.
     """
 
     def __init__(self, registry: CollectorRegistry, stages: StageTable, load: Callable[[], Load]) -> None:
@@ -55,20 +55,17 @@ class WorkerMetrics(Collector):
         self._measured: set[StageKey] = set()
         registry.register(self)
 
-    def computed(self, stage: StageKey) -> Callable[[float], None]:
-        """Returns what a stage tells how long each of its runs took, in seconds.
-
-        Stages that are gone by now are forgotten.
-        """
-        for gone in [each for each in self._measured if each not in self._stages]:
-            self._measured.remove(gone)
-            self._compute.remove(gone)
+    def run_observer(self, stage: StageKey) -> Callable[[float], None]:
+        """Returns the observer of a stage's run times, in seconds; series of stages no longer held are removed."""
+        for removed in [each for each in self._measured if each not in self._stages]:
+            self._measured.remove(removed)
+            self._compute.remove(removed)
         self._measured.add(stage)
         observe: Callable[[float], None] = self._compute.labels(stage).observe
         return observe
 
     def collect(self) -> Iterable[Metric]:
-        """Yields them."""
+        """Yields the metrics of the load."""
         load = self._load()
         queued = GaugeMetricFamily(
             "onnxmesh_worker_requests_queued", "Requests that wait for a stage.", labels=["stage"]

@@ -1,4 +1,4 @@
-"""What an operator can say to a worker."""
+"""Settings of a worker."""
 
 from __future__ import annotations
 
@@ -30,45 +30,44 @@ class WorkerSettings(ConsulSettings, MemberSettings, SameHostSettings, Compressi
 
     id: str = Field(default_factory=_default_id, description="name of this worker, unique in the mesh")
     tags: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="words by which deployments choose workers, separated by commas"
+        (), description="labels that selectors of deployments match, separated by commas"
     )
     threads: int | None = Field(
-        None, ge=1, description="threads of each stage; default: the cores that this process was given"
+        None, ge=1, description="threads of each stage; default: the cores available to this process"
     )
     spinning: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="whether threads of a stage spin while they wait for each other; auto: where this process has cores "
-        "of its own by affinity, for else other workers lose them",
+        description="whether threads of a stage spin while they wait for each other; auto: only where CPU affinity gives "
+        "this process cores of its own, since spinning takes them from others",
     )
     cache: Path | None = Field(
-        None, description="folder for models; default: a temporary one, removed at the end"
+        None, description="folder for models; default: a temporary one, removed on exit"
     )
     shared_cache: bool = Field(
-        False, description="workers of this host share the folder: each takes a part of it that no other uses"
+        False,
+        description="share the cache folder among workers of this host: each one locks a subfolder of its own",
     )
     queue_size: int = Field(
-        256, ge=1, description="requests that may wait for a stage; beyond, they are refused"
+        256, ge=1, description="requests that may be queued for a stage; more are refused"
     )
     waiting_bytes: int = Field(
         1 << 30,
         ge=1,
-        description="bytes that may wait for the rest of their requests at a stage; beyond, they are refused",
+        description="bytes of request parts that may wait for their other parts at a stage; more are refused",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="what stages run on; auto: a GPU if there is one"
+        "auto", description="device that stages run on; auto: a GPU if there is one"
     )
     runs_at_once: int | None = Field(
         None,
         ge=1,
-        description="runs of one stage that may be under way at a time; default: 2 on a GPU, so that one is copied while "
-        "another is computed, else 1",
+        description="concurrent runs of one stage; default: 2 on a GPU, so that one is copied while another is computed, "
+        "else 1",
     )
     pinned_bytes: int = Field(
-        256 << 20, ge=0, description="host memory that a GPU may read and write by itself; 0: none"
+        256 << 20, ge=0, description="pinned host memory for copies to and from a GPU; 0: none"
     )
-    measure: bool = Field(
-        True, description="measure at the start how fast this worker is, so that plans can count on it"
-    )
+    measure: bool = Field(True, description="measure the speed of this worker at the start, for use in plans")
 
     @field_validator("id")
     @classmethod
@@ -78,13 +77,13 @@ class WorkerSettings(ConsulSettings, MemberSettings, SameHostSettings, Compressi
         return name
 
     def spins(self, threads: int) -> bool:
-        """Whether stages of so many threads are to spin."""
+        """Whether stages of so many threads spin."""
         return has_dedicated_cores(threads) if self.spinning == "auto" else self.spinning == "on"
 
     def place(self) -> dict[str, str]:
-        """Returns where this worker is; what is not set may be said by tags such as `zone=eu`."""
-        said = dict(tag.split("=", 1) for tag in self.tags if tag.startswith(("region=", "zone=")))
-        return said | super().place()
+        """Returns the place of this worker; tags such as `zone=eu` count where no setting does."""
+        from_tags = dict(tag.split("=", 1) for tag in self.tags if tag.startswith(("region=", "zone=")))
+        return from_tags | super().place()
 
     @field_validator("tags", mode="before")
     @classmethod

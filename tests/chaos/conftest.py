@@ -1,4 +1,4 @@
-"""What clients saw of every outage, told at the end of the run."""
+"""Requests under outages: counts of every test, printed at the end of the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.chaos.traffic import Traffic
 
 @pytest.fixture
 def clients(record_property):
-    """Makes `Traffic`; what each came to is kept with the test's report, and printed when all tests are done."""
+    """Makes `Traffic`, whose counts are kept in the test's report and printed after all tests."""
     made = []
 
     def clients(*arguments):
@@ -18,11 +18,11 @@ def clients(record_property):
 
     yield clients
     for traffic in made:
-        record_property("traffic", traffic.told())
+        record_property("traffic", traffic.summary())
 
 
 def pytest_terminal_summary(terminalreporter):
-    told = [
+    lines = [
         f"{report.nodeid}: {value}"
         for reports in terminalreporter.stats.values()
         for report in reports
@@ -30,7 +30,7 @@ def pytest_terminal_summary(terminalreporter):
         for key, value in report.user_properties
         if key == "traffic"
     ]
-    if told:
+    if lines:
         terminalreporter.section("requests under outages")
-        for line in told:
+        for line in lines:
             terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""A mesh that meets in Consul: two schedulers, two workers with a replica each of two stages, a gateway."""
+"""A mesh with Consul: two schedulers, two workers that hold a replica of each of two stages, a gateway."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def status(address):
 
 
 def all_served(address, num_replicas=4):
-    """Whether some scheduler leads and knows every replica to serve."""
+    """Whether a scheduler leads and reports every replica as ready."""
     found = status(address)
     ready = [[each for each in model.replicas if each.state == "READY"] for model in found.models]
     return bool(ready) and all(len(replicas) == num_replicas for replicas in ready)
 
 
 def sessions(consul):
-    """Returns the names of those who can hold a lock in Consul."""
+    """Returns the names of the sessions in Consul, which can hold locks."""
     with urllib.request.urlopen(f"http://{consul.address}/v1/session/list", timeout=60) as answer:
         return {session["Name"] for session in json.load(answer)}
 

@@ -1,4 +1,4 @@
-"""A scheduler, workers and a gateway as processes, with a small model and clients that never pause."""
+"""A scheduler, workers and a gateway as processes, with clients of a small model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.fakes.service_processes import ServiceProcesses, ask, until
 from tests.zoo import ZOO
 
 WORKER = ("--threads=1", "--no-measure", "--drain-s=30")
-"""Options of workers; a slow machine gets long to move what is on them."""
+"""Options of workers; a slow machine needs a long time to drain them."""
 
 
 class SmallMesh:
-    """The processes, and what a test asks of them."""
+    """The processes, with the calls that tests make."""
 
     def __init__(self, processes, joining, gateway):
         self.processes = processes
@@ -23,19 +23,19 @@ class SmallMesh:
         self._joining = joining
 
     def start_worker(self, name):
-        """Starts a worker and waits until the mesh knows it."""
+        """Starts a worker and waits until it has joined."""
         self.processes.start(name, *self._joining, *WORKER)
         until(lambda: name in {worker.id for worker in self.status().workers})
 
     def ask(self, question):
-        """Asks through the gateway."""
+        """Calls the mesh through the gateway."""
         return ask(self.gateway, question)
 
     def status(self):
         return self.ask(lambda client: client.status(timeout=30))
 
     def holders(self, name="mlp", version=1):
-        """Returns for each stage of a model who serves it."""
+        """Returns for each stage of a model the workers that are ready to serve it."""
         (model,) = [each for each in self.status().models if (each.name, each.version) == (name, version)]
         return [
             {r.worker for r in model.replicas if r.stage == partition.index and r.state == "READY"}
@@ -43,7 +43,7 @@ class SmallMesh:
         ]
 
     def traffic(self, name="mlp"):
-        """Returns clients that run the model, naming no version."""
+        """Returns clients that send requests without a version."""
         return Traffic(self.gateway, 3, name, request, "probabilities")
 
 
@@ -57,7 +57,7 @@ def request():
 
 @contextmanager
 def small_mesh(folder, *workers, consul=None):
-    """Runs a scheduler, a gateway and the workers of these names; they meet in a Consul if its address is given."""
+    """Runs a scheduler, a gateway and the workers of these names; with Consul if its address is given."""
     everyone = () if consul is None else (f"--consul={consul}",)
     with ServiceProcesses(folder, *everyone) as processes:
         scheduler = processes.start("scheduler-1", "--replan-after-s=3600")

@@ -22,8 +22,8 @@ def model(tmp_path):
     return ZOO["mlp"].build(tmp_path)
 
 
-def test_another_replica_takes_over(clients, model):
-    """With two replicas of each stage, killing a worker under traffic fails no request."""
+def test_dead_worker_with_another_replica_fails_no_request(clients, model):
+    """Two replicas of each stage, and each worker killed in turn under traffic."""
     with running_mesh("--workers=2") as mesh:
         mesh.deploy(model, name="mlp", stages=2, replicas=2)
         with clients(mesh.address, 4, "mlp", request, "probabilities") as traffic:
@@ -37,13 +37,13 @@ def test_another_replica_takes_over(clients, model):
 
 
 def num_ready(mesh):
-    """Returns how many replicas serve."""
+    """Returns the number of ready replicas."""
     (model,) = mesh.status().models
     return sum(replica.state == "READY" for replica in model.replicas)
 
 
-def test_without_another_replica_the_client_is_told_at_once(clients, model):
-    """With one replica, requests fail as UNAVAILABLE, never hang, and work again by themselves."""
+def test_dead_worker_without_another_replica_is_unavailable(clients, model):
+    """Requests fail as UNAVAILABLE, do not hang, and succeed again once the worker is restarted."""
     with running_mesh("--workers=1") as mesh:
         mesh.deploy(model, name="mlp", stages=2)
         with clients(mesh.address, 4, "mlp", request, "probabilities") as traffic:
@@ -54,8 +54,8 @@ def test_without_another_replica_the_client_is_told_at_once(clients, model):
         assert {status for status, _ in traffic.failures} == {"StatusCode.UNAVAILABLE"}
 
 
-def test_the_mesh_answers_without_its_scheduler(clients, model):
-    """The scheduler is on no request's path: killing it fails nothing, and its successor takes over."""
+def test_dead_scheduler_fails_no_request(clients, model):
+    """The scheduler is not on the path of requests."""
     with running_mesh("--workers=2") as mesh:
         mesh.deploy(model, name="mlp", stages=2)
         with clients(mesh.address, 2, "mlp", request, "probabilities") as traffic:

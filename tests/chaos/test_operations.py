@@ -1,16 +1,15 @@
-"""Real processes under traffic: what operators do fails no request."""
+"""Operations on real processes under traffic: none fails a request."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from tritonclient import grpc as triton
 
 from onnxmesh.errors import NotFound, Unsatisfiable
 from tests.chaos.small_mesh import request, small_mesh
+from tests.fakes.command_line import run
 from tests.fakes.service_processes import ask, deploy, until
 from tests.fakes.service_program import ConsulProgram
 from tests.zoo import ZOO
@@ -25,33 +24,36 @@ def model(tmp_path):
 
 @pytest.fixture
 def other_model(tmp_path):
-    """The same in another file, so that it is another version."""
+    """The same model in another file, so that it is another version."""
     (tmp_path / "other").mkdir()
     path = ZOO["mlp"].build(tmp_path / "other")
-    path.write_bytes(path.read_bytes() + b"\x5a\x07another")  # a field that nobody knows
+    path.write_bytes(path.read_bytes() + b"\x5a\x07another")  # an unknown field
     return path
 
 
 def cli(mesh, *arguments):
-    command = [sys.executable, "-m", "onnxmesh.cli", *arguments, f"--mesh={mesh.gateway}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    """Runs one command, in this process."""
+    done = run(*arguments, f"--mesh={mesh.gateway}")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
 
 
 def answering_versions(mesh, num_requests):
-    """Returns which versions answer requests that name none."""
+    """Returns the versions that answer requests without a version."""
     with triton.InferenceServerClient(mesh.gateway) as client:
         answers = [client.infer("mlp", request()).get_response() for _ in range(num_requests)]
     return {answer.model_version for answer in answers}
 
 
-def test_the_only_replica_of_each_stage_is_drained(model, tmp_path):
-    """It is ready elsewhere before it goes; the worker stays empty until the drain is undone."""
+def test_drain_moves_the_only_replica_of_each_stage(model, tmp_path):
+    """Another worker is ready before it is evicted; the worker stays empty until the drain is undone."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
             stuck = cli(mesh, "drain", "worker-1", "--timeout=5")
-            assert stuck.returncode == 1
+            assert stuck.exit_code == 1
             assert "worker-1 still holds mlp/1/0, mlp/1/1 (mlp/1/0: there is no other worker)" in stuck.stderr
             assert mesh.holders() == [{"worker-1"}] * 2
             mesh.start_worker("worker-2")
@@ -60,22 +62,22 @@ def test_the_only_replica_of_each_stage_is_drained(model, tmp_path):
             assert mesh.holders() == [{"worker-2"}] * 2
             assert [worker.leaving for worker in mesh.status().workers] == [True, False]
             traffic.wait_for(20)
-            assert cli(mesh, "drain", "worker-1", "--undo").returncode == 0
+            assert cli(mesh, "drain", "worker-1", "--undo").exit_code == 0
             assert [worker.leaving for worker in mesh.status().workers] == [False, False]
         assert traffic.failures == []
         unknown = cli(mesh, "drain", "worker-7")
-        assert (unknown.returncode, "there is 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
+        assert (unknown.exit_code, "there is 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
 
 
-def test_a_model_is_scaled_up_and_down(model, tmp_path):
-    """1 → 2 → 1; more than there are workers is refused, and the wish that was written down stays."""
+def test_scale_up_and_down_fails_no_request(model, tmp_path):
+    """1 → 2 → 1; more than there are workers is refused, and the stored spec is unchanged."""
     with small_mesh(tmp_path, "worker-1", "worker-2") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
             for replicas in (2, 1):
                 done = cli(mesh, "scale", "mlp", str(replicas))
-                assert done.returncode == 0, done.stderr
+                assert done.exit_code == 0, done.stderr
                 assert [len(holders) for holders in mesh.holders()] == [replicas] * 2
                 traffic.wait_for(20)
         assert traffic.failures == []
@@ -86,8 +88,8 @@ def test_a_model_is_scaled_up_and_down(model, tmp_path):
             mesh.ask(lambda client: client.scale("mlp", 1, version=4))
 
 
-def test_two_versions_share_the_traffic_and_one_command_takes_it_back(model, other_model, tmp_path):
-    """A new version starts with its part; at 0 percent it gets nothing, at some both answer, after --back as before."""
+def test_rollout_splits_traffic_and_is_undone(model, other_model, tmp_path):
+    """A new version starts with its share: none at 0 percent, both versions answer at 50; --back restores the split before."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=1)
         with mesh.traffic() as traffic:
@@ -98,26 +100,26 @@ def test_two_versions_share_the_traffic_and_one_command_takes_it_back(model, oth
             versions = [{"version": 1, "percent": 50}, {"version": 2, "percent": 50}]
             assert json.loads(done.stdout)["versions"] == versions, done.stderr
             until(lambda: answering_versions(mesh, 20) == {"1", "2"})
-            assert cli(mesh, "rollout", "mlp", "--to", "2").returncode == 0
+            assert cli(mesh, "rollout", "mlp", "--to", "2").exit_code == 0
             until(lambda: answering_versions(mesh, 20) == {"2"})
             assert [each.traffic_percent for each in mesh.status().models] == [0, 100]
-            assert cli(mesh, "rollout", "mlp", "--back").returncode == 0
+            assert cli(mesh, "rollout", "mlp", "--back").exit_code == 0
             until(lambda: answering_versions(mesh, 20) == {"1", "2"})
-            assert cli(mesh, "rollout", "mlp", "--back").returncode == 1
+            assert cli(mesh, "rollout", "mlp", "--back").exit_code == 1
         assert traffic.failures == []
 
 
-def test_a_rebalance_moves_what_it_said_before(model, tmp_path):
-    """The dry run moves nothing; the real one ends with the moves made."""
+def test_rebalance_makes_the_moves_of_its_dry_run(model, tmp_path):
+    """The dry run moves nothing; the real one returns once the moves are made."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         for name in ("mlp", "second"):
             deploy(mesh.gateway, model, name=name, stages=2)
         mesh.start_worker("worker-2")
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
-            said = mesh.ask(lambda client: client.rebalance(dry_run=True))
+            planned = mesh.ask(lambda client: client.rebalance(dry_run=True))
             made = mesh.ask(lambda client: client.rebalance())
-            assert len(said) >= len(made)
+            assert len(planned) >= len(made)
             assert mesh.ask(lambda client: client.rebalance(dry_run=True)) == []
             held = [worker for name in ("mlp", "second") for stage in mesh.holders(name) for worker in stage]
             assert sorted(held) == ["worker-1"] * 2 + ["worker-2"] * 2
@@ -126,8 +128,8 @@ def test_a_rebalance_moves_what_it_said_before(model, tmp_path):
 
 
 @pytest.mark.services
-def test_a_new_leader_knows_what_operators_did(model, other_model, tmp_path):
-    """Splits, replicas and marks of workers outlive the scheduler that was told; a follower passes everything on."""
+def test_operations_outlive_the_leader(model, other_model, tmp_path):
+    """Splits, replicas and drains outlive the scheduler that received them; a follower forwards every call."""
     with (
         ConsulProgram(tmp_path / "consul") as consul,
         small_mesh(tmp_path, "worker-1", "worker-2", consul=consul.address) as mesh,

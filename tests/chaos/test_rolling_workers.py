@@ -1,4 +1,4 @@
-"""Real processes: workers leave in order under traffic, one after the other, and no request fails."""
+"""Workers that are drained and stopped one after the other, on real processes under traffic."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_every_worker_is_rolled_one_by_one(model, tmp_path, replicas):
-    """Drained, stopped, started anew, then the next: with one replica of each stage and with two."""
+def test_rolling_restart_of_every_worker_fails_no_request(model, tmp_path, replicas):
+    """Drain, stop, start, then the next: with one replica of each stage and with two."""
     with small_mesh(tmp_path, *WORKERS) as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2, replicas=replicas)
         with mesh.traffic() as traffic:
@@ -38,8 +38,8 @@ def test_every_worker_is_rolled_one_by_one(model, tmp_path, replicas):
         assert len(traffic.different) == 1
 
 
-def test_a_worker_that_is_told_to_stop_is_emptied_first(model, tmp_path):
-    """SIGTERM to the worker with the only replica of both stages: it serves on until another one has them."""
+def test_sigterm_drains_a_worker_first(model, tmp_path):
+    """The worker with the only replica of both stages serves until another one holds them."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         with mesh.traffic() as traffic:
@@ -51,16 +51,16 @@ def test_a_worker_that_is_told_to_stop_is_emptied_first(model, tmp_path):
         assert traffic.failures == []
 
 
-def test_the_last_worker_waits_for_nobody(model, tmp_path):
-    """Where nothing can be moved, a worker that is told to stop ends long before its time is over."""
+def test_sigterm_ends_the_last_worker_at_once(model, tmp_path):
+    """Without another worker there is nothing to wait for: it ends long before its time limit."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         assert mesh.processes.stop("worker-1") == 0
         assert '"why": "dismissed"' in mesh.processes.log("worker-1")
 
 
-def test_without_a_scheduler_a_worker_waits_for_nobody(model, tmp_path):
-    """Nobody would move anything: it drains and ends."""
+def test_sigterm_without_a_scheduler_ends_a_worker_at_once(model, tmp_path):
+    """No scheduler would move its stages: it finishes its requests and ends."""
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         mesh.processes.kill("scheduler-1")

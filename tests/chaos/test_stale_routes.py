@@ -36,8 +36,8 @@ def health(address, service):
         return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30).status
 
 
-class Figures:
-    """What one service tells Prometheus, fetched anew at each look."""
+class Metrics:
+    """The Prometheus metrics of one service, fetched at each access."""
 
     def __init__(self, log):
         self.address = re.search(r'"metrics": "([^"]+)"', log).group(1)
@@ -49,14 +49,14 @@ class Figures:
         return float(line.rpartition(" ")[2])
 
 
-def told(gateway, *options):
-    """Exit status and output of `onnxmesh status`."""
+def status_command(gateway, *options):
+    """Returns exit code and output of `onnxmesh status`."""
     done = CliRunner().invoke(app, ["status", "--mesh", gateway, *options])
     return done.exit_code, done.stdout
 
 
-def test_the_last_table_is_served_on_and_called_stale_while_the_scheduler_is_dead(tmp_path):
-    """Health, figures and `onnxmesh status` say so, requests do not notice; and all is as before when it is back."""
+def test_stale_route_table_is_served_and_reported_without_a_scheduler(tmp_path):
+    """Health, metrics and `onnxmesh status` report it, and no request fails; after the restart it is current again."""
     model = ZOO["mlp"].build(tmp_path)
     with ServiceProcesses(tmp_path, "--metrics=127.0.0.1:0") as mesh:
         scheduler = f"--scheduler={mesh.start('scheduler-1')}"
@@ -65,42 +65,42 @@ def test_the_last_table_is_served_on_and_called_stale_while_the_scheduler_is_dea
         until(lambda: len(ask(gateway, lambda client: client.status(timeout=30)).workers) == 1)
         deploy(gateway, model, name="mlp", stages=2)
         until(lambda: health(gateway, "mesh.model/mlp") == SERVING)
-        figures = Figures(mesh.log("gateway-1"))
+        metrics = Metrics(mesh.log("gateway-1"))
         assert health(gateway, "mesh.routes") == SERVING
-        assert figures["onnxmesh_gateway_route_table_stale"] == 0
-        of_worker, of_scheduler = Figures(mesh.log("worker-1")), Figures(mesh.log("scheduler-1"))
+        assert metrics["onnxmesh_gateway_route_table_stale"] == 0
+        of_worker, of_scheduler = Metrics(mesh.log("worker-1")), Metrics(mesh.log("scheduler-1"))
         assert of_scheduler["onnxmesh_scheduler_leading"] == 1
         assert of_scheduler["onnxmesh_scheduler_workers"] == 1
         assert of_scheduler['onnxmesh_scheduler_models{state="complete"}'] == 1
         assert of_scheduler['onnxmesh_scheduler_models{state="incomplete"}'] == 0
         assert of_scheduler['onnxmesh_scheduler_commands_total{command="place_stage"}'] == 2
-        epoch = figures["onnxmesh_gateway_route_table_epoch"]
+        epoch = metrics["onnxmesh_gateway_route_table_epoch"]
         assert epoch == of_scheduler["onnxmesh_scheduler_route_table_epoch"]
-        code, shown = told(gateway)
+        code, shown = status_command(gateway)
         assert (code, "updated by scheduler" in shown) == (0, True)
         with Traffic(gateway, 2, "mlp", request, "probabilities") as traffic:
             traffic.wait_for(50)
             mesh.kill("scheduler-1")
             until(lambda: health(gateway, "mesh.routes") == NOT_SERVING)
-            assert figures["onnxmesh_gateway_route_table_stale"] == 1
-            assert figures["onnxmesh_gateway_scheduler_unheard_seconds"] > 0
-            assert figures["onnxmesh_gateway_route_table_epoch"] == epoch
+            assert metrics["onnxmesh_gateway_route_table_stale"] == 1
+            assert metrics["onnxmesh_gateway_scheduler_unheard_seconds"] > 0
+            assert metrics["onnxmesh_gateway_route_table_epoch"] == epoch
             assert (health(gateway, ""), health(gateway, "mesh.model/mlp")) == (SERVING, SERVING)
-            code, shown = told(gateway, "--json")
+            code, shown = status_command(gateway, "--json")
             assert code == 1
             assert json.loads(shown)["gateway"]["stale"]
-            code, shown = told(gateway)
+            code, shown = status_command(gateway)
             assert code == 1
             assert f"gateway gateway-1: route table {epoch:.0f}" in " ".join(shown.split())
             traffic.wait_for(50)
             mesh.start("scheduler-1")
             until(lambda: health(gateway, "mesh.routes") == SERVING)
-            assert figures["onnxmesh_gateway_route_table_stale"] == 0
-            assert figures["onnxmesh_gateway_scheduler_unheard_seconds"] == 0
-            until(lambda: figures["onnxmesh_gateway_route_table_epoch"] > epoch)
+            assert metrics["onnxmesh_gateway_route_table_stale"] == 0
+            assert metrics["onnxmesh_gateway_scheduler_unheard_seconds"] == 0
+            until(lambda: metrics["onnxmesh_gateway_route_table_epoch"] > epoch)
             traffic.wait_for(50)
         assert traffic.failures == []
-        assert figures['onnxmesh_gateway_requests_total{code="OK",model="mlp",version="1"}'] >= 150
+        assert metrics['onnxmesh_gateway_requests_total{code="OK",model="mlp",version="1"}'] >= 150
         assert of_worker['onnxmesh_worker_requests_total{outcome="completed"}'] >= 300
         assert of_worker['onnxmesh_worker_compute_seconds_count{stage="mlp/1/0"}'] >= 150
         assert of_worker['onnxmesh_worker_requests_queued{stage="mlp/1/1"}'] >= 0

@@ -1,4 +1,4 @@
-"""Clients that ask without pause, but for where a test says so."""
+"""Clients in a closed loop, with pauses where a test asks for them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from time import monotonic
 from tritonclient import grpc as triton
 
 PAUSE_S = 0.1
-"""Of a client at ease, after each request."""
+"""Pause of a client after each request within `at_ease`."""
 
 
 class Traffic:
-    """Every answer and every failure is counted, with how long it took.
+    """Clients of one model in a closed loop, which count answers and failures.
 
     Attributes:
-        answers: How many came.
+        answers: Number of answers.
         failures: Status and message of each request that failed.
-        different: Every content that was answered, as bytes.
-        longest_s: The longest that one request took.
+        different: Every distinct output, as bytes.
+        longest_s: Time of the slowest request.
     """
 
     def __init__(self, address, num_clients, model, inputs, output):
@@ -64,23 +64,20 @@ class Traffic:
                         self.different.add(content)
                 self._stop.wait(self._pause_s)
 
-    def told(self):
-        """Returns the counts as a line for people."""
+    def summary(self):
+        """Returns the counts as one line."""
         return f"{self.answers} answered, {len(self.failures)} failed, slowest {self.longest_s:.2f} s"
 
     @contextmanager
     def at_ease(self):
-        """Has clients pause for a while: where time passes, or services start, they need not have the whole machine.
-
-        Afterwards all of them ask without pause again.
-        """
+        """Adds pauses between requests, while services start or time passes; afterwards waits for requests without pauses."""
         self._pause_s = PAUSE_S
         yield
         self._pause_s = 0.0
         self.wait_for(10 * len(self._threads))
 
     def wait_for(self, num_answers, timeout_s=300):
-        """Returns once so many more answers have come."""
+        """Returns once so many further requests were answered."""
         goal, end = self.answers + num_answers, monotonic() + timeout_s
         while self.answers < goal:
             assert monotonic() < end, f"{self.answers} of {goal} answers; failures: {self.failures[-3:]}"
@@ -88,6 +85,6 @@ class Traffic:
 
 
 def require(address, tag, model, inputs):
-    """Has one request answered that asks for workers with a tag, or raises what it came to."""
+    """Sends one request that requires workers with a tag; raises its failure."""
     with triton.InferenceServerClient(address) as client:
         client.infer(model, inputs(), parameters={"mesh.require": tag}, client_timeout=200)

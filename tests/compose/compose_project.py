@@ -1,4 +1,4 @@
-"""The project's own containers, under a name that no other run has."""
+"""The containers of docker-compose.yml, under a unique project name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def require_docker():
-    """Without Docker and Compose the test is skipped, or fails where services are required."""
+    """Skips the test without Docker and Compose, or fails it if services are required."""
     try:
         for words in (["info"], ["compose", "version"]):
             subprocess.run(["docker", *words], capture_output=True, check=True, timeout=60)
@@ -38,8 +38,8 @@ class ComposeProject:
         self.address = f"127.0.0.1:{port}"
         self._environment = os.environ | {"ONNXMESH_PORT": str(port)}
 
-    def compose(self, *words, check=True, timeout_s=300, **environment):
-        """Runs `docker compose` and returns how it went."""
+    def compose(self, *words, check=True, timeout_s=6000, **environment):
+        """Runs `docker compose` and returns the completed process."""
         done = subprocess.run(
             ["docker", "compose", "--project-name", self.name, "--ansi=never", *words],
             cwd=ROOT,
@@ -58,7 +58,7 @@ class ComposeProject:
         return {each["Name"].lstrip("/"): each for each in json.loads(docker("inspect", *ids))} if ids else {}
 
     def unhealthy(self):
-        """Returns the containers that are not as they should be: healthy, or done with what they had to do."""
+        """Returns the containers that are neither healthy nor completed."""
         return {
             name: state
             for name, state in self._states().items()
@@ -75,8 +75,8 @@ class ComposeProject:
                 states[name] = state.get("Health", {"Status": state["Status"]})["Status"]
         return states
 
-    def wait_healthy(self, timeout_s=120):
-        """Returns after how many seconds every container was healthy, and the demo's model deployed."""
+    def wait_healthy(self, timeout_s=600):
+        """Waits until every container is healthy and the demo's model deployed; returns the seconds that it took."""
         began = time.monotonic()
         while unhealthy := self.unhealthy() or ("" if "done" in self._states().values() else "no model yet"):
             assert time.monotonic() < began + timeout_s, (
@@ -112,7 +112,7 @@ class ComposeProject:
             time.sleep(0.5)
 
     def status(self):
-        """Returns what `onnxmesh status --json` says."""
+        """Returns the document of `onnxmesh status --json`."""
         return json.loads(self.command("status", "--json"))
 
 

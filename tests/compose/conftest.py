@@ -1,4 +1,4 @@
-"""One mesh of containers for all of these tests, and the figures that they saw."""
+"""One mesh of containers for all of these tests, and their measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIGURES = []
 
 @pytest.fixture(scope="session")
 def figures():
-    """What is to be read at the end of the run: a list of lines."""
+    """Lines to print at the end of the run."""
     return _FIGURES
 
 
@@ -25,15 +25,15 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def project(figures):
-    """The whole mesh, up and healthy; gone afterwards, whatever happened."""
+    """The whole mesh, running and healthy; it is removed afterwards in any case."""
     require_docker()
     project = ComposeProject(*free_ports(1))
     try:
         began = monotonic()
-        project.compose("build", timeout_s=600)
+        project.compose("build", timeout_s=1200)
         figures.append(f"images built in {monotonic() - began:.1f} s")
         began = monotonic()
-        project.compose("up", "--detach", timeout_s=180)
+        project.compose("up", "--detach", timeout_s=600)
         project.wait_healthy()
         figures.append(f"up, healthy, with a model deployed after {monotonic() - began:.1f} s")
         for line in docker(
@@ -43,4 +43,4 @@ def project(figures):
                 figures.append(f"memory at rest: {line.removeprefix(project.name)}")
         yield project
     finally:
-        project.compose("down", "--volumes", "--remove-orphans", timeout_s=180)
+        project.compose("down", "--volumes", "--remove-orphans", timeout_s=600)

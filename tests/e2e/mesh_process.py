@@ -1,4 +1,4 @@
-"""A real mesh: `onnxmesh up` as a user starts it, with all its processes."""
+"""A real mesh: `onnxmesh up` with all its processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from onnxmesh.client import LocalMesh, MeshClient
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from tests.data_planes import ON, DataPlane
-
-ONNXMESH = [sys.executable, "-m", "onnxmesh.cli"]
+from tests.fakes.command_line import run
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,21 @@ class MeshProcess:
     plane: DataPlane
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs one command of the CLI against this mesh, from another process."""
-        command = [*ONNXMESH, *arguments, f"--mesh={self.address}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
+        """Runs one command of the CLI against this mesh, in this process: to start one takes longer than most commands."""
+        done = run(*arguments, f"--mesh={self.address}")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert not check or done.exit_code == 0, f"{arguments}: {done.exit_code}\n{done.stdout}{done.stderr}"
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     def deploy(self, model: Path, **spec: Any) -> ModelStatus:
-        """Deploys a model, named after its file and batched as the data plane has it if `spec` says nothing else."""
-        usual = {"name": model.stem, "replicas": 1, "batching": self.plane.spec()}
-        wish = DeploymentSpec(**(usual | spec))
+        """Deploys a model with the name of its file and the batching of the data plane, unless `spec` has others."""
+        defaults = {"name": model.stem, "replicas": 1, "batching": self.plane.spec()}
+        deployment = DeploymentSpec(**(defaults | spec))
 
         async def deploy() -> ModelStatus:
             async with MeshClient(self.address) as client:
-                return await client.deploy(model, wish)
+                return await client.deploy(model, deployment)
 
         return asyncio.run(deploy())
 
@@ -66,13 +65,13 @@ class MeshProcess:
         return asyncio.run(status())
 
     def kill(self, name: str) -> None:
-        """Ends one service as the machine's death would: `worker-1`, `scheduler`, `gateway`."""
+        """Kills one service with SIGKILL: `worker-1`, `scheduler`, `gateway`."""
         os.kill(self.local.pids[name], signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def running_mesh(*options: str, plane: DataPlane = ON) -> Iterator[MeshProcess]:
-    """Starts a mesh with one ONNX Runtime thread a worker; afterwards stops it and sees that nothing is left."""
+    """Starts a mesh with one ONNX Runtime thread per worker; afterwards stops it and checks that no process is left."""
     with LocalMesh("--threads=1", *options, environment=dict(plane.settings)) as local:
         yield MeshProcess(local.wait_ready(), local, plane)
     assert local.process.returncode == 0

@@ -1,4 +1,4 @@
-"""Models that cannot be served: a clear error each, and what was served before is served on."""
+"""Models that cannot be served: each has its error, and the models before are still served."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def missing_external_data(folder):
     weight = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
     path = save(folder, [helper.make_node("MatMul", ["x", "w"], ["y"])], weights=[weight])
     model = onnx.load(path)
-    onnx.save(model, path, save_as_external_data=True, location="gone.data", size_threshold=0)
-    (folder / "gone.data").unlink()
+    onnx.save(model, path, save_as_external_data=True, location="missing.data", size_threshold=0)
+    (folder / "missing.data").unlink()
     return path
 
 
@@ -68,7 +68,7 @@ CASES = {
     "truncated": (truncated, [], "bad.onnx"),
     "invalid graph": (invalid_graph, [], "nowhere"),
     "unknown op": (unknown_op, [], "Frobnicate"),
-    "missing external data": (missing_external_data, [], "gone.data"),
+    "missing external data": (missing_external_data, [], "missing.data"),
     "too many stages": (too_many_stages, ["--stages=5"], "5"),
     "no such tag": (too_many_stages, ["--require=fpga"], "fpga"),
     "too many replicas": (too_many_stages, ["--replicas=7"], "7"),
@@ -76,8 +76,8 @@ CASES = {
 }
 
 
-def test_a_large_model_is_not_sent_for_nothing(mesh, tmp_path):
-    """What is wrong with the wish alone is said before any file goes out, by its own name."""
+def test_refused_spec_costs_no_upload(mesh, tmp_path):
+    """An error in the spec is reported before any file of 3 GB is sent."""
     path = tmp_path / "large.onnx"
     with path.open("wb") as file:
         file.truncate(3 << 30)
@@ -87,8 +87,8 @@ def test_a_large_model_is_not_sent_for_nothing(mesh, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_model_is_refused_by_name(mesh, tmp_path, case):
-    """One line names what is wrong, the exit code is not 0, no version appears, and the other model answers on."""
+def test_bad_model_is_refused_by_name(mesh, tmp_path, case):
+    """One line names the error, the exit code is not 0, no version is created, and the other model is served."""
     build, options, text = CASES[case]
     done = mesh.run("deploy", str(build(tmp_path)), *options, check=False)
     assert done.returncode in (1, 2)

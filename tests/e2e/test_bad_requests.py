@@ -1,4 +1,4 @@
-"""Bad requests through real clients: a precise error each, and the mesh answers the next good request."""
+"""Invalid requests from real clients: each has its precise error, and the next valid request is answered."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def call(mesh):
 
 
 def good(name="mlp"):
-    """A request that is answered."""
+    """Returns a valid request."""
     request = ModelInferRequest(model_name=name, id="good")
     for key, array in ZOO[name].inputs(1, 1).items():
         if array.dtype == np.object_ or array.dtype.kind == "U":
@@ -141,8 +141,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_request_is_refused_by_name(call, case):
-    """The status says what kind of fault it is, the text names what came; the next request is answered."""
+def test_bad_request_is_refused_by_name(call, case):
+    """The status has the kind of error, the message the wrong value; the next request is answered."""
     change, code, text = CASES[case]
     with pytest.raises(grpc.RpcError) as caught:
         call(changed(change), timeout=TIMEOUT_S)
@@ -151,8 +151,8 @@ def test_a_bad_request_is_refused_by_name(call, case):
     assert call(good(), timeout=TIMEOUT_S).id == "good"
 
 
-def test_malformed_bytes_are_refused(call):
-    """A BYTES element that says it is longer than its tensor never reaches a worker."""
+def test_bytes_element_longer_than_its_tensor_is_refused(call):
+    """It is not sent to a worker."""
     with pytest.raises(grpc.RpcError) as caught:
         call(changed(wrong_length, "strings"), timeout=TIMEOUT_S)
     assert caught.value.code() == INVALID
@@ -160,8 +160,8 @@ def test_malformed_bytes_are_refused(call):
     assert call(good("strings"), timeout=TIMEOUT_S).id == "good"
 
 
-def test_an_empty_batch_is_answered_with_an_empty_batch(call):
-    """The model's batch dimension is free: none of it gives none of it."""
+def test_empty_batch_has_an_empty_result(call):
+    """The model's batch dimension is dynamic, so that it may be 0."""
 
     def empty(request):
         request.inputs[0].shape[0] = 0
@@ -172,8 +172,8 @@ def test_an_empty_batch_is_answered_with_an_empty_batch(call):
     assert list(answer.raw_output_contents) == [b""]
 
 
-def test_a_name_in_tritonclient_too(mesh):
-    """tritonclient shows the same status and text."""
+def test_unknown_model_in_tritonclient(mesh):
+    """tritonclient reports the same status and message."""
     with triton.InferenceServerClient(mesh.address) as client:
         tensor = triton.InferInput("x", [1, 4], "FP32").set_data_from_numpy(np.zeros((1, 4), np.float32))
         with pytest.raises(triton.InferenceServerException) as caught:
@@ -192,8 +192,8 @@ def test_a_name_in_tritonclient_too(mesh):
     ],
     ids=["http1", "zeros", "bytes", "broken http2"],
 )
-def test_garbage_on_the_port(mesh, call, garbage):
-    """Bytes that are no gRPC end their own connection alone."""
+def test_garbage_on_the_port_ends_its_own_connection(mesh, call, garbage):
+    """Other connections are served."""
     host, _, port = mesh.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as connection:
         connection.settimeout(TIMEOUT_S)
@@ -206,8 +206,8 @@ def test_garbage_on_the_port(mesh, call, garbage):
     assert call(good(), timeout=TIMEOUT_S).id == "good"
 
 
-def test_a_body_that_is_no_message(mesh, call):
-    """Bytes in place of a request are refused, and nothing about our code leaks."""
+def test_body_that_is_no_protobuf_is_refused(mesh, call):
+    """The status has no details of the implementation."""
     with grpc.insecure_channel(mesh.address) as channel:
         raw = channel.unary_unary(MODEL_INFER)
         with pytest.raises(grpc.RpcError) as caught:
@@ -226,8 +226,8 @@ future.result()
 """
 
 
-def test_a_stream_cut_in_the_middle(mesh, call):
-    """A client that is killed while it sends a request leaves nothing behind; others are answered."""
+def test_client_killed_while_sending_does_not_affect_others(mesh, call):
+    """A request of 500 MB is cut in the middle; other clients are answered."""
     with subprocess.Popen(
         [sys.executable, "-c", CUT_IN_THE_MIDDLE, mesh.address], stdout=subprocess.PIPE, text=True
     ) as client:
@@ -236,10 +236,10 @@ def test_a_stream_cut_in_the_middle(mesh, call):
     assert call(good(), timeout=TIMEOUT_S).id == "good"
 
 
-def test_clients_that_vanish(mesh, call):
-    """1,000 requests given up half way leave the mesh answering, with nothing in flight."""
+def test_cancelled_requests_leave_nothing_in_flight(mesh, call):
+    """1,000 requests are cancelled at once; afterwards nothing is queued, and requests are answered."""
 
-    def vanish():
+    def cancel_all():
         with grpc.insecure_channel(mesh.address) as channel:
             infer = channel.unary_unary(
                 MODEL_INFER, ModelInferRequest.SerializeToString, ModelInferResponse.FromString
@@ -247,7 +247,7 @@ def test_clients_that_vanish(mesh, call):
             for _ in range(100):
                 infer.future(good(), timeout=TIMEOUT_S).cancel()
 
-    threads = [threading.Thread(target=vanish) for _ in range(10)]
+    threads = [threading.Thread(target=cancel_all) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:

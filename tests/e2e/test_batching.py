@@ -1,4 +1,4 @@
-"""Many clients at once through a real mesh, whose stages run what waits together."""
+"""Dynamic batching with many clients at once on a real mesh."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.zoo import ZOO
 NUM_CLIENTS = 16
 NUM_REQUESTS = 6
 MANY = 40
-"""Rows of a request that no batch has room for."""
-TOGETHER = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn"]
+"""Rows of a request that is larger than any batch."""
+BATCHED = ["mlp", "branching_cnn", "tied_weights", "qdq_cnn"]
 
 
 @pytest.fixture(scope="module", params=BOTH, ids=str)
@@ -44,9 +44,9 @@ def check(answer, expected):
         assert bits(got) == bits(array), output
 
 
-@pytest.mark.parametrize("name", TOGETHER)
-def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name):
-    """16 clients at once, each with rows of its own, one of them with many."""
+@pytest.mark.parametrize("name", BATCHED)
+def test_batching_gives_each_client_its_own_output_bit_for_bit(mesh, tmp_path, name):
+    """16 clients at once with different rows, one of them with many."""
     model = ZOO[name]
     path = model.build(tmp_path)
     deployed = mesh.deploy(path, name=name, stages=2)
@@ -71,8 +71,8 @@ def test_each_client_gets_its_own_answer_bit_for_bit(mesh, tmp_path, name):
         mesh.undeploy(name)
 
 
-def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
-    """Words that the model does not know fail the run of their own request, and no other; traces show who ran together."""
+def test_batching_fails_only_the_bad_requests(mesh, tmp_path):
+    """Tokens out of range fail the run of their own request and no other; traces show the batches."""
     model = ZOO["tied_weights"]
     path = model.build(tmp_path)
     mesh.deploy(path, name="words", stages=2)
@@ -105,8 +105,8 @@ def test_bad_requests_fail_alone_among_good_ones(mesh, tmp_path):
 
 
 @pytest.mark.parametrize("mesh", [ON], indirect=True, ids=str)
-def test_status_says_what_runs_together_and_why_not(mesh, tmp_path):
-    """For each model, in words and for programs."""
+def test_status_describes_batching(mesh, tmp_path):
+    """For each model, as text and as JSON."""
     mesh.deploy(ZOO["mlp"].build(tmp_path), name="mlp", stages=2)
     mesh.run("deploy", str(ZOO["strings"].build(tmp_path)), "--max-batch=4", "--max-delay-ms=1.5")
     try:

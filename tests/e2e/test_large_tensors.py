@@ -1,4 +1,4 @@
-"""Tensors of many megabytes through a real mesh, with shared memory and without."""
+"""Tensors of many megabytes on a real mesh, with shared memory and without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.mesh_process import running_mesh
 from tests.zoo.zoo_model import model, node, value
 
 ROW = 1 << 18
-"""Numbers in a row: 1 MB."""
+"""Numbers of a row: 1 MB."""
 
 
 @pytest.fixture(params=["same_host", "grpc"])
@@ -25,7 +25,7 @@ def mesh(request, monkeypatch):
 
 
 def skipping(folder):
-    """Three stages of plain arithmetic; what the first one computes is needed by the last one, too, and is an output."""
+    """Three stages of arithmetic; an output of the first one is also an input of the last one, and an output of the model."""
     nodes = [
         node("Sin", ["x"], ["early"]),
         node("Neg", ["early"], ["a"]),
@@ -43,8 +43,8 @@ def skipping(folder):
     return path
 
 
-def test_large_tensors_arrive_bit_by_bit(mesh, tmp_path):
-    """From 1 to 20 MB, several at once, over three workers; the whole model on one worker is what they are held against."""
+def test_large_tensors_are_equal_bit_for_bit(mesh, tmp_path):
+    """From 1 to 20 MB, several at once, over three workers, against the uncut model on one worker."""
     path = skipping(tmp_path)
     mesh.deploy(path, name="whole", stages=1)
     mesh.deploy(path, name="cut", stages=3)
@@ -57,7 +57,7 @@ def test_large_tensors_arrive_bit_by_bit(mesh, tmp_path):
             return [answer.as_numpy(output).tobytes() for output in ("y", "early")]
 
         with ThreadPoolExecutor(4) as clients:
-            for rows in (1, 4, 10, 20, 3):
+            for rows in (1, 4, 20, 3):
                 expected = ask("whole", rows, rows)
-                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(6)):
+                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(4)):
                     assert answer == expected

@@ -1,4 +1,4 @@
-"""Requests with many rows through a real mesh, whole and in micro-batches."""
+"""Requests with many rows on a real mesh, whole and in micro-batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 600
 
 
 def wide_mlp(folder):
-    """Twelve dense layers: enough work that stages overlap with gain, whatever a frame costs."""
+    """Twelve dense layers: enough work that overlapping stages is faster, whatever a frame costs."""
     rng = np.random.default_rng(1)
     nodes, weights, last = [], {}, "x"
     for layer in range(12):
@@ -50,8 +50,8 @@ def infer(client, given):
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_many_rows_over_three_stages_are_those_of_the_whole_model(tmp_path, monkeypatch, on):
-    """Bit for bit, cut into micro-batches as soon as the stages were measured, or never where that is off."""
+def test_micro_batches_give_the_output_of_the_uncut_model(tmp_path, monkeypatch, on):
+    """Bit for bit; requests are split once the stages were measured, or never if that is off."""
     path = wide_mlp(tmp_path)
     monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", str(on))
     with running_mesh("--workers=3") as mesh:
@@ -71,8 +71,8 @@ def test_many_rows_over_three_stages_are_those_of_the_whole_model(tmp_path, monk
         assert (max(pieces) > 1) is on
 
 
-def test_a_worker_may_die_in_the_middle_of_a_large_batch(tmp_path):
-    """With two replicas of each stage every answer comes, whichever micro-batches were lost."""
+def test_micro_batches_survive_the_death_of_a_worker(tmp_path):
+    """With two replicas of each stage every request is answered, whichever micro-batches were lost."""
     path = wide_mlp(tmp_path)
     with running_mesh("--workers=3") as mesh:
         mesh.deploy(path, name="wide", stages=3, replicas=2, shapes=Shapes(batch=NUM_ROWS))
@@ -80,17 +80,17 @@ def test_a_worker_may_die_in_the_middle_of_a_large_batch(tmp_path):
         expected = whole(path, given)["y"].tobytes()
         seen, failures, stop = [], [], threading.Event()
 
-        def ask():
+        def send_requests():
             with triton.InferenceServerClient(mesh.address) as client:
                 while not stop.is_set():
                     try:
                         answer, trace = infer(client, given)
-                    except Exception as error:  # noqa: BLE001 - told by the assertion below
+                    except Exception as error:  # noqa: BLE001 - reported by the assertion below
                         failures.append(error)
                         return
                     seen.append((answer.tobytes() == expected, trace.pieces))
 
-        clients = [threading.Thread(target=ask) for _ in range(2)]
+        clients = [threading.Thread(target=send_requests) for _ in range(2)]
         for client in clients:
             client.start()
         try:

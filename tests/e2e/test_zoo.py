@@ -1,4 +1,4 @@
-"""Every model of the zoo through a real mesh, cut in every number of stages."""
+"""Every model of the zoo on a real mesh, cut into every number of stages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 def whole(path, feeds):
-    """What plain ONNX Runtime answers, at its own defaults, on one thread."""
+    """Returns the outputs of plain ONNX Runtime with default settings, on one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -56,19 +56,19 @@ def bits(array):
 
 @pytest.mark.parametrize("mesh", [ON], indirect=True, ids=str)
 @pytest.mark.parametrize(("name", "stages"), CASES)
-def test_the_cut_model_answers_as_the_whole(mesh, folder, name, stages):
-    """Cut in 1 to 4 stages over as many worker processes, the answer is that of plain ONNX Runtime, bit for bit."""
-    answers_as_the_whole(mesh, folder, name, stages)
+def test_cut_model_equals_the_uncut_model(mesh, folder, name, stages):
+    """Bit for bit, in 1 to 4 stages over as many worker processes."""
+    check_equal_to_uncut(mesh, folder, name, stages)
 
 
 @pytest.mark.parametrize("mesh", [OFF], indirect=True, ids=str)
 @pytest.mark.parametrize("name", MODELS)
-def test_it_does_so_on_the_plainest_data_plane(mesh, folder, name):
-    """Cut as often as it can be, with every tensor sent through gRPC and every request by itself."""
-    answers_as_the_whole(mesh, folder, name, ZOO[name].max_stages)
+def test_cut_model_equals_the_uncut_model_on_the_plain_data_plane(mesh, folder, name):
+    """In as many stages as possible, with every tensor through gRPC and every request alone."""
+    check_equal_to_uncut(mesh, folder, name, ZOO[name].max_stages)
 
 
-def answers_as_the_whole(mesh, folder, name, stages):
+def check_equal_to_uncut(mesh, folder, name, stages):
     model = ZOO[name]
     path = folder / f"{name}.onnx"
     if not path.exists():

@@ -1,10 +1,10 @@
-"""Time that a test makes pass."""
+"""A clock that a test sets."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that change only when a test sets them."""
 
     def __init__(self, now_s=0.0):
         self.now_s = now_s

@@ -16,12 +16,12 @@ from tests.eventually import eventually
 
 
 class CommandingScheduler:
-    """Commands a worker and keeps every event that it is told; made by `commanding`.
+    """Commands a worker and keeps every event that it receives; made by `commanding`.
 
     Attributes:
-        events: What the worker said, in order.
+        events: The events of the worker, in order.
         ended: Set once the worker has ended the stream.
-        lets_depart: Whether a worker that says that it leaves is told at once that nothing is moved off it.
+        lets_depart: Whether a worker that announces its shutdown is released at once, without moving its stages.
     """
 
     def __init__(self, stub, call, epoch):
@@ -52,7 +52,7 @@ class CommandingScheduler:
         await self._call.done_writing()
 
     def of(self, kind: str) -> list:
-        """Every event of a kind so far."""
+        """Returns every event of a kind so far."""
         return [getattr(event, kind) for event in self.events if event.WhichOneof("kind") == kind]
 
     async def wait_for(self, kind: str, count: int = 1):
@@ -65,7 +65,7 @@ class CommandingScheduler:
         return [] if kind == "stage_failed" else self.of("stage_failed")
 
     async def follow(self):
-        with suppress(grpc.aio.AioRpcError):  # a worker that is killed says no more
+        with suppress(grpc.aio.AioRpcError):  # a killed worker ends the stream
             async for event in self._call:
                 self.events.append(event)
                 if event.HasField("leaving") and not event.leaving.undone and self.lets_depart:

@@ -21,13 +21,13 @@ class FakeScheduler(MeshServicer, RegistryServicer):
     """Serves Mesh and Registry.
 
     Attributes:
-        address: Where it is reached.
-        instances: Who is registered now, by id.
-        uploads: For each Deploy call the kinds of its messages; `gone` at the end of a vanished client.
+        address: HOST:PORT once it runs.
+        instances: The registered instances, by id.
+        uploads: For each Deploy call the kinds of its messages; `disconnected` at the end if the client disconnected.
         deadlines: Seconds that Status calls had left.
         metadata: Of the last Status call.
         refuse_uploads: Whether Deploy reads everything and ends with an error.
-        num_watches: How often a stream of route tables was opened.
+        num_watches: Number of streams of route tables that were opened.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[FakeScheduler]:
-        """Serves for the time of the context."""
+        """Serves until the block ends."""
         server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
         add_MeshServicer_to_server(self, server)
         add_RegistryServicer_to_server(self, server)
@@ -57,7 +57,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
             await server.stop(None)
 
     def publish(self, *models: mesh_pb2.RoutedModel, workers: Sequence[mesh_pb2.RoutedWorker] = ()) -> None:
-        """Puts a table in force; who watches is told what changed."""
+        """Publishes a table; watchers receive the changes."""
         self._epoch += 1
         before = self._table
         self._table = mesh_pb2.RouteTable(epoch=self._epoch, models=models, workers=workers)
@@ -67,7 +67,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
             self.send_update(mesh_pb2.RouteUpdate(change=change_between(before, self._table)))
 
     def send_update(self, update: mesh_pb2.RouteUpdate) -> None:
-        """Sends a message to those who watch now, whatever it is."""
+        """Sends any message to the current watchers."""
         self._updates.append(update)
         self._sent.set(len(self._updates))
 
@@ -106,7 +106,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         if self.refuse_uploads:
             async for _ in request_iterator:
                 pass
-            raise NotFound("no room for uploads")
+            raise NotFound("no space for uploads")
         kinds: list[str] = []
         self.uploads.append(kinds)
         try:
@@ -119,4 +119,4 @@ class FakeScheduler(MeshServicer, RegistryServicer):
                     return
         finally:
             if kinds[-1:] != ["end"]:
-                kinds.append("gone")
+                kinds.append("disconnected")

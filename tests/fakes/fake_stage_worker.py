@@ -1,4 +1,4 @@
-"""A worker on a real socket that answers by a function and does as it is told."""
+"""A worker on a real socket that computes with a function and is controlled by the test."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Model = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 class FakeStageWorker:
-    """Answers every Activation, whatever its route, as if all stages were here.
+    """Answers every Activation, whatever its route, as if it held all stages.
 
     Attributes:
         id: Worker id.
-        address: Where it is reached.
-        activations: Headers of what it was sent, in order.
-        cancels: Keys that it was told to drop, in order.
-        failure: Said in place of an answer, if set.
-        holding: While true, requests are kept without an answer; `release` answers them.
+        address: HOST:PORT once it runs.
+        activations: Headers of the received Activations, in order.
+        cancels: Keys of the received Cancels, in order.
+        failure: Sent instead of results, if set.
+        holding: While true, requests are kept without a reply; `release` answers them.
     """
 
     def __init__(self, id_: str, model: Model) -> None:
@@ -49,7 +49,7 @@ class FakeStageWorker:
 
     @asynccontextmanager
     async def running(self, port: int = 0, generation: int = 1) -> AsyncIterator[FakeStageWorker]:
-        """Serves for the time of the context, unless it is killed before."""
+        """Serves until the block ends, unless it is killed before."""
         links = self._links = Links(
             self.id, generation, self._on_frame, events=LinkEvents(on_up=self._up.append)
         )
@@ -71,18 +71,18 @@ class FakeStageWorker:
         abort_links(self._links)
 
     def release(self) -> None:
-        """Answers everything that was held."""
+        """Answers every held request."""
         held, self._held = self._held, []
         for link, frame in held:
             self._reply(link, frame)
 
     def send(self, header: frame_pb2.FrameHeader, payloads: tuple[bytes, ...] = ()) -> None:
-        """Sends a frame to whoever sent the first held request."""
+        """Sends a frame to the sender of the first held request."""
         assert self._tasks is not None
         self._tasks.create_task(self._held[0][0].send(Frame(header, payloads)))
 
     def send_load(self, load: frame_pb2.Load | None = None, peers: Collection[str] | None = None) -> None:
-        """Tells these peers, or everyone, this worker's load; without one that it has none."""
+        """Sends this worker's load to these peers, or to all; without an argument an idle one."""
         for link in self._up:
             if peers is None or link.peer in peers:
                 link.send_soon(frame_pb2.FrameHeader(load=load or frame_pb2.Load(expected_wait_us=0)))
@@ -92,7 +92,7 @@ class FakeStageWorker:
         if kind == "cancel":
             self.cancels.append(frame.header.cancel.key)
         elif kind == "activation":
-            if is_compressed(frame):  # a way on a busy machine may be slow
+            if is_compressed(frame):  # a link on a busy machine may be slow
                 frame = decompressed_frame(frame)
             self.activations.append(frame.header.activation)
             if self.holding:

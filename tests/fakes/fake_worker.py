@@ -1,4 +1,4 @@
-"""A worker that cuts and loads nothing: real gRPC, canned answers."""
+"""A worker that cuts and loads nothing: real gRPC, fixed replies."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ class FakeWorker(WorkerControlServicer):
 
     Attributes:
         held: Digest by stage; survives the scheduler.
-        commands: Every command it was sent, such as `place m/1/0`, in order.
-        calls: Names of the unary calls it was sent.
+        commands: The received commands, such as `place m/1/0`, in order.
+        calls: Names of the received unary calls.
         refuse: What `Prepare` raises, by content of the model; None: nothing.
         fail: Raised instead of loading, by stage.
-        loading: Cleared: stages wait with being loaded.
+        loading: Cleared: loading of stages waits.
         evicting: Cleared: stages wait with being evicted.
         preparing: Cleared: `Prepare` waits.
-        requests: What `Prepare` was asked for, in order.
-        node_flops: What each node of a model costs.
-        working_bytes: What each node of a model takes.
-        profile: What `Prepare` says that nodes take on this worker, in seconds; None: they are not measured.
-        largest_difference: What `Cut` says.
-        salt: Goes into every partition: another one, other digests.
-        link: What `MeasureLinks` says of every way.
-        leaving: Whether it is to be emptied.
+        requests: The requests of `Prepare`, in order.
+        node_flops: Cost of each node of a model.
+        working_bytes: Working memory of each node of a model.
+        profile: Time of each node in `Prepare`'s reply, in seconds; None: they are not measured.
+        largest_difference: The difference in `Cut`'s reply.
+        salt: Part of every partition, so that another salt gives other digests.
+        link: The reply of `MeasureLinks` for every link.
+        leaving: Whether it is to be drained.
     """
 
     def __init__(self, id_, scheduler, folder, *, tags=(), attributes=None, held=None):
@@ -128,12 +128,12 @@ class FakeWorker(WorkerControlServicer):
         await self.server.stop(None)
 
     async def drain(self):
-        """Says that it takes nothing new."""
+        """Reports that it accepts no new stages."""
         for context in self.managing:
             await context.write(WorkerEvent(draining=Draining()))
 
     async def leave(self):
-        """Says that it is to be emptied, as one that is about to stop does."""
+        """Reports that it is to be drained, as a worker that is about to stop does."""
         self.leaving = True
         for context in self.managing:
             await context.write(WorkerEvent(leaving=Leaving()))

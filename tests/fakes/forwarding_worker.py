@@ -1,4 +1,4 @@
-"""A worker at the first hop that keeps requests until a test lets them go on."""
+"""A worker at the first hop that keeps requests until the test forwards them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ForwardingWorker:
 
     Attributes:
         id: Worker id.
-        address: Where it is reached.
-        activations: Headers of what it was sent, in order.
-        cancels: Keys that it was told to drop, in order.
+        address: HOST:PORT once it runs.
+        activations: Headers of the received Activations, in order.
+        cancels: Keys of the received Cancels, in order.
     """
 
     def __init__(self, id_: str):
@@ -54,7 +54,7 @@ class ForwardingWorker:
 
 @asynccontextmanager
 async def forwarding_worker(id_: str) -> AsyncIterator[ForwardingWorker]:
-    """Serves for the time of the context."""
+    """Serves until the block ends."""
     worker = ForwardingWorker(id_)
     server = grpc.aio.server(options=server_options())
     server.add_generic_rpc_handlers((worker.links.handler(),))

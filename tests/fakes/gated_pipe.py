@@ -1,4 +1,4 @@
-"""A pipe to nobody, whose flow control a test holds."""
+"""A pipe without a peer, whose flow control a test controls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GatedPipe:
 
     @property
     def kinds(self):
-        """What each message holds."""
+        """The kinds of the frames of each message."""
         return [
             [frame.header.WhichOneof("kind") for frame in decode_envelope(each)] for each in self.messages
         ]

@@ -1,4 +1,4 @@
-"""A stage's model that waits until a test lets it go."""
+"""A stage's session whose runs wait for the test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from onnxmesh.tensors.tensor import Tensor
 
 
 class GatedSession:
-    """Answers `y` with what came as `x`; each run first waits for a `release`.
+    """Returns `x` as `y`; each run first waits for a `release`.
 
     Attributes:
-        runs: What each run was asked for, in order.
+        runs: The input of each run, in order.
         errors: Raised by the next runs, one each.
     """
 

@@ -18,7 +18,7 @@ def graph(
     working: list[int] | None = None,
     inputs: tuple[InputUse, ...] = (),
 ) -> GraphCosts:
-    """Returns nodes in a row; boundaries are of one byte and legal unless told otherwise."""
+    """Returns nodes in topological order; boundaries have one byte and are legal by default."""
     count = len(flops)
     sizes = boundary_bytes or [1] * (count - 1)
     uses = weights or [()] * count

@@ -1,4 +1,4 @@
-"""Route tables that Hypothesis makes up."""
+"""Hypothesis strategies of route tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage's model that works on rows, and waits until a test lets it go."""
+"""A stage's session that computes rows, and whose runs wait for the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RowSession:
 
     Attributes:
         runs: Rows of each run, in order.
-        shared: What each run was given as `s`, where it was.
+        shared: The input `s` of each run, if given.
         lost_rows: Rows to leave out of the answers of runs with more than one.
     """
 

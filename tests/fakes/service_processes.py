@@ -1,4 +1,4 @@
-"""Schedulers, workers and gateways as processes of their own, which meet in a real Consul."""
+"""Schedulers, workers and gateways as processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from onnxmesh.v1.model_pb2 import DeploymentSpec
 
 
 class ServiceProcesses:
-    """Processes that a test starts by role and name, and ends as it likes. A context manager.
+    """Processes that a test starts by role and name, stops and kills. A context manager.
 
     Args:
-        folder: Where they keep their files and logs.
-        options: Given to all of them, such as `--consul=…`.
+        folder: Their files and logs.
+        options: Options of all of them, such as `--consul=…`.
     """
 
     def __init__(self, folder, *options):
@@ -39,9 +39,9 @@ class ServiceProcesses:
             process.stdout.close()
 
     def start(self, name, *options, role=None, within=()):
-        """Starts a service and returns its address once it serves; `scheduler-1` is a scheduler.
+        """Starts a service and returns its address once it is ready; `scheduler-1` is a scheduler.
 
-        The words `within` come before the command: they run it somewhere else.
+        `within` is a prefix of the command, which runs it in another namespace.
         """
         role = role or name.partition("-")[0]
         listen = self.addresses.get(name, "127.0.0.1:0")
@@ -58,7 +58,7 @@ class ServiceProcesses:
         return self.addresses[name]
 
     def log(self, name):
-        """Returns what a service has logged."""
+        """Returns the log of a service."""
         return (self.folder / f"{name}.log").read_text()
 
     def signal(self, name, number):
@@ -66,12 +66,12 @@ class ServiceProcesses:
         os.kill(self._processes[name].pid, number)
 
     def kill(self, name):
-        """Ends a service as its machine's death would."""
+        """Kills a service with SIGKILL."""
         self.signal(name, signal.SIGKILL)
         self._end(name)
 
     def stop(self, name):
-        """Asks a service to end, and waits until it has."""
+        """Stops a service with SIGTERM and waits; returns its exit code."""
         self.signal(name, signal.SIGTERM)
         return self._end(name)
 
@@ -83,7 +83,7 @@ class ServiceProcesses:
 
 
 def ask(address, question):
-    """Returns what `question`, given a client of the mesh at an address, returns."""
+    """Calls `question` with a client of the mesh at an address, and returns its result."""
 
     async def asked():
         async with MeshClient(address) as client:
@@ -93,18 +93,18 @@ def ask(address, question):
 
 
 def deploy(address, model, **spec):
-    """Deploys a model through any service of a mesh that passes calls on."""
-    wish = DeploymentSpec(**({"name": model.stem, "replicas": 1} | spec))
-    return ask(address, lambda client: client.deploy(model, wish))
+    """Deploys a model through any service of a mesh that proxies calls."""
+    deployment = DeploymentSpec(**({"name": model.stem, "replicas": 1} | spec))
+    return ask(address, lambda client: client.deploy(model, deployment))
 
 
 def until(condition, timeout_s=300.0):
-    """Returns how long it took until `condition()` held; fails with what it said last if it never does."""
+    """Waits until `condition()` is True and returns the seconds; fails with its last value or error."""
     began = monotonic()
     while True:
         try:
             value = condition()
-        except Exception as error:  # noqa: BLE001 - it may well fail until it holds
+        except Exception as error:  # noqa: BLE001 - it may fail until then
             value = error
         if value is True:
             return monotonic() - began

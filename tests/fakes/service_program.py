@@ -16,7 +16,7 @@ import pytest
 
 
 def program(name):
-    """Returns the path of a program; without it the test is skipped, or fails where services are required."""
+    """Returns the path of a program; without it skips the test, or fails it if services are required."""
     path = shutil.which(name)
     if path is None:
         if os.environ.get("ONNXMESH_REQUIRE_SERVICES") == "1":
@@ -41,9 +41,9 @@ class ServiceProgram(ABC):
     """A program that serves at 127.0.0.1:`port`, and can be stopped, killed and started again.
 
     Args:
-        command: How it is started.
-        folder: Where it works and logs.
-        port: Where it answers.
+        command: Its command line.
+        folder: Its working folder and log.
+        port: Its port.
     """
 
     def __init__(self, command, folder, port):
@@ -64,7 +64,7 @@ class ServiceProgram(ABC):
         self.kill()
 
     def start(self):
-        """Starts it and returns when it is of use."""
+        """Starts it and returns once it is ready."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
         end = time.monotonic() + 300
@@ -75,21 +75,21 @@ class ServiceProgram(ABC):
 
     @abstractmethod
     def serves(self):
-        """Whether it is of use by now."""
+        """Returns whether it is ready."""
 
     def kill(self):
-        """Ends it as a power cut would."""
+        """Kills it with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def freeze(self):
-        """Has it stand still: connections stay, nothing is answered."""
+        """Suspends it: connections stay open, and nothing is answered."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def thaw(self):
-        """Lets it go on."""
+        """Resumes it."""
         os.kill(self._process.pid, signal.SIGCONT)
 
 
@@ -97,9 +97,9 @@ class ConsulProgram(ServiceProgram):
     """One Consul server that keeps its state in `folder`.
 
     Args:
-        folder: Where it works.
-        config: More of its configuration.
-        token: One that may read the catalogue, where not everybody may.
+        folder: Its working folder.
+        config: Further configuration.
+        token: A token that may read the catalogue, with access control.
     """
 
     def __init__(self, folder, *, config="", token=""):

@@ -8,12 +8,12 @@ SLOW = LinkEstimate(0.001, 1e4)
 
 
 class SlowLink:
-    """Keeps what is sent on it.
+    """Keeps the frames that are sent on it.
 
     Args:
-        peer: Who is there.
-        way: What was measured.
-        same_host: Whether the peer is on this host after all.
+        peer: The peer.
+        estimate: The measured link.
+        same_host: Whether the peer is on this host.
     """
 
     is_open = True

@@ -1,4 +1,4 @@
-"""Clients that ask on some host, seen from the test."""
+"""Clients on another host, as the test sees them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from time import monotonic
 
 
 class Clients:
-    """So many clients ask without pause on a host. A context manager.
+    """A number of clients in a closed loop on a host. A context manager.
 
     Attributes:
-        answers: What `tests.namespaces.asking` said of each answer, in the order they came.
-        failures: What it said of each failure.
+        answers: The lines of `tests.namespaces.client_program` for answers, in order.
+        failures: Its lines for failures.
 
     Args:
-        within: The words before a command that run it there.
-        address: The gateway that is asked.
-        model: A model of the zoo, with `:NAME` after it where it is deployed by another name.
-        num_clients: Each has one request under way.
+        within: Prefix of a command that runs it on the host.
+        address: The gateway.
+        model: A model of the zoo, followed by `:NAME` if it is deployed under another name.
+        num_clients: Each has one request in flight.
         options: Parameters of every request, such as `mesh.require=zone=a`.
     """
 
     def __init__(self, within, address, model, num_clients, *options):
         self.answers = []
         self.failures = []
-        program = [sys.executable, "-m", "tests.namespaces.asking"]
+        program = [sys.executable, "-m", "tests.namespaces.client_program"]
         self._command = [*within, *program, address, model, str(num_clients), *options]
 
     def __enter__(self):
@@ -48,8 +48,8 @@ class Clients:
 
     def _read(self):
         for line in self._process.stdout:
-            said = json.loads(line)
-            (self.failures if "failure" in said else self.answers).append(said)
+            outcome = json.loads(line)
+            (self.failures if "failure" in outcome else self.answers).append(outcome)
 
     def wait_until(self, condition, timeout_s=600):
         """Returns once `condition(answers)` holds."""
@@ -59,11 +59,11 @@ class Clients:
             threading.Event().wait(0.02)
 
     def wait_for(self, num_answers):
-        """Returns once so many more answers have come."""
+        """Returns once so many further requests were answered."""
         goal = len(self.answers) + num_answers
         self.wait_until(lambda answers: len(answers) >= goal)
 
 
 def ran_by(answers, worker):
-    """Returns those answers that a worker had a part in."""
+    """Returns the answers with a worker among their hops."""
     return [answer for answer in answers if worker in answer["workers"]]

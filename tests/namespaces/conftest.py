@@ -1,12 +1,12 @@
-"""What the tests over several hosts need."""
+"""Requirements of the tests on several hosts."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.namespaces.network import demanded
+from tests.namespaces.network import require_namespaces
 
 
 @pytest.fixture(autouse=True)
-def _hosts_can_be_had():
-    demanded()
+def _namespaces_required():
+    require_namespaces()

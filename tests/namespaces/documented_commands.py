@@ -1,4 +1,4 @@
-"""The commands of a document: fenced blocks that say where they run, such as `sh on=one` or `python on=client once`."""
+"""The commands of a document: fenced blocks with their host, such as `sh on=one` or `python on=client once`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """What is run on one host.
+    """A block of commands for one host.
 
     Attributes:
         language: `sh` or `python`.
-        host: Where it is run.
-        once: Whether it ends by itself.
+        host: The host that runs it.
+        once: Whether it exits by itself.
         text: The commands.
     """
 

@@ -1,4 +1,4 @@
-"""Hosts that are network namespaces, on a switch of their own; addresses exist nowhere else."""
+"""Hosts as network namespaces on a switch of their own; their addresses exist only there."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import subprocess
 import pytest
 
 SUBNET = "10.77.0"
-"""Every network has the same one: no two ever meet."""
+"""The same for every network: networks are isolated from each other."""
 
 _numbers = itertools.count()
 
 
 class Network:
-    """Hosts by name, each a namespace with one interface. A context manager, which leaves nothing behind.
+    """Hosts by name, each a namespace with one interface. A context manager, which removes all of them.
 
-    Use `demanded()` where it may not be had.
+    Call `require_namespaces()` first.
     """
 
     def __init__(self):
@@ -47,7 +47,7 @@ class Network:
 
         Args:
             host: Its name.
-            rate: What passes each way at the most, in tc's words, such as `100mbit`; None: no limit.
+            rate: Bandwidth in each direction in the notation of tc, such as `100mbit`; None: no limit.
         """
         address = f"{SUBNET}.{len(self.addresses) + 1}"
         self._add(host)
@@ -68,22 +68,22 @@ class Network:
         return address
 
     def cut(self, host):
-        """Pulls the host's cable: whatever is sent to it or by it is lost, and nobody is told."""
+        """Disconnects the host: packets in both directions are lost without an error."""
         self._ip("switch", "link", "set", self._port(host), "down")
 
     def mend(self, host):
-        """Puts the cable back."""
+        """Connects the host again."""
         self._ip("switch", "link", "set", self._port(host), "up")
 
     def sent_bytes(self, host):
-        """Returns how many bytes a host has put on its cable."""
+        """Returns the number of bytes that a host has sent."""
         (interface,) = json.loads(
             _run("ip", "-n", self._of(host), "-json", "-statistics", "link", "show", "eth0")
         )
         return interface["stats64"]["tx"]["bytes"]
 
     def on(self, host):
-        """Returns the words before a command that run it on a host, with the host's name for its own."""
+        """Returns the prefix of a command that runs it on a host, with its host name."""
         named = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host)
         return ("ip", "netns", "exec", self._of(host), *named)
 
@@ -101,20 +101,20 @@ class Network:
         _run("ip", "-n", self._of(host), *words)
 
 
-def demanded():
-    """Skips the test where there are no namespaces; fails it where everything is required."""
-    why = lack()
+def require_namespaces():
+    """Skips the test without namespaces; fails it if services are required."""
+    why = why_no_namespaces()
     if why is None:
         return
     if os.environ.get("ONNXMESH_REQUIRE_SERVICES") == "1":
         pytest.fail(f"network namespaces are required here: {why}")
-    pytest.skip(f"network namespaces cannot be had: {why}")
+    pytest.skip(f"no network namespaces: {why}")
 
 
-def lack():
-    """Returns why there are no namespaces here; None: there are."""
+def why_no_namespaces():
+    """Returns why namespaces cannot be created here; None if they can."""
     if os.geteuid() != 0:
-        return "only root may make them"
+        return "only root can create them"
     for name in ("ip", "tc", "unshare"):
         if shutil.which(name) is None:
             return f"'{name}' is not on the path"
@@ -128,7 +128,7 @@ def lack():
 
 
 def _remove(namespace):
-    # A process that was left in it would keep it alive.
+    # A process in it would keep it alive.
     for pid in _run("ip", "netns", "pids", namespace).split():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`docs/several-machines.md`, command by command, on hosts of their own."""
+"""The commands of `docs/several-machines.md`, on hosts of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HOSTS = ("one", "two", "three", "four", "client")
 
 
 class Machines:
-    """The hosts of the document, and what was started on them. A context manager.
+    """The hosts of the document with their processes. A context manager.
 
     Args:
-        folder: Each host's home is a folder in it.
+        folder: Holds the home folder of each host.
     """
 
     def __init__(self, folder):
@@ -52,7 +52,7 @@ class Machines:
         self.network.__exit__()
 
     def run(self, block):
-        """Does what a block says: returns what it printed, or, of one that stays, once that is of use."""
+        """Runs a block: returns its output, or, for a long-running process, returns once it is ready."""
         if block.once:
             done = subprocess.run(
                 self._command(block), capture_output=True, text=True, check=False, **self._where(block.host)
@@ -66,24 +66,24 @@ class Machines:
             )
         self._started.append((block.host, process))
 
-        def is_of_use():
+        def is_ready():
             assert process.poll() is None, log.read_text()[-3000:]
             if block.text.startswith("consul"):
-                return self._says(block.host, "consul", "catalog", "nodes")
+                return self._succeeds(block.host, "consul", "catalog", "nodes")
             return "ready" in log.read_text().lower()
 
-        until(is_of_use)
+        until(is_ready)
         return ""
 
-    def take_away(self, host):
-        """Ends a host: its cable first, so that nobody hears of it."""
+    def remove(self, host):
+        """Disconnects a host, then kills its processes, so that no connection is closed."""
         self.network.cut(host)
         for where, process in self._started:
             if where == host:
                 process.kill()
                 process.wait()
 
-    def _says(self, host, *command):
+    def _succeeds(self, host, *command):
         """Whether a command succeeds on a host."""
         where = self._where(host)
         return (
@@ -94,7 +94,7 @@ class Machines:
         )
 
     def _command(self, block):
-        # `exec`, so that it is the service that is killed, and not the shell before it.
+        # `exec`, so that the service is killed, not its shell.
         text = block.text if block.once else f"exec {block.text}"
         shell = ("sh", "-ec") if block.language == "sh" else ("python", "-c")
         return [*self.network.on(block.host), *shell, text]
@@ -106,8 +106,8 @@ class Machines:
         return {"cwd": home, "env": environment}
 
 
-def test_the_documented_commands_make_a_mesh(tmp_path):
-    """A model over two hosts answers a client on a further one, and goes on when one of the two is taken away."""
+def test_documented_commands_start_a_mesh(tmp_path):
+    """A model on two hosts answers a client on another one, also after one of the two is removed."""
     for name in ("consul", "redis-server"):
         program(name)
     document = (REPOSITORY / "docs" / "several-machines.md").read_text()
@@ -117,14 +117,14 @@ def test_the_documented_commands_make_a_mesh(tmp_path):
         ZOO["mlp"].build(tmp_path / "client").rename(tmp_path / "client" / "model.onnx")
         for block in services:
             machines.run(block)
-        told = machines.run(deploy)
-        assert "worker-three" in told
-        assert "worker-four" in told
+        deployed = machines.run(deploy)
+        assert "worker-three" in deployed
+        assert "worker-four" in deployed
         assert machines.run(infer).startswith("[[")
         gateway = f"{machines.network.addresses['two']}:8001"
         with Clients(machines.network.on("client"), gateway, "mlp:model", 2) as clients:
             clients.wait_for(100)
-            machines.take_away("four")
+            machines.remove("four")
             clients.wait_for(200)
         assert clients.failures == []
         assert {worker for answer in clients.answers[-50:] for worker in answer["workers"]} == {

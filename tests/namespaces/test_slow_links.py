@@ -25,13 +25,13 @@ SLOW = "100mbit"
 
 @pytest.fixture
 def uncompressed():
-    """Workers that are told to send everything as it is; none, unless a test says otherwise."""
+    """Workers without compression; none unless a test overrides it."""
     return ()
 
 
 @pytest.fixture
 def mesh(tmp_path, uncompressed):
-    """A mesh whose workers' cables carry 100 Mbit/s each way."""
+    """A mesh whose workers have links of 100 Mbit/s."""
     with Network() as network, ServiceProcesses(tmp_path) as services:
         for host in ("scheduler", "gateway-1"):
             network.add(host)
@@ -64,7 +64,7 @@ class Mesh:
         self._number = 0
 
     def onnxmesh(self, *words):
-        """Returns what a command prints on the gateway's host."""
+        """Returns the output of a command on the gateway's host."""
         command = [*self.network.on("gateway-1"), sys.executable, "-m", "onnxmesh.cli", *words]
         done = subprocess.run(
             [*command, "--mesh", self._address], capture_output=True, text=True, check=False
@@ -73,37 +73,37 @@ class Mesh:
         return done.stdout
 
     def ask(self, name, x):
-        """Returns a model's answer, and how many bytes the worker of its first stage sent for it."""
+        """Returns a model's output, and the number of bytes that the worker of its first stage sent for it."""
         path = self.folder / "x.npy"
         np.save(path, x)
         first = self.first_worker(name)
         before = self.network.sent_bytes(first)
-        told = json.loads(self.onnxmesh("infer", name, "--input", f"x={path}", "--json", "--trace"))
+        document = json.loads(self.onnxmesh("infer", name, "--input", f"x={path}", "--json", "--trace"))
         num_bytes = self.network.sent_bytes(first) - before
-        hop = told["trace"]["hops"][0]
+        hop = document["trace"]["hops"][0]
         assert not hop["plain_bytes"] or hop["wire_bytes"] <= num_bytes < hop["plain_bytes"]
-        return np.array(told["outputs"]["y"]["data"], dtype=np.float32), num_bytes
+        return np.array(document["outputs"]["y"]["data"], dtype=np.float32), num_bytes
 
     def model(self, name):
-        """Returns what the status says of a model."""
+        """Returns the status of a model."""
         models = json.loads(self.onnxmesh("status", "--json"))["models"]
         return next(model for model in models if model["name"] == name)
 
     def sent(self, worker, encoding):
-        """Returns what the status says of the tensors that a worker sent, by encoding, once it names that one."""
+        """Returns the counters of the tensors that a worker sent, by encoding, once that encoding is among them."""
         found = {}
 
-        def is_told():
+        def is_counted():
             workers = json.loads(self.onnxmesh("status", "--json"))["workers"]
-            sent = next(told["sent"] for told in workers if told["id"] == worker)
+            sent = next(each["sent"] for each in workers if each["id"] == worker)
             found.update({each["encoding"]: each for each in sent if each["peer"].startswith("worker")})
             return encoding in found or found
 
-        until(is_told)
+        until(is_counted)
         return found
 
     def first_worker(self, name):
-        """Returns who has the first stage; the second one is elsewhere."""
+        """Returns the worker of the first stage; the second one is on another worker."""
         first, second = (
             {replica["worker"] for replica in stage["replicas"]} for stage in self.model(name)["stages"]
         )
@@ -112,7 +112,7 @@ class Mesh:
         return first.pop()
 
     def settled(self, name, x, max_bytes):
-        """Returns an answer for which no more than so many bytes were sent: the first ones are there to learn from."""
+        """Returns an output for which at most so many bytes were sent; the first requests measure the alternatives."""
         answers = []
 
         def is_small():
@@ -125,7 +125,7 @@ class Mesh:
 
 
 def outer_product(folder):
-    """A model that makes 4 MB of a kilobyte and sums them up again; half of them are zero, the others have much in common."""
+    """A model that expands a kilobyte to 4 MB and sums them up; half of them are zero, the others compress well."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
@@ -145,8 +145,8 @@ def outer_product(folder):
     return path
 
 
-def test_no_bit_is_lost_by_default_and_fewer_bytes_are_sent(mesh, tmp_path):
-    """A deployment that allows nothing gets the bits of the whole model, through zstd."""
+def test_compression_is_lossless_by_default(mesh, tmp_path):
+    """A deployment without an error bound gets the bits of the uncut model, through zstd."""
     model = outer_product(tmp_path)
     mesh.onnxmesh("deploy", str(model), "--name", "outer", "--stages", "2")
     x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
@@ -157,14 +157,14 @@ def test_no_bit_is_lost_by_default_and_fewer_bytes_are_sent(mesh, tmp_path):
     for answer in (plain, packed):
         assert np.array_equal(answer.view(np.uint32), expected.view(np.uint32))
     assert mesh.model("outer")["stages"][0]["lossy_encodings"] == []
-    told = mesh.sent(mesh.first_worker("outer"), "zstd")["zstd"]
-    assert told["wire_bytes"] < 0.6 * told["tensor_bytes"]
+    counters = mesh.sent(mesh.first_worker("outer"), "zstd")["zstd"]
+    assert counters["wire_bytes"] < 0.6 * counters["tensor_bytes"]
     assert "Large tensors to other hosts" in mesh.onnxmesh("status")
 
 
 @pytest.mark.parametrize("uncompressed", [("worker-a", "worker-b")])
-def test_workers_that_are_told_so_send_everything_as_it_is(mesh, tmp_path):
-    """However slow the way is, and though the deployment allows a loss."""
+def test_compression_can_be_turned_off(mesh, tmp_path):
+    """On a slow link, and with a deployment that allows an error."""
     model = outer_product(tmp_path)
     mesh.onnxmesh("deploy", str(model), "--name", "outer", "--stages", "2", "--max-activation-error", "0.02")
     x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
@@ -176,13 +176,13 @@ def test_workers_that_are_told_so_send_everything_as_it_is(mesh, tmp_path):
     assert list(mesh.sent(mesh.first_worker("outer"), "none")) == ["none"]
 
 
-def test_bits_are_lost_within_the_bound_that_is_allowed(mesh, tmp_path):
-    """What was measured at the deploy is told; 8 bits are used where they meet the bound, and the answer meets it."""
+def test_lossy_compression_stays_within_its_bound(mesh, tmp_path):
+    """The errors measured at the deployment are printed; 8 bits are used if they meet the bound, and the output meets it."""
     model, bound = outer_product(tmp_path), 0.02
-    told = mesh.onnxmesh(
+    deployed = mesh.onnxmesh(
         "deploy", str(model), "--name", "outer", "--stages", "2", "--max-activation-error", str(bound)
     )
-    assert "activations may be sent as fp16 or int8 over slow links" in told
+    assert "activations may be sent as fp16 or int8 over slow links" in deployed
     found = mesh.model("outer")
     assert 0 < found["activation_errors"]["fp16"] < found["activation_errors"]["int8"] <= bound
     x = np.random.default_rng(2).standard_normal((WIDTH, 1)).astype(np.float32)

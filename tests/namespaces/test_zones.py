@@ -14,8 +14,8 @@ from tests.namespaces.zone_mesh import WORKER_PORT, hosts, zones
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 
-def test_requests_stay_in_their_zone(tmp_path):
-    """With the same load in both zones, and room in each, at least 95 of 100 requests are answered within their zone."""
+def test_zone_keeps_its_requests(tmp_path):
+    """With the same load in both zones, below their capacity, at least 95 % of the requests are answered in their zone."""
     with zones(tmp_path, "mlp") as mesh:
         until(lambda: serving_is_known(mesh))
         with mesh.clients("a", "mlp", 1) as in_a, mesh.clients("b", "mlp", 1) as in_b:
@@ -26,8 +26,8 @@ def test_requests_stay_in_their_zone(tmp_path):
     assert len(ran_by(in_b.answers, "worker-b")) >= 0.95 * len(in_b.answers)
 
 
-def test_a_full_zone_spills(tmp_path):
-    """More than the near zone can take goes to the other one too, and with less it comes back."""
+def test_zone_beyond_its_capacity_spills(tmp_path):
+    """Requests beyond the near zone's capacity go to the other one; with a lower load they stay."""
     with zones(tmp_path, "resnet50") as mesh:
         with mesh.clients("a", "resnet50", 8) as clients:
             clients.wait_until(lambda answers: len(ran_by(answers, "worker-b")) >= 20)
@@ -38,10 +38,10 @@ def test_a_full_zone_spills(tmp_path):
         assert clients.failures == []
 
 
-def test_a_zone_that_is_cut_off_is_got_over(tmp_path):
-    """When the cable of the near worker is pulled, which ends no connection, the other zone answers; none fails.
+def test_zone_that_is_disconnected_fails_no_request(tmp_path):
+    """When the near worker is disconnected, which closes no connection, the other zone answers.
 
-    And when it is back the near worker is used again.
+    Once it is connected again it is used again.
     """
     with zones(tmp_path, "mlp") as mesh, mesh.clients("a", "mlp", 4) as clients:
         clients.wait_until(lambda answers: len(ran_by(answers, "worker-a")) >= 100)
@@ -55,14 +55,16 @@ def test_a_zone_that_is_cut_off_is_got_over(tmp_path):
     assert clients.failures == []
 
 
-def test_a_long_way_is_not_taken_without_need(tmp_path):
-    """A worker 20 ms away serves whoever wants that one, and nobody else while the near one has room."""
-    with hosts(tmp_path, "way") as mesh:
-        here, there = (f"{mesh.network.addresses[host]}:{WORKER_PORT}" for host in ("way", "worker-b"))
-        delaying = [sys.executable, "-m", "tests.namespaces.delaying", here, there, "0.020"]
-        with subprocess.Popen([*mesh.network.on("way"), *delaying], stdout=subprocess.PIPE, text=True) as way:
+def test_distant_worker_gets_only_requests_that_require_it(tmp_path):
+    """A worker 20 ms away serves requests that require it, and no others while the near one has capacity."""
+    with hosts(tmp_path, "proxy") as mesh:
+        here, there = (f"{mesh.network.addresses[host]}:{WORKER_PORT}" for host in ("proxy", "worker-b"))
+        delaying = [sys.executable, "-m", "tests.namespaces.delaying_program", here, there, "0.020"]
+        with subprocess.Popen(
+            [*mesh.network.on("proxy"), *delaying], stdout=subprocess.PIPE, text=True
+        ) as proxy:
             try:
-                assert way.stdout.readline() == "ready\n"
+                assert proxy.stdout.readline() == "ready\n"
                 mesh.start_worker("a")
                 mesh.start_worker("b", f"--advertise={here}")
                 mesh.start_gateway("a")
@@ -73,7 +75,7 @@ def test_a_long_way_is_not_taken_without_need(tmp_path):
                 with mesh.clients("a", "mlp", 1, "mesh.require=zone=b") as far:
                     far.wait_for(10)
             finally:
-                way.kill()
+                proxy.kill()
     assert clients.failures == far.failures == []
     assert len(ran_by(clients.answers, "worker-a")) >= 0.95 * len(clients.answers)
     assert ran_by(far.answers, "worker-b") == far.answers
@@ -81,6 +83,6 @@ def test_a_long_way_is_not_taken_without_need(tmp_path):
 
 
 def serving_is_known(mesh):
-    """Whether the status names both workers."""
+    """Whether the status lists both workers."""
     status = mesh.status()
     return "worker-a" in status and "worker-b" in status

@@ -1,4 +1,4 @@
-"""A mesh over two zones: each has a host with a gateway and a host with a worker; the scheduler has one for itself."""
+"""A mesh in two zones: each has a host with a gateway and a host with a worker; the scheduler has its own host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ZoneMesh:
         self.services = services
 
     def start(self, host, port, *options, core=None):
-        """Starts the service that a host is named after; on one core of the machine, if told."""
+        """Starts the service with the name of its host; on one core of the machine if `core` is given."""
         address = f"{self.network.addresses[host]}:{port}"
         pinned = () if core is None else ("taskset", "--cpu-list", str(core))
         self.services.start(host, f"--listen={address}", *options, within=(*self.network.on(host), *pinned))
@@ -47,17 +47,17 @@ class ZoneMesh:
         self.start(f"gateway-{zone}", GATEWAY_PORT, scheduler, f"--zone={zone}")
 
     def clients(self, zone, model, num_clients, *options):
-        """Returns clients beside a zone's gateway, which ask that."""
+        """Returns clients on the host of a zone's gateway, which they call."""
         host = f"gateway-{zone}"
         return Clients(self.network.on(host), self.services.addresses[host], model, num_clients, *options)
 
     def deploy(self, name, replicas=2):
-        """Deploys a model of the zoo in one stage and returns when it is served."""
+        """Deploys a model of the zoo in one stage, and returns once it is served."""
         model = ZOO[name].build(self.services.folder)
         self._onnxmesh("deploy", str(model), "--name", name, "--stages", "1", "--replicas", str(replicas))
 
     def status(self):
-        """Returns what `onnxmesh status` says."""
+        """Returns the output of `onnxmesh status`."""
         return self._onnxmesh("status")
 
     def _onnxmesh(self, *words):
@@ -70,7 +70,7 @@ class ZoneMesh:
 
 @contextmanager
 def hosts(folder, *more):
-    """Yields the hosts, and others as told, with nothing but the scheduler running."""
+    """Yields the hosts, with further ones, and only the scheduler running."""
     with Network() as network, ServiceProcesses(folder) as services:
         for host in (
             "scheduler",
@@ -85,7 +85,7 @@ def hosts(folder, *more):
 
 @contextmanager
 def zones(folder, *models, cores=(None, None)):
-    """Yields the whole mesh, once it serves models of the zoo in both zones; workers keep to `cores`."""
+    """Yields the whole mesh, once it serves models of the zoo in both zones; workers are pinned to `cores`."""
     with hosts(folder) as mesh:
         for zone, core in zip(ZONES, cores, strict=True):
             mesh.start_worker(zone, core=core)

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from onnxmesh.device.device_kind import device_kind_name
+from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import prepare
 from onnxmesh.graph.checks.verify import input_symbols
 from onnxmesh.graph.measuring.device_benchmark import cached_device_speed
@@ -33,7 +34,7 @@ def model_costs(model: Path, level: OptimisationLevel, mode: CutMode, shapes: In
         InvalidRequest: The shapes do not fit the model (INVALID_ARGUMENT).
     """
     with tempfile.TemporaryDirectory(prefix="onnxmesh-plan-") as work:
-        prepared = json.loads(prepare(str(model), work, level.value, mode.value, shapes.to_plain()))
+        prepared = json.loads(prepare(PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes))))
     return GraphCosts.from_json(prepared["costs"])
 
 

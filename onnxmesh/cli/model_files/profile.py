@@ -171,6 +171,7 @@ def _measure(
 ) -> tuple[GraphCosts, Profile, str]:
     from onnxmesh.device.device_kind import device_kind_name, parse_device_kind  # noqa: PLC0415
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
+    from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions  # noqa: PLC0415
     from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
 
@@ -183,9 +184,8 @@ def _measure(
         progress_bar(f"measuring {model.name}") as report,
     ):
         cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
-        built = json.loads(
-            prepare(str(model), work, level, mode, shapes.to_plain(), seconds, kind, progress=report)
-        )
+        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
+        built = json.loads(prepare(job, report))
     if built["unprofiled"]:
         raise InvalidRequest(
             f"the model fails on random inputs, so its nodes cannot be measured: {built['unprofiled']}"

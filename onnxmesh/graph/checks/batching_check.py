@@ -70,7 +70,7 @@ def check_batching(
         A finding for each stage.
     """
     if spec.mode is BatchMode.OFF or spec.max_rows == 1:
-        return _none(partitions, "batching is off")
+        return _none(partitions, "switched off")
     dims = {spec.name: types[spec.name].dims or () for spec in costs.signature.inputs}
     if why_not := batch_axis_obstacle(costs.signature, dims):
         return _none(partitions, why_not)

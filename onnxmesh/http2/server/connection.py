@@ -14,6 +14,7 @@ from onnxmesh.http2.protocol.send_queue import SendQueue
 from onnxmesh.http2.protocol.session import DrainState, Session
 from onnxmesh.http2.protocol.stream_state import ImpossibleTransition
 from onnxmesh.http2.server.calls import Calls
+from onnxmesh.http2.server.request_receiver import RequestReceiver
 from onnxmesh.http2.server.service import Service
 from onnxmesh.http2.server.transport_writer import TransportWriter
 
@@ -23,7 +24,7 @@ WRITE_BUFFER_BYTES = 1 << 20
 _log = structlog.get_logger(__name__)
 
 
-class Connection(asyncio.Protocol):
+class Http2Connection(asyncio.Protocol):
     """Connection of one client: transport, timers, shutdown. Belongs to one event loop.
 
     Args:
@@ -35,8 +36,8 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         service: Service,
-        on_opened: Callable[[Connection], object],
-        on_closed: Callable[[Connection], object],
+        on_opened: Callable[[Http2Connection], object],
+        on_closed: Callable[[Http2Connection], object],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = service.limits
@@ -46,20 +47,14 @@ class Connection(asyncio.Protocol):
         self._abuse_guard = AbuseGuard(service.limits.abuse)
         self._writer = TransportWriter(self._loop)
         self._send_queue = SendQueue(self._writer, self._abuse_guard)
-        self._calls = Calls(
-            service,
-            self._writer,
-            self._send_queue,
-            abuse_guard=self._abuse_guard,
-            on_removed=self._close_if_drained,
-        )
+        self._calls = Calls(service, self._writer, self._send_queue, on_removed=self._close_if_drained)
         self._send_queue.on_end_stream = self._calls.stream_ended
         self._session = Session(
             service.limits,
             self._writer,
             self._send_queue,
             abuse_guard=self._abuse_guard,
-            streams=self._calls,
+            streams=RequestReceiver(service, self._calls, self._send_queue, abuse_guard=self._abuse_guard),
             shutdown=self,
         )
         self._preface_timer: asyncio.TimerHandle | None = None
@@ -162,7 +157,11 @@ class Connection(asyncio.Protocol):
         self._close_if_drained()
 
     def _close_if_drained(self) -> None:
-        if self._session.drain_state is DrainState.FINAL and not self._calls and self._transport is not None:
+        if (
+            self._session.drain_state is DrainState.FINAL
+            and not self._calls.by_id
+            and self._transport is not None
+        ):
             self._close(self._transport)
 
     def _fail(self, fault: ConnectionFault) -> None:

@@ -35,9 +35,9 @@ def listening_sockets(address: str, *, shared: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     failure: OSError | None = None
     for family, _, _, _, where in dict.fromkeys(found):
-        taken = sockets[0].getsockname()[1] if sockets else int(port)
+        chosen_port = sockets[0].getsockname()[1] if sockets else int(port)
         try:
-            sockets.append(_listening(family, (where[0], taken, *where[2:]), shared=shared))
+            sockets.append(_listening(family, (where[0], chosen_port, *where[2:]), shared=shared))
         except OSError as error:
             # A name may have an address of a family that this machine does not have.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

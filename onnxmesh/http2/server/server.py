@@ -7,7 +7,7 @@ import socket
 import ssl
 
 from onnxmesh.http2.protocol.limits import ConnectionLimits
-from onnxmesh.http2.server.connection import Connection
+from onnxmesh.http2.server.connection import Http2Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.listening_sockets import BACKLOG, listening_sockets
 from onnxmesh.http2.server.service import Service, StreamHandler, UnaryHandler
@@ -39,7 +39,7 @@ class Http2Server:
         self._tls = tls
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
+        self._connections: set[Http2Connection] = set()
         self._is_stopping = False
         self._has_no_connections = asyncio.Event()
         self._has_no_connections.set()
@@ -100,16 +100,16 @@ class Http2Server:
             await self._has_no_connections.wait()
         self._decompressor.close()
 
-    def _new_connection(self) -> Connection:
-        return Connection(self._service, self._connection_opened, self._connection_closed)
+    def _new_connection(self) -> Http2Connection:
+        return Http2Connection(self._service, self._connection_opened, self._connection_closed)
 
-    def _connection_opened(self, connection: Connection) -> None:
+    def _connection_opened(self, connection: Http2Connection) -> None:
         self._connections.add(connection)
         self._has_no_connections.clear()
         if self._is_stopping:
             connection.drain()
 
-    def _connection_closed(self, connection: Connection) -> None:
+    def _connection_closed(self, connection: Http2Connection) -> None:
         self._connections.discard(connection)
         if not self._connections:
             self._has_no_connections.set()

@@ -1,1 +1,1 @@
-"""Layout."""
+"""Bookkeeping of blocks in shared memory, without the memory itself."""

@@ -1,4 +1,4 @@
-"""Cuts with the devices of each stage, and what they cost."""
+"""An assignment: cuts and the device group of each stage, with its period and latency."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A way to cut a chain and to hold its stages.
+    """Cuts of a chain and the device group of each stage.
 
     Attributes:
         cuts: Positions between blocks, ascending; one fewer than stages.
-        groups: The devices of each stage.
+        groups: The device group of each stage.
     """
 
     cuts: tuple[int, ...]
@@ -23,24 +23,24 @@ class Assignment:
 
     @property
     def num_stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self.groups)
 
     def ranges(self, chain: Chain) -> list[tuple[int, int]]:
-        """Returns the blocks of each stage, half-open."""
+        """Returns the blocks of each stage as half-open ranges."""
         return list(pairwise((0, *self.cuts, chain.num_blocks)))
 
     def periods(self, chain: Chain) -> list[int]:
-        """Returns for each stage the time from one request to the next."""
+        """Returns the period of each stage: the time from one request to the next under load."""
         stages = zip(chain.stages(self.groups), self.ranges(chain), strict=True)
         return [int(stage.period(start, end)) for stage, (start, end) in stages]
 
     def period(self, chain: Chain) -> int:
-        """Returns the time from one answer to the next: that of the slowest stage."""
+        """Returns the period of the slowest stage."""
         return max(self.periods(chain))
 
     def latency(self, chain: Chain) -> int:
-        """Returns the time of one request alone."""
+        """Returns the latency of one request without others."""
         stages = zip(chain.stages(self.groups), self.ranges(chain), strict=True)
         return sum(int(stage.delay(start, end)) for stage, (start, end) in stages)
 
@@ -50,9 +50,9 @@ class Assignment:
         return all(start >= stage.first_start[end] for stage, (start, end) in stages)
 
     def spare(self, counts: Sequence[int]) -> list[int]:
-        """Returns how many devices of each kind hold nothing, of so many."""
-        left = list(counts)
+        """Returns the number of unassigned devices of each kind, out of `counts`."""
+        remaining = list(counts)
         for group in self.groups:
             for kind, count in group:
-                left[kind] -= count
-        return left
+                remaining[kind] -= count
+        return remaining

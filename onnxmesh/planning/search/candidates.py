@@ -1,4 +1,4 @@
-"""The best assignment for each number of stages."""
+"""Candidate plans: the best assignment for each number of stages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from onnxmesh.planning.search.spare_devices import assign_spare_devices
 from onnxmesh.planning.search.stage_search import StageSearch
 from onnxmesh.planning.search.uniform import uniform_assignment
 
-_MOST_SINGLY = 32
-"""Up to here every number of stages is tried; beyond, each is an eighth more than the one before."""
+_MAX_EACH_NUMBER = 32
+"""Up to here every number of stages is tried; beyond it each tried number is an eighth more than the one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanCandidates:
-    """What the search for a plan found.
+    """Result of the search.
 
     Attributes:
-        best: For each number of stages that can be had, the best assignment found.
-        uniform: The uniform cuts that these were compared with, by number of stages.
-        exact: Whether nothing better exists among assignments whose stages are each held by one kind.
+        best: The best assignment found, by feasible number of stages.
+        uniform: The uniform cuts that it was compared with, by number of stages.
+        exact: Whether `best` is optimal among assignments whose stages each have devices of one kind.
     """
 
     best: dict[int, Assignment]
@@ -39,21 +39,21 @@ def find_candidates(chain: Chain, demand: Demand, budget: int = SEARCH_BUDGET) -
     """Searches the best assignment for each number of stages that the demand allows.
 
     Within the budget, `StageSearch` is exact over all cut points, kinds and replicas; so is `ChainProblem`, at any size,
-    where there is one kind of device and the replicas are given. Beyond, the heuristic is:
+    where there is one kind of device and the replicas are given. Beyond the budget, the heuristic is:
 
-    1. `affordable_search_space` pools kinds, bundles devices and leaves out cut points, until a search is affordable.
-    2. The search settles the sequence of kinds and replicas. Devices of a pool go to its stages, the
+    1. `affordable_search_space` pools kinds, bundles devices and omits cut points, until a search is affordable.
+    2. The search fixes the sequence of kinds and replicas. The devices of a pool are assigned to its stages, the
        fastest to the heaviest.
-    3. For that sequence the cuts are found anew, exactly, over all points. They are among the points of a second
-       search, which may settle on another sequence.
-    4. The uniform cut and, where memory is tight, one that merely fits are compared: the outcome is never worse.
+    3. For that sequence the cuts are optimised exactly over all points. They are added to the points of a second
+       search, which may fix another sequence.
+    4. The uniform cut and an assignment that only fits in memory are compared too: the result is never worse.
 
-    Where replicas are free, what the search left over goes to the slowest stages, and the cuts follow.
+    Where replicas are free, spare devices are assigned to the slowest stages, and the cuts are optimised again.
 
     Args:
         chain: The blocks and devices.
-        demand: What is asked.
-        budget: Figures that the search may compare.
+        demand: Objective, stages and replicas.
+        budget: Number of values that the search may compare.
     """
     latency = demand.objective is Objective.LATENCY
     numbers = _numbers(chain, demand)
@@ -75,20 +75,20 @@ def find_candidates(chain: Chain, demand: Demand, budget: int = SEARCH_BUDGET) -
             _search_twice(chain, space, numbers, best)
     if demand.replicas is None and chain.slots == 1:
         searched = 0 if space is None else space.num_layers
-        for known in [one for k, one in best.best.items() if k <= searched]:
+        for known in [one for k, one in best.by_stages.items() if k <= searched]:
             filled = assign_spare_devices(chain, known, latency=latency)
             if filled != known:
                 best.offer_optimised(filled)
-    return PlanCandidates(best.best, uniform, space is not None and space.exact)
+    return PlanCandidates(best.by_stages, uniform, space is not None and space.exact)
 
 
 def optimise_cuts(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
-    """Returns the assignment with the best cuts for its devices; as it is if those are no better.
+    """Returns the assignment with the optimal cuts for its device groups; unchanged if they are no better.
 
     Args:
         chain: The blocks and devices.
-        assignment: One that fits, or whose cuts are empty because they are yet to be found.
-        latency: Whether the sum counts, not the slowest.
+        assignment: One that fits, or one without cuts.
+        latency: Whether the objective is latency.
     """
     problem = ChainProblem(chain.stages(assignment.groups))
     found = problem.min_latency() if latency else problem.min_period()
@@ -103,53 +103,53 @@ def optimise_cuts(chain: Chain, assignment: Assignment, *, latency: bool) -> Ass
 
 
 def objective_value(chain: Chain, assignment: Assignment, *, latency: bool) -> tuple[int, int]:
-    """Returns what is to be small: what counts, then the other of period and latency."""
+    """Returns the value to minimise: (period, latency), or (latency, period) if the objective is latency."""
     alone, period = assignment.latency(chain), assignment.period(chain)
     return (alone, period) if latency else (period, alone)
 
 
 @dataclass(slots=True)
 class _BestAssignments:
-    """Keeps the best assignment for each number of stages.
+    """The best assignment for each number of stages.
 
     Attributes:
         chain: The blocks and devices.
-        best: By number of stages.
-        latency: Whether the sum counts, not the slowest.
-        recut: Sequences of groups whose best cuts are known.
+        by_stages: The best assignment, by number of stages.
+        latency: Whether the objective is latency.
+        optimised: Sequences of groups whose optimal cuts were computed.
     """
 
     chain: Chain
-    best: dict[int, Assignment]
+    by_stages: dict[int, Assignment]
     latency: bool
-    recut: set[tuple[DeviceGroup, ...]] = field(default_factory=set)
+    optimised: set[tuple[DeviceGroup, ...]] = field(default_factory=set)
 
     def offer(self, found: Assignment) -> None:
-        """Puts an assignment among the best if it fits and none is as good."""
+        """Keeps an assignment if it fits and is better than the known one."""
         if len(found.cuts) + 1 < found.num_stages or not found.fits(self.chain):
             return
-        known = self.best.get(found.num_stages)
+        known = self.by_stages.get(found.num_stages)
         if known is None or self.score(found) < self.score(known):
-            self.best[found.num_stages] = found
+            self.by_stages[found.num_stages] = found
 
     def offer_optimised(self, found: Assignment) -> None:
-        """Does so with the best cuts for the groups of an assignment."""
-        if found.groups not in self.recut:
-            self.recut.add(found.groups)
+        """Keeps an assignment with the optimal cuts for its groups if it is better than the known one."""
+        if found.groups not in self.optimised:
+            self.optimised.add(found.groups)
             self.offer(optimise_cuts(self.chain, found, latency=self.latency))
 
     def score(self, assignment: Assignment) -> tuple[int, int]:
-        """Returns what is to be small."""
+        """Returns the objective value of an assignment."""
         return objective_value(self.chain, assignment, latency=self.latency)
 
 
 def _search_twice(chain: Chain, space: SearchSpace, numbers: list[int], best: _BestAssignments) -> None:
-    """Searches over a first choice of points, and over a second that has the cuts which came of it."""
+    """Searches over selected cut points, then over a second selection that contains the cuts found."""
     for found in _searched(chain, space, numbers, latency=best.latency):
         best.offer_optimised(found)
     if len(space.points) > chain.num_blocks:
         return
-    ranked = sorted(best.best.values(), key=best.score)
+    ranked = sorted(best.by_stages.values(), key=best.score)
     points = select_cut_points(chain, len(space.points) - 1, [cut for one in ranked for cut in one.cuts])
     for found in _searched(chain, replace(space, points=points), numbers, latency=best.latency):
         best.offer_optimised(found)
@@ -160,14 +160,14 @@ def _numbers(chain: Chain, demand: Demand) -> list[int]:
     if demand.num_stages is not None:
         return [demand.num_stages]
     most = min(chain.num_blocks, sum(chain.counts) // (demand.replicas or 1))
-    numbers = list(range(1, min(most, _MOST_SINGLY) + 1))
+    numbers = list(range(1, min(most, _MAX_EACH_NUMBER) + 1))
     while numbers and numbers[-1] < most:
         numbers.append(min(most, numbers[-1] * 9 // 8))
     return numbers
 
 
 def _searched(chain: Chain, space: SearchSpace, numbers: list[int], *, latency: bool) -> Iterator[Assignment]:
-    """Yields an assignment for each of those numbers of stages, as good as the space shows."""
+    """Yields the best assignment within the search space for each of those numbers of stages."""
     pools, pooled, points = space.pools, space.pooled, space.points
     numbers = [k for k in numbers if k <= space.num_layers]
     if space.single:

@@ -1,4 +1,4 @@
-"""A graph and a cluster as a row of blocks in whole numbers: what every search works on."""
+"""A graph and a cluster as a chain of blocks with integer times: the input of every search."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from onnxmesh.planning.search.int_array import FEASIBLE_BITS, IntArray
 from onnxmesh.planning.search.stage_costs import StageCosts
 
 DeviceGroup: TypeAlias = tuple[tuple[int, int], ...]
-"""Who holds a stage: positions of kinds, ascending, and how many devices of each."""
+"""The devices of a stage: (position of the kind, number of devices) for each kind, ascending."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
-    """Blocks in a row that may be cut between any two; `kinds` of devices that may hold stages of them.
+    """A chain of blocks that may be cut between any two, and the kinds of devices that may hold stages.
 
     Attributes:
-        positions: `blocks + 1` positions in the row of nodes: the legal cuts between both ends.
+        positions: Shape (blocks + 1,): positions in the topological order: the legal cuts and both ends.
         prefix: Shape (kinds, blocks + 1): time of all blocks before each position on each kind.
-        transfer: Shape (kinds, kinds, blocks + 1): time to send what crosses a position from one kind to
+        transfer: Shape (kinds, kinds, blocks + 1): time to send the boundary at each position from one kind to
             another; 0 at both ends.
-        crossing: Shape (blocks + 1,): bytes that cross each position; 0 at both ends.
+        crossing: Shape (blocks + 1,): bytes of the boundary at each position; 0 at both ends.
         first_start: Shape (kinds, blocks + 1): for each end, the first start with which a stage fits the
-            memory of that kind; the end itself if even one block does not.
-        counts: Slots of each kind: what may hold one stage.
+            memory of that kind; the end itself if not even one block fits.
+        counts: Slots of each kind; a slot holds one stage.
         slots: Slots of each device, equal parts of its time and memory; 1 unless devices hold several stages.
-        unit_ps: Picoseconds in a unit of time: 1, unless a model takes so long that sums would overflow.
+        unit_ps: Picoseconds in a unit of time: 1, unless sums of a slow model would overflow.
     """
 
     positions: IntArray
@@ -59,13 +59,13 @@ class Chain:
 
     @classmethod
     def of(cls, costs: GraphCosts, cluster: Cluster, profile: Profile | None = None, slots: int = 1) -> Chain:
-        """Puts a graph and a cluster into numbers.
+        """Converts a graph and a cluster into a chain.
 
         Args:
             costs: The graph.
             cluster: The devices and links.
             profile: Measured times, or None.
-            slots: How many stages a device may hold; each then has that part of its memory.
+            slots: Number of stages that a device may hold, each in an equal part of its memory.
 
         Raises:
             InvalidPlan: The profile is of another graph (INVALID_ARGUMENT).
@@ -102,12 +102,12 @@ class Chain:
         )
 
     def units(self, kinds: Sequence[int], size: int) -> int:
-        """Returns how many stages those kinds can hold on `size` different devices each."""
-        held = sum(self.counts[kind] for kind in kinds)
-        return held // size if held >= size * self.slots else 0
+        """Returns the number of stages that those kinds can hold with `size` different devices each."""
+        total = sum(self.counts[kind] for kind in kinds)
+        return total // size if total >= size * self.slots else 0
 
     def restricted_to(self, positions: Sequence[int]) -> Chain:
-        """Returns the chain that may be cut at some of its positions only, both ends among them, ascending."""
+        """Returns the chain with a subset of its positions, ascending, both ends among them."""
         index = np.array(positions, np.int64)
         starts = np.searchsorted(index, self.first_start[:, index])
         return replace(
@@ -120,7 +120,7 @@ class Chain:
         )
 
     def stage(self, group: DeviceGroup, following: DeviceGroup | None) -> StageCosts:
-        """Returns the costs of a stage of those devices that sends to those others; None: to nobody."""
+        """Returns the costs of a stage on a device group that sends to another group; None: the last stage."""
         kinds = [kind for kind, _ in group]
         if following is None:
             transfer = np.zeros((len(kinds), self.num_blocks + 1), np.int64)
@@ -134,15 +134,15 @@ class Chain:
         )
 
     def stages(self, groups: Sequence[DeviceGroup]) -> tuple[StageCosts, ...]:
-        """Returns the costs of stages in a row."""
+        """Returns the costs of consecutive stages."""
         return tuple(self.stage(group, following) for group, following in pairwise((*groups, None)) if group)
 
 
 def crossing_bytes(costs: GraphCosts, cluster: Cluster) -> list[int]:
-    """Returns what probably crosses each legal cut: computed tensors, and inputs worth carrying.
+    """Estimates the bytes that cross each legal cut: computed tensors, and inputs that are probably carried.
 
-    An input that is sent in less time than a message's latency is taken to be carried to its last reader; a
-    larger one to be sent directly. `delivery` decides exactly once the stages are known.
+    An input whose transfer takes less than the latency of a message is assumed to be carried to its last reader, a
+    larger one to be direct. `input_transfers` decides exactly once the stages are known.
     """
     link = cluster.default_link
     small = link.latency_s * link.bytes_per_s
@@ -156,8 +156,8 @@ def crossing_bytes(costs: GraphCosts, cluster: Cluster) -> list[int]:
 def first_starts(costs: GraphCosts, positions: Sequence[int], memory_bytes: int | None) -> list[int]:
     """Returns for each end of a stage the first start with which it fits; the end itself if none does.
 
-    A window slides over the blocks; it counts each weight once however many nodes share it, and keeps the
-    largest working memory at the head of a falling queue: O(nodes + weights read).
+    A window slides over the blocks. It counts each weight once, however many nodes share it, and keeps the largest
+    working memory at the head of a monotonic queue: O(nodes + weights read).
     """
     num_blocks = len(positions) - 1
     if memory_bytes is None:
@@ -166,18 +166,18 @@ def first_starts(costs: GraphCosts, positions: Sequence[int], memory_bytes: int 
     starts = [0]
     users: dict[int, int] = {}
     peaks: deque[int] = deque()
-    held = start = 0
+    window_bytes = start = 0
     for end in range(1, num_blocks + 1):
         for weight in weights[end - 1]:
             users[weight] = users.get(weight, 0) + 1
-            held += costs.weights[weight] if users[weight] == 1 else 0
+            window_bytes += costs.weights[weight] if users[weight] == 1 else 0
         while peaks and working[peaks[-1]] <= working[end - 1]:
             peaks.pop()
         peaks.append(end - 1)
-        while start < end and held + working[peaks[0]] > memory_bytes:
+        while start < end and window_bytes + working[peaks[0]] > memory_bytes:
             for weight in weights[start]:
                 users[weight] -= 1
-                held -= costs.weights[weight] if users[weight] == 0 else 0
+                window_bytes -= costs.weights[weight] if users[weight] == 0 else 0
             start += 1
             if peaks[0] < start:
                 peaks.popleft()
@@ -186,7 +186,7 @@ def first_starts(costs: GraphCosts, positions: Sequence[int], memory_bytes: int 
 
 
 def blocks_memory(costs: GraphCosts, positions: Sequence[int]) -> tuple[list[list[int]], list[int]]:
-    """Returns for each block the weights it reads, each once, and the most working memory of its nodes."""
+    """Returns for each block the weights that it reads, each once, and the largest working memory of its nodes."""
     between = list(pairwise(positions))
     weights = [
         sorted({weight for node in costs.nodes[start:end] for weight in node.weights})

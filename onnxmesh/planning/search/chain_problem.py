@@ -1,4 +1,4 @@
-"""Where to cut a chain whose groups are known: an exact optimisation problem over integers."""
+"""Optimal cuts of a chain for given device groups: exact, over integers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from onnxmesh.planning.search.stage_costs import StageCosts
 
 @dataclass(frozen=True, slots=True)
 class ChainProblem:
-    """A row of `m` blocks to be cut into stages, each with costs of its own.
+    """A chain of `m` blocks to be cut into `k` stages, each with its own costs.
 
-    A stage's period only falls as it starts later, so the best start for a given end under a bound is the
-    latest reachable one. That makes the question "is there a cut with no period over T?" answerable in
-    O(k m), and the least T follows by bisection over integers: exact, and O(k m log T) where a dynamic
-    programme over starts and ends takes O(k m²).
+    A stage's period never rises as its start moves forward, so under a bound the best start for a given end is the
+    latest reachable one. So "is there a cut with no period over T?" takes O(k m), and bisection over integers finds
+    the least T exactly in O(k m log T), where a dynamic programme over starts and ends takes O(k m²).
 
     Attributes:
         stages: The costs of each stage, in order.
@@ -34,7 +33,7 @@ class ChainProblem:
         return len(self.stages[0].first_start) - 1
 
     def cut_within(self, bound: int) -> tuple[int, ...] | None:
-        """Returns a cut with no period over the bound, of all of them the latest; None if there is none."""
+        """Returns the cuts, the latest possible, with no period over the bound; None if there are none."""
         ends = np.arange(self.num_blocks + 1)
         reachable = ends == 0
         latests: list[IntArray] = []
@@ -55,14 +54,14 @@ class ChainProblem:
         return tuple(reversed(cuts[:-1]))
 
     def min_period(self, known: int | None = None) -> tuple[int, tuple[int, ...]] | None:
-        """Returns the least period of the slowest stage, and a cut that has it; None if memory forbids all.
+        """Returns the least period of the slowest stage, and cuts that reach it; None if none fits in memory.
 
         Args:
-            known: A period that some cut is known to have.
+            known: A period that is known to be reachable.
         """
         high = known
         if high is None:
-            # Mixed devices take at least one unit, however little there is to do.
+            # Groups of mixed kinds have a period of at least one unit.
             high = 1 + max(int(stage.prefix[:, -1].max() + stage.transfer.max()) for stage in self.stages)
         best = self.cut_within(high)
         if best is None:
@@ -78,9 +77,9 @@ class ChainProblem:
         return low, best
 
     def min_latency(self) -> tuple[int, tuple[int, ...]] | None:
-        """Returns the least sum of all delays, and a cut that has it; None if memory forbids all.
+        """Returns the least latency, and cuts that reach it; None if none fits in memory.
 
-        A delay is a difference of two terms, so each layer is m range minima on a sparse table: O(k m log m).
+        A stage's delay is a difference of prefix sums, so each layer is m range minima on a sparse table: O(k m log m).
         """
         ends = np.arange(self.num_blocks + 1)
         best = np.where(ends == 0, 0, INFEASIBLE)
@@ -106,16 +105,16 @@ class ChainProblem:
     def min_bytes(
         self, bound: int, num_bytes: IntArray, shared: SharedWeights
     ) -> tuple[int, tuple[int, ...]] | None:
-        """Returns the least that any cut with no period over the bound sends, and such a cut.
+        """Returns the fewest weighted bytes of any cuts with no period over the bound, and such cuts; None if infeasible.
 
-        One layer for each stage; the starts that an end allows are an interval, which shared weights divide
-        where a stage would need another copy of one: range minima on a sparse table, O(k m (w + log m)) with
-        w shared weights. Of equal cuts, the one with the latest last cut wins.
+        One layer for each stage. The feasible starts for an end are an interval, which is divided where a stage would
+        need another copy of a shared weight: range minima on a sparse table, O(k m (w + log m)) with w shared
+        weights. Of equal cuts, those with the latest last cut are returned.
 
         Args:
-            bound: On each stage's period.
-            num_bytes: What crossing each position weighs.
-            shared: What copies of weights weigh.
+            bound: Upper bound on each stage's period.
+            num_bytes: Weighted bytes of the boundary at each position.
+            shared: Costs of copies of shared weights.
         """
         ends = np.arange(self.num_blocks + 1)
         best = np.where(ends == 0, 0, INFEASIBLE)

@@ -1,4 +1,4 @@
-"""Which of very many cut points a search looks at."""
+"""Selection of cut points for a search that cannot consider all of them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from onnxmesh.planning.search.chain import Chain
 
 
 def select_cut_points(chain: Chain, num_blocks: int, known: Sequence[int] = ()) -> list[int]:
-    """Returns positions, both ends among them, that divide a chain into at most so many blocks.
+    """Returns positions, both ends among them, that divide a chain into at most `num_blocks` blocks.
 
-    The row is divided evenly by progress, which is time (the mean over the kinds) and, where memory is
-    bounded, what fits it, and from each part the position with the thinnest boundary is taken; of
-    equals the one nearest to the middle. Parts without a position leave their turn to the thinnest of the others.
+    The chain is divided into parts of equal progress, which is time (mean over kinds) and, where memory is limited,
+    memory. Each part contributes the position with the smallest boundary; of equals the one nearest to its middle.
+    For parts without a position, the smallest remaining boundaries of other parts are added.
 
     Args:
         chain: The blocks.
-        num_blocks: At least 1.
-        known: Positions to take before any other, the best first; they get two thirds of the room at most.
+        num_blocks: Most blocks; at least 1.
+        known: Positions to include first, the best first; at most two thirds of the selection.
     """
     last = chain.num_blocks
     if num_blocks >= last:
         return list(range(last + 1))
-    progress = np.mean([_share(row) for row in chain.prefix], axis=0)
+    progress = np.mean([_fraction(row) for row in chain.prefix], axis=0)
     if (chain.first_start > 0).any():
-        # The window that fits is narrow where weights are heavy: there progress is fast.
+        # Where weights are large, few blocks fit in memory: there progress is fast.
         window = np.maximum(np.arange(last + 1) - chain.first_start.min(axis=0), 1)
-        progress = (progress + _share(np.concatenate(([0.0], (1 / window[1:]).cumsum())))) / 2
+        progress = (progress + _fraction(np.concatenate(([0.0], (1 / window[1:]).cumsum())))) / 2
     known = list(dict.fromkeys(known))[: (num_blocks - 1) * 2 // 3]
     wanted = num_blocks - 1 - len(known)
     inner = np.setdiff1d(np.arange(1, last), known)
-    place = progress[inner] * wanted
-    part = np.minimum(place.astype(np.int64), wanted - 1)
-    order = np.lexsort((np.abs(place - part - 0.5), chain.crossing[inner], part))
+    scaled = progress[inner] * wanted
+    part = np.minimum(scaled.astype(np.int64), wanted - 1)
+    order = np.lexsort((np.abs(scaled - part - 0.5), chain.crossing[inner], part))
     first = np.concatenate(([True], np.diff(part[order]) > 0))
     chosen = inner[order[first]]
     rest = inner[order[~first]]
@@ -43,7 +43,7 @@ def select_cut_points(chain: Chain, num_blocks: int, known: Sequence[int] = ()) 
     return [0, *sorted([*known, *map(int, chosen)]), last]
 
 
-def _share(row: np.typing.NDArray[np.generic]) -> np.typing.NDArray[np.float64]:
-    """Returns each position's part of a growing row's last figure."""
-    figures = np.asarray(row, np.float64)
-    return figures / figures[-1] if figures[-1] > 0 else np.linspace(0, 1, len(figures))
+def _fraction(ascending: np.typing.NDArray[np.generic]) -> np.typing.NDArray[np.float64]:
+    """Returns each element of an ascending array as a fraction of the last one."""
+    numbers = np.asarray(ascending, np.float64)
+    return numbers / numbers[-1] if numbers[-1] > 0 else np.linspace(0, 1, len(numbers))

@@ -1,4 +1,4 @@
-"""Of cuts that are about as fast, the one that sends and copies least."""
+"""Of cuts that are nearly as fast as the best, those that send and copy the fewest bytes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from onnxmesh.planning.search.chain_problem import ChainProblem
 from onnxmesh.planning.search.shared_weights import SharedWeights
 
 _SLACK_PERCENT = 2
-"""How much slower than the best a cut may be to save bytes."""
+"""By how much the period may rise to save bytes."""
 _AMORTISATION = 1000
-"""A byte of a copied weight is loaded once, a byte on a boundary is sent with every request."""
-_STEPS = 64
-"""To how fine a part of the slack the fastest of the thinnest cuts is found."""
+"""Weight of a boundary byte over a byte of a copied weight: that is loaded once, a boundary is sent with each request."""
+_SLACK_STEPS = 64
+"""Resolution of the slack, in which the fastest of the cheapest cuts is found."""
 
 
 def with_fewest_bytes(
     costs: GraphCosts, chain: Chain, assignment: Assignment, at_most: int | None
 ) -> Assignment:
-    """Returns the assignment with the cheapest cuts within 2 % of its period, and the fastest of those.
+    """Returns the assignment with the cuts of the fewest bytes within 2 % of its period, the fastest of those.
 
-    Cheap is what sends the fewest bytes, a copied byte of a weight that several stages read counted as a
-    thousandth: tied weights stay together where that costs nothing else.
+    A byte of a copied weight that several stages read counts a thousandth: tied weights stay in one stage where that
+    costs nothing else.
 
     Args:
         costs: The graph.
-        chain: What it is in numbers.
-        assignment: The fastest known.
-        at_most: A period that must not be exceeded if the assignment keeps it; None: there is none.
+        chain: Graph and cluster as a chain of blocks.
+        assignment: The fastest known assignment.
+        at_most: A period not to exceed if the assignment does not; None: unlimited.
     """
     if assignment.num_stages == 1:
         return assignment
@@ -43,13 +43,15 @@ def with_fewest_bytes(
         slack = min(slack, max(0, at_most - fastest))
 
     def cheapest(step: int) -> tuple[int, tuple[int, ...]]:
-        found = problem.min_bytes(fastest + slack * step // _STEPS, chain.crossing * _AMORTISATION, shared)
+        found = problem.min_bytes(
+            fastest + slack * step // _SLACK_STEPS, chain.crossing * _AMORTISATION, shared
+        )
         if found is None:
-            msg = f"a bound that was reached became unreachable: {fastest} + {step} steps"
+            msg = f"no cuts within a period that was reached: {fastest} + {step} steps"
             raise RuntimeError(msg)
         return found
 
-    low, high = 0, _STEPS
+    low, high = 0, _SLACK_STEPS
     least, cuts = cheapest(high)
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Whole numbers in rows, and the one that stands for never."""
+"""Integer arrays of the search, and the value that stands for an infeasible cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from numpy.typing import NDArray
 IntArray: TypeAlias = NDArray[np.int64]
 
 INFEASIBLE = 1 << 60
-"""More than any real figure; two of them still add up within 64 bits."""
+"""Cost of what is impossible: above every feasible cost; the sum of two fits in 64 bits."""
 FEASIBLE_BITS = 58
-"""Real figures stay below this power of two."""
+"""Feasible costs stay below this power of two."""

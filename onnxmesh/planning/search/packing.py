@@ -1,4 +1,4 @@
-"""Whether a chain fits the memory of the devices at all."""
+"""Memory packing: whether a chain fits the memory of the devices at all."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 from onnxmesh.planning.search.assignment import Assignment
 from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
-_MOST_MULTISETS = 20_000
-"""Beyond, devices are taken in one order only: the roomiest first."""
+_MAX_MULTISETS = 20_000
+"""Beyond this number, devices are tried in one order only: the largest memory first."""
 
 
 def pack_memory(chain: Chain, num_stages: int | None = None, replicas: int = 1) -> Assignment | None:
-    """Returns some assignment that fits, with the fewest stages, whatever its speed; None if none was found.
+    """Returns an assignment that fits, with the fewest stages, whatever its speed; None if none was found.
 
-    A part of a stage fits wherever the stage does, so of all ways to use the same devices the one that
-    covers most is the best: one figure for each multiset of devices, O(prod(counts + 1) kinds).
+    A part of a stage fits wherever the stage does, so for each multiset of devices only the order that covers the
+    most blocks matters: O(prod(counts + 1) kinds).
 
     Args:
         chain: The blocks and devices.
-        num_stages: How many stages exactly; None: as few as possible.
-        replicas: Devices of one kind that hold each stage.
+        num_stages: Exact number of stages; None: as few as possible.
+        replicas: Devices of one kind for each stage.
     """
     units = [chain.units((kind,), replicas) for kind in range(chain.num_kinds)]
-    if prod(count + 1 for count in units) > _MOST_MULTISETS:
-        return _in_order(chain, units, num_stages, replicas)
+    if prod(count + 1 for count in units) > _MAX_MULTISETS:
+        return _greedy(chain, units, num_stages, replicas)
     ends = np.arange(chain.num_blocks + 1)
     reach = [np.searchsorted(row, ends, side="right") - 1 for row in chain.first_start]
     origin: dict[tuple[int, ...], tuple[int, int]] = {}
@@ -65,10 +65,10 @@ def _traced(
     return Assignment(tuple(reversed(cuts[:-1])), tuple(reversed(groups)))
 
 
-def _in_order(chain: Chain, units: list[int], num_stages: int | None, replicas: int) -> Assignment | None:
-    """Returns what comes of giving each device, the roomiest first, as much as it holds."""
-    rooms = chain.first_start.sum(axis=1)
-    order = sorted(range(chain.num_kinds), key=lambda kind: (int(rooms[kind]), kind))
+def _greedy(chain: Chain, units: list[int], num_stages: int | None, replicas: int) -> Assignment | None:
+    """Returns a greedy assignment: each device, the largest memory first, holds as many blocks as fit."""
+    occupied = chain.first_start.sum(axis=1)
+    order = sorted(range(chain.num_kinds), key=lambda kind: (int(occupied[kind]), kind))
     devices = [kind for kind in order for _ in range(units[kind])]
     cuts: list[int] = []
     start = 0

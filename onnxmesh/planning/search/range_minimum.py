@@ -1,4 +1,4 @@
-"""Minima of many intervals of one row at once."""
+"""Range minimum queries over one array, many intervals at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from onnxmesh.planning.search.int_array import INFEASIBLE, IntArray
 
 
 class RangeMinimum:
-    """A sparse table: the minimum of every interval whose length is a power of two.
+    """Sparse table with the minimum of every interval whose length is a power of two.
 
-    Any interval is covered by two of them: O(n log n) to make, O(1) an interval.
+    Any interval is the union of two of them: O(n log n) to build, O(1) for a query.
     """
 
     def __init__(self, values: IntArray) -> None:
@@ -24,7 +24,7 @@ class RangeMinimum:
         self._levels = np.array(levels)
 
     def of(self, starts: IntArray, ends: IntArray) -> IntArray:
-        """Returns the minimum over each `[start, end)`; `INFEASIBLE` where that is empty."""
+        """Returns the minimum over each `[start, end)`; `INFEASIBLE` for an empty interval."""
         lengths = ends - starts
         depth = np.frexp(np.maximum(lengths, 1))[1] - 1
         left = self._levels[depth, np.minimum(starts, self._levels.shape[1] - 1)]

@@ -1,4 +1,4 @@
-"""What devices that hold nothing yet can do for a plan."""
+"""Spare devices: assignment of unused devices to the slowest stages."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import replace
 from onnxmesh.planning.search.assignment import Assignment
 from onnxmesh.planning.search.chain import Chain, DeviceGroup
 
-_STEPS = 64
-"""A kind is given out in at most about so many steps, however many devices it has."""
+_MAX_STEPS = 64
+"""Approximate number of steps in which the devices of a kind are assigned."""
 
 
 def assign_spare_devices(chain: Chain, assignment: Assignment, *, latency: bool) -> Assignment:
-    """Gives spare devices away, one at a time, to the slowest stage that one of them relieves.
+    """Assigns spare devices, step by step, each to the slowest stage that it speeds up.
 
-    A device of another kind than a stage's own adds its rate, but may slow the stage before it (which must be
-    able to send to it) and one request alone. A step is taken if the periods, sorted from the slowest, come
-    down; if latency counts, only if that does not rise.
+    A device of another kind adds its rate to a stage, but may slow the stage before, which sends to it, and raise the
+    latency. A step is accepted if the periods, sorted from the slowest, decrease lexicographically, and, if the
+    objective is latency, if the latency does not rise.
 
     Args:
         chain: The blocks and devices.
-        assignment: What is to be relieved.
-        latency: Whether one request alone must not become slower.
+        assignment: The assignment to improve.
+        latency: Whether the objective is latency.
     """
     spare = assignment.spare(chain.counts)
-    step = [max(1, count // _STEPS) for count in spare]
+    step = [max(1, count // _MAX_STEPS) for count in spare]
     ranges = assignment.ranges(chain)
     groups = list(assignment.groups)
     periods = assignment.periods(chain)
 
     def offer(stage: int, kind: int) -> tuple[list[int], list[DeviceGroup], list[int]] | None:
-        """Returns the outcome of a step: periods from the slowest, groups, periods; None if it is no good."""
+        """Returns the outcome of a step: sorted periods, groups, periods; None if it is not accepted."""
         start, end = ranges[stage]
         if spare[kind] == 0 or start < chain.first_start[kind, end]:
             return None

@@ -1,4 +1,4 @@
-"""What a stage costs, wherever it starts and ends, for the devices that hold it."""
+"""Costs of a stage on a device group, as functions of its start and end."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from onnxmesh.planning.search.int_array import IntArray
 
 Positions: TypeAlias = "IntArray | int"
-"""A position in a row of blocks, or many."""
+"""One position in a chain of blocks, or an array of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class StageCosts:
-    """The times of a stage of blocks `[start, end)` as functions of both. No slots: it keeps its sums.
+    """Times of a stage of blocks `[start, end)`. Without slots, since sums are cached.
 
-    A device is busy with a request while it computes and while it sends, so a stage that is held by `c` devices of
-    one kind takes a request every `(compute + transfer) / c`, rounded up to whole units: rounding up keeps
-    the order of what it rounds, so the least slowest stage stays the least. Of mixed devices the rates add up.
-    Both never shrink as `start` moves back, which is what searches rely on; so do floating-point divisions and sums.
+    A device is busy with a request while it computes and while it sends, so the period of a stage on `c` devices of
+    one kind is `(compute + transfer) / c`, rounded up to whole units; rounding up is monotonic, so the optimum stays
+    optimal. The rates of mixed devices add up. Period and delay never fall as `start` moves back, which the searches
+    rely on; floating-point division and summation preserve that.
 
     Attributes:
-        prefix: Shape (kinds, blocks + 1): time of all blocks before each position, for each kind of group.
-        transfer: Shape (kinds, blocks + 1): time to send what crosses each position to the slowest
+        prefix: Shape (kinds, blocks + 1): time of all blocks before each position, for each kind of the group.
+        transfer: Shape (kinds, blocks + 1): time to send the boundary at each position to the slowest
             receiver; 0 at the end.
-        counts: How many devices of each kind.
+        counts: Number of devices of each kind.
         first_start: Shape (blocks + 1,): for each end, the first start with which the stage fits the memory
-            of every group; the end itself if none does.
+            of every kind; the end itself if none does.
     """
 
     prefix: IntArray
@@ -38,7 +38,7 @@ class StageCosts:
     first_start: IntArray
 
     def period(self, start: Positions, end: Positions) -> IntArray:
-        """Returns the time from one request to the next, all devices busy."""
+        """Returns the time from one request to the next with all devices busy."""
         if len(self.counts) == 1:
             cost = self.prefix[0][end] - self.prefix[0][start] + self.transfer[0][end]
             return np.asarray(cost if self.counts[0] == 1 else -(-cost // self.counts[0]))
@@ -48,23 +48,23 @@ class StageCosts:
         return np.ceil(1 / rate).astype(np.int64)
 
     def delay(self, start: Positions, end: Positions) -> IntArray:
-        """Returns the time that the stage adds to one request alone, in the worst case."""
+        """Returns the time that the stage adds to the latency of a request, in the worst case."""
         return np.asarray(self.slowest[end] - self.slowest[start] + self.sending[end])
 
     @cached_property
     def slowest(self) -> IntArray:
-        """Shape (blocks + 1,): as `prefix`, each block on whichever group is slowest at it."""
+        """Shape (blocks + 1,): `prefix` with each block on the kind that is slowest for it."""
         if len(self.counts) == 1:
             return np.asarray(self.prefix[0])
         return np.concatenate(([0], np.diff(self.prefix, axis=1).max(axis=0).cumsum()))
 
     @cached_property
     def sending(self) -> IntArray:
-        """Shape (blocks + 1,): as `transfer`, from whichever group is slowest at it."""
+        """Shape (blocks + 1,): `transfer` from the slowest kind."""
         return np.asarray(self.transfer.max(axis=0))
 
     def starts_within(self, bound: int) -> IntArray:
-        """Returns for each end the first start that fits and keeps the period within the bound; the end if none."""
+        """Returns for each end the first start that fits and keeps the period within the bound; the end if none does."""
         ends = np.arange(self.prefix.shape[1])
         if len(self.counts) == 1:
             least = self.prefix[0] + self.transfer[0] - bound * self.counts[0]

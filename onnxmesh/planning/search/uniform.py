@@ -1,4 +1,4 @@
-"""The cut that needs no planner: equal numbers of nodes."""
+"""Uniform cuts: stages with nearly equal numbers of nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnxmesh.planning.search.pools import by_speed
 
 
 def uniform_cuts(chain: Chain, num_stages: int) -> tuple[int, ...]:
-    """Returns the legal cuts that are nearest to equal numbers of nodes."""
+    """Returns the legal cuts nearest to equal numbers of nodes."""
     positions = [int(position) for position in chain.positions]
     cuts: list[int] = []
     for stage in range(1, num_stages):
@@ -25,22 +25,22 @@ def uniform_cuts(chain: Chain, num_stages: int) -> tuple[int, ...]:
 
 
 def uniform_assignment(chain: Chain, num_stages: int, replicas: int = 1) -> Assignment | None:
-    """Returns a uniform cut on the best devices; None if they are too few or too small for it.
+    """Returns a uniform cut on the fastest devices; None if they are too few or too small.
 
-    Each stage is held by devices of one kind; the fastest that fits goes to the stage that computes most.
+    Each stage has devices of one kind; the fastest kind that fits is assigned to the stage with the most computation.
     """
     cuts = uniform_cuts(chain, num_stages)
-    left = [chain.units((kind,), replicas) for kind in range(chain.num_kinds)]
+    remaining = [chain.units((kind,), replicas) for kind in range(chain.num_kinds)]
     order = list(dict.fromkeys(by_speed(chain, range(chain.num_kinds))))
     ranges = Assignment(cuts, ((),) * num_stages).ranges(chain)
     given: dict[int, DeviceGroup] = {}
     prefix = chain.prefix[order[0]] if order else chain.prefix[0]
     for stage in sorted(range(num_stages), key=lambda s: -int(prefix[ranges[s][1]] - prefix[ranges[s][0]])):
         start, end = ranges[stage]
-        fits = (kind for kind in order if left[kind] > 0 and start >= chain.first_start[kind, end])
+        fits = (kind for kind in order if remaining[kind] > 0 and start >= chain.first_start[kind, end])
         kind = next(fits, None)
         if kind is None:
             return None
-        left[kind] -= 1
+        remaining[kind] -= 1
         given[stage] = ((kind, replicas),)
     return Assignment(cuts, tuple(given[stage] for stage in range(num_stages)))

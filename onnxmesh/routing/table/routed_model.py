@@ -84,7 +84,7 @@ class Splitting:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedModel:
     """One version of a model, its signature and its stages.
 

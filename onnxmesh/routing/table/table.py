@@ -40,6 +40,7 @@ class RoutingTable:
         epoch: int,
         models: Mapping[ModelKey, RoutedModel],
         versions: Mapping[str, tuple[RoutedModel, ...]],
+        *,
         workers: Mapping[WorkerId, Member],
     ) -> None:
         self.epoch = epoch
@@ -59,7 +60,7 @@ class RoutingTable:
             (model.name, model.version): model
             for model in (RoutedModel.from_proto(each, facts) for each in table.models)
         }
-        return cls(table.epoch, models, _by_name(models.values()), members_of(models, facts))
+        return cls(table.epoch, models, _by_name(models.values()), workers=members_of(models, facts))
 
     def apply(self, change: mesh_pb2.RouteChange) -> RoutingTable:
         """Returns the table after a change; unchanged models and workers are shared with this one.
@@ -96,7 +97,7 @@ class RoutingTable:
         for name in {name for name, _ in changed}:
             kept = (each for each in versions.pop(name, ()) if (each.name, each.version) not in changed)
             versions.update(_by_name((*kept, *fresh.get(name, ()))))
-        return RoutingTable(change.epoch, models, versions, workers)
+        return RoutingTable(change.epoch, models, versions, workers=workers)
 
     @property
     def names(self) -> tuple[ModelName, ...]:
@@ -154,7 +155,7 @@ class RoutingTable:
         return model
 
 
-EMPTY_TABLE = RoutingTable(0, {}, {}, {})
+EMPTY_TABLE = RoutingTable(0, {}, {}, workers={})
 """The table of a gateway that has not received one yet."""
 
 

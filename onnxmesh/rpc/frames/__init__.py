@@ -1,1 +1,1 @@
-"""Frames."""
+"""Frames: the messages between gateways and workers, and their wire form."""

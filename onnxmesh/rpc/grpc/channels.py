@@ -1,4 +1,4 @@
-"""Channels to peers that are called now and then."""
+"""A cache of gRPC channels by address."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from onnxmesh.rpc.grpc.channel import open_channel
 
 
 class Channels:
-    """One channel for each address, opened when it is first asked for. A context manager: its end closes them."""
+    """One channel for each address, opened on first use. An async context manager: its exit closes all."""
 
     def __init__(self) -> None:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def to(self, address: str) -> grpc.aio.Channel:
-        """Returns the channel to an address, `HOST:PORT`."""
+        """Returns the channel to `HOST:PORT`."""
         if address not in self._channels:
             self._channels[address] = open_channel(address)
         return self._channels[address]

@@ -1,4 +1,4 @@
-"""One place where errors of servicers become statuses."""
+"""A gRPC server interceptor that turns errors of servicers into statuses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns a raised `MeshError` into its status, and anything else into a masked INTERNAL.
+    """Turns a raised `MeshError` into its status, and any other exception into a masked INTERNAL.
 
-    Only the log has the text of an unexpected error, under the id that the client is given.
+    The text of an unexpected error is only logged, under the incident id that the client gets.
     """
 
     async def intercept_service(
@@ -25,7 +25,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wraps whichever of the four kinds of handler serves the method."""
+        """Returns the method's handler, of any of the four kinds, wrapped."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
@@ -50,7 +50,7 @@ def _unary(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
             return await behaviour(request, context)
         except grpc.aio.AbortError:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
+        except Exception as error:  # noqa: BLE001 - clients get no unmasked error
             await _abort(error, method, context)
 
     return call
@@ -68,7 +68,7 @@ def _stream(behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
                 await answers
         except grpc.aio.AbortError:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave unmasked
+        except Exception as error:  # noqa: BLE001 - clients get no unmasked error
             await _abort(error, method, context)
 
     return call

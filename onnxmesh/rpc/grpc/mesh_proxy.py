@@ -1,4 +1,4 @@
-"""Control calls of clients, passed on to a scheduler as bytes."""
+"""A reverse proxy for the Mesh service: forwards clients' control calls to a scheduler as bytes."""
 
 from __future__ import annotations
 
@@ -15,39 +15,37 @@ from onnxmesh.rpc.grpc.interceptor import Context
 
 PREFIX = "/onnxmesh.v1.Mesh/"
 
-READ_ON_S = 2.0
-"""How long the rest of a refused upload is read, at the most, before the refusal is sent."""
+UPLOAD_DRAIN_S = 2.0
+"""Limit of reading the rest of a refused upload before the refusal is sent."""
 
-QUIET_S = 0.2
-"""A client that has sent nothing for this long waits for an answer."""
+UPLOAD_QUIET_S = 0.2
+"""A client that has sent nothing for this time waits for the answer."""
 
 _DETAILS = "grpc-status-details-bin"
 _HOP_BY_HOP = ("grpc-", "user-agent", "content-type", "te", ":")
 
 
 class MeshProxy(grpc.GenericRpcHandler):
-    """Passes every method of the Mesh service on, whatever its messages are and whichever way they stream.
+    """Forwards every method of the Mesh service, unary or streaming, without decoding messages.
 
-    Deadline, cancellation and metadata go to the scheduler; status, details and trailing metadata come back.
+    Deadline, cancellation and metadata are forwarded to the scheduler; status, details and trailing metadata are
+    returned to the client.
 
     Args:
-        channels: To the schedulers; stay open for as long as the server runs.
-        scheduler: Returns the address of the one to ask now.
-        passed_on: Metadata that is added to each call.
-
-    Raises:
-        MeshError: As `scheduler` does where there is none to ask.
+        channels: Channels to the schedulers; open as long as the server runs.
+        scheduler: Returns the address of the current scheduler; raises a `MeshError` where there is none.
+        extra_metadata: Metadata that is added to each call.
     """
 
     def __init__(
         self,
         channels: Channels,
         scheduler: Callable[[], str],
-        passed_on: Sequence[tuple[str, str]] = (),
+        extra_metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._channels = channels
         self._scheduler = scheduler
-        self._passed_on = tuple(passed_on)
+        self._extra_metadata = tuple(extra_metadata)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -58,17 +56,17 @@ class MeshProxy(grpc.GenericRpcHandler):
             return None
 
         async def call(requests: AsyncIterator[bytes], context: Context) -> None:
-            await self._pass_on(method, requests, context)
+            await self._forward(method, requests, context)
 
-        # On the wire a unary call is a stream of one message: this kind serves all four.
+        # On the wire a unary call is a stream of one message: this kind of handler serves all four.
         handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(call)
         return handler
 
-    async def _pass_on(self, method: str, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def _forward(self, method: str, requests: AsyncIterator[bytes], context: Context) -> None:
         scheduler = self._scheduler()
         call: Any = self._channels.to(scheduler).stream_stream(method)(
             timeout=context.time_remaining(),
-            metadata=(*_end_to_end(context.invocation_metadata()), *self._passed_on),
+            metadata=(*_end_to_end(context.invocation_metadata()), *self._extra_metadata),
         )
         error: grpc.aio.AioRpcError | None = None
         try:
@@ -77,7 +75,7 @@ class MeshProxy(grpc.GenericRpcHandler):
                 uploading = tasks.create_task(upload.run())
                 error = await _download(call, context)
                 if error is not None:
-                    await upload.quiet(uploading)
+                    await upload.wait_until_quiet(uploading)
                 uploading.cancel()
         finally:
             call.cancel()
@@ -91,7 +89,7 @@ class MeshProxy(grpc.GenericRpcHandler):
 
 
 class _Upload:
-    """What the client sends, on its way to the scheduler."""
+    """The client's messages, forwarded to the scheduler."""
 
     def __init__(self, requests: AsyncIterator[bytes], call: Any) -> None:
         self._requests = requests
@@ -99,32 +97,32 @@ class _Upload:
         self._num_messages = 0
 
     async def run(self) -> None:
-        taken = True
+        is_open = True
         async for message in self._requests:
             self._num_messages += 1
-            if taken:
-                taken = await _written(self._call.write(message))
-        if taken:
+            if is_open:
+                is_open = await _written(self._call.write(message))
+        if is_open:
             await _written(self._call.done_writing())
 
-    async def quiet(self, running: asyncio.Task[None]) -> None:
-        """Returns once the client sends no more, or has done so for too long.
+    async def wait_until_quiet(self, running: asyncio.Task[None]) -> None:
+        """Returns once the client pauses, but after `UPLOAD_DRAIN_S` at the latest.
 
-        gRPC tells a client whose write meets an ended call INTERNAL, and not why it ended.
+        A client that writes to an ended call gets INTERNAL from gRPC instead of the status of the call.
         """
         seen = -1
-        for _ in range(round(READ_ON_S / QUIET_S)):
+        for _ in range(round(UPLOAD_DRAIN_S / UPLOAD_QUIET_S)):
             if running.done() or seen == self._num_messages:
                 return
             seen = self._num_messages
-            await asyncio.wait([running], timeout=QUIET_S)
+            await asyncio.wait([running], timeout=UPLOAD_QUIET_S)
 
 
 async def _written(write: Awaitable[None]) -> bool:
     try:
         await write
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        return False  # the scheduler ended the call before it had everything: its status says why
+        return False  # the scheduler ended the call early: its status has the reason
     return True
 
 

@@ -1,4 +1,4 @@
-"""Mesh errors as gRPC statuses, and back.
+"""Mesh errors to gRPC statuses, and back.
 
 Source: https://google.aip.dev/193 (ErrorInfo, RetryInfo).
 """
@@ -46,7 +46,7 @@ _BY_CODE: dict[grpc.StatusCode, type[MeshError]] = {
 
 
 def to_status(error: MeshError) -> grpc.Status:
-    """Returns the status that tells a client of `error`: code, message, ErrorInfo and RetryInfo."""
+    """Returns the status of `error`: code, message, ErrorInfo and, with a retry delay, RetryInfo."""
     details = [Any(), Any()] if error.retry_after_s is not None else [Any()]
     details[0].Pack(ErrorInfo(reason=error.reason, domain=DOMAIN))
     if error.retry_after_s is not None:
@@ -59,7 +59,7 @@ def to_status(error: MeshError) -> grpc.Status:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> MeshError:
-    """Rebuilds the mesh error behind a failed call; without details, from the status code alone."""
+    """Returns the mesh error behind a failed call; without ErrorInfo, the class follows from the status code."""
     message = error.details() or error.code().name
     status = rpc_status.from_call(error)
     reason, retry_after_s = "", None

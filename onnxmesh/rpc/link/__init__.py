@@ -1,1 +1,1 @@
-"""Link."""
+"""Links: long-lived streams of frames between two processes."""

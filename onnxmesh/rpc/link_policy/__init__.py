@@ -1,1 +1,1 @@
-"""Link policy."""
+"""Decisions about one link, as pure objects: heartbeats, estimates, credits, write delays."""

@@ -1,1 +1,1 @@
-"""The way between two processes of one host: a Unix socket for frames, shared memory for large payloads."""
+"""Connections between two processes of one host: a Unix socket for frames, shared memory for large payloads."""

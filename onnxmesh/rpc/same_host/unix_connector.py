@@ -42,7 +42,12 @@ class UnixConnector:
         hello.CopyFrom(self._hello)
         hello.token = address.token
         try:
-            connection, memory = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), self._memory.allocate()
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                memory = self._memory.allocate()
+            except BaseException:
+                connection.close()
+                raise
         except OSError as error:
             _log.warning("unix_connect_failed", error=str(error))
             return None

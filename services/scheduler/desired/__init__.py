@@ -1,1 +1,1 @@
-"""Desired."""
+"""What should be served: specs, desired stages and traffic rules. Pure."""

@@ -1,1 +1,1 @@
-"""Fleet."""
+"""Connections to the registered workers, and measured links between them."""

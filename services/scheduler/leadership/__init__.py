@@ -1,1 +1,1 @@
-"""Leadership."""
+"""Leadership: what a scheduler has while it leads, and what it shares between terms."""

@@ -1,1 +1,1 @@
-"""Operations."""
+"""Operations of users: the gRPC service Mesh."""

@@ -1,1 +1,1 @@
-"""Placement."""
+"""Placement of stages on workers. Pure."""

@@ -1,1 +1,1 @@
-"""Planning."""
+"""Planning: models are prepared, cut and replanned with the help of workers."""

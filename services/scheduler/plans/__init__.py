@@ -1,1 +1,1 @@
-"""Plans."""
+"""Plans: surveys, messages and assessment. Pure."""

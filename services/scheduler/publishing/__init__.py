@@ -1,1 +1,1 @@
-"""Publishing."""
+"""The route table in force and its watchers, at the leader and at followers."""

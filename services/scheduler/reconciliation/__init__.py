@@ -1,1 +1,1 @@
-"""Reconciliation."""
+"""Reconciliation of desired and held stages."""

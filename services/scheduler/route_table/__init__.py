@@ -1,1 +1,1 @@
-"""Route table."""
+"""The content of the route table. Pure."""

@@ -1,1 +1,1 @@
-"""Workers."""
+"""Workers as decisions see them: eligibility, holdings, memory and kinds. Pure."""

@@ -1,1 +1,1 @@
-"""Control."""
+"""How schedulers control this worker: the WorkerControl service, placed stages, draining, link probes."""

@@ -1,4 +1,4 @@
-"""The schedulers that are connected, and what each is told."""
+"""Connected schedulers and the events on their way to each."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from onnxmesh.v1.frame_pb2 import Load
 from onnxmesh.v1.worker_pb2 import Draining, Leaving, WorkerEvent
 
 MAX_EVENTS = 1024
-"""Events that may wait for one scheduler; it is hung up on when there are more, and may call again."""
+"""Events that may wait for one scheduler; beyond, its stream is ended, and it may connect again."""
 
 _log = structlog.get_logger(__name__)
 
 
 class EventFeed:
-    """Events on their way to one scheduler."""
+    """Bounded queue of events for one scheduler."""
 
     def __init__(self) -> None:
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue(MAX_EVENTS)
         self._ended = False
 
     def put(self, event: WorkerEvent) -> None:
-        """Adds an event; one too many ends the feed."""
+        """Adds an event; on overflow the feed is emptied and ended."""
         if self._ended:
             return
         try:
@@ -38,7 +38,7 @@ class EventFeed:
             self.end()
 
     def end(self) -> None:
-        """Ends the feed after what waits in it."""
+        """Ends the feed after the events that are queued in it."""
         if self._ended:
             return
         self._ended = True
@@ -52,9 +52,12 @@ class EventFeed:
 
 
 class SchedulerConnections:
-    """Everyone who manages this worker: the one that leads and, around an election, one that led.
+    """All connected schedulers: the leader and, around an election, the former leader.
 
-    Events go to all. Commands are obeyed from the newest term of office alone.
+    Events go to all of them. Commands are accepted from the newest term only.
+
+    Attributes:
+        leaving: Whether this worker is to be emptied.
     """
 
     def __init__(self) -> None:
@@ -62,14 +65,13 @@ class SchedulerConnections:
         self._epoch = 0
         self._draining = False
         self._closed = False
-        self._alone = asyncio.Event()
-        self._alone.set()
+        self._none_connected = asyncio.Event()
+        self._none_connected.set()
         self.leaving = False
-        """Whether this worker is to be emptied."""
 
     @contextmanager
-    def connected(self, first: WorkerEvent) -> Iterator[EventFeed]:
-        """Gives the feed of a scheduler for as long as it is connected; `first` is in it already."""
+    def connect(self, first: WorkerEvent) -> Iterator[EventFeed]:
+        """Yields the feed of a scheduler for as long as it is connected; `first` is its first event."""
         feed = EventFeed()
         feed.put(first)
         if self._draining:
@@ -77,49 +79,49 @@ class SchedulerConnections:
         if self._closed:
             feed.end()
         self._feeds.add(feed)
-        self._alone.clear()
+        self._none_connected.clear()
         try:
             yield feed
         finally:
             self._feeds.discard(feed)
             if not self._feeds:
-                self._alone.set()
+                self._none_connected.set()
 
-    async def none_left(self) -> None:
-        """Returns once nobody is connected."""
-        await self._alone.wait()
+    async def wait_disconnected(self) -> None:
+        """Returns once no scheduler is connected."""
+        await self._none_connected.wait()
 
     def check_epoch(self, epoch: int) -> None:
-        """Takes note of a command's term of office.
+        """Checks the term of a command, and records it if it is newer.
 
         Raises:
-            Conflict: A newer scheduler has commanded already (ALREADY_EXISTS).
+            Conflict: A command of a newer term has been received (ALREADY_EXISTS).
         """
         if epoch < self._epoch:
             raise Conflict(f"the command is of epoch {epoch}; epoch {self._epoch} has begun")
         self._epoch = epoch
 
-    def tell(self, event: WorkerEvent) -> None:
-        """Tells everyone."""
+    def publish(self, event: WorkerEvent) -> None:
+        """Sends an event to every scheduler."""
         for feed in list(self._feeds):
             feed.put(event)
 
-    def tell_load(self, load: Load) -> None:
-        """Tells everyone the load."""
-        self.tell(WorkerEvent(load=load))
+    def publish_load(self, load: Load) -> None:
+        """Sends the load to every scheduler."""
+        self.publish(WorkerEvent(load=load))
 
-    def tell_leaving(self, leaving: bool) -> None:
-        """Tells everyone whether this worker is to be emptied; who connects from now on learns it at the start."""
+    def publish_leaving(self, leaving: bool) -> None:
+        """Sends whether this worker is to be emptied; later connections receive it with their first event."""
         self.leaving = leaving
-        self.tell(WorkerEvent(leaving=Leaving(undone=not leaving)))
+        self.publish(WorkerEvent(leaving=Leaving(undone=not leaving)))
 
-    def tell_draining(self) -> None:
-        """Tells everyone, and whoever connects from now on, that this worker is about to stop."""
+    def publish_draining(self) -> None:
+        """Sends that this worker is about to stop, to every scheduler and to later connections."""
         self._draining = True
-        self.tell(WorkerEvent(draining=Draining()))
+        self.publish(WorkerEvent(draining=Draining()))
 
-    def hang_up(self) -> None:
-        """Ends every feed, after what waits in it."""
+    def close(self) -> None:
+        """Ends every feed after the events that are queued in it."""
         self._closed = True
         for feed in list(self._feeds):
             feed.end()

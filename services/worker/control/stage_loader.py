@@ -1,4 +1,4 @@
-"""From a partition's name to a session that is ready to run."""
+"""Stage loader: fetches a partition, loads it into a session and warms it up."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.tensors.allocation import Staging
 from onnxmesh.v1.model_pb2 import Partition
 from services.worker.models.model_cache import ModelCache
-from services.worker.requests.run_errors import is_out_of_memory
+from services.worker.stages.run_errors import is_out_of_memory
 from services.worker.stages.warm_up import warm_up
 
 
 class StageLoader:
-    """Fetches, loads and warms up.
+    """Loads partitions into sessions of one configuration.
 
     Args:
-        cache: Where files are kept.
-        threads: Threads within an operator, for each stage.
-        providers: ONNX Runtime execution providers, best first.
+        cache: Keeps the files.
+        threads: Intra-operator threads of each stage.
+        providers: ONNX Runtime execution providers, preferred first.
         spinning: Whether those threads spin while they wait.
-        device: Whose memory stages may leave outputs in for each other; empty: the host's is all there is.
-        staging: Where what is copied to that device and back passes through; None: through any memory.
+        device: Device whose memory outputs may stay in between stages; empty: the host's.
+        staging: Pinned memory for copies to and from the device; None: any memory.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class StageLoader:
         self._staging = staging
 
     async def load(self, stage: StageKey, partition: Partition, sources: Sequence[str]) -> StageSession:
-        """Returns a partition's session; its artefact is held until `let_go`.
+        """Returns a partition's session; its artefact is held until `release`.
 
-        ONNX Runtime lets go of the interpreter lock while it loads: links live on meanwhile.
+        ONNX Runtime releases the interpreter lock while it loads, so links stay alive.
 
         Raises:
-            NotFound, CorruptData, Unavailable, InvalidRequest: The files could not be had.
+            NotFound, CorruptData, Unavailable, InvalidRequest: The files could not be fetched.
             InvalidModel: ONNX Runtime cannot load them (INVALID_ARGUMENT).
-            Unsatisfiable: The device is not there (FAILED_PRECONDITION).
+            Unsatisfiable: The device is not available (FAILED_PRECONDITION).
             Overloaded: There is not enough memory (RESOURCE_EXHAUSTED).
-            InvalidRequest: It is to be optimised in a way that is not known here (INVALID_ARGUMENT).
+            InvalidRequest: Its optimisation level is unknown (INVALID_ARGUMENT).
         """
         self._cache.hold(partition.artefact)
         try:
@@ -66,8 +66,8 @@ class StageLoader:
             await self._cache.release(partition.artefact)
             raise
 
-    async def let_go(self, partition: Partition) -> None:
-        """Takes back what `load` holds on disk."""
+    async def release(self, partition: Partition) -> None:
+        """Releases the files that `load` holds."""
         await self._cache.release(partition.artefact)
 
     def _load(self, stage: StageKey, folder: Path, level: OptimisationLevel) -> StageSession:
@@ -90,10 +90,10 @@ class StageLoader:
 
 
 def _level(partition: Partition) -> OptimisationLevel:
-    """Returns what ONNX Runtime is to do to a partition when it loads it: mostly nothing, it was done before the cut."""
-    wanted = partition.load_optimisation or OptimisationLevel.NONE.value
-    if wanted not in set(OptimisationLevel):
+    """Returns the optimisation level to load a partition with: mostly NONE, since it was optimised before the cut."""
+    level = partition.load_optimisation or OptimisationLevel.NONE.value
+    if level not in set(OptimisationLevel):
         raise InvalidRequest(
-            f"load_optimisation is one of {', '.join(OptimisationLevel)}; got '{wanted[:40]}'"
+            f"expected a load_optimisation of {', '.join(OptimisationLevel)}; got '{level[:40]}'"
         )
-    return OptimisationLevel(wanted)
+    return OptimisationLevel(level)

@@ -1,4 +1,4 @@
-"""How a worker is emptied before it ends."""
+"""Drain of this worker: schedulers move its stages to other workers."""
 
 from __future__ import annotations
 
@@ -15,53 +15,52 @@ _log = structlog.get_logger(__name__)
 
 
 class WorkerDrain:
-    """Knows whether this worker is to be emptied, by an operator's wish or because it is about to stop.
+    """Whether this worker is to be emptied: by an operator's command, or because it is about to stop.
 
-    It serves what it holds until that is evicted. An operator's mark ends with the process, or when it is taken back.
+    It serves its stages until they are evicted. An operator's drain ends with the process, or when it is undone.
 
     Args:
-        stages: What is held.
-        schedulers: Who is told, and who moves stages elsewhere.
+        stages: The stages held.
+        schedulers: They receive the state of the drain and move the stages.
     """
 
     def __init__(self, stages: StageTable, schedulers: SchedulerConnections) -> None:
         self._stages = stages
         self._schedulers = schedulers
-        self._ending = False
-        self._dismissed = asyncio.Event()
+        self._stopping = False
+        self._released = asyncio.Event()
 
-    def obey(self, command: WorkerCommand) -> None:
-        """Carries out a Drain or a Depart; must not block. Schedulers are told what holds afterwards."""
+    def handle(self, command: WorkerCommand) -> None:
+        """Handles a Drain or a Depart command without blocking; the resulting state is published."""
         try:
             self._schedulers.check_epoch(command.epoch)
         except Conflict as error:
             _log.warning("command_refused", error=error.message)
             return
         if command.HasField("drain"):
-            leaving = self._ending or not command.drain.undo
-            _log.info("drain_undone" if not leaving else "to_be_emptied")
-            self._schedulers.tell_leaving(leaving)
-        elif self._ending:
-            self._dismissed.set()
+            leaving = self._stopping or not command.drain.undo
+            _log.info("drain_begun" if leaving else "drain_undone")
+            self._schedulers.publish_leaving(leaving)
+        elif self._stopping:
+            self._released.set()
 
-    async def emptied(self, within_s: float) -> None:
-        """Has everything moved off this worker, which is about to stop.
+    async def evacuate(self, timeout_s: float) -> None:
+        """Waits until the stages of a worker that is about to stop have been moved to others.
 
-        Returns once nothing is held, a scheduler has said that nothing more will be moved, none is connected, or the
-        time is over.
+        Returns once no stage is held, a scheduler has sent Depart, no scheduler is connected, or after the timeout.
         """
-        self._ending = True
-        self._schedulers.tell_leaving(True)
+        self._stopping = True
+        self._schedulers.publish_leaving(True)
         reasons = {
-            asyncio.ensure_future(self._stages.none_left()): "empty",
-            asyncio.ensure_future(self._schedulers.none_left()): "no_scheduler",
-            asyncio.ensure_future(self._dismissed.wait()): "dismissed",
+            asyncio.ensure_future(self._stages.wait_empty()): "empty",
+            asyncio.ensure_future(self._schedulers.wait_disconnected()): "no_scheduler",
+            asyncio.ensure_future(self._released.wait()): "released",
         }
         try:
-            done, _ = await asyncio.wait(reasons, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(reasons, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in reasons:
                 task.cancel()
             await asyncio.wait(reasons)
-        why = next((reason for task, reason in reasons.items() if task in done), "time_over")
-        _log.info("leaving", why=why, stages=len(self._stages.holding()))
+        why = next((reason for task, reason in reasons.items() if task in done), "timeout")
+        _log.info("worker_evacuated", why=why, stages=len(self._stages.holding()))

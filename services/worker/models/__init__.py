@@ -1,1 +1,1 @@
-"""Models."""
+"""Model files on this worker's disk, and the child process that prepares and cuts models."""

@@ -1,4 +1,4 @@
-"""The folder that a worker keeps models in."""
+"""Cache folder of a worker, locked against other workers."""
 
 from __future__ import annotations
 
@@ -14,37 +14,34 @@ from pathlib import Path
 from onnxmesh.errors import Conflict
 
 PREFIX = "onnxmesh-worker-"
-"""How temporary folders of workers are called."""
+"""Prefix of the names of temporary cache folders."""
 
 _LOCK = "in-use"
 
 
 @contextmanager
-def cache_folder(
-    wanted: Path | None, temporary: Path | None = None, *, shared: bool = False
-) -> Iterator[Path]:
-    """Gives a folder that no other worker uses meanwhile.
+def cache_folder(path: Path | None, temporary: Path | None = None, *, shared: bool = False) -> Iterator[Path]:
+    """Yields a folder that no other worker uses meanwhile.
 
     Args:
-        wanted: Made if absent, and kept. None: a temporary one, removed at the end; those of workers that
-            were killed are removed as well.
-        temporary: Where temporary folders are made; by default where the system wants them.
-        shared: Whether `wanted` is for several workers: the folder given is then the first part of it that nobody
-            uses, so that what an earlier worker left there is of use again.
+        path: Made if absent, and kept. None: a temporary folder, removed at the end, as are those of killed workers.
+        temporary: Where temporary folders are made; None: the system's place for them.
+        shared: Whether several workers share `path`: each gets the first subfolder that is not locked, so that blobs of
+            an earlier worker are used again.
 
     Raises:
         Conflict: Another worker uses the folder (ALREADY_EXISTS).
     """
-    if wanted is not None and shared:
-        with _free_part(wanted) as part:
+    if path is not None and shared:
+        with _free_part(path) as part:
             yield part
         return
-    if wanted is not None:
-        wanted.mkdir(parents=True, exist_ok=True)
-        with _locked(wanted) as locked:
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+        with _locked(path) as locked:
             if not locked:
-                raise Conflict(f"another worker uses the cache '{wanted}'")
-            yield wanted
+                raise Conflict(f"another worker uses the cache '{path}'")
+            yield path
         return
     parent = temporary or Path(tempfile.gettempdir())
     _remove_abandoned(parent)
@@ -65,7 +62,7 @@ def _free_part(folder: Path) -> Iterator[Path]:
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
-        # One without a lock has just been made; and other users' folders are theirs.
+        # A folder without a lock file is being made; folders of other users cannot be removed.
         if not (folder / _LOCK).exists() or not os.access(folder, os.W_OK):
             continue
         with suppress(OSError), _locked(folder) as locked:
@@ -75,7 +72,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Locks a folder for the life of this process, however it ends; gives whether nobody else has it."""
+    """Locks a folder until the process ends, however it ends; yields whether the lock was free."""
     with (folder / _LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

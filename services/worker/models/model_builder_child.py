@@ -1,7 +1,7 @@
-"""The child process in which a model is prepared or cut: `python -m services.worker.models.model_builder_child`.
+"""Child process of the model builder: `python -m services.worker.models.model_builder_child`.
 
-For each line of JSON on standard input, `[step, arguments]`, it writes one to standard output: `{"answer": …}`, or
-`{"reason": …, "message": …}` for an expected failure. It ends when standard input does, as when its parent dies.
+For each line of JSON on standard input, `[step, job]`, it writes one to standard output: `{"answer": …}`, or
+`{"reason": …, "message": …}` for an expected failure. It exits at the end of standard input, as when its parent dies.
 """
 
 from __future__ import annotations
@@ -12,35 +12,42 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from onnxmesh.errors import InvalidModel, MeshError
 from onnxmesh.files.full_disk import full_disk
+from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 
-STEPS: dict[str, Callable[..., str]] = {"prepare": prepare, "cut": cut_prepared}
-"""What can be asked for."""
+STEPS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "prepare": lambda job: prepare(PrepareJob.from_plain(job)),
+    "cut": lambda job: cut_prepared(CutJob.from_plain(job)),
+}
+"""The steps by name."""
 
 
 def main() -> None:
-    """Answers until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal; the parent decides
+    """Answers requests until standard input ends."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to the whole process group; the parent handles it
     answers = _take_standard_output()
-    _volunteer_for_out_of_memory()
+    _prefer_for_out_of_memory()
     requests: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(requests,), name="requests", daemon=True).start()
     while True:
-        step, arguments = json.loads(requests.get())
-        answers.write(json.dumps(_do(step, arguments)).encode() + b"\n")
+        step, job = json.loads(requests.get())
+        answers.write(json.dumps(run_step(step, job)).encode() + b"\n")
         answers.flush()
 
 
-def _do(step: str, arguments: list[Any]) -> dict[str, str]:
+def run_step(step: str, job: Mapping[str, Any]) -> dict[str, str]:
+    """Runs a step and returns its answer, or the reason and message of an expected failure."""
     try:
-        return {"answer": STEPS[step](*arguments)}
+        return {"answer": STEPS[step](job)}
     except MeshError as error:
         return {"reason": error.reason, "message": error.message}
     except OSError as error:
@@ -53,23 +60,23 @@ def _do(step: str, arguments: list[Any]) -> dict[str, str]:
 
 
 def _take_standard_output() -> BinaryIO:
-    """Returns standard output, in whose place comes standard error: libraries may print."""
+    """Returns standard output, and redirects what libraries print to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
-def _volunteer_for_out_of_memory() -> None:
-    """Where memory runs out, Linux is to end this process, not the one that serves."""
+def _prefer_for_out_of_memory() -> None:
+    """Has Linux kill this process first when memory runs out, not the one that serves."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _read(requests: SimpleQueue[str]) -> None:
-    """Queues requests; ends the process when its parent does, whatever it is doing."""
+    """Queues requests; exits at the end of standard input, even during a step."""
     for line in sys.stdin:
         requests.put(line)
-    # ONNX Runtime's destructors have nothing to add.
+    # Without ONNX Runtime's destructors, which may crash while a step runs.
     os._exit(0)
 
 

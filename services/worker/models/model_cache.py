@@ -1,4 +1,4 @@
-"""Files of models on this worker's disk."""
+"""Model cache: blobs and artefact folders on this worker's disk, reference-counted."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from onnxmesh.v1.model_pb2 import Artefact
 
 
 class ModelCache:
-    """Blobs, and the folders that artefacts are laid out in.
+    """Blobs, and folders with the files of artefacts.
 
-    What somebody holds stays; what nobody holds any more is removed. A folder that outlives the process
-    gives its blobs to the next one, which checks them before use.
+    Held artefacts stay; others are removed. If the folder outlives the process, the next one uses its blobs and
+    verifies them first.
 
     Args:
         folder: Made if absent.
 
     Attributes:
-        blobs: What `Blobs` serves.
-        workplace: Folder for models that are being prepared; empty at the start.
+        blobs: The blobs; served to other workers and schedulers.
+        workplace: Folder for prepared models; empty at the start.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class ModelCache:
         self.blobs.remove_leftovers()
         self.workplace = folder / "workplace"
         self._stages = folder / "stages"
-        # Folders hold links to blobs: made again in no time, and from content that is checked then.
+        # These folders hold links to blobs: quickly made again, from content that is verified then.
         for leftover in (self.workplace, self._stages):
             shutil.rmtree(leftover, ignore_errors=True)
             leftover.mkdir()
@@ -42,22 +42,22 @@ class ModelCache:
         self._blobs: Counter[str] = Counter()
 
     def hold(self, artefact: Artefact) -> None:
-        """Keeps an artefact until `release`, once for each `hold`."""
+        """Holds an artefact until `release` was called as often as `hold`."""
         self._artefacts[artefact.digest] += 1
         self._blobs.update(file.sha256 for file in artefact.files)
 
     async def release(self, artefact: Artefact) -> None:
-        """Takes one `hold` back; after the last, files that nothing else needs are removed."""
+        """Undoes one `hold`; after the last, files that no other artefact needs are removed."""
         self._artefacts[artefact.digest] -= 1
         self._blobs.subtract(file.sha256 for file in artefact.files)
         unused = [file.sha256 for file in artefact.files if self._blobs[file.sha256] <= 0]
         folder = None if self._artefacts[artefact.digest] > 0 else self._stages / artefact.digest
-        self._artefacts += Counter()  # drops what is at zero
+        self._artefacts += Counter()  # removes counts of zero
         self._blobs += Counter()
         await in_thread(self._remove, folder, unused)
 
     async def fetch(self, artefact: Artefact, sources: Sequence[str]) -> None:
-        """Brings the blobs of an artefact that is held.
+        """Fetches the blobs of a held artefact.
 
         Raises:
             NotFound, CorruptData, Unavailable, InvalidRequest: As `fetch_artefact`.
@@ -65,7 +65,7 @@ class ModelCache:
         await fetch_artefact(artefact, self.blobs, sources)
 
     async def stage_folder(self, artefact: Artefact, sources: Sequence[str]) -> Path:
-        """Brings an artefact that is held and returns the folder with its files, every content checked.
+        """Fetches a held artefact and returns the folder with its files, each verified.
 
         Raises:
             NotFound, CorruptData, Unavailable, InvalidRequest: As `fetch_artefact`.
@@ -75,7 +75,7 @@ class ModelCache:
         try:
             return await in_thread(materialise, artefact, self.blobs, target, verify=True)
         except (CorruptData, NotFound):
-            # A disk that forgets, or a release that came between: what the sources have may be better.
+            # Corrupted on disk, or released in between: fetch it again.
             for file in artefact.files:
                 self.blobs.remove(file.sha256)
         await self.fetch(artefact, sources)

@@ -1,4 +1,4 @@
-"""Models on their way from a file to partitions."""
+"""Prepared models: fetched, checked and described, kept until they are cut."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onnxmesh.errors import CorruptData, InvalidPlan, InvalidRequest, NotFound
+from onnxmesh.errors import CorruptData, InvalidPlan, NotFound
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.model.activation_errors import ActivationErrors
-from onnxmesh.model.batching import BatchingSpec, StageBatching
-from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.batching import StageBatching
 from onnxmesh.model.graph_costs import GraphCosts
-from onnxmesh.model.input_shapes import InputShapes
-from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 from onnxmesh.store.artefact import check_artefact, model_file
@@ -28,57 +26,21 @@ from services.worker.models.model_builder import ModelBuilder
 from services.worker.models.model_cache import ModelCache
 
 MAX_PREPARED = 4
-"""Prepared models that are kept for a cut; the one longest unused goes first."""
+"""Prepared models that are kept for a cut; the least recently used is evicted first."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareOptions:
-    """How a model is to be prepared.
-
-    Attributes:
-        optimisation: An `OptimisationLevel`: what ONNX Runtime does to the whole; only exact mode asks.
-        mode: A `CutMode`.
-        shapes: What is planned for.
-        profile_s: Seconds that measuring its nodes may take; 0: they are not measured.
-    """
-
-    optimisation: str
-    mode: str = CutMode.EXACT.value
-    shapes: InputShapes = field(default_factory=InputShapes)
-    profile_s: float = 0.0
-
-    def check(self) -> None:
-        """Refuses what is no level or mode.
-
-        Raises:
-            InvalidRequest: It is none (INVALID_ARGUMENT).
-        """
-        if self.optimisation not in set(OptimisationLevel):
-            raise InvalidRequest(
-                f"expected an optimisation of {', '.join(OptimisationLevel)}; got '{self.optimisation[:40]}'"
-            )
-        if self.mode not in set(CutMode):
-            raise InvalidRequest(f"expected a mode of {', '.join(CutMode)}; got '{self.mode[:40]}'")
-
-    @property
-    def name(self) -> str:
-        """What tells apart the preparations of one model; whether it is measured does not."""
-        shapes = json.dumps(self.shapes.to_plain(), sort_keys=True).encode()
-        return f"{self.mode}-{self.optimisation}-{hashlib.sha256(shapes).hexdigest()[:16]}"
-
-
-@dataclass(slots=True)
-class Prepared:
+@dataclass(slots=True, kw_only=True)
+class PreparedModel:
     """A model that can be cut.
 
     Attributes:
-        name: For `Preparations.cut`.
-        folder: What a cut needs.
-        signature: What the model takes and gives.
+        name: Identifies it in `Preparations.cut`.
+        folder: Holds its work folder.
+        signature: Inputs and outputs of the model.
         costs: JSON of its `GraphCosts`.
         profile: JSON of its `Profile`; empty where it was not measured, or could not be.
-        measured: Whether it was to be measured.
-        artefacts: What was cut from it and can be fetched.
+        measured: Whether a measurement was requested.
+        artefacts: Partitions cut from it, which can be fetched.
     """
 
     name: str
@@ -92,12 +54,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class CutPartition:
-    """A partition, and the artefact that its files are.
+    """A partition and its files.
 
     Attributes:
-        partition: What it promises.
-        artefact: What others can fetch from here.
-        batching: What was found about requests that run together; None where nobody asked.
+        partition: Description of the partition.
+        artefact: Its files, which can be fetched from this worker.
+        batching: Result of the batch check; None where it was not requested.
     """
 
     partition: Partition
@@ -107,12 +69,12 @@ class CutPartition:
 
 @dataclass(frozen=True, slots=True)
 class CutModel:
-    """A model as its partitions, and what was found about the chain that they are.
+    """A model cut into partitions.
 
     Attributes:
         partitions: In order.
-        largest_difference: From the whole model; 0 in exact mode, -1 where it could not be measured.
-        activation_errors: What activations of fewer bits do to the outputs; None where nobody asked.
+        largest_difference: Relative difference from the whole model; 0 in exact mode, -1 where it was not measured.
+        activation_errors: Errors of lossy activation encodings; None where they were not requested.
     """
 
     partitions: list[CutPartition]
@@ -121,139 +83,139 @@ class CutModel:
 
 
 class Preparations:
-    """Prepares models and keeps the last few, so that they can be cut.
+    """Prepares models, keeps the last few, and cuts them.
 
     Args:
-        cache: Where files are kept.
-        workshop: Where the work is done.
-        device: Kind of this device, for what is measured.
+        cache: Keeps files.
+        builder: Prepares and cuts models.
+        device: Kind of this device, for profiles.
         max_prepared: How many prepared models are kept.
     """
 
     def __init__(
-        self, cache: ModelCache, workshop: ModelBuilder, device: str = "", max_prepared: int = MAX_PREPARED
+        self, cache: ModelCache, builder: ModelBuilder, *, device: str = "", max_prepared: int = MAX_PREPARED
     ) -> None:
         self._cache = cache
-        self._workshop = workshop
+        self._builder = builder
         self._device = device
         self._max_prepared = max_prepared
-        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
-        self._turn = asyncio.Lock()
+        self._prepared: OrderedDict[str, PreparedModel] = OrderedDict()
+        self._lock = asyncio.Lock()
 
-    async def prepare(self, model: Artefact, sources: Sequence[str], wish: PrepareOptions) -> Prepared:
-        """Fetches, checks, optimises and describes a model, or finds that it did so lately.
+    async def prepare(
+        self, model: Artefact, sources: Sequence[str], options: PrepareOptions
+    ) -> PreparedModel:
+        """Fetches, checks, optimises and describes a model, unless it is kept already.
 
-        A call that is given up takes the work with it and leaves nothing behind.
+        A cancelled call ends the work and leaves no files.
 
         Args:
             model: Its files.
-            sources: Who serves them.
-            wish: How it is to be prepared.
+            sources: Addresses that serve them.
+            options: How it is prepared.
 
         Raises:
             InvalidModel: It cannot be served (INVALID_ARGUMENT).
-            InvalidRequest: The artefact, the level, the mode or a shape is none (INVALID_ARGUMENT).
-            NotFound, CorruptData, Unavailable: The files could not be had.
+            InvalidRequest: The artefact is invalid, or a shape does not fit the model (INVALID_ARGUMENT).
+            NotFound, CorruptData, Unavailable: The files could not be fetched.
         """
-        wish.check()
         check_artefact(model)
         file = model_file(model)
-        name = f"{model.digest}-{wish.name}"
-        async with self._turn:
-            known = self._prepared.get(name)
-            if known is not None and wish.profile_s > 0 and not known.measured:
-                await self._drop(name)
-                known = None
-            if known is None:
-                known = self._prepared[name] = await self._prepare(name, model, file, sources, wish)
+        name = f"{model.digest}-{_options_key(options)}"
+        async with self._lock:
+            kept = self._prepared.get(name)
+            if kept is not None and options.profile_s > 0 and not kept.measured:
+                await self._evict(name)
+                kept = None
+            if kept is None:
+                kept = self._prepared[name] = await self._prepare(name, model, file, sources, options)
                 while len(self._prepared) > self._max_prepared:
-                    await self._drop(next(iter(self._prepared)))
+                    await self._evict(next(iter(self._prepared)))
             self._prepared.move_to_end(name)
-            return known
+            return kept
 
     async def _prepare(
-        self, name: str, model: Artefact, file: File, sources: Sequence[str], wish: PrepareOptions
-    ) -> Prepared:
+        self, name: str, model: Artefact, file: File, sources: Sequence[str], options: PrepareOptions
+    ) -> PreparedModel:
         folder = self._cache.workplace / name
         self._cache.hold(model)
         try:
             await self._cache.fetch(model, sources)
             source = folder / "source"
-            # Copies: onnx refuses external data that has several links.
+            # Copies: onnx rejects external data with more than one hard link.
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
-            text = await self._workshop.prepare(
-                str(source / file.path),
-                str(folder / "work"),
-                wish.optimisation,
-                wish.mode,
-                wish.shapes.to_plain(),
-                wish.profile_s,
-                self._device,
-            )
+            job = PrepareJob(source / file.path, _work_folder(folder), options, self._device)
+            answer = json.loads(await self._builder.prepare(job))
             await in_thread(shutil.rmtree, source, ignore_errors=True)
-            answer = json.loads(text)
             costs = await in_thread(GraphCosts.from_json, answer["costs"])
         except BaseException:
             await in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         finally:
             await self._cache.release(model)
-        return Prepared(name, folder, costs.signature, answer["costs"], answer["profile"], wish.profile_s > 0)
+        return PreparedModel(
+            name=name,
+            folder=folder,
+            signature=costs.signature,
+            costs=answer["costs"],
+            profile=answer["profile"],
+            measured=options.profile_s > 0,
+        )
 
-    async def cut(
-        self,
-        name: str,
-        cuts: Sequence[int],
-        direct: Sequence[Sequence[str]] = (),
-        batching: BatchingSpec | None = None,
-        *,
-        activation_errors: bool = False,
-    ) -> CutModel:
-        """Cuts a prepared model; the partitions can be fetched from here for as long as it is kept.
+    async def cut(self, name: str, options: CutOptions) -> CutModel:
+        """Cuts a prepared model; its partitions can be fetched from this worker for as long as it is kept.
 
         Args:
             name: Of the prepared model.
-            cuts: Positions at which a new stage begins.
-            direct: For each stage the inputs of the model that it gets straight from the gateway; empty: none.
-            batching: What to find out about requests that run together; None: nothing.
-            activation_errors: Whether to measure what activations of fewer bits do to the outputs.
+            options: How it is cut.
 
         Raises:
-            NotFound: No such prepared model, or not any more (NOT_FOUND).
+            NotFound: No prepared model of this name is kept (NOT_FOUND).
             InvalidPlan: It cannot be cut there (INVALID_ARGUMENT).
         """
         prepared = self._prepared.get(name)
         if prepared is None:
-            raise NotFound(f"no prepared model '{name[:64]}' is here any more: prepare it again")
+            raise NotFound(f"prepared model '{name[:64]}' is no longer kept here: prepare it again")
         self._prepared.move_to_end(name)
-        if list(cuts) != sorted(set(cuts)):
-            raise InvalidPlan(f"cuts must ascend: {list(cuts)}")
-        work = prepared.folder / "work"
-        wish = None if batching is None else batching.to_plain()
-        answer = json.loads(
-            await self._workshop.cut(str(work), cuts, direct, wish, activation_errors=activation_errors)
-        )
-        together: list[StageBatching | None] = [StageBatching.from_plain(each) for each in answer["batching"]]
-        partitions = [Partition.from_plain(plain) for plain in answer["partitions"]]
-        made = []
-        for partition, found in zip(partitions, together or [None] * len(partitions), strict=True):
-            artefact = await in_thread(
-                pack, work / PARTITIONS / f"stage-{partition.index}", self._cache.blobs
-            )
-            self._cache.hold(artefact)
-            prepared.artefacts.append(artefact)
-            if artefact.digest != partition.digest:
-                raise CorruptData(f"partition {partition.index} changed while it was taken in")
-            made.append(CutPartition(partition, artefact, found))
-        lost = answer["activation_errors"]
+        if list(options.cuts) != sorted(set(options.cuts)):
+            raise InvalidPlan(f"cuts must ascend: {list(options.cuts)}")
+        work = _work_folder(prepared.folder)
+        answer = json.loads(await self._builder.cut(CutJob(work, options)))
+        batching = [StageBatching.from_plain(each) for each in answer["batching"]]
+        partitions = []
+        for index, plain in enumerate(answer["partitions"]):
+            partition = Partition.from_plain(plain)
+            artefact = await self._pack(prepared, work, partition)
+            partitions.append(CutPartition(partition, artefact, batching[index] if batching else None))
+        errors = answer["activation_errors"]
         return CutModel(
-            made,
+            partitions,
             float(answer["largest_difference"]),
-            None if lost is None else ActivationErrors.from_plain(lost),
+            None if errors is None else ActivationErrors.from_plain(errors),
         )
 
-    async def _drop(self, name: str) -> None:
+    async def _pack(self, prepared: PreparedModel, work: Path, partition: Partition) -> Artefact:
+        """Stores the files of a partition and holds them."""
+        folder = work / PARTITIONS / f"stage-{partition.index}"
+        artefact = await in_thread(pack, folder, self._cache.blobs)
+        self._cache.hold(artefact)
+        prepared.artefacts.append(artefact)
+        if artefact.digest != partition.digest:
+            raise CorruptData(f"partition {partition.index} changed while it was stored")
+        return artefact
+
+    async def _evict(self, name: str) -> None:
         prepared = self._prepared.pop(name)
         await in_thread(shutil.rmtree, prepared.folder, ignore_errors=True)
         for artefact in prepared.artefacts:
             await self._cache.release(artefact)
+
+
+def _work_folder(folder: Path) -> Path:
+    return folder / "work"
+
+
+def _options_key(options: PrepareOptions) -> str:
+    """Distinguishes preparations of one model; whether it is measured does not count."""
+    shapes = json.dumps(options.shapes.to_plain(), sort_keys=True).encode()
+    return f"{options.mode}-{options.optimisation}-{hashlib.sha256(shapes).hexdigest()[:16]}"

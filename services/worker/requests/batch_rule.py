@@ -1,4 +1,4 @@
-"""Which requests of a stage may run together. Pure."""
+"""Batch rule of a stage: which of its requests may run together."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from onnxmesh.v1.model_pb2 import Partition
 from services.worker.requests.stage_request import StageRequest
 
 MAX_SHARED_BYTES = 64 * 1024
-"""Requests are told apart by the content of tensors that they are to share; larger ones are not compared."""
+"""Largest shared tensor whose content is compared; requests with larger ones run alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """What a request may run together with.
+class BatchGroup:
+    """Requests of equal groups may run together.
 
     Attributes:
-        like: Equal for requests that may.
-        rows: How many rows it has of its own, at least 1.
+        like: Shapes behind the batch axis, and the content of shared tensors.
+        rows: Rows of the request itself, at least 1.
     """
 
     like: Hashable
@@ -28,14 +28,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class BatchRule:
-    """What was found about a stage when it was cut.
+    """What the batch check found about a stage when the model was cut.
 
     Attributes:
-        inputs: Its inputs, with their types.
-        shared: Inputs and outputs that do not grow with the batch.
+        inputs: Name and datatype of each input.
+        shared: Inputs and outputs that have no batch axis.
         max_rows: Most rows of one run.
-        max_delay_s: Longest that a stage at work waits for more; None: what is learned alone.
-        cpu_class: The rule is for workers of this class; empty: for all.
+        max_delay_s: Longest time that a busy stage waits for more requests; None: the learned delay alone bounds it.
+        cpu_class: CPU class that the rule was proven on; empty: it holds on every worker.
     """
 
     inputs: tuple[tuple[str, Datatype], ...]
@@ -46,22 +46,22 @@ class BatchRule:
 
     @classmethod
     def of(cls, partition: Partition) -> BatchRule | None:
-        """Reads it off a partition; None where each request runs alone."""
-        said = partition.batching
-        if said.max_rows < 2 or all(spec.name in said.shared for spec in partition.inputs):
+        """Returns the rule that a partition carries; None where each request runs alone."""
+        batching = partition.batching
+        if batching.max_rows < 2 or all(spec.name in batching.shared for spec in partition.inputs):
             return None
         return cls(
             tuple((spec.name, Datatype(spec.datatype)) for spec in partition.inputs),
-            frozenset(said.shared),
-            said.max_rows,
-            said.max_delay_us / 1e6 if said.HasField("max_delay_us") else None,
-            said.cpu_class,
+            frozenset(batching.shared),
+            batching.max_rows,
+            batching.max_delay_us / 1e6 if batching.HasField("max_delay_us") else None,
+            batching.cpu_class,
         )
 
-    def group_of(self, request: StageRequest) -> Group | None:
-        """Returns what a whole request may run together with; None: with nothing.
+    def group_of(self, request: StageRequest) -> BatchGroup | None:
+        """Returns the group of a request; None where it runs alone.
 
-        A request that would fail for its form alone is in no group, so that it fails alone.
+        A request whose tensors do not fit the inputs runs alone, so that it fails alone.
         """
         rows: int | None = None
         like: list[Hashable] = []
@@ -80,9 +80,9 @@ class BatchRule:
                 return None
             rows = tensor.shape[0]
             like.append(tensor.shape[1:])
-        return Group(tuple(like), rows) if rows else None
+        return BatchGroup(tuple(like), rows) if rows else None
 
-    def rows_of(self, requests: Sequence[StageRequest]) -> list[int]:
-        """Returns how many rows each request of one group has; 1 for a single one that is in none."""
+    def row_counts(self, requests: Sequence[StageRequest]) -> list[int]:
+        """Returns the rows of each request of one group; 1 for a single request without a group."""
         name = next(name for name, _ in self.inputs if name not in self.shared)
         return [(*request.tensors[name].shape, 1)[0] for request in requests]

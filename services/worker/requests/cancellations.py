@@ -1,4 +1,4 @@
-"""Which requests were given up. Pure."""
+"""Cancelled attempts, remembered until their Activations can no longer arrive."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections import OrderedDict
 
 from services.worker.requests.request_key import RequestKey
 
-MAX_REMEMBERED = 16_384
-"""Keys that are remembered; the oldest go first."""
+MAX_CANCELLED_KEYS = 16_384
+"""Cancelled attempts that are remembered; the oldest are evicted first."""
 
 
 class Cancellations:
-    """Remembers cancelled requests for as long as their Activations may still come.
+    """Bounded set of cancelled attempts, least recently added evicted first.
 
-    A Cancel goes to every worker of a route at once and may be there before the Activation, or long after it
-    has left; how many are remembered is bounded, so one that is forgotten too soon costs work but never memory.
+    A Cancel goes to every worker of a route at once: it may arrive before the Activation, or long after the request
+    has left. A key that is evicted too early costs a useless run, never memory.
 
     Args:
-        max_remembered: How many keys are kept.
+        max_keys: How many keys are remembered.
     """
 
-    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
-        self._max_remembered = max_remembered
+    def __init__(self, max_keys: int = MAX_CANCELLED_KEYS) -> None:
+        self._max_keys = max_keys
         self._keys: OrderedDict[RequestKey, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -31,8 +31,8 @@ class Cancellations:
         return key in self._keys
 
     def add(self, key: RequestKey) -> None:
-        """Remembers a key as the newest."""
+        """Adds a key as the newest."""
         self._keys[key] = None
         self._keys.move_to_end(key)
-        if len(self._keys) > self._max_remembered:
+        if len(self._keys) > self._max_keys:
             self._keys.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What a worker sends on for a request. Pure."""
+"""Frames that follow from a request: the next Activation, the Result or the Failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.worker.requests.request_key import RequestKey
 from services.worker.requests.stage_request import StageRequest
 
 
-def activation(
+def activation_frame(
     request: StageRequest,
     tensors: Sequence[Tensor],
     timing: frame_pb2.HopTiming,
@@ -25,8 +25,17 @@ def activation(
     unix_ns: int,
     credit: int = 0,
 ) -> Frame:
-    """Returns the Activation for the next hop, which counts as so many bytes of credit."""
-    header = _following(request, timing)
+    """Returns the Activation for the next hop.
+
+    Args:
+        request: As it arrived at this stage.
+        tensors: What is alive after the stage.
+        timing: Of this hop; appended to the earlier ones.
+        now_s: This process's monotonic clock.
+        unix_ns: This host's clock.
+        credit: Bytes of credit taken for it.
+    """
+    header = _next_header(request, timing)
     payloads = write_tensors(header, tensors)
     header.sent_unix_ns = unix_ns
     header.credit = credit
@@ -35,7 +44,7 @@ def activation(
     return Frame(frame_pb2.FrameHeader(activation=header), payloads)
 
 
-def handed_over(
+def next_stage_request(
     request: StageRequest,
     tensors: Sequence[Tensor],
     timing: frame_pb2.HopTiming,
@@ -43,10 +52,10 @@ def handed_over(
     now_s: float,
     credit: Credit | None = None,
 ) -> StageRequest:
-    """Returns what the next stage gets on this very worker, in no frame: its tensors stay where they are."""
+    """Returns the request for the next stage where this worker holds that too: no frame, and no copy of the tensors."""
     return StageRequest(
         key=request.key,
-        header=_following(request, timing),
+        header=_next_header(request, timing),
         tensors={tensor.name: tensor for tensor in tensors},
         deadline=request.deadline,
         arrived_s=now_s,
@@ -55,26 +64,26 @@ def handed_over(
     )
 
 
-def _following(request: StageRequest, timing: frame_pb2.HopTiming) -> frame_pb2.Activation:
-    """Returns what the next hop is told besides the tensors."""
-    before = request.header
+def _next_header(request: StageRequest, timing: frame_pb2.HopTiming) -> frame_pb2.Activation:
+    """Returns the Activation for the next hop without its tensors."""
+    header = request.header
     return frame_pb2.Activation(
-        key=before.key,
-        request_id=before.request_id,
-        route=before.route,
-        hop=before.hop + 1,
-        requested_outputs=before.requested_outputs,
-        timings=[*before.timings, timing],
-        traceparent=before.traceparent,
-        priority=before.priority,
-        split_of=before.split_of,
+        key=header.key,
+        request_id=header.request_id,
+        route=header.route,
+        hop=header.hop + 1,
+        requested_outputs=header.requested_outputs,
+        timings=[*header.timings, timing],
+        traceparent=header.traceparent,
+        priority=header.priority,
+        split_of=header.split_of,
     )
 
 
-def result(
+def result_frame(
     request: StageRequest, tensors: Sequence[Tensor], timing: frame_pb2.HopTiming, *, unix_ns: int
 ) -> Frame:
-    """Returns the answer for the origin."""
+    """Returns the Result for the origin gateway."""
     header = frame_pb2.Result(
         key=request.header.key,
         timings=[*request.header.timings, timing],
@@ -84,15 +93,15 @@ def result(
     return Frame(frame_pb2.FrameHeader(result=header), payloads)
 
 
-def failure(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.FrameHeader:
-    """Returns what tells the origin that this attempt is over.
+def failure_header(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.FrameHeader:
+    """Returns the Failure that ends an attempt at its origin gateway.
 
     Args:
         key: The attempt.
-        error: Why.
-        worker: The one at fault.
+        error: Why it ended.
+        worker: The worker at fault.
     """
-    told = frame_pb2.Failure(
+    failure = frame_pb2.Failure(
         key=key.to_proto(),
         reason=error.reason,
         message=error.message,
@@ -100,4 +109,4 @@ def failure(key: RequestKey, error: MeshError, worker: WorkerId) -> frame_pb2.Fr
         retriable=error.retriable,
         retry_after_ms=round((error.retry_after_s or 0.0) * 1000),
     )
-    return frame_pb2.FrameHeader(failure=told)
+    return frame_pb2.FrameHeader(failure=failure)

@@ -1,4 +1,4 @@
-"""What became of the requests that came to this worker."""
+"""Counters of how requests ended on this worker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class RequestCounters:
-    """Counts since the start, each request at each of its hops here once; a part that comes when the other has ended, too.
+    """Counts since the start: each request once at each of its hops here, and each part whose other part had ended.
 
     Attributes:
-        completed: Sent on or answered.
-        dropped: Ended because nobody waited any more: cancelled, late, or the origin is gone.
-        failed: Ended with any other failure.
+        completed: Forwarded or answered.
+        dropped: Ended without use: cancelled, past the deadline, or the gateway is disconnected.
+        failed: Ended with any other error.
     """
 
     completed: int = 0

@@ -1,4 +1,4 @@
-"""What happens to a request at each point of its way through a worker. Pure."""
+"""Decisions about a request: whether it is admitted, whether it goes on, which tensors leave with it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, StageGone, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.tensors.tensor import Tensor
-from services.worker.requests.stage_part import StagePart
 from services.worker.requests.stage_phase import StagePhase
 from services.worker.requests.stage_request import StageRequest
+from services.worker.requests.stage_spec import StageSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """Nothing stands against it."""
+    """The request goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nobody waits for it: it ends here, and nothing is said."""
+    """The request ends here without an answer: its gateway does not wait for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """It ends here, and its origin is told why.
+    """The request ends here with a Failure.
 
     Attributes:
-        error: What it is told.
+        error: What the origin gateway receives.
     """
 
     error: MeshError
@@ -37,8 +37,8 @@ class Refuse:
 Decision = Proceed | Drop | Refuse
 
 
-def still_wanted(request: StageRequest, *, cancelled: bool, now_s: float) -> Decision:
-    """Decides whether to spend anything more on a request: asked before it runs and before it goes on."""
+def check_wanted(request: StageRequest, *, cancelled: bool, now_s: float) -> Decision:
+    """Decides whether a request is still worth work: evaluated before it runs and before it is sent on."""
     if cancelled:
         return Drop()
     if request.deadline.at_s <= now_s:
@@ -49,80 +49,80 @@ def still_wanted(request: StageRequest, *, cancelled: bool, now_s: float) -> Dec
 def admit(
     request: StageRequest,
     worker: WorkerId,
-    state: StagePhase | None,
+    phase: StagePhase | None,
     *,
     draining: bool,
     cancelled: bool,
     now_s: float,
 ) -> Decision:
-    """Decides whether an Activation that just came may queue for its stage.
+    """Decides whether a request that just arrived may queue for its stage.
 
-    A worker that drains takes no new request, which costs nothing to try elsewhere; one that other stages
-    have worked on already is finished here.
+    A draining worker refuses requests at their first hop, which cost nothing to try elsewhere; those that earlier
+    stages have worked on are finished here.
 
     Args:
-        request: What came.
+        request: The request.
         worker: This worker.
-        state: Of the stage that it wants; None if that is not held.
+        phase: Of the stage that it is for; None if that is not held.
         draining: Whether this worker is about to stop.
-        cancelled: Whether its origin gave it up.
+        cancelled: Whether its gateway cancelled it.
         now_s: This process's monotonic clock.
     """
-    decision = still_wanted(request, cancelled=cancelled, now_s=now_s)
+    decision = check_wanted(request, cancelled=cancelled, now_s=now_s)
     if not isinstance(decision, Proceed):
         return decision
     if request.hop.worker != worker:
-        return Refuse(Unavailable(f"the route means {request.hop.worker}; this is {worker}"))
+        return Refuse(Unavailable(f"the route names worker {request.hop.worker}; this is {worker}"))
     if draining and request.header.hop == 0:
         return Refuse(Unavailable(f"{worker} is draining"))
-    return Proceed() if state is StagePhase.READY else Refuse(_not_ready(request.stage, worker, state))
+    return Proceed() if phase is StagePhase.READY else Refuse(_not_ready(request.stage, worker, phase))
 
 
-def wanted_after(request: StageRequest, part: StagePart) -> tuple[str, ...]:
-    """Returns the names of the tensors that leave with the request: live ones, or those the client asked for."""
+def output_names(request: StageRequest, spec: StageSpec) -> tuple[str, ...]:
+    """Returns the names of the tensors that leave with a request: live ones, or those that the client requested."""
     if request.next_hop is not None or not request.header.requested_outputs:
-        return part.live_out
+        return spec.live_out
     return tuple(request.header.requested_outputs)
 
 
-def to_compute(request: StageRequest, part: StagePart) -> frozenset[str]:
-    """Returns which of the stage's outputs this request needs."""
-    return part.outputs.intersection(wanted_after(request, part))
+def outputs_to_compute(request: StageRequest, spec: StageSpec) -> frozenset[str]:
+    """Returns the outputs of the stage that a request needs."""
+    return spec.outputs.intersection(output_names(request, spec))
 
 
-def leaving(
-    request: StageRequest, part: StagePart, computed: Mapping[str, Tensor]
+def iter_outgoing(
+    request: StageRequest, spec: StageSpec, computed: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Tensor | None]]:
-    """Yields what leaves with the request, by name: computed here, or carried through untouched; None: it is neither."""
-    for name in wanted_after(request, part):
+    """Yields name and tensor of what leaves with a request: computed here or carried through; None where it is neither."""
+    for name in output_names(request, spec):
         yield name, computed.get(name) or request.tensors.get(name)
 
 
-def outgoing(request: StageRequest, part: StagePart, computed: Mapping[str, Tensor]) -> list[Tensor]:
-    """Returns the tensors that leave with the request.
+def outgoing_tensors(request: StageRequest, spec: StageSpec, computed: Mapping[str, Tensor]) -> list[Tensor]:
+    """Returns the tensors that leave with a request.
 
     Raises:
-        InvalidRequest: One is neither: the client asked for an output that the model lacks, or an earlier
-            stage left a tensor out (INVALID_ARGUMENT).
+        InvalidRequest: One was neither computed nor received: the client requested an output that the model lacks, or
+            an earlier stage left a tensor out (INVALID_ARGUMENT).
     """
     tensors = []
-    for name, tensor in leaving(request, part, computed):
+    for name, tensor in iter_outgoing(request, spec, computed):
         if tensor is None:
-            raise InvalidRequest(f"{part.stage} neither computes nor was given '{name}'")
+            raise InvalidRequest(f"{spec.stage} neither computes nor was given '{name}'")
         tensors.append(tensor)
     return tensors
 
 
 def counts_as_drop(error: MeshError) -> bool:
-    """Whether a request that ended so was dropped, rather than having failed."""
+    """Whether a request that ended with this error counts as dropped, not as failed."""
     return isinstance(error, DeadlineExceeded | Cancelled)
 
 
-def _not_ready(stage: StageKey, worker: WorkerId, state: StagePhase | None) -> StageGone:
-    match state:
+def _not_ready(stage: StageKey, worker: WorkerId, phase: StagePhase | None) -> StageGone:
+    match phase:
         case StagePhase.LOADING:
             return StageGone(f"{worker} is still loading {stage}")
         case StagePhase.EVICTING:
-            return StageGone(f"{worker} is letting {stage} go")
+            return StageGone(f"{worker} is evicting {stage}")
         case _:
             return StageGone(f"{worker} does not hold {stage}")

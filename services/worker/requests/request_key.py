@@ -1,4 +1,4 @@
-"""The name of one attempt to answer one request, as a value."""
+"""Key of one attempt at one request."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from onnxmesh.v1 import frame_pb2
 
 
 class RequestKey(NamedTuple):
-    """What tells one attempt from every other in the mesh.
+    """Identifies one attempt in the whole mesh.
 
     Attributes:
-        origin: The gateway that took the request and gets the answer.
-        number: The request's number there.
-        attempt: Counts the routes tried.
+        origin: The gateway that received the request and gets the answer.
+        number: The request's number at that gateway.
+        attempt: How many routes were tried before.
     """
 
     origin: str
@@ -26,5 +26,5 @@ class RequestKey(NamedTuple):
         return cls(message.origin, message.number, message.attempt)
 
     def to_proto(self) -> frame_pb2.RequestKey:
-        """Returns the message that says the same."""
+        """Returns the key as a message."""
         return frame_pb2.RequestKey(origin=self.origin, number=self.number, attempt=self.attempt)

@@ -1,4 +1,4 @@
-"""Where a stage is between coming and going."""
+"""Phases of a stage on a worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class StagePhase(Enum):
-    """Only READY stages take requests."""
+    """Only READY stages admit requests."""
 
     LOADING = "LOADING"
     READY = "READY"

@@ -1,4 +1,4 @@
-"""One Activation while it is on this worker."""
+"""A request at one stage, read from an Activation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NO_DEADLINE_S = float("inf")
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class StageRequest:
-    """A request at one of its hops, or one of its two parts where the stage has direct inputs.
+    """A request at one of its hops, or its main or direct part where the stage has direct inputs.
 
     Attributes:
-        key: Which attempt of which request.
-        header: The frame's own words; nobody may change them.
-        tensors: What is alive before the stage, by name; views of the received message.
-        deadline: On this process's clock.
-        arrived_s: When it came, on the same clock.
-        wire_ns: From the sender's clock to this host's.
-        credit: What its sender wants back once it waits no more; None: nothing.
+        key: Of the attempt.
+        header: The received header; read-only.
+        tensors: Tensors alive before the stage, by name; views of the received message.
+        deadline: On this process's monotonic clock.
+        arrived_s: When it arrived, on the same clock.
+        wire_ns: Time on the wire, from the sender's clock to this host's.
+        credit: Credit of the sender, returned once the request leaves the queue; None: it took none.
     """
 
     key: RequestKey
@@ -42,27 +42,27 @@ class StageRequest:
 
     @property
     def hop(self) -> frame_pb2.Hop:
-        """Where the request is now."""
+        """The current hop."""
         return self.header.route.hops[self.header.hop]
 
     @property
     def next_hop(self) -> frame_pb2.Hop | None:
-        """Where it goes from here; None at the last stage."""
-        following = self.header.hop + 1
-        return self.header.route.hops[following] if following < len(self.header.route.hops) else None
+        """The next hop; None at the last stage."""
+        index = self.header.hop + 1
+        return self.header.route.hops[index] if index < len(self.header.route.hops) else None
 
     @property
     def stage(self) -> StageKey:
-        """The stage that it is here for."""
+        """The stage of the current hop."""
         return StageKey(self.hop.stage)
 
     @property
     def is_direct(self) -> bool:
-        """Whether it is the part that the gateway sends straight here."""
+        """Whether it is the direct part, which the gateway sent straight to this stage."""
         return self.header.direct
 
-    def give_credit_back(self) -> None:
-        """Gives its sender's credit back: it waits here no more."""
+    def return_credit(self) -> None:
+        """Returns the sender's credit: the request no longer waits here."""
         if self.credit is not None:
             self.credit.give_back()
 
@@ -73,13 +73,13 @@ class StageRequest:
 
 
 def read_request(frame: Frame, now_s: float, unix_ns: int, credit: Credit | None = None) -> StageRequest:
-    """Reads an Activation.
+    """Returns the request in an Activation.
 
     Args:
-        frame: A whole one: no pieces are missing.
+        frame: A whole Activation: all chunks have been joined.
         now_s: This process's monotonic clock.
         unix_ns: This host's clock.
-        credit: What its sender wants back.
+        credit: Credit of the sender.
 
     Raises:
         CorruptData: The route has no such hop, or a tensor is not what its header describes (DATA_LOSS).

@@ -1,4 +1,4 @@
-"""Which stages this worker holds."""
+"""Table of the stages that this worker holds."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from services.worker.stages.stage_runner import StageRunner
 
 @dataclass(slots=True)
 class HeldStage:
-    """A stage on its way in, at work, or on its way out.
+    """A stage that is loading, ready or being evicted.
 
     Attributes:
         digest: Of its partition.
-        state: Where it is.
-        runner: What runs it; None while it loads.
-        load_s: How long fetching and loading took.
+        phase: Its phase.
+        runner: Runs it; None while it is loading.
+        load_s: Seconds that fetching and loading took.
     """
 
     digest: Digest
-    state: StagePhase = StagePhase.LOADING
+    phase: StagePhase = StagePhase.LOADING
     runner: StageRunner | None = None
     load_s: float = 0.0
 
 
 class StageTable:
-    """Stages by key. An impossible step is a defect and raises."""
+    """Stages by key, LOADING → READY → EVICTING; an impossible transition raises `RuntimeError`."""
 
     def __init__(self) -> None:
         self._held: dict[StageKey, HeldStage] = {}
@@ -40,57 +40,57 @@ class StageTable:
         return stage in self._held
 
     def get(self, stage: StageKey) -> HeldStage | None:
-        """Returns what is known of a stage, None if it is not held."""
+        """Returns a held stage; None if it is not held."""
         return self._held.get(stage)
 
-    def state(self, stage: StageKey) -> StagePhase | None:
-        """Returns where a stage is, None if it is not held."""
+    def phase(self, stage: StageKey) -> StagePhase | None:
+        """Returns the phase of a stage; None if it is not held."""
         held = self._held.get(stage)
-        return None if held is None else held.state
+        return None if held is None else held.phase
 
     def runners(self) -> list[StageRunner]:
-        """Returns what runs here, stages on their way out included. May be asked from any thread."""
+        """Returns the runners, those of stages being evicted included. Thread-safe."""
         return [held.runner for held in list(self._held.values()) if held.runner is not None]
 
-    def loading(self, stage: StageKey, digest: Digest) -> None:
-        """A stage begins to load."""
+    def add_loading(self, stage: StageKey, digest: Digest) -> None:
+        """Adds a stage that begins to load."""
         self._expect(stage, None)
         self._held[stage] = HeldStage(digest)
         self._empty.clear()
 
-    def ready(self, stage: StageKey, runner: StageRunner, load_s: float) -> None:
-        """A stage that was loading takes requests from now on."""
+    def mark_ready(self, stage: StageKey, runner: StageRunner, load_s: float) -> None:
+        """Marks a loading stage as ready for requests."""
         held = self._expect(stage, StagePhase.LOADING)
-        held.state, held.runner, held.load_s = StagePhase.READY, runner, load_s
+        held.phase, held.runner, held.load_s = StagePhase.READY, runner, load_s
 
-    def evicting(self, stage: StageKey) -> StageRunner:
-        """A ready stage takes no more requests; returns its runner."""
+    def mark_evicting(self, stage: StageKey) -> StageRunner:
+        """Marks a ready stage as being evicted; returns its runner."""
         held = self._expect(stage, StagePhase.READY)
-        held.state = StagePhase.EVICTING
+        held.phase = StagePhase.EVICTING
         assert held.runner is not None
         return held.runner
 
-    def gone(self, stage: StageKey) -> None:
-        """A stage is no longer held, whatever it was."""
+    def remove(self, stage: StageKey) -> None:
+        """Removes a stage, whatever its phase."""
         self._held.pop(stage, None)
         if not self._held:
             self._empty.set()
 
-    async def none_left(self) -> None:
-        """Returns once nothing is held."""
+    async def wait_empty(self) -> None:
+        """Returns once no stage is held."""
         await self._empty.wait()
 
     def holding(self) -> list[StageLoaded]:
-        """Returns the ready stages, as schedulers are told."""
+        """Returns the ready stages as events for schedulers."""
         return [
             StageLoaded(stage=stage, digest=held.digest, load_s=held.load_s)
             for stage, held in self._held.items()
-            if held.state is StagePhase.READY
+            if held.phase is StagePhase.READY
         ]
 
-    def _expect(self, stage: StageKey, state: StagePhase | None) -> HeldStage:
+    def _expect(self, stage: StageKey, phase: StagePhase | None) -> HeldStage:
         held = self._held.get(stage)
-        found = None if held is None else held.state
-        if found is not state:
-            raise RuntimeError(f"{stage} is {found}, expected {state}")
+        found = None if held is None else held.phase
+        if found is not phase:
+            raise RuntimeError(f"{stage} is {found}, expected {phase}")
         return held if held is not None else HeldStage(Digest(""))

@@ -1,4 +1,4 @@
-"""The one thread in which a stage runs."""
+"""Thread of a stage: runs one function after another beside the event loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class StageThread(Generic[T]):
-    """Does one thing after another in a thread of its own, and hands each result back to the event loop.
+    """Runs functions in a thread of its own, in order, and returns their results to one event loop.
 
-    An executor's futures, which any thread may wait for, cost twice the processor time. The thread starts with the
-    first thing to do; whoever had one done must `close` it. It belongs to one event loop.
+    A `ThreadPoolExecutor` costs twice the processor time, because any thread may wait for its futures. The thread
+    starts with the first function; after that, `close` must be called.
 
     Args:
         name: Of the thread.
@@ -26,40 +26,40 @@ class StageThread(Generic[T]):
         self._jobs: SimpleQueue[tuple[Callable[[], T], asyncio.Future[T]] | None] = SimpleQueue()
         self._started = False
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Returns what `work` does; cancelling this does not end it."""
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs a function and returns its result; cancelling this does not end the function."""
         loop = asyncio.get_running_loop()
         if not self._started:
             self._started = True
-            threading.Thread(target=self._run, args=(loop,), name=self._name).start()
+            threading.Thread(target=self._loop, args=(loop,), name=self._name).start()
         done: asyncio.Future[T] = loop.create_future()
         self._jobs.put((work, done))
         return await done
 
     def close(self) -> None:
-        """Ends the thread once it has done what it is doing."""
+        """Ends the thread after the functions that it was given."""
         if self._started:
             self._jobs.put(None)
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _loop(self, loop: asyncio.AbstractEventLoop) -> None:
         while (job := self._jobs.get()) is not None:
             work, done = job
             try:
-                hand_back = _handing_back(done, work())
-            except Exception as error:  # noqa: BLE001 - whatever it is, who asked for the work is told
-                hand_back = _raising(done, error)
-            # Nothing here may keep a request alive until the next one comes.
+                set_outcome = _result_setter(done, work())
+            except Exception as error:  # noqa: BLE001 - every exception goes to the caller
+                set_outcome = _exception_setter(done, error)
+            # No reference here may keep a request alive until the next one arrives.
             del job, work, done
             try:
-                loop.call_soon_threadsafe(hand_back)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(set_outcome)
+            except RuntimeError:  # the event loop is closed
                 return
-            del hand_back
+            del set_outcome
 
 
-def _handing_back(done: asyncio.Future[T], result: T) -> Callable[[], None]:
+def _result_setter(done: asyncio.Future[T], result: T) -> Callable[[], None]:
     return lambda: None if done.done() else done.set_result(result)
 
 
-def _raising(done: asyncio.Future[T], error: Exception) -> Callable[[], None]:
+def _exception_setter(done: asyncio.Future[T], error: Exception) -> Callable[[], None]:
     return lambda: None if done.done() else done.set_exception(error)

@@ -1,4 +1,4 @@
-"""A first run on zeros, so that the first request does not pay for what a session does once."""
+"""Warm-up of a session: a run on zeros, so that the first request does not pay for one-time work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 def zeros(specs: Iterable[TensorSpec]) -> dict[str, Tensor]:
-    """Returns a tensor of zeros (or empty strings) for each spec; what may vary is 1, or a scalar."""
+    """Returns a tensor of zeros (BYTES: empty strings) for each spec; free dimensions are 1, an unknown shape is a scalar."""
     tensors = {}
     for spec in specs:
         datatype = Datatype(spec.datatype)
@@ -32,8 +32,8 @@ def zeros(specs: Iterable[TensorSpec]) -> dict[str, Tensor]:
 
 
 def warm_up(stage: StageKey, session: Runnable, inputs: Iterable[TensorSpec]) -> None:
-    """Runs a stage once. That it fails on zeros says nothing about requests: it is only logged."""
+    """Runs a stage once; a failure is logged only, since a model may reject zeros and accept requests."""
     try:
         session.run(zeros(inputs))
-    except Exception as error:  # noqa: BLE001 - a model may refuse zeros in any way
+    except Exception as error:  # noqa: BLE001 - a model may reject zeros with any exception
         _log.info("warm_up_failed", stage=stage, error=str(error))

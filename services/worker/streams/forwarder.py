@@ -1,4 +1,4 @@
-"""The way to the next worker of a route."""
+"""Forwards Activations to the next worker of their route."""
 
 from __future__ import annotations
 
@@ -24,86 +24,87 @@ from services.worker.requests.request_key import RequestKey
 from services.worker.requests.stage_request import StageRequest
 from services.worker.streams.gateway_replies import GatewayReplies
 
-MAX_REMEMBERED = 512
-"""Requests last sent on a link, which are failed if it breaks."""
+MAX_TRACKED_REQUESTS = 512
+"""Requests last sent on a link, which fail if the link is lost."""
 
-MAX_LINKS = 64
-"""Workers lately sent to whose ways are told."""
+MAX_TRACKED_WORKERS = 64
+"""Workers last sent to, whose links are reported."""
 
 
 class Forwarder:
-    """Sends Activations to the next hop, and tells origins of those that got lost.
+    """Sends Activations to the next hop, and fails those that a lost link may have lost.
 
-    A broken link loses the frames that wait on it, and nobody knows which the peer has read. So every
-    request lately sent there is failed to its origin, which ignores what it has an answer to.
+    A lost link loses the frames that are queued on it, and which of them the peer has read is unknown. So every
+    request lately sent on it fails at its gateway, which ignores the Failure if it has the Result already.
 
     Args:
         worker: This worker.
-        links: The streams to peers.
-        origins: Who is told of failures.
-        tally: Where it counts what becomes of requests.
-        take: Takes a request for another stage of this worker.
-        on_capacity: Told that stages which stood still for want of credit may go on.
-        compressor: Writes it in fewer bytes where the way is slow; None: a new one.
+        links: Links to peers.
+        replies: Sends Failures to gateways.
+        counters: Counts forwarded requests.
+        deliver: Called with a request for another stage of this worker.
+        on_capacity: Called when stages that lacked credit may continue.
         clock: Seconds, monotonic.
+        compressor: Compresses Activations for slow links; None: a new one.
     """
 
     def __init__(
         self,
         worker: WorkerId,
         links: Links,
-        origins: GatewayReplies,
-        tally: RequestCounters,
-        take: Callable[[StageRequest], None],
+        replies: GatewayReplies,
+        *,
+        counters: RequestCounters,
+        deliver: Callable[[StageRequest], None],
         on_capacity: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
         compressor: Compressor | None = None,
     ) -> None:
         self._worker = worker
         self._links = links
-        self._origins = origins
-        self._tally = tally
-        self._take = take
+        self._replies = replies
+        self._counters = counters
+        self._deliver = deliver
         self._on_capacity = on_capacity
         self._credits = Credits()
         self._clock = clock
         self._compressor = compressor or Compressor()
         self._sent: dict[Link, OrderedDict[RequestKey, Deadline]] = {}
-        self._next: OrderedDict[str, None] = OrderedDict()
+        self._next_workers: OrderedDict[str, None] = OrderedDict()
 
     @property
-    def room(self) -> Callable[[StageRequest], int] | None:
-        """Tells for a request how many like it may go on to its next stage; None: all may."""
-        return self._room if self._credits else None
+    def capacity(self) -> Callable[[StageRequest], int] | None:
+        """Returns for a request how many such requests its next stage has credit for; None: no limit applies."""
+        return self._capacity if self._credits else None
 
     def take_credit(self, hop: Hop, num_bytes: int) -> tuple[int, Credit | None]:
-        """Takes credit for a request that is about to be forwarded: how much, and what gives it back if it is not."""
+        """Takes credit for a request of so many bytes; returns the bytes taken and the credit to return on failure."""
         if num_bytes < MIN_CREDITED_BYTES:
             return 0, None
         next_stage = _next_stage(hop)
         self._credits.take(next_stage, num_bytes)
-        return num_bytes, Credit(partial(self._give_back, next_stage, num_bytes))
+        return num_bytes, Credit(partial(self._return_credit, next_stage, num_bytes))
 
-    def credit_returned(self, link: Link, credit: CreditFrame) -> None:
-        """Takes credit that came back from a next worker."""
-        self._give_back((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
+    def on_credit(self, link: Link, credit: CreditFrame) -> None:
+        """Handles credit that a next worker returned."""
+        self._return_credit((WorkerId(link.peer), StageKey(credit.stage)), credit.credit)
 
-    def is_here(self, hop: Hop) -> bool:
-        """Whether a hop is to this worker itself: through no wire."""
+    def is_local(self, hop: Hop) -> bool:
+        """Whether a hop is to this worker itself."""
         return hop.worker == self._worker
 
-    def hand_over(self, request: StageRequest) -> None:
-        """Takes a request to another stage of this worker."""
-        self._tally.completed += 1
-        self._take(request)
+    def deliver_locally(self, request: StageRequest) -> None:
+        """Delivers a request to another stage of this worker."""
+        self._counters.completed += 1
+        self._deliver(request)
 
     def try_forward(self, key: RequestKey, deadline: Deadline, hop: Hop, activation: Frame) -> bool:
-        """Does what `forward` does if that takes no wait; returns whether it did."""
+        """Sends an Activation as `forward` does, if that needs no waiting; returns whether it is done."""
         link = self._links.get(hop.worker)
         if link is None or not link.try_send(activation):
             return False
-        self._sent_on(link, key, deadline)
-        self._tally.completed += 1
+        self._track(link, key, deadline)
+        self._counters.completed += 1
         return True
 
     async def forward(
@@ -115,39 +116,39 @@ class Forwarder:
         credit: Credit | None = None,
         allowance: LossAllowance = NO_LOSS,
     ) -> None:
-        """Sends an Activation on; a next worker that cannot be reached is told to the origin at once.
+        """Sends an Activation; if the next worker cannot be reached, the attempt fails at its gateway.
 
         Args:
             key: The attempt.
             deadline: Of the request.
-            hop: Where it goes: another worker.
-            activation: What is sent.
-            credit: What was taken for it: given back here where it does not get there.
-            allowance: What of it may lose bits on a slow link.
+            hop: To another worker.
+            activation: The frame.
+            credit: Taken for it; returned here if it cannot be sent.
+            allowance: Which of its tensors may lose bits on a slow link.
         """
         if self.try_forward(key, deadline, hop, activation):
             return
         try:
             link = await self._links.connect(hop.worker, hop.address)
-            self._sent_on(link, key, deadline)
+            self._track(link, key, deadline)
             await link.send(await self._compressor.compress(activation, link, allowance))
         except MeshError as error:
             if credit is not None:
                 credit.give_back()
-            told = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
-            self._origins.refuse(key, told, WorkerId(hop.worker))
+            unreachable = Unavailable(f"{self._worker} cannot reach {hop.worker}: {error.message}")
+            self._replies.refuse(key, unreachable, WorkerId(hop.worker))
         else:
-            self._tally.completed += 1
+            self._counters.completed += 1
 
     def allocator(self, worker: WorkerId) -> Allocate | None:
-        """Returns what finds room that this worker sees, too; None where there is none, or none is needed."""
+        """Returns the allocator of memory shared with a worker; None where there is none, or it is this worker."""
         link = None if worker == self._worker else self._links.get(worker)
         return None if link is None else link.allocator
 
-    def ways(self) -> list[LinkMeasurement]:
-        """Returns what is known of the ways to the workers that were lately sent to."""
+    def link_measurements(self) -> list[LinkMeasurement]:
+        """Returns the estimates of the links to the workers that were lately sent to."""
         found = []
-        for worker in self._next:
+        for worker in self._next_workers:
             link = self._links.get(worker)
             if link is not None and (estimate := link.estimate) is not None:
                 found.append(
@@ -159,34 +160,34 @@ class Forwarder:
                 )
         return found
 
-    def link_lost(self, link: Link) -> None:
-        """Fails what was lately sent on a link that ended."""
+    def on_link_lost(self, link: Link) -> None:
+        """Fails the requests that were lately sent on a link that ended."""
         self._credits.remove_worker(WorkerId(link.peer))
         self._on_capacity()
         now_s = self._clock()
         error = Unavailable(f"the stream from {self._worker} to {link.peer} ended")
         for key, deadline in self._sent.pop(link, {}).items():
             if deadline.at_s > now_s:
-                self._origins.fail(key, error, WorkerId(link.peer))
+                self._replies.report_failure(key, error, WorkerId(link.peer))
 
-    def _room(self, request: StageRequest) -> int:
+    def _capacity(self, request: StageRequest) -> int:
         hop = request.next_hop
         return UNBOUNDED if hop is None else self._credits.headroom(_next_stage(hop))
 
-    def _give_back(self, next_stage: NextStage, num_bytes: int) -> None:
+    def _return_credit(self, next_stage: NextStage, num_bytes: int) -> None:
         self._credits.give_back(next_stage, num_bytes)
         self._on_capacity()
 
-    def _sent_on(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
-        self._next[link.peer] = None
-        self._next.move_to_end(link.peer)
-        if len(self._next) > MAX_LINKS:
-            self._next.popitem(last=False)
+    def _track(self, link: Link, key: RequestKey, deadline: Deadline) -> None:
+        self._next_workers[link.peer] = None
+        self._next_workers.move_to_end(link.peer)
+        if len(self._next_workers) > MAX_TRACKED_WORKERS:
+            self._next_workers.popitem(last=False)
         if not link.is_open:
             return
         sent = self._sent.setdefault(link, OrderedDict())
         sent[key] = deadline
-        if len(sent) > MAX_REMEMBERED:
+        if len(sent) > MAX_TRACKED_REQUESTS:
             sent.popitem(last=False)
 
 

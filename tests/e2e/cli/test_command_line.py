@@ -1,4 +1,4 @@
-"""The command line against a running mesh, each command from a process of its own."""
+"""The command line against a running mesh."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def model(tmp_path_factory):
     return path
 
 
-def test_deploy_status_infer_undeploy(mesh, model, tmp_path):
-    """A model's whole life: deployed in two stages, seen, run with a trace and saved, taken away again."""
+def test_commands_deploy_show_infer_and_undeploy(mesh, model, tmp_path):
+    """A model in two stages: deployed, listed, run with a trace and saved outputs, undeployed."""
     deployed = json.loads(mesh.run("deploy", str(model), "--stages=2", "--json").stdout)
     assert (deployed["name"], deployed["version"], deployed["state"]) == ("tiny", 1, "READY")
     status = json.loads(mesh.run("status", "--json").stdout)
@@ -78,8 +78,8 @@ def test_deploy_status_infer_undeploy(mesh, model, tmp_path):
         (["infer", "kept", "--input", "x=random", "--version", "new"], 2, "new"),
     ],
 )
-def test_bad_input_is_named_in_one_line(mesh, model, arguments, exit_code, words):
-    """Each error ends with its exit code and one line that names it; the next good request is answered."""
+def test_commands_report_bad_input_in_one_line(mesh, model, arguments, exit_code, words):
+    """With its exit code; the next valid request is answered."""
     if not any(known.name == "kept" for known in mesh.status().models):
         mesh.deploy(model, name="kept", stages=1)
     done = mesh.run(*arguments, check=False)
@@ -105,8 +105,8 @@ def test_bad_input_is_named_in_one_line(mesh, model, arguments, exit_code, words
     ],
     ids=["text", "truncated", "stages", "tag", "name"],
 )
-def test_a_deployment_that_cannot_be_is_named_in_one_line(mesh, tmp_path, make, options, exit_code, words):
-    """What is wrong with the model or the wish comes back as one line with the exit code that fits."""
+def test_deploy_reports_an_impossible_deployment_in_one_line(mesh, tmp_path, make, options, exit_code, words):
+    """An error in the model or in the spec, with its exit code."""
     path = tmp_path / "bad.onnx"
     make(path)
     done = mesh.run("deploy", str(path), *options, check=False)
@@ -117,8 +117,8 @@ def test_a_deployment_that_cannot_be_is_named_in_one_line(mesh, tmp_path, make, 
     assert "Traceback" not in done.stderr
 
 
-async def test_the_client_library_says_what_the_mesh_says(mesh, model):
-    """Deploying, running and the errors of both work from one asynchronous client, beside tritonclient."""
+async def test_client_library_returns_results_and_errors_of_the_mesh(mesh, model):
+    """Deployment, inference and their errors, beside tritonclient in one process."""
     import tritonclient.grpc.aio as triton  # noqa: PLC0415 - in one process with onnxmesh.client
 
     steps = []
@@ -146,7 +146,7 @@ async def test_the_client_library_says_what_the_mesh_says(mesh, model):
 
 
 @pytest.mark.parametrize("role", ["gateway", "scheduler", "worker"])
-def test_each_service_lists_every_setting(role):
+def test_service_help_lists_every_setting(role):
     """`python -m services.ROLE --help` names each field of its settings."""
     command = [sys.executable, "-m", f"services.{role}", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
@@ -161,8 +161,8 @@ def test_each_service_lists_every_setting(role):
         assert f"--{field.replace('_', '-')}" in done.stdout
 
 
-def test_a_wrong_setting_is_named(tmp_path):
-    """A service that is told nonsense says which setting and ends with exit code 2."""
+def test_service_names_a_wrong_setting(tmp_path):
+    """Exit code 2, and the name of the setting."""
     command = [sys.executable, "-m", "services.gateway", "--listen", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 2
@@ -170,8 +170,8 @@ def test_a_wrong_setting_is_named(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_mesh_by_hand(model, tmp_path):
-    """Scheduler, worker and gateway started one by one, as over several machines, serve a model."""
+def test_services_started_by_hand_serve_a_model(model, tmp_path):
+    """Scheduler, worker and gateway, started one by one as on several machines."""
     started = []
 
     def start(role, *options):
@@ -207,8 +207,8 @@ def test_a_mesh_by_hand(model, tmp_path):
     assert not any(psutil.pid_exists(process.pid) for process in started)
 
 
-def test_explain_shows_the_pick_and_who_is_passed_over(mesh, model):
-    """From the gateway's own view: measured times, the rule that filtered a worker out, as a table and as JSON."""
+def test_explain_shows_the_pick_and_filtered_workers(mesh, model):
+    """With the gateway's measured times and the rule of each filter, as a table and as JSON."""
     mesh.run("deploy", str(model), "--name=explained", "--replicas=2")
     for _ in range(5):
         mesh.run("infer", "explained", "--input=x=random")

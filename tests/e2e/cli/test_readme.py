@@ -1,4 +1,4 @@
-"""The README's commands and programs, run as they stand."""
+"""The commands and programs of README.md, as they are."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def run(arguments, folder):
     return program.stdout
 
 
-def test_names_what_a_newcomer_types_first():
-    """The README opens with `make demo` and `make test`."""
+def test_readme_opens_with_make_demo_and_make_test():
+    """Within its first 200 characters."""
     assert TEXT.index("make demo") < TEXT.index("make test") < 200
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_programs_run_as_they_stand(mesh, tmp_path, number):
-    """Each Python block works against a mesh with the quick start's model; only the address differs."""
+def test_readme_programs_run(mesh, tmp_path, number):
+    """Each Python block, against a mesh with the quick start's model; only the address differs."""
     program = PROGRAMS[number]
     assert DEFAULT in program
     (tmp_path / "program.py").write_text(program.replace(DEFAULT, mesh.address))
@@ -66,8 +66,8 @@ def test_programs_run_as_they_stand(mesh, tmp_path, number):
 
 
 @pytest.mark.timeout(1200)
-def test_a_mesh_is_operated_as_it_stands(mesh, tmp_path):
-    """The commands of "Operate" work one after the other, after the quick start, and end where they began."""
+def test_readme_operations_run(mesh, tmp_path):
+    """The commands of "Operate", after the quick start, restore its state."""
     type_in(OPERATE, mesh, tmp_path)
     (model,) = mesh.status().models
     assert (model.version, model.state, model.spec.replicas) == (1, "READY", 2)

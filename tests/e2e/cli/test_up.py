@@ -1,4 +1,4 @@
-"""`onnxmesh up`: what it starts, what it survives, and how it ends."""
+"""`onnxmesh up`: its processes, their failures, and its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from examples.tiny_model import tiny_model
 from onnxmesh.client import LocalMesh
-from tests.eventually import eventually
+from tests.fakes.command_line import run
+from tests.fakes.service_processes import until
 
 READY = "mesh ready: gateway "
 CLI = [sys.executable, "-m", "onnxmesh.cli"]
@@ -24,12 +25,12 @@ def cli(*arguments):
     return subprocess.run([*CLI, *arguments], capture_output=True, text=True, check=False, timeout=600)
 
 
-def infers(address, name="tiny"):
-    return cli("infer", name, "--input=x=random", f"--mesh={address}").returncode == 0
+def answers(address, name="tiny"):
+    return run("infer", name, "--input=x=random", f"--mesh={address}").exit_code == 0
 
 
 def folders_in(temporary):
-    """What a mesh left there; ONNX Runtime writes a file `.ses` of its own accord."""
+    """Returns what a mesh left there, except for the file `.ses` of ONNX Runtime."""
     return [path for path in temporary.iterdir() if path.name != ".ses"]
 
 
@@ -53,10 +54,10 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "num_workers", "num_gateways"), [(signal.SIGTERM, 2, 1), (signal.SIGHUP, 1, 2)]
 )
-def test_a_signal_stops_everything(temporary, number, num_workers, num_gateways):
-    """SIGTERM and a closed terminal leave no process and no temporary folder, and exit with 0.
+def test_up_stops_everything_at_a_signal(temporary, number, num_workers, num_gateways):
+    """SIGTERM and SIGHUP leave no process and no temporary folder, and exit with 0.
 
-    Nobody is ended by force: each service has said that it is done.
+    No service is killed: each has logged that it stopped.
     """
     with (
         ExitStack() as stack,
@@ -79,8 +80,8 @@ def test_a_signal_stops_everything(temporary, number, num_workers, num_gateways)
     assert folders_in(temporary) == []
 
 
-def test_a_mesh_whose_reader_is_gone_is_stopped_like_any_other(temporary):
-    """What it says goes nowhere then, and is no reason to fail."""
+def test_up_stops_normally_after_its_reader_closed_the_pipe(temporary):
+    """Its output is discarded then."""
     command = [sys.executable, "-m", "onnxmesh.cli", "up", "--json", "--workers=1", "--address=127.0.0.1:0"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as mesh:
         assert mesh.stdout is not None
@@ -94,8 +95,8 @@ def test_a_mesh_whose_reader_is_gone_is_stopped_like_any_other(temporary):
     assert folders_in(temporary) == []
 
 
-def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
-    """A mesh that is stopped before it is ready leaves nothing either."""
+def test_up_stops_everything_while_it_starts(temporary):
+    """A mesh that is stopped before it is ready leaves nothing."""
     with LocalMesh("--workers=2") as mesh:
         mesh.wait_for(lambda event: event["event"] == "service_ready")
         mesh.stop(signal.SIGINT)
@@ -104,14 +105,14 @@ def test_ctrl_c_while_it_starts_stops_everything_too(temporary):
     assert folders_in(temporary) == []
 
 
-async def test_a_killed_service_is_reported_started_again_and_answers_again(models):
-    """kill -9 of each service: one event with the cause, the same address again, and the model is served again.
+def test_up_restarts_a_killed_service(models):
+    """SIGKILL to each service: one event with the cause, the same address, and the model is served again.
 
     Afterwards there are as many processes and open files as before.
     """
     with LocalMesh("--workers=1", f"--models={models}") as mesh:
         address = mesh.wait_ready()
-        assert infers(address), mesh.events
+        assert answers(address), mesh.events
         supervisor = psutil.Process(mesh.process.pid)
         num_processes, num_files = len(supervisor.children()), len(supervisor.open_files())
         for name in ("worker-0", "gateway", "scheduler", "worker-0"):
@@ -123,15 +124,15 @@ async def test_a_killed_service_is_reported_started_again_and_answers_again(mode
             assert (died["name"], died["pid"], died["cause"]) == (name, pid, "was killed by SIGKILL")
             back = mesh.wait_for(lambda event: event["event"] == "service_ready", start=start)
             assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
-            await eventually(lambda: infers(address))
+            until(lambda: answers(address))
         assert len(supervisor.children()) == num_processes
         assert len(supervisor.open_files()) <= num_files
 
 
-def test_says_in_words_what_it_does(models):
-    """Without --json: the models, the topology, what to try next, and last the ready line.
+def test_up_prints_text(models):
+    """Without --json: the models, the topology, commands to try, and last the ready line.
 
-    A file that cannot be served is reported and does not keep the others out.
+    A file that cannot be served is reported, and the others are deployed.
     """
     (models / "broken.onnx").write_text("no model")
     command = [*CLI, "up", "--workers=2", "--address=127.0.0.1:0", f"--models={models}"]
@@ -141,7 +142,7 @@ def test_says_in_words_what_it_does(models):
             lines.append(line.rstrip())
             if line.startswith(READY):
                 break
-        assert infers(lines[-1].removeprefix(READY))
+        assert answers(lines[-1].removeprefix(READY))
         process.terminate()
         rest, complaints = process.communicate(timeout=600)
     assert process.returncode == 0
@@ -153,8 +154,8 @@ def test_says_in_words_what_it_does(models):
     assert "broken.onnx is not served: 'broken.onnx' is not an ONNX model" in complaints
 
 
-def test_an_address_in_use_is_one_line_and_leaves_nothing(temporary):
-    """Exit code 1, the address by name, no process and no folder."""
+def test_up_reports_an_address_in_use(temporary):
+    """Exit code 1, one line with the address, no process and no folder."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         done = cli("up", f"--address={address}")
@@ -163,10 +164,10 @@ def test_an_address_in_use_is_one_line_and_leaves_nothing(temporary):
     assert folders_in(temporary) == []
 
 
-def test_state_comes_back_after_kill_9(models, tmp_path):
-    """With --state, a mesh that was killed by force has its models again, and what share each version has of the traffic.
+def test_up_restores_its_state_after_sigkill(models, tmp_path):
+    """With --state, a mesh that was killed has its models and its traffic split again.
 
-    A second mesh is kept off it.
+    A second mesh is refused meanwhile.
     """
     state = f"--state={tmp_path / 'state'}"
     with LocalMesh("--workers=2", state) as mesh:
@@ -188,12 +189,12 @@ def test_state_comes_back_after_kill_9(models, tmp_path):
         assert (first["name"], first["version"], len(first["stages"])) == ("tiny", 1, 2)
         assert [model["traffic_percent"] for model in (first, second)] == [90, 10]
         assert [event["event"] for event in mesh.events].count("kept") == 1
-        assert infers(address), mesh.events
+        assert answers(address), mesh.events
     assert (tmp_path / "state" / "logs" / "gateway.log").read_text()
 
 
-def test_a_service_that_cannot_live_ends_the_mesh_with_a_clear_line(tmp_path):
-    """Where a service never starts, its last words are given, nothing is left, and the exit code is 1."""
+def test_up_reports_a_service_that_cannot_start(tmp_path):
+    """The last line of its log is printed, no process is left, and the exit code is 1."""
     state = tmp_path / "state"
     state.mkdir()
     (state / "workers").mkdir()

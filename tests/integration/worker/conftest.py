@@ -49,7 +49,7 @@ class Bench:
         await self._stack.enter_async_context(own)
         serving = await own.enter_async_context(
             worker_app(
-                WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 5.0, "measure": False} | settings))
+                WorkerSettings(**({"id": id_, "threads": 1, "drain_s": 60.0, "measure": False} | settings))
             )
         )
         scheduler = await self._stack.enter_async_context(commanding(serving.address))

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
 from onnxmesh.graph.build_steps import cut_prepared, prepare
 from onnxmesh.model import partition as planning
+from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.store.artefact import artefact_of
@@ -84,12 +86,11 @@ def write(made: onnx.ModelProto, folder: Path) -> Path:
 
 def cut_model(source: Path, cuts: list[int], work: Path, blobs: BlobFolder) -> list[Partition]:
     """Cuts a model as a worker's child would, and takes its partitions into a store."""
-    prepare(str(source), str(work), "none")
+    prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.NONE)))
+    answer = json.loads(cut_prepared(CutJob(work, CutOptions(tuple(cuts)))))
     return [
         _proto(each, pack(work / PARTITIONS / f"stage-{each.index}", blobs))
-        for each in map(
-            planning.Partition.from_plain, json.loads(cut_prepared(str(work), cuts))["partitions"]
-        )
+        for each in map(planning.Partition.from_plain, answer["partitions"])
     ]
 
 

@@ -1,4 +1,4 @@
-"""Requests that run together on real workers: real sockets, real ONNX Runtime."""
+"""Batches on real workers: real sockets, real ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def timings(gateway, number):
 
 
 @pytest.mark.parametrize("max_rows", [1, 16])
-async def test_each_of_many_requests_gets_its_own_answer(bench, max_rows):
+async def test_batches_give_each_request_its_own_answer(bench, max_rows):
     """With batching and without."""
     first, second = await bench.worker("a"), await bench.worker("b")
     await ask_many(await pipeline(bench, first, second, max_rows=max_rows), await bench.gateway(), max_rows)
@@ -75,7 +75,7 @@ async def ask_many(route, gateway, max_rows):
     assert not cancelled & gateway.failures.keys()
 
 
-async def test_what_comes_at_once_runs_together(bench):
+async def test_batches_are_formed_of_concurrent_requests(bench):
     """Sooner or later, at each of the stages; the answer says so."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second)
@@ -91,7 +91,7 @@ async def test_what_comes_at_once_runs_together(bench):
                 seen[timing.stage] = max(seen[timing.stage], timing.batch)
 
 
-async def test_a_gateway_that_leaves_takes_only_its_own_requests_along(bench):
+async def test_batches_survive_a_gateway_that_disconnects(bench):
     """Those of others that they may have run with are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second)

@@ -1,4 +1,4 @@
-"""Tensors in fewer bytes through real workers."""
+"""Compressed tensors through real workers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Packing:
         return self._number
 
 
-async def test_what_comes_in_fewer_bytes_is_computed_with_all_of_them(bench):
+async def test_compressed_activations_are_computed_in_every_encoding(bench):
     """Each encoding, through two workers: zstd to the bit, the others as far as they go."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -67,7 +67,7 @@ async def test_what_comes_in_fewer_bytes_is_computed_with_all_of_them(bench):
             assert error == 0 if encoding.is_lossless else 0 < error < 0.02
 
 
-async def test_what_cannot_be_decoded_fails_alone(bench):
+async def test_compressed_activations_that_cannot_be_decoded_fail_alone(bench):
     """Its gateway is told why, at once; those beside it, before and after, are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -89,7 +89,7 @@ async def test_what_cannot_be_decoded_fails_alone(bench):
         assert np.array_equal((await gateway.answer(number))["y"], np.abs(NUMBERS))
 
 
-async def test_workers_of_one_host_send_each_other_nothing_in_fewer_bytes(bench):
+async def test_workers_of_one_host_do_not_compress(bench):
     """However often: what lies in memory that both see costs nothing to pass on."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)

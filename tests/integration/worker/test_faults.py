@@ -1,4 +1,4 @@
-"""What can go wrong with a request on its way through workers, one thing at a time."""
+"""Faults of requests on real workers, one at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE = np.ones((1024, 1024), np.float32)
 SMALL = np.ones(4, np.float32)
 
 
-async def test_a_request_cancelled_while_it_runs_or_waits_never_reaches_the_next_stage(bench):
+async def test_fault_cancelled_request_never_reaches_the_next_stage(bench):
     """The counters say so: all are dropped by the first worker, the second has seen none."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(slow(rounds=8), [9], first, second)
@@ -38,7 +38,7 @@ async def test_a_request_cancelled_while_it_runs_or_waits_never_reaches_the_next
     assert not gateway.failures
 
 
-async def test_a_cancel_may_come_before_its_activation(bench):
+async def test_fault_cancel_before_its_activation(bench):
     """A worker that hears of a request only when it is over drops it."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -51,7 +51,7 @@ async def test_a_cancel_may_come_before_its_activation(bench):
     assert 99 not in gateway.results
 
 
-async def test_a_late_request_is_dropped_and_its_origin_told(bench):
+async def test_fault_late_request_fails_with_deadline_exceeded(bench):
     """Whether it was late when it came, or became so while it waited for another."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(slow(rounds=8), [9], first, second)
@@ -67,7 +67,7 @@ async def test_a_late_request_is_dropped_and_its_origin_told(bench):
     await eventually(lambda: gateway.loads["b"].completed == 1)
 
 
-async def test_a_next_worker_that_is_not_there_is_named(bench):
+async def test_fault_unreachable_next_worker_is_named(bench):
     """By the worker that wanted to forward to it."""
     first = await bench.worker("a")
     partitions = bench.partitions(wide(), [1])
@@ -82,7 +82,7 @@ async def test_a_next_worker_that_is_not_there_is_named(bench):
     await eventually(lambda: gateway.loads["a"].failed == 1)
 
 
-async def test_requests_lost_with_a_link_are_failed(bench):
+async def test_fault_lost_link_fails_its_requests(bench):
     """A next worker that leaves with a request unanswered: the one before it tells the origin."""
     first = await bench.worker("a")
     await bench.place(first, "m/1/0", bench.partitions(wide(), [1])[0])
@@ -100,7 +100,7 @@ async def test_requests_lost_with_a_link_are_failed(bench):
     await server.stop(None)
 
 
-async def test_a_stage_that_is_not_held_is_a_retriable_failure(bench):
+async def test_fault_stage_that_is_not_held_is_retriable(bench):
     """So is a route that means another worker."""
     only = await bench.worker("a")
     gateway = await bench.gateway()
@@ -112,10 +112,10 @@ async def test_a_stage_that_is_not_held_is_a_retriable_failure(bench):
         route=frame_pb2.Route(hops=[frame_pb2.Hop(stage="m/1/0", worker="z")]),
     )
     await gateway.links.get("a").send(Frame(frame_pb2.FrameHeader(activation=header)))
-    assert "the route means z" in (await gateway.failure(50)).message
+    assert "the route names worker z" in (await gateway.failure(50)).message
 
 
-async def test_a_model_that_refuses_its_input_fails_that_request_alone(bench):
+async def test_fault_failed_run_fails_its_request_alone(bench):
     """In the middle of the pipeline; the message is ONNX Runtime's, without paths of its build."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(reshaping(), [1], first, second)
@@ -140,7 +140,7 @@ async def test_a_model_that_refuses_its_input_fails_that_request_alone(bench):
         (Tensor("x", "COMPLEX", (1,), bytes(8)), "CORRUPT_DATA"),
     ],
 )
-async def test_a_tensor_that_does_not_fit_fails_its_request_alone(bench, tensor, reason):
+async def test_fault_malformed_tensor_fails_its_request_alone(bench, tensor, reason):
     """Wrong type, wrong size, impossible shape, missing input, unknown type."""
     only = await bench.worker("a")
     route = await bench.pipeline(wide(), [], only)
@@ -149,7 +149,7 @@ async def test_a_tensor_that_does_not_fit_fails_its_request_alone(bench, tensor,
     assert (await gateway.answer(await gateway.send(route, {"x": SMALL})))["y"].tolist() == [1] * 4
 
 
-async def test_an_unknown_requested_output_is_an_invalid_request(bench):
+async def test_fault_unknown_output_is_an_invalid_request(bench):
     """The gateway refuses it before; a worker that is asked anyway says so too."""
     only = await bench.worker("a")
     route = await bench.pipeline(wide(), [], only)
@@ -158,20 +158,23 @@ async def test_an_unknown_requested_output_is_an_invalid_request(bench):
     assert (failure.reason, failure.retriable) == ("INVALID_REQUEST", False)
 
 
-async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench):
+async def test_fault_full_queue_refuses_with_a_retry_delay(bench):
     """What waits already is answered."""
     only = await bench.worker("a", queue_size=2)
     route = await bench.pipeline(slow(rounds=8), [], only)
     gateway = await bench.gateway()
-    numbers = [await gateway.send(route, {"x": LARGE}) for _ in range(6)]
-    await eventually(lambda: len(gateway.results) + len(gateway.failures) == 6)
+    numbers = []
+    while not gateway.failures:  # one runs and two wait at the most, whatever the speed of the machine
+        numbers.append(await gateway.send(route, {"x": LARGE}))
+        await asyncio.sleep(0)
+    await eventually(lambda: len(gateway.results) + len(gateway.failures) == len(numbers))
     refused = [failures[0] for failures in gateway.failures.values()]
-    assert len(refused) >= 3
+    assert len(numbers) - len(refused) >= 3
     assert all(f.reason == "OVERLOADED" and f.retriable and f.retry_after_ms > 0 for f in refused)
     assert numbers[0] in gateway.results
 
 
-async def test_an_evicted_stage_finishes_what_it_has_and_takes_nothing_new(bench):
+async def test_fault_evicted_stage_finishes_its_requests_and_refuses_new_ones(bench):
     """What comes while it is on its way out, and afterwards, is a retriable failure."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=4), [], only)
@@ -188,7 +191,7 @@ async def test_an_evicted_stage_finishes_what_it_has_and_takes_nothing_new(bench
     assert (failure.reason, failure.retriable) == ("STAGE_GONE", True)
 
 
-async def test_a_worker_that_stops_finishes_what_it_has(bench):
+async def test_fault_stopping_worker_finishes_its_requests(bench):
     """And says so to schedulers first; gateways hear Goodbye after the last answer."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=8), [], only)

@@ -23,7 +23,7 @@ def normal(*shape, seed=1):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-async def test_a_chain_of_two_workers_answers_bit_for_bit_as_the_whole_model(bench, tmp_path):
+async def test_pipeline_answers_bit_for_bit_as_the_whole_model(bench, tmp_path):
     """Also where tensors are carried through a stage that does not touch them."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
@@ -37,7 +37,7 @@ async def test_a_chain_of_two_workers_answers_bit_for_bit_as_the_whole_model(ben
             assert np.array_equal(answer[name].view(np.uint32), array.view(np.uint32)), name
 
 
-async def test_each_hop_says_what_it_took(bench):
+async def test_pipeline_reports_the_timing_of_each_hop(bench):
     """Queue, compute and wire times of every stage come with the answer, in the order of the route."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
@@ -50,7 +50,7 @@ async def test_each_hop_says_what_it_took(bench):
     await eventually(lambda: gateway.loads["b"].completed == 1)
 
 
-async def test_a_worker_tells_the_ways_to_the_workers_that_it_sends_to(bench):
+async def test_pipeline_workers_report_their_links_to_next_workers(bench):
     """And no others: not that to the gateway, and the last one of a route has none to tell."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
@@ -63,7 +63,7 @@ async def test_a_worker_tells_the_ways_to_the_workers_that_it_sends_to(bench):
     await eventually(lambda: any(way.bytes_per_s for way in gateway.loads["a"].links), timeout=60)
 
 
-async def test_two_stages_on_one_worker_need_no_wire(bench, tmp_path):
+async def test_pipeline_may_pass_one_worker_twice(bench, tmp_path):
     """A route may pass through one worker twice."""
     only = await bench.worker("a")
     route = await bench.pipeline(skipping_mlp(), [3], only, only)
@@ -73,7 +73,7 @@ async def test_two_stages_on_one_worker_need_no_wire(bench, tmp_path):
     assert np.array_equal(answer["y"], whole(skipping_mlp(), tmp_path, {"x": x})["y"])
 
 
-async def test_only_the_outputs_asked_for_are_sent(bench, tmp_path):
+async def test_pipeline_sends_only_the_requested_outputs(bench, tmp_path):
     """In the order asked for; an output that an earlier stage computed is there too."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [5], first, second)
@@ -86,7 +86,7 @@ async def test_only_the_outputs_asked_for_are_sent(bench, tmp_path):
         assert all(np.array_equal(answer[name], expected[name]) for name in outputs)
 
 
-async def test_an_activation_of_50_megabytes_goes_through(bench):
+async def test_pipeline_carries_an_activation_of_50_megabytes(bench):
     """Larger than any chunk on every hop: there, between stages, and back."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -96,7 +96,7 @@ async def test_an_activation_of_50_megabytes_goes_through(bench):
     assert np.array_equal(answer["y"], np.abs(x))
 
 
-async def test_many_requests_in_flight_each_get_their_own_answer(bench):
+async def test_pipeline_gives_each_concurrent_request_its_own_answer(bench):
     """Multiplexed over one stream, from two gateways with the same numbers."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)

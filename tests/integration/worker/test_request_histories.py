@@ -1,4 +1,4 @@
-"""Whatever gateways ask of workers, take back, break off or get wrong: each request has one end, and nothing stays behind."""
+"""Histories of good, bad and cancelled requests and lost gateways: each request ends once, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def at_rest(load):
 
 
 @pytest.mark.parametrize("max_rows", [1, 16])
-async def test_each_request_ends_once_and_then_the_workers_are_at_rest(bench, max_rows):
+async def test_histories_of_requests_end_each_once_and_leave_workers_idle(bench, max_rows):
     """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or spoke nonsense get nothing;
     nobody else notices; at the end nothing is queued, running or held.
     """

@@ -1,4 +1,4 @@
-"""Large tensors between processes of one host: computed where the next one reads them, and never left behind."""
+"""Shared memory between processes of one host: outputs are computed in it, and it is always released."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import helper
 from onnxmesh.memory.shared_memory import OwnMemory
 from tests.eventually import eventually
 from tests.integration.worker.stage_models import model, slow, value, wide
-from tests.integration.worker.test_process import worker_process
+from tests.integration.worker.worker_process import worker_process
 
 MEGABYTE = 1 << 20
 
@@ -59,7 +59,7 @@ def copies(monkeypatch):
     return made
 
 
-async def test_what_a_stage_computes_is_not_copied(bench, copies):
+async def test_shared_memory_receives_outputs_without_a_copy(bench, copies):
     """Once it is known how large it is, it is computed where the next worker, or the gateway, reads it; its bits are the same."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -79,7 +79,7 @@ async def test_what_a_stage_computes_is_not_copied(bench, copies):
     await eventually(lambda: used_bytes() == 0)
 
 
-async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
+async def test_shared_memory_receives_rows_of_a_batch_without_a_copy(bench, copies):
     """Each goes on as a part of what was computed at once, to the next worker and to the gateway that they came from."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = []
@@ -107,7 +107,7 @@ async def test_rows_of_requests_that_ran_together_are_not_copied(bench, copies):
     await eventually(lambda: used_bytes() == 0)
 
 
-async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
+async def test_shared_memory_that_is_full_falls_back_to_the_stream(bench, monkeypatch):
     """Tensors larger than the memory, and more of them than there is room for, arrive whole."""
     monkeypatch.setattr("onnxmesh.rpc.same_host.unix_listener.MEMORY_BYTES", 6 * MEGABYTE)
     first, second = await bench.worker("a"), await bench.worker("b")
@@ -124,7 +124,7 @@ async def test_a_full_memory_falls_back_to_the_stream(bench, monkeypatch):
     await eventually(lambda: used_bytes() == 0)
 
 
-async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench):
+async def test_shared_memory_of_a_cancelled_run_is_released(bench):
     """What it computes then is read by nobody, and its place is free for the next one."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=8), [], only)
@@ -148,7 +148,7 @@ async def test_a_request_that_is_cancelled_in_mid_run_gives_its_room_back(bench)
     assert not gateway.results
 
 
-async def test_a_run_that_fails_gives_its_room_back(bench):
+async def test_shared_memory_of_a_failed_run_is_released(bench):
     """The next attempt, with other numbers, has its answer in the same place."""
     nodes = [helper.make_node("Gather", ["table", "i"], ["y"])]
     table = normal(64, 4096)
@@ -172,7 +172,7 @@ def num_mapped(pid):
 
 
 @pytest.mark.parametrize("victim", ["a", "b"])
-async def test_a_killed_process_leaves_nothing_behind(bench, victim):
+async def test_shared_memory_of_a_killed_process_is_released(bench, victim):
     """`kill -9` of the writer or of the reader in the middle of large requests: who lives on lets go of all that they shared."""
     async with worker_process("a") as (one, first), worker_process("b") as (two, second):
         route = await bench.pipeline(wide(), [1], first, second)
@@ -198,7 +198,7 @@ async def test_a_killed_process_leaves_nothing_behind(bench, victim):
         await eventually(lambda: used_bytes() == 0)
 
 
-async def test_who_lives_on_serves_on(bench):
+async def test_shared_memory_with_another_peer_works_after_one_was_killed(bench):
     """After a neighbour was killed, a worker's large tensors go to another one, in shared memory as before."""
     async with worker_process("a") as (_, first), worker_process("b") as (two, second):
         third = await bench.worker("c")

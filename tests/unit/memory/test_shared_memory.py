@@ -1,4 +1,4 @@
-"""Payloads in memory that two processes see."""
+"""Payloads in memory that two processes share."""
 
 from __future__ import annotations
 
@@ -9,33 +9,12 @@ from queue import SimpleQueue
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.memory.backing import MemoryAllowance
 from onnxmesh.memory.layout.shared_payload import SharedPayload
 from onnxmesh.memory.shared_memory import OwnMemory, PeerMemory
-from onnxmesh.rpc.frames.frames import Frame, decode_envelope, encode_envelope
-from onnxmesh.rpc.same_host.shared_payloads import copy_payloads_in, share_payloads
-from onnxmesh.v1.frame_pb2 import FrameHeader, Load
-
-HEADER = FrameHeader(load=Load(queued=3))
-
-
-class Sides:
-    """Both sides of one memory."""
-
-    def __init__(self, byte_size=1 << 20):
-        self.own = OwnMemory(byte_size)
-        self.freed = []
-        self.peer = PeerMemory(os.dup(self.own.descriptor))
-
-    def view(self, payload):
-        return self.peer.view(payload, self.freed.append)
-
-    def close(self):
-        self.own.close()
+from tests.fakes.memory_sides import Sides
 
 
 @pytest.fixture
@@ -101,32 +80,6 @@ def test_memory_that_can_shrink_is_refused():
         os.fstat(descriptor)
 
 
-@given(st.lists(st.binary(max_size=300), max_size=8), st.integers(1, 200))
-def test_frames_arrive_as_they_were(payloads, least_bytes):
-    """Whatever part of a frame is shared, the reader gets its payloads in order."""
-    sides = Sides(2048)
-    sent = share_payloads(sides.own, Frame(HEADER, tuple(payloads)), least_bytes)
-    (got,) = decode_envelope(encode_envelope([sent]), sides.view)
-    assert got.header == HEADER
-    assert [bytes(part) for part in got.payloads] == payloads
-    assert sent.payload_bytes == sum(map(len, sent.payloads))
-    sides.close()
-
-
-def test_a_frame_is_shared_whole_or_not_at_all(sides):
-    """Where one payload has no room, all are sent, and nothing stays taken."""
-    frame = Frame(HEADER, (bytes(1 << 19), bytes(1 << 20)))
-    assert share_payloads(sides.own, frame, 1024) is frame
-    assert sides.own.used_bytes == 0
-
-
-def test_a_shared_payload_needs_shared_memory(sides):
-    """On a stream without shared memory a frame that names some is corrupt."""
-    envelope = encode_envelope([share_payloads(sides.own, Frame(HEADER, (bytes(5000),)), 1024)])
-    with pytest.raises(CorruptData, match="not shared"):
-        decode_envelope(envelope)
-
-
 def test_a_room_is_handed_out_without_a_copy(sides):
     """What is written to a room is read from there; it is taken until its writer and its reader are done with it."""
     room = sides.own.allocate(10_000)
@@ -181,31 +134,6 @@ def test_what_is_elsewhere_or_at_an_odd_address_is_not_handed_out(sides):
     assert sides.own.share(os.urandom(100)) is None
     assert sides.own.share(room[4:]) is None
     assert sides.own.share(room[16:]) is not None
-
-
-def test_a_frame_is_brought_in_before_it_is_placed(sides):
-    """Copies are made once, of large payloads alone; a frame that is dropped in between leaves nothing taken."""
-    payloads = (os.urandom(5000), b"small", os.urandom(6000))
-    frame = copy_payloads_in(sides.own, Frame(HEADER, payloads), 1024)
-    assert copy_payloads_in(sides.own, frame, 1024).payloads == frame.payloads == payloads
-    taken = sides.own.used_bytes
-    sent = share_payloads(sides.own, frame, 1024)
-    assert sides.own.used_bytes == taken
-    (got,) = decode_envelope(encode_envelope([sent]), sides.view)
-    assert [bytes(part) for part in got.payloads] == [bytes(part) for part in payloads]
-    for _, each in sent.shared:
-        sides.own.release(each.offset)
-    del frame
-    gc.collect()
-    assert sides.own.used_bytes == 0
-
-
-def test_without_room_a_frame_stays_as_it_is(sides):
-    """What cannot be copy_payloads_in in is sent."""
-    frame = Frame(HEADER, (bytes(2 << 20), bytes(2048)))
-    there = copy_payloads_in(sides.own, frame, 1024)
-    assert there.payloads[0] is frame.payloads[0]
-    assert share_payloads(sides.own, there, 1024) is there
 
 
 def test_memory_that_was_not_needed_lately_is_given_back(sides):

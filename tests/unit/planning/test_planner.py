@@ -32,17 +32,17 @@ def devices_of(plan):
     return [dict(stage.devices) for stage in plan.stages]
 
 
-def test_equal_nodes_are_shared_equally():
+def test_plan_divides_equal_nodes_equally():
     """Nine equal nodes in three stages: three each."""
     assert cuts(graph([10] * 9), 3) == (3, 6)
 
 
-def test_the_heavy_node_stands_alone():
+def test_plan_isolates_an_expensive_node():
     """The slowest stage decides, not the number of nodes."""
     assert cuts(graph([1, 1, 100, 1, 1]), 3) == (2, 3)
 
 
-def test_a_thin_boundary_is_worth_two_percent():
+def test_plan_saves_bytes_within_two_percent_of_the_period():
     """Within 2 % of the best time, the cut with the fewest bytes is taken; beyond, the time counts."""
     assert cuts(graph([100, 2, 100], [1000, 10]), 2) == (2,)
     assert cuts(graph([100, 2, 100], [10, 1000]), 2) == (1,)
@@ -51,25 +51,25 @@ def test_a_thin_boundary_is_worth_two_percent():
     assert cuts(graph([70, 40, 50], [1000, 10]), 2) == (1,)
 
 
-def test_equal_bytes_leave_the_time_to_decide():
+def test_plan_of_equal_boundaries_has_the_shortest_period():
     """The slack is not used up where it saves nothing."""
     assert cuts(graph([100] * 400), 2) == (200,)
     assert cuts(graph([100] * 400), 4) == (100, 200, 300)
 
 
-def test_a_slow_link_moves_the_cut():
+def test_plan_counts_transfers():
     """Sending is part of a stage's cost."""
     slow = cluster(kind(count=2), bytes_per_s=1.0)
     assert cuts(graph([10, 10, 10, 10], [1, 90, 1]), 2, slow) != (2,)
     assert cuts(graph([10, 10, 10, 10], [1, 90, 1]), 2) == (2,)
 
 
-def test_cuts_are_legal_ones():
+def test_plan_cuts_at_legal_positions_only():
     """The best position is not taken if something crosses it that cannot be sent."""
     assert cuts(graph([10] * 4, illegal={2}), 2) != (2,)
 
 
-def test_a_faster_device_gets_more():
+def test_plan_assigns_more_nodes_to_a_faster_device():
     """Three times as fast: three quarters of the work."""
     plan = make_plan(graph([10] * 8), cluster(kind("slow"), kind("fast", speed=3.0)), Demand(num_stages=2))
     assert sorted((stage.end - stage.start, stage.devices[0][0]) for stage in plan.stages) == [
@@ -79,7 +79,7 @@ def test_a_faster_device_gets_more():
     assert plan.period_s == pytest.approx(20.0)
 
 
-def test_a_slow_link_between_kinds_is_avoided():
+def test_plan_avoids_a_slow_link_between_kinds():
     """Two of each kind, thin links between kinds: the plan crosses between them once, not three times."""
     kinds = (kind("a", 2), kind("b", 2))
     devices = Cluster(kinds, {("a", "b"): LinkSpec(0.1, 0.0)}, LinkSpec(1e6, 0.0))
@@ -88,7 +88,7 @@ def test_a_slow_link_between_kinds_is_avoided():
     assert sum(a != b for a, b in pairwise(names)) == 1
 
 
-def test_memory_decides_who_holds_what():
+def test_plan_respects_memory_limits():
     """(500, 500, 1000) of memory and 12 equal layers: 3, 3, 6."""
     layers = graph([1] * 12, weights=[(i,) for i in range(12)], weight_bytes=(150,) * 12)
     devices = cluster(kind("small", 2, memory=500), kind("large", memory=1000))
@@ -101,7 +101,7 @@ def test_memory_decides_who_holds_what():
     assert all(stage.peak_bytes == stage.weight_bytes for stage in plan.stages)
 
 
-def test_a_graph_without_nodes_is_one_stage():
+def test_plan_of_a_graph_without_nodes_has_one_stage():
     """A model whose outputs are its inputs is served too."""
     empty = GraphCosts((), (), (), (), Signature((), ()))
     for demand in (Demand(), Demand(num_stages=1), Demand(replicas=None), Demand(Objective.LATENCY)):
@@ -111,7 +111,7 @@ def test_a_graph_without_nodes_is_one_stage():
         make_plan(empty, cluster(kind(count=2)), Demand(num_stages=2))
 
 
-def test_shared_weights_count_once_in_a_stage_and_again_in_another():
+def test_plan_counts_shared_weights_once_in_each_stage():
     """Tied weights are held by each stage that reads them."""
     tied = graph([10, 10, 10], weights=[(0,), (1,), (0,)], weight_bytes=(100, 10))
     devices = cluster(kind(count=3))
@@ -120,7 +120,7 @@ def test_shared_weights_count_once_in_a_stage_and_again_in_another():
     assert [stage.weight_bytes for stage in plan.stages] == [100, 10, 100]
 
 
-def test_tied_weights_stay_together_where_that_costs_little():
+def test_plan_keeps_tied_weights_in_one_stage_where_that_costs_little():
     """Of two cuts that are as fast and send as much, the one that copies nothing; a thin boundary is worth a copy."""
     weights, sizes = [(), (0,), (0,), ()], (10**6,)
     assert cuts(graph([100, 1, 1, 100], [5, 5, 5], weights=weights, weight_bytes=sizes), 2) in {(1,), (3,)}
@@ -128,7 +128,7 @@ def test_tied_weights_stay_together_where_that_costs_little():
     assert cuts(graph([100, 1, 1, 100], [900, 5, 900], weights=weights, weight_bytes=sizes), 2) != (2,)
 
 
-def test_free_stages_are_as_many_as_memory_needs():
+def test_plan_chooses_as_many_stages_as_memory_needs():
     """Four weights of 10 on devices of 20 are two stages, though speed would not ask for them."""
     heavy = graph([1, 0, 0, 0], weights=[(0,), (1,), (2,), (3,)], weight_bytes=(10, 10, 10, 10))
     plan = make_plan(heavy, cluster(kind(count=8, memory=20)), Demand())
@@ -136,7 +136,7 @@ def test_free_stages_are_as_many_as_memory_needs():
     assert "to fit in memory" in plan.why
 
 
-def test_free_stages_stop_where_another_brings_little():
+def test_plan_chooses_no_stage_with_little_gain():
     """One node that takes nearly all the time cannot be divided."""
     plan = make_plan(graph([1, 100, 1]), cluster(kind(count=8)), Demand())
     assert plan.cuts == ()
@@ -144,7 +144,7 @@ def test_free_stages_stop_where_another_brings_little():
     assert len(make_plan(graph([10] * 16), cluster(kind()), Demand()).stages) == 1
 
 
-def test_latency_wants_one_stage_on_the_fastest_device():
+def test_plan_for_latency_has_one_stage_on_the_fastest_device():
     """Every cut adds a transfer; only memory forces one."""
     devices = cluster(kind("slow", 3), kind("fast", 1, speed=2.0), latency_s=1.0)
     plan = make_plan(graph([10] * 6), devices, Demand(Objective.LATENCY))
@@ -158,7 +158,7 @@ def test_latency_wants_one_stage_on_the_fastest_device():
     )
 
 
-def test_a_small_model_is_replicated_on_everything():
+def test_plan_with_free_replicas_uses_all_devices():
     """Replicas free: copies scale without sending anything; mixed devices add their rates."""
     devices = cluster(kind("slow", 2), kind("fast", 2, speed=2.0), latency_s=1.0)
     plan = make_plan(graph([10] * 6), devices, Demand(replicas=None))
@@ -167,7 +167,7 @@ def test_a_small_model_is_replicated_on_everything():
     assert plan.stages[0].compute_s == pytest.approx(60.0)
 
 
-def test_the_heavy_stage_gets_the_replicas():
+def test_plan_replicates_the_slowest_stage():
     """A node of 30 that cannot be divided, between two of 10: three replicas make it one of the others."""
     heavy = graph([10, 30, 10], weights=[(0,), (1,), (2,)], weight_bytes=(10, 10, 10))
     plan = make_plan(heavy, cluster(kind(count=5, memory=10)), Demand(replicas=None))
@@ -175,20 +175,20 @@ def test_the_heavy_stage_gets_the_replicas():
     assert plan.period_s == pytest.approx(10.0)
 
 
-def test_a_device_that_brings_nothing_stays_spare():
+def test_plan_leaves_a_device_without_gain_unused():
     """A model that takes no time is not made faster by copies."""
     plan = make_plan(graph([0, 0]), cluster(kind(count=3)), Demand(replicas=None))
     assert devices_of(plan) == [{"box": 1}]
 
 
-def test_replicas_are_of_one_kind_if_they_can_be():
+def test_plan_has_replicas_of_one_kind_where_possible():
     """Three of each: two stages in three replicas do not mix."""
     devices = cluster(kind("a", 3), kind("b", 3, speed=2.0))
     plan = make_plan(graph([10] * 6), devices, Demand(num_stages=2, replicas=3))
     assert sorted(stage.devices for stage in plan.stages) == [(("a", 3),), (("b", 3),)]
 
 
-def test_replicas_are_mixed_if_no_kind_has_enough():
+def test_plan_mixes_kinds_where_none_has_enough_devices():
     """Two and two devices, three replicas asked for."""
     devices = cluster(kind("a", 2), kind("b", 2, speed=2.0))
     plan = make_plan(graph([10] * 6), devices, Demand(num_stages=1, replicas=3))
@@ -197,7 +197,7 @@ def test_replicas_are_mixed_if_no_kind_has_enough():
     assert [stage.num_replicas for stage in plan.stages] == [2, 2]
 
 
-def test_shared_devices_are_slower():
+def test_plan_with_shared_devices_divides_their_time():
     """Four stages on two devices: two each, at half speed, though one request alone is as fast."""
     plan = make_plan(graph([10] * 8), cluster(kind(count=2)), Demand(num_stages=4, share=True))
     assert plan.cuts == (2, 4, 6)
@@ -207,7 +207,7 @@ def test_shared_devices_are_slower():
     assert alone.period_s == pytest.approx(20.0, rel=1e-4)
 
 
-def test_the_whole_model_is_compared_on_the_best_device():
+def test_plan_compares_with_the_whole_model_on_the_fastest_device_that_fits():
     """The fastest that it fits; if it fits none, the fastest, and it says so."""
     costs = graph([10] * 4, weights=[(i,) for i in range(4)], weight_bytes=(10,) * 4)
     devices = cluster(kind("slow", memory=40), kind("fast", speed=2.0, memory=30))
@@ -219,7 +219,7 @@ def test_the_whole_model_is_compared_on_the_best_device():
     assert "which it does not fit" in plan.why
 
 
-def test_times_beyond_64_bits_are_planned():
+def test_plan_scales_times_beyond_64_bits():
     """A trillion seconds a node are no other case."""
     plan = make_plan(graph([10**12] * 8), cluster(kind(count=2)), Demand(num_stages=2))
     assert plan.cuts == (4,)
@@ -244,7 +244,7 @@ def overheld(plan, devices, slots=1):
     st.booleans(),
     st.data(),
 )
-def test_a_plan_is_valid_or_refused(costs, devices, replicas, objective, share, data):
+def test_plan_is_valid_or_refused(costs, devices, replicas, objective, share, data):
     """Stages tile the graph at legal cuts, are as many as asked, fit their devices, and use no more than there are."""
     num_stages = data.draw(st.one_of(st.none(), st.integers(1, costs.max_stages)))
     budget = data.draw(st.sampled_from([0, 1000, 10**8]))
@@ -264,8 +264,8 @@ def test_a_plan_is_valid_or_refused(costs, devices, replicas, objective, share, 
         assert stage.peak_bytes == costs.peak_bytes(stage.start, stage.end)
         for name, count in stage.devices:
             assert count <= devices.kind(name).count
-            room = devices.kind(name).memory_bytes
-            assert room is None or stage.peak_bytes <= room // slots
+            limit = devices.kind(name).memory_bytes
+            assert limit is None or stage.peak_bytes <= limit // slots
 
 
 @settings(max_examples=60)
@@ -276,7 +276,7 @@ def test_a_plan_is_valid_or_refused(costs, devices, replicas, objective, share, 
     st.sampled_from([0, 10**5, 10**9]),
     st.sampled_from(list(Objective)),
 )
-def test_no_uniform_cut_is_better(seed, num_nodes, devices, budget, objective):
+def test_plan_is_not_worse_than_a_uniform_cut(seed, num_nodes, devices, budget, objective):
     """By the heuristic, no uniform cut into any number of stages is faster; by the exact search, none is by more than
     the plan gives away on purpose, and only to send less or to have fewer stages.
     """
@@ -298,7 +298,7 @@ def test_no_uniform_cut_is_better(seed, num_nodes, devices, budget, objective):
             assert sum(s.boundary_bytes for s in asked.stages) < sum(s.boundary_bytes for s in uniform.stages)
 
 
-def test_five_thousand_nodes_for_sixteen_devices_of_four_kinds():
+def test_plan_of_5000_nodes_on_16_devices_uses_nearly_all_of_their_speed():
     """Large graphs are no other case; the same graph gives the same plan, near what the devices can do at all."""
     costs, devices = random_costs(5000, 1), mixed_cluster()
     plan = make_plan(costs, devices, Demand(replicas=None))
@@ -309,7 +309,7 @@ def test_five_thousand_nodes_for_sixteen_devices_of_four_kinds():
     assert plan.period_s < 1.05 / sum(rates)
 
 
-def test_fifty_thousand_devices_are_planned():
+def test_plan_bundles_50000_devices():
     """Many like devices go in bundles."""
     rng = random.Random(1)
     costs = graph([rng.randrange(10**9) for _ in range(500)])
@@ -318,8 +318,8 @@ def test_fifty_thousand_devices_are_planned():
     assert plan.period_s == pytest.approx(sum(node.flops for node in costs.nodes) / 90_000, rel=0.02)
 
 
-def test_twelve_kinds_are_pooled_and_told_apart_again():
-    """More kinds than a search tells apart: each stage still gets real devices, and the best split is nearly had."""
+def test_plan_of_twelve_pooled_kinds_has_real_devices():
+    """More kinds than a search distinguishes: each stage has real devices, and the plan is nearly optimal."""
     devices = cluster(*(kind(f"kind{i}", 1, 1.0 + i) for i in range(12)))
     plan = make_plan(graph([100] * 780), devices, Demand(num_stages=12))
     assert overheld(plan, devices) == []
@@ -327,7 +327,7 @@ def test_twelve_kinds_are_pooled_and_told_apart_again():
     assert plan.period_s == pytest.approx(1000, rel=0.02)
 
 
-def test_planning_needs_no_onnx():
+def test_planner_imports_no_onnx():
     """The scheduler plans on a machine that has no runtime: importing the planner loads none of it."""
     program = (
         "import sys; import onnxmesh.planning.improvement, onnxmesh.model.partition\n"

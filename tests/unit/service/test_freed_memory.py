@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 THREADS = """
 from threading import Barrier, Thread
 from onnxmesh.service.freed_memory import keep_freed_memory
-from services.worker.load import resident_bytes
+from services.worker.machine.load import resident_bytes
 
 def use():
     bytearray(b"x") * (20 << 20)

@@ -189,8 +189,8 @@ async def test_an_answer_over_the_limit():
         await gateway.publish(gateway.routed("a"))
         error = await refused(gateway.infer(request_of()))
         assert isinstance(error, TooLarge)
-        assert "the answer takes 32" in error.message
-        assert "a message may have 4096 at most" in error.message
+        assert "the response has 32" in error.message
+        assert "the limit of a message is 4096" in error.message
         with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as caught:
             await gateway.infer(request_of(np.ones((2048, 4), np.float32)))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -234,7 +234,7 @@ async def test_connection_lost_within_a_message_removes_the_call():
     async with running_server() as server:
         async with raw_client(server.address) as client:
             client.send(client.headers(1), frame(FrameType.DATA, 0, 1, b"\0\0\0\0\x09abc"))
-            await eventually(lambda: any(connection._calls for connection in server.http2._connections))
+            await eventually(lambda: any(connection._calls.by_id for connection in server.http2._connections))
         await eventually(lambda: server.http2.num_connections == 0)
         assert not server.contexts
 

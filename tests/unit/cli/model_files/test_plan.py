@@ -147,7 +147,7 @@ def test_plan_names_a_file_that_is_no_model(tmp_path):
 
 
 def test_plan_uses_the_profile_beside_the_model(model, devices):
-    """Times of a kind that was measured are those of the profile, others' are scaled from it; both are said."""
+    """Times of a kind that was measured are those of the profile, others' are scaled from it; both are in the document."""
     profile_beside(model).write_text(profile_of(model).to_json())
     plan = json.loads(run(model, "--devices", devices, "--json").stdout)
     assert plan["profile"] == str(profile_beside(model))
@@ -166,10 +166,16 @@ def test_plan_uses_the_profile_beside_the_model(model, devices):
     [
         (
             {"source_digest": "0" * 64},
-            "the profile is of another model: it is of 000000",
+            "the profile is of another model: expected digest",
         ),
-        ({"level": OptimisationLevel.BASIC}, "the profile is of optimisation basic, wanted is extended"),
-        ({"shapes": {"image": (4, 3, 8, 8)}}, "the profile is at image 4x3x8x8, wanted is image 1x3x1x1"),
+        (
+            {"level": OptimisationLevel.BASIC},
+            "the profile is of another optimisation level: expected extended, got basic",
+        ),
+        (
+            {"shapes": {"image": (4, 3, 8, 8)}},
+            "the profile is of other shapes: expected image 1x3x1x1, got image 4x3x8x8",
+        ),
     ],
 )
 def test_plan_refuses_a_profile_of_something_else(model, tmp_path, changes, words):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.oip.open_inference_pb2 import InferTensorContents, ModelInferRequest
-from onnxmesh.oip.typed_contents import FIELDS
 from onnxmesh.routing.table.routed_model import RoutedModel, RoutedTensor
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
+from services.gateway.inference.typed_contents import FIELDS
 from services.gateway.inference.validation import read_inputs, read_outputs
 
 

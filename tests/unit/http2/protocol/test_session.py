@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hpack import Encoder
 
 from onnxmesh.http2.protocol.abuse_guard import AbuseGuard
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, StreamFault
@@ -109,6 +110,31 @@ def test_session_assembles_a_header_block_of_several_frames():
     client = Client()
     assert client.send(HEADERS, END_STREAM, 1, BLOCK[:5]) == []
     assert client.send(FrameType.CONTINUATION, END_HEADERS, 1, BLOCK[5:]) == [("request", 1, "/a/b", True)]
+
+
+def test_session_accepts_the_last_stream_that_http2_has():
+    """Its identifier is that of the first GOAWAY, too."""
+    client = Client()
+    client.session.announce_drain()
+    assert client.send(HEADERS, END_HEADERS, 2**31 - 1, BLOCK) == [("request", 2**31 - 1, "/a/b", False)]
+
+
+def test_session_decodes_every_header_block_in_order():
+    """Trailers, and requests that are ignored, may add to the dynamic table that later requests refer to."""
+    client, encoder = Client(), Encoder()
+    request = [(":method", "POST"), (":scheme", "http")]
+    client.send(HEADERS, END_HEADERS, 1, encoder.encode([*request, (":path", "/one")]))
+    client.send(HEADERS, END_STREAM | END_HEADERS, 1, encoder.encode([("x-a", "1")]))
+    client.send(HEADERS, END_HEADERS, 3, encoder.encode([*request, (":path", "/two")]))
+    block = encoder.encode([*request, (":path", "/two")])
+    assert len(block) < 10
+    assert client.send(HEADERS, END_HEADERS, 5, block) == [("request", 5, "/two", False)]
+    client.session.finish_drain()
+    assert client.send(HEADERS, END_HEADERS, 7, encoder.encode([*request, (":path", "/three")])) == []
+    client.session._last_accepted_id = 9
+    block = encoder.encode([*request, (":path", "/three")])
+    assert len(block) < 10
+    assert client.send(HEADERS, END_HEADERS, 9, block) == [("request", 9, "/three", False)]
 
 
 def test_session_expects_settings_before_requests():

@@ -22,7 +22,7 @@ from onnxmesh.http2.protocol.frames import (
 )
 from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
 from onnxmesh.http2.protocol.stream_state import StreamState
-from onnxmesh.http2.server.connection import Connection
+from onnxmesh.http2.server.connection import Http2Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.service import Service
 
@@ -189,7 +189,7 @@ def test_connection_survives_whatever_a_client_does(steps, step_size):
             limits=LIMITS,
         )
         closed = []
-        connection = Connection(service, lambda _: None, closed.append)
+        connection = Http2Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)
 
         async def iterate():
@@ -218,11 +218,11 @@ def test_connection_survives_whatever_a_client_does(steps, step_size):
                 for begin in range(0, len(data), step_size):
                     connection.data_received(data[begin : begin + step_size])
         await iterate()
-        assert len(connection._calls) <= LIMITS.max_calls
+        assert len(connection._calls.by_id) <= LIMITS.max_calls
         connection.connection_lost(None)
         await iterate()
         assert closed == [connection]
-        assert not connection._calls
+        assert not connection._calls.by_id
         assert handlers.num_running == 0
 
     asyncio.run(play())
@@ -237,10 +237,10 @@ def test_connection_ends_with_internal_error_after_an_impossible_transition():
             handlers={}, fallback=handlers.stream, decompressor=Decompressor(), limits=ConnectionLimits()
         )
         closed = []
-        connection = Connection(service, lambda _: None, closed.append)
+        connection = Http2Connection(service, lambda _: None, closed.append)
         connection.connection_made(transport)
         connection.data_received(PREFACE + settings_frame({}) + headers(Encoder(), 1, "/stream", ended=False))
-        connection._calls._calls[1].state = StreamState.IDLE
+        connection._calls.by_id[1].state = StreamState.IDLE
         await asyncio.sleep(0)
         with capture_logs() as logs:
             connection.data_received(frame(FrameType.DATA, 1, 1))

@@ -1,0 +1,1 @@
+"""The machine that a worker runs on: its hardware, its speed, its load."""

@@ -1,0 +1,1 @@
+"""Requests that wait for a stage, in which order and in which batches they run."""

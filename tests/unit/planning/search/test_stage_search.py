@@ -1,0 +1,45 @@
+"""The exact search against every assignment, on small graphs and few devices."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxmesh.planning.search.chain import Chain
+from onnxmesh.planning.search.stage_search import StageSearch
+from tests.unit.planning.every_assignment import (
+    clusters,
+    every_assignment,
+    graphs,
+    latency_ps,
+    period_ps,
+)
+
+
+@settings(max_examples=200)
+@given(graphs(), clusters(), st.booleans())
+def test_search_for_throughput_equals_brute_force(costs, cluster, replicate):
+    """Into every number of stages, the slowest is as fast as in the best of all assignments; none exactly if none fits."""
+    chain = Chain.of(costs, cluster)
+    layers = min(chain.num_blocks, sum(chain.counts))
+    search = StageSearch(chain, layers, replicate=replicate)
+    for num_stages in range(1, layers + 1):
+        every = every_assignment(costs, cluster, num_stages, None if replicate else 1)
+        expected = min((period_ps(costs, cluster, one) for one in every), default=None)
+        found = search.solution(num_stages)
+        assert (None if found is None else found.period(chain)) == expected
+        assert found is None or (found.fits(chain) and min(found.spare(chain.counts)) >= 0)
+
+
+@settings(max_examples=150)
+@given(graphs(), clusters())
+def test_search_for_latency_equals_brute_force(costs, cluster):
+    """So is the sum."""
+    chain = Chain.of(costs, cluster)
+    layers = min(chain.num_blocks, sum(chain.counts))
+    search = StageSearch(chain, layers, latency=True)
+    for num_stages in range(1, layers + 1):
+        every = every_assignment(costs, cluster, num_stages, 1)
+        expected = min((latency_ps(costs, cluster, one) for one in every), default=None)
+        found = search.solution(num_stages)
+        assert (None if found is None else found.latency(chain)) == expected
