@@ -1,6 +1,6 @@
-"""`make bench`: what the mesh costs, against ONNX Runtime in process and against other servers, in one run.
+"""`make bench`: measures the mesh, ONNX Runtime in process and other servers in one run.
 
-Tables, JSON, Markdown and charts; `benchmarks/METHODOLOGY.md` says what each figure means.
+Tables, JSON, Markdown and charts; `benchmarks/METHODOLOGY.md` defines each number.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.bench import Bench
-from benchmarks.board import Board
 from benchmarks.charts import ChartsMissing, draw
 from benchmarks.machine import describe_machine, result_file
 from benchmarks.outcome import Outcome
 from benchmarks.parts import gpu, hop, identity, mlp, pipeline, resnet50
-from benchmarks.report import figures_table, markdown, rows_table
+from benchmarks.progress_display import ProgressDisplay
+from benchmarks.report import markdown, rows_table, targets_table
 from benchmarks.rivals.environment import OWN_ROOT
 from benchmarks.settings import RIVALS, Settings
-from benchmarks.stopping import exit_on_sigterm
+from benchmarks.sigterm import exit_on_sigterm
 
 PARTS = {
     "identity": identity,
@@ -36,12 +36,12 @@ READY_MADE = "ONNXMESH_BENCH_RIVALS"
 
 
 def measure(settings: Settings, only: list[str]) -> Outcome:
-    """Measures the parts; returns what was found."""
+    """Measures the parts; returns the outcome."""
     parts = {name: part for name, part in PARTS.items() if not only or name in only}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Board(len(parts)) as board:
-        bench = Bench(settings, board, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ProgressDisplay(len(parts)) as display:
+        bench = Bench(settings, display, Path(folder))
         for name, part in parts.items():
-            with board.part(name, part.num_steps(bench)):
+            with display.part(name, part.num_steps(bench)):
                 part.measure(bench)
     return bench.outcome
 
@@ -56,10 +56,10 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine, "settings": settings.document()} | outcome.document()
     out.write_text(json.dumps(document, indent=1) + "\n")
-    out.with_suffix(".md").write_text(markdown(outcome.ordered_figures(), outcome.rivals, machine))
+    out.with_suffix(".md").write_text(markdown(outcome.ordered_results(), outcome.rivals, machine))
     console = Console(width=None if Console().is_terminal else 160)
     console.print(rows_table(outcome.rows))
-    console.print(figures_table(outcome.ordered_figures()))
+    console.print(targets_table(outcome.ordered_results()))
     for name, state in outcome.rivals.items():
         console.print(f"{name}: {state}", highlight=False)
     console.print(" · ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
@@ -72,17 +72,23 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Settings()
+    defaults = Settings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--only", nargs="*", default=[], choices=list(PARTS), help="parts to measure")
-    parser.add_argument("--seconds", type=float, default=usual.seconds, help="length of one run")
-    parser.add_argument("--rounds", type=int, default=usual.num_rounds, help="rounds of each figure")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of one run")
+    parser.add_argument("--rounds", type=int, default=defaults.num_rounds, help="rounds of each target")
     parser.add_argument(
-        "--in-flight", nargs="*", type=int, default=list(usual.loads), help="requests in flight of the curves"
+        "--in-flight",
+        nargs="*",
+        type=int,
+        default=list(defaults.loads),
+        help="requests in flight of the curves",
     )
-    parser.add_argument("--connections", type=int, default=usual.connections, help="of the client")
+    parser.add_argument(
+        "--connections", type=int, default=defaults.connections, help="connections of the client"
+    )
     parser.add_argument(
         "--rivals", nargs="*", default=list(RIVALS), choices=RIVALS, help="who is measured too"
     )

@@ -1,6 +1,6 @@
-"""What `make bench` found as pictures, PNG and SVG: latency against load, and every figure against floor and goal.
+"""Charts of `make bench` as PNG and SVG: latency against load, and every target with its floor and goal.
 
-`python -m benchmarks.charts RESULTS.json` draws them anew from a file of results.
+`python -m benchmarks.charts RESULTS.json` draws the charts of a file of results again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import of_goal, target_of
 from benchmarks.report import amount
+from benchmarks.targets import of_goal, target_of
 from onnxmesh.pictures.colours import BOTTLENECK, INK, KINDS, LINES
 
 _VERDICTS = {"goal": "#2a9d8f", "floor": "#f2a541", "below": BOTTLENECK, "told": KINDS[0]}
@@ -21,11 +21,11 @@ _MOST_OF_GOAL = 3.0
 
 
 class ChartsMissing(Exception):
-    """Charts cannot be drawn here; the message says why."""
+    """Charts cannot be drawn here; the message has the reason."""
 
 
 def draw(results: Mapping[str, Any], stem: Path) -> list[Path]:
-    """Draws what there is to draw.
+    """Draws the charts of a run.
 
     Args:
         results: The document of the results.
@@ -44,12 +44,12 @@ def draw(results: Mapping[str, Any], stem: Path) -> list[Path]:
         files += saved(_latency_chart(curves), stem.with_name(f"{stem.name}-latency"))
     figures = [figure for figure in results["figures"] if figure["value"] is not None]
     if figures:
-        files += saved(_figures_chart(figures), stem.with_name(f"{stem.name}-figures"))
+        files += saved(_targets_chart(figures), stem.with_name(f"{stem.name}-figures"))
     return files
 
 
 def prepare() -> None:
-    """Has matplotlib draw into files, in the colours of this project.
+    """Sets matplotlib up to draw into files, in the colours of this project.
 
     Raises:
         ChartsMissing: It is not installed.
@@ -111,7 +111,7 @@ def _latency_chart(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]
     return chart
 
 
-def _figures_chart(figures: Sequence[Mapping[str, Any]]) -> Any:
+def _targets_chart(figures: Sequence[Mapping[str, Any]]) -> Any:
     from matplotlib.figure import Figure  # noqa: PLC0415 - see `prepare`
 
     chart = Figure(figsize=(11, 1.4 + 0.42 * len(figures)), layout="constrained")

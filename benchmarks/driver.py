@@ -1,4 +1,4 @@
-"""A program that is told, line by line, to run a load, and answers with a line of JSON each time."""
+"""Load programs as child processes: one command a line in, one line of JSON out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class DriverFailed(Exception):
-    """A program that drives a load ended before its time."""
+    """A load program ended early."""
 
 
 class Driver:
-    """A program of this folder as a child, kept for many runs. A context manager: leaving it ends the child.
+    """A program of this folder as a child process, for many runs; a context manager that ends it.
 
     Args:
-        module: The program's module, as `benchmarks.load`.
+        module: The program's module, such as `benchmarks.load`.
         arguments: Its arguments.
     """
 
@@ -33,7 +33,7 @@ class Driver:
             stderr=self._errors,
             text=True,
         )
-        self._listen()
+        self._read_reply()
 
     def __enter__(self) -> Driver:
         return self
@@ -48,62 +48,64 @@ class Driver:
 
     @property
     def ended(self) -> bool:
-        """Whether the child is no more."""
+        """Whether the child has ended."""
         return self._process.poll() is not None
 
     def run(self, in_flight: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
-        """Has it keep so many requests in flight for so long; returns what it saw.
+        """Keeps a number of requests in flight for some seconds; returns the measurements.
 
         Raises:
-            DriverFailed: It ended, for instance because an answer was wrong.
+            DriverFailed: The child ended, for example because of a wrong output.
         """
         assert self._process.stdin is not None
-        order = {"in_flight": in_flight, "seconds": seconds, "warm_up_s": warm_up_s}
+        command = {"in_flight": in_flight, "seconds": seconds, "warm_up_s": warm_up_s}
         try:
-            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise DriverFailed(self._last_words()) from None
-        return self._listen()
+            raise DriverFailed(self._last_error_line()) from None
+        return self._read_reply()
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the child."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream is not None and not stream.closed:
                 stream.close()
 
-    def _listen(self) -> dict[str, Any]:
+    def _read_reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()
-            words = self._last_words()
+            words = self._last_error_line()
             self.close()
             raise DriverFailed(words)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         self._errors.seek(0)
         lines = [line for line in self._errors.read().splitlines() if line.strip()]
-        return f"{self._module} ended: {lines[-1] if lines else 'it said nothing'}"
+        return f"{self._module} ended: {lines[-1] if lines else 'without output'}"
 
 
-def obey(run: Callable[[int, float, float], dict[str, Any]], lines: Sequence[str] | None = None) -> None:
-    """The program's side: says that it is ready, and runs whenever it is told to, until its input ends.
+def serve_runs(
+    run: Callable[[int, float, float], dict[str, Any]], lines: Sequence[str] | None = None
+) -> None:
+    """The program's side: reports that it is ready, and runs each command until its input ends.
 
     Args:
-        run: Takes requests in flight, seconds, and seconds of warm-up before; returns what it saw.
-        lines: Orders; by default those of standard input.
+        run: Called with requests in flight, seconds, and seconds of warm-up; returns the measurements.
+        lines: The commands; by default those of standard input.
     """
-    _say({"ready": True})
+    _write_line({"ready": True})
     for line in sys.stdin if lines is None else lines:
-        order = json.loads(line)
-        _say(run(order["in_flight"], order["seconds"], order["warm_up_s"]))
+        command = json.loads(line)
+        _write_line(run(command["in_flight"], command["seconds"], command["warm_up_s"]))
 
 
-def _say(what: dict[str, Any]) -> None:
+def _write_line(what: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""The limit: ONNX Runtime called in a loop, in a process of its own, with nothing around it.
+"""The upper limit: ONNX Runtime called in a loop, in a process of its own.
 
-`python -m benchmarks.in_process` does what `benchmarks.driver` tells it; in flight are the threads that call a session.
+`python -m benchmarks.in_process` is a program of `benchmarks.driver`; requests in flight are threads that call one session.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.driver import obey
+from benchmarks.driver import serve_runs
 from benchmarks.measurement import percentile
 from onnxmesh.device.execution_provider import CUDA
 from onnxmesh.device.gpu import find_gpu
 
 
 def open_session(path: Path, device: str = "cpu") -> ort.InferenceSession:
-    """Returns a session of one thread's width, with default optimisation.
+    """Returns a session of one thread with default optimisation.
 
     Raises:
-        Unsatisfiable: `cuda` is wanted and cannot be had.
+        Unsatisfiable: There is no GPU for `cuda`.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -40,7 +40,7 @@ def run(
     seconds: float,
     warm_up_s: float,
 ) -> dict[str, Any]:
-    """Has some threads call a session; returns what came back within `seconds` after the warm-up."""
+    """Calls a session from a number of threads; returns the measurements within `seconds` after the warm-up."""
     latencies: list[list[float]] = [[] for _ in range(num_threads)]
     num_runs = [0] * num_threads
     cpu_s = process_time()
@@ -81,7 +81,7 @@ def main() -> None:
     with np.load(arguments.case) as case:
         feeds = {name: case[name] for name in case.files if name != "expected"}
     session.run(None, feeds)
-    obey(lambda in_flight, seconds, warm_up_s: run(session, feeds, in_flight, seconds, warm_up_s))
+    serve_runs(lambda in_flight, seconds, warm_up_s: run(session, feeds, in_flight, seconds, warm_up_s))
 
 
 if __name__ == "__main__":

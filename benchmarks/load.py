@@ -1,8 +1,8 @@
 """A closed-loop client in a process of its own: `python -m benchmarks.load`, the same for every server.
 
-Each loop keeps exactly one ModelInfer in flight. The request is encoded once and the answer is taken as bytes, so that the
-client's own share of the machine stays small: every answer is compared by its length with the first one, the first and every
-hundredth by its values with those of ONNX Runtime. It does what `benchmarks.driver` tells it.
+Each loop keeps exactly one ModelInfer in flight. The request is encoded once and the response is received as bytes, so that the
+client's own share of the machine stays small: the length of every response is compared with the first one, the values of the first and
+every hundredth one with those of ONNX Runtime. A program of `benchmarks.driver`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.driver import obey
+from benchmarks.driver import serve_runs
 from benchmarks.measurement import percentile
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.grpc.channel import open_channel
@@ -29,7 +29,7 @@ CHECK_EVERY = 100
 
 
 class WrongAnswer(Exception):
-    """An answer is not what the model computes, or an error."""
+    """A response is an error, or not the model's output."""
 
 
 def request(model: str, inputs: dict[str, NDArray[Any]]) -> bytes:
@@ -47,7 +47,7 @@ _DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32"}
 
 
 def check(answer: bytes, expected: NDArray[np.float32]) -> None:
-    """Compares an answer's one output with what is expected.
+    """Compares the one output of a response with the expected one.
 
     Raises:
         WrongAnswer: It differs by more than the order of additions explains.
@@ -67,7 +67,7 @@ class Client:
     """A closed loop over some connections to one server.
 
     Args:
-        calls: ModelInfer on each connection; loops take them in turns.
+        calls: ModelInfer on each connection; loops use them in turns.
         body: The request.
         expected: The model's output.
     """
@@ -81,17 +81,17 @@ class Client:
         self._size = 0
 
     async def first(self) -> None:
-        """Sends one request on each connection, and checks the answers."""
+        """Sends one request on each connection, and checks the responses."""
         for call in self._calls:
-            answer = await self._ask(call)
+            answer = await self._send(call)
             check(answer, self._expected)
             self._size = len(answer)
 
     async def run(self, in_flight: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
-        """Keeps so many requests in flight; returns what came back within `seconds` after the warm-up.
+        """Keeps a number of requests in flight; returns the measurements within `seconds` after the warm-up.
 
         Raises:
-            WrongAnswer: The first answer that was one.
+            WrongAnswer: The first wrong response.
         """
         latencies: list[float] = []
         num_requests = 0
@@ -101,7 +101,7 @@ class Client:
         async def loop(call: grpc.aio.UnaryUnaryMultiCallable) -> None:
             nonlocal num_requests
             while (sent := perf_counter()) < end:
-                answer = await self._ask(call)
+                answer = await self._send(call)
                 now = perf_counter()
                 num_requests += 1
                 if len(answer) != self._size:
@@ -126,7 +126,7 @@ class Client:
             "client_cpu_s": process_time() - cpu_s,
         }
 
-    async def _ask(self, call: grpc.aio.UnaryUnaryMultiCallable) -> bytes:
+    async def _send(self, call: grpc.aio.UnaryUnaryMultiCallable) -> bytes:
         try:
             answer: bytes = await call(self._body, timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
@@ -156,7 +156,7 @@ def main() -> None:
             return client
 
         client = runner.run(connected())
-        obey(lambda *order: runner.run(client.run(*order)))
+        serve_runs(lambda *command: runner.run(client.run(*command)))
 
 
 if __name__ == "__main__":

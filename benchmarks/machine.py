@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and where its figures go."""
+"""The machine of a benchmark, and the file of its results."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def describe_machine() -> dict[str, object]:
 
 
 def result_file(what: str) -> Path:
-    """Returns where today's figures of that kind are kept."""
+    """Returns the file of today's results of one kind."""
     return RESULTS / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{what}.json"
 
 
 def peak_bytes(pid: int) -> int:
-    """Returns the most memory that a process ever held; 0 if it is gone."""
+    """Returns the peak memory of a process; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

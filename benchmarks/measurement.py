@@ -1,4 +1,4 @@
-"""What runs of closed-loop requests showed."""
+"""Measurements of runs of a closed loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Run:
     """One run of a client against one server.
 
     Attributes:
-        requests_per_s: Answers within the run, by its length.
-        p50_ms, p99_ms: Of the latency that the client saw; nan where nothing was answered.
-        client_us: CPU that a request cost the client, in µs.
-        cpu_us: CPU that a request cost each process of the server, by name, in µs; empty where nobody looked.
+        requests_per_s: Responses within the run, divided by its length.
+        p50_ms, p99_ms: Of the latency that the client saw; nan without a response.
+        client_us: CPU time of a request in the client, in µs.
+        cpu_us: CPU time of a request in each process of the server, by name, in µs; empty if not measured.
     """
 
     requests_per_s: float
@@ -33,7 +33,7 @@ class Measurement:
         requests_per_s: Median over the runs.
         lowest, highest: Slowest and fastest run, in requests/s.
         p50_ms, p99_ms: Medians of the runs' percentiles.
-        client_us, cpu_us: Medians of what a request cost.
+        client_us, cpu_us: Medians of the CPU time of a request.
         num_runs: Runs counted.
     """
 
@@ -48,7 +48,7 @@ class Measurement:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Measurement:
-        """Returns the summary of one run or more."""
+        """Returns the summary of one or more runs."""
         rates = [run.requests_per_s for run in runs]
         names = list(dict.fromkeys(name for run in runs for name in run.cpu_us))
         return cls(

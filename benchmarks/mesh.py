@@ -1,4 +1,4 @@
-"""A mesh to be measured: `onnxmesh up` as a user starts it."""
+"""A mesh to measure: `onnxmesh up` as a user starts it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Mesh:
         batching: str = "auto",
         rows: int = 1,
     ) -> None:
-        """Deploys a model, planned for requests of so many rows, and returns once it is served."""
-        wish = DeploymentSpec(
+        """Deploys a model, planned for requests of `rows` rows, and returns once it is served."""
+        spec = DeploymentSpec(
             name=name,
             stages=stages,
             replicas=replicas,
@@ -46,18 +46,18 @@ class Mesh:
 
         async def deploy() -> None:
             async with MeshClient(self.address) as client:
-                await client.deploy(path, wish)
+                await client.deploy(path, spec)
 
         asyncio.run(deploy())
 
 
 @contextlib.contextmanager
 def running(num_workers: int, settings: Mapping[str, str] | None = None) -> Iterator[Mesh]:
-    """Starts a mesh of workers of one ONNX Runtime thread each; stops it at the end.
+    """Starts a mesh whose workers have one ONNX Runtime thread each; stops it at the end.
 
     Args:
-        num_workers: How many.
-        settings: Environment variables for its services, as ONNXMESH_SAME_HOST.
+        num_workers: Number of workers.
+        settings: Environment variables of its services, such as ONNXMESH_SAME_HOST.
     """
     with _environment(settings or {}):
         local = LocalMesh(f"--workers={num_workers}", "--threads=1")

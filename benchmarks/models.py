@@ -1,4 +1,4 @@
-"""The models that are measured, and what each is asked."""
+"""The models of the benchmarks, with one request for each."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WIDE = 2_500_000
 """Values of FP32 in a tensor of 10 MB."""
 
 PIPELINE_ROWS = 16
-"""Of the request that is cut into micro-batches: as many as a deploy compares bit for bit in its time."""
+"""Rows of the request that is split into micro-batches: as many as a deployment compares bit for bit in its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
-    """A model in a file, with one request and its answer in another.
+    """A model in a file, with one request and its output in another.
 
     Attributes:
         name: Its name, on every server.
@@ -58,7 +58,7 @@ class BenchModel:
     width: int = 0
 
     def built(self, folder: Path) -> BuiltModel:
-        """Writes the model with its request and the answer of ONNX Runtime."""
+        """Writes the model with its request and the output of ONNX Runtime."""
         path = self.build(folder)
         inputs = self.inputs()
         expected = open_session(path).run(None, inputs)[0]
@@ -68,7 +68,7 @@ class BenchModel:
 
 
 def identity(folder: Path) -> Path:
-    """FP32 [N,16] to the same: all that is measured is the mesh."""
+    """FP32 [N,16] to the same: measures only the mesh."""
     return _save(folder, "identity", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], (16,), (16,), {})
 
 
@@ -78,12 +78,12 @@ def mlp(folder: Path) -> Path:
 
 
 def mlp_halves(folder: Path) -> tuple[Path, Path]:
-    """Writes the MLP cut after its first layer, for servers that cut nothing themselves."""
+    """Writes the MLP cut after its first layer, for servers that do not cut models."""
     return _mlp(folder, "mlp_first", range(1)), _mlp(folder, "mlp_second", range(1, 3))
 
 
 def wide(folder: Path) -> Path:
-    """FP32 [N,16], tiled to a tensor of 10 MB, whose sum is [N,1]: little to compute, much to pass on."""
+    """FP32 [N,16], tiled to a tensor of 10 MB, whose sum is [N,1]: little computing, a large transfer."""
     nodes = [
         helper.make_node("Tile", ["INPUT", "repeats"], ["wide"]),
         helper.make_node("ReduceSum", ["wide", "axes"], ["OUTPUT"]),
@@ -93,7 +93,7 @@ def wide(folder: Path) -> Path:
 
 
 def large(folder: Path) -> Path:
-    """FP32 [N,2500000] to the same: 10 MB each way."""
+    """FP32 [N,2500000] to the same: 10 MB in each direction."""
     return _save(folder, "large", [helper.make_node("Identity", ["INPUT"], ["OUTPUT"])], (WIDE,), (WIDE,), {})
 
 

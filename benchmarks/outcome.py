@@ -1,4 +1,4 @@
-"""What one run of `make bench` came to."""
+"""The outcome of one run of `make bench`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.figures import TARGETS, Figure
 from benchmarks.measurement import Measurement
+from benchmarks.targets import TARGETS, TargetResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Row:
         server: Who answered.
         in_flight: Requests at once.
         measured: Medians over the runs.
-        curve: Whether it is a point of latency against load, rather than one side of a figure.
+        curve: Whether it is a point of latency against load, rather than one side of a result.
     """
 
     model: str
@@ -30,12 +30,12 @@ class Row:
 
     @property
     def server_us(self) -> float:
-        """CPU that a request cost all processes of the server, in µs."""
+        """CPU time of a request in all processes of the server, in µs."""
         return sum(self.measured.cpu_us.values())
 
     @property
     def client_share(self) -> float:
-        """Share of the client in the CPU that a request cost; 1 where there is no server."""
+        """Share of the client in the CPU time of a request; 1 without a server."""
         return self.measured.client_us / (self.measured.client_us + self.server_us or math.nan)
 
 
@@ -44,48 +44,48 @@ class Outcome:
     """Figures and what they were made of, in the order in which they came. Mutable: the parts of a run add to it.
 
     Attributes:
-        figures: What is asked for.
+        results: The results for the targets.
         rows: Every server under every load.
         rivals: Of each rival its version, or why it is missing.
     """
 
-    figures: list[Figure] = field(default_factory=list)
+    results: list[TargetResult] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     rivals: dict[str, str] = field(default_factory=dict)
 
-    def ordered_figures(self) -> list[Figure]:
-        """Returns the figures in the order of the targets."""
-        return sorted(self.figures, key=lambda figure: TARGETS.index(figure.target))
+    def ordered_results(self) -> list[TargetResult]:
+        """Returns the results in the order of the targets."""
+        return sorted(self.results, key=lambda result: TARGETS.index(result.target))
 
     def document(self) -> dict[str, Any]:
-        """Returns everything as JSON has it."""
+        """Returns everything as plain values for JSON."""
         return {
-            "figures": [figure_document(figure) for figure in self.ordered_figures()],
+            "figures": [target_document(result) for result in self.ordered_results()],
             "rivals": dict(self.rivals),
             "rows": [_finite(asdict(row) | {"client_share": row.client_share}) for row in self.rows],
         }
 
 
-def figure_document(figure: Figure) -> dict[str, Any]:
-    """Returns a figure as JSON has it: what cannot be had is null."""
+def target_document(result: TargetResult) -> dict[str, Any]:
+    """Returns a result as plain values for JSON; a missing value is null."""
     found: dict[str, Any] = _finite(
-        asdict(figure.target)
+        asdict(result.target)
         | {
-            "value": figure.value,
-            "lowest": min(figure.rounds, default=None),
-            "highest": max(figure.rounds, default=None),
-            "rounds": list(figure.rounds),
-            "verdict": figure.verdict,
-            "of_goal": figure.of_goal,
-            "sides": figure.sides,
-            "reason": figure.reason,
+            "value": result.value,
+            "lowest": min(result.rounds, default=None),
+            "highest": max(result.rounds, default=None),
+            "rounds": list(result.rounds),
+            "verdict": result.verdict,
+            "of_goal": result.of_goal,
+            "sides": result.sides,
+            "reason": result.reason,
         }
     )
     return found
 
 
 def _finite(value: Any) -> Any:
-    """Returns a document with null for every nan, which JSON does not have."""
+    """Returns a document with null for every nan, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list):

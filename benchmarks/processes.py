@@ -1,4 +1,4 @@
-"""What processes of this machine use, each with all that it started."""
+"""CPU time and memory of processes with all their children."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-_GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
+_ENDED = (psutil.NoSuchProcess, psutil.AccessDenied)
 
 
 class Processes:
-    """Some processes under names of their own, with their children.
+    """Processes by name, with their children.
 
     Args:
-        roots: By name, the ids of processes; those that are gone count for nothing.
+        roots: By name, the ids of processes; ended ones count as zero.
     """
 
     def __init__(self, roots: Mapping[str, Iterable[int]]) -> None:
@@ -27,12 +27,12 @@ class Processes:
         return tuple(self._roots)
 
     def cpu_s(self) -> dict[str, float]:
-        """Returns the user and system time that each has used so far, in seconds."""
+        """Returns the user and system time of each so far, in seconds."""
         used = {}
         for name, pids in self._roots.items():
             used[name] = 0.0
             for pid in _family(pids):
-                with contextlib.suppress(*_GONE):
+                with contextlib.suppress(*_ENDED):
                     times = psutil.Process(pid).cpu_times()
                     used[name] += times.user + times.system
         return used
@@ -49,7 +49,7 @@ class Processes:
 def _family(pids: Iterable[int]) -> set[int]:
     found = set()
     for pid in pids:
-        with contextlib.suppress(*_GONE):
+        with contextlib.suppress(*_ENDED):
             root = psutil.Process(pid)
             found |= {pid, *(child.pid for child in root.children(recursive=True))}
     return found

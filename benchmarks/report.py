@@ -1,4 +1,4 @@
-"""What a person reads: tables for the terminal, and the same as Markdown."""
+"""Tables of the results for the terminal, and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.figures import Figure
 from benchmarks.outcome import Row
+from benchmarks.targets import TargetResult
 
 _COLOURS = {"goal": "green", "floor": "yellow", "below": "red", "told": "cyan", "missing": "dim"}
-_HEADER = ("figure", "floor", "goal", "measured", "spread", "made of", "reached")
-_FigureRow = tuple[str, str, str, str, str, str, str]
+_HEADER = ("target", "floor", "goal", "measured", "spread", "medians of both sides", "reached")
+_TargetRow = tuple[str, str, str, str, str, str, str]
 
 
-def figure_row(figure: Figure) -> _FigureRow:
-    """Returns the words of a figure, one for each column of the table."""
-    target = figure.target
+def target_row(result: TargetResult) -> _TargetRow:
+    """Returns the cells of a result, one for each column of the table."""
+    target = result.target
     sign = "≤" if target.less_is_better else "≥"
     floor, goal = (
         "" if bound is None else f"{sign} {amount(bound, target.unit)}"
         for bound in (target.floor, target.goal)
     )
-    if not figure.rounds:
-        return target.title, floor, goal, "—", "", figure.reason, "missing"
-    spread = f"{amount(min(figure.rounds))} to {amount(max(figure.rounds))}"
-    measured = amount(figure.value, target.unit)
-    return target.title, floor, goal, measured, spread, figure.sides, figure.verdict
+    if not result.rounds:
+        return target.title, floor, goal, "—", "", result.reason, "missing"
+    spread = f"{amount(min(result.rounds))} to {amount(max(result.rounds))}"
+    measured = amount(result.value, target.unit)
+    return target.title, floor, goal, measured, spread, result.sides, result.verdict
 
 
-def figures_table(figures: Sequence[Figure]) -> Table:
-    """Returns the table of what is asked for."""
-    drawn = Table(title="what is asked, and what was measured (medians of the rounds)")
+def targets_table(results: Sequence[TargetResult]) -> Table:
+    """Returns the table of targets."""
+    table = Table(title="targets and results (medians of the rounds)")
     for name in _HEADER:
-        drawn.add_column(name, justify="right" if name in {"floor", "goal", "measured", "spread"} else "left")
-    for figure in figures:
-        *words, verdict = figure_row(figure)
-        drawn.add_row(*words, f"[{_COLOURS[verdict]}]{verdict}[/]")
-    return drawn
+        table.add_column(name, justify="right" if name in {"floor", "goal", "measured", "spread"} else "left")
+    for result in results:
+        *words, verdict = target_row(result)
+        table.add_row(*words, f"[{_COLOURS[verdict]}]{verdict}[/]")
+    return table
 
 
 def rows_table(rows: Sequence[Row]) -> Table:
     """Returns the table of every server under every load."""
-    drawn = Table(title="closed loop, medians of the runs; CPU in µs per request")
+    table = Table(title="closed loop, medians of the runs; CPU in µs per request")
     for name in ("model", "server"):
-        drawn.add_column(name)
+        table.add_column(name)
     for name in ("in flight", "requests/s", "spread", "p50 ms", "p99 ms", "client", "its share"):
-        drawn.add_column(name, justify="right")
-    drawn.add_column("each process")
+        table.add_column(name, justify="right")
+    table.add_column("each process")
     last = None
     for row in rows:
         if last not in (None, row.model):
-            drawn.add_section()
+            table.add_section()
         last = row.model
         measured = row.measured
-        drawn.add_row(
+        table.add_row(
             row.model,
             row.server,
             str(row.in_flight),
@@ -67,13 +67,13 @@ def rows_table(rows: Sequence[Row]) -> Table:
             f"{row.client_share:.0%}" if measured.cpu_us else "",
             ", ".join(f"{name} {used:,.0f}" for name, used in measured.cpu_us.items() if used >= 1),
         )
-    return drawn
+    return table
 
 
-def markdown(figures: Sequence[Figure], rivals: dict[str, str], machine: dict[str, Any]) -> str:
-    """Returns the table of figures as Markdown, with what it ran on and against whom."""
+def markdown(results: Sequence[TargetResult], rivals: dict[str, str], machine: dict[str, Any]) -> str:
+    """Returns the table of results as Markdown, with the machine and the rivals."""
     lines = [f"| {' | '.join(_HEADER)} |", "|---|" + "---:|" * 4 + "---|---|"]
-    lines += [f"| {' | '.join(map(_cell, figure_row(figure)))} |" for figure in figures]
+    lines += [f"| {' | '.join(map(_cell, target_row(result)))} |" for result in results]
     lines += ["", " · ".join(f"{key} {value}" for key, value in machine.items()), ""]
     if rivals:
         lines += [" · ".join(f"{name} {state}" for name, state in rivals.items()), ""]
@@ -81,7 +81,7 @@ def markdown(figures: Sequence[Figure], rivals: dict[str, str], machine: dict[st
 
 
 def amount(value: float, unit: str = "") -> str:
-    """Returns a figure with three digits or more, and its unit."""
+    """Returns a number with three or more digits, and its unit."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f} {unit}".rstrip()
 

@@ -1,4 +1,4 @@
-"""How long a run of `make bench` measures, and against whom."""
+"""Settings of `make bench`: durations, loads and rivals."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ RIVALS = ("triton", "kserve", "mlserver", "ray")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long and against whom.
+    """Durations, loads and rivals.
 
     Attributes:
         seconds: Length of one run of one side.
-        num_rounds: Rounds of each figure.
+        num_rounds: Rounds of each target.
         curve_seconds: Length of a run for a point of latency against load.
         loads: Requests in flight of these points.
-        connections: Of the client to a server.
-        rivals: Keys of those to measure.
+        connections: Number of connections of the client.
+        rivals: Keys of the rivals to measure.
         root: Folder of their environments.
         ready_made: See `Environment`.
         install: Whether missing ones are installed.
@@ -38,7 +38,7 @@ class Settings:
     install: bool = True
 
     def quick(self) -> Settings:
-        """Returns the same for a first impression: short, and against Triton alone, if it is installed."""
+        """Returns short settings, with Triton as the only rival, if it is installed."""
         return replace(
             self,
             seconds=1.0,
@@ -50,6 +50,6 @@ class Settings:
         )
 
     def document(self) -> dict[str, Any]:
-        """Returns what results depend on, as JSON has it."""
+        """Returns the settings that results depend on, as plain values for JSON."""
         kept = ("seconds", "num_rounds", "curve_seconds", "loads", "connections", "rivals")
         return {name: value for name, value in asdict(self).items() if name in kept}

@@ -12,13 +12,13 @@ from benchmarks.processes import Processes
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What can be run, again and again.
+    """One side, which can be run repeatedly.
 
     Attributes:
-        name: Of the server, for tables and charts.
+        name: Name of the server in tables and charts.
         driver: Its client.
-        processes: Those of the server; none in process.
-        in_flight: Fixed by what it is, as the threads in process; 0: whatever the comparison says.
+        processes: The processes of the server; None in process.
+        in_flight: Fixed number of requests in flight, such as the threads in process; 0: that of the comparison.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Side:
     in_flight: int = 0
 
     def run(self, in_flight: int, seconds: float, warm_up_s: float = 0.3) -> Run:
-        """Runs once, and counts the CPU that each process used meanwhile."""
+        """Runs once, and measures the CPU time of each process."""
         before = self.processes.cpu_s() if self.processes else {}
         seen = self.driver.run(self.in_flight or in_flight, seconds, warm_up_s)
         after = self.processes.cpu_s() if self.processes else {}
@@ -46,24 +46,24 @@ def in_turns(
     in_flight: int,
     seconds: float,
     num_rounds: int,
-    tell: Callable[[str], None] = lambda what: None,
+    report: Callable[[str], None] = lambda what: None,
 ) -> list[list[Run]]:
-    """Runs every side once in each round, so that a machine whose speed wanders is as fast for one as for another.
+    """Runs every side once in each round, so that a varying speed of the machine affects all sides alike.
 
     Args:
-        sides: Who is compared; each round begins with another one.
+        sides: The sides to compare; each round begins with another one.
         in_flight: Requests, for sides that do not fix it.
-        seconds: Of one run.
-        num_rounds: Of every side once.
-        tell: Is told of each run before it begins.
+        seconds: Length of one run.
+        num_rounds: Number of rounds.
+        report: Called with a text before each run.
 
     Returns:
-        The runs of each side, in the order of the sides; those of one place belong to one round.
+        The runs of each side, in the order of the sides; equal positions belong to one round.
     """
     runs: list[list[Run]] = [[] for _ in sides]
     for number in range(num_rounds):
         for place in range(len(sides)):
             side = (place + number) % len(sides)
-            tell(f"{sides[side].name}, {sides[side].in_flight or in_flight} in flight")
+            report(f"{sides[side].name}, {sides[side].in_flight or in_flight} in flight")
             runs[side].append(sides[side].run(in_flight, seconds))
     return runs

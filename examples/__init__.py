@@ -1,3 +1,3 @@
 """Programs that use a mesh."""
 
-import onnxmesh as onnxmesh  # before ONNX Runtime, which it keeps from telling others
+import onnxmesh as onnxmesh  # before ONNX Runtime, whose telemetry it disables

@@ -1,9 +1,9 @@
-"""Cuts a trained model over two workers, classifies real files through the mesh, and compares every bit.
+"""Cuts a trained model over two workers, classifies real files through the mesh, and compares the outputs bit for bit.
 
 `make demo` runs it. It starts `onnxmesh up` (gateway, scheduler and two workers, each a process on a free
 loopback port), deploys magika's file-type model in two stages with `onnxmesh deploy`, sends files through the
-gateway with tritonclient, and runs each one on the whole model in ONNX Runtime too. It exits 0 if every answer
-is equal bit for bit and no process is left, and 1 otherwise.
+gateway with tritonclient, and runs each one on the uncut model in ONNX Runtime as well. It exits with 0 if every output
+is equal bit for bit and no process is left, with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LEVELS = {
 
 @dataclass(frozen=True)
 class Classified:
-    """What the mesh said of one file."""
+    """The result of one file."""
 
     name: str
     verdict: Verdict
@@ -55,11 +55,11 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(width=120)
     model = FileTypeModel.installed()
-    console.print(f"starting a mesh: gateway, scheduler, {NUM_WORKERS} workers, each a process …")
+    console.print(f"starting a mesh: a gateway, a scheduler and {NUM_WORKERS} workers, each a process …")
     with LocalMesh("--workers", str(NUM_WORKERS), "--threads", "1") as mesh:
         address = mesh.wait_ready()
         console.print(
-            f"the gateway answers at {address}; deploying magika's trained model in {NUM_STAGES} stages …"
+            f"the gateway is ready at {address}; deploying magika's trained model in {NUM_STAGES} stages …"
         )
         deployed = deploy(model.path, address)
         for stage in deployed["stages"]:
@@ -75,7 +75,7 @@ def main() -> int:
     num_equal = sum(result.equal for result in results)
     workers = {hop.worker for result in results for hop in result.route.hops}
     console.print(
-        f"{num_equal} of {len(results)} answers equal the whole model's bit for bit "
+        f"{num_equal} of {len(results)} outputs equal those of the uncut model bit for bit "
         f"(ONNX Runtime in process, optimisation '{deployed['optimisation']}')"
     )
     console.print(
@@ -94,18 +94,18 @@ def main() -> int:
 
 
 def deploy(path: Path, address: str) -> dict[str, Any]:
-    """Deploys as a person would, with the command line; returns what it says."""
+    """Deploys with the command line, as a person would; returns its JSON."""
     command = [sys.executable, "-m", "onnxmesh.cli", "deploy", str(path), "--name", MODEL]
     options = ["--stages", str(NUM_STAGES), "--mesh", address, "--json"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit("the model could not be deployed")  # the command said why
+        raise SystemExit("the model could not be deployed")  # the command has printed the error
     deployed: dict[str, Any] = json.loads(done.stdout)
     return deployed
 
 
 def whole_model(path: Path, level: str) -> onnxruntime.InferenceSession:
-    """Loads the uncut model, optimised as the plan says it was before the cut."""
+    """Loads the uncut model at the optimisation level of the plan."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = LEVELS[level]
@@ -131,26 +131,26 @@ def classify(
     name: str,
     tokens: npt.NDArray[np.int32],
 ) -> Classified:
-    """Runs one file through the mesh, and on the whole model in this process."""
+    """Runs one file through the mesh, and on the uncut model in this process."""
     tensor = triton.InferInput(INPUT, list(tokens.shape), "INT32")
     tensor.set_data_from_numpy(tokens)
     start_s = perf_counter()
-    answer = client.infer(MODEL, [tensor], parameters={"mesh.trace": True}, client_timeout=30)
+    result = client.infer(MODEL, [tensor], parameters={"mesh.trace": True}, client_timeout=30)
     latency_ms = (perf_counter() - start_s) * 1e3
-    scores = answer.as_numpy(OUTPUT)
+    scores = result.as_numpy(OUTPUT)
     expected = whole.run([OUTPUT], {INPUT: tokens})[0]
     equal = scores.dtype == expected.dtype and scores.shape == expected.shape
     return Classified(
         name=name,
         verdict=model.verdict(scores),
         latency_ms=latency_ms,
-        route=RouteTrace.from_json(answer.get_response().parameters["mesh.trace"].string_param),
+        route=RouteTrace.from_json(result.get_response().parameters["mesh.trace"].string_param),
         equal=equal and scores.tobytes() == expected.tobytes(),
     )
 
 
 def table_of(results: list[Classified]) -> Table:
-    table = Table("input", "answer", title="Files through the mesh (µs on the wire + in queue + in compute)")
+    table = Table("input", "label", title="Files through the mesh (µs on the wire + in queue + in compute)")
     for column in ("confidence", "latency ms"):
         table.add_column(column, justify="right")
     for stage in range(NUM_STAGES):

@@ -1,4 +1,4 @@
-"""What magika's file-type model wants to see of a file, and what it says about it.
+"""Inputs and outputs of magika's file-type model: features of a file, and the label of its type.
 
 The rules are those of magika's own Python package, version 1.0 (https://github.com/google/magika, Apache-2.0):
 the first and the last bytes of the file, without the white space at its ends, padded to a fixed length.
@@ -20,7 +20,7 @@ MODEL_FOLDER = "magika/models/standard_v3_3"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a file is, and how sure the model is of it."""
+    """The type of a file, with the model's confidence."""
 
     label: str
     confidence: float
@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FileTypeModel:
-    """The model's file and the figures that go with it."""
+    """The model's file and its configuration."""
 
     path: Path
     beg_size: int
@@ -44,7 +44,7 @@ class FileTypeModel:
         folder = Path(str(metadata.distribution("magika").locate_file(MODEL_FOLDER)))
         config = json.loads((folder / "config.min.json").read_text())
         if config["mid_size"] or config["use_inputs_at_offsets"]:
-            raise SystemExit("this magika model looks at other parts of a file than this example knows")
+            raise SystemExit("this magika model uses parts of a file that this example does not read")
         return cls(
             path=folder / "model.onnx",
             beg_size=config["beg_size"],
@@ -56,7 +56,7 @@ class FileTypeModel:
         )
 
     def features(self, path: Path) -> npt.NDArray[np.int32] | None:
-        """Returns the model's input for one file, [1, beg_size + end_size]; None where it is too short."""
+        """Returns the model's input for one file, [1, beg_size + end_size]; None if it is too short."""
         with path.open("rb") as file:
             size = path.stat().st_size
             num_read = min(self.block_size, size)

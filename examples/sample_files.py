@@ -1,4 +1,4 @@
-"""Files to classify: of this repository, of the installation, and a few that the standard library writes."""
+"""Files to classify: from this repository and the installation, and some written by the standard library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_REPOSITORY = (
 
 
 def sample_files(folder: Path, model: Path) -> list[tuple[str, Path]]:
-    """Returns names and files: those that are there already, and those written to `folder`."""
+    """Returns names and files: existing ones, and those written to `folder`."""
     found = [(name, ROOT / name) for name in _OF_REPOSITORY]
     found += [
         ("the model itself", model),
@@ -43,7 +43,7 @@ def sample_files(folder: Path, model: Path) -> list[tuple[str, Path]]:
         ("its byte code", Path(cache_from_source(str(json.__file__)))),
     ]
     found = [(name, path) for name, path in found if path.is_file()]
-    return found + [(f"{path.name}, made now", path) for path in write_samples(folder)]
+    return found + [(f"{path.name}, written now", path) for path in write_samples(folder)]
 
 
 def write_samples(folder: Path) -> list[Path]:

@@ -21,18 +21,18 @@ from benchmarks import mesh
 from benchmarks.charts import ChartsMissing
 from benchmarks.machine import describe_machine, result_file
 from benchmarks.memory.chart import draw
-from benchmarks.memory.growth import EARLY_S, WINDOW_S, Growth, Sample, figure_of, growths
+from benchmarks.memory.growth import EARLY_S, WINDOW_S, Growth, Sample, growth_result, growths
 from benchmarks.models import IDENTITY, LARGE, WIDE_MODEL, BuiltModel
-from benchmarks.outcome import figure_document
-from benchmarks.report import figures_table
-from benchmarks.stopping import exit_on_sigterm
+from benchmarks.outcome import target_document
+from benchmarks.report import targets_table
+from benchmarks.sigterm import exit_on_sigterm
 
 NUM_WORKERS = 2
 SAMPLE_EVERY_S = 1.0
 
 
 def measure(seconds: float) -> tuple[list[Sample], dict[str, int]]:
-    """Runs the load for so long; returns what each process held, and how many requests of each kind there were."""
+    """Runs the load for some seconds; returns samples of each process, and the number of requests of each kind."""
     columns = TextColumn("{task.description:32}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
@@ -49,7 +49,7 @@ def measure(seconds: float) -> tuple[list[Sample], dict[str, int]]:
 
 
 def _loaded(
-    it: mesh.Mesh, models: Sequence[BuiltModel], seconds: float, tell: Callable[[float], None]
+    it: mesh.Mesh, models: Sequence[BuiltModel], seconds: float, report: Callable[[float], None]
 ) -> tuple[list[Sample], dict[str, int]]:
     command = [sys.executable, "-m", "benchmarks.memory.mixed_load", f"--address={it.address}"]
     command += [f"--seconds={seconds}", *(f"{model.name}={model.case}" for model in models)]
@@ -68,33 +68,33 @@ def _loaded(
                 if at_s <= seconds:
                     rss = {name: sizes[0] for name, sizes in held.items()}
                     samples.append(Sample(at_s, rss, {name: sizes[1] for name, sizes in held.items()}))
-                tell(min(at_s, seconds))
+                report(min(at_s, seconds))
         finally:
             load.kill()
         assert load.stdout is not None
         if load.returncode:
-            raise SystemExit("the load ended before its time: what it said is above")
+            raise SystemExit("the load ended early: its output is above")
         return samples, json.loads(load.stdout.read())
 
 
 def growth_table(found: Sequence[Growth]) -> Table:
-    """Returns what a person reads."""
-    drawn = Table(title="memory in MiB: around 1 minute, and at the end")
-    drawn.add_column("process")
+    """Returns the table of processes."""
+    table = Table(title="memory in MiB: around 1 minute, and at the end")
+    table.add_column("process")
     for name in ("RSS", "at the end", "ratio", "PSS", "at the end", "ratio"):
-        drawn.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for each in found:
         rss = [f"{size / 2**20:,.1f}" for size in (each.early_rss, each.late_rss)]
         pss = [f"{size / 2**20:,.1f}" for size in (each.early_pss, each.late_pss)]
-        drawn.add_row(each.name, *rss, f"{each.rss:.3f}", *pss, f"{each.pss:.3f}")
-    return drawn
+        table.add_row(each.name, *rss, f"{each.rss:.3f}", *pss, f"{each.pss:.3f}")
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="of load; two at least")
+    parser.add_argument("--minutes", type=float, default=10.0, help="minutes of load, at least two")
     parser.add_argument(
         "--out", type=Path, help="JSON file; benchmarks/results/<date>-memory.json unless given"
     )
@@ -107,14 +107,14 @@ def main() -> None:
     exit_on_sigterm()
     samples, counts = measure(seconds)
     found = growths(samples)
-    figure = figure_of(found)
+    result = growth_result(found)
     machine = describe_machine()
     out = arguments.out or result_file("memory")
     out.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "machine": machine,
         "minutes": arguments.minutes,
-        "figures": [figure_document(figure)],
+        "figures": [target_document(result)],
         "processes": [asdict(each) for each in found],
         "requests": counts,
         "samples": [asdict(sample) for sample in samples],
@@ -122,7 +122,7 @@ def main() -> None:
     out.write_text(json.dumps(results) + "\n")
     console = Console(width=None if Console().is_terminal else 160)
     console.print(growth_table(found))
-    console.print(figures_table([figure]))
+    console.print(targets_table([result]))
     console.print("requests: " + ", ".join(f"{kind} {number:,}" for kind, number in counts.items()))
     written = [out]
     try:

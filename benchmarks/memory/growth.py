@@ -1,4 +1,4 @@
-"""Whether processes grow: what they hold at the end of a run by what they held early in it."""
+"""Growth of processes: memory at the end of a run relative to memory early in it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Figure, target_of
+from benchmarks.targets import TargetResult, target_of
 
 EARLY_S = 60.0
-"""Caches, pools and learned figures are filled by then."""
+"""Caches, pools and estimates are filled by then."""
 
 WINDOW_S = 30.0
-"""What a gateway holds swings by a fifth with the large requests under way: the mean over many of them counts."""
+"""Window of the mean: the memory of a gateway varies by a fifth with the large requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What each process held at a moment.
+    """The memory of each process at one time.
 
     Attributes:
         at_s: Seconds since the load began.
-        rss, pss: In bytes, by name. PSS divides what several map by how many they are.
+        rss, pss: In bytes, by name. PSS divides shared pages by the number of processes that map them.
     """
 
     at_s: float
@@ -34,7 +34,7 @@ class Growth:
     """One process.
 
     Attributes:
-        name: Of the process.
+        name: Name of the process.
         early_rss, late_rss, early_pss, late_pss: In bytes: means around one minute, and of the last seconds.
     """
 
@@ -46,20 +46,20 @@ class Growth:
 
     @property
     def rss(self) -> float:
-        """Late by early."""
+        """Late divided by early."""
         return self.late_rss / self.early_rss
 
     @property
     def pss(self) -> float:
-        """Late by early."""
+        """Late divided by early."""
         return self.late_pss / self.early_pss
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
-    """Returns how each process grew.
+    """Returns the growth of each process.
 
     Args:
-        samples: By time, from before one minute on to well after it.
+        samples: In order of time, from before one minute to well after it.
 
     Raises:
         ValueError: There is no sample around one minute.
@@ -80,7 +80,7 @@ def growths(samples: Sequence[Sample]) -> list[Growth]:
     ]
 
 
-def figure_of(found: Sequence[Growth]) -> Figure:
-    """Returns the figure that is asked for: RSS of the process that grew most."""
+def growth_result(found: Sequence[Growth]) -> TargetResult:
+    """Returns the result for the target `memory`: RSS of the process that grew most."""
     sides = ", ".join(f"{each.name} {each.rss:.3f}" for each in found)
-    return Figure(target_of("memory"), (max(each.rss for each in found),), sides)
+    return TargetResult(target_of("memory"), (max(each.rss for each in found),), sides)

@@ -1,7 +1,7 @@
-"""Mixed requests for as long as is said: small, of 10 MB, wrong ones, and such as are cancelled.
+"""Mixed load: small requests, requests of 10 MB, invalid ones and cancelled ones.
 
-`python -m benchmarks.memory.mixed_load` ends with a line of JSON: how many of each were answered as they must be. An
-answer that should be an error, or an error that should be an answer, ends it.
+`python -m benchmarks.memory.mixed_load` ends with a line of JSON: the number of correctly handled requests of each kind. A
+result for an invalid request, or an error for a valid one, ends it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from onnxmesh.rpc.grpc.channel import open_channel
 
 NUM_SMALL = 8
 PAUSE_S = 0.02
-"""Between wrong requests, and between large ones: so that none of the kinds leaves the others no time."""
+"""Pause between invalid requests, and between large ones, so that each kind gets its share of the time."""
 
 _LONGEST_BEFORE_CANCEL_S = 0.03
 
 
 def wrong_requests(good: bytes) -> dict[str, bytes]:
-    """Returns requests that must be refused, by what is wrong with them."""
+    """Returns requests that must be refused, by their error."""
     found = {}
     for what in ("unknown model", "wrong shape", "wrong datatype", "truncated"):
         message = oip.ModelInferRequest.FromString(good)
         if what == "unknown model":
-            message.model_name = "nobody"
+            message.model_name = "unknown"
         elif what == "wrong shape":
             message.inputs[0].shape[:] = [1, 17]
         elif what == "wrong datatype":
@@ -47,12 +47,12 @@ def wrong_requests(good: bytes) -> dict[str, bytes]:
 
 
 class MixedLoad:
-    """Every kind of request against one mesh, until a time.
+    """Every kind of request to one mesh, until an end time.
 
     Args:
         call: ModelInfer.
-        cases: For each model that is asked: its request and its output.
-        end: When it is over, by the clock of `monotonic`.
+        cases: Request and output of each model.
+        end: End time on the clock of `monotonic`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class MixedLoad:
         self._counts: Counter[str] = Counter()
 
     async def run(self) -> Counter[str]:
-        """Sends all kinds at once; returns how many of each were answered as they must be."""
+        """Sends all kinds concurrently; returns the number of correctly handled requests of each."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(NUM_SMALL):
                 tasks.create_task(self._answered("identity", 0.0))
@@ -93,7 +93,7 @@ class MixedLoad:
                         raise
                     self._counts[what] += 1
                 else:
-                    raise WrongAnswer(f"expected an error, for this was wrong: {what}")
+                    raise WrongAnswer(f"expected an error for an invalid request: {what}")
             await asyncio.sleep(PAUSE_S)
 
     async def _cancelled(self) -> None:
@@ -109,12 +109,12 @@ class MixedLoad:
 
 
 async def run(address: str, cases: list[str], seconds: float) -> Counter[str]:
-    """Loads a mesh for so long.
+    """Loads a mesh for some seconds.
 
     Args:
         address: HOST:PORT of its gateway.
         cases: MODEL=CASE.npz of each model.
-        seconds: How long.
+        seconds: Duration.
     """
     bodies = {}
     for each in cases:

@@ -1,1 +1,1 @@
-"""The parts of `make bench`: each measures some of the figures that are asked for."""
+"""The parts of `make bench`: each measures some of the targets."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.bench import OURS, Bench, Duel
-from benchmarks.figures import by_throughput
 from benchmarks.models import MLP, mlp_halves
 from benchmarks.rivals.kserve import KServe
 from benchmarks.rivals.mlserver import MLServer
 from benchmarks.rivals.ray import Ray
 from benchmarks.rivals.triton import Triton
+from benchmarks.targets import by_throughput
 
 BATCHED = Duel("mlp-batching", 64, by_throughput)
 CUT = Duel("mlp-2-stages", 32, by_throughput)
@@ -16,7 +16,7 @@ _TWO_STAGES = "mlp-2-stages"
 
 
 def num_steps(bench: Bench) -> int:
-    """Returns how many steps the display will see, every rival included."""
+    """Returns the number of steps in the progress display, with every rival."""
     return 2 + 4 + 2 * bench.num_steps(2) + 6 * len(bench.settings.loads)
 
 
@@ -25,7 +25,7 @@ def measure(bench: Bench) -> None:
     model = MLP.built(bench.folder)
     halves = mlp_halves(bench.folder)
     with bench.mesh(2) as it:
-        bench.board.step("deploying")
+        bench.display.step("deploying")
         it.deploy(model.path, model.name, batching="on")
         it.deploy(model.path, _TWO_STAGES, stages=2, batching="on")
         with (

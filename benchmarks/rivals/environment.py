@@ -1,4 +1,4 @@
-"""Virtual environments of rivals: made at pinned versions, apart from the project's own."""
+"""Virtual environments of rivals with pinned versions, separate from the project's own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 PINS = Path(__file__).parent / "pins"
 OWN_ROOT = Path(__file__).parents[2] / "build" / "rivals"
-"""Where environments are made unless a folder of ready ones is given."""
+"""Folder of environments, unless a folder of ready ones is given."""
 
 _STAMP = "onnxmesh-pins.txt"
 
 
 class RivalMissing(Exception):
-    """A rival cannot be measured here; the message says why."""
+    """A rival cannot be measured here; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,18 @@ class Environment:
         return PINS / f"{self.name}.txt"
 
     def is_ready(self) -> bool:
-        """Whether it is there, with the pinned versions where this project made it."""
+        """Whether it exists, with the pinned versions if this project created it."""
         if not self.interpreter.exists():
             return False
         stamp = self.folder / _STAMP
         return self.ready_made or (stamp.exists() and stamp.read_text() == self.pins.read_text())
 
-    def prepare(self, *, install: bool, tell: Callable[[str], None] = lambda what: None) -> None:
-        """Makes sure that it is there.
+    def prepare(self, *, install: bool, report: Callable[[str], None] = lambda what: None) -> None:
+        """Installs it if it is missing.
 
         Args:
             install: Whether it may be installed, which takes a package index and a minute.
-            tell: Is told what is being done.
+            report: Called with a text before a step.
 
         Raises:
             RivalMissing: It is not there, or cannot be installed.
@@ -103,7 +103,7 @@ class Environment:
             raise RivalMissing(f"expected an environment in {self.folder}, there is none")
         if not install:
             raise RivalMissing(f"not installed in {self.folder}; a run without --no-install does it")
-        tell(f"{self.name}: installing")
+        report(f"{self.name}: installing")
         shutil.rmtree(self.folder, ignore_errors=True)
         self._run(self.python, "-I", "-m", "venv", str(self.folder))
         options = "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"
@@ -111,7 +111,7 @@ class Environment:
         (self.folder / _STAMP).write_text(self.pins.read_text())
 
     def version_of(self, package: str) -> str:
-        """Returns the version of a package that is installed there; empty if it is not."""
+        """Returns the version of an installed package; empty if it is not installed."""
         stem = package.replace("-", "_")
         found = next(self.packages.glob(f"{stem}-*.dist-info"), None)
         return found.name.removeprefix(f"{stem}-").removesuffix(".dist-info") if found else ""

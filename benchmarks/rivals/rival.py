@@ -1,4 +1,4 @@
-"""What a rival is: a server of others that speaks the same protocol."""
+"""The interface of a rival: another server of the same protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.models import BuiltModel
 from benchmarks.rivals.environment import Environment
 
 PROGRAMS = Path(__file__).parent / "programs"
-"""What runs in the environments of rivals, and must not import this project."""
+"""Programs that run in the environments of rivals, and must not import this project."""
 
 LOOPBACK = PROGRAMS / "loopback"
 """On the Python path of a server, it keeps its gRPC ports on loopback."""
@@ -20,7 +20,7 @@ LOOPBACK = PROGRAMS / "loopback"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a server is started.
+    """The command line of a server.
 
     Attributes:
         command: Program and arguments.
@@ -34,15 +34,15 @@ class Launch:
 
 
 class Rival(Protocol):
-    """A server of others."""
+    """Another server."""
 
     @property
     def key(self) -> str:
-        """By which it is chosen on the command line."""
+        """Its key on the command line."""
 
     @property
     def name(self) -> str:
-        """As tables and charts call it."""
+        """Its name in tables and charts."""
 
     @property
     def package(self) -> str:

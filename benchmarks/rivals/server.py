@@ -1,4 +1,4 @@
-"""A rival at work: started in a session of its own, waited for, and always ended with all that it started."""
+"""A running rival: started in a session of its own, and ended with all its processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STOP_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RivalServer:
-    """A rival that answers.
+    """A rival that is ready.
 
     Attributes:
         name: Of the rival.
@@ -49,7 +49,7 @@ class RivalServer:
 def serving(
     rival: Rival, environment: Environment, models: Sequence[BuiltModel], folder: Path
 ) -> Iterator[RivalServer]:
-    """Starts a rival that serves some models, and ends it with everything that it started.
+    """Starts a rival with some models, and ends it with all its processes.
 
     Raises:
         RivalMissing: It did not start.
@@ -108,7 +108,7 @@ def running(name: str, launch: Launch, variables: dict[str, str], folder: Path) 
 
 
 def free_ports(number: int) -> list[int]:
-    """Returns ports of loopback that nobody has at this moment.
+    """Returns free ports of loopback.
 
     They are below those that the kernel gives to connections: some servers make many of these before they listen.
     """
@@ -167,4 +167,4 @@ def _has_mark(process: psutil.Process, mark: str) -> bool:
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "without output"

@@ -1,1 +1,1 @@
-"""`make bench-zones`: how much stays in its zone, what a full zone spills, how fast a lost one is got over."""
+"""`make bench-zones`: locality, spillover and failover of requests between two zones."""

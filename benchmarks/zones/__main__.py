@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file; default: benchmarks/results/<date>-zones.json")
     arguments = parser.parse_args()
     if (why := why_no_namespaces()) is not None:
-        raise SystemExit(f"network namespaces cannot be had: {why}")
+        raise SystemExit(f"no network namespaces: {why}")
     seconds, num_rounds = (2.0, 1) if arguments.quick else (arguments.seconds, arguments.rounds)
     with measuring.running(MODEL) as mesh:
         spilled = measuring.spill(mesh, MODEL, IN_FLIGHT, seconds, num_rounds)

@@ -1,4 +1,4 @@
-"""Two zones on hosts of their own, measured from the clients' side."""
+"""Measurements of two zones on hosts of their own, by their clients."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.namespaces.clients import Clients, ran_by
 from tests.namespaces.zone_mesh import ZoneMesh, zones
 
 WARM_UP_S = 12.0
-"""A replica that is new to a gateway comes to its full share within ten seconds."""
+"""Longer than the slow start of a replica that is new to a gateway: ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Requests that were answered within their zone, of all, with the same load in both.
+    """Share of requests that were answered in their zone, with the same load in both.
 
     Attributes:
-        in_flight: Requests under way in each zone.
+        in_flight: Requests in flight in each zone.
         of_a, of_b: The shares.
-        num_requests: All that were counted.
+        num_requests: Number of counted requests.
     """
 
     in_flight: int
@@ -41,11 +41,11 @@ class Spill:
     """Throughput with everything sent to one zone, against both driven on their own.
 
     Attributes:
-        in_flight: Requests under way: all in one zone, or half in each.
+        in_flight: Requests in flight: all in one zone, or half in each.
         both_per_s: Both zones driven at once, each by clients of its own: median of the rounds.
         one_per_s: All driven through the gateway of one zone: median of the rounds.
         ratio: Median of the rounds' ratios.
-        ratios: Each round's.
+        ratios: The ratio of each round.
         far_share: Share of the requests that spilled.
     """
 
@@ -59,7 +59,7 @@ class Spill:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The near zone's cable was pulled.
+    """Disconnection of the near zone's worker.
 
     Attributes:
         gap_s: From the last answer of the near zone to the next answer of the other one.
@@ -80,7 +80,7 @@ def running(model: str) -> Iterator[ZoneMesh]:
 
 
 def shares(mesh: ZoneMesh, model: str, in_flight: int, seconds: float) -> Shares:
-    """Measures who answers whom while both zones have the same load."""
+    """Measures the share of local requests while both zones have the same load."""
     with mesh.clients("a", model, in_flight) as in_a, mesh.clients("b", model, in_flight) as in_b:
         _all(in_a, in_b)
         skip_a, skip_b = len(in_a.answers), len(in_b.answers)
@@ -92,7 +92,7 @@ def shares(mesh: ZoneMesh, model: str, in_flight: int, seconds: float) -> Shares
 
 
 def spill(mesh: ZoneMesh, model: str, in_flight: int, seconds: float, num_rounds: int) -> Spill:
-    """Measures both zones on their own and then one gateway for both, in turns."""
+    """Measures both zones separately, and one gateway for both, in turns."""
     both, one, far, total = [], [], 0, 0
     with mesh.clients("a", model, in_flight) as in_a, mesh.clients("b", model, in_flight) as in_b:
         _all(in_a, in_b)
@@ -123,7 +123,7 @@ def spill(mesh: ZoneMesh, model: str, in_flight: int, seconds: float, num_rounds
 
 
 def loss(mesh: ZoneMesh, model: str) -> Loss:
-    """Pulls the near worker's cable under traffic, and puts it back."""
+    """Disconnects the near worker under traffic, and connects it again."""
     # With one in flight nothing spills, which would hide the gap.
     with mesh.clients("a", model, 1) as clients:
         clients.wait_until(lambda answers: len(ran_by(answers, "worker-a")) >= 200)
@@ -132,7 +132,7 @@ def loss(mesh: ZoneMesh, model: str) -> Loss:
         clients.wait_until(lambda answers: any(_is_of_b(each, cut_at) for each in answers))
         until(lambda: "worker-a" not in mesh.status(), timeout_s=60)
         answers = list(clients.answers)
-        # Answers that were on their way when the cable was pulled are still the near zone's.
+        # Responses in flight at the disconnection are still the near zone's.
         last_at = max((each["at"] for each in ran_by(answers, "worker-a")), default=cut_at)
         first_at = min(each["at"] for each in answers if _is_of_b(each, last_at))
         slowest_s = max(each["took_s"] for each in answers if each["at"] > last_at)
@@ -148,13 +148,13 @@ def _is_of_b(answer: dict[str, Any], since: float) -> bool:
 
 
 def _all(*clients: Clients) -> None:
-    """Returns once every client is under way."""
+    """Returns once every client has had an answer."""
     for each in clients:
         each.wait_for(20)
 
 
 def _rate(seconds: float, *clients: Clients) -> float:
-    """Returns the answers per second that all together get for so long."""
+    """Returns the total answers per second over some seconds."""
     before, began = sum(len(each.answers) for each in clients), monotonic()
     _passes(seconds)
     return (sum(len(each.answers) for each in clients) - before) / (monotonic() - began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.memory.growth import Sample, figure_of, growths
+from benchmarks.memory.growth import Sample, growth_result, growths
 
 
 def samples(seconds, size_at):
@@ -22,21 +22,21 @@ def test_growth_is_late_by_early():
     assert (gateway.pss, worker.rss, worker.pss) == (1.0, 1.0, 1.0)
 
 
-def test_what_is_held_every_other_second_is_no_growth():
+def test_growth_ignores_what_is_held_every_other_second():
     """A request that comes and goes counts by how long it is there, early and late."""
     gateway, _ = growths(samples(120, lambda at_s: 1000 + 500 * (at_s % 2)))
     assert gateway.rss == pytest.approx(1.0, abs=0.02)
 
 
-def test_the_figure_is_that_of_the_process_that_grew_most():
+def test_growth_result_is_that_of_the_process_that_grew_most():
     """The others stand beside it."""
-    figure = figure_of(growths(samples(120, lambda at_s: 1000 if at_s < 90 else 2000)))
-    assert figure.value == 2.0
-    assert figure.verdict == "below"
-    assert figure.sides == "gateway 2.000, worker-0 1.000"
+    result = growth_result(growths(samples(120, lambda at_s: 1000 if at_s < 90 else 2000)))
+    assert result.value == 2.0
+    assert result.verdict == "below"
+    assert result.sides == "gateway 2.000, worker-0 1.000"
 
 
-def test_a_run_that_is_too_short_has_no_figure():
-    """It is said how long it was."""
+def test_growth_needs_samples_around_one_minute():
+    """The error has its length."""
     with pytest.raises(ValueError, match="around 60 s, the last is at 30 s"):
         growths(samples(30, lambda at_s: 1000))

@@ -1,4 +1,4 @@
-"""What is printed and written says the same as the figures."""
+"""What is printed and written says the same as the results."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import math
 
 from rich.console import Console
 
-from benchmarks.figures import Figure, missing, target_of
 from benchmarks.measurement import Measurement, Run
 from benchmarks.outcome import Outcome, Row
-from benchmarks.report import amount, figure_row, figures_table, markdown, rows_table
+from benchmarks.report import amount, markdown, rows_table, target_row, targets_table
+from benchmarks.targets import TargetResult, missing_result, target_of
 
-REACHED = Figure(target_of("hop-memory"), (3.0, 4.0, 5.0), "9.00 - 5.00 ms")
-MISSING = missing("identity-ray", "ended with exit code 1: a | b")
+REACHED = TargetResult(target_of("hop-memory"), (3.0, 4.0, 5.0), "9.00 - 5.00 ms")
+MISSING = missing_result("identity-ray", "ended with exit code 1: a | b")
 
 
 def outcome():
@@ -24,23 +24,23 @@ def outcome():
     return Outcome([REACHED, MISSING], rows, {"Ray Serve": "missing: no wheel"})
 
 
-def test_a_figure_in_words():
+def test_target_row_has_a_cell_for_each_column():
     """Bounds with their sign, the median with its unit, the spread, and what was reached."""
-    title, *words = figure_row(REACHED)
+    title, *words = target_row(REACHED)
     assert title == REACHED.target.title
     assert words == ["≤ 5.00 ms", "≤ 2.00 ms", "4.00 ms", "3.00 to 5.00", "9.00 - 5.00 ms", "floor"]
 
 
-def test_a_figure_without_a_floor_names_none():
-    """It only tells."""
-    words = figure_row(Figure(target_of("pipeline"), (0.7, 0.8, 0.9), "80 : 100 ms"))
+def test_target_row_without_a_floor():
+    """It is informative only."""
+    words = target_row(TargetResult(target_of("pipeline"), (0.7, 0.8, 0.9), "80 : 100 ms"))
     assert words[1:4] == ("", "≤ 0.67", "0.80")
     assert words[-1] == "told"
 
 
-def test_a_missing_figure_in_words():
+def test_target_row_of_a_missing_result_has_the_reason():
     """Its reason stands where the others say what they are made of."""
-    assert figure_row(MISSING)[3:] == ("—", "", MISSING.reason, "missing")
+    assert target_row(MISSING)[3:] == ("—", "", MISSING.reason, "missing")
 
 
 def test_markdown_is_one_table():
@@ -53,17 +53,17 @@ def test_markdown_is_one_table():
     assert "Ray Serve ray 2" in text
 
 
-def test_the_document_is_json():
-    """What is no number is null; figures come in the order of the targets."""
+def test_outcome_document_is_json():
+    """What is no number is null; results come in the order of the targets."""
     document = json.loads(json.dumps(outcome().document(), allow_nan=False))
-    assert [figure["key"] for figure in document["figures"]] == ["identity-ray", "hop-memory"]
+    assert [result["key"] for result in document["figures"]] == ["identity-ray", "hop-memory"]
     assert document["figures"][0]["value"] is None
     assert document["figures"][1]["value"] == 4.0
     assert document["rows"][1]["measured"]["p50_ms"] is None
     assert document["rivals"] == {"Ray Serve": "missing: no wheel"}
 
 
-def test_the_clients_share():
+def test_row_has_the_share_of_the_client():
     """Of the CPU of client and server together."""
     assert outcome().rows[0].client_share == 30.0 / 90.2
 
@@ -72,7 +72,7 @@ def test_tables_can_be_printed():
     """Both say what they know, also of a server that answered nothing."""
     console = Console(width=200, file=io.StringIO())
     with console.capture() as printed:
-        console.print(figures_table([REACHED, MISSING]))
+        console.print(targets_table([REACHED, MISSING]))
         console.print(rows_table(outcome().rows))
     text = printed.get()
     assert "gateway 60" in text

@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from benchmarks.bench import Bench, Duel
-from benchmarks.figures import by_throughput
 from benchmarks.models import IDENTITY, BuiltModel
 from benchmarks.parts import gpu, hop, identity, mlp, resnet50
 from benchmarks.rivals import server
@@ -24,22 +23,23 @@ from benchmarks.rivals.rival import Launch
 from benchmarks.rivals.triton import Triton
 from benchmarks.settings import RIVALS, Settings
 from benchmarks.side import Side
+from benchmarks.targets import by_throughput
 from tests.eventually import eventually
 
 RIVAL_KINDS = (Triton(), Triton(batching=True), KServe(), MLServer(), Ray())
 DUEL = Duel("identity-kserve", 32, by_throughput)
 
 
-class SilentBoard:
-    """Keeps what it is told."""
+class SilentDisplay:
+    """Keeps the texts."""
 
     def __init__(self):
-        self.said = []
+        self.texts = []
 
     def step(self, what):
-        self.said.append(what)
+        self.texts.append(what)
 
-    say = step
+    print = step
 
 
 class IdleDriver:
@@ -52,36 +52,36 @@ OURS = Side("onnxmesh", IdleDriver())
 
 
 def bench(tmp_path, **settings):
-    return Bench(Settings(root=tmp_path / "rivals", **settings), SilentBoard(), tmp_path)
+    return Bench(Settings(root=tmp_path / "rivals", **settings), SilentDisplay(), tmp_path)
 
 
 def model(tmp_path):
     return BuiltModel("identity", tmp_path / "identity.onnx", tmp_path / "identity.npz", 16)
 
 
-def test_an_absent_rival_is_missing_with_its_reason(tmp_path):
-    """The figure and the list of rivals say why; nothing is raised, and the next rival has its turn."""
+def test_rival_that_cannot_be_started_is_missing_with_its_reason(tmp_path):
+    """The result and the list of rivals say why; nothing is raised, and the next rival has its turn."""
     run = bench(tmp_path, install=False)
     run.against(OURS, KServe(), model(tmp_path), [DUEL])
-    (figure,) = run.outcome.figures
-    assert figure.verdict == "missing"
+    (result,) = run.outcome.results
+    assert result.verdict == "missing"
     assert (
-        figure.reason
+        result.reason
         == f"not installed in {tmp_path / 'rivals' / 'kserve'}; a run without --no-install does it"
     )
-    assert run.outcome.rivals == {"KServe SDK": f"missing: {figure.reason}"}
-    assert any("KServe SDK is not measured" in line for line in run.board.said)
+    assert run.outcome.rivals == {"KServe SDK": f"missing: {result.reason}"}
+    assert any("KServe SDK is not measured" in line for line in run.display.texts)
 
 
-def test_a_rival_that_was_not_asked_for_is_missing_too(tmp_path):
+def test_rival_that_is_not_selected_is_missing(tmp_path):
     """It is not even looked for."""
     run = bench(tmp_path, rivals=("triton",))
     run.against(OURS, KServe(), model(tmp_path), [DUEL])
-    assert [figure.reason for figure in run.outcome.figures] == ["not among --rivals"]
+    assert [result.reason for result in run.outcome.results] == ["not among --rivals"]
     assert not run.outcome.rivals
 
 
-def test_a_folder_of_ready_ones_is_left_alone(tmp_path):
+def test_environment_of_a_ready_folder_is_not_changed(tmp_path):
     """Nothing is installed where somebody else keeps the environments."""
     environment = Environment("kserve", tmp_path, ready_made=True)
     with pytest.raises(RivalMissing, match=r"expected an environment in .*kserve, there is none"):
@@ -89,14 +89,14 @@ def test_a_folder_of_ready_ones_is_left_alone(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_environment_that_cannot_be_made_says_why(tmp_path):
+def test_environment_that_cannot_be_created_has_the_reason(tmp_path):
     """A Python that is not there is named."""
     environment = Environment("kserve", tmp_path, python="/nowhere/python")
     with pytest.raises(RivalMissing, match=r"cannot be installed: .*/nowhere/python"):
         environment.prepare(install=True)
 
 
-def test_an_environment_with_other_pins_is_made_anew(tmp_path):
+def test_environment_with_other_pins_is_created_again(tmp_path):
     """One that was made with the pins of today is ready, one of yesterday is not."""
     environment = Environment("kserve", tmp_path)
     environment.interpreter.parent.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_an_environment_with_other_pins_is_made_anew(tmp_path):
 
 
 @pytest.mark.parametrize("rival", RIVAL_KINDS, ids=lambda rival: rival.name)
-def test_every_rival_is_pinned(rival):
+def test_rivals_are_pinned(rival):
     """Each package of its environment has one version, ONNX Runtime among them; its key can be chosen."""
     lines = (PINS / f"{rival.environment}.txt").read_text().splitlines()
     assert all("==" in line for line in lines)
@@ -128,7 +128,7 @@ def test_rivals_have_the_onnx_runtime_of_the_mesh(name):
     assert pinned == locked
 
 
-def test_an_environment_knows_the_python_that_made_it(tmp_path):
+def test_environment_finds_the_python_that_created_it(tmp_path):
     """It is written down there; a folder where it is not is no environment."""
     environment = Environment("kserve", tmp_path)
     with pytest.raises(RivalMissing, match="is no virtual environment"):
@@ -138,7 +138,7 @@ def test_an_environment_knows_the_python_that_made_it(tmp_path):
     assert str(environment.base) == "/opt/python"
 
 
-def test_triton_needs_a_python_that_its_wheel_knows(tmp_path):
+def test_triton_needs_a_python_that_its_wheel_supports(tmp_path):
     """Without the backend of this Python it is missing, and says for which."""
     environment = Environment("pytriton", tmp_path, ready_made=True)
     (environment.folder / "lib" / "python3.99" / "site-packages").mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_triton_needs_a_python_that_its_wheel_knows(tmp_path):
 
 
 @pytest.mark.parametrize("rival", (KServe(), MLServer(), Ray()), ids=lambda rival: rival.name)
-def test_a_launch_names_program_and_model(tmp_path, rival):
+def test_launch_names_program_and_model(tmp_path, rival):
     """The environment's own Python runs it; the port is the first that was given."""
     environment = Environment(rival.environment, tmp_path, ready_made=True)
     launch = rival.launch(environment, [model(tmp_path)], tmp_path, [7001, 7002, 7003])
@@ -157,7 +157,7 @@ def test_a_launch_names_program_and_model(tmp_path, rival):
     assert any(str(tmp_path / "identity.onnx") in part for part in written)
 
 
-def test_a_server_that_ends_at_its_start_is_told_with_its_last_line(tmp_path):
+def test_server_that_ends_at_its_start_is_reported_with_its_last_line(tmp_path):
     """Exit code and the last line of its log are the reason."""
 
     class Broken(KServe):
@@ -181,7 +181,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_server_is_ended_with_all_that_it_started(tmp_path, fails):
+async def test_server_is_ended_with_all_its_processes(tmp_path, fails):
     """Also a child in a session of its own, and also if measuring fails."""
     launch = Launch([sys.executable, "-c", CHILDREN], 1)
     with (
@@ -197,7 +197,7 @@ async def test_a_server_is_ended_with_all_that_it_started(tmp_path, fails):
     ]
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path):
+def test_server_names_a_missing_program(tmp_path):
     """It does not start, and the reason has its name."""
     with (
         pytest.raises(RivalMissing, match=r"does not start: .*/nowhere/server"),
@@ -206,13 +206,13 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
         pass
 
 
-def test_ports_are_not_given_twice():
+def test_free_ports_are_different():
     """Three ports are three."""
     assert len(set(server.free_ports(3))) == 3
 
 
 @pytest.mark.parametrize("part", (identity, mlp, resnet50, hop, gpu), ids=lambda part: part.__name__)
-def test_every_part_knows_its_steps(tmp_path, part):
+def test_parts_have_the_number_of_their_steps(tmp_path, part):
     """More rounds are more steps, where there are any."""
     few, many = part.num_steps(bench(tmp_path, num_rounds=1)), part.num_steps(bench(tmp_path, num_rounds=3))
     assert few < many or (part is gpu and few == many == 0)

@@ -7,8 +7,8 @@ import json
 from benchmarks.settings import RIVALS, Settings
 
 
-def test_a_quick_run_installs_nothing():
-    """It is short, and has Triton alone; where environments are stays as it was said."""
+def test_quick_settings_install_nothing():
+    """It is short, with Triton as the only rival; the folder of environments is unchanged."""
     settings = Settings(ready_made=True)
     quick = settings.quick()
     assert quick.rivals == ("triton",)
@@ -17,7 +17,7 @@ def test_a_quick_run_installs_nothing():
     assert (quick.root, quick.ready_made) == (settings.root, True)
 
 
-def test_results_say_how_long_and_against_whom():
+def test_settings_document_has_durations_and_rivals():
     """And nothing of the machine's folders."""
     document = json.loads(json.dumps(Settings().document()))
     assert document["rivals"] == list(RIVALS)

@@ -11,7 +11,7 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from benchmarks.driver import Driver, DriverFailed, obey
+from benchmarks.driver import Driver, DriverFailed, serve_runs
 from benchmarks.load import Client, WrongAnswer, check, request
 from benchmarks.memory.mixed_load import wrong_requests
 from benchmarks.side import Side, in_turns
@@ -47,7 +47,7 @@ class FakeProcesses:
         return {"gateway": self.used_s}
 
 
-def test_every_round_has_every_side_and_begins_with_another():
+def test_in_turns_runs_every_side_in_each_round():
     """So no side is always the one that comes after a pause."""
     journal = []
     sides = [Side("a", FakeDriver("a", journal)), Side("b", FakeDriver("b", journal), in_flight=2)]
@@ -56,28 +56,28 @@ def test_every_round_has_every_side_and_begins_with_another():
     assert len(of_a) == len(of_b) == 3
 
 
-def test_cpu_is_told_by_request():
+def test_side_measures_cpu_time_by_request():
     """What was used meanwhile, by the requests that were sent, those of the warm-up too."""
     run = Side("a", FakeDriver("a", []), FakeProcesses()).run(1, 1.0)
     assert run.cpu_us == {"gateway": pytest.approx(500.0)}
     assert run.client_us == pytest.approx(50.0)
 
 
-def test_a_program_does_what_it_is_told_line_by_line():
+def test_serve_runs_executes_one_command_a_line():
     """It says that it is ready, and answers each order."""
-    said = io.StringIO()
-    with redirect_stdout(said):
-        obey(
+    written = io.StringIO()
+    with redirect_stdout(written):
+        serve_runs(
             lambda *order: {"order": order},
             [json.dumps({"in_flight": 8, "seconds": 1.5, "warm_up_s": 0.5})],
         )
-    assert [json.loads(line) for line in said.getvalue().splitlines()] == [
+    assert [json.loads(line) for line in written.getvalue().splitlines()] == [
         {"ready": True},
         {"order": [8, 1.5, 0.5]},
     ]
 
 
-def test_a_program_that_ends_is_told_with_its_last_words():
+def test_driver_reports_the_last_line_of_a_program_that_ended():
     """Whoever drives it learns why."""
     with pytest.raises(DriverFailed, match=r"benchmarks.load ended: .*required: --address"):
         Driver("benchmarks.load")
@@ -89,7 +89,7 @@ def answer(*values):
     ).SerializeToString()
 
 
-def test_answers_are_checked():
+def test_client_checks_responses():
     """Another value or another size is no answer; what rounding explains is."""
     expected = np.array([[1.0, 2.0]], np.float32)
     check(answer(1.0, 2.00001), expected)
@@ -102,7 +102,7 @@ def test_answers_are_checked():
 
 
 class FakeServer:
-    """Answers twice as it should, and then as it is told to."""
+    """Answers twice as it should, and then as it is expected_error to."""
 
     def __init__(self, then):
         self.then = then
@@ -119,27 +119,27 @@ class FakeServer:
 
 
 @pytest.mark.parametrize(
-    ("then", "told"),
+    ("then", "expected_error"),
     [
         (answer(1.0), "expected an answer of 10 bytes, got 6"),
         (
             grpc.aio.AioRpcError(
-                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "gone"
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "no worker"
             ),
-            "UNAVAILABLE: gone",
+            "UNAVAILABLE: no worker",
         ),
     ],
     ids=["size", "error"],
 )
-async def test_a_client_stops_at_a_wrong_answer(then, told):
-    """One of another size or an error ends a run, whatever else is in flight, and is told in one line."""
+async def test_client_stops_at_a_wrong_response(then, expected_error):
+    """One of another size or an error ends a run, whatever else is in flight, and is expected_error in one line."""
     client = Client([FakeServer(then)], b"", np.array([[1.0, 2.0]], np.float32))
     await client.first()
-    with pytest.raises(WrongAnswer, match=told):
+    with pytest.raises(WrongAnswer, match=expected_error):
         await client.run(4, 60.0, 0.0)
 
 
-def test_wrong_requests_differ_from_the_right_one():
-    """Each is wrong in its own way."""
+def test_wrong_requests_differ_from_the_valid_one():
+    """Each has its own error."""
     good = request("identity", {"INPUT": np.zeros((1, 16), np.float32)})
     assert len({good, *wrong_requests(good).values()}) == 5

@@ -36,19 +36,19 @@ def row(role):
     return line
 
 
-def test_the_gateways_port_is_its_default_everywhere():
+def test_service_mesh_page_has_the_default_port_of_the_gateway():
     """Image, setting and table agree."""
     default = GatewaySettings.model_fields["listen"].default
     assert default == f"127.0.0.1:{port_of('gateway')}"
 
 
 @pytest.mark.parametrize("role", ["gateway", "scheduler", "worker"])
-def test_the_table_has_the_images_ports(role):
+def test_service_mesh_page_has_the_ports_of_the_images(role):
     """What a service listens on unless somebody says otherwise."""
     assert row(role).startswith(f"| {role} | {port_of(role)} |")
 
 
-def test_services_and_health_have_the_names_of_the_code():
+def test_service_mesh_page_has_the_names_of_services_and_health():
     """Whoever configures a proxy copies them from the table."""
     files = (blobs_pb2, frame_pb2, mesh_pb2, registry_pb2, worker_pb2)
     known = {service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()} | {
@@ -59,7 +59,7 @@ def test_services_and_health_have_the_names_of_the_code():
     assert f"`{PREFIX}NAME`" in row("gateway")
 
 
-def test_streams_that_live_long_are_the_protocols():
+def test_service_mesh_page_lists_the_long_lived_calls():
     """The table of calls names methods that there are, and those with streams in both directions or without an end."""
     for name in re.findall(r"^\| `(\w+)/(\w+)` \|", TEXT, re.MULTILINE):
         if name[0] != "GRPCInferenceService":
@@ -74,7 +74,7 @@ def test_streams_that_live_long_are_the_protocols():
             assert found.server_streaming
 
 
-def test_envoys_example_asks_gateways():
+def test_service_mesh_page_has_a_valid_envoy_example():
     """Valid YAML; its cluster is the gateways' port, over HTTP/2, with the health of the process and streams without limit."""
     (config,) = documents("envoy")
     (cluster,) = config["static_resources"]["clusters"]
@@ -91,7 +91,7 @@ def test_envoys_example_asks_gateways():
     assert {route["route"]["cluster"] for route in host["routes"]} == {cluster["name"]}
 
 
-def test_kubernetes_services_say_what_their_ports_speak():
+def test_service_mesh_page_has_valid_kubernetes_services():
     """The images' ports, with an appProtocol; nothing balances connections to workers and schedulers."""
     for service in documents("kubernetes"):
         role = service["metadata"]["name"].removeprefix("onnxmesh-")

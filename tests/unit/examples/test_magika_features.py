@@ -26,7 +26,7 @@ def session(model):
     return onnxruntime.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
 
 
-def test_says_what_magika_says_of_every_sample(model, theirs, session, tmp_path):
+def test_features_give_the_labels_of_the_package_magika(model, theirs, session, tmp_path):
     """Label and confidence agree on the demo's files: text, code, archives, media, executables."""
     labels = set()
     for name, path in sample_files(tmp_path, model.path):
@@ -52,7 +52,7 @@ def test_says_what_magika_says_of_every_sample(model, theirs, session, tmp_path)
         b"early" + b" " * 5000,
     ],
 )
-def test_white_space_padding_and_long_files_are_treated_as_magika_does(
+def test_features_treat_white_space_and_long_files_as_the_package_magika(
     model, theirs, session, tmp_path, content
 ):
     """At the edges of its rules it gives the same answer, or None where magika does not ask its model."""
@@ -67,7 +67,7 @@ def test_white_space_padding_and_long_files_are_treated_as_magika_does(
     assert (verdict.label, verdict.confidence) == (expected.dl.label, pytest.approx(expected.score, abs=1e-6))
 
 
-def test_what_is_too_short_is_left_out(model, tmp_path):
+def test_features_of_a_short_file_are_none(model, tmp_path):
     """Fewer than 8 bytes say nothing, and neither does white space."""
     for content in (b"", b"short", b" " * 100):
         path = tmp_path / "file"

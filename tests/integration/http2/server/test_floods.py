@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -109,14 +110,22 @@ async def test_floods_of_headers_end_the_connection():
             assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
 
 
-async def test_replies_that_a_client_does_not_read_are_bounded():
-    """A client that sends PING and does not read ends its connection."""
+async def test_replies_that_a_client_does_not_read_are_bounded(monkeypatch):
+    """A client that sends PING and does not read ends its connection; all buffers are small, to be full soon."""
+    monkeypatch.setattr("onnxmesh.http2.server.connection.WRITE_BUFFER_BYTES", 1_000)
     async with (
-        running_server(max_unread_replies=1_000, max_idle_frames=10**9) as server,
+        running_server(max_unread_replies=1_000, max_idle_frames=10**9, settle_s=0.1) as server,
         raw_client(server.address) as client,
     ):
-        ping = frame(FrameType.PING, 0, 0, b"12345678") * 1_000
+        await client.until(FrameType.SETTINGS)
+        (connection,) = server.http2._connections
         client._writer.transport.pause_reading()
+        for transport, option in (
+            (client._writer.transport, socket.SO_RCVBUF),
+            (connection._transport, socket.SO_SNDBUF),
+        ):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4_096)
+        ping = frame(FrameType.PING, 0, 0, b"12345678") * 1_000
         for _ in range(20_000):
             client.send(ping)
             if server.http2.num_connections == 0 or client._writer.transport.is_closing():

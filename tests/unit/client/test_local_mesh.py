@@ -1,0 +1,16 @@
+"""A mesh as a child process."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxmesh.client import LocalMesh
+
+
+def test_local_mesh_reports_a_mesh_that_exits():
+    """Wrong options end it before it is ready; nothing is left running."""
+    with LocalMesh("--workers=1", "--zones=a,,b") as mesh:
+        with pytest.raises(RuntimeError, match="the mesh exited with code 2"):
+            mesh.wait_ready()
+        assert mesh.pids == {}
+    assert mesh.running_pids == []
