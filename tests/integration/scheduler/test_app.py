@@ -12,9 +12,8 @@ from services.scheduler.app import scheduler_app
 
 
 async def test_scheduler_app_serves_until_its_context_ends(settings):
-    async with scheduler_app(settings) as serving:
-        async with open_channel(serving.address) as channel:
-            assert (await MeshStub(channel).Status(StatusRequest())).epoch > 0
+    async with scheduler_app(settings) as serving, open_channel(serving.address) as channel:
+        assert (await MeshStub(channel).Status(StatusRequest())).epoch > 0
     async with open_channel(serving.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await MeshStub(channel).Status(StatusRequest())
