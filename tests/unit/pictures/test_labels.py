@@ -10,7 +10,7 @@ from onnxmesh.pictures.labels import first_fitting, printable, shortened, text_w
 
 @given(st.text(max_size=40), st.floats(0, 300))
 def test_shortened_text_fits(text, width):
-    """Whatever is left of a text is no wider than its room, and a text that fits is left alone."""
+    """The shortened text is no wider than allowed, and a text that fits is unchanged."""
     short = shortened(text, width, 12)
     assert text_width(short, 12) <= width or not short
     if text_width(printable(text), 12) <= width:
@@ -18,7 +18,7 @@ def test_shortened_text_fits(text, width):
 
 
 def test_shortened_text_keeps_both_ends():
-    """Names are told apart by their ends."""
+    """Names differ at their ends."""
     assert shortened("encoder.layer.0.attention.query", 100, 12) == "encode….query"
     assert first_fitting(("2 boxes of a kind", "2 boxes"), 60, 12) == "2 boxes"
 

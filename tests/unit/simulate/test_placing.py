@@ -9,7 +9,7 @@ import simpy
 
 from benchmarks.simulate.choosers import CHOOSERS, Mesh, PowerOfTwo
 from benchmarks.simulate.fleet import Fleet
-from benchmarks.simulate.placing import LOAD_S, NOTICED_S, TOLD_S, Scheduler, stages_of
+from benchmarks.simulate.placing import LOAD_S, NOTICED_S, PUBLISHED_S, Scheduler, stages_of
 from benchmarks.simulate.scenario import Scenario
 from benchmarks.simulate.world import World
 from services.scheduler.placement.placement import decide_placement
@@ -76,8 +76,8 @@ def test_a_dead_worker_is_replaced_once_its_death_is_noticed():
     bench.scheduler.died([dead])
     bench.env.run(until=NOTICED_S - 0.001)
     assert not bench.tables
-    bench.env.run(until=NOTICED_S + TOLD_S + 0.001)
-    assert dead.id in bench.tables[-1].gone
+    bench.env.run(until=NOTICED_S + PUBLISHED_S + 0.001)
+    assert dead.id in bench.tables[-1].removed
     assert sorted(bench.num_served()) == [8, 9]
     bench.env.run()
     assert bench.num_served() == [9, 9]
@@ -96,9 +96,9 @@ def test_nothing_is_sent_to_a_worker_whose_death_was_noticed_and_told(chooser):
     gone, sent = set(), Counter()
 
     class Watched(chooser):
-        def told(self, table):
-            super().told(table)
-            gone.update(table.gone)
+        def on_table(self, table):
+            super().on_table(table)
+            gone.update(table.removed)
 
         def lost(self, worker, generation):
             """Hears nothing: the table alone tells it."""
@@ -111,7 +111,7 @@ def test_nothing_is_sent_to_a_worker_whose_death_was_noticed_and_told(chooser):
             return choice
 
     World(LOST, Watched, 2, ignore).run()
-    assert sent[False, False] > 0, "nobody was sent to the dead before it was told"
-    assert sent[True, True] > 0, "nothing was sent after it was told"
+    assert sent[False, False] > 0, "nothing was sent to the dead before the table removed them"
+    assert sent[True, True] > 0, "nothing was sent after the table removed them"
     assert not sent[False, True]
     assert len(gone) == 4

@@ -38,7 +38,7 @@ def test_activation_errors_of_half_precision_are_below_those_of_8_bits(name, tmp
 
 
 def test_activation_errors_are_deterministic(tmp_path):
-    """Inputs are drawn by their number: a plan that is made anew measures the same."""
+    """Inputs are drawn by their number: a repeated plan measures the same."""
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
     assert cut("mlp", tmp_path / "one") == cut("mlp", tmp_path / "other")
@@ -52,7 +52,7 @@ def test_activation_errors_name_a_model_that_refuses_random_inputs(tmp_path):
 
 
 def test_activation_errors_of_one_stage_are_not_measured(tmp_path):
-    """That is said, and nothing is run."""
+    """The reason is given, and nothing runs."""
     assert cut("mlp", tmp_path, num_stages=1) == ActivationErrors(why_not="the model is one stage")
 
 

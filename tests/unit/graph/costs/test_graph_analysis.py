@@ -108,7 +108,7 @@ def test_analysis_counts_weights_of_subgraphs(tmp_path):
 
 
 def test_analysis_rematerialises_shape_computations(tmp_path):
-    """The shape of what crosses anyway is not sent; where its source is gone, the smallest seed of the rest is."""
+    """The shape of what crosses anyway is not sent; where its tensor is not live, the smallest value that determines the rest is sent."""
     path = ZOO["shapes"].build(tmp_path)
     optimised = optimise(path, tmp_path / "work", OptimisationLevel.NONE)
     positions = range(1, len(analyse_graph(optimised).nodes))

@@ -18,7 +18,7 @@ def costs_of(tmp_path, made, level=OptimisationLevel.NONE, shapes=None, **option
 
 
 def test_value_sizes_prefer_measured_shapes(tmp_path):
-    """How many elements are not zero only the data tell."""
+    """The number of elements that are not zero depends on the data."""
     made = model(
         [node("NonZero", ["x"], ["where"]), node("Cast", ["where"], ["y"], to=TensorProto.FLOAT)],
         [floats("x", 100)],

@@ -93,7 +93,7 @@ def test_values_computed_from_a_direct_input_are_sent(tmp_path):
 
 
 def test_direct_input_that_is_an_output_reaches_the_last_stage(tmp_path):
-    """Nobody carries what nobody reads."""
+    """No stage carries it."""
     path = optimise(ZOO["pass_through"].build(tmp_path), tmp_path / "work", OptimisationLevel.NONE)
     parts = cut_model(path, [2], tmp_path / "out", PROVENANCE, direct=[[], ["x"]])
     assert parts[0].live_out == ("early", "middle")

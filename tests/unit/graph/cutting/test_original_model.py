@@ -102,7 +102,7 @@ def test_portable_partitions_name_their_mode(tmp_path):
 
 
 def test_portable_digests_do_not_depend_on_level_or_folder(tmp_path):
-    """The level is for exact cuts; the folder is nobody's business."""
+    """The level is for exact cuts; the folder is not part of a digest."""
     path = ZOO["weights_beside"].build(tmp_path)
     first, _ = split_model(path, tmp_path / "a", 2, mode=CutMode.PORTABLE, level=OptimisationLevel.ALL)
     other, _ = split_model(
@@ -112,7 +112,7 @@ def test_portable_digests_do_not_depend_on_level_or_folder(tmp_path):
 
 
 def test_verify_accepts_the_accepted_difference(tmp_path):
-    """A portable chain need not be equal; one that is too far off is told by its difference."""
+    """A portable chain need not be equal; one that differs too much is reported with its difference."""
     path = ZOO["encoder"].build(tmp_path)
     split_model(path, tmp_path / "out", 2, mode=CutMode.PORTABLE)
     report = verify_chain(tmp_path / "out", path, seeds=[5])
@@ -130,7 +130,7 @@ def test_portable_cut_of_a_model_that_refuses_random_inputs(tmp_path):
 
 
 def test_portable_cut_without_measuring(tmp_path):
-    """Running a large model takes a while; the partitions are the same, and `verify_chain` can tell later."""
+    """Running a large model takes a while; the partitions are the same, and `verify_chain` measures the difference later."""
     path = ZOO["mlp"].build(tmp_path)
     measured, _ = split_model(path, tmp_path / "a", 2, mode=CutMode.PORTABLE)
     unmeasured, _ = split_model(path, tmp_path / "b", 2, mode=CutMode.PORTABLE, measure=False)

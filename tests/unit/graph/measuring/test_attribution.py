@@ -38,7 +38,7 @@ def chain(tmp_path):
         ([("", ("a",), 1.0), ("", ("b",), 2.0), ("", ("c",), 3.0), ("", ("y",), 4.0)], (1, 2, 3, 4)),
         # One node for a and b, of which b is three times as dear.
         ([("", ("b",), 4.0), ("", ("c",), 3.0), ("", ("y",), 4.0)], (1, 3, 3, 4)),
-        # Another layout: values have other names, nodes tell what they stand for.
+        # Another layout: values have other names, the names of nodes identify the values.
         ([("", ("r0",), 1.0), ("b_nchwc", ("r1",), 4.0), ("", ("y",), 5.0)], (1.25, 3.75, 3, 2)),
         # What comes after the last known value goes to the last.
         ([("", ("y",), 9.0), ("", ("r",), 1.0)], (1, 3, 3.6, 2.4)),

@@ -28,7 +28,7 @@ def test_source_accepts_every_zoo_model(tmp_path, name):
 
 def test_source_names_a_missing_file(tmp_path):
     """A path without a file is an error of the model, not of the system."""
-    assert refused(tmp_path / "gone.onnx") == "no model file at 'gone.onnx'"
+    assert refused(tmp_path / "missing.onnx") == "no model file at 'missing.onnx'"
 
 
 def test_source_names_an_empty_file(tmp_path):
@@ -39,7 +39,7 @@ def test_source_names_an_empty_file(tmp_path):
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"hello, mesh", b"\x00" * 64])
 def test_source_refuses_other_files(tmp_path, content):
-    """Pictures, text and zeros are told apart from ONNX."""
+    """Pictures, text and zeros are not ONNX."""
     (tmp_path / "m.onnx").write_bytes(content)
     assert "not an ONNX model" in refused(tmp_path / "m.onnx")
 

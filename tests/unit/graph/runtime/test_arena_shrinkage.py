@@ -40,7 +40,7 @@ def rows(number):
 
 
 def test_shrinkage_releases_the_outputs_of_the_largest_run(session, clock):
-    """What 32 rows left in the arena is gone once no run needed it for a while; runs answer as ever."""
+    """Memory of a run of 32 rows is released once no run needed it for a window; outputs stay correct."""
     session.run({"x": rows(1)})
     before = resident_bytes()
     assert session.run({"x": rows(LARGE_ROWS)})["y"].byte_size == LARGE_ROWS * ROW * 4
@@ -56,7 +56,7 @@ def test_shrinkage_releases_the_outputs_of_the_largest_run(session, clock):
 
 
 def test_shrinkage_keeps_outputs_that_are_referenced(session, clock):
-    """A shrinkage gives back only what nobody uses."""
+    """A shrinkage releases unused memory only."""
     kept = session.run({"x": rows(LARGE_ROWS)})["y"]
     for number in (1, 1, 1, 2, 3):
         clock.now_s += SHRINK_WINDOW_S

@@ -71,7 +71,7 @@ def test_device_outputs_are_inputs_of_the_next_stage(load):
 
 
 def test_device_outputs_outlive_their_session(load):
-    """And is gone with the last who knows of it."""
+    """It is released with its last reference."""
     first, second = doubling(load), negating(load)
     y = first.run({"x": from_array("x", X)}, keep_on_device=True)["y"]
     memory = weakref.ref(y.memory)
@@ -140,7 +140,7 @@ def test_large_tensors_pass_through_staging_memory(load):
 
 
 def test_full_staging_memory_is_bypassed(load):
-    """What finds no room is copied from where it is."""
+    """Tensors that do not fit are copied from unpinned memory."""
     session = load(
         [node("Neg", ["x"], ["y"])],
         [value("x", FLOAT, ["N"])],

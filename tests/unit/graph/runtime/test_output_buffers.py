@@ -23,7 +23,7 @@ from tests.zoo.zoo_model import model, node, value
 NUM = MIN_BOUND_BYTES
 
 
-class Rooms:
+class Buffers:
     """Gives buffers and remembers where they are, and which of them are still seen."""
 
     def __init__(self):
@@ -53,14 +53,14 @@ def session_for(tmp_path, nodes, inputs, outputs):
 
 
 def test_output_is_computed_in_its_buffer_once_its_shape_is_known(tmp_path):
-    """With the bits that it has elsewhere; it keeps the buffer, and nothing else does. Another form of input is learned anew."""
+    """With equal bits; the output alone keeps the buffer alive. Shapes for other input shapes are learned separately."""
     session = session_for(
         tmp_path,
         [node("Relu", ["x"], ["y"]), node("ReduceMax", ["x"], ["small"], keepdims=0)],
         [value("x", TensorProto.FLOAT, ["N"])],
         [value("y", TensorProto.FLOAT, None), value("small", TensorProto.FLOAT, None)],
     )
-    buffers = Rooms()
+    buffers = Buffers()
     for num in (NUM, NUM // 2):
         x = from_array("x", np.random.default_rng(num).standard_normal(num).astype(np.float32))
         expected = session.run({"x": x})
@@ -100,7 +100,7 @@ def test_output_of_varying_shape_is_correct(tmp_path):
         [value("x", TensorProto.FLOAT, ["N"])],
         [value("where", TensorProto.INT64, None), value("y", TensorProto.FLOAT, None)],
     )
-    buffers = Rooms()
+    buffers = Buffers()
     for num_zeros in (0, 0, 7, 0, 7):
         x = np.ones(NUM, np.float32)
         x[:num_zeros] = 0
@@ -119,7 +119,7 @@ def test_refused_inputs_are_reported_with_buffers_too(tmp_path):
         [value("x", TensorProto.FLOAT, ["N"]), value("shape", TensorProto.INT64, ["R"])],
         [value("y", TensorProto.FLOAT, None)],
     )
-    buffers = Rooms()
+    buffers = Buffers()
     x = from_array("x", np.zeros(NUM, np.float32))
 
     def run(*shape):
@@ -140,12 +140,12 @@ def test_buffers_are_disabled_after_an_unexplained_refusal():
     for other, still in ((from_array("y", np.zeros(2 * NUM, np.float32)), True), (y, False)):
         buffers = OutputBuffers({"y": Datatype.FP32, "z": Datatype.FP32})
         buffers.observe("form", {"y": y, "z": y.renamed("z")})
-        found = buffers.allocate("form", ["y", "z"], Rooms())
+        found = buffers.allocate("form", ["y", "z"], Buffers())
         assert found.keys() == {"y", "z"}
         without = {"y": other, "z": y.renamed("z")}
         buffers.handle_refusal(found, without)
         buffers.observe("form", without)
-        assert buffers.allocate("form", ["y", "z"], Rooms()).keys() == ({"z"} if still else set())
+        assert buffers.allocate("form", ["y", "z"], Buffers()).keys() == ({"z"} if still else set())
 
 
 @pytest.mark.parametrize("datatype", [kind for kind in Datatype if kind.bits >= 8])
@@ -159,7 +159,7 @@ def test_buffers_keep_the_bits_of_every_datatype(tmp_path, datatype):
         [value("y", code, ["N"])],
     )
     content = np.random.default_rng(3).integers(0, 2, NUM, dtype=np.uint8).tobytes()
-    buffers = Rooms()
+    buffers = Buffers()
     for _ in range(2):
         answer = session.run({"x": Tensor("x", datatype, (num,), content)}, None, buffers)["y"]
         assert bytes(answer.data) == content
@@ -176,7 +176,7 @@ def test_zoo_has_equal_outputs_with_buffers(tmp_path, monkeypatch, name):
         feeds = zoo.tensors(seed)
         expected = session.run(feeds)
         for _ in range(2):
-            answer = session.run(feeds, None, Rooms())
+            answer = session.run(feeds, None, Buffers())
             assert answer.keys() == expected.keys()
             for each, tensor in expected.items():
                 assert (answer[each].shape, bytes(answer[each].data)) == (tensor.shape, bytes(tensor.data))

@@ -30,7 +30,7 @@ def session_for(tmp_path, nodes, inputs, outputs, weights=None, opset=21):
 
 
 def test_session_combines_strings_with_types_that_numpy_lacks(tmp_path):
-    """A stage that takes strings and gives BF16 works: neither of ONNX Runtime's own ways does both."""
+    """A stage that takes strings and gives BF16 works: neither of ONNX Runtime's two interfaces supports both."""
     zoo = ZOO["strings_and_bfloat"]
     answer = StageSession(zoo.build(tmp_path)).run(
         {"words": from_array("words", np.array(["1", "2.5"], dtype=np.object_))}
@@ -61,7 +61,7 @@ def test_session_refuses_strings_that_are_not_utf8(tmp_path):
 
 
 def test_session_outputs_outlive_their_session(tmp_path):
-    """A tensor stays valid when the session, the inputs and the other outputs are gone."""
+    """A tensor stays valid when the session, the inputs and the other outputs are deleted."""
     session = session_for(
         tmp_path,
         [node("Add", ["x", "c"], ["y"])],
@@ -107,7 +107,7 @@ def test_session_validates_inputs(tmp_path):
 
 
 def test_session_failure_has_a_readable_reason(tmp_path):
-    """An index out of range inside the graph is the request's fault, said without noise."""
+    """An index out of range inside the graph is an error of the request, with a short reason."""
     session = StageSession(ZOO["tied_weights"].build(tmp_path))
     with pytest.raises(ModelRunFailed) as caught:
         session.run({"tokens": from_array("tokens", np.array([[99]]))})
@@ -123,7 +123,7 @@ def test_session_refuses_a_missing_provider(tmp_path):
 
 
 def test_session_refuses_a_damaged_file(tmp_path):
-    """What cannot be loaded is said to be so."""
+    """The message names the file."""
     (tmp_path / "m.onnx").write_bytes(b"nonsense")
     with pytest.raises(InvalidModel, match=r"cannot load 'm.onnx'"):
         StageSession(tmp_path / "m.onnx")

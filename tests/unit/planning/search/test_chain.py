@@ -19,7 +19,7 @@ def test_chain_has_blocks_between_legal_cuts():
 
 
 def test_first_starts_slide_a_window_over_shared_weights():
-    """Limit 20: weights 10, 10 and a shared 10 that counts once; working memory of 15 leaves no room for two weights."""
+    """Limit 20: weights 10, 10 and a shared 10 that counts once; working memory of 15 leaves memory for no weight."""
     costs = graph([1] * 4, weights=[(0,), (1,), (0,), (2,)], weight_bytes=(10, 10, 10), working=[0, 0, 0, 15])
     positions = [0, 1, 2, 3, 4]
     assert first_starts(costs, positions, 20) == [0, 0, 0, 0, 4]
