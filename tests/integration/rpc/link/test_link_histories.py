@@ -281,7 +281,7 @@ def open_descriptors():
     [(uvloop.run, True), (asyncio.run, True), (uvloop.run, False)],
     ids=["same-host", "same-host-asyncio", "grpc"],
 )
-def test_what_arrives_is_what_was_sent_and_nothing_is_left(run, same_host):
+def test_links_deliver_every_history_and_free_everything(run, same_host):
     """Frames of any types and sizes, both ways at once, kept for a while, given up at any moment, and a link that ends
     in order or not: each side gets a beginning of what the other sent, in order, bit for bit; payloads outlive the
     link; then no memory, no descriptor and no task is left, and no stream ended for a reason that nobody foresaw.
