@@ -21,7 +21,7 @@ SMALL_LINES = 30
 TEST_KINDS = ("unit", "integration", "contract")
 """Folders of tests in which the test of a module may be; each mirrors the tree of the code."""
 
-GENERATED = {Path("onnxmesh/v1")}
+GENERATED = {Path("onnxmesh/v1"), Path("onnxmesh/oip")}
 ENTRY_POINTS = {"__main__"}
 PORT = "base"
 """A module that declares the port of its folder, however small."""

@@ -1,1 +1,1 @@
-"""`make bench-plan`: what the planner promises, held against what is measured."""
+"""`make bench-plan`: predictions of the planner against measurements."""

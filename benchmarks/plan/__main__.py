@@ -1,4 +1,4 @@
-"""`make bench-plan`: what the planner promises, held against what is measured; tables and JSON."""
+"""`make bench-plan`: predictions of the planner against measurements, as tables and JSON."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def _measure_model(
 
 
 def _cut_big_model(folder: Path, num_layers: int, progress: Progress) -> list[big_model.BigCut]:
-    task = progress.add_task("a big model: building", total=1 + len(big_model.WAYS))
+    task = progress.add_task("a big model: building", total=1 + len(big_model.OPTIONS))
     model = big_model.build(folder, num_layers)
     progress.advance(task)
     cuts = []
-    for what in big_model.WAYS:
+    for what in big_model.OPTIONS:
         progress.update(task, description=f"a big model: {what}")
         cuts.append(big_model.cut(model, folder / "cut", what))
         shutil.rmtree(folder / "cut")

@@ -1,4 +1,4 @@
-"""What it takes to cut a model of 4 GB with external data: time and memory of the command, as a user runs it."""
+"""Time and memory of `onnxmesh split` for a model of 4 GB with external data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WIDTH = 4096
 NUM_LAYERS = 64
 """Of 64 MiB each: 4 GiB."""
 NUM_STAGES = 4
-WAYS = {
+OPTIONS = {
     "exact": ["--mode=exact"],
     "portable": ["--mode=portable", "--no-measure"],
     "portable, run beside the whole": ["--mode=portable"],
 }
-"""What is measured, as options of the command. Running a model touches all its weights, which are mapped."""
+"""Options of the command for each measurement. Running a model reads all its weights, which are mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class BigCut:
     """One run of `onnxmesh split`.
 
     Attributes:
-        what: The mode, and whether the cut was run beside the whole model.
-        weight_bytes: Of the model.
-        seconds: From start to end of the command.
+        what: The mode, and whether the difference from the whole model was measured.
+        weight_bytes: Bytes of the model's weights.
+        seconds: Wall time of the command.
         peak_bytes: Largest resident memory of its process.
     """
 
@@ -45,7 +45,7 @@ class BigCut:
 
 
 def build(folder: Path, num_layers: int = NUM_LAYERS) -> Path:
-    """Writes a chain of MatMul and Tanh whose weights, all different, lie in a file beside it."""
+    """Writes a chain of MatMul and Tanh with distinct weights in a file beside it."""
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((WIDTH, WIDTH), dtype=np.float32) / 64
     nodes, initialisers, last = [], [], "x"
@@ -71,16 +71,16 @@ def build(folder: Path, num_layers: int = NUM_LAYERS) -> Path:
 
 
 def cut(model: Path, out: Path, what: str) -> BigCut:
-    """Runs the command and watches it.
+    """Runs the command and measures its peak memory.
 
     Args:
         model: What `build` wrote.
         out: Folder to write.
-        what: A key of `WAYS`.
+        what: Key of `OPTIONS`.
     """
-    os.sync()  # what building the model left to the disk is not the command's
+    os.sync()  # so that pending writes of the model are not part of the measurement
     command = [sys.executable, "-m", "onnxmesh.cli", "split", str(model), f"--out={out}"]
-    command += [f"--stages={NUM_STAGES}", "--json", *WAYS[what]]
+    command += [f"--stages={NUM_STAGES}", "--json", *OPTIONS[what]]
     began = perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     most = 0

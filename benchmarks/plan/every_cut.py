@@ -1,4 +1,4 @@
-"""The planner's cut into two against every cut that there is, as measured on two one-thread processes."""
+"""The planner's cut into two stages against every legal cut, measured on two one-thread processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.plan.subjects import Subject
 from onnxmesh.model.device_speed import PICOSECONDS
 
 FINALISTS = 4
-"""Best cuts of the first pass, measured again side by side with the planned ones: the least of many noisy figures
-is too low by itself."""
+"""Best cuts of the first pass, measured again together with the planned ones: the minimum of many noisy measurements
+is too low."""
 ROUNDS = 15
 
 
@@ -21,10 +21,10 @@ class MeasuredCut:
     """One cut into two stages.
 
     Attributes:
-        what: How it came about.
+        what: Origin of the cut.
         position: Node at which stage 1 starts.
-        predicted_s: Time of the slower stage, sending included, as the planner sees it; None: not planned.
-        stages_s: Measured time of each stage while both run, its predicted sending included.
+        predicted_s: Predicted time of the slower stage, transfer included; None: not planned.
+        stages_s: Measured time of each stage while both run, its predicted transfer included.
     """
 
     what: str
@@ -40,10 +40,10 @@ class MeasuredCut:
 
 @dataclass(frozen=True, slots=True)
 class EveryCut:
-    """What came out.
+    """The measured cuts.
 
     Attributes:
-        num_cuts: Cuts that were measured.
+        num_cuts: Number of measured cuts.
         cuts: Best measured, planned from the profile, planned from estimates, uniform by number of nodes.
     """
 
@@ -58,7 +58,7 @@ def measure_every_cut(subject: Subject, seconds: float, step: int, advance: Call
         subject: The model.
         seconds: Length of each run.
         step: 1 for all cuts.
-        advance: Called after each.
+        advance: Called after each cut.
     """
     planned = {
         "planned from the profile": subject.plan(2, measured=True),

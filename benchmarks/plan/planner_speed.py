@@ -1,4 +1,4 @@
-"""How long the planner takes: large graphs that look like real ones, many devices of several kinds."""
+"""Time of the planner for large realistic graphs and many devices of several kinds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxmesh.planning.planner import make_plan
 _PATTERN = 200
 """Nodes of a block of a network, which repeats with other sizes."""
 _SKIP = 10
-"""Nodes that a skip connection spans; between them a boundary is fat."""
+"""Nodes that a skip connection spans; boundaries within it are large."""
 
 
 def random_costs(num_nodes: int, seed: int = 0) -> GraphCosts:
-    """Returns the costs of a graph that looks like a network: a pattern of nodes, repeated.
+    """Returns the costs of a realistic network: a repeated pattern of nodes.
 
     Of ten nodes one is a large product with weights, the rest is cheap; skip connections make most boundaries
     several tensors wide, and one in twenty cannot be cut.
@@ -76,7 +76,7 @@ def mixed_cluster(num_kinds: int = 4, devices_each: int = 4) -> Cluster:
 def seconds(
     num_nodes: int = 5_000, num_kinds: int = 4, devices_each: int = 4, demand: Demand | None = None
 ) -> tuple[float, Plan]:
-    """Returns the time to plan a graph of so many nodes for so many devices, and the plan."""
+    """Returns the time of the planner and the plan."""
     costs, cluster = random_costs(num_nodes), mixed_cluster(num_kinds, devices_each)
     began = perf_counter()
     plan = make_plan(costs, cluster, demand or Demand(replicas=None))

@@ -1,4 +1,4 @@
-"""Predicted time and memory of each stage against what a process measures."""
+"""Predicted time and memory of each stage against measurements in a process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Prediction:
     """One stage, alone on the machine.
 
     Attributes:
-        model: Its model.
-        num_stages: In how many it was cut.
-        stage: Which.
+        model: Name of the model.
+        num_stages: Number of stages.
+        stage: Index of the stage.
         measured_s: Time of a run: median of each round, the least disturbed round.
-        from_profile_s: As predicted from a profile of the whole.
-        from_estimates_s: As predicted from operations, bytes and the device's speed.
-        measured_bytes: By how much the memory of a process grew.
-        predicted_bytes: What the planner reckons with.
+        from_profile_s: Predicted from a profile of the whole model.
+        from_estimates_s: Predicted from operations, bytes and the device's speed.
+        measured_bytes: Growth of the memory of the process.
+        predicted_bytes: Predicted memory.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What `make bench-plan` shows a person."""
+"""Tables of `make bench-plan`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ WARM_UPS = 2
 
 
 def main() -> None:
-    """Answers until standard input ends."""
+    """Handles requests until standard input ends."""
     _wake_runtime()
     session, feeds = None, {}
     for line in sys.stdin:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _wake_runtime() -> None:
-    """Has ONNX Runtime load what it needs for any model, which is no stage's own memory."""
+    """Runs a trivial model, so that memory that ONNX Runtime needs for any model is not attributed to a stage."""
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "tiny", [value], [output])
@@ -62,7 +62,7 @@ def _wake_runtime() -> None:
 
 
 def _peak_bytes() -> int:
-    """Returns the most memory that this process held; `getrusage` would count its parent's at the fork."""
+    """Returns the peak memory of this process; `getrusage` would include its parent's at the fork."""
     return peak_bytes(os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""The stages of a cut model, each in a process of its own, all at work at once."""
+"""The stages of a cut model, each in its own process, running at once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COMMAND = (sys.executable, "-m", "benchmarks.plan.stage_process")
 
 
 class StageProcesses:
-    """As many processes as stages; used for one cut after another.
+    """A process for each stage, reused for several cuts.
 
     Args:
-        num_stages: How many.
+        num_stages: Number of stages.
     """
 
     def __init__(self, num_stages: int) -> None:
@@ -58,7 +58,7 @@ class StageProcesses:
         return [answer["peak_bytes"] for answer in self._ask(asked)]
 
     def run(self, seconds: float) -> list[float]:
-        """Runs all stages at once for so long; returns the median seconds of a run of each."""
+        """Runs all stages at once for some time; returns the median seconds of a run of each."""
         return [answer["median_s"] for answer in self._ask([{"seconds": seconds}] * len(self._processes))]
 
     def run_alone(self, stage: int, seconds: float) -> float:
@@ -79,5 +79,5 @@ class StageProcesses:
 
 
 def _owned(tensor: Tensor) -> Tensor:
-    """Returns the tensor with bytes of its own, which pickle."""
+    """Returns a copy of the tensor that can be pickled."""
     return Tensor(tensor.name, tensor.datatype, tensor.shape, bytes(tensor.data))

@@ -1,4 +1,4 @@
-"""The models that plans are held against, prepared and profiled."""
+"""The models of the benchmark, prepared and profiled."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ SUBJECTS = ("resnet50", "encoder")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model on its way to partitions.
+    """A prepared and profiled model.
 
     Attributes:
-        name: In the zoo.
+        name: Name in the zoo.
         source: The model's file.
-        work: What `prepare` left.
-        feeds: One set of inputs, at the shapes that plans are made for.
-        costs: Of its graph.
-        profile: Measured here.
+        work: Folder that `prepare` wrote.
+        feeds: Inputs at the shapes of the plan.
+        costs: Costs of its graph.
+        profile: Profile, measured on this machine.
         kind: Devices like one thread of this machine.
     """
 
@@ -62,7 +62,7 @@ class Subject:
         return make_plan(self.costs, self.cluster(num_stages), demand, self.profile if measured else None)
 
     def cut(self, cuts: Sequence[int]) -> tuple[Path, list[Partition]]:
-        """Cuts the model there; returns the folder of the partitions and what they promise."""
+        """Cuts the model; returns the folder of the partitions and the partitions."""
         answer = json.loads(cut_prepared(CutJob(self.work, CutOptions(tuple(cuts)))))
         return self.work / PARTITIONS, partitions_from_json(json.dumps(answer["partitions"]))
 

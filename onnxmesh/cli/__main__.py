@@ -1,4 +1,4 @@
-"""`python -m onnxmesh.cli`: the command line where the console script is not on the path."""
+"""`python -m onnxmesh.cli`: the command line without the console script."""
 
 from onnxmesh.cli import main
 

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol: its messages, in their own descriptor pool, and their wire form."""
+"""The generated messages of the Open Inference Protocol, in their own descriptor pool."""

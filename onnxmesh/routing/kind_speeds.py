@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxmesh.estimation.smoothed_average import smoothed
 from onnxmesh.routing.policy_settings import PolicySettings
 
 
@@ -38,7 +39,7 @@ class KindSpeeds:
         kind = self._kind[index]
         self._num[kind] += 1
         typical_s = self._typical_s.item(kind)
-        self._typical_s[kind] = typical_s + max(self._step, 1.0 / self._num[kind]) * (compute_s - typical_s)
+        self._typical_s[kind] = smoothed(typical_s, compute_s, max(self._step, 1.0 / self._num[kind]))
 
     def shrunk_s(self, index: int, compute_s: float) -> float:
         """Returns the estimate of a replica with its own average: that of its kind if near, its own if far off."""

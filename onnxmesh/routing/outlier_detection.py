@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from onnxmesh.estimation.smoothed_average import smoothed
 from onnxmesh.ids import WorkerId
 from onnxmesh.quantities import time_text
 from onnxmesh.routing.policy_settings import PolicySettings
@@ -76,7 +77,7 @@ class OutlierDetector:
         health.num_errors = 0
         health.num_samples += 1
         weight = max(_LATENCY_SMOOTHING, 1 / health.num_samples)
-        health.latency_s += weight * (latency_s - health.latency_s)
+        health.latency_s = smoothed(health.latency_s, latency_s, weight)
         since_s = now_s - health.ejected_until_s
         if health.num_ejections and since_s > self._settings.ejection_s * health.num_ejections:
             health.num_ejections -= 1

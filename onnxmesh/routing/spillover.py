@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onnxmesh.estimation.smoothed_average import smoothed
+
 
 class TierUtilisation:
     """Utilisation of each tier, averaged over recent decisions; that of a small tier is 0 or 1 at any moment.
@@ -28,7 +30,7 @@ class TierUtilisation:
 
     def observe(self, tier: int, used: float) -> None:
         """Records the share of a tier's capacity that is in use at this moment."""
-        self.average[tier] += self._weight * (used - self.average[tier])
+        self.average[tier] = smoothed(self.average[tier], used, self._weight)
 
 
 def spillover_shares(used: Sequence[float], has_candidates: Sequence[bool], spill_at: float) -> list[float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxmesh.estimation.smoothed_average import smoothed
 from onnxmesh.routing.kind_speeds import KindSpeeds
 from onnxmesh.routing.network import GUESSES, Network
 from onnxmesh.routing.outlier_detection import OutlierDetector
@@ -179,10 +180,10 @@ class StageBoard:
         is_first = not num and not self._num_measured.any()
         self._num_measured[index] = num + 1
         own_s = self._measured_s.item(index)
-        own_s = own_s + weight * (compute_s - own_s) if num else compute_s
+        own_s = smoothed(own_s, compute_s, weight) if num else compute_s
         self._measured_s[index] = own_s
         step = 1.0 if is_first else self._settings.smoothing / max(1.0, len(self.slots) ** 0.5)
-        self.typical_s += step * (compute_s - self.typical_s)
+        self.typical_s = smoothed(self.typical_s, compute_s, step)
         self._kinds.observe(index, compute_s)
         self.compute_s[index] = self._kinds.shrunk_s(index, own_s)
         self.per_s[index] = 1.0 / self.compute_s.item(index)

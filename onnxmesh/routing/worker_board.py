@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxmesh.estimation.smoothed_average import smoothed
 from onnxmesh.ids import WorkerId
 
 TYPICAL_SMOOTHING = 0.1
@@ -158,7 +159,7 @@ class WorkerBoard:
         return max(self.typical_s.item(slot), self.others_s.item(slot)) + self.own_s.item(slot)
 
     def _average(self, slot: int, others_s: float) -> None:
-        self.typical_s[slot] += TYPICAL_SMOOTHING * (others_s - self.typical_s.item(slot))
+        self.typical_s[slot] = smoothed(self.typical_s.item(slot), others_s, TYPICAL_SMOOTHING)
 
     def _grow(self) -> None:
         size = len(self._num_own)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from tritonclient import grpc as triton
 
 from onnxmesh.errors import NotFound, Unsatisfiable
 from tests.chaos.small_mesh import request, small_mesh
+from tests.fakes.command_line import run
 from tests.fakes.service_processes import ask, deploy, until
 from tests.fakes.service_program import ConsulProgram
 from tests.zoo import ZOO
@@ -33,8 +32,11 @@ def other_model(tmp_path):
 
 
 def cli(mesh, *arguments):
-    command = [sys.executable, "-m", "onnxmesh.cli", *arguments, f"--mesh={mesh.gateway}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    """Runs one command, in this process."""
+    done = run(*arguments, f"--mesh={mesh.gateway}")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
 
 
 def answering_versions(mesh, num_requests):
@@ -51,7 +53,7 @@ def test_drain_moves_the_only_replica_of_each_stage(model, tmp_path):
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
             stuck = cli(mesh, "drain", "worker-1", "--timeout=5")
-            assert stuck.returncode == 1
+            assert stuck.exit_code == 1
             assert "worker-1 still holds mlp/1/0, mlp/1/1 (mlp/1/0: there is no other worker)" in stuck.stderr
             assert mesh.holders() == [{"worker-1"}] * 2
             mesh.start_worker("worker-2")
@@ -60,11 +62,11 @@ def test_drain_moves_the_only_replica_of_each_stage(model, tmp_path):
             assert mesh.holders() == [{"worker-2"}] * 2
             assert [worker.leaving for worker in mesh.status().workers] == [True, False]
             traffic.wait_for(20)
-            assert cli(mesh, "drain", "worker-1", "--undo").returncode == 0
+            assert cli(mesh, "drain", "worker-1", "--undo").exit_code == 0
             assert [worker.leaving for worker in mesh.status().workers] == [False, False]
         assert traffic.failures == []
         unknown = cli(mesh, "drain", "worker-7")
-        assert (unknown.returncode, "there is 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
+        assert (unknown.exit_code, "its workers are 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
 
 
 def test_scale_up_and_down_fails_no_request(model, tmp_path):
@@ -75,7 +77,7 @@ def test_scale_up_and_down_fails_no_request(model, tmp_path):
             traffic.wait_for(20)
             for replicas in (2, 1):
                 done = cli(mesh, "scale", "mlp", str(replicas))
-                assert done.returncode == 0, done.stderr
+                assert done.exit_code == 0, done.stderr
                 assert [len(holders) for holders in mesh.holders()] == [replicas] * 2
                 traffic.wait_for(20)
         assert traffic.failures == []
@@ -98,12 +100,12 @@ def test_rollout_splits_traffic_and_is_undone(model, other_model, tmp_path):
             versions = [{"version": 1, "percent": 50}, {"version": 2, "percent": 50}]
             assert json.loads(done.stdout)["versions"] == versions, done.stderr
             until(lambda: answering_versions(mesh, 20) == {"1", "2"})
-            assert cli(mesh, "rollout", "mlp", "--to", "2").returncode == 0
+            assert cli(mesh, "rollout", "mlp", "--to", "2").exit_code == 0
             until(lambda: answering_versions(mesh, 20) == {"2"})
             assert [each.traffic_percent for each in mesh.status().models] == [0, 100]
-            assert cli(mesh, "rollout", "mlp", "--back").returncode == 0
+            assert cli(mesh, "rollout", "mlp", "--back").exit_code == 0
             until(lambda: answering_versions(mesh, 20) == {"1", "2"})
-            assert cli(mesh, "rollout", "mlp", "--back").returncode == 1
+            assert cli(mesh, "rollout", "mlp", "--back").exit_code == 1
         assert traffic.failures == []
 
 

@@ -23,7 +23,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
     Attributes:
         address: HOST:PORT once it runs.
         instances: The registered instances, by id.
-        uploads: For each Deploy call the kinds of its messages; `gone` at the end if the client disconnected.
+        uploads: For each Deploy call the kinds of its messages; `disconnected` at the end if the client disconnected.
         deadlines: Seconds that Status calls had left.
         metadata: Of the last Status call.
         refuse_uploads: Whether Deploy reads everything and ends with an error.
@@ -106,7 +106,7 @@ class FakeScheduler(MeshServicer, RegistryServicer):
         if self.refuse_uploads:
             async for _ in request_iterator:
                 pass
-            raise NotFound("no room for uploads")
+            raise NotFound("no space for uploads")
         kinds: list[str] = []
         self.uploads.append(kinds)
         try:
@@ -119,4 +119,4 @@ class FakeScheduler(MeshServicer, RegistryServicer):
                     return
         finally:
             if kinds[-1:] != ["end"]:
-                kinds.append("gone")
+                kinds.append("disconnected")

@@ -1,4 +1,4 @@
-"""A gateway's end of the links to workers."""
+"""A gateway's end of the links to workers, which a test controls."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class OriginGateway:
         return number
 
     async def cancel(self, number: int, *workers: str):
-        """Gives a request up at these workers."""
+        """Cancels a request at these workers."""
         key = frame_pb2.RequestKey(origin=self.name, number=number)
         for worker in workers:
             self.links.get(worker).send_soon(frame_pb2.FrameHeader(cancel=frame_pb2.Cancel(key=key)))
@@ -99,12 +99,12 @@ class OriginGateway:
         await eventually(lambda: number in self.results or number in self.failures, timeout)
         assert number in self.results, self.failures[number]
         frame = self.results[number]
-        if is_compressed(frame):  # a way on a busy machine may be slow
+        if is_compressed(frame):  # a link on a busy machine may be slow
             frame = decompressed_frame(frame)
         tensors = {}
-        for told, payload in zip(frame.header.result.tensors, frame.payloads, strict=True):
-            tensor = Tensor(told.name, Datatype(told.datatype), tuple(told.shape), payload)
-            tensors[told.name] = to_array(tensor)
+        for spec, payload in zip(frame.header.result.tensors, frame.payloads, strict=True):
+            tensor = Tensor(spec.name, Datatype(spec.datatype), tuple(spec.shape), payload)
+            tensors[spec.name] = to_array(tensor)
         return tensors
 
     async def failure(self, number: int, timeout: float = 60) -> frame_pb2.Failure:
@@ -126,7 +126,7 @@ class OriginGateway:
 
 @asynccontextmanager
 async def origin_gateway(name: str = "gateway-1") -> AsyncIterator[OriginGateway]:
-    """Gives a gateway's end for the time of the context."""
+    """Yields a gateway's end of links until the block ends."""
     gateway = OriginGateway(name)
     async with gateway.links:
         yield gateway

@@ -29,8 +29,8 @@ def changed(table: mesh_pb2.RouteTable, update: mesh_pb2.RouteUpdate) -> mesh_pb
     assert change.from_epoch == table.epoch
     models = {(each.name, each.version): each for each in (*table.models, *change.models)}
     workers = {each.worker: each for each in (*table.workers, *change.workers)}
-    for gone in change.removed_models:
-        del models[gone.name, gone.version]
-    for gone in change.removed_workers:
-        del workers[gone]
+    for removed in change.removed_models:
+        del models[removed.name, removed.version]
+    for removed in change.removed_workers:
+        del workers[removed]
     return mesh_pb2.RouteTable(epoch=change.epoch, models=models.values(), workers=workers.values())

@@ -7,7 +7,6 @@ from collections import deque
 
 from onnxmesh.deadline import Clock
 from onnxmesh.rpc.frames.frames import Frame, encode_envelope
-from onnxmesh.rpc.link.interruptible_sleep import InterruptibleSleep
 from onnxmesh.rpc.link.pipe import Pipe
 from onnxmesh.rpc.link.write_coalescer import WriteCoalescer
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
@@ -18,6 +17,29 @@ from onnxmesh.v1.frame_pb2 import FrameHeader, Goodbye, Ping
 
 MAX_URGENT_FRAMES = 64
 """Pings and pongs that may be queued; more are dropped."""
+
+
+class InterruptibleSleep:
+    """Sleeps for one task at a time, until the time is over or `interrupt` is called. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._awake: asyncio.Future[None] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after so many seconds, or at the next `interrupt`."""
+        loop = asyncio.get_running_loop()
+        self._awake = loop.create_future()
+        handle = loop.call_later(seconds, self.interrupt)
+        try:
+            await self._awake
+        finally:
+            handle.cancel()
+            self._awake = None
+
+    def interrupt(self) -> None:
+        """Ends the current sleep, if there is one."""
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)
 
 
 class FrameWriter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from onnxmesh.estimation.trial_schedule import TrialSchedule
+
 WRITE_DELAY_S = 0.002
 """The delay."""
 
@@ -29,15 +31,13 @@ class WriteDelay:
         self._pays = False
         self._waited = False
         self._written_s = -math.inf
-        self._skip = _MIN_SKIPPED
-        self._to_skip = _MIN_SKIPPED
+        self._trials = TrialSchedule(_MIN_SKIPPED, most=_MAX_SKIPPED)
 
     def should_wait(self, now_s: float) -> bool:
         """Whether to wait `WRITE_DELAY_S` before the next message; call it once for each message."""
         self._waited = self._pays
         if not self._pays and now_s - self._written_s <= DENSE_INTERVAL_S:
-            self._to_skip -= 1
-            self._waited = self._to_skip <= 0
+            self._waited = self._trials.is_due()
         return self._waited
 
     def message_written(self, num_frames: int, now_s: float) -> None:
@@ -45,9 +45,7 @@ class WriteDelay:
         self._written_s = now_s
         if num_frames >= MIN_FRAMES:
             self._pays = True
-            self._skip = _MIN_SKIPPED
+            self._trials.succeeded()
         elif self._waited:
             self._pays = False
-            self._skip = min(2 * self._skip, _MAX_SKIPPED)
-        if self._waited:
-            self._to_skip = self._skip
+            self._trials.failed()

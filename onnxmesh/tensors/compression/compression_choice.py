@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NewType
 
+from onnxmesh.estimation.smoothed_average import smoothed
 from onnxmesh.tensors.compression.encoding import ROUNDINGS, Encoding
 from onnxmesh.tensors.datatype import Datatype
 
@@ -190,14 +191,14 @@ class CompressionChoice:
         if before is None:
             record.measured[encoding] = _Measured(share, encode_s, record.num_sent)
         else:
-            before.share += _WEIGHT * (share - before.share)
-            before.encode_s += _WEIGHT * (encode_s - before.encode_s)
+            before.share = smoothed(before.share, share, _WEIGHT)
+            before.encode_s = smoothed(before.encode_s, encode_s, _WEIGHT)
             before.at_num = record.num_sent
-        self._encode_s[encoding] += _WEIGHT * (encode_s - self._encode_s[encoding])
+        self._encode_s[encoding] = smoothed(self._encode_s[encoding], encode_s, _WEIGHT)
 
     def observe_decoding(self, encoding: Encoding, num_bytes: int, seconds: float) -> None:
         """Records the time to decode a tensor of so many bytes; peers are assumed to be as fast."""
-        self._decode_s[encoding] += _WEIGHT * (seconds / num_bytes - self._decode_s[encoding])
+        self._decode_s[encoding] = smoothed(self._decode_s[encoding], seconds / num_bytes, _WEIGHT)
 
     def _of(self, boundary: Boundary, tensor: str) -> _TensorRecord:
         key = boundary, tensor

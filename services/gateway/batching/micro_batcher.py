@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
+from onnxmesh.estimation.linear_cost import LinearCost
+from onnxmesh.estimation.trial import Trial
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.network import GUESSES, MeasuredLink, Network
 from onnxmesh.routing.stage_board import Origin
 from onnxmesh.routing.table.routed_model import Replica, RoutedModel
 from onnxmesh.v1.frame_pb2 import HopTiming
-from services.gateway.batching.run_times import RunTimes
 from services.gateway.batching.split_plan import (
+    MIN_GAIN,
     Leg,
     best_num_micro_batches,
     num_micro_batches_to_try,
     rows_of_micro_batches,
 )
-from services.gateway.batching.split_trials import SplitTrials
 
 
 class MicroBatcher:
@@ -32,9 +34,9 @@ class MicroBatcher:
     def __init__(self, home: Origin, network: Network) -> None:
         self._home = home
         self._network = network
-        self._costs: dict[tuple[StageKey, WorkerId], RunTimes] = {}
+        self._costs: dict[tuple[StageKey, WorkerId], LinearCost] = {}
         self._row_bytes: dict[StageKey, float] = {}
-        self._trials: defaultdict[tuple[StageKey, int], SplitTrials] = defaultdict(SplitTrials)
+        self._trials: defaultdict[tuple[StageKey, int], Trial] = defaultdict(partial(Trial, MIN_GAIN))
 
     def plan(self, rows: int, model: RoutedModel, route: Route) -> list[int]:
         """Returns the rows of each micro-batch of a request; one with all rows where no gain is expected or known."""
@@ -63,19 +65,19 @@ class MicroBatcher:
         if num == 1:
             num = num_micro_batches_to_try(rows, legs)
         return rows_of_micro_batches(
-            rows, num if num > 1 and self._trials_of(rows, model).next_is_cut() else 1
+            rows, num if num > 1 and self._trials_of(rows, model).use_alternative() else 1
         )
 
     def observe_duration(self, rows: int, model: RoutedModel, seconds: float, num_micro_batches: int) -> None:
         """Records how long a request took in so many micro-batches."""
-        self._trials_of(rows, model).took(seconds / rows, cut=num_micro_batches > 1)
+        self._trials_of(rows, model).observe(seconds / rows, alternative=num_micro_batches > 1)
 
     def observe_timings(self, rows: int, timings: Iterable[HopTiming]) -> None:
         """Records the hop timings of an answered request, or of a micro-batch, with so many rows."""
         for timing in timings:
             stage = StageKey(timing.stage)
-            cost = self._costs.setdefault((stage, WorkerId(timing.worker)), RunTimes())
-            cost.ran(timing.rows or rows, timing.compute_ns / 1e9)
+            cost = self._costs.setdefault((stage, WorkerId(timing.worker)), LinearCost())
+            cost.observe(timing.rows or rows, timing.compute_ns / 1e9)
             self._row_bytes[stage] = timing.tensor_bytes / rows
 
     def remove(self, stages: Iterable[StageKey], workers: Iterable[WorkerId]) -> None:
@@ -92,7 +94,7 @@ class MicroBatcher:
             for key in [each for each in self._trials if each[0] in stages]:
                 del self._trials[key]
 
-    def _trials_of(self, rows: int, model: RoutedModel) -> SplitTrials:
+    def _trials_of(self, rows: int, model: RoutedModel) -> Trial:
         """Returns the trials with requests of about this size: sizes are compared apart."""
         return self._trials[model.stages[0].key, rows.bit_length()]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.oip.request_codec import VIEW_BYTES, raw_input_prefix
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
+from services.gateway.inference.request_codec import VIEW_BYTES, raw_input_prefix
 
 MAX_TEMPLATES = 256
 """Capacity; beyond, all templates are evicted."""

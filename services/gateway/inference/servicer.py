@@ -15,8 +15,6 @@ from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import CorruptData, InvalidRequest, NotFound, Unavailable
 from onnxmesh.http2.server.call import CallContext
 from onnxmesh.oip import open_inference_pb2 as oip
-from onnxmesh.oip.request_codec import decode_request
-from onnxmesh.oip.response_codec import encode_response
 from onnxmesh.routing.table.random_source import RandomSource
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.routing.table.table import RoutingTable
@@ -25,8 +23,10 @@ from onnxmesh.tensors.tensor import Buffer, Tensor
 from services.gateway.inference.admission import Admission
 from services.gateway.inference.metadata import model_metadata
 from services.gateway.inference.parameters import TRACE, read_options
+from services.gateway.inference.request_codec import decode_request
 from services.gateway.inference.request_metrics import RequestMetrics
 from services.gateway.inference.request_templates import RequestTemplate, RequestTemplates
+from services.gateway.inference.response_codec import encode_response
 from services.gateway.inference.validation import read_inputs, read_outputs
 from services.gateway.requests.inference_request import InferenceLayer, InferenceRequest, InferenceResult
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.oip.typed_contents import FIELDS, raw_from_typed
 from onnxmesh.routing.table.routed_model import RoutedModel, RoutedTensor
 from onnxmesh.tensors.bytes_codec import decode_bytes
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Buffer, Tensor
 from services.gateway.inference.parameters import refuse_tensor_parameters
+from services.gateway.inference.typed_contents import FIELDS, raw_from_typed
 
 MAX_ELEMENTS = 2**63 - 1
 """Shapes with more elements overflow the integers that ONNX Runtime counts in."""

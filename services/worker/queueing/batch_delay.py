@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.worker.queueing.run_cost import RunCost
+from onnxmesh.estimation.linear_cost import LinearCost
+from onnxmesh.estimation.smoothed_average import SmoothedAverage
 
 MAX_DELAY_S = 0.005
 """Longest delay where the operator sets none."""
@@ -25,21 +26,18 @@ class BatchDelay:
     def __init__(self, max_s: float | None = None) -> None:
         self._max_s = MAX_DELAY_S if max_s is None else max_s
         self._last_s: float | None = None
-        self._gap_s: float | None = None
-        self._cost = RunCost()
+        self._interval = SmoothedAverage(_WEIGHT_OF_ARRIVAL)
+        self._cost = LinearCost()
 
     def observe_arrival(self, now_s: float) -> None:
         """Records the arrival of a request."""
         if self._last_s is not None:
-            gap_s = max(0.0, now_s - self._last_s)
-            self._gap_s = (
-                gap_s if self._gap_s is None else self._gap_s + _WEIGHT_OF_ARRIVAL * (gap_s - self._gap_s)
-            )
+            self._interval.observe(max(0.0, now_s - self._last_s))
         self._last_s = now_s
 
     def observe_run(self, rows: int, seconds: float) -> None:
         """Records a run of so many rows."""
-        self._cost.observe_run(rows, seconds)
+        self._cost.observe(rows, seconds)
 
     @property
     def cost(self) -> tuple[float, float]:
@@ -52,8 +50,9 @@ class BatchDelay:
 
     def delay_s(self, num_requests: int, num_rows: int) -> float:
         """Returns the longest worthwhile delay with so many requests and rows queued; 0: none."""
-        if self._gap_s is None or not num_requests:
+        interval_s = self._interval.value
+        if interval_s is None or not num_requests:
             return 0.0
         fixed, per_row = self.cost
         pays_s = (fixed - num_rows * per_row) / (num_requests + 1)
-        return min(pays_s, self._max_s) if self._gap_s < pays_s else 0.0
+        return min(pays_s, self._max_s) if interval_s < pays_s else 0.0

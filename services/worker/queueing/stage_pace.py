@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from onnxmesh.errors import MeshError
+from onnxmesh.estimation.smoothed_average import SmoothedAverage
 from services.worker.queueing.batch_delay import BatchDelay
 from services.worker.queueing.stage_queue import NextBatch
 from services.worker.requests.batch_rule import BatchRule
@@ -19,9 +20,6 @@ MEAN_WEIGHT = 0.1
 class StagePace:
     """Observes the arrivals and the runs of a stage.
 
-    Attributes:
-        mean_compute_s: Moving average of a run's seconds per request; 0 before the first.
-
     Args:
         rule: Which requests may run together; None: each runs alone.
         on_run: Called with the seconds of each run.
@@ -32,7 +30,12 @@ class StagePace:
         self._delay = None if rule is None else BatchDelay(rule.max_delay_s)
         self._max_rows = 1 if rule is None else rule.max_rows
         self._on_run = on_run
-        self.mean_compute_s = 0.0
+        self._mean_s = SmoothedAverage(MEAN_WEIGHT)
+
+    @property
+    def mean_compute_s(self) -> float:
+        """Moving average of a run's seconds per request; 0 before the first."""
+        return self._mean_s.value or 0.0
 
     def observe_arrival(self, at_s: float) -> None:
         """Records the arrival of a request."""
@@ -54,9 +57,8 @@ class StagePace:
         """Records the outcomes of one run, or of several where the requests ran one by one."""
         for outcome in outcomes:
             if not isinstance(outcome.computed, MeshError):
-                weight = MEAN_WEIGHT if self.mean_compute_s else 1.0
                 own_s = outcome.compute_ns / outcome.batch / 1e9
-                self.mean_compute_s += weight * (own_s - self.mean_compute_s)
+                self._mean_s.observe(own_s)
         together = outcomes[0].batch == len(requests)
         for each in outcomes[:1] if together else outcomes:
             if not isinstance(each.computed, MeshError):

@@ -14,7 +14,8 @@ import pytest
 
 from examples.tiny_model import tiny_model
 from onnxmesh.client import LocalMesh
-from tests.eventually import eventually
+from tests.fakes.command_line import run
+from tests.fakes.service_processes import until
 
 READY = "mesh ready: gateway "
 CLI = [sys.executable, "-m", "onnxmesh.cli"]
@@ -25,7 +26,7 @@ def cli(*arguments):
 
 
 def answers(address, name="tiny"):
-    return cli("infer", name, "--input=x=random", f"--mesh={address}").returncode == 0
+    return run("infer", name, "--input=x=random", f"--mesh={address}").exit_code == 0
 
 
 def folders_in(temporary):
@@ -104,7 +105,7 @@ def test_up_stops_everything_while_it_starts(temporary):
     assert folders_in(temporary) == []
 
 
-async def test_up_restarts_a_killed_service(models):
+def test_up_restarts_a_killed_service(models):
     """SIGKILL to each service: one event with the cause, the same address, and the model is served again.
 
     Afterwards there are as many processes and open files as before.
@@ -123,7 +124,7 @@ async def test_up_restarts_a_killed_service(models):
             assert (died["name"], died["pid"], died["cause"]) == (name, pid, "was killed by SIGKILL")
             back = mesh.wait_for(lambda event: event["event"] == "service_ready", start=start)
             assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
-            await eventually(lambda: answers(address))
+            until(lambda: answers(address))
         assert len(supervisor.children()) == num_processes
         assert len(supervisor.open_files()) <= num_files
 

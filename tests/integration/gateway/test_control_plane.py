@@ -119,7 +119,7 @@ async def test_a_client_that_vanishes_takes_its_call_along():
         await call.write(mesh_pb2.DeployRequest(file=mesh_pb2.FileStart(path="model.onnx")))
         await call.read()
         call.cancel()
-        await eventually(lambda: gateway.scheduler.uploads[0][-1:] == ["gone"])
+        await eventually(lambda: gateway.scheduler.uploads[0][-1:] == ["disconnected"])
 
 
 async def test_a_refused_upload_tells_why():

@@ -22,7 +22,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    """Has workers compute on a device; the host's memory is treated as one of its own, with what else belongs to that."""
+    """Has workers compute on a device; parameter `cpu` treats the host's memory as that of a device."""
     settings = {"device": request.param, "runs_at_once": 2}
     if request.param == "cpu":
 
@@ -39,36 +39,36 @@ def copies(monkeypatch):
     threads = []
     make = DeviceMemory.__init__
 
-    def making(memory, device, address, fetch, owner):
+    def making(memory, device, address, *, fetch, owner):
         def noting():
             threads.append(threading.current_thread().name)
             return fetch()
 
-        make(memory, device, address, noting, owner)
+        make(memory, device, address, fetch=noting, owner=owner)
 
     monkeypatch.setattr(DeviceMemory, "__init__", making)
     return threads
 
 
 @pytest.fixture
-def handed_over(monkeypatch):
-    """Returns the names of tensors that a stage took from its device's memory."""
+def device_inputs(monkeypatch):
+    """Returns the names of input tensors that were in the device's memory."""
     names = []
-    fed = StageSession._fed
+    bindable = StageSession._bindable
 
     def noting(session, tensor):
         if isinstance(tensor, DeviceTensor):
             names.append(tensor.name)
-        return fed(session, tensor)
+        return bindable(session, tensor)
 
-    monkeypatch.setattr(StageSession, "_fed", noting)
+    monkeypatch.setattr(StageSession, "_bindable", noting)
     return names
 
 
 async def test_device_memory_is_kept_between_stages_of_one_worker(
-    bench, device, copies, handed_over, tmp_path
+    bench, device, copies, device_inputs, tmp_path
 ):
-    """Bit for bit as if the host had seen it; what only passes through a stage is copied when it leaves, in a stage's thread."""
+    """With the bits of the whole model; a tensor that is carried through is copied when it leaves, in a stage's thread."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await bench.pipeline(skipping_mlp(), [3, 6], first, first, second)
     gateway = await bench.gateway()
@@ -80,36 +80,36 @@ async def test_device_memory_is_kept_between_stages_of_one_worker(
         for name, array in expected.items():
             assert np.allclose(answer[name], array, rtol=1e-3, atol=1e-3), name
             assert device["device"] == "cuda" or np.array_equal(answer[name], array), name
-    assert set(handed_over) == {"h1"}
+    assert set(device_inputs) == {"h1"}
     assert set(copies) == {"m/1/1"}
 
 
-async def test_device_memory_is_copied_for_another_worker(bench, device, handed_over):
-    """Two stages here and one elsewhere: only the first hop is a hand-over; large tensors are whole everywhere."""
+async def test_device_memory_is_copied_for_another_worker(bench, device, device_inputs):
+    """Two stages here and one elsewhere: only the local hop stays in device memory."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await bench.pipeline(wide(), [1], first, first, name="near")
     far = await bench.pipeline(wide(), [1], first, second, name="far")
     gateway = await bench.gateway()
     for turn in range(3):
         x = normal(MEGABYTE, seed=turn)
-        for way in (route, far):
-            assert np.array_equal((await gateway.answer(await gateway.send(way, {"x": x})))["y"], np.abs(x))
+        for each in (route, far):
+            assert np.array_equal((await gateway.answer(await gateway.send(each, {"x": x})))["y"], np.abs(x))
         gateway.results.clear()
-    assert handed_over == ["h"] * 3
+    assert device_inputs == ["h"] * 3
 
 
 @pytest.mark.parametrize("max_rows", [1, 16])
-async def test_device_memory_gives_each_request_its_own_answer(bench, device, max_rows, handed_over):
+async def test_device_memory_gives_each_request_its_own_answer(bench, device, max_rows, device_inputs):
     """Two runs at a time, with batching and without, bad ones among good ones."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await test_batching.pipeline(bench, first, first, second, max_rows=max_rows)
     await test_batching.ask_many(route, await bench.gateway(), max_rows)
-    assert handed_over
+    assert device_inputs
 
 
-async def test_device_memory_survives_request_histories(bench, device, handed_over):
+async def test_device_memory_survives_request_histories(bench, device, device_inputs):
     """Whatever gateways do: each request ends once, and then the workers are at rest."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await test_batching.pipeline(bench, first, first, second)
     await asyncio.to_thread(test_request_histories.playing(route, max_examples=15))
-    assert handed_over
+    assert device_inputs

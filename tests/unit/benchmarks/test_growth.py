@@ -37,6 +37,6 @@ def test_growth_result_is_that_of_the_process_that_grew_most():
 
 
 def test_growth_needs_samples_around_one_minute():
-    """It is said how long it was."""
+    """The error has its length."""
     with pytest.raises(ValueError, match="around 60 s, the last is at 30 s"):
         growths(samples(30, lambda at_s: 1000))

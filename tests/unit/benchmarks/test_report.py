@@ -32,7 +32,7 @@ def test_target_row_has_a_cell_for_each_column():
 
 
 def test_target_row_without_a_floor():
-    """It only tells."""
+    """It is informative only."""
     words = target_row(TargetResult(target_of("pipeline"), (0.7, 0.8, 0.9), "80 : 100 ms"))
     assert words[1:4] == ("", "≤ 0.67", "0.80")
     assert words[-1] == "told"

@@ -8,7 +8,7 @@ from benchmarks.settings import RIVALS, Settings
 
 
 def test_quick_settings_install_nothing():
-    """It is short, and has Triton alone; where environments are stays as it was said."""
+    """It is short, with Triton as the only rival; the folder of environments is unchanged."""
     settings = Settings(ready_made=True)
     quick = settings.quick()
     assert quick.rivals == ("triton",)

@@ -124,9 +124,9 @@ class FakeServer:
         (answer(1.0), "expected an answer of 10 bytes, got 6"),
         (
             grpc.aio.AioRpcError(
-                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "gone"
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "no worker"
             ),
-            "UNAVAILABLE: gone",
+            "UNAVAILABLE: no worker",
         ),
     ],
     ids=["size", "error"],
@@ -140,6 +140,6 @@ async def test_client_stops_at_a_wrong_response(then, expected_error):
 
 
 def test_wrong_requests_differ_from_the_valid_one():
-    """Each is wrong in its own way."""
+    """Each has its own error."""
     good = request("identity", {"INPUT": np.zeros((1, 16), np.float32)})
     assert len({good, *wrong_requests(good).values()}) == 5

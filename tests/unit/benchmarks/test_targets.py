@@ -93,13 +93,13 @@ def test_throughput_result_without_an_answer_is_no_ratio():
 
 
 def test_targets_have_different_keys_and_goals_beyond_floors():
-    """Keys are unique; whoever reaches a goal has reached the floor."""
+    """Keys are unique; a value that reaches the goal reaches the floor."""
     assert len({target.key for target in TARGETS}) == len(TARGETS)
     assert all(target.reaches(target.goal, target.floor) for target in TARGETS if target.floor is not None)
     assert all(target_of(target.key) is target for target in TARGETS)
 
 
 def test_unknown_target_is_named():
-    """A wrong key tells which there are."""
+    """The error lists the keys."""
     with pytest.raises(KeyError, match=r"no target 'nothing'; there are .*identity-p50"):
         target_of("nothing")

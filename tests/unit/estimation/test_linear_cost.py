@@ -69,11 +69,12 @@ def test_linear_cost_follows_newer_runs():
 
 def test_linear_cost_evicts_the_size_not_seen_for_longest():
     cost = LinearCost()
-    for rows in range(1, NUM_SIZES + 2):
-        cost.observe(rows, 100.0 if rows == 1 else float(rows))
-    cost.observe(2, 2.0)
+    cost.observe(1, 0.001)
+    for rows in range(2, NUM_SIZES + 1):
+        cost.observe(rows, float(rows))
+    assert cost.run_s(100) < 1.0
+    cost.observe(NUM_SIZES + 1, float(NUM_SIZES + 1))
     assert cost.line == pytest.approx((0.0, 1.0))
-    cost.observe(50, 50.0)
     assert cost.least_rows == 1
 
 

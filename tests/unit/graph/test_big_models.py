@@ -1,4 +1,4 @@
-"""Weights of gigabytes: never in memory, never in the owner's way."""
+"""Models of gigabytes: memory, linked weights, shared ranges."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from tests.zoo import ZOO
 from tests.zoo.zoo_model import floats, integers, model, node
 
 ROWS, WIDTH = 270_000, 1024
+
 TABLE_BYTES = ROWS * WIDTH * 4
+
 ROW_WITH_DATA = 200_000
 
 
@@ -69,7 +71,7 @@ print(status["VmHWM"].split()[0])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read where Linux has it")
 @pytest.mark.parametrize("mode", list(CutMode))
-def test_a_model_over_two_gigabytes_is_cut_in_little_memory(big, tmp_path, mode):
+def test_model_over_two_gigabytes_is_cut_in_little_memory(big, tmp_path, mode):
     """Less than 500 MB are resident, holes stay holes, the chain answers as the whole; the owner's file is left alone."""
     out = tmp_path / "out"
     command = [sys.executable, "-c", SPLIT, str(big), str(out), mode]
@@ -107,7 +109,7 @@ def test_unchanged_weights_are_not_written_again(tmp_path):
     assert (tmp_path / "a.bin").stat().st_nlink == 2
 
 
-def test_linked_weights_are_no_reason_to_refuse(tmp_path):
+def test_hard_linked_weights_are_accepted(tmp_path):
     """A store of content may hold the same file by another name."""
     path = ZOO["weights_beside"].build(
         tmp_path / "model" if (tmp_path / "model").mkdir() is None else tmp_path
@@ -118,7 +120,7 @@ def test_linked_weights_are_no_reason_to_refuse(tmp_path):
 
 
 @pytest.mark.parametrize("mode", list(CutMode))
-def test_a_file_named_as_ours_is_not_written_to(tmp_path, mode):
+def test_file_with_a_reserved_name_is_not_overwritten(tmp_path, mode):
     """External data may have any name, also that of the optimised model."""
     path = ZOO["weights_beside"].build(tmp_path)
     made = onnx.load(path, load_external_data=False)
@@ -136,7 +138,7 @@ def test_a_file_named_as_ours_is_not_written_to(tmp_path, mode):
     assert PartitionChain(tmp_path / "out", plan.partitions).run(feeds)["y"].data == expected.data
 
 
-def test_two_names_of_one_range_share_its_bytes(tmp_path):
+def test_weights_of_one_range_share_its_bytes(tmp_path):
     """Weights that an exporter tied by pointing to the same bytes are written once for each stage."""
     table = np.random.default_rng(0).standard_normal((4096, 4200)).astype(np.float32)
     nodes = [

@@ -15,7 +15,7 @@ SYMBOLS = {"ids": ("N", "L"), "mask": ("N", "L"), "image": ("N", 3, None, None)}
 
 
 def test_shapes_default_to_the_batch_and_one():
-    """Where nothing else is said."""
+    """Where no shape is given."""
     shapes = InputShapes(batch=4).of((IDS, IMAGE), SYMBOLS)
     assert shapes == {"ids": (4, 1), "image": (4, 3, 1, 1)}
 

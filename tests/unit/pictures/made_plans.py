@@ -27,7 +27,7 @@ OPERATORS = (
 KINDS = (
     DeviceKind("box", 40, DeviceSpeed(2e10, 1e10), 4 * 10**9),
     DeviceKind('card <&> "7"', 40, DeviceSpeed(2e12, 3e11, 5e-6), 24 * 10**9),
-    DeviceKind("a very long name of a device that nobody would ever type", 40),
+    DeviceKind("a very long name of a device that is never typed", 40),
 )
 
 

@@ -16,7 +16,7 @@ from onnxmesh.model.plan import Plan
 from tests.fakes.planned_graphs import graph
 
 Assigned = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
-"""Cuts in the row of nodes, and a kind and a number of devices for each stage."""
+"""Cuts in the topological order, and a kind and a number of devices for each stage."""
 
 
 @st.composite
@@ -68,11 +68,11 @@ def every_assignment(
             used = [sum(count for k, count in groups if k == i) for i in range(len(cluster.kinds))]
             if any(u > kind.count for u, kind in zip(used, cluster.kinds, strict=True)):
                 continue
-            rooms = [cluster.kinds[k].memory_bytes for k, _ in groups]
+            limits = [cluster.kinds[k].memory_bytes for k, _ in groups]
             bounds = pairwise((0, *cuts, len(costs.nodes)))
             if all(
-                room is None or costs.peak_bytes(*nodes) <= room
-                for room, nodes in zip(rooms, bounds, strict=True)
+                limit is None or costs.peak_bytes(*nodes) <= limit
+                for limit, nodes in zip(limits, bounds, strict=True)
             ):
                 yield cuts, groups
 

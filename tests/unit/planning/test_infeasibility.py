@@ -26,7 +26,7 @@ def refusal(costs, devices, demand=None, profile=None):
 
 
 def heavy(*gigabytes):
-    """A row of nodes with a weight each."""
+    """Nodes with a weight each."""
     count = len(gigabytes)
     return graph(
         [1] * count,

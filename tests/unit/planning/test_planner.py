@@ -264,8 +264,8 @@ def test_plan_is_valid_or_refused(costs, devices, replicas, objective, share, da
         assert stage.peak_bytes == costs.peak_bytes(stage.start, stage.end)
         for name, count in stage.devices:
             assert count <= devices.kind(name).count
-            room = devices.kind(name).memory_bytes
-            assert room is None or stage.peak_bytes <= room // slots
+            limit = devices.kind(name).memory_bytes
+            assert limit is None or stage.peak_bytes <= limit // slots
 
 
 @settings(max_examples=60)
@@ -319,7 +319,7 @@ def test_plan_bundles_50000_devices():
 
 
 def test_plan_of_twelve_pooled_kinds_has_real_devices():
-    """More kinds than a search tells apart: each stage still gets real devices, and the best split is nearly had."""
+    """More kinds than a search distinguishes: each stage has real devices, and the plan is nearly optimal."""
     devices = cluster(*(kind(f"kind{i}", 1, 1.0 + i) for i in range(12)))
     plan = make_plan(graph([100] * 780), devices, Demand(num_stages=12))
     assert overheld(plan, devices) == []

@@ -30,3 +30,7 @@ def test_traffic_split_is_read_as_it_was_written(percents, before):
 def test_traffic_split_refuses_damaged_text(text):
     with pytest.raises(CorruptData, match="traffic split of model 'm'"):
         TrafficSplit.from_json("m", text)
+
+
+def test_equal_traffic_splits_give_equal_text():
+    assert split({10: 30, 2: 70}, {1: 100}).to_json() == split({2: 70, 10: 30}, {1: 100}).to_json()

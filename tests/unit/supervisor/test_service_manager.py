@@ -1,4 +1,4 @@
-"""Services kept alive, with real processes that misbehave."""
+"""Services are restarted when they die; with real processes that misbehave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from onnxmesh.errors import Unavailable
 from onnxmesh.supervisor.events import ServiceDied, ServiceReady, ServiceWarned
 from onnxmesh.supervisor.restart_policy import RestartPolicy
-from onnxmesh.supervisor.service_group import ServiceGroup
 from onnxmesh.supervisor.service_manager import SERVICE_GRACE_S, ServiceManager, ServiceSpec
 from tests.eventually import eventually
 
@@ -83,7 +82,7 @@ async def running(manager):
         task.cancel()
 
 
-async def test_says_that_it_is_ready_and_leaves_nothing_behind(manager_of, sink, tmp_path):
+async def test_manager_reports_a_ready_service_and_leaves_no_process(manager_of, sink, tmp_path):
     """The ready line gives the address; loud log lines are told, all are kept; a cancelled manager ends the process."""
     async with running(manager_of("good")):
         (ready,) = sink.of(ServiceReady)
@@ -95,7 +94,7 @@ async def test_says_that_it_is_ready_and_leaves_nothing_behind(manager_of, sink,
     assert "starting up" in (tmp_path / "worker-0.log").read_text()
 
 
-async def test_starts_a_killed_service_again_at_the_same_address(manager_of, sink):
+async def test_manager_restarts_a_killed_service_at_the_same_address(manager_of, sink):
     """A SIGKILL is reported with its cause, and the next process gets the port that the first one took."""
     async with running(manager_of("good")):
         (first,) = sink.of(ServiceReady)
@@ -108,31 +107,21 @@ async def test_starts_a_killed_service_again_at_the_same_address(manager_of, sin
         assert (died.pid, died.cause) == (first.pid, "was killed by SIGKILL")
 
 
-async def test_what_a_dead_service_started_ends_with_it(manager_of, sink):
-    """A child that a killed service leaves behind neither lives on nor delays the report of the death."""
-    async with running(manager_of("family")):
-        (ready,) = sink.of(ServiceReady)
-        (child,) = psutil.Process(ready.pid).children()
-        os.kill(ready.pid, signal.SIGKILL)
-        await eventually(lambda: sink.of(ServiceDied))
-        await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
-
-
-async def test_a_service_that_never_becomes_ready_is_not_tried_again(manager_of, sink):
+async def test_manager_does_not_restart_a_service_that_never_became_ready(manager_of, sink):
     """The error has the service's last words."""
     with pytest.raises(Unavailable, match=r"worker-0 ended with exit code 1 .*: the setting is wrong"):
         await manager_of("broken").run()
     assert sink.events == []
 
 
-async def test_gives_up_on_a_service_that_keeps_dying(manager_of, sink):
+async def test_manager_gives_up_on_a_service_that_keeps_dying(manager_of, sink):
     """After three deaths within the window it says so, with the last words."""
     with pytest.raises(Unavailable, match="death number 3 within 30 s: giving up: hot celsius=90"):
         await manager_of("dying", max_deaths=3).run()
     assert len(sink.of(ServiceDied)) == 2
 
 
-async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(manager_of, sink):
+async def test_manager_kills_a_service_that_ignores_sigterm_on_a_second_cancel(manager_of, sink):
     """A service that ignores SIGTERM is ended by kill() while the manager still waits for it."""
     manager = manager_of("deaf")
     async with asyncio.TaskGroup() as group:
@@ -146,17 +135,4 @@ async def test_a_second_wish_to_stop_ends_a_deaf_service_at_once(manager_of, sin
             manager.kill()
             with suppress(asyncio.CancelledError):
                 await task
-    assert not psutil.pid_exists(ready.pid)
-
-
-async def test_a_group_that_one_cannot_live_in_ends_the_others_first(manager_of, sink):
-    """Also one that ignores SIGTERM: when the error comes, nothing runs any more."""
-    with pytest.raises(Unavailable, match="the setting is wrong"):
-        async with ServiceGroup() as group:
-            deaf, broken = manager_of("deaf", grace_s=0.2), manager_of("broken")
-            group.start(deaf)
-            await deaf.ready()
-            group.start(broken)
-            await broken.ready()
-    (ready,) = sink.of(ServiceReady)
     assert not psutil.pid_exists(ready.pid)

@@ -67,7 +67,7 @@ def test_layout_of_a_tree_within_the_rules_has_no_violation(tmp_path):
             "tests/unit/grpah: expected a folder of the code with that path",
         ),
         (
-            {"onnxmesh/graph/cut.py": CODE, "onnxmesh/store/read.py": IMPORTS_SMALL},
+            {"onnxmesh/graph/cut.py": CODE, "onnxmesh/graph/join.py": IMPORTS_SMALL},
             "onnxmesh/graph/cut.py: 2 lines and 1 users",
         ),
         (

@@ -31,6 +31,6 @@ def test_state_folder_is_kept_and_locked_by_one_mesh(tmp_path):
 
 def test_state_folder_that_cannot_be_created_is_named(tmp_path):
     """A file of that name is wrong input."""
-    (tmp_path / "state").write_text("in the way")
+    (tmp_path / "state").write_text("a file")
     with pytest.raises(InvalidRequest, match="cannot keep state in"), open_state_folder(tmp_path / "state"):
         pass

@@ -147,7 +147,7 @@ def test_plan_names_a_file_that_is_no_model(tmp_path):
 
 
 def test_plan_uses_the_profile_beside_the_model(model, devices):
-    """Times of a kind that was measured are those of the profile, others' are scaled from it; both are said."""
+    """Times of a kind that was measured are those of the profile, others' are scaled from it; both are in the document."""
     profile_beside(model).write_text(profile_of(model).to_json())
     plan = json.loads(run(model, "--devices", devices, "--json").stdout)
     assert plan["profile"] == str(profile_beside(model))

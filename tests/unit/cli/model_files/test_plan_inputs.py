@@ -10,7 +10,7 @@ from tests.zoo import ZOO
 
 
 def test_planned_shapes_replace_a_symbol_in_every_input(tmp_path):
-    """The shapes that a profile is compared at take what is said of a symbol for every input that has it."""
+    """A given shape sets the symbol in all inputs that have it."""
     model = ZOO["tied_weights"].build(tmp_path)
     shapes = InputShapes(inputs={"tokens": (3, 7)})
     costs = model_costs(model, OptimisationLevel.EXTENDED, CutMode.EXACT, shapes)

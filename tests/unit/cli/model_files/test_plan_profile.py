@@ -24,7 +24,7 @@ def model(tmp_path):
 
 
 def test_find_profile_names_a_file_that_is_no_profile(model, tmp_path):
-    """Text, bytes and JSON of something else are told from a profile."""
+    """Text, bytes and JSON of something else are not a profile."""
     path = tmp_path / "broken.json"
     for content in (b"hello", b"\xff", b"[]", b'{"format": 9}'):
         path.write_bytes(content)
@@ -37,13 +37,13 @@ def test_times_text_names_the_sources():
     cluster = Cluster((DeviceKind("a"), DeviceKind("b", profile="x")))
     times = DeviceTimes((), DeviceSpeed())
 
-    def said(*measured):
+    def text_of(*measured):
         profile = (
             Profile("0", OptimisationLevel.ALL, {}, dict.fromkeys(measured, times)) if measured else None
         )
         return times_text(times_sources(cluster, profile))
 
-    assert said() == "estimated"
-    assert said("a", "x") == "measured"
-    assert said("x") == "measured, and scaled from those for 'a'"
-    assert said("other") == "scaled from those measured on 'other'"
+    assert text_of() == "estimated"
+    assert text_of("a", "x") == "measured"
+    assert text_of("x") == "measured, and scaled from those for 'a'"
+    assert text_of("other") == "scaled from those measured on 'other'"

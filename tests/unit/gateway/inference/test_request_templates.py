@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from onnxmesh.errors import MeshError
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
-from onnxmesh.oip.request_codec import decode_request
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.mesh_pb2 import RouteTable
+from services.gateway.inference.request_codec import decode_request
 from services.gateway.inference.request_templates import MAX_TEMPLATES, RequestTemplates
 from services.gateway.inference.validation import read_inputs, read_outputs
 from tests.fakes.routed_models import routed_model

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.oip.open_inference_pb2 import InferTensorContents, ModelInferRequest
-from onnxmesh.oip.typed_contents import FIELDS
 from onnxmesh.routing.table.routed_model import RoutedModel, RoutedTensor
 from onnxmesh.tensors.arrays import from_array
 from onnxmesh.tensors.datatype import NUMPY, Datatype
+from services.gateway.inference.typed_contents import FIELDS
 from services.gateway.inference.validation import read_inputs, read_outputs
 
 
@@ -190,13 +190,13 @@ BAD = {
         request_of(X, S),
         [RAW, b"\xff\0\0\0a"],
         TWO,
-        "tensor 'S': BYTES element 0 says it has 255 bytes, but only 1 are left",
+        "tensor 'S': BYTES element 0 announces 255 bytes, but only 1 remain",
     ),
     "bytes with a cut length": (
         request_of(X, S),
         [RAW, b"\x01\0"],
         TWO,
-        "tensor 'S': expected a 4-byte length of BYTES element 0 at offset 0, but only 2 bytes are left",
+        "tensor 'S': expected a 4-byte length of BYTES element 0 at offset 0, but only 2 bytes remain",
     ),
     "bytes element too many": (
         request_of(X, S),

@@ -1,4 +1,4 @@
-"""What leaves on a link, and when."""
+"""The write side of a link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from onnxmesh.rpc.frames.frames import Frame
-from onnxmesh.rpc.link.frame_writer import MAX_URGENT_FRAMES, FrameWriter
+from onnxmesh.rpc.link.frame_writer import MAX_URGENT_FRAMES, FrameWriter, InterruptibleSleep
 from onnxmesh.rpc.link_policy.heartbeat import Heartbeat
 from onnxmesh.rpc.link_policy.link_estimator import LinkEstimator
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
@@ -48,7 +48,7 @@ async def blocked(writer, pipe):
     await eventually(lambda: pipe.messages)
 
 
-async def test_frames_queued_during_a_write_leave_together():
+async def test_frame_writer_writes_frames_queued_during_a_write_together():
     """One message for all that fits into it, the next for the rest."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
@@ -60,7 +60,7 @@ async def test_frames_queued_during_a_write_leave_together():
         assert writer.num_bytes == sum(map(len, pipe.messages))
 
 
-async def test_a_frame_that_is_too_large_leaves_alone():
+async def test_frame_writer_writes_a_frame_larger_than_a_chunk_alone():
     """A message holds one frame at the least, whatever its size."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
@@ -70,7 +70,7 @@ async def test_a_frame_that_is_too_large_leaves_alone():
         await eventually(lambda: pipe.kinds == [["cancel"], ["chunk"], ["chunk"]])
 
 
-async def test_answers_to_pings_go_past_what_is_queued():
+async def test_frame_writer_writes_pongs_ahead_of_queued_frames():
     """In a message of their own."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
@@ -80,7 +80,7 @@ async def test_answers_to_pings_go_past_what_is_queued():
         await eventually(lambda: pipe.kinds == [["cancel"], ["pong"], ["chunk"]])
 
 
-async def test_a_peer_that_only_pings_fills_no_memory():
+async def test_frame_writer_bounds_the_pongs_to_a_peer_that_only_pings():
     """Answers that wait are so many at the most."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
@@ -91,7 +91,7 @@ async def test_a_peer_that_only_pings_fills_no_memory():
         assert pipe.kinds[1] == ["pong"] * MAX_URGENT_FRAMES
 
 
-async def test_there_is_no_room_beyond_the_high_water_mark():
+async def test_frame_writer_has_no_capacity_above_its_high_water_mark():
     """There is again once enough was written."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
@@ -104,8 +104,8 @@ async def test_there_is_no_room_beyond_the_high_water_mark():
             await writer.wait_for_capacity()
 
 
-async def test_a_closed_writer_keeps_nothing_and_nobody_waiting():
-    """Whoever waits for room goes on, and what was queued is gone."""
+async def test_frame_writer_close_drops_the_queue_and_wakes_waiters():
+    """Waiters continue, and the queue is empty."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
         writer.put(chunk(1000))
@@ -116,7 +116,7 @@ async def test_a_closed_writer_keeps_nothing_and_nobody_waiting():
         assert writer.is_empty
 
 
-async def test_a_goodbye_is_the_last_word():
+async def test_frame_writer_ends_after_its_goodbye():
     """It comes after everything that was queued, and ends the writer."""
     async with running() as (writer, pipe, task):
         await blocked(writer, pipe)
@@ -131,13 +131,13 @@ async def test_a_goodbye_is_the_last_word():
 
 
 @pytest.mark.parametrize("is_prompt", [False, True])
-async def test_a_writer_without_frames_says_that_it_is_alive(is_prompt):
+async def test_frame_writer_writes_heartbeats_while_nothing_is_queued(is_prompt):
     """By empty messages."""
     async with running(is_prompt=is_prompt, limits=LinkLimits(idle_heartbeat_s=0.001)) as (_, pipe, _):
         await eventually(lambda: pipe.messages == [b""] * len(pipe.messages) and len(pipe.messages) >= 3)
 
 
-async def test_frames_that_come_one_by_one_are_written_at_once():
+async def test_frame_writer_writes_single_frames_at_once():
     """On a prompt pipe, before the call returns."""
     async with running(is_prompt=True) as (writer, pipe, _):
         for num in (1, 2, 3):
@@ -146,7 +146,7 @@ async def test_frames_that_come_one_by_one_are_written_at_once():
             await asyncio.sleep(0)
 
 
-async def test_frames_of_one_turn_leave_together_where_the_last_turn_had_several():
+async def test_frame_writer_coalesces_bursts_of_one_iteration():
     """On a prompt pipe: at its end."""
     async with running(is_prompt=True) as (writer, pipe, _):
         for _ in range(2):
@@ -156,8 +156,8 @@ async def test_frames_of_one_turn_leave_together_where_the_last_turn_had_several
         assert pipe.kinds == [["cancel"], ["cancel"] * 2, ["cancel"] * 3]
 
 
-async def test_a_prompt_pipe_without_room_is_waited_for():
-    """What is queued meanwhile leaves when it has room again."""
+async def test_frame_writer_waits_for_a_pipe_without_capacity():
+    """Frames that are queued meanwhile are written once it has capacity."""
     async with running(is_prompt=True) as (writer, pipe, _):
         await blocked(writer, pipe)
         for _ in range(2):
@@ -166,3 +166,21 @@ async def test_a_prompt_pipe_without_room_is_waited_for():
         assert pipe.kinds == [["cancel"]]
         pipe.gate.set()
         await eventually(lambda: pipe.kinds == [["cancel"], ["cancel"] * 2])
+
+
+async def test_interruptible_sleep_ends_when_it_is_interrupted():
+    """However long it was to be; without a sleep an interruption does nothing."""
+    sleep = InterruptibleSleep()
+    sleep.interrupt()
+    asyncio.get_running_loop().call_soon(sleep.interrupt)
+    async with asyncio.timeout(60):
+        await sleep.sleep(3600.0)
+    sleep.interrupt()
+
+
+async def test_interruptible_sleep_ends_after_its_time():
+    """And can be used again."""
+    sleep = InterruptibleSleep()
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            await sleep.sleep(0.001)

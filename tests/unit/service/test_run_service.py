@@ -1,0 +1,73 @@
+"""A service process prints its ready line, stops by a signal, and names a wrong setting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from pydantic import SecretStr
+
+from onnxmesh.service.run_service import run_service, stop_signals
+from onnxmesh.service.settings.service import ServiceSettings
+
+PROGRAM = """
+from contextlib import asynccontextmanager
+from onnxmesh.service.run_service import run_service
+from onnxmesh.service.settings.service import ServiceSettings
+
+class Endpoint:
+    listens, address, metrics_address = "127.0.0.1:7", "host:7", None
+
+@asynccontextmanager
+async def app(settings):
+    yield Endpoint()
+    print("drained", flush=True)
+
+run_service("worker", ServiceSettings, app)
+"""
+
+
+def start(*options):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_run_service_prints_the_ready_line_and_drains_at_the_end_of_standard_input():
+    with start("--exit-with-parent") as process:
+        out, _ = process.communicate()
+    assert (process.returncode, out) == (0, "ready worker 127.0.0.1:7\n" + "drained\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_stop_signals_sets_the_event(number):
+    async with stop_signals(watch_stdin=False) as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        await stop.wait()
+
+
+class Settings(ServiceSettings):
+    token: SecretStr = SecretStr("")
+    rows: int = 1
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [("--rows=many", "wrong setting rows: "), ("--listen=x", "wrong setting listen: ")],
+)
+def test_run_service_names_a_wrong_setting(option, error, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["worker", option])
+    with pytest.raises(SystemExit) as caught:
+        run_service("worker", Settings, None)
+    assert caught.value.code == 2
+    shown = capsys.readouterr().err
+    assert f"worker: {error}" in shown
+    assert f"(got '{option.split('=')[1]}')" in shown
