@@ -1,1 +1,1 @@
-"""The routing policy in virtual time, against other ways to choose; see METHODOLOGY.md."""
+"""The routing policy in virtual time, against other policies; see METHODOLOGY.md."""

@@ -18,8 +18,8 @@ from rich.table import Table
 from benchmarks.simulate.choosers import CHOOSERS, Chooser, Mesh, Oracle, RoundRobin
 from benchmarks.simulate.costs import Cost, decision_costs, table_costs
 from benchmarks.simulate.drawing import draw
+from benchmarks.simulate.request_counters import Outcome
 from benchmarks.simulate.scenario import SCENARIOS, SLO_S, ZONES, Scenario
-from benchmarks.simulate.tally import Outcome
 from benchmarks.simulate.world import WARM_UP, World
 
 RESULTS = Path(__file__).parent.parent / "results"

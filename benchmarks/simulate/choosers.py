@@ -1,4 +1,4 @@
-"""Ways to choose workers: ours, the usual ones, and one that knows everything."""
+"""Policies that choose workers: ours, common ones, and one that knows everything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.simulate.fleet import Fleet, Run, Worker
 from benchmarks.simulate.placing import Table
-from benchmarks.simulate.scenario import REQUEST_BYTES, ZONES, way_s
+from benchmarks.simulate.scenario import REQUEST_BYTES, ZONES, latency_s
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Balancer, Ticket
 from onnxmesh.routing.no_route import NoRoute
@@ -23,12 +23,12 @@ from onnxmesh.routing.table.locality import Locality
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Where one request goes.
+    """The workers chosen for one request.
 
     Attributes:
         workers: One for each stage.
-        table: That it was chosen from.
-        ticket: The chooser's own.
+        table: The route table that they were chosen from.
+        ticket: Data of the chooser.
     """
 
     workers: tuple[Worker, ...]
@@ -38,12 +38,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a worker says of itself.
+    """The load that a worker reports.
 
     Attributes:
         num_runs: Queued and running.
-        work_s: What they will take.
-        mean_s: What a run takes.
+        work_s: Their expected computing time.
+        mean_s: Mean computing time of a run.
     """
 
     num_runs: int
@@ -52,18 +52,18 @@ class Load:
 
     @classmethod
     def of(cls, worker: Worker) -> Load:
-        """Returns what a worker says now."""
-        return cls(worker.num_runs, worker.work_s, worker.said_s)
+        """Returns the load of a worker now."""
+        return cls(worker.num_runs, worker.work_s, worker.observed_s)
 
 
 class Chooser(ABC):
-    """How one gateway chooses. It hears what a gateway hears, when a gateway hears it.
+    """The policy of one gateway. It gets the reports that a gateway gets, at the same times.
 
     Args:
         fleet: For the oracle; others look at ids and zones alone.
-        table: Who serves what.
+        table: The first route table.
         zone: Number of the gateway's zone.
-        rng: Draws.
+        rng: Source of randomness.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Chooser(ABC):
         self.zone = zone
         self.rng = rng
         self.dead: dict[WorkerId, int] = {}
-        self.told(table)
+        self.on_table(table)
 
-    def told(self, table: Table) -> None:
-        """Hears who serves what from now on."""
+    def on_table(self, table: Table) -> None:
+        """Puts a route table in force."""
         self.table = table
         self.workers = [
             [self.fleet.by_id[replica.worker] for replica in stage.replicas] for stage in table.stages
@@ -88,28 +88,28 @@ class Chooser(ABC):
 
     @abstractmethod
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
-        """Returns whom the request is sent to; None: it is refused."""
+        """Returns the workers for a request; None: it is refused."""
 
     def ended(self, choice: Choice, runs: Sequence[Run] | None, now_s: float) -> None:  # noqa: B027 - most do not care
-        """Hears that a request is over; without runs it was not answered."""
+        """Records the end of a request; without runs it was not answered."""
 
-    def heard(self, worker: Worker, load: Load, now_s: float) -> None:  # noqa: B027 - most do not care
-        """Hears a worker's report."""
+    def observe_load(self, worker: Worker, load: Load, now_s: float) -> None:  # noqa: B027 - most do not care
+        """Records a worker's load."""
 
     def lost(self, worker: Worker, generation: int) -> None:
-        """Hears that the stream to a start of a worker broke."""
+        """Records that the stream to a start of a worker broke."""
         if self.generations.get(worker.id, generation) <= generation:
             self.dead[worker.id] = generation
 
     def usable(self, stage: int, excluded: Collection[WorkerId]) -> list[Worker]:
-        """Returns who holds a stage, is live and not excluded."""
+        """Returns the workers that hold a stage, are live and not excluded."""
         if not self.dead and not excluded:
             return self.workers[stage]
         return [each for each in self.workers[stage] if each.id not in self.dead and each.id not in excluded]
 
 
 class Mesh(Chooser):
-    """`onnxmesh.routing`, the very code that gateways run."""
+    """`onnxmesh.routing`, the code that gateways run."""
 
     name = "onnxmesh"
 
@@ -117,14 +117,14 @@ class Mesh(Chooser):
         self._balancer = Balancer(Origin(f"g{zone}", Locality("r", ZONES[zone])), rng)
         super().__init__(fleet, table, zone, rng)
 
-    def told(self, table: Table) -> None:
-        super().told(table)
-        self._balancer.remove((), table.gone)
+    def on_table(self, table: Table) -> None:
+        super().on_table(table)
+        self._balancer.remove((), table.removed)
 
     def choose(self, excluded: Collection[WorkerId], remaining_s: float, now_s: float) -> Choice | None:
-        ask = RouteQuery(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
+        query = RouteQuery(excluded=excluded, remaining_s=remaining_s, num_bytes=REQUEST_BYTES)
         stages = self.table.stages
-        route = self._balancer.pick_route(stages, self._is_live, now_s, ask)
+        route = self._balancer.pick_route(stages, self._is_live, now_s, query)
         if isinstance(route, NoRoute):
             return None
         ticket = self._balancer.begin(stages, route, now_s)
@@ -136,7 +136,7 @@ class Mesh(Chooser):
             self._balancer.observe_answer(run.stage, run.worker.id, run.compute_s, now_s)
         self._balancer.end(choice.ticket)
 
-    def heard(self, worker: Worker, load: Load, now_s: float) -> None:
+    def observe_load(self, worker: Worker, load: Load, now_s: float) -> None:
         if worker.id in self.generations:
             held = {stage.key: load.mean_s for stage in self.table.stages}
             self._balancer.observe_report(worker.id, load.work_s, held, now_s)
@@ -165,14 +165,14 @@ class _ByStage(Chooser):
 
     @abstractmethod
     def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
-        """Returns who runs a stage."""
+        """Returns the worker for a stage."""
 
     def sent(self, workers: Sequence[Worker]) -> None:
-        """Hears that a request was sent."""
+        """Records that a request was sent."""
 
 
 class RoundRobin(_ByStage):
-    """One after the other."""
+    """The workers in turn."""
 
     name = "round robin"
 
@@ -191,7 +191,7 @@ class RoundRobin(_ByStage):
 
 
 class AtRandom(_ByStage):
-    """Anybody."""
+    """Any worker, at random."""
 
     name = "random"
 
@@ -201,7 +201,7 @@ class AtRandom(_ByStage):
 
 
 class _Counting(_ByStage):
-    """Goes by the number of requests: the worker's report and this gateway's own in flight."""
+    """Counts requests: the worker's report and this gateway's own in flight."""
 
     def __init__(self, fleet: Fleet, table: Table, zone: int, rng: Random) -> None:
         self.reported = np.zeros(len(fleet.workers))
@@ -216,17 +216,17 @@ class _Counting(_ByStage):
         for worker in choice.workers:
             self.own[worker.index] -= 1
 
-    def heard(self, worker: Worker, load: Load, now_s: float) -> None:
+    def observe_load(self, worker: Worker, load: Load, now_s: float) -> None:
         self.reported[worker.index] = load.num_runs
 
 
 class LeastRequest(_Counting):
-    """Whoever has the fewest requests, ties at random."""
+    """The worker with the fewest requests, ties at random."""
 
     name = "least request"
 
-    def told(self, table: Table) -> None:
-        super().told(table)
+    def on_table(self, table: Table) -> None:
+        super().on_table(table)
         self._indices = [np.array([each.index for each in workers], np.intp) for workers in self.workers]
 
     def pick(self, stage: int, excluded: Collection[WorkerId]) -> Worker | None:
@@ -257,9 +257,9 @@ class PowerOfTwo(_Counting):
 
 
 class Oracle(Chooser):
-    """Knows every queue at this very moment, and what all that is in it and on its way to it will take.
+    """Knows every queue at this moment, and the computing time of all that is in it or being sent to it.
 
-    It takes who is done first with the first stage, then who is with the next one.
+    Chooses the worker that completes the first stage first, then the next one.
     """
 
     name = "oracle"
@@ -272,12 +272,12 @@ class Oracle(Chooser):
             best, best_s = None, inf
             for worker in self.usable(stage, excluded):
                 if self.table.stages[stage].key not in worker.held:
-                    continue  # it died, or lets the stage go
-                # What is on the way works off what is there: it waits only for what is left when it comes.
-                there_s = at_s + way_s(zone, worker.zone)
+                    continue  # It died, or does not hold the stage any more.
+                # While a run is being sent the queue shrinks: it waits only for what remains when it arrives.
+                there_s = at_s + latency_s(zone, worker.zone)
                 done_s = max(there_s, self.fleet.left_s(worker)) + worker.mean_s
                 if is_last:
-                    done_s += way_s(worker.zone, self.zone)
+                    done_s += latency_s(worker.zone, self.zone)
                 if done_s < best_s:
                     best, best_s = worker, done_s
             if best is None or best_s > remaining_s:

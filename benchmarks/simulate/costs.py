@@ -58,7 +58,7 @@ def table_costs() -> list[Cost]:
     routes = build_routes(large.deployments, large.routed, large.workers, Routes())
     before = PublishedTable(1, routes.models, routes.workers)
     whole = before.update(None).SerializeToString()
-    # As a placement makes it: all anew, and one stage has a replica less.
+    # As a placement makes it: all objects are new, and one stage has a replica less.
     routed = {key: workers[:1] + workers[1:] for key, workers in large.routed.items()}
     first = next(iter(routed))
     routed[first] = routed[first][1:]
@@ -93,7 +93,7 @@ def table_costs() -> list[Cost]:
             2.0,
         ),
         (
-            "whole table, gateway: dispatcher, policy and health told",
+            "whole table, gateway: dispatcher, policy and health updated",
             lambda: _Gateway().take(held, difference(EMPTY_TABLE, held)),
             2.0,
         ),
@@ -113,7 +113,7 @@ def table_costs() -> list[Cost]:
             0.02,
         ),
         (
-            "change of a model, gateway: dispatcher, policy and health told",
+            "change of a model, gateway: dispatcher, policy and health updated",
             lambda: gateway.take(applied, difference(held, applied, update.change)),
             0.02,
         ),
@@ -138,19 +138,19 @@ def _decision_s(num: int) -> float:
         balancer.observe_report(route[0].worker, rng.random() * 0.05, {}, now_s)
         if step % 2:
             balancer.end(ticket)
-    ask = RouteQuery(remaining_s=10.0, num_bytes=1e5)
+    query = RouteQuery(remaining_s=10.0, num_bytes=1e5)
 
     def twenty() -> None:
         nonlocal now_s
         for _ in range(20):
             now_s += 1e-4
-            balancer.pick_route((stage,), live.__contains__, now_s, ask)
+            balancer.pick_route((stage,), live.__contains__, now_s, query)
 
     return _least_s(twenty, 200) / 20
 
 
 class _Gateway:
-    """Those parts of a gateway that are told of each table; its streams lead nowhere."""
+    """The parts of a gateway that get each table; its streams lead nowhere."""
 
     def __init__(self) -> None:
         self.router = Router("g", _Nowhere(), rng=Random(1))
@@ -172,10 +172,10 @@ def _finish(call: Coroutine[Any, Any, object]) -> None:
 
 
 class _Nowhere:
-    """Streams that are never there, and a server's health that nobody asks about."""
+    """Streams that are never open, and a server's health that is never queried."""
 
     async def set(self, service: str, status: int) -> None:
-        """Tells nobody."""
+        """Publishes nothing."""
 
     def get(self, peer: str) -> None:
         return None

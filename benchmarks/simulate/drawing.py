@@ -7,7 +7,7 @@ from pathlib import Path
 
 import drawsvg
 
-from benchmarks.simulate.tally import Outcome
+from benchmarks.simulate.request_counters import Outcome
 
 _PANELS: tuple[tuple[str, Callable[[Outcome], float], Callable[[float], str]], ...] = (
     ("p50", lambda outcome: outcome.p50_s, lambda value: f"{value * 1e3:.0f} ms"),

@@ -28,21 +28,21 @@ class End(Enum):
     COMPUTED = "computed"
     LATE = "late"
     LOST = "lost"
-    GONE = "gone"
+    UNHELD = "unheld"
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One stage of one request on its way to a worker, and there.
+    """One stage of one request, while it is sent to a worker and there.
 
     Attributes:
-        stage: Which.
-        worker: Where.
-        generation: The start of the worker that it was sent to.
-        compute_s: What it takes there.
-        deadline_s: When nobody wants the answer any more.
-        done: Told how it ended: LOST, the worker was dead or died; GONE, it does not hold the stage any more.
-        reached_s: When it came to that worker.
+        stage: The stage.
+        worker: The worker that it was sent to.
+        generation: Which start of the worker that was.
+        compute_s: Computing time there.
+        deadline_s: When the answer is too late.
+        done: Called with its end: LOST, the worker was dead or died; UNHELD, it does not hold the stage any more.
+        reached_s: When it reached the worker.
         waited_s: How long it waited there.
     """
 
@@ -64,18 +64,18 @@ class Worker:
         id: Its name.
         index: Its place in the fleet.
         zone: Number of its zone.
-        facts: What it says of itself.
-        mean_s: What a run takes on average.
+        facts: Its tags and attributes.
+        mean_s: Mean computing time of a run.
         held: The stages that it serves.
         generation: Which start of it this is.
         queue: Runs that wait.
         running: The one that runs.
-        ends_s: When that one is done.
-        waiting_s: What those in the queue will take.
-        coming_s: What those on their way to it will take; for the oracle alone.
-        said_s: What it believes a run to take, from those it made.
-        alive: Whether it is.
-        told_s: When it last told its load with an answer, by number of the gateway.
+        ends_s: When that one ends.
+        waiting_s: Computing time of the queued runs.
+        coming_s: Computing time of the runs that are being sent to it; for the oracle alone.
+        observed_s: Mean computing time of the runs that it has made.
+        alive: Whether its process runs.
+        reported_s: When it last reported its load with an answer, by number of the gateway.
     """
 
     id: WorkerId
@@ -90,9 +90,9 @@ class Worker:
     ends_s: float = 0.0
     waiting_s: float = 0.0
     coming_s: float = 0.0
-    said_s: float = 0.0
+    observed_s: float = 0.0
     alive: bool = True
-    told_s: dict[int, float] = field(default_factory=dict)
+    reported_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def num_runs(self) -> int:
@@ -101,8 +101,8 @@ class Worker:
 
     @property
     def work_s(self) -> float:
-        """What it believes that all of them take."""
-        return self.num_runs * self.said_s
+        """Expected computing time of all of them, as it reports it."""
+        return self.num_runs * self.observed_s
 
 
 class Fleet:
@@ -129,21 +129,21 @@ class Fleet:
         self.by_id = {worker.id: worker for worker in self.workers}
 
     def draw_s(self, worker: Worker) -> float:
-        """Draws what a run takes there: log-normal with a coefficient of variation of a quarter."""
+        """Draws the computing time of a run there: log-normal with a coefficient of variation of a quarter."""
         if not self._noise:
             sigma = 0.2462
             self._noise = self._rng.lognormal(-(sigma**2) / 2, sigma, 4096).tolist()
         return worker.mean_s * self._noise.pop()
 
     def arrive(self, run: Run) -> None:
-        """Takes a run that reaches its worker."""
+        """Queues a run that has reached its worker."""
         worker = run.worker
         worker.coming_s -= run.compute_s
         if not worker.alive or worker.generation != run.generation:
             self.later(DEAD_TOLD_S, partial(run.done, End.LOST))
             return
         if run.stage not in worker.held:
-            run.done(End.GONE)
+            run.done(End.UNHELD)
             return
         run.reached_s = self._env.now
         worker.queue.append(run)
@@ -152,7 +152,7 @@ class Fleet:
             self._next(worker)
 
     def kill(self, worker: Worker) -> None:
-        """Ends a worker; whoever has runs there is told."""
+        """Kills a worker; its runs end as LOST."""
         worker.alive = False
         lost = [*worker.queue, *([worker.running] if worker.running else [])]
         worker.queue.clear()
@@ -162,11 +162,11 @@ class Fleet:
             self.later(DEAD_TOLD_S, partial(run.done, End.LOST))
 
     def start(self, worker: Worker) -> None:
-        """Starts a dead worker anew; it holds nothing."""
+        """Restarts a dead worker; it holds nothing."""
         worker.alive = True
         worker.generation += 1
-        worker.said_s = 0.0
-        worker.told_s.clear()
+        worker.observed_s = 0.0
+        worker.reported_s.clear()
 
     def let_go(self, worker: Worker, stage: StageKey) -> Generator[simpy.Event, None, None]:
         """Has a worker refuse a stage from now on; ends when nothing of it is left there."""
@@ -175,7 +175,7 @@ class Fleet:
             yield self._env.timeout(_LOOK_S)
 
     def left_s(self, worker: Worker) -> float:
-        """Returns all the work that a worker has and will have from runs on their way; nobody else can know."""
+        """Returns all work of a worker, runs that are being sent to it included; for the oracle alone."""
         running_s = worker.ends_s - self._env.now if worker.running is not None else 0.0
         return worker.waiting_s + worker.coming_s + running_s
 
@@ -202,7 +202,7 @@ class Fleet:
     def _ended(self, worker: Worker, run: Run) -> None:
         if worker.running is not run:
             return  # it died
-        worker.said_s += (0.1 if worker.said_s else 1.0) * (run.compute_s - worker.said_s)
+        worker.observed_s += (0.1 if worker.observed_s else 1.0) * (run.compute_s - worker.observed_s)
         worker.running = None
         self._next(worker)
         run.done(End.COMPUTED)
@@ -214,7 +214,7 @@ def worker_id(index: int) -> WorkerId:
 
 
 def facts_of(num_workers: int) -> list[WorkerFacts]:
-    """Returns what each worker says of itself."""
+    """Returns tags and attributes of each worker."""
     facts = [
         WorkerFacts(
             (),

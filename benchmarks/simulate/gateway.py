@@ -10,15 +10,15 @@ import simpy
 
 from benchmarks.simulate.choosers import Choice, Chooser, Load, Oracle
 from benchmarks.simulate.fleet import End, Fleet, Run, Worker
-from benchmarks.simulate.placing import TOLD_S, Table
-from benchmarks.simulate.scenario import ACTIVATION_BYTES, ANSWER_BYTES, REQUEST_BYTES, Scenario, way_s
-from benchmarks.simulate.tally import Request, Tally
+from benchmarks.simulate.placing import PUBLISHED_S, Table
+from benchmarks.simulate.request_counters import Request, RequestCounters
+from benchmarks.simulate.scenario import ACTIVATION_BYTES, ANSWER_BYTES, REQUEST_BYTES, Scenario, latency_s
 from onnxmesh.ids import WorkerId
 
 MAX_ATTEMPTS = 3
 
-_TABLE_WAIT_S = 2 * TOLD_S
-"""Where a stage was let go, the new table is waited for so long."""
+_TABLE_WAIT_S = 2 * PUBLISHED_S
+"""Wait for a new table where the worker does not hold the stage any more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +38,9 @@ class Gateway:
     Args:
         env: Virtual time.
         fleet: The workers.
-        chooser: How it chooses.
-        number: Its own.
-        scenario: How often workers tell it their load.
+        chooser: Chooses workers.
+        number: Its index.
+        scenario: How often workers report their load to it.
         tally: Counts the requests.
 
     Attributes:
@@ -55,34 +55,34 @@ class Gateway:
         chooser: Chooser,
         number: int,
         scenario: Scenario,
-        tally: Tally,
+        counters: RequestCounters,
     ) -> None:
         self._env = env
         self._fleet = fleet
         self._chooser = chooser
         self._number = number
         self._report_s = inf if isinstance(chooser, Oracle) else scenario.report_s
-        self._tally = tally
+        self._counters = counters
         self.zone = chooser.zone
         self.alive = True
 
-    def told(self, table: Table) -> None:
-        """Takes a new route table."""
-        self._chooser.told(table)
+    def on_table(self, table: Table) -> None:
+        """Puts a new route table in force."""
+        self._chooser.on_table(table)
 
-    def heard(self, worker: Worker, load: Load) -> None:
-        """Takes a worker's load."""
-        self._chooser.heard(worker, load, self._env.now)
+    def observe_load(self, worker: Worker, load: Load) -> None:
+        """Records a worker's load."""
+        self._chooser.observe_load(worker, load, self._env.now)
 
     def take(self, request: Request) -> None:
-        """Answers a request, or lets it fail."""
+        """Answers a request, or fails it."""
         self._try(request, 1, frozenset())
 
     def _try(self, request: Request, number: int, excluded: frozenset[WorkerId]) -> None:
         now_s = self._env.now
         choice = self._chooser.choose(excluded, request.deadline_s - now_s, now_s) if self.alive else None
         if choice is None:
-            self._tally.failed(request)
+            self._counters.failed(request)
             return
         runs = tuple(
             Run(stage.key, worker, worker.generation, self._fleet.draw_s(worker), request.deadline_s)
@@ -96,13 +96,13 @@ class Gateway:
         run = attempt.runs[hop]
         origin = attempt.runs[hop - 1].worker.zone if hop else self.zone
         num_bytes = ACTIVATION_BYTES if hop else REQUEST_BYTES
-        self._tally.sent(attempt.request, num_bytes, crosses=origin != run.worker.zone)
+        self._counters.sent(attempt.request, num_bytes, crosses=origin != run.worker.zone)
         run.done = partial(self._ran, attempt, hop)
-        self._fleet.later(way_s(origin, run.worker.zone), partial(self._fleet.arrive, run))
+        self._fleet.later(latency_s(origin, run.worker.zone), partial(self._fleet.arrive, run))
 
     def _ran(self, attempt: _Attempt, hop: int, end: End) -> None:
         worker = attempt.runs[hop].worker
-        back_s = way_s(worker.zone, self.zone)
+        back_s = latency_s(worker.zone, self.zone)
         if end is not End.COMPUTED:
             for run in attempt.runs[hop + 1 :]:
                 run.worker.coming_s -= run.compute_s
@@ -110,22 +110,22 @@ class Gateway:
             return
         load = self._report(worker)
         if hop + 1 == len(attempt.runs):
-            self._tally.sent(attempt.request, ANSWER_BYTES, crosses=worker.zone != self.zone)
+            self._counters.sent(attempt.request, ANSWER_BYTES, crosses=worker.zone != self.zone)
             self._fleet.later(back_s, partial(self._answered, attempt, load))
             return
         if load is not None:
-            self._fleet.later(back_s, partial(self.heard, worker, load))
+            self._fleet.later(back_s, partial(self.observe_load, worker, load))
         self._forward(attempt, hop + 1)
 
     def _answered(self, attempt: _Attempt, load: Load | None) -> None:
         if not self.alive:
-            self._tally.failed(attempt.request)
+            self._counters.failed(attempt.request)
             return
         self._chooser.ended(attempt.choice, attempt.runs, self._env.now)
         if load is not None:
-            self.heard(attempt.runs[-1].worker, load)
+            self.observe_load(attempt.runs[-1].worker, load)
         spilled = any(run.worker.zone != self.zone for run in attempt.runs)
-        self._tally.answered(attempt.request, self._env.now, spilled=spilled)
+        self._counters.answered(attempt.request, self._env.now, spilled=spilled)
 
     def _failed(self, attempt: _Attempt, hop: int, end: End) -> None:
         run, request = attempt.runs[hop], attempt.request
@@ -133,24 +133,24 @@ class Gateway:
         if end is End.LOST:
             self._chooser.lost(run.worker, run.generation)
         if request.deadline_s <= self._env.now:
-            self._tally.failed(request)
-        elif end is End.GONE and attempt.choice.table is self._chooser.table:
+            self._counters.failed(request)
+        elif end is End.UNHELD and attempt.choice.table is self._chooser.table:
             # The worker is well, only the route was outdated.
-            self._fleet.later(_TABLE_WAIT_S, partial(self._again, attempt, run.worker, gone=True))
+            self._fleet.later(_TABLE_WAIT_S, partial(self._again, attempt, run.worker, unheld=True))
         else:
-            self._again(attempt, run.worker, gone=end is End.GONE)
+            self._again(attempt, run.worker, unheld=end is End.UNHELD)
 
-    def _again(self, attempt: _Attempt, worker: Worker, *, gone: bool) -> None:
-        if gone and attempt.choice.table is not self._chooser.table:
+    def _again(self, attempt: _Attempt, worker: Worker, *, unheld: bool) -> None:
+        if unheld and attempt.choice.table is not self._chooser.table:
             self._try(attempt.request, attempt.number, attempt.excluded)
         elif attempt.number < MAX_ATTEMPTS:
             self._try(attempt.request, attempt.number + 1, attempt.excluded | {worker.id})
         else:
-            self._tally.failed(attempt.request)
+            self._counters.failed(attempt.request)
 
     def _report(self, worker: Worker) -> Load | None:
-        """Returns what goes with an answer, where it has not been heard for a while."""
-        if self._env.now - worker.told_s.get(self._number, -inf) < self._report_s:
+        """Returns the load that an answer carries, where the last report is old enough; else None."""
+        if self._env.now - worker.reported_s.get(self._number, -inf) < self._report_s:
             return None
-        worker.told_s[self._number] = self._env.now
+        worker.reported_s[self._number] = self._env.now
         return Load.of(worker)

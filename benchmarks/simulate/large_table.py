@@ -19,7 +19,7 @@ class LargeTable:
     Attributes:
         deployments: Models of one stage.
         routed: For each stage its workers.
-        workers: Everyone, with about as much to say as a real worker has.
+        workers: All workers, with about as many attributes as a real one has.
     """
 
     def __init__(self) -> None:

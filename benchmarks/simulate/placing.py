@@ -1,4 +1,4 @@
-"""A scheduler in virtual time: the very decisions of `services.scheduler`, carried out after as long as commands and loading take."""
+"""A scheduler in virtual time: the decisions of `services.scheduler`, carried out after the time of commands and loading."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from services.scheduler.workers.holdings import Holdings, HoldingState
 from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
 
 NOTICED_S = 3.0
-"""A worker that died is taken for dead after so long: what the embedded registry waits."""
+"""Time after which a dead worker is removed: the heartbeat time-out of the embedded registry."""
 
 LOAD_S = 0.2
-"""A stage is loaded in so long."""
+"""Time to load a stage."""
 
-TOLD_S = 0.005
-"""A new route table is with every gateway after so long."""
+PUBLISHED_S = 0.005
+"""Time until every gateway has a new route table."""
 
 _DIGEST = Digest("d")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What gateways are told.
+    """The route table of gateways.
 
     Attributes:
         epoch: Grows with every change.
         stages: The model's stages.
-        gone: Workers that left the mesh since the table before.
+        removed: Workers that left the mesh since the table before.
     """
 
     epoch: int
     stages: tuple[RoutedStage, ...]
-    gone: frozenset[WorkerId] = frozenset()
+    removed: frozenset[WorkerId] = frozenset()
 
 
 class Scheduler:
@@ -54,11 +54,11 @@ class Scheduler:
         env: Virtual time.
         fleet: The workers.
         desired: The stages.
-        tell: Given every new table, when it is with the gateways.
+        publish_to: Called with every new table, when gateways get it.
 
     Attributes:
         placement: What was decided last.
-        table: What gateways were told last, or are about to be.
+        table: The newest route table, which gateways have or are about to get.
     """
 
     def __init__(
@@ -66,23 +66,23 @@ class Scheduler:
         env: simpy.Environment,
         fleet: Fleet,
         desired: tuple[DesiredStage, ...],
-        tell: Callable[[Table], None],
+        publish_to: Callable[[Table], None],
     ) -> None:
         self._env = env
         self._fleet = fleet
         self._desired = desired
-        self._tell = tell
+        self._publish_to = publish_to
         self._members = {worker.id: _Member(worker, -inf, env.event()) for worker in fleet.workers}
         self.placement = Placement(first_placement(len(fleet.workers), desired))
         for key, ids in self.placement.routed.items():
             for id_ in ids:
                 self._members[id_].loaded(key)
         self.table = Table(1, self._stages(self.placement.routed))
-        self._gone: set[WorkerId] = set()
+        self._removed: set[WorkerId] = set()
         self._looks_s = inf
 
     def died(self, workers: Iterable[Worker]) -> None:
-        """Takes that workers died, which it finds out later."""
+        """Records that workers died, which the scheduler notices later."""
         silent = [self._members[worker.id] for worker in workers]
 
         def noticed() -> None:
@@ -100,7 +100,7 @@ class Scheduler:
         return member.ended
 
     def joined(self, worker: Worker) -> None:
-        """Takes that a worker was started anew."""
+        """Adds a worker that was restarted."""
         self._members[worker.id] = _Member(worker, self._env.now, self._env.event())
         self._reconcile()
 
@@ -108,14 +108,14 @@ class Scheduler:
         views = [each.view() for each in self._members.values()]
         self.placement = decide_placement(self._desired, views, self._env.now)
         self._publish()
-        for order in self.placement.evict:
-            member = self._members[order.worker]
-            member.holdings.evicting(order.stage)
-            self._env.process(self._evict(member, order.stage))
-        for order in self.placement.place:
-            member = self._members[order.worker]
-            member.holdings.placing(order.stage, _DIGEST)
-            self._env.process(self._load(member, order.stage))
+        for command in self.placement.evict:
+            member = self._members[command.worker]
+            member.holdings.evicting(command.stage)
+            self._env.process(self._evict(member, command.stage))
+        for command in self.placement.place:
+            member = self._members[command.worker]
+            member.holdings.placing(command.stage, _DIGEST)
+            self._env.process(self._load(member, command.stage))
         for id_ in self.placement.departing:
             member = self._members[id_]
             if not member.departs:
@@ -150,7 +150,7 @@ class Scheduler:
     def _drop(self, member: _Member) -> None:
         if self._members.get(member.worker.id) is member:
             del self._members[member.worker.id]
-            self._gone.add(member.worker.id)
+            self._removed.add(member.worker.id)
 
     def _look_again(self) -> None:
         """Decides again when time alone changes something."""
@@ -168,11 +168,11 @@ class Scheduler:
 
     def _publish(self) -> None:
         stages = self._stages(self.placement.routed)
-        if stages == self.table.stages and not self._gone:
+        if stages == self.table.stages and not self._removed:
             return
-        self.table = table = Table(self.table.epoch + 1, stages, frozenset(self._gone))
-        self._gone.clear()
-        self._fleet.later(TOLD_S, lambda: self._tell(table))
+        self.table = table = Table(self.table.epoch + 1, stages, frozenset(self._removed))
+        self._removed.clear()
+        self._fleet.later(PUBLISHED_S, lambda: self._publish_to(table))
 
     def _stages(self, routed: Mapping[StageKey, tuple[WorkerId, ...]]) -> tuple[RoutedStage, ...]:
         return tuple(
@@ -194,7 +194,7 @@ class _Member:
 
     @property
     def is_there(self) -> bool:
-        """Whether it can be told anything."""
+        """Whether the process still runs."""
         return self.worker.alive and self.worker.generation == self.replica.generation
 
     def is_loading(self, stage: StageKey) -> bool:
@@ -248,8 +248,8 @@ def first_placement(
         placement = decide_placement(desired, views, 0.0)
         if not (placement.place or placement.evict):
             return placement.routed
-        for order in placement.evict:
-            holdings[order.worker].evicting(order.stage)
-            holdings[order.worker].evicted(order.stage)
-        for order in placement.place:
-            holdings[order.worker].loaded(StageLoaded(stage=order.stage, digest=_DIGEST))
+        for command in placement.evict:
+            holdings[command.worker].evicting(command.stage)
+            holdings[command.worker].evicted(command.stage)
+        for command in placement.place:
+            holdings[command.worker].loaded(StageLoaded(stage=command.stage, digest=_DIGEST))

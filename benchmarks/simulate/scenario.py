@@ -14,10 +14,10 @@ FEWEST_WORKERS = 2 * len(KINDS) * len(ZONES)
 """Two of each kind in each zone."""
 
 IN_ZONE_S = 0.00025
-"""One way, within a zone."""
+"""Latency within a zone, in one direction."""
 
 CROSS_ZONE_S = 0.001
-"""One way, between two zones."""
+"""Latency between two zones, in one direction."""
 
 REQUEST_BYTES = 600_000
 ACTIVATION_BYTES = 600_000
@@ -32,8 +32,8 @@ SLO_S = 0.15
 _FEW = ("oracle", "onnxmesh", "power of two", "round robin")
 
 
-def way_s(origin: int, target: int) -> float:
-    """Returns what one way takes between two zones, by number."""
+def latency_s(origin: int, target: int) -> float:
+    """Returns the latency between two zones, by number, in one direction."""
     return IN_ZONE_S if origin == target else CROSS_ZONE_S
 
 
@@ -44,11 +44,11 @@ class Scenario:
     Attributes:
         name: What the tables call it.
         num_workers: Over all zones and kinds.
-        load: Share that is asked for of what the first placement can do.
+        load: Rate of requests, as a fraction of the capacity of the first placement.
         cv: Coefficient of variation of the times between the requests of a zone.
         num_requests: After the warm-up.
         skew: Share of the requests that come up in the first zone; the others share the rest.
-        report_s: A worker tells a gateway its load with an answer if it has not done so for so long.
+        report_s: Least interval at which a worker reports its load to a gateway with an answer.
         deaths: Share of the workers that die, one after the other, over the run.
         slow: Share of the workers that become slower, two fifths into the run.
         slow_by: How many times slower.
@@ -56,9 +56,9 @@ class Scenario:
         num_gateways: In each zone.
         num_stages: Of the model; all take equally long.
         held: Share of the workers that hold a stage at first; the others are spare.
-        zone_lost: Whether all workers and gateways of the last zone die half way.
-        rolling: Whether all workers are drained and started anew, one after the other.
-        choosers: Who is compared, by name; empty: everyone.
+        zone_lost: Whether all workers and gateways of the last zone die half-way.
+        rolling: Whether all workers are drained and restarted, one after another.
+        choosers: The policies that are compared, by name; empty: all of them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One scenario under one way to choose: gateways, workers, a scheduler and the network between them, in virtual time."""
+"""One scenario under one policy: gateways, workers, a scheduler and the network between them, in virtual time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import simpy
 
 from benchmarks.simulate.arrivals import gaps
 from benchmarks.simulate.choosers import Chooser, Load, Oracle
+from benchmarks.simulate.faults import Faults
 from benchmarks.simulate.fleet import Fleet, Worker
 from benchmarks.simulate.gateway import Gateway
-from benchmarks.simulate.mishaps import Mishaps
 from benchmarks.simulate.placing import Scheduler, Table, stages_of
+from benchmarks.simulate.request_counters import Outcome, RequestCounters
 from benchmarks.simulate.scenario import CROSS_ZONE_S, ZONES, Scenario
-from benchmarks.simulate.tally import Outcome, Tally
 
 WARM_UP = 0.2
-"""So many more requests run before any is counted, as a share of those that are."""
+"""Requests that run before any is counted, as a fraction of those that are."""
 
 HEARTBEAT_S = 1.0
-"""A worker tells everyone its load this often."""
+"""Interval at which a worker reports its load to every gateway."""
 
 
 class World:
@@ -30,9 +30,9 @@ class World:
 
     Args:
         scenario: What happens.
-        chooser: How gateways choose.
-        seed: The same for everyone who is compared: then the same requests come at the same times.
-        progress: Told of every thousand requests.
+        chooser: The policy of the gateways.
+        seed: The same for all policies that are compared, so that the same requests arrive at the same times.
+        progress: Called for every thousand requests.
 
     Attributes:
         fleet: The workers.
@@ -50,7 +50,7 @@ class World:
         self._capacity_per_s = _capacity_per_s(self.fleet, self.scheduler.table)
         self._all_over = self._env.event()
         num_warm_up = int(scenario.num_requests * WARM_UP)
-        self._tally = Tally(num_warm_up, scenario.num_requests, self._all_over.succeed, progress)
+        self._counters = RequestCounters(num_warm_up, scenario.num_requests, self._all_over.succeed, progress)
         choices = Random(int(seeds[1].generate_state(1)[0]))
         self._gateways = [
             Gateway(
@@ -59,11 +59,11 @@ class World:
                 chooser(self.fleet, self.scheduler.table, number // scenario.num_gateways, choices),
                 number,
                 scenario,
-                self._tally,
+                self._counters,
             )
             for number in range(len(ZONES) * scenario.num_gateways)
         ]
-        self._mishaps = Mishaps(
+        self._faults = Faults(
             self._env,
             scenario,
             self.fleet,
@@ -76,15 +76,15 @@ class World:
         self._chooser = chooser
 
     def run(self) -> Outcome:
-        """Returns what it came to."""
+        """Runs the scenario and returns its outcome."""
         for zone in range(len(ZONES)):
             self._env.process(self._requests(zone))
         if self._chooser is not Oracle:
             for worker in self.fleet.workers:
                 self._env.process(self._heartbeats(worker))
-        self._mishaps.begin()
+        self._faults.begin()
         self._env.run(until=self._all_over)
-        return self._tally.outcome(self._chooser.name, self._capacity_per_s, self._mishaps.num_restarted)
+        return self._counters.outcome(self._chooser.name, self._capacity_per_s, self._faults.num_restarted)
 
     def _requests(self, zone: int) -> Generator[simpy.Event, None, None]:
         scenario = self._scenario
@@ -94,7 +94,7 @@ class World:
         for gap_s in gaps(rate, scenario.cv, self._arrivals[zone]):
             yield self._env.timeout(gap_s)
             now_s = self._env.now
-            request = self._tally.begin(zone, now_s, now_s + scenario.deadline_s)
+            request = self._counters.begin(zone, now_s, now_s + scenario.deadline_s)
             if request is None:
                 return
             live = [each for each in self._gateways if each.alive]
@@ -106,16 +106,16 @@ class World:
         while True:
             if worker.alive:
                 load = Load.of(worker)
-                self.fleet.later(CROSS_ZONE_S, partial(self._tell, worker, load))
+                self.fleet.later(CROSS_ZONE_S, partial(self._report_load, worker, load))
             yield self._env.timeout(HEARTBEAT_S)
 
-    def _tell(self, worker: Worker, load: Load) -> None:
+    def _report_load(self, worker: Worker, load: Load) -> None:
         for gateway in self._gateways:
-            gateway.heard(worker, load)
+            gateway.observe_load(worker, load)
 
     def _told(self, table: Table) -> None:
         for gateway in self._gateways:
-            gateway.told(table)
+            gateway.on_table(table)
 
 
 def _capacity_per_s(fleet: Fleet, table: Table) -> float:

@@ -1,4 +1,4 @@
-"""Real workers in this process, the store they fetch from, a scheduler's hand and a gateway's end."""
+"""Real workers in this process, a blob store, a commanding scheduler and a gateway's end of the links."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Worker:
     """One running worker.
 
     Attributes:
-        stop: Ends it in the orderly way.
+        stop: Drains and stops it.
         kill: Ends its streams at once, without a Goodbye.
     """
 

@@ -1,4 +1,4 @@
-"""Tiny models for workers, and a store from which they fetch them."""
+"""Small models for workers, and a blob store from which they fetch partitions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def skipping_mlp():
 
 
 def wide():
-    """Two elementwise nodes: what crosses is as large as what comes."""
+    """Two elementwise nodes: the activation is as large as the input."""
     nodes = [helper.make_node("Neg", ["x"], ["h"]), helper.make_node("Abs", ["h"], ["y"])]
     return model(nodes, [value("x", ["N"])], [value("y", ["N"])])
 

@@ -76,7 +76,7 @@ async def ask_many(route, gateway, max_rows):
 
 
 async def test_batches_are_formed_of_concurrent_requests(bench):
-    """Sooner or later, at each of the stages; the answer says so."""
+    """At each stage, as the timings of the answer show."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second)
     gateway = await bench.gateway()
@@ -92,7 +92,7 @@ async def test_batches_are_formed_of_concurrent_requests(bench):
 
 
 async def test_batches_survive_a_gateway_that_disconnects(bench):
-    """Those of others that they may have run with are answered."""
+    """Requests of others in the same batches are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second)
     stays = await bench.gateway("stays")

@@ -15,7 +15,7 @@ from tests.integration.worker.stage_models import wide
 NUMBERS = np.linspace(-3, 3, 20_000, dtype=np.float32)
 
 
-class Packing:
+class CompressingGateway:
     """A gateway whose Activations leave in some encoding.
 
     Args:
@@ -29,7 +29,7 @@ class Packing:
         self._number = 1000
 
     async def send(self, route, encoding, change=None):
-        """Returns the number of the request; `change` may spoil what is said of its tensor."""
+        """Returns the number of the request; `change` may corrupt the description of its tensor."""
         self._number += 1
         tensor = from_array("x", NUMBERS)
         header = frame_pb2.Activation(
@@ -59,28 +59,30 @@ async def test_compressed_activations_are_computed_in_every_encoding(bench):
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()
-    packing = Packing(gateway, "a")
+    compressing = CompressingGateway(gateway, "a")
     for encoding in Encoding:
         if encoding is not Encoding.NONE:
-            answer = (await gateway.answer(await packing.send(route, encoding)))["y"]
+            answer = (await gateway.answer(await compressing.send(route, encoding)))["y"]
             error = np.abs(answer - np.abs(NUMBERS)).max()
             assert error == 0 if encoding.is_lossless else 0 < error < 0.02
 
 
 async def test_compressed_activations_that_cannot_be_decoded_fail_alone(bench):
-    """Its gateway is told why, at once; those beside it, before and after, are answered."""
+    """The gateway gets the reason; requests before and after are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()
-    packing = Packing(gateway, "a")
-    spoils = {
+    compressing = CompressingGateway(gateway, "a")
+    corruptions = {
         "unknown encoding 99": lambda tensor: setattr(tensor, "encoding", 99),
         "80000 bytes, 12 are announced": lambda tensor: setattr(tensor, "decoded_bytes", 12),
         "bytes of int8": lambda tensor: setattr(tensor, "encoding", Encoding.INT8),
     }
-    good = [await packing.send(route, Encoding.ZSTD)]
-    bad = {words: await packing.send(route, Encoding.ZSTD, change) for words, change in spoils.items()}
-    good.append(await packing.send(route, Encoding.ZSTD))
+    good = [await compressing.send(route, Encoding.ZSTD)]
+    bad = {
+        words: await compressing.send(route, Encoding.ZSTD, change) for words, change in corruptions.items()
+    }
+    good.append(await compressing.send(route, Encoding.ZSTD))
     for words, number in bad.items():
         failure = await gateway.failure(number)
         assert (failure.reason, failure.worker) == ("CORRUPT_DATA", "a")

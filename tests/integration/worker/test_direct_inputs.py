@@ -63,7 +63,7 @@ async def serving(model):
 
 
 async def watching(bench, *workers):
-    """Loads as these workers tell them to everyone, once a second."""
+    """Returns the loads that these workers publish, once a second."""
     gateway = await bench.gateway("watcher")
     for worker in workers:
         await gateway.links.connect(worker.id, worker.address)
@@ -102,7 +102,7 @@ async def test_direct_inputs_of_many_requests_of_all_sizes_are_not_mixed_up(benc
             *(answered(gateway, inputs(size, seed)) for seed, size in enumerate(sizes))
         )
         assert all(answers)
-        # More where a busy machine let a heartbeat come late, and an attempt was made on another replica.
+        # More if a heartbeat was late on a busy machine and an attempt moved to another replica.
         await eventually(lambda: loads["a"].completed + loads["b"].completed >= 3 * len(sizes))
         await eventually(lambda: loads["a"].in_flight_bytes == loads["b"].in_flight_bytes == 0)
 
@@ -137,7 +137,7 @@ async def test_direct_inputs_move_with_the_request_when_a_worker_dies(bench):
 
 @pytest.mark.parametrize("end", ["cancelled", "late"])
 async def test_direct_inputs_of_an_ended_request_are_released(bench, end):
-    """Its direct parts wait for a stage before that never sends; then they are gone."""
+    """Its direct parts are pending, for the stage before never sends; then they are released."""
     b, c = await bench.worker("b"), await bench.worker("c")
     async with forwarding_worker("a") as a:
         loads = await watching(bench, b, c)
@@ -152,7 +152,7 @@ async def test_direct_inputs_of_an_ended_request_are_released(bench, end):
                 await call
             await eventually(lambda: loads["b"].dropped == loads["c"].dropped == 1)
             await eventually(lambda: loads["b"].in_flight_bytes == loads["c"].in_flight_bytes == 0)
-            # A main part that was on its way is not kept either.
+            # A main part that arrives later is not kept either.
             await a.forward(a.activations[0], [from_array("h", np.zeros(3, np.float32))])
             await eventually(lambda: loads["b"].dropped == 2)
             await eventually(lambda: loads["b"].in_flight_bytes == 0)
@@ -184,7 +184,7 @@ async def test_direct_parts_and_main_parts_may_arrive_in_either_order(bench, ord
 
 
 async def test_direct_parts_without_a_main_part_expire(bench):
-    """Its origin is told; one without a deadline ends with its gateway's link."""
+    """With a Failure; one without a deadline ends with its gateway's link."""
     worker, route, gateway = await stage_1(bench)
     loads = await watching(bench, worker)
     late = await send_direct(gateway, route, [1], deadline_s=0.05)
@@ -198,12 +198,12 @@ async def test_direct_parts_without_a_main_part_expire(bench):
 
 
 async def test_direct_parts_that_do_not_fit_are_refused_alone(bench):
-    """Each is told why; the request that waits meanwhile is answered."""
+    """With the reason; a pending request is answered."""
     worker, route, gateway = await stage_1(bench)
     await bench.place(worker, "m/1/0", partitions(bench.folder, bench.blobs)[0])
     waits = await send_direct(gateway, route, [5])
     one = np.float32([1])
-    for inputs_, hops, says in [
+    for inputs_, hops, message in [
         ({"w": one}, route, "'u' straight from the gateway; the direct part has 'w'"),
         ({"u": one, "w": one}, route, "'u' straight from the gateway; the direct part has 'u', 'w'"),
         (
@@ -214,7 +214,7 @@ async def test_direct_parts_that_do_not_fit_are_refused_alone(bench):
     ]:
         failure = await gateway.failure(await gateway.send(hops, inputs_, hop=1, direct=True))
         assert (failure.reason, failure.retriable) == ("CORRUPT_DATA", True)
-        assert says in failure.message
+        assert message in failure.message
     both = await gateway.send(route, {"h": one, "u": one}, hop=1)
     assert (
         "'u' straight from the gateway; the stage before sent it too" in (await gateway.failure(both)).message
@@ -239,7 +239,7 @@ async def test_direct_parts_beyond_the_limits_are_refused(bench, settings):
 
 
 async def test_direct_parts_are_accepted_while_draining(bench):
-    """It finishes those whose first part waits, and those of which both come while it drains."""
+    """Both for a pending first part, and for parts that arrive while draining."""
     worker, route, gateway = await stage_1(bench)
     before = await send_direct(gateway, route, [1])
     other = await send_main(gateway, route, [0])
@@ -255,7 +255,7 @@ async def test_direct_parts_are_accepted_while_draining(bench):
 
 
 async def test_direct_parts_at_an_evicted_stage_are_refused_at_once(bench):
-    """Another replica can have the request; nothing waits for a part that would not be taken."""
+    """Another replica can run the request."""
     worker, route, gateway = await stage_1(bench)
     number = await send_direct(gateway, route, [1])
     other = await send_main(gateway, route, [0])

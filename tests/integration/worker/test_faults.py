@@ -39,7 +39,7 @@ async def test_fault_cancelled_request_never_reaches_the_next_stage(bench):
 
 
 async def test_fault_cancel_before_its_activation(bench):
-    """A worker that hears of a request only when it is over drops it."""
+    """The Activation is then dropped."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()
@@ -52,7 +52,7 @@ async def test_fault_cancel_before_its_activation(bench):
 
 
 async def test_fault_late_request_fails_with_deadline_exceeded(bench):
-    """Whether it was late when it came, or became so while it waited for another."""
+    """Late on arrival, or while it was queued."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(slow(rounds=8), [9], first, second)
     gateway = await bench.gateway()
@@ -83,18 +83,18 @@ async def test_fault_unreachable_next_worker_is_named(bench):
 
 
 async def test_fault_lost_link_fails_its_requests(bench):
-    """A next worker that leaves with a request unanswered: the one before it tells the origin."""
+    """The worker before the lost one sends the Failure."""
     first = await bench.worker("a")
     await bench.place(first, "m/1/0", bench.partitions(wide(), [1])[0])
     gateway = await bench.gateway()
-    came = []
+    received = []
     server = grpc.aio.server()
-    async with Links("b", 1, on_frame=lambda _, frame: came.append(frame)) as silent:
+    async with Links("b", 1, on_frame=lambda _, frame: received.append(frame)) as silent:
         server.add_generic_rpc_handlers((silent.handler(),))
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         number = await gateway.send([first.hop("m/1/0"), ("m/1/1", "b", address)], {"x": SMALL})
-        await eventually(lambda: came)
+        await eventually(lambda: received)
     failure = await gateway.failure(number)
     assert (failure.reason, failure.worker, failure.retriable) == ("UNAVAILABLE", "b", True)
     await server.stop(None)
@@ -150,7 +150,7 @@ async def test_fault_malformed_tensor_fails_its_request_alone(bench, tensor, rea
 
 
 async def test_fault_unknown_output_is_an_invalid_request(bench):
-    """The gateway refuses it before; a worker that is asked anyway says so too."""
+    """A gateway would refuse it earlier."""
     only = await bench.worker("a")
     route = await bench.pipeline(wide(), [], only)
     gateway = await bench.gateway()
@@ -159,7 +159,7 @@ async def test_fault_unknown_output_is_an_invalid_request(bench):
 
 
 async def test_fault_full_queue_refuses_with_a_retry_delay(bench):
-    """What waits already is answered."""
+    """Queued requests are answered."""
     only = await bench.worker("a", queue_size=2)
     route = await bench.pipeline(slow(rounds=8), [], only)
     gateway = await bench.gateway()
@@ -175,7 +175,7 @@ async def test_fault_full_queue_refuses_with_a_retry_delay(bench):
 
 
 async def test_fault_evicted_stage_finishes_its_requests_and_refuses_new_ones(bench):
-    """What comes while it is on its way out, and afterwards, is a retriable failure."""
+    """Requests that arrive during and after the eviction are retriable failures."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=4), [], only)
     gateway = await bench.gateway()
@@ -192,7 +192,7 @@ async def test_fault_evicted_stage_finishes_its_requests_and_refuses_new_ones(be
 
 
 async def test_fault_stopping_worker_finishes_its_requests(bench):
-    """And says so to schedulers first; gateways hear Goodbye after the last answer."""
+    """Schedulers get Draining first; gateways get Goodbye after the last answer."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=8), [], only)
     other = await bench.pipeline(wide(), [], only, name="other")

@@ -38,7 +38,7 @@ async def test_pipeline_answers_bit_for_bit_as_the_whole_model(bench, tmp_path):
 
 
 async def test_pipeline_reports_the_timing_of_each_hop(bench):
-    """Queue, compute and wire times of every stage come with the answer, in the order of the route."""
+    """Queue, compute and wire times of every stage, in the order of the route."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
     gateway = await bench.gateway()
@@ -51,16 +51,16 @@ async def test_pipeline_reports_the_timing_of_each_hop(bench):
 
 
 async def test_pipeline_workers_report_their_links_to_next_workers(bench):
-    """And no others: not that to the gateway, and the last one of a route has none to tell."""
+    """Not the link to the gateway; the last worker of a route reports none."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [4], first, second)
     gateway = await bench.gateway()
     await gateway.answer(await gateway.send(route, {"x": normal(1, 16)}))
     await eventually(lambda: gateway.loads["a"].links)
-    (way,) = gateway.loads["a"].links
-    assert (way.node, way.round_trip_us > 0) == ("b", True)
+    (link,) = gateway.loads["a"].links
+    assert (link.node, link.round_trip_us > 0) == ("b", True)
     assert not gateway.loads["b"].links
-    await eventually(lambda: any(way.bytes_per_s for way in gateway.loads["a"].links), timeout=60)
+    await eventually(lambda: any(link.bytes_per_s for link in gateway.loads["a"].links), timeout=60)
 
 
 async def test_pipeline_may_pass_one_worker_twice(bench, tmp_path):

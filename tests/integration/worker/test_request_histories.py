@@ -39,7 +39,7 @@ steps = st.one_of(asks, asks, wrongs, cancels, others)
 
 
 class Gateway:
-    """A gateway that comes again under its name when it has vanished.
+    """A gateway that reconnects under its name after its links were aborted.
 
     Attributes:
         given_up: Requests that it does not wait for any more.
@@ -168,7 +168,7 @@ def at_rest(load):
 @pytest.mark.parametrize("max_rows", [1, 16])
 async def test_histories_of_requests_end_each_once_and_leave_workers_idle(bench, max_rows):
     """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or spoke nonsense get nothing;
-    nobody else notices; at the end nothing is queued, running or held.
+    others are not affected; at the end nothing is queued, running or held.
     """
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await pipeline(bench, first, second, max_rows=max_rows)

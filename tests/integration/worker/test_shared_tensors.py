@@ -80,7 +80,7 @@ async def test_shared_memory_receives_outputs_without_a_copy(bench, copies):
 
 
 async def test_shared_memory_receives_rows_of_a_batch_without_a_copy(bench, copies):
-    """Each goes on as a part of what was computed at once, to the next worker and to the gateway that they came from."""
+    """Each is sent as a part of the batch's output, to the next worker and to its gateway."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = []
     for index, (partition, worker) in enumerate(
@@ -108,7 +108,7 @@ async def test_shared_memory_receives_rows_of_a_batch_without_a_copy(bench, copi
 
 
 async def test_shared_memory_that_is_full_falls_back_to_the_stream(bench, monkeypatch):
-    """Tensors larger than the memory, and more of them than there is room for, arrive whole."""
+    """Tensors larger than the memory, and more of them than fit, arrive whole."""
     monkeypatch.setattr("onnxmesh.rpc.same_host.unix_listener.MEMORY_BYTES", 6 * MEGABYTE)
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
@@ -125,7 +125,7 @@ async def test_shared_memory_that_is_full_falls_back_to_the_stream(bench, monkey
 
 
 async def test_shared_memory_of_a_cancelled_run_is_released(bench):
-    """What it computes then is read by nobody, and its place is free for the next one."""
+    """Its output is not sent, and its buffer is free for the next request."""
     only = await bench.worker("a")
     route = await bench.pipeline(slow(rounds=8), [], only)
     gateway = await bench.gateway()
@@ -135,13 +135,13 @@ async def test_shared_memory_of_a_cancelled_run_is_released(bench):
     await eventually(lambda: used_bytes() == 0)
     for _ in range(20):
         number = await gateway.send(route, {"x": x})
-        # The request itself, and the room for its answer.
+        # The request and the buffer of its output.
         await eventually(lambda: used_bytes() == 8 * MEGABYTE)
         await gateway.cancel(number, "a")
         await eventually(lambda: gateway.loads["a"].dropped or gateway.results, timeout=60)
         if gateway.loads["a"].dropped:
             break
-        gateway.results.clear()  # it was done before the cancellation came
+        gateway.results.clear()  # it ended before the Cancel arrived
         await eventually(lambda: used_bytes() == 0)
     assert gateway.loads["a"].dropped == 1
     await eventually(lambda: used_bytes() == 0)

@@ -24,7 +24,7 @@ def given_bytes(descriptor):
     return os.fstat(descriptor).st_blocks * 512
 
 
-def test_memory_is_taken_as_it_is_needed_and_given_back(file):
+def test_backing_grows_and_shrinks_with_use(file):
     """The kernel counts what the file has: whole pages up to where it was needed, and less once it is not."""
     backing = Backing(*file, MemoryAllowance(SIZE))
     assert given_bytes(file[1]) == 0
@@ -38,7 +38,7 @@ def test_memory_is_taken_as_it_is_needed_and_given_back(file):
     assert given_bytes(file[1]) == backing.end == 2 * mmap.PAGESIZE
 
 
-def test_what_is_kept_keeps_its_content(file):
+def test_backing_shrink_keeps_the_content_before_the_end(file):
     """Only what lies beyond is forgotten."""
     backing = Backing(*file, MemoryAllowance(SIZE))
     backing.grow(SIZE)
@@ -49,7 +49,7 @@ def test_what_is_kept_keeps_its_content(file):
     assert file[0][1 << 20 :] == bytes(3 << 20)
 
 
-def test_files_share_an_allowance(file):
+def test_memory_allowance_limits_all_files_together(file):
     """What one has the others cannot have, until it gives it back or goes."""
     allowance = MemoryAllowance(1 << 20)
     one, two = Backing(*file, allowance), Backing(*file, allowance)
@@ -63,7 +63,7 @@ def test_files_share_an_allowance(file):
     assert two.grow(1 << 20)
 
 
-def test_memory_that_the_kernel_does_not_give_is_not_counted():
+def test_backing_returns_its_allowance_where_the_kernel_has_no_memory():
     """Where a file cannot have it, nothing is taken of the allowance."""
     allowance = MemoryAllowance(SIZE)
     reader = os.open("/dev/zero", os.O_RDONLY)

@@ -16,7 +16,7 @@ SIZE = 1 << 20
     ("library", "says"),
     [("libnothing-of-the-kind.so", "cannot open shared object"), ("libc.so.6", "cudaHostRegister")],
 )
-def test_without_cuda_there_is_none(library, says):
+def test_allocate_pinned_returns_none_without_cuda(library, says):
     """It is said once, with the reason; what it was for goes on without."""
     with capture_logs() as logs:
         assert allocate_pinned(SIZE, library) is None
@@ -26,11 +26,11 @@ def test_without_cuda_there_is_none(library, says):
 
 
 @pytest.mark.parametrize("device", DEVICES[1:])
-def test_with_a_gpu_all_of_it_is_there(device):
+def test_allocate_pinned_allocates_all_of_it_with_a_gpu(device):
     """Rooms of any size, to write to and to read."""
     memory = allocate_pinned(SIZE)
     assert memory is not None
     assert memory.backed_bytes >= SIZE
-    room = memory.allocate(SIZE // 2)
-    np.frombuffer(room, np.uint8)[:] = 7
-    assert bytes(room[-2:]) == b"\x07\x07"
+    buffer = memory.allocate(SIZE // 2)
+    np.frombuffer(buffer, np.uint8)[:] = 7
+    assert bytes(buffer[-2:]) == b"\x07\x07"

@@ -1,4 +1,4 @@
-"""A small mesh in virtual time: what must hold whoever chooses, and however fast."""
+"""A small mesh in virtual time: invariants under any policy and speed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.simulate.choosers import CHOOSERS, Mesh, Oracle
+from benchmarks.simulate.request_counters import RequestCounters
 from benchmarks.simulate.scenario import SCENARIOS, SLO_S, Scenario
-from benchmarks.simulate.tally import Tally
 from benchmarks.simulate.world import World
 
 SMALL = Scenario("small", num_workers=24, load=0.6, num_requests=600)
@@ -40,12 +40,12 @@ def test_every_scenario_comes_to_an_end(scenario):
 
 
 def test_a_request_that_is_over_twice_is_an_error():
-    """Whoever counts it again is told."""
-    tally = Tally(0, 2, lambda: None, ignore)
-    request = tally.begin(0, 0.0, 1.0)
-    tally.answered(request, 0.5, spilled=False)
+    """Counting it again raises."""
+    counters = RequestCounters(0, 2, lambda: None, ignore)
+    request = counters.begin(0, 0.0, 1.0)
+    counters.answered(request, 0.5, spilled=False)
     with pytest.raises(AssertionError):
-        tally.failed(request)
+        counters.failed(request)
 
 
 def test_the_same_seed_gives_the_same_figures():

@@ -37,8 +37,8 @@ ARRAY = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
     st.lists(st.integers(1, 3), max_size=2),
     st.sampled_from(sorted(NUMPY)),
 )
-def test_pieces_stay_where_they_are_and_are_put_together_there(rows, rest, datatype):
-    """Each at its own address, all of them as the whole; not a byte is copied until somebody reads one, and then all are once."""
+def test_device_tensor_splits_and_concatenates_rows_in_place(rows, rest, datatype):
+    """Each at its own address, all of them as the whole; no byte is copied before the first is read, and then all are once."""
     array = (
         np.arange(sum(rows) * int(np.prod(rest, dtype=int))).reshape(sum(rows), *rest).astype(NUMPY[datatype])
     )
@@ -58,7 +58,7 @@ def test_pieces_stay_where_they_are_and_are_put_together_there(rows, rest, datat
 
 
 @pytest.mark.parametrize("order", [[1, 0, 2], [0, 2], [0, 0]])
-def test_what_does_not_follow_each_other_is_put_together_on_the_host(order):
+def test_concat_adjacent_refuses_tensors_that_are_not_adjacent(order):
     """In the order in which it is asked for."""
     pieces = split_rows(Memory(ARRAY).tensor, [1, 2, 3])
     chosen = [pieces[index] for index in order]
@@ -67,15 +67,15 @@ def test_what_does_not_follow_each_other_is_put_together_on_the_host(order):
     assert np.array_equal(to_array(concat_rows(chosen)), np.concatenate([arrays[index] for index in order]))
 
 
-def test_tensors_of_several_memories_are_put_together_on_the_host():
+def test_concat_rows_copies_tensors_of_several_memories_to_the_host():
     """Some of them may be there already."""
     tensors = [Memory(ARRAY).tensor, from_array("x", ARRAY), Memory(ARRAY).tensor]
     for chosen in (tensors, tensors[1:], tensors[::2]):
         assert np.array_equal(to_array(concat_rows(chosen)), np.concatenate([ARRAY] * len(chosen)))
 
 
-def test_many_threads_that_read_have_it_copied_once():
-    """A tensor goes several ways at once."""
+def test_device_memory_is_copied_once_for_many_threads():
+    """A tensor is sent on several links at once."""
     memory = Memory(ARRAY)
     threads = [threading.Thread(target=lambda: memory.tensor.data) for _ in range(8)]
     for thread in threads:
@@ -85,7 +85,7 @@ def test_many_threads_that_read_have_it_copied_once():
     assert memory.num_copies == 1
 
 
-def test_another_name_is_for_the_same_memory():
+def test_device_tensor_renamed_shares_the_memory():
     """Nothing is copied for it."""
     memory = Memory(ARRAY)
     renamed = memory.tensor.renamed("z")
@@ -93,15 +93,15 @@ def test_another_name_is_for_the_same_memory():
     assert np.array_equal(to_array(renamed), ARRAY)
 
 
-def test_rows_are_put_together_in_a_room_where_there_is_one():
+def test_concat_rows_uses_the_allocator():
     """Of the right size; else in a buffer of their own."""
-    rooms = []
+    buffers = []
 
     def allocator(byte_size):
-        rooms.append(np.empty(byte_size, np.uint8))
-        return rooms[-1].data
+        buffers.append(np.empty(byte_size, np.uint8))
+        return buffers[-1].data
 
     whole = concat_rows([from_array("x", ARRAY), from_array("x", ARRAY)], allocator)
     assert np.array_equal(to_array(whole), np.concatenate([ARRAY, ARRAY]))
-    assert np.frombuffer(whole.data, np.uint8).ctypes.data == rooms[0].ctypes.data
+    assert np.frombuffer(whole.data, np.uint8).ctypes.data == buffers[0].ctypes.data
     assert np.array_equal(to_array(concat_rows([from_array("x", ARRAY)], lambda _: None)), ARRAY)

@@ -19,7 +19,7 @@ from onnxmesh.tensors.tensor import Tensor
     st.sampled_from(sorted(NUMPY)),
     st.integers(0, 2**32 - 1),
 )
-def test_what_is_put_together_comes_apart_as_it_was(rows, rest, datatype, seed):
+def test_split_rows_reverses_concat_rows(rows, rest, datatype, seed):
     """Whatever the sizes, empty ones too: as NumPy concatenates, in memory that every kernel can use in place."""
     rng = np.random.default_rng(seed)
     arrays = [rng.integers(0, 2, (count, *rest)).astype(NUMPY[datatype]) for count in rows]
@@ -33,7 +33,7 @@ def test_what_is_put_together_comes_apart_as_it_was(rows, rest, datatype, seed):
 
 
 @pytest.mark.parametrize("datatype", [Datatype.BF16, Datatype.FLOAT8E4M3FN])
-def test_types_that_numpy_lacks_have_rows_too(datatype):
+def test_concat_rows_works_for_types_that_numpy_lacks(datatype):
     """Bytes are all that counts."""
     size = datatype.byte_size(3)
     tensors = [Tensor("x", datatype, (1, 3), bytes([number]) * size) for number in range(3)]
@@ -44,6 +44,6 @@ def test_types_that_numpy_lacks_have_rows_too(datatype):
 
 
 @pytest.mark.parametrize("datatype", [Datatype.BYTES, Datatype.INT4, Datatype.UINT4])
-def test_strings_and_packed_elements_have_no_rows(datatype):
+def test_has_rows_is_false_for_strings_and_packed_elements(datatype):
     """A row of them is no slice of their bytes."""
     assert not has_rows(datatype)

@@ -1,4 +1,4 @@
-"""What a stream that failed lets go of: at once, without waiting for the collector of cycles."""
+"""Objects of a failed stream are freed at once, without the garbage collector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.abort_links import abort_links
 
 
 class Tensors:
-    """Stands for what somebody wants to send, or got."""
+    """Stands for tensors that are to be sent, or were received."""
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ async def pair(on_frame=lambda *_: None, same_host=True):
             await server.stop(None)
 
 
-async def test_callers_whose_dial_failed(no_collector):
-    """Nobody answers: what each of several callers wanted to send goes when it is told so."""
+async def test_links_free_the_tensors_of_callers_that_could_not_connect(no_collector):
+    """Without a server: the tensors of each of several callers are freed with its error."""
     kept = []
 
     async def forward(links):
@@ -65,7 +65,7 @@ async def test_callers_whose_dial_failed(no_collector):
 
 
 @pytest.mark.parametrize("same_host", [True, False], ids=["same-host", "grpc"])
-async def test_what_was_being_read_when_the_stream_broke(no_collector, same_host):
+async def test_link_frees_the_frame_that_broke_the_stream(no_collector, same_host):
     """A frame that cannot be taken ends the stream, and is not kept by what it raised."""
     kept = []
 
@@ -80,7 +80,7 @@ async def test_what_was_being_read_when_the_stream_broke(no_collector, same_host
         await eventually(lambda: kept and kept[0]() is None)
 
 
-async def test_the_link_itself(no_collector):
+async def test_links_free_a_lost_link(no_collector):
     """The other side vanishes: the link goes, with its memory, when the last of those who used it lets go."""
     async with pair() as (a, link, b):
         link.send_soon(FrameHeader(cancel=Cancel()))

@@ -50,7 +50,7 @@ class Peer:
         await self.server.start()
 
     async def vanish(self):
-        """Ends every stream without a word, as the end of the process would."""
+        """Ends every stream without a Goodbye, like the end of the process."""
         await self.server.stop(None)
         abort_links(self.links)
 
@@ -82,7 +82,7 @@ def activation(size, number=1):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 4 << 20, 50_000_001])
-async def test_a_frame_arrives_whole(peer, size):
+async def test_links_deliver_frames_of_any_size_whole(peer, size):
     """Any size arrives as it was sent, in one piece, larger than a chunk or not."""
     async with peer("a", serve=False) as a, peer("b") as b:
         link = await a.links.connect("b", b.address)
@@ -95,7 +95,7 @@ async def test_a_frame_arrives_whole(peer, size):
         assert bytes(got.payloads[0]) == sent.payloads[0]
 
 
-async def test_frames_keep_their_order(peer):
+async def test_links_keep_the_order_of_frames(peer):
     """What one side queues in a row arrives in a row."""
     async with peer("a", serve=False) as a, peer("b") as b:
         link = await a.links.connect("b", b.address)
@@ -105,8 +105,8 @@ async def test_frames_keep_their_order(peer):
         assert [frame.header.activation.key.number for _, frame in b.frames] == list(range(500))
 
 
-async def test_a_way_is_measured_by_the_large_frames_that_go_over_it():
-    """By larger ones than any ping has; one that leaves while a ping is under way is not measured by."""
+async def test_links_are_measured_by_large_frames():
+    """Larger than any payload of a ping; a frame that is sent while a ping is in flight is not measured."""
     async with grpc_peer("a", serve=False) as a, grpc_peer("b") as b:
         link = await a.links.connect("b", b.address)
         assert not link.same_host
@@ -119,7 +119,7 @@ async def test_a_way_is_measured_by_the_large_frames_that_go_over_it():
         assert link.estimate.bytes_per_s > 0
 
 
-async def test_the_accepted_side_uses_the_same_link(peer):
+async def test_links_accepted_by_one_side_serve_both(peer):
     """A peer that was dialled answers on that stream and need not dial back."""
     async with peer("a", serve=False) as a, peer("b") as b:
         await a.links.connect("b", b.address)
@@ -130,28 +130,28 @@ async def test_the_accepted_side_uses_the_same_link(peer):
         await eventually(lambda: a.frames)
 
 
-async def test_connecting_twice_dials_once(peer):
+async def test_links_connect_once_for_concurrent_callers(peer):
     """Concurrent callers share one stream."""
     async with peer("a", serve=False) as a, peer("b") as b:
         first = await a.links.connect("b", b.address)
         assert await a.links.connect("b", b.address) is first
 
 
-async def test_another_process_at_the_address_is_refused(peer):
+async def test_links_refuse_another_process_at_the_address(peer):
     """A worker that took over a dead one's port is not mistaken for it."""
     async with peer("a", serve=False) as a, peer("b") as b:
         with pytest.raises(Unavailable, match=r"expected c at .*, found b"):
             await a.links.connect("c", b.address)
 
 
-async def test_nobody_at_the_address(peer):
+async def test_links_report_an_address_without_a_server(peer):
     """A refused connection fails at once."""
     async with peer("a", serve=False) as a:
         with pytest.raises(Unavailable, match=r"b at 127.0.0.1:1 cannot be reached"):
             await a.links.connect("b", "127.0.0.1:1")
 
 
-async def test_a_lost_peer_is_reported_and_dialled_again(peer):
+async def test_links_keep_reconnects_a_lost_peer(peer):
     """`keep` holds a link: when the peer dies it is reported lost, and it is there again with the peer."""
     async with peer("a", serve=False) as a, peer("b") as b:
         a.links.keep({"b": b.address})
@@ -166,8 +166,8 @@ async def test_a_lost_peer_is_reported_and_dialled_again(peer):
         await eventually(lambda: a.links.get("b") is None)
 
 
-async def test_leaving_says_goodbye(peer):
-    """A peer that leaves in order is told apart from one that vanished: nothing is logged as lost."""
+async def test_links_send_a_goodbye_when_they_are_closed(peer):
+    """A peer that disconnects in order is not logged as lost."""
     async with peer("b") as b:
         async with peer("a", serve=False) as a:
             link = await a.links.connect("b", b.address)
@@ -178,8 +178,8 @@ async def test_leaving_says_goodbye(peer):
             await link.send(activation(1))
 
 
-async def test_a_silent_peer_is_taken_for_dead(peer):
-    """A peer that keeps its socket open but says nothing more is lost after the silence limit."""
+async def test_links_end_where_a_peer_is_considered_dead(peer):
+    """A peer that keeps its socket open but sends nothing is lost after the limit."""
     async with (
         peer("b", limits=LinkLimits(heartbeat_s=0.05, idle_heartbeat_s=0.05, dead_after_s=0.3)) as b,
         grpc.aio.insecure_channel(b.address) as channel,
@@ -192,8 +192,8 @@ async def test_a_silent_peer_is_taken_for_dead(peer):
         call.cancel()
 
 
-async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
-    """Long before a silent peer is taken for dead it is said to be suspect, and no longer once it says anything."""
+async def test_links_report_suspicion_and_its_end(peer):
+    """A quiet peer is suspect long before it is considered dead, and no longer with its next message."""
     async with (
         peer(
             "b",
@@ -213,8 +213,8 @@ async def test_a_silent_peer_is_suspect_until_it_is_heard(peer):
 
 
 @pytest.mark.parametrize("first", [b"garbage that is no frame", b"", b"\x0a\x02\x0a\x00"])
-async def test_a_stream_that_begins_wrongly_is_refused(peer, first):
-    """Whoever does not say Hello gets a clear status, and others are served on."""
+async def test_links_refuse_a_stream_without_a_hello(peer, first):
+    """The client gets a clear status; other peers are served."""
     async with peer("b") as b:
         async with grpc.aio.insecure_channel(b.address) as channel:
             call = channel.stream_stream(EXCHANGE)()
@@ -224,7 +224,7 @@ async def test_a_stream_that_begins_wrongly_is_refused(peer, first):
             await a.links.connect("b", b.address)
 
 
-async def test_garbage_in_the_middle_ends_that_stream_alone(peer):
+async def test_links_end_only_the_stream_that_is_corrupt(peer):
     """A corrupt frame loses its own link; another peer's stays."""
     async with peer("a", serve=False) as a, peer("b") as b, peer("c", serve=False) as c:
         good = await c.links.connect("b", b.address)

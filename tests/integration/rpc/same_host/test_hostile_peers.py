@@ -1,4 +1,4 @@
-"""A process of this host that says anything at the socket of another."""
+"""A process of this host that sends anything to the Unix socket of another."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ MEMORY_BYTES = 1 << 20
 LONG_S = 60.0
 
 
-class Visitor:
-    """Comes in at a door by the protocol's own words, and then says what it is told.
+class RawPeer:
+    """Connects by the protocol, and then sends any bytes.
 
     Args:
-        door: What the process says of its door.
+        address: The advertised Unix socket.
     """
 
-    def __init__(self, door):
+    def __init__(self, address):
         self._connection = socket.socket(socket.AF_UNIX)
-        descriptor = os.memfd_create("visitor", os.MFD_ALLOW_SEALING)
+        descriptor = os.memfd_create("peer", os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, MEMORY_BYTES)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         with contextlib.closing(mmap.mmap(descriptor, MEMORY_BYTES)) as memory:
             memory[:] = bytes(range(256)) * (MEMORY_BYTES // 256)
         self._connection.settimeout(LONG_S)
-        self._connection.connect(b"\0" + door.name)
-        hello = Hello(node="visitor", generation=1, token=door.token).SerializeToString()
+        self._connection.connect(b"\0" + address.name)
+        hello = Hello(node="peer", generation=1, token=address.token).SerializeToString()
         socket.send_fds(self._connection, [len(hello).to_bytes(4, "little") + hello], [descriptor])
         os.close(descriptor)
         _, descriptors, _, _ = socket.recv_fds(self._connection, 4096, 1)
         for each in descriptors:
             os.close(each)
 
-    def say(self, pieces):
-        """Sends bytes, in these pieces; a process that has hung up need not hear them."""
+    def send(self, pieces):
+        """Sends bytes in these pieces; the other side may have closed the connection."""
         with contextlib.suppress(OSError):
             for piece in pieces:
                 self._connection.sendall(piece)
 
-    def hang_up(self):
+    def close(self):
         """Ends the connection."""
         self._connection.close()
 
 
 def activation(number, size, shared):
-    """A frame whose one tensor is in the message, or in the visitor's memory from byte 0 on."""
+    """A frame whose one tensor is in the message, or in the peer's memory from byte 0 on."""
     body = Activation(key=RequestKey(number=number), tensors=[Tensor(name="x", byte_size=size)])
     header = FrameHeader(activation=body)
     content = (bytes(range(256)) * (size // 256 + 1))[:size]
@@ -74,49 +74,49 @@ def activation(number, size, shared):
 
 
 def wire(frames):
-    """What a peer of ours would send for these frames, in one message each."""
+    """Returns the bytes of these frames, in one message each."""
     messages = [encode_envelope([frame]) for frame in frames]
     return b"".join(len(message).to_bytes(4, "little") + message for message in messages)
 
 
-async def visit(said, cuts, check):
-    """Has a visitor say something in pieces, and hang up; returns what came."""
+async def connected(sent, cuts, check):
+    """Has a peer send bytes in pieces and close; checks the received frames."""
     got = []
     async with Links("b", 1, lambda _, frame: got.append(frame)) as links:
-        visitor = await asyncio.to_thread(Visitor, links._unix_listener.address)
-        await eventually(lambda: links.get("visitor"), LONG_S)
-        link = links.get("visitor")
-        places = sorted({min(cut, len(said)) for cut in cuts} | {0, len(said)})
-        pieces = [said[begin:end] for begin, end in pairwise(places)]
-        await asyncio.to_thread(visitor.say, pieces)
-        visitor.hang_up()
+        peer = await asyncio.to_thread(RawPeer, links._unix_listener.address)
+        await eventually(lambda: links.get("peer"), LONG_S)
+        link = links.get("peer")
+        places = sorted({min(cut, len(sent)) for cut in cuts} | {0, len(sent)})
+        pieces = [sent[begin:end] for begin, end in pairwise(places)]
+        await asyncio.to_thread(peer.send, pieces)
+        peer.close()
         async with asyncio.timeout(LONG_S):
             await link.closed.wait()
-        # The next one finds the door open.
-        good = await asyncio.to_thread(Visitor, links._unix_listener.address)
+        # The next peer is accepted.
+        good = await asyncio.to_thread(RawPeer, links._unix_listener.address)
         num_before = len(got)
-        await asyncio.to_thread(good.say, [wire([activation(99, 5, shared=False)])])
+        await asyncio.to_thread(good.send, [wire([activation(99, 5, shared=False)])])
         await eventually(lambda: len(got) > num_before, LONG_S)
         assert got.pop().header.activation.key.number == 99
-        good.hang_up()
+        good.close()
         check(got)
     got.clear()
     await eventually(lambda: len(asyncio.all_tasks()) == 1, LONG_S)
 
 
-def visited(said, cuts, check):
-    """Does so in a loop of its own, and sees that no defect was met and no descriptor is left."""
+def connected_in_new_loop(sent, cuts, check):
+    """Does so in a new event loop; no error is logged and no descriptor stays open."""
     before = descriptors()
     with capture_logs() as logs:
-        uvloop.run(visit(said, cuts, check))
+        uvloop.run(connected(sent, cuts, check))
     assert not [line for line in logs if line["log_level"] == "error"]
     until(lambda: descriptors() <= before or descriptors(), LONG_S)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _first_visit():
+def _first_connection():
     """The first loop of a process opens descriptors that stay."""
-    uvloop.run(visit(b"", [], lambda _: None))
+    uvloop.run(connected(b"", [], lambda _: None))
 
 
 def descriptors():
@@ -130,10 +130,10 @@ sizes = st.sampled_from([0, 1, 300, (32 << 10) - 1, 32 << 10, 100_000])
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(sizes, st.booleans()), max_size=5), cuts, st.integers(0, 400_000))
-def test_a_stream_that_is_cut_anywhere_brings_whole_frames_or_nothing(described, cuts, end):
+def test_socket_pipe_delivers_whole_frames_of_a_stream_that_is_cut_anywhere(described, cuts, end):
     """Read in any pieces, up to any byte: the frames that came whole, in order, bit for bit, wherever their tensors are."""
     frames = [activation(number, size, shared) for number, (size, shared) in enumerate(described)]
-    said = wire(frames)[:end]
+    sent = wire(frames)[:end]
     num_whole = next(
         (number for number in range(len(frames)) if len(wire(frames[: number + 1])) > end), len(frames)
     )
@@ -143,7 +143,7 @@ def test_a_stream_that_is_cut_anywhere_brings_whole_frames_or_nothing(described,
         for frame, (size, _) in zip(got, described, strict=False):
             assert bytes(frame.payloads[0]) == (bytes(range(256)) * (size // 256 + 1))[:size]
 
-    visited(said, cuts, check)
+    connected_in_new_loop(sent, cuts, check)
 
 
 places = st.sampled_from([0, 1, MEMORY_BYTES - 1, MEMORY_BYTES, MEMORY_BYTES + 1, 2**63, 2**64 - 1])
@@ -168,6 +168,6 @@ lies = st.one_of(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(lies, min_size=1, max_size=3), cuts)
-def test_whoever_lies_is_hung_up_on_and_nobody_else_notices(said, cuts):
-    """Memory that is not there, releases of nothing, lengths without end, noise: it ends that stream, as corrupt, at most."""
-    visited(b"".join(said), cuts, lambda _: None)
+def test_socket_pipe_disconnects_a_peer_that_sends_anything_else(sent, cuts):
+    """References outside the memory, releases of nothing, huge lengths, noise: at most that stream ends, as corrupt."""
+    connected_in_new_loop(b"".join(sent), cuts, lambda _: None)

@@ -13,7 +13,7 @@ def kept(cache):
 
 
 async def test_manage_sends_the_held_stages_first(bench):
-    """Digest and all; one that was connected before is told of the same stages."""
+    """With their digests; also to a scheduler that connects later."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
     await bench.place(worker, "m/1/0", partition)
@@ -46,7 +46,7 @@ async def test_manage_loads_a_stage_that_is_placed_twice_once(bench):
 
 
 async def test_manage_refuses_commands_of_an_older_term(bench):
-    """It alone is told, and nothing is placed or evicted."""
+    """That scheduler alone gets the refusal, and nothing is placed or evicted."""
     worker = await bench.worker("a")
     partition = bench.partitions(wide(), [])[0]
     await worker.scheduler.place("m/1/0", partition, [bench.store], epoch=7)
@@ -66,7 +66,9 @@ async def test_manage_reports_a_stage_that_cannot_be_fetched(bench):
     partition = bench.partitions(wide(), [])[0]
     missing = Partition()
     missing.CopyFrom(partition)
-    missing.artefact.CopyFrom(artefact_of_bytes("model.onnx", b"gone", bench.folder / "gone", bench.blobs))
+    missing.artefact.CopyFrom(
+        artefact_of_bytes("model.onnx", b"missing", bench.folder / "missing", bench.blobs)
+    )
     bench.blobs.remove(missing.artefact.files[0].sha256)
     forged = Partition()
     forged.CopyFrom(partition)

@@ -83,12 +83,12 @@ async def test_preparations_refuse_bad_models_with_the_reason(bench):
         (skipping_mlp().SerializeToString()[:900], "model.onnx"),
         (lacking.SerializeToString(), "NoSuchOp"),
     ]
-    for content, says in cases:
+    for content, message in cases:
         listed = artefact_of_bytes("model.onnx", content, bench.folder / "bad", bench.blobs)
         request = PrepareRequest(model=listed, sources=[bench.store], optimisation="extended")
         error = await refusal(worker.scheduler.stub.Prepare(request))
         assert error.reason == "INVALID_MODEL"
-        assert says in error.message
+        assert message in error.message
         assert str(bench.folder) not in error.message
     assert (await prepared(worker, bench, wide())).prepared
 
@@ -146,8 +146,8 @@ async def test_preparations_describe_costs_at_the_shapes_and_a_profile(bench):
     worker = await bench.worker("a")
     listed = upload(bench, skipping_mlp())
 
-    async def described(**wish):
-        request = PrepareRequest(model=listed, sources=[bench.store], optimisation="basic", **wish)
+    async def described(**options):
+        request = PrepareRequest(model=listed, sources=[bench.store], optimisation="basic", **options)
         return await worker.scheduler.stub.Prepare(request)
 
     small, large = await described(), await described(shapes=Shapes(batch=8))
@@ -209,7 +209,7 @@ async def test_preparations_name_the_direct_inputs_of_partitions(bench):
 
 
 async def test_preparations_measure_activation_errors_if_requested(bench):
-    """Where that is asked for."""
+    """Otherwise the field is absent."""
     maker = await bench.worker("a")
     answer = await prepared(maker, bench, skipping_mlp())
     cuts = [GraphCosts.from_json(answer.costs.decode()).legal_cuts[0]]
@@ -222,7 +222,7 @@ async def test_preparations_measure_activation_errors_if_requested(bench):
 
 
 async def test_preparations_check_batching_if_requested(bench):
-    """Where that is asked for; a way to batch that is none is refused."""
+    """An unknown batching mode is refused."""
     maker = await bench.worker("a")
     answer = await prepared(maker, bench, skipping_mlp())
     cuts = [GraphCosts.from_json(answer.costs.decode()).legal_cuts[0]]

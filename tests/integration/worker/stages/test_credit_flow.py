@@ -36,7 +36,7 @@ def expected(x):
 
 
 async def answers(bench, route):
-    """Sends many requests at once; returns the most bytes that each worker had at a time, by its own words."""
+    """Sends many requests at once; returns the most in-flight bytes that each worker reported."""
     gateway = await bench.gateway()
     most: dict[str, int] = {}
     numbers = [await gateway.send(route, {"x": np.full(1, i, np.float32)}) for i in range(NUM_IN_FLIGHT)]
@@ -54,7 +54,7 @@ async def answers(bench, route):
 
 
 async def test_credit_bounds_the_bytes_that_wait_for_a_slow_stage(bench):
-    """However many requests are under way: the fast stage waits for the slow one rather than heaping up its work there."""
+    """However many requests are in flight: the fast stage waits for credit of the slow one."""
     async with worker_process("a") as (_, first), worker_process("b") as (_, second):
         route = await bench.pipeline(swelling(), [2], first, second)
         most = await answers(bench, route)
@@ -62,7 +62,7 @@ async def test_credit_bounds_the_bytes_that_wait_for_a_slow_stage(bench):
 
 
 async def test_credit_does_not_deadlock_a_route_that_returns_to_a_worker(bench):
-    """The first and the third stage on one worker, the second on another; all that is under way is bounded on both."""
+    """The first and the third stage on one worker, the second on another; in-flight bytes are bounded on both."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(swelling(), [2, 4], first, second, first)
     most = await answers(bench, route)
@@ -72,13 +72,13 @@ async def test_credit_does_not_deadlock_a_route_that_returns_to_a_worker(bench):
 
 
 async def test_credit_of_cancelled_requests_is_returned(bench):
-    """Half of the requests are given up while they wait for the slow stage; the others are answered."""
+    """Half of the requests are cancelled while they wait for the slow stage; the others are answered."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(swelling(), [2], first, second)
     gateway = await bench.gateway()
     numbers = [await gateway.send(route, {"x": np.full(1, i, np.float32)}) for i in range(NUM_IN_FLIGHT)]
-    kept, given_up = numbers[::2], numbers[1::2]
-    for number in given_up:
+    kept, cancelled = numbers[::2], numbers[1::2]
+    for number in cancelled:
         await gateway.cancel(number, "a", "b")
     await eventually(lambda: set(kept) <= gateway.results.keys(), timeout=100)
     assert not gateway.failures

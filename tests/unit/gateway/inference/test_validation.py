@@ -190,13 +190,13 @@ BAD = {
         request_of(X, S),
         [RAW, b"\xff\0\0\0a"],
         TWO,
-        "tensor 'S': BYTES element 0 says it has 255 bytes, but only 1 are left",
+        "tensor 'S': BYTES element 0 announces 255 bytes, but only 1 remain",
     ),
     "bytes with a cut length": (
         request_of(X, S),
         [RAW, b"\x01\0"],
         TWO,
-        "tensor 'S': expected a 4-byte length of BYTES element 0 at offset 0, but only 2 bytes are left",
+        "tensor 'S': expected a 4-byte length of BYTES element 0 at offset 0, but only 2 bytes remain",
     ),
     "bytes element too many": (
         request_of(X, S),

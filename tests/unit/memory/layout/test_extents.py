@@ -56,7 +56,7 @@ class Blocks(RuleBasedStateMachine):
 TestBlocks = Blocks.TestCase
 
 
-def test_the_lowest_block_is_taken_first():
+def test_extents_allocates_the_lowest_block_first():
     """Little of the stretch is touched while little is in use."""
     extents = Extents(SIZE)
     first, second = extents.allocate(100), extents.allocate(100)

@@ -34,7 +34,7 @@ def contents(frame):
     st.randoms(use_true_random=False),
     st.sampled_from([activation, result]),
 )
-def test_interleaved_frames_come_out_whole(bodies, chunk_bytes, random, make):
+def test_assembler_assembles_interleaved_frames(bodies, chunk_bytes, random, make):
     """Pieces of several requests may mix on a stream; each comes out whole, once, unchanged."""
     sent = [make(number, *body) for number, body in enumerate(bodies)]
     queues = [list(split_frame(frame, chunk_bytes)) for frame in sent]
@@ -59,7 +59,7 @@ def test_interleaved_frames_come_out_whole(bodies, chunk_bytes, random, make):
     st.integers(1, 50),
     st.randoms(use_true_random=False),
 )
-def test_activations_of_one_request_for_several_hops_do_not_mix(bodies, chunk_bytes, random):
+def test_assembler_separates_activations_of_one_request_for_several_hops(bodies, chunk_bytes, random):
     """Their pieces carry the same key and may come in any mixture; each hop gets its own tensors."""
     sent = [activation(1, *body, hop=hop) for hop, body in enumerate(bodies)]
     queues = [list(split_frame(frame, chunk_bytes)) for frame in sent]
@@ -76,7 +76,7 @@ def test_activations_of_one_request_for_several_hops_do_not_mix(bodies, chunk_by
     assert assembler.num_partial == 0
 
 
-def test_a_cancel_frees_the_pieces_for_every_hop():
+def test_assembler_drops_the_chunks_of_every_hop_on_cancel():
     """Those of another request stay."""
     assembler = Assembler()
     sent = [activation(1, b"x" * 100), activation(1, b"y" * 100, hop=2), activation(2, b"z" * 100, hop=2)]
@@ -91,8 +91,8 @@ def test_a_cancel_frees_the_pieces_for_every_hop():
     assert contents(whole) == [b"z" * 100]
 
 
-def test_a_cancel_frees_what_has_come():
-    """A request cancelled half way leaves no memory behind, and its last pieces are ignored."""
+def test_assembler_drops_chunks_on_cancel():
+    """A request that is cancelled between chunks keeps no memory, and its last chunks are ignored."""
     frame = activation(1, b"x" * 100)
     pieces = list(split_frame(frame, 30))
     assembler = Assembler()
@@ -115,7 +115,7 @@ def test_a_cancel_frees_what_has_come():
         ),
     ],
 )
-def test_a_wrong_piece_is_corrupt(spoil, message):
+def test_assembler_refuses_a_wrong_chunk(spoil, message):
     """A piece out of order is named."""
     pieces = list(split_frame(activation(1, b"x" * 100), 30))
     assembler = Assembler()
@@ -128,7 +128,7 @@ def test_a_wrong_piece_is_corrupt(spoil, message):
         assembler.feed(Frame(header, pieces[2].payloads))
 
 
-def test_payloads_must_match_their_tensors():
+def test_assembler_refuses_payloads_that_do_not_match_their_tensors():
     """A frame whose tensor says another size than its payload has is corrupt."""
     tensor = Tensor(name="x", byte_size=4)
     header = FrameHeader(activation=Activation(tensors=[tensor]))
@@ -138,7 +138,7 @@ def test_payloads_must_match_their_tensors():
         Assembler().feed(Frame(header))
 
 
-def test_a_short_chunked_tensor_is_corrupt():
+def test_assembler_refuses_a_short_chunked_tensor():
     """The last piece does not hide that bytes are missing."""
     pieces = list(split_frame(activation(1, b"x" * 100), 30))
     assembler = Assembler()

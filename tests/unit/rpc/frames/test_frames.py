@@ -33,7 +33,7 @@ def address(data):
 
 
 @given(frames)
-def test_decoding_gives_back_what_was_encoded(sent):
+def test_decode_envelope_restores_what_encode_envelope_wrote(sent):
     """Any list of frames survives the wire, in order."""
     got = decode_envelope(encode_envelope(sent))
     assert [frame.header for frame in got] == [frame.header for frame in sent]
@@ -43,7 +43,7 @@ def test_decoding_gives_back_what_was_encoded(sent):
 
 
 @given(frames)
-def test_an_envelope_is_ordinary_protobuf(sent):
+def test_encode_envelope_writes_ordinary_protobuf(sent):
     """A program without this codec reads the same from the bytes, by the .proto alone."""
     envelope = Envelope.FromString(encode_envelope(sent))
     assert [FrameHeader.FromString(frame.header) for frame in envelope.frames] == [
@@ -55,7 +55,7 @@ def test_an_envelope_is_ordinary_protobuf(sent):
 
 
 @given(frames)
-def test_what_protobuf_writes_can_be_decoded(sent):
+def test_decode_envelope_reads_ordinary_protobuf(sent):
     """The codec reads what a program without it writes."""
     envelope = Envelope()
     for frame in sent:
@@ -73,7 +73,7 @@ def test_what_protobuf_writes_can_be_decoded(sent):
     headers,
     st.integers(PAYLOAD_ALIGNMENT, 20_000),
 )
-def test_payloads_are_aligned(header, small, other, size):
+def test_encode_envelope_aligns_payloads(header, small, other, size):
     """Every payload begins at a multiple of the alignment, whatever stands before it."""
     message = encode_envelope([Frame(header, (small, small)), Frame(other, (b"\xa5" * size, small))])
     start = address(message)
@@ -81,22 +81,22 @@ def test_payloads_are_aligned(header, small, other, size):
         assert all((address(payload) - start) % PAYLOAD_ALIGNMENT == 0 for payload in frame.payloads)
 
 
-def test_payloads_are_views():
-    """No payload byte is copied on the way in."""
+def test_decode_envelope_returns_views():
+    """No payload byte is copied when it is received."""
     message = encode_envelope([Frame(FrameHeader(), (b"0123456789abcdef",))])
     payload = decode_envelope(message)[0].payloads[0]
     assert isinstance(payload, memoryview)
     assert payload.obj is message
 
 
-def test_an_empty_envelope_is_a_heartbeat():
+def test_encode_envelope_without_frames_is_empty():
     """Nothing to say takes no bytes."""
     assert encode_envelope([]) == b""
     assert decode_envelope(b"") == []
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_refused_or_harmless(garbage):
+def test_decode_envelope_refuses_garbage_or_returns_frames(garbage):
     """Bytes from elsewhere either happen to be an Envelope or raise CorruptData; nothing else."""
     try:
         decode_envelope(garbage)
@@ -105,8 +105,8 @@ def test_garbage_is_refused_or_harmless(garbage):
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
-def test_a_truncated_envelope_is_corrupt(kept):
-    """A message that lost its end is told apart from a whole one."""
+def test_decode_envelope_refuses_a_truncated_envelope(kept):
+    """A truncated message is never read as a whole one."""
     message = encode_envelope([Frame(FrameHeader(load=Load(queued=1)), (b"x" * 1000,))])
     with pytest.raises(CorruptData):
         decode_envelope(message[: int(len(message) * kept)])

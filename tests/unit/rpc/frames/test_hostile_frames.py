@@ -110,8 +110,8 @@ def changed(message, changes):
 
 @given(st.lists(parts, max_size=4), mutations)
 @example([(FrameHeader(), [b"abc"], [SharedMessage(index=2)])], [])
-def test_a_message_is_frames_or_corrupt(described, changes):
-    """However a message was changed on its way, reading it and putting pieces together raises CorruptData or nothing."""
+def test_decode_envelope_returns_frames_or_corrupt_data(described, changes):
+    """Reading a message that was changed in any way, and assembling its chunks, raises CorruptData or nothing."""
     assembler = Assembler()
     try:
         for frame in decode_envelope(changed(envelope(described), changes), resolve):
@@ -121,8 +121,8 @@ def test_a_message_is_frames_or_corrupt(described, changes):
 
 
 @given(st.lists(st.lists(parts, max_size=3), max_size=5))
-def test_pieces_of_nothing_take_no_memory(messages):
-    """Frames in any order: only headers that announced pieces are remembered, whatever sizes they announce."""
+def test_assembler_keeps_only_announced_frames(messages):
+    """Frames in any order: only headers that announced chunks are kept, whatever sizes they announce."""
     assembler = Assembler()
     num_announced = 0
     for described in messages:
@@ -137,17 +137,17 @@ def test_pieces_of_nothing_take_no_memory(messages):
 
 
 @given(st.one_of(st.binary(max_size=60), st.lists(parts, max_size=2).map(envelope)))
-def test_a_first_word_is_a_hello_or_corrupt(message):
-    """Nothing else is taken for one."""
+def test_read_hello_returns_a_hello_or_corrupt_data(message):
+    """No other message is read as one."""
     try:
-        read = read_hello(message, "somebody")
+        read = read_hello(message, "h:1")
     except CorruptData:
         return
     assert read == FrameHeader.FromString(Envelope.FromString(message).frames[0].header).hello
 
 
 @given(st.lists(parts, min_size=1, max_size=3), st.data())
-def test_a_message_that_lost_its_end_has_no_part_of_a_frame(described, data):
+def test_decode_envelope_returns_no_part_of_a_truncated_frame(described, data):
     """Cut anywhere, it is corrupt, or the cut was between frames and what is left of them is whole."""
     whole = envelope([(header, contents, []) for header, contents, _ in described])
     cut = data.draw(st.integers(0, len(whole)))
@@ -161,7 +161,7 @@ def test_a_message_that_lost_its_end_has_no_part_of_a_frame(described, data):
 @pytest.mark.parametrize(
     "message", [b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x08\x01"]
 )
-def test_an_envelope_that_announces_too_much_is_corrupt(message):
+def test_decode_envelope_refuses_an_envelope_that_announces_too_much(message):
     """A length without its bytes, a length beyond all lengths, a field that is no message."""
     with pytest.raises(CorruptData, match="expected an Envelope"):
         decode_envelope(message)

@@ -1,4 +1,4 @@
-"""Frames that leave in fewer bytes, and come so."""
+"""Compression of frames for slow links."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def over_the_wire(sent, chunk_bytes=4096):
 
 
 async def settled(compressor, link, allowance=None):
-    """Returns what becomes of the frame once what there is to learn was learned."""
+    """Returns the frame as it is sent once the encodings were measured."""
     given = () if allowance is None else (allowance,)
     for _ in range(8):
         sent = await compressor.compress(frame(), link, *given)
     return sent
 
 
-async def test_a_tensor_that_repeats_leaves_in_fewer_bytes_and_comes_whole():
+async def test_compressor_compresses_repetitive_tensors_without_loss():
     """Small tensors beside it stay as they are, and so does the header that the sender has."""
     compressor, given = Compressor(), frame()
     await settled(compressor, SlowLink())
@@ -73,7 +73,7 @@ async def test_a_tensor_that_repeats_leaves_in_fewer_bytes_and_comes_whole():
     assert list(map(bytes, back.payloads)) == list(map(bytes, given.payloads))
 
 
-async def test_bits_are_lost_where_that_is_allowed_alone():
+async def test_compressor_rounds_only_where_that_is_allowed():
     """The tensor that is named, and not by default."""
     compressor = Compressor()
     lossy = await settled(compressor, SlowLink(), ANY_LOSS)
@@ -95,30 +95,30 @@ async def test_bits_are_lost_where_that_is_allowed_alone():
         SlowLink(estimate=LinkEstimate(0.001, 1e12)),
     ],
 )
-async def test_nothing_is_done_where_it_cannot_pay(link):
-    """On the same host, over a way that is not measured, over a fast one: the very frame is sent."""
+async def test_compressor_leaves_frames_where_compression_cannot_pay(link):
+    """On the same host, on a link without estimate, on a fast link: the frame itself is returned."""
     compressor = Compressor()
     for _ in range(3):
         given = frame()
         assert await compressor.compress(given, link, ANY_LOSS) is given
 
 
-async def test_off_means_off_for_what_is_sent_and_what_comes_is_read_all_the_same():
-    """Over the slowest way the very frame is sent, and counted as it is; one that another process packed has its elements."""
+async def test_compressor_that_is_disabled_still_decompresses():
+    """On the slowest link the frame itself is returned, and counted; one that another process compressed is decompressed."""
     off = Compressor(enabled=False)
     for _ in range(8):
         given = frame()
         assert await off.compress(given, SlowLink(), ANY_LOSS) is given
-    (told,) = off.sent_tensors()
-    assert (told.peer, told.encoding) == ("far", "none")
-    assert told.tensor_bytes == told.wire_bytes == 8 * NUMBERS.nbytes
+    (sent,) = off.sent_tensors()
+    assert (sent.peer, sent.encoding) == ("far", "none")
+    assert sent.tensor_bytes == sent.wire_bytes == 8 * NUMBERS.nbytes
     packed_elsewhere = over_the_wire(await settled(Compressor(), SlowLink()))
     assert is_compressed(packed_elsewhere)
     assert bytes((await off.decompress(packed_elsewhere)).payloads[1]) == NUMBERS.tobytes()
 
 
-async def test_small_frames_are_left_alone():
-    """And what has no tensors."""
+async def test_compressor_leaves_small_frames():
+    """And frames without tensors."""
     compressor = Compressor()
     small = frame(np.zeros(MIN_COMPRESSED_BYTES // 4 - 100, np.float32))
     assert await compressor.compress(small, SlowLink()) is small
@@ -128,8 +128,8 @@ async def test_small_frames_are_left_alone():
     assert await compressor.decompress(small) is small
 
 
-async def test_numbers_that_cannot_be_rounded_go_as_they_are():
-    """An infinity among them: nothing is lost, and the frame is sent all the same."""
+async def test_compressor_keeps_tensors_that_cannot_be_rounded():
+    """With an infinity nothing is lost, and the frame is sent."""
     compressor = Compressor()
     array = NUMBERS.copy()
     array[5] = np.inf
@@ -147,7 +147,7 @@ async def test_numbers_that_cannot_be_rounded_go_as_they_are():
         ({"encoding": 3}, "expected 32768 bytes of int8"),
     ],
 )
-async def test_a_tensor_that_is_not_what_it_is_said_to_be_is_refused(changes, why):
+async def test_compressor_refuses_tensors_that_do_not_match_their_description(changes, why):
     """By its name."""
     sent = await settled(Compressor(), SlowLink())
     for field, value in changes.items():

@@ -1,4 +1,4 @@
-"""Peers that fall silent."""
+"""Peers whose heartbeats are overdue."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LIMITS = LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=0.02, suspect_after_s=1.0
 
 
 class Watched:
-    """A watch whose time moves by `step_s` each time it is asked for."""
+    """A failure detector whose time moves by `step_s` with every reading."""
 
     def __init__(self, limits=LIMITS):
         self.now_s = 0.0
         self.step_s = 0.0
         self.num_asked = 0
         self.changes = []
-        self.pulse = Heartbeat(limits, 0.0)
-        self.watch = FailureDetector("b", self.pulse, self.clock)
+        self.heartbeat = Heartbeat(limits, 0.0)
+        self.detector = FailureDetector("b", self.heartbeat, self.clock)
 
     def clock(self):
         self.num_asked += 1
@@ -34,7 +34,7 @@ class Watched:
 
     @asynccontextmanager
     async def running(self):
-        task = asyncio.ensure_future(self.watch.run(lambda: self.changes.append(self.watch.is_suspect)))
+        task = asyncio.ensure_future(self.detector.run(lambda: self.changes.append(self.detector.is_suspect)))
         try:
             yield task
         finally:
@@ -42,8 +42,8 @@ class Watched:
             await asyncio.wait([task])
 
 
-async def test_a_peer_that_says_nothing_is_suspect_and_then_dead():
-    """It is told once that it is suspect; being dead ends the watch, with the time that it took."""
+async def test_failure_detector_suspects_a_quiet_peer_and_then_considers_it_dead():
+    """The change is reported once; death ends the run, with the time since the last message."""
     peer = Watched()
     peer.step_s = 0.015
     async with peer.running() as task, asyncio.timeout(60):
@@ -52,20 +52,20 @@ async def test_a_peer_that_says_nothing_is_suspect_and_then_dead():
     assert peer.changes == [True]
 
 
-async def test_a_suspect_peer_that_is_heard_is_well_again():
-    """Whoever hears it learns that it was silent, once."""
+async def test_failure_detector_clears_suspicion_with_a_message():
+    """The first message reports that the peer was suspect."""
     peer = Watched()
     peer.step_s = 0.015
     async with peer.running():
-        await eventually(lambda: peer.watch.is_suspect)
+        await eventually(lambda: peer.detector.is_suspect)
         peer.step_s = 0.0
-        assert peer.watch.observe_message()
-        assert not peer.watch.is_suspect
-        assert not peer.watch.observe_message()
+        assert peer.detector.observe_message()
+        assert not peer.detector.is_suspect
+        assert not peer.detector.observe_message()
 
 
-async def test_what_was_not_heard_while_this_process_stood_still_is_no_silence():
-    """A clock that leaps over the limit makes nobody suspect."""
+async def test_failure_detector_ignores_stalls_of_this_process():
+    """A clock that jumps past the limit makes no peer suspect."""
     peer = Watched()
     async with peer.running() as task:
         await asyncio.sleep(0)
@@ -75,15 +75,15 @@ async def test_what_was_not_heard_while_this_process_stood_still_is_no_silence()
     assert peer.changes == []
 
 
-async def test_a_link_that_comes_into_use_is_watched_closely_at_once():
-    """However long the idle link would have been left alone."""
+async def test_failure_detector_applies_a_shorter_interval_at_once():
+    """However long the interval of the idle link is."""
     peer = Watched(
         LinkLimits(heartbeat_s=0.01, idle_heartbeat_s=3600.0, suspect_after_s=1.0, dead_after_s=3.0)
     )
     async with peer.running():
         await asyncio.sleep(0)
         peer.now_s = 0.5
-        assert peer.pulse.observe_use(0.5)
-        peer.watch.wake()
+        assert peer.heartbeat.observe_use(0.5)
+        peer.detector.wake()
         peer.step_s = 0.01
-        await eventually(lambda: peer.watch.is_suspect)
+        await eventually(lambda: peer.detector.is_suspect)

@@ -1,4 +1,4 @@
-"""Tensors in fewer bytes, and back."""
+"""Encoding and decoding of tensors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64)
 LOSSY = [each for each in Encoding if not each.is_lossless]
 
 
-def there_and_back(tensor, encoding):
-    """Returns the tensor as its receiver has it; None where it cannot be written so."""
+def encoded_and_decoded(tensor, encoding):
+    """Returns the tensor as received; None where it cannot be encoded."""
     encoded = encode_elements(tensor, encoding)
     if encoded is None:
         return None
@@ -33,12 +33,12 @@ def there_and_back(tensor, encoding):
 
 
 @given(st.sampled_from(Datatype), st.integers(0, 40), st.integers(1, 3), st.data())
-def test_zstd_brings_every_bit_back(datatype, rows, columns, data):
+def test_zstd_restores_every_bit(datatype, rows, columns, data):
     """Of every datatype, strings and elements below a byte included, whatever the bits: NaNs, empty tensors."""
     size = datatype.byte_size(rows * columns)
     content = data.draw(st.binary(max_size=64) if size is None else st.binary(min_size=size, max_size=size))
     tensor = Tensor("x", datatype, (rows, columns), content)
-    assert bytes(there_and_back(tensor, Encoding.ZSTD).data) == content
+    assert bytes(encoded_and_decoded(tensor, Encoding.ZSTD).data) == content
 
 
 @given(
@@ -47,16 +47,16 @@ def test_zstd_brings_every_bit_back(datatype, rows, columns, data):
     st.lists(st.floats(width=16), max_size=30),
     st.floats(-30, 30),
 )
-def test_what_is_rounded_is_off_by_its_bound(datatype, encoding, numbers, magnitude):
+def test_roundings_keep_their_error_bounds(datatype, encoding, numbers, magnitude):
     """2^-11 of the largest magnitude in half precision, half a step of 256 in 8 bits; zeros stay zeros.
 
-    A tensor for which that cannot be held is not written so.
+    A tensor for which the bound cannot be kept is not encoded.
     """
     if not encoding.accepts(datatype):
         return
     with np.errstate(over="ignore", invalid="ignore"):
         array = (np.array(numbers) * 10**magnitude).astype(NUMPY[datatype])
-    back = there_and_back(from_array("x", array), encoding)
+    back = encoded_and_decoded(from_array("x", array), encoding)
     if not np.isfinite(array).all():
         assert back is None
     if back is None:
@@ -73,22 +73,22 @@ def test_what_is_rounded_is_off_by_its_bound(datatype, encoding, numbers, magnit
 
 @pytest.mark.parametrize("encoding", LOSSY)
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 3e38])
-def test_what_would_be_lost_is_not_written(encoding, odd):
-    """One infinite number, one that is none, or one beyond half precision: the tensor travels as it is."""
+def test_encode_elements_refuses_what_rounding_would_lose(encoding, odd):
+    """An infinity, a NaN, or a number beyond half precision: the tensor is not encoded."""
     array = np.ones(100, np.float32)
     array[70] = odd
-    assert there_and_back(from_array("x", array), encoding) is None
+    assert encoded_and_decoded(from_array("x", array), encoding) is None
 
 
-def test_numbers_too_small_for_half_precision_are_not_rounded_away():
+def test_encode_elements_refuses_numbers_too_small_for_half_precision():
     """Half precision has no bits for them; 8 bits, which have a scale, do."""
     tensor = from_array("x", np.linspace(1e-7, 1e-6, 100, dtype=np.float32))
     assert encode_elements(tensor, Encoding.FP16) is None
-    assert there_and_back(tensor, Encoding.INT8) is not None
+    assert encoded_and_decoded(tensor, Encoding.INT8) is not None
 
 
-def test_activations_get_smaller():
-    """Half and a quarter by rounding; ordinary ones by zstd too, whose bytes are put in order for that."""
+def test_encode_elements_makes_activations_smaller():
+    """Half and a quarter by rounding; by zstd more than without shuffled bytes."""
     array = np.random.default_rng(1).standard_normal(100_000).astype(np.float32)
     tensor = from_array("x", array)
     size = {each: len(encode_elements(tensor, each).data) / tensor.byte_size for each in Encoding}
@@ -117,14 +117,14 @@ def test_activations_get_smaller():
         (Datatype.BYTES, EncodedTensor(Encoding.ZSTD, b""), 16, "cannot be decompressed"),
     ],
 )
-def test_what_is_not_what_it_is_said_to_be_is_refused(datatype, encoded, num_bytes, why):
-    """With a message that says what was expected and what came."""
+def test_decode_elements_refuses_what_does_not_match_its_description(datatype, encoded, num_bytes, why):
+    """The message names what was expected and what was received."""
     with pytest.raises(CorruptData, match=why):
         decode_elements("x", datatype, (4,), encoded=encoded, num_bytes=num_bytes)
 
 
-def test_no_more_memory_is_taken_than_was_said():
-    """A frame of a kilobyte that would unpack to gigabytes is refused by its own words, or for want of them."""
+def test_decode_elements_allocates_no_more_than_announced():
+    """A small zstd frame of much content is refused by its announced size, or for lack of one."""
     bomb = zstandard.ZstdCompressor().compress(bytes(1 << 26))
     assert len(bomb) < 8192
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd, 67108864 are announced"):
@@ -135,8 +135,8 @@ def test_no_more_memory_is_taken_than_was_said():
 
 
 @given(st.binary(max_size=200), st.sampled_from(Encoding), st.sampled_from(Datatype), st.integers(0, 64))
-def test_any_bytes_are_a_tensor_or_refused(data, encoding, datatype, num_bytes):
-    """Nothing else is raised, whatever comes."""
+def test_decode_elements_returns_a_tensor_or_corrupt_data(data, encoding, datatype, num_bytes):
+    """No other error is raised for any bytes."""
     try:
         tensor = decode_elements(
             "x", datatype, (3,), encoded=EncodedTensor(encoding, data, 0.5, 3), num_bytes=num_bytes

@@ -51,7 +51,7 @@ async def test_scheduler_connections_send_draining_to_later_ones():
 
 
 async def test_a_scheduler_that_does_not_read_is_hung_up_on():
-    """Memory stays bounded, and the others hear everything."""
+    """Memory stays bounded, and the others get every event."""
     schedulers = SchedulerConnections()
     with schedulers.connect(HOLDING) as slow, schedulers.connect(HOLDING) as quick:
         for _ in range(MAX_EVENTS + 10):

@@ -123,7 +123,7 @@ def test_part_joiner_expires_late_parts_when_full():
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Every part that ever came is, after every step, in exactly one place: waiting, run, or ended."""
+    """After every step each part that arrived is in exactly one place: pending, run, or ended."""
 
     MAX_PARTS, MAX_BYTES = 3, 60
 
@@ -139,7 +139,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.waiting = {}
         self.ran = []
         self.ended = []
-        self.came = []
+        self.arrived = []
 
     def label(self, size):
         """Bytes that no other part has, of at least this length."""
@@ -171,7 +171,7 @@ class AnyOrder(RuleBasedStateMachine):
     def a_part_arrives(self, origin, number, attempt, is_direct, size, remaining_s, gateway_connected):
         make = direct if is_direct else main
         part = make(number, self.label(size), origin=origin, attempt=attempt, at_s=self.now_s + remaining_s)
-        self.came.append(label_of(part))
+        self.arrived.append(label_of(part))
         before = self.waiting.get((origin, number))
         decisions = self.at.add(part, now_s=self.now_s, gateway_connected=gateway_connected)
         (about, decision) = decisions[-1]
@@ -262,7 +262,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         waiting = [label_of(part) for part in self.waiting.values()]
         ran = [label for run in self.ran for label in run[:2]]
-        assert sorted(waiting + ran + self.ended) == sorted(self.came)
+        assert sorted(waiting + ran + self.ended) == sorted(self.arrived)
 
 
 def label_of(part):

@@ -56,7 +56,7 @@ def taken_from(model, *, together):
 
 @given(steps, st.booleans())
 def test_stage_queue_is_ordered_and_bounded(steps, together):
-    """For any sequence of steps, with and without batches: urgent ones first, then early deadlines, then first come."""
+    """For any sequence of steps, with and without batches: urgent ones first, then early deadlines, then arrival."""
     queue, model = StageQueue(4, rule(MAX_ROWS) if together else None), []
     for turn, (step, what) in enumerate(steps):
         if step == "put":
@@ -94,7 +94,7 @@ def test_stage_queue_is_ordered_and_bounded(steps, together):
 
 
 def test_stage_queue_limits_overtaking_of_a_request_without_a_deadline():
-    """Those that come long after it wait behind it, however early their deadlines are."""
+    """Requests that arrive long after it stay behind it, whatever their deadlines."""
     queue = StageQueue(4)
     queue.put(request(1, arrived_s=0.0))
     queue.put(request(2, arrived_s=MAX_OVERTAKING_S + 1, at_s=MAX_OVERTAKING_S + 2))

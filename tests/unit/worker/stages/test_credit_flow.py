@@ -27,7 +27,7 @@ MAX_ROWS = 2
 class Pipelines(RuleBasedStateMachine):
     """Stages on workers, in any order and several on one, with the queues and the credit of real ones.
 
-    Frames are on their way for as long as the machine likes; requests are cancelled and links lost anywhere.
+    Frames may be delayed, requests cancelled and links lost at any time.
     """
 
     @initialize(
@@ -63,8 +63,8 @@ class Pipelines(RuleBasedStateMachine):
         """Returns whether anything ran; what did leaves for the next stage."""
         last = index + 1 == len(self.places)
         held = self.credits[self.places[index]]
-        room = None if last else (lambda _: held.headroom(self.next_stage(index + 1)))
-        taken = self.queues[index].take(room)
+        capacity = None if last else (lambda _: held.headroom(self.next_stage(index + 1)))
+        taken = self.queues[index].take(capacity)
         for request in taken:
             self.ended(request.key.number, index)
             if not last:
@@ -129,7 +129,7 @@ class Pipelines(RuleBasedStateMachine):
             assert under_way <= max(most, MAX_ROWS)
 
     def teardown(self):
-        """Everything comes to an end, and nobody owes anybody anything."""
+        """Every request ends, and all credit has been returned."""
         if not hasattr(self, "places"):
             return
         while any(self.queues) or self.wire or self.returns:
@@ -149,7 +149,7 @@ TestPipelines.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 class Lender:
-    """Gives requests credit, and knows which of it came back."""
+    """Gives requests credit, and records which was returned."""
 
     def __init__(self):
         self.returned = []
@@ -159,7 +159,7 @@ class Lender:
 
 
 async def test_credit_is_returned_however_a_request_ends():
-    """When it begins to run, is cancelled, comes again, is refused, passed its deadline, lost its gateway, or its stage."""
+    """When it begins to run, is cancelled, arrives again, is refused, passed its deadline, lost its gateway, or its stage."""
     lent = Lender()
     async with running(queue_size=4) as stage:
 
@@ -190,7 +190,7 @@ async def test_credit_is_returned_however_a_request_ends():
 
 
 async def test_credit_of_a_main_part_is_returned_when_both_parts_run():
-    """Or until one of them ends: the direct part, straight from the gateway, needs none and can always come."""
+    """Or when one of them ends; a direct part needs no credit."""
     lent = Lender()
     async with joining(GatedSession()) as stage:
         stage.runner.submit(main_part(1, credit=lent(1)))

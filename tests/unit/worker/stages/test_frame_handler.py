@@ -118,7 +118,7 @@ def test_frame_handler_drops_an_attempt_that_was_cancelled_before_it_arrived():
 
 
 def test_frame_handler_passes_returned_credit_on():
-    """With the link that it came on."""
+    """With the link that it arrived on."""
     it = Handler()
     it.receive(credit=frame_pb2.Credit(stage="m/1/1", credit=7))
     assert it.credits == [(it.link, 7)]

@@ -21,7 +21,7 @@ LIKE = rule(MAX_ROWS)
 
 
 def answers(link):
-    """What came on a link, by number of the request: bytes of each tensor."""
+    """Returns the received tensors by number of the request."""
     found = {}
     for frame in link.frames:
         header = frame.header.result
@@ -199,7 +199,7 @@ events = st.lists(
 @settings(max_examples=60)
 @given(events)
 def test_stage_runner_ends_each_request_once_whatever_happens(events):
-    """Sizes, orders, bad ones, cancellations and lost gateways in any order: nobody gets another's answer, or two."""
+    """Sizes, orders, bad ones, cancellations and lost gateways in any order: each request gets its own answer once."""
     asyncio.run(_drive(events))
 
 

@@ -28,6 +28,7 @@ def test_stage_table_refuses_impossible_transitions():
 async def test_stage_table_is_empty_once_the_last_stage_is_removed():
     """Only ready stages are reported to schedulers; runners include those being evicted."""
     table, runner = StageTable(), object()
+    table.add_loading(StageKey("m/1/1"), Digest("e"))
     table.add_loading(STAGE, Digest("d"))
     assert (table.phase(STAGE), table.holding(), table.runners()) == (StagePhase.LOADING, [], [])
     table.mark_ready(STAGE, runner, 1.5)
@@ -35,6 +36,10 @@ async def test_stage_table_is_empty_once_the_last_stage_is_removed():
     assert table.mark_evicting(STAGE) is runner
     assert (table.holding(), table.runners()) == ([], [runner])
     waiting = asyncio.ensure_future(table.wait_empty())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    table.remove(StageKey("m/1/1"))
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not waiting.done()
     table.remove(STAGE)

@@ -20,20 +20,20 @@ PAUSE_S = 0.8
 """From there to the next drain."""
 
 
-class Mishaps:
+class Faults:
     """Has workers die and get slow, a zone die, workers be drained.
 
     Args:
         env: Virtual time.
         scenario: Says what happens.
         fleet: The workers.
-        scheduler: Is told.
+        scheduler: Gets what happens to workers.
         gateways: All of them.
         rng: Draws whom it happens to.
         length_s: How long the requests go on.
 
     Attributes:
-        num_restarted: Workers that were drained and started anew.
+        num_restarted: Workers that were drained and restarted.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class Request:
     Attributes:
         zone: Number of the zone that it came up in.
         begun_s: When.
-        deadline_s: When nobody wants the answer any more.
+        deadline_s: When the answer is too late.
         counts: Whether it comes after the warm-up.
         is_over: Whether it was answered, refused or given up.
     """
@@ -44,8 +44,8 @@ class Outcome:
         num_requests: How many were counted.
         num_failed: How many of them were not answered.
         spilled: Of the answered requests of the first zone the share that ran, wholly or in part, in another.
-        throughput: Answers per second, from the first request to the last answer, by what everyone together can do.
-        num_restarted: Workers that were drained and started anew.
+        throughput: Answers per second, from the first request to the last answer, as a fraction of the capacity of all workers.
+        num_restarted: Workers that were drained and restarted.
     """
 
     chooser: str
@@ -61,7 +61,7 @@ class Outcome:
     num_restarted: int
 
 
-class Tally:
+class RequestCounters:
     """Counts requests, each of which must be over once.
 
     Args:
@@ -99,13 +99,13 @@ class Tally:
         return Request(zone, now_s, deadline_s, counts)
 
     def sent(self, request: Request, num_bytes: int, *, crosses: bool) -> None:
-        """Takes that bytes of a request set out, within a zone or across."""
+        """Records that bytes of a request were sent, within a zone or across."""
         if request.counts:
             self._bytes += num_bytes
             self._cross_bytes += num_bytes * crosses
 
     def answered(self, request: Request, now_s: float, *, spilled: bool) -> None:
-        """Takes that a request was answered, and whether by another zone than that of its gateway."""
+        """Records that a request was answered, and whether by another zone than that of its gateway."""
         if request.counts:
             latency_s = now_s - request.begun_s
             self._latencies.append(latency_s)
@@ -116,7 +116,7 @@ class Tally:
         self._over(request)
 
     def failed(self, request: Request) -> None:
-        """Takes that a request was refused or given up."""
+        """Records that a request was refused or failed for good."""
         self._num_failed += request.counts
         self._over(request)
 
