@@ -11,7 +11,7 @@ from time import monotonic
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Overloaded, StageGone
-from onnxmesh.telemetry.masking import masked
+from onnxmesh.masking import masked
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker.queueing.stage_pace import StagePace
 from services.worker.queueing.stage_queue import StageQueue

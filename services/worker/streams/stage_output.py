@@ -10,9 +10,9 @@ from time import time_ns
 from onnxmesh.deadline import Clock, Deadline
 from onnxmesh.errors import StageGone
 from onnxmesh.ids import WorkerId
+from onnxmesh.masking import masked
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
-from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.allocation import Allocate
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
