@@ -85,7 +85,7 @@ def redis(tmp_path):
         yield running
 
 
-async def test_an_ejection_is_adopted_by_the_other_gateway(redis):
+async def test_ejection_is_adopted_by_the_other_gateway(redis):
     """Its reason names the gateway that decided it, and it ends with its time."""
     async with two_gateways(redis) as (first, second):
         bad = first.workers["a"]
@@ -113,7 +113,7 @@ async def test_an_ejection_is_adopted_by_the_other_gateway(redis):
         await until(is_back)
 
 
-async def test_a_session_goes_to_the_same_worker_from_the_other_gateway(redis):
+async def test_session_goes_to_the_same_worker_from_the_other_gateway(redis):
     """Which has not served it before."""
     async with two_gateways(redis) as (first, second):
         sessions = [f"s{each}" for each in range(20)]
