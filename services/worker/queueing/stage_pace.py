@@ -66,4 +66,6 @@ class StagePace:
         if self._rule is None or self._delay is None or not together:
             return
         if not isinstance(outcomes[0].computed, MeshError):
-            self._delay.observe_run(sum(self._rule.row_counts(requests)), outcomes[0].compute_ns / 1e9)
+            # A request without rows runs alone, and its duration is no cost of rows.
+            if num_rows := sum(self._rule.row_counts(requests)):
+                self._delay.observe_run(num_rows, outcomes[0].compute_ns / 1e9)

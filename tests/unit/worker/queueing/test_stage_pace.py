@@ -40,6 +40,16 @@ def test_stage_pace_reports_each_run_of_requests_that_ran_one_by_one():
     assert seconds == pytest.approx([0.1, 0.1])
 
 
+def test_stage_pace_learns_no_cost_from_a_request_without_rows():
+    """Such a request runs alone, and others go on to be batched."""
+    pace = StagePace(rule(4), lambda _: None)
+    pace.observe_arrival(0.0)
+    pace.observe_arrival(1e-6)
+    pace.observe_run([rows(1)], [RunOutcome({}, 10**6)])
+    assert pace.wait_until_s(NextBatch(1, 1, math.inf), 7.0) <= 7.0
+    assert pace.mean_compute_s == pytest.approx(0.001)
+
+
 def test_stage_pace_waits_only_for_batches_that_can_grow_and_before_their_deadline():
     """Without a rule, at the most rows, and for a request that runs alone it does not wait."""
     growing, full, alone = NextBatch(1, 1, math.inf), NextBatch(4, 4, math.inf), NextBatch(1, 0, math.inf)
