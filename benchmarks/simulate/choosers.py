@@ -272,7 +272,7 @@ class Oracle(Chooser):
             best, best_s = None, inf
             for worker in self.usable(stage, excluded):
                 if self.table.stages[stage].key not in worker.held:
-                    continue  # it died, or lets the stage go
+                    continue  # It died, or does not hold the stage any more.
                 # While a run is being sent the queue shrinks: it waits only for what remains when it arrives.
                 there_s = at_s + latency_s(zone, worker.zone)
                 done_s = max(there_s, self.fleet.left_s(worker)) + worker.mean_s

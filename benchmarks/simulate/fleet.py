@@ -33,7 +33,7 @@ class End(Enum):
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One stage of one request on its way to a worker, and there.
+    """One stage of one request, while it is sent to a worker and there.
 
     Attributes:
         stage: The stage.

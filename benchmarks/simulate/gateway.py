@@ -75,7 +75,7 @@ class Gateway:
         self._chooser.observe_load(worker, load, self._env.now)
 
     def take(self, request: Request) -> None:
-        """Answers a request, or lets it fail."""
+        """Answers a request, or fails it."""
         self._try(request, 1, frozenset())
 
     def _try(self, request: Request, number: int, excluded: frozenset[WorkerId]) -> None:

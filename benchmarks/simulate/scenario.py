@@ -56,7 +56,7 @@ class Scenario:
         num_gateways: In each zone.
         num_stages: Of the model; all take equally long.
         held: Share of the workers that hold a stage at first; the others are spare.
-        zone_lost: Whether all workers and gateways of the last zone die half way.
+        zone_lost: Whether all workers and gateways of the last zone die half-way.
         rolling: Whether all workers are drained and restarted, one after another.
         choosers: The policies that are compared, by name; empty: all of them.
     """

@@ -111,11 +111,11 @@ class ConsulDirectory:
                 self._known.set()
 
     def _publish(self) -> None:
-        everyone = without_stale_entries(
+        instances = without_stale_entries(
             instance for view in self._views.values() for instance in view.instances.values()
         )
-        if everyone != self._latest.value:
-            self._latest.set(everyone)
+        if instances != self._latest.value:
+            self._latest.set(instances)
 
 
 def _instances(entries: Sequence[Mapping[str, Any]], role: Role, *, passing: bool) -> dict[str, Instance]:

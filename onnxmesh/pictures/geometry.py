@@ -32,7 +32,7 @@ class Rect:
         return self.x + self.width / 2, self.y + self.height / 2
 
     def inside(self, other: Rect, slack: float = 0.01) -> bool:
-        """Whether it lies within another."""
+        """Whether it is within another."""
         return (
             self.x >= other.x - slack
             and self.y >= other.y - slack

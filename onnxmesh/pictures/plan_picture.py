@@ -110,11 +110,13 @@ def _heading(facts: PlanFacts, width: float) -> tuple[list[Label], float]:
     single = f"one '{whole.kind}'" + ("" if whole.fits else " (which lacks the memory for it)")
     promise = "answers at once"
     if plan.period_s > 0:
-        rate = _whole(rate_text(1 / plan.period_s, "answers"))
-        promise = f"{rate}, {_whole(speed_text(whole.compute_s / plan.period_s))} the whole model on {single}"
+        rate = _unbroken(rate_text(1 / plan.period_s, "answers"))
+        promise = (
+            f"{rate}, {_unbroken(speed_text(whole.compute_s / plan.period_s))} the whole model on {single}"
+        )
     sentences = (
         f"Planned for {plan.objective.value}: {promise}. One request alone takes "
-        f"{_whole(time_text(plan.latency_s))}, whole {_whole(time_text(whole.compute_s))}. "
+        f"{_unbroken(time_text(plan.latency_s))}, whole {_unbroken(time_text(whole.compute_s))}. "
         f"Times are {facts.times_from}."
     )
     lines = wrapped(sentences, width, 12.5)
@@ -122,9 +124,9 @@ def _heading(facts: PlanFacts, width: float) -> tuple[list[Label], float]:
     return [title, *labels], 64 + 18 * (len(lines) - 1)
 
 
-def _whole(figure: str) -> str:
+def _unbroken(quantity: str) -> str:
     """Joins a number and its unit with a no-break space."""
-    return figure.replace(" ", "\u00a0")
+    return quantity.replace(" ", "\u00a0")
 
 
 def _percent(share: float) -> str:

@@ -257,7 +257,7 @@ class ConsulDeployments:
                 await self._put(key, record)
             for key, split in splits.items():
                 await self._put_value(key, split)
-            # Last: until it is there, nobody takes what is missing for undeployed.
+            # Last: until it exists, no scheduler takes missing deployments for deleted ones.
             await self._write_marker()
 
         self._changes.submit_nowait(lambda: retry_unavailable(put_all, CHANGE_TIMEOUT_S))

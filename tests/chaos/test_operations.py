@@ -66,7 +66,7 @@ def test_drain_moves_the_only_replica_of_each_stage(model, tmp_path):
             assert [worker.leaving for worker in mesh.status().workers] == [False, False]
         assert traffic.failures == []
         unknown = cli(mesh, "drain", "worker-7")
-        assert (unknown.exit_code, "there is 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
+        assert (unknown.exit_code, "its workers are 'worker-1', 'worker-2'" in unknown.stderr) == (2, True)
 
 
 def test_scale_up_and_down_fails_no_request(model, tmp_path):

@@ -34,7 +34,7 @@ def agent_of(port, **access):
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen", "wiped"])
-async def test_an_outage_changes_nothing_and_is_reconciled_after(fault, tmp_path):
+async def test_directory_keeps_its_view_during_an_outage_and_reconciles_after(fault, tmp_path):
     """The last view stands while Consul is away, also when it comes back knowing nothing; then it is exact again."""
     async with AsyncExitStack() as stack:
         consul = stack.enter_context(ConsulProgram(tmp_path / "consul"))
@@ -77,7 +77,7 @@ def remove(folder):
     subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-async def test_a_leader_leads_on_through_an_outage_and_its_writes_wait_for_the_end_of_it(tmp_path):
+async def test_leader_keeps_leading_during_an_outage_and_its_writes_wait(tmp_path):
     """Silence deposes nobody: a leader that still has its session after the outage has led all the time."""
     with ConsulProgram(tmp_path / "consul") as consul:
         agent = agent_of(consul.port)
@@ -98,7 +98,7 @@ async def test_a_leader_leads_on_through_an_outage_and_its_writes_wait_for_the_e
         agent.close()
 
 
-async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
+async def test_deployments_are_restored_in_a_consul_that_lost_its_state(tmp_path):
     """What schedulers know survives Consul's memory: nothing is taken for undeployed, and a leader writes it down."""
     with ConsulProgram(tmp_path / "consul") as consul:
         agent = agent_of(consul.port)
@@ -135,7 +135,7 @@ async def test_a_consul_that_lost_its_state_is_given_it_again(tmp_path):
         agent.close()
 
 
-async def test_only_who_has_the_token_gets_in(tmp_path):
+async def test_agent_needs_the_right_token(tmp_path):
     """Everything that is asked of Consul carries the token; one that is wrong is said to be."""
     master = "11111111-2222-3333-4444-555555555555"
     acl = f'acl {{ enabled = true, default_policy = "deny", tokens {{ master = "{master}", agent = "{master}" }} }}'
@@ -149,7 +149,7 @@ async def test_only_who_has_the_token_gets_in(tmp_path):
         stranger.close()
 
 
-async def test_tls_and_a_datacenter_are_used(tmp_path):
+async def test_agent_uses_tls_and_datacenter(tmp_path):
     """The agent is only trusted under the authority that is named."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = [

@@ -72,7 +72,7 @@ async def mesh(request):
         yield registrar, directory
 
 
-async def test_who_registers_is_seen_whole_and_who_leaves_is_gone(mesh):
+async def test_directory_has_an_instance_while_it_is_registered(mesh):
     """An instance comes out of the registry as it went in, and goes when its context ends."""
     registrar, directory = mesh
     async with healthy_server() as address:
@@ -84,7 +84,7 @@ async def test_who_registers_is_seen_whole_and_who_leaves_is_gone(mesh):
         await eventually(lambda: not directory.instances)
 
 
-async def test_who_describes_itself_anew_is_seen_so(mesh):
+async def test_directory_has_updated_attributes(mesh):
     """A process that has learnt something about itself, such as its speed, stays and is seen as it is."""
     registrar, directory = mesh
     async with healthy_server() as address:
@@ -98,7 +98,7 @@ async def test_who_describes_itself_anew_is_seen_so(mesh):
             assert registration.held
 
 
-async def test_every_role_is_seen_and_followers_are_woken(mesh):
+async def test_directory_has_every_role_and_wakes_followers(mesh):
     """Workers, gateways and schedulers are all followed, by id."""
     registrar, directory = mesh
     async with AsyncExitStack() as stack:
@@ -112,7 +112,7 @@ async def test_every_role_is_seen_and_followers_are_woken(mesh):
         assert [each.role for each in directory.instances.values()] == ["gateway", "scheduler", "worker"]
 
 
-async def test_a_newer_generation_replaces_the_older_which_does_not_come_back(mesh):
+async def test_registry_keeps_the_newer_generation(mesh):
     """Of two processes under one id the newer stands; the end of the older changes nothing."""
     registrar, directory = mesh
     async with AsyncExitStack() as stack:
@@ -129,7 +129,7 @@ async def test_a_newer_generation_replaces_the_older_which_does_not_come_back(me
                 await directory.after(revision)
 
 
-async def test_a_ghost_at_the_address_of_a_newer_process_is_not_seen(mesh):
+async def test_directory_hides_a_stale_entry_at_the_address_of_a_newer_process(mesh):
     """A process that came back at an address under another name replaces the entry of the one before."""
     registrar, directory = mesh
     async with healthy_server() as address, AsyncExitStack() as stack:
@@ -141,7 +141,7 @@ async def test_a_ghost_at_the_address_of_a_newer_process_is_not_seen(mesh):
         await eventually(lambda: dict(directory.instances) == {"worker-2": after})
 
 
-async def test_a_process_that_dies_is_out_by_itself(mesh):
+async def test_directory_removes_a_dead_process(mesh):
     """A registration whose process is gone, without a word, ends by itself."""
     registrar, directory = mesh
     stack = AsyncExitStack()

@@ -147,7 +147,7 @@ def _obstacle(partition: Partition, dependence: Mapping[str, RowDependence]) -> 
 
 def _largest(together: Tensors, singles: Sequence[Tensors], dependence: Mapping[str, RowDependence]) -> float:
     """Returns the largest relative difference of the rows of a batch from single runs; infinite if shapes differ."""
-    seen: list[OutputDifference] = []
+    differences: list[OutputDifference] = []
     for name, tensor in together.items():
         if dependence[name] is RowDependence.SHARED:
             rows_of_batch = [tensor] * len(singles)
@@ -155,10 +155,10 @@ def _largest(together: Tensors, singles: Sequence[Tensors], dependence: Mapping[
             rows_of_batch = split_rows(tensor, [1] * len(singles))
         else:
             return float("inf")
-        seen += [
+        differences += [
             compare_tensors(single[name], row) for single, row in zip(singles, rows_of_batch, strict=True)
         ]
-    return max((each.largest_relative for each in seen), default=0.0)
+    return max((each.largest_relative for each in differences), default=0.0)
 
 
 def _differs(size: int, difference: float) -> str:

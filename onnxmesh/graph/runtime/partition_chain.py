@@ -57,11 +57,11 @@ class PartitionChain:
             InvalidRequest: An input is missing or malformed (INVALID_ARGUMENT).
             ModelRunFailed: ONNX Runtime refused the inputs of a stage (INVALID_ARGUMENT).
         """
-        alive: dict[str, Tensor] = dict(feeds)
+        live: dict[str, Tensor] = dict(feeds)
         for partition, session in self._stages:
-            before = alive | direct_feeds(partition, feeds)
-            alive = live_tensors(partition, before, session.run(before))
-        return alive
+            before = live | direct_feeds(partition, feeds)
+            live = live_tensors(partition, before, session.run(before))
+        return live
 
 
 def direct_feeds(partition: Partition, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,26 +49,26 @@ async def probe(*arguments, listen=None):
     return process.returncode, (out + error).decode().strip()
 
 
-async def test_says_what_the_service_says(address):
+async def test_health_probe_prints_the_health_of_a_service(address):
     """Status 0 is for SERVING alone."""
     assert await probe(address) == (0, "SERVING")
     assert await probe(address, "ill") == (1, "NOT_SERVING")
     assert await probe(address, "unknown") == (1, "NOT_FOUND")
 
 
-async def test_asks_the_service_of_its_container(address):
+async def test_health_probe_uses_the_address_of_its_container(address):
     """Without arguments it goes by the setting that says where the service listens."""
     port = address.rpartition(":")[2]
     assert await probe(listen=f"0.0.0.0:{port}") == (0, "SERVING")
 
 
-async def test_nobody_there_is_unhealthy():
+async def test_health_probe_fails_without_a_server():
     """A process that does not answer does not serve."""
     (port,) = free_ports(1)
     assert await probe(f"127.0.0.1:{port}") == (1, "UNAVAILABLE")
 
 
-async def test_without_an_address_it_says_how_it_is_used():
+async def test_health_probe_without_an_address_prints_its_usage():
     """Status 2 is for what trying again will not help."""
     code, said = await probe()
     assert code == 2
@@ -83,6 +83,6 @@ async def test_without_an_address_it_says_how_it_is_used():
         ("10.0.0.7:8001", "10.0.0.7:8001"),
     ],
 )
-def test_every_address_is_reached_by_loopback(listened, asked):
+def test_reachable_replaces_every_address_by_loopback(listened, asked):
     """What listens on every address is asked on the one that never leaves the host."""
     assert reachable(listened) == asked

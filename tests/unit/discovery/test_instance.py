@@ -22,6 +22,7 @@ def test_instance_from_proto_reads_what_to_proto_wrote(role):
         ("id", "-a"),
         ("id", "a" * 129),
         ("id", "a b"),
+        ("id", "../a"),
         ("address", "host"),
         ("address", "ho st:1"),
         ("address", "host:123456"),

@@ -112,7 +112,7 @@ def test_own_memory_frees_allocated_memory_with_its_last_view(sides):
 
 
 def test_own_memory_shares_parts_of_a_block_separately(sides):
-    """The buffer is taken until the last of them was read, whoever is last."""
+    """The block is in use until the last of them was read, in any order."""
     buffer = sides.own.allocate(3 * 4096)
     buffer[:] = b"a" * 4096 + b"b" * 4096 + b"c" * 4096
     puts = [sides.own.share(buffer[begin : begin + 4096]) for begin in (0, 4096, 8192)]

@@ -43,3 +43,15 @@ def test_whole_model_is_estimated_on_the_fastest_device_that_it_fits():
     devices = cluster(kind("small", speed=3.0, memory=10), kind("large", memory=100))
     whole = estimate_whole_model(costs, devices, Chain.of(costs, devices))
     assert (whole.kind, whole.compute_s, whole.peak_bytes, whole.fits) == ("large", 60.0, 50, True)
+
+
+def test_build_plan_doubles_the_period_of_devices_with_two_slots():
+    """Each of two stages has half of a device; one run takes as long as before."""
+    costs = graph([30, 30])
+    devices = cluster(kind())
+    chain = Chain.of(costs, devices, slots=2)
+    plan = build_plan(costs, devices, chain, Assignment((1,), (((0, 1),), ((0, 1),))), Objective.THROUGHPUT)
+    assert [(stage.compute_s, stage.period_s) for stage in plan.stages] == [
+        (30.0, pytest.approx(60.0, rel=1e-6)),
+        (30.0, 60.0),
+    ]

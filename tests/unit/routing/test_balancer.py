@@ -42,45 +42,45 @@ def pick(*args, **kwargs):
     return route.stage if isinstance(route, NoRoute) else "".join(replica.worker for replica in route)
 
 
-def test_a_single_replica_is_taken():
+def test_pick_route_takes_a_single_replica():
     """With nothing to choose, load does not matter."""
     assert pick(stages("a", "b"), {"a": 99}) == "ab"
 
 
-def test_of_two_the_less_loaded_is_taken():
+def test_pick_route_takes_the_less_loaded_of_two():
     """Two replicas are always both drawn."""
     assert {pick(stages("ab"), {"a": 2, "b": 1}, seed=seed) for seed in range(50)} == {"b"}
 
 
-def test_the_most_loaded_of_many_is_never_taken():
+def test_pick_route_never_takes_the_most_loaded_of_many():
     """Whoever is drawn beside it is better."""
     loads = {"a": 1, "b": 1, "c": 1, "d": 9}
     assert "d" not in {pick(stages("abcd"), loads, seed=seed) for seed in range(200)}
 
 
-def test_equal_replicas_share_the_requests():
+def test_pick_route_balances_equal_replicas():
     """No order in the table favours one of them."""
     counts = Counter(pick(stages("abcd"), seed=seed) for seed in range(4000))
     assert all(850 < counts[worker] < 1150 for worker in "abcd"), counts
 
 
-def test_a_tie_stays_on_the_worker_of_the_hop_before():
+def test_pick_route_prefers_the_worker_of_the_hop_before_in_a_tie():
     """The activation then crosses no wire."""
     assert {pick(stages("c", "abcd"), seed=seed) for seed in range(50)} == {"cc"}
 
 
-def test_a_busier_worker_of_the_hop_before_is_left():
+def test_pick_route_leaves_a_busier_worker_of_the_hop_before():
     """Staying is worth the way, no more."""
     assert {pick(stages("a", "ab"), {"a": 2, "b": 1}, seed=seed) for seed in range(50)} == {"ab"}
 
 
-def test_dead_and_excluded_workers_are_never_taken():
+def test_pick_route_never_takes_dead_and_excluded_workers():
     """Filters come before scores."""
     loads = {"c": 99}
     assert {pick(stages("abc"), loads, dead="a", excluded="b", seed=seed) for seed in range(50)} == {"c"}
 
 
-def test_a_stage_without_candidates_is_named():
+def test_pick_route_names_a_stage_without_candidates():
     """The first such stage is what stands in the way."""
     assert pick(stages("a", "b", "b"), dead="b") == 1
     assert pick(stages("")) == 0
@@ -93,7 +93,7 @@ def test_a_stage_without_candidates_is_named():
     st.sets(st.sampled_from("abcdef")),
     st.integers(0, 99),
 )
-def test_a_route_has_one_usable_replica_of_each_stage(names, loads, dead, excluded, seed):
+def test_pick_route_has_one_usable_replica_of_each_stage(names, loads, dead, excluded, seed):
     """Whatever the figures, a route is complete and usable, or there is none."""
     route = route_of(stages(*names), loads, dead, excluded, seed)
     usable = [set(workers) - dead - excluded for workers in names]

@@ -20,7 +20,7 @@ def fail(found, worker, now_s, times=SETTINGS.max_errors):
     return [found.observe_failure(worker, now_s) for _ in range(times)][-1]
 
 
-def test_failures_in_a_row_eject():
+def test_detector_ejects_after_consecutive_failures():
     """Five do; an answer in between starts the count anew."""
     found = outliers(3)
     assert fail(found, "w0", 0.0, 4) is None
@@ -31,7 +31,7 @@ def test_failures_in_a_row_eject():
     assert (found.num_ejected(5.9), found.num_ejected(6.0)) == (1, 0)
 
 
-def test_each_ejection_in_a_row_lasts_longer():
+def test_detector_ejects_for_longer_each_time():
     """5 s, 10 s, 15 s, up to a limit; a replica that does well for a while is forgiven step by step."""
     found = outliers(3)
     now_s, lengths = 0.0, []
@@ -47,12 +47,12 @@ def test_each_ejection_in_a_row_lasts_longer():
 
 
 @pytest.mark.parametrize(("num", "cap"), [(0, 0), (1, 0), (2, 1), (10, 1), (29, 2), (1000, 100)])
-def test_the_cap(num, cap):
+def test_cap_is_a_tenth_of_the_replicas(num, cap):
     """A tenth of the replicas, one in any case, never all."""
     assert outliers(num).cap == cap
 
 
-def test_far_slower_than_its_peers():
+def test_detector_ejects_a_replica_far_slower_than_its_peers():
     """Five times the median of its kind; that kinds differ is no fault."""
     found = OutlierDetector(
         [(f"g{i}", "gpu") for i in range(5)] + [(f"c{i}", "cpu") for i in range(5)], SETTINGS
@@ -67,7 +67,7 @@ def test_far_slower_than_its_peers():
     assert found["c0"].why == "takes 900 ms, its peers 100 ms"
 
 
-def test_without_enough_peers_nobody_is_slow():
+def test_detector_needs_enough_peers():
     """Of two, who is to say which is the odd one."""
     found = outliers(3)
     for _ in range(100):
@@ -75,7 +75,7 @@ def test_without_enough_peers_nobody_is_slow():
         assert found.observe_answer("w1", 0.1, 0.0) is None
 
 
-def test_fewer_replicas_keep_the_cap():
+def test_inherit_keeps_the_cap_for_fewer_replicas():
     """When the stage shrinks, the ejections that end first end now."""
     big = outliers(30)
     for i in range(3):
@@ -93,7 +93,7 @@ def test_fewer_replicas_keep_the_cap():
         max_size=300,
     ),
 )
-def test_never_more_than_the_cap(num, events):
+def test_detector_never_ejects_more_than_the_cap(num, events):
     """Whatever happens, and in whatever order."""
     found, now_s = outliers(num), 0.0
     for index, event in events:

@@ -22,7 +22,7 @@ from onnxmesh.routing.table.routed_model import Replica, RoutedStage
 from tests.unit.routing.policy_bench import HOME, KEY, NO_LUCK, Bench, alive, in_zone
 
 
-def test_a_slower_worker_needs_to_be_emptier():
+def test_policy_picks_a_slower_worker_only_with_less_work():
     """Not the count of requests but the time until this one is done is compared."""
     bench = Bench(in_zone("fast", "slow"), replace(NO_LUCK, caution=0.0))
     bench.measure({"fast": 0.01, "slow": 0.1})
@@ -33,7 +33,7 @@ def test_a_slower_worker_needs_to_be_emptier():
     assert bench.pick() == "slow"
 
 
-def test_what_is_in_flight_from_here_counts_at_once():
+def test_policy_counts_own_requests_in_flight_at_once():
     """No report has to come first; when it is over it counts no more."""
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.01, "b": 0.015})
@@ -43,7 +43,7 @@ def test_what_is_in_flight_from_here_counts_at_once():
     assert bench.pick() == "a"
 
 
-def test_a_report_counts_ones_own_work_once():
+def test_observe_report_counts_own_work_once():
     """A worker's report has this gateway's requests in it; only the rest is the work of others."""
     bench = Bench(in_zone("a"))
     bench.measure({"a": 0.01})
@@ -53,7 +53,7 @@ def test_a_report_counts_ones_own_work_once():
     assert verdict.wait_s == pytest.approx(0.03)
 
 
-def test_an_old_report_gives_way_to_what_is_usual():
+def test_reports_fade_to_the_typical_work():
     """A worker that was idle a while ago is expected to be as busy as it mostly is."""
     bench = Bench(in_zone("a"))
     bench.measure({"a": 0.01})
@@ -69,7 +69,7 @@ def test_an_old_report_gives_way_to_what_is_usual():
     assert waits[-1] < 0.1
 
 
-def test_what_requests_waited_tells_of_others():
+def test_observe_wait_measures_the_work_of_others():
     """Without any report: a worker where one waits for others is left for one where one does not."""
     bench = Bench(in_zone("a", "b"))
     for _ in range(100):
@@ -84,14 +84,14 @@ def test_what_requests_waited_tells_of_others():
     assert bench.explained().verdicts[0].wait_s == pytest.approx(0.05, rel=0.01)
 
 
-def test_a_replica_that_nobody_measured_is_taken_for_a_typical_one():
+def test_unmeasured_replica_has_the_typical_compute_time():
     """Were it taken for a fast one, everyone would run there."""
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.5})
     assert bench.explained().verdicts[1].compute_s == pytest.approx(0.5)
 
 
-def test_a_draining_worker_gets_nothing_new():
+def test_policy_skips_a_draining_worker():
     """Until it says that it drains no more."""
     bench = Bench(in_zone("a", "b"))
     board = bench.balancer.workers
@@ -102,7 +102,7 @@ def test_a_draining_worker_gets_nothing_new():
     assert bench.picks(40).keys() == {"a", "b"}
 
 
-def test_a_silent_worker_is_passed_over_while_there_are_others():
+def test_policy_skips_a_suspect_worker_while_there_are_others():
     """It goes last, whatever its zone; where nobody else meets what is asked for it is as good as ever."""
     bench = Bench({"a": "near", "b": "far"})
     bench.balancer.mark_suspect("a", True)
@@ -118,7 +118,7 @@ def test_a_silent_worker_is_passed_over_while_there_are_others():
     assert bench.picks(50)["b"] == 0, "it is live again with the next look, and near ones go first"
 
 
-def test_requirements_filter_and_preferences_weigh():
+def test_policy_filters_by_selectors_and_weighs_preferences():
     """A preference of weight 100 is worth a wait of a typical compute time, and no more."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
     bench.measure({"a": 0.01, "b": 0.01})
@@ -135,7 +135,7 @@ def test_requirements_filter_and_preferences_weigh():
     assert bench.pick(prefer) == "b"
 
 
-def test_a_requirement_that_nobody_meets():
+def test_policy_finds_no_route_where_no_worker_meets_the_selector():
     """It is told apart from workers that are not there at the moment."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
     assert bench.route(RouteQuery(require=parse_selector("tpu"))).is_unsatisfiable
@@ -144,7 +144,7 @@ def test_a_requirement_that_nobody_meets():
     ).is_unsatisfiable
 
 
-def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
+def test_policy_refuses_a_hopeless_deadline_with_a_retry_delay():
     """Once a second one is let pass: figures may be wrong, and only requests correct them."""
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.01, "b": 0.01})
@@ -162,7 +162,7 @@ def test_a_hopeless_deadline_is_refused_with_the_time_to_come_back():
     assert bench.pick(RouteQuery(remaining_s=0.4)) == "b"
 
 
-def test_later_stages_have_what_earlier_ones_leave():
+def test_policy_subtracts_earlier_stages_from_the_deadline():
     """Two stages of 60 ms each are not done in 100 ms."""
     balancer = Balancer(HOME, Random(0), NO_LUCK)
     stages = [RoutedStage(StageKey(f"m/1/{i}"), (Replica(f"w{i}", "w:1", 1),)) for i in range(2)]
@@ -185,7 +185,7 @@ def test_later_stages_have_what_earlier_ones_leave():
     st.floats(0, 1),
     st.integers(0, 1000),
 )
-def test_a_pick_passes_every_filter(workers, figures, explore, seed):
+def test_policy_pick_passes_every_filter(workers, figures, explore, seed):
     """Dead, excluded and ejected workers are never picked, silent ones only where all are; if anybody is left, somebody is."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
     bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
@@ -211,7 +211,7 @@ def test_a_pick_passes_every_filter(workers, figures, explore, seed):
 
 
 @given(st.integers(1, 40), st.integers(0, 100))
-def test_every_live_replica_is_picked_in_the_end(num, seed):
+def test_policy_picks_every_live_replica_eventually(num, seed):
     """However bad its figures, and in whatever zone: figures are only corrected by requests."""
     names = {f"w{i}": ("near", "far")[i % 2] for i in range(num)}
     bench = Bench(names, replace(NO_LUCK, explore=0.25), seed)
@@ -220,7 +220,7 @@ def test_every_live_replica_is_picked_in_the_end(num, seed):
     assert bench.picks(num * 60).keys() == names.keys()
 
 
-def test_a_session_stays_only_where_every_filter_lets_it():
+def test_policy_keeps_a_session_only_where_every_filter_passes():
     """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
     bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
     ask = RouteQuery(affinity={KEY: "b"})
@@ -242,7 +242,7 @@ def test_a_session_stays_only_where_every_filter_lets_it():
 
 
 @given(st.floats(0.1, 100), st.floats(0, 1), st.lists(st.floats(0, 200), min_size=2, max_size=2))
-def test_slow_start_only_grows(window_s, floor, ages):
+def test_slow_start_share_never_decreases(window_s, floor, ages):
     """An older replica never gets less than a younger one; nobody gets less than the floor or more than all."""
     younger, older, grown = slow_start_share(np.array([*sorted(ages), window_s]), window_s, floor)
     assert floor <= younger <= older + 1e-12
@@ -250,7 +250,7 @@ def test_slow_start_only_grows(window_s, floor, ages):
     assert grown == pytest.approx(1)
 
 
-def test_a_new_replica_comes_in_slowly():
+def test_policy_sends_a_new_replica_few_requests_at_first():
     """Its share grows from a tenth of an equal one to all of it in ten seconds; the first ones start whole."""
     bench = Bench(in_zone("a", "b"))
     assert bench.picks(1000)["b"] > 400
@@ -263,7 +263,7 @@ def test_a_new_replica_comes_in_slowly():
     assert found == pytest.approx([0.1, 0.325, 0.55, 0.775, 1.0], abs=0.1)
 
 
-def test_what_is_known_outlives_a_change_of_the_table():
+def test_board_keeps_estimates_after_a_change_of_the_table():
     """Compute times and ejections stay; a worker that was started anew is a new one."""
     bench = Bench(in_zone(*"abc"))
     bench.measure({"a": 0.01, "b": 0.5})
@@ -280,7 +280,7 @@ def test_what_is_known_outlives_a_change_of_the_table():
     assert {verdict.rule for verdict in bench.explained().verdicts} == {""}
 
 
-def test_an_explanation_is_the_decision():
+def test_explanation_matches_the_decision():
     """Each worker with its rule or its figures; with equal draws the pick is the one that a request would get."""
     names = {"dead": "near", "failed": "near", "lame": "near", "late": "near", "ok": "near", "away": "far"}
     bench = Bench(names, attributes={name: {"gpu": "yes"} for name in names if name != "lame"})
@@ -313,7 +313,7 @@ def test_an_explanation_is_the_decision():
     assert bench.pick(ask, lambda worker: worker != "dead") == "ok"
 
 
-def test_liveness_of_many_is_looked_up_when_it_matters():
+def test_balancer_refreshes_the_liveness_of_large_stages_periodically():
     """Of a thousand workers not each is asked at each decision; a dead one is still never picked."""
     bench = Bench({f"w{i}": "near" for i in range(200)})
     dead = set()
@@ -331,7 +331,7 @@ def test_liveness_of_many_is_looked_up_when_it_matters():
         assert bench.pick(is_live=is_live) not in dead
 
 
-def test_a_new_replica_helps_the_full_at_once():
+def test_policy_ignores_slow_start_where_the_others_are_full():
     """Where the others would make a request wait for long, being new is the smaller evil."""
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.01, "b": 0.01})

@@ -51,7 +51,7 @@ def asked(stage, workers, **ask):
     return choose(stage, workers, RouteQuery(**ask, randomised=False), 0.0)
 
 
-def test_the_best_is_taken_where_nothing_is_drawn_and_of_equals_the_first():
+def test_policy_without_randomisation_picks_the_first_of_the_best():
     """Zones count by the ways to them alone."""
     stage, workers = board({}, {}, {})
     assert asked(stage, workers).index == 0
@@ -60,7 +60,7 @@ def test_the_best_is_taken_where_nothing_is_drawn_and_of_equals_the_first():
     assert (found.index, explain_route(found, workers, 0.0).outcome) == (1, "'w1': the best")
 
 
-def test_a_bar_keeps_out_and_says_why():
+def test_candidate_filter_excludes_with_its_reason():
     """Under its own name."""
     stage, workers = board({}, {})
     found = asked(
@@ -71,13 +71,13 @@ def test_a_bar_keeps_out_and_says_why():
     assert (first.rule, first.why, second.rule) == ("memory", "there is no room", "")
 
 
-def test_with_everybody_barred_there_is_nobody():
+def test_candidate_filter_may_exclude_all():
     """As with everybody dead."""
     stage, workers = board({}, {})
     assert asked(stage, workers, filters=(CandidateFilter("all", "", np.array([True, True])),)).index is None
 
 
-def test_the_way_on_counts_as_transfer():
+def test_onward_s_counts_as_transfer():
     """It is part of what a verdict says of the way."""
     stage, workers = board({}, {})
     found = asked(stage, workers, onward_s=np.array([0.5, 0.1]))
@@ -86,7 +86,7 @@ def test_the_way_on_counts_as_transfer():
     assert verdicts[0].transfer_s - verdicts[1].transfer_s == pytest.approx(0.4)
 
 
-def test_what_is_expected_of_replicas_and_workers_is_what_they_are_scored_by():
+def test_set_expected_is_used_for_scores():
     """Before anyone has measured them."""
     stage, workers = board({}, {})
     stage.set_expected(np.array([0.2, 0.1]))
@@ -105,7 +105,7 @@ PLACES = st.builds(
 
 
 @given(PLACES, st.lists(PLACES, min_size=1, max_size=8), st.booleans())
-def test_a_board_sees_ways_as_the_network_does(origin, places, measured):
+def test_board_view_agrees_with_the_network(origin, places, measured):
     """For all replicas at once, as for each alone; what was measured counts for more."""
     names = ("region", "zone", "host")
     stage, _ = board(*({name: value for name in names if (value := getattr(each, name))} for each in places))

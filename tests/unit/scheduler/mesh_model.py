@@ -1,6 +1,6 @@
-"""A mesh for a state machine: a registry, workers with commands on their way to them, a scheduler's decisions and its routes.
+"""A mesh for a state machine: a registry, workers with commands on the wire, a scheduler's decisions and its routes.
 
-The registry is the embedded one's (leases, and what it takes for ghosts), the routes are those that gateways are told.
+The registry is the embedded one's (leases and stale entries), the routes are those that gateways get.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SILENCE_S = 3.0
 
 
 class Process:
-    """One start of a worker: what it holds, and the commands that are on their way to it."""
+    """One start of a worker: what it holds, and the commands on the wire to it."""
 
     def __init__(self, instance, memory):
         self.instance = instance
@@ -56,7 +56,7 @@ class Link:
 
 
 class MeshModel:
-    """What is there, what the scheduler knows of it, and what must hold; time passes when it is told to."""
+    """Processes, what the scheduler knows of them, and the invariants; time passes by `pass_time` alone."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -93,17 +93,17 @@ class MeshModel:
         self.check_memory()
         self.check_kept(before)
         digests = {stage.key: stage.digest for stage in deployed}
-        for order in self.placement.evict:
-            self.links[order.worker].seen.evicting(order.stage)
-            self.links[order.worker].process.wire.append(("evict", order.stage, ""))
-        for order in self.placement.place:
-            link = self.links[order.worker]
+        for command in self.placement.evict:
+            self.links[command.worker].seen.evicting(command.stage)
+            self.links[command.worker].process.wire.append(("evict", command.stage, ""))
+        for command in self.placement.place:
+            link = self.links[command.worker]
             assert not link.process.leaving, "a leaving worker is given something"
-            assert order.stage not in link.process.real, "a worker is given what it holds"
-            link.seen.placing(order.stage, digests[order.stage])
-            link.process.wire.append(("place", order.stage, digests[order.stage]))
+            assert command.stage not in link.process.real, "a worker is given what it holds"
+            link.seen.placing(command.stage, digests[command.stage])
+            link.process.wire.append(("place", command.stage, digests[command.stage]))
 
-    def obey(self, process, *, fails=False):
+    def handle(self, process, *, fails=False):
         link = self.links.get(WorkerId(process.instance.id))
         command, stage, digest = process.wire.pop(0)
         if command == "evict":
@@ -133,8 +133,8 @@ class MeshModel:
                 assert StageKey(stage.stage) in self.links[replica.worker].process.real, (
                     "a stage that is not there"
                 )
-        for order in self.placement.evict:
-            assert order.worker not in self.placement.routed.get(order.stage, ())
+        for command in self.placement.evict:
+            assert command.worker not in self.placement.routed.get(command.stage, ())
         leaving = {id_ for id_, link in self.links.items() if link.connected and link.process.leaving}
         assert set(self.placement.departing) <= leaving
         for id_ in self.placement.departing:
@@ -145,7 +145,7 @@ class MeshModel:
             ]
             for key, held in self.links[id_].seen.stages.items():
                 if held.counts:
-                    assert not set(self.placement.routed[key]) & set(others), "it could have gone"
+                    assert not set(self.placement.routed[key]) & set(others), "another worker could hold it"
 
     def check_kept(self, before):
         """A stage that was routed is routed for as long as any of its replicas is there."""
@@ -164,20 +164,22 @@ class MeshModel:
                     and link.process.real.get(StageKey(stage.stage)) == contents.get(StageKey(stage.stage))
                 ]
                 if there and stage.stage in now:
-                    assert now[stage.stage].replicas, f"{stage.stage} was served by {there}, and is by nobody"
+                    assert now[stage.stage].replicas, (
+                        f"{stage.stage} was served by {there}, and is by no worker"
+                    )
         for model in self.routes.models.values():
             old = next((each for each in before.models.values() if each.name == model.name), None)
             if old is not None and old.stages[0].stage != model.stages[0].stage:
-                assert all(stage.replicas for stage in model.stages), "gone over to what is not complete"
+                assert all(stage.replicas for stage in model.stages), "changed over to an incomplete plan"
 
     def check_memory(self):
-        """No worker is told to load what it has no room for."""
+        """No worker is told to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
-        for id_ in {order.worker for order in self.placement.place}:
+        for id_ in {command.worker for command in self.placement.place}:
             link = self.links[id_]
-            gone = {order.stage for order in self.placement.evict if order.worker == id_}
-            kept = {key for key, held in link.seen.stages.items() if held.counts and key not in gone}
-            kept |= {order.stage for order in self.placement.place if order.worker == id_}
+            removed = {command.stage for command in self.placement.evict if command.worker == id_}
+            kept = {key for key, held in link.seen.stages.items() if held.counts and key not in removed}
+            kept |= {command.stage for command in self.placement.place if command.worker == id_}
             if link.process.memory is not None:
                 assert sum(peak.get(key, 0) for key in kept) <= link.process.memory
 
@@ -191,7 +193,7 @@ class MeshModel:
                 id_
                 for id_, process in staying.items()
                 if can_run(stage.require, "", process.instance.tags, process.instance.attributes)
-                and (id_ in routed or self.room(process, desired) >= stage.peak_bytes)
+                and (id_ in routed or self.headroom(process, desired) >= stage.peak_bytes)
             }
             assert len(routed & staying.keys()) == min(stage.replicas, len(able))
             assert not (routed - staying.keys() and routed & staying.keys()), (
@@ -227,13 +229,13 @@ class MeshModel:
         ]
         return Plan(partitions=partitions, revision=revision)
 
-    def room(self, process, desired):
+    def headroom(self, process, desired):
         if process.memory is None:
             return 100
         return process.memory - sum(desired[key].peak_bytes for key in process.real)
 
     def pass_time(self, seconds, num_steps=5):
-        """Those who live are heard of; who is silent for too long is dropped."""
+        """Live processes send heartbeats; those without are removed after the time-out."""
         for _ in range(num_steps):
             self.now_s += seconds / num_steps
             for process in self.processes:

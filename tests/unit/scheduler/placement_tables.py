@@ -30,7 +30,7 @@ def stages(name, num, *, version=1, revision=0, **changes):
 
 
 def view(name, holds="", *, memory=None, facts=None, **changes):
-    """A worker. `view("a", "m/1/0 m/1/1~")`: one stage is ready, one on its way in; `!` failed, `-` on its way out."""
+    """A worker. `view("a", "m/1/0 m/1/1~")`: one stage is ready, one loading; `!` failed, `-` evicting."""
     held = {}
     for word in holds.split():
         key, state = (word[:-1], STATES[word[-1]]) if word[-1] in STATES else (word, HoldingState.READY)
@@ -47,16 +47,16 @@ def zoned(zone, *names, **changes):
     return [view(name, facts={"zone": zone}, **changes) for name in names]
 
 
-def orders(placement):
-    """What is ordered: `a+m/1/0` to be loaded, `a-m/1/0` to be let go; in order."""
+def commands(placement):
+    """The commands: `a+m/1/0` to be loaded, `a-m/1/0` to be evicted; sorted."""
     return sorted(
-        [f"{order.worker}+{order.stage}" for order in placement.place]
-        + [f"{order.worker}-{order.stage}" for order in placement.evict]
+        [f"{command.worker}+{command.stage}" for command in placement.place]
+        + [f"{command.worker}-{command.stage}" for command in placement.evict]
     )
 
 
 def done(views, placement):
-    """Returns the workers once all that is under way, and all that was ordered, is done."""
+    """Returns the workers once all that is under way, and every command, is done."""
     found = {}
     for each in views:
         found[each.id] = {
@@ -64,10 +64,10 @@ def done(views, placement):
             for key, held in each.stages.items()
             if held.state is not HoldingState.EVICTING
         }
-    for order in placement.evict:
-        found[order.worker].pop(order.stage)
-    for order in placement.place:
-        found[order.worker][order.stage] = Held(HoldingState.READY, Digest(order.stage))
+    for command in placement.evict:
+        found[command.worker].pop(command.stage)
+    for command in placement.place:
+        found[command.worker][command.stage] = Held(HoldingState.READY, Digest(command.stage))
     return [replace(each, stages=found[each.id]) for each in views]
 
 

@@ -9,7 +9,7 @@ from services.scheduler.metrics import SchedulerMetrics
 
 
 def test_metrics_of_a_follower_have_the_term_and_the_epoch_alone():
-    """Of workers, models and commands the leader alone tells."""
+    """Only the leader has metrics of workers, models and commands."""
     registry = CollectorRegistry()
     SchedulerMetrics(
         registry, lambda: LeaderStatus(Leader("other", "h:1", 7)), lambda: None, epoch=lambda: 12

@@ -49,11 +49,11 @@ def printed(program):
     return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
 
 
-def test_blocks_of_megabytes_do_not_go_back_and_forth():
+def test_keep_freed_memory_avoids_page_faults():
     """Each would cost a page fault for every 4 KiB: 90,000 here."""
     assert printed(FAULTS) < 2000
 
 
-def test_threads_use_what_others_have_freed():
+def test_keep_freed_memory_shares_one_heap_between_threads():
     """Four that took 20 MiB each, one after another, leave no more than one of them."""
     assert printed(THREADS) < 30 << 20

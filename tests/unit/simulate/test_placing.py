@@ -1,4 +1,4 @@
-"""The scheduler in virtual time: what it decides is what `decide_placement` says, and gateways go by it."""
+"""The scheduler in virtual time: it decides by `decide_placement`, and gateways use its tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_is_placed_first_is_what_decide_says():
     """One decision over empty workers: the same stages on the same workers, evenly over zones."""
     bench, desired = Bench(SMALL), stages_of(SMALL)
     views = [WorkerView(each.id, attributes=each.facts.attributes) for each in bench.fleet.workers]
-    placed = {(order.worker, order.stage) for order in decide_placement(desired, views, 0.0).place}
+    placed = {(command.worker, command.stage) for command in decide_placement(desired, views, 0.0).place}
     assert {(each.id, key) for each in bench.fleet.workers for key in each.held} == placed
     for workers in bench.routed().values():
         assert Counter(bench.fleet.by_id[id_].zone for id_ in workers) == {0: 3, 1: 3, 2: 3}
@@ -85,33 +85,33 @@ def test_a_dead_worker_is_replaced_once_its_death_is_noticed():
 
 @pytest.mark.parametrize("chooser", CHOOSERS, ids=lambda chooser: chooser.name)
 def test_while_every_worker_is_drained_in_turn_every_request_is_answered(chooser):
-    """All of them are started anew, whoever chooses, and no request fails."""
+    """All of them are restarted, under any policy, and no request fails."""
     outcome = World(DRAIN, chooser, 5, ignore).run()
     assert (outcome.num_restarted, outcome.num_failed) == (12, 0)
 
 
 @pytest.mark.parametrize("chooser", [Mesh, PowerOfTwo], ids=lambda chooser: chooser.name)
 def test_nothing_is_sent_to_a_worker_whose_death_was_noticed_and_told(chooser):
-    """A zone dies; once gateways have the table without it nobody there is chosen, whatever else they know."""
-    gone, sent = set(), Counter()
+    """A zone dies; once gateways have the table without it no worker there is chosen, whatever else they know."""
+    removed, sent = set(), Counter()
 
     class Watched(chooser):
         def on_table(self, table):
             super().on_table(table)
-            gone.update(table.removed)
+            removed.update(table.removed)
 
         def lost(self, worker, generation):
-            """Hears nothing: the table alone tells it."""
+            """Ignores lost streams: only the table removes workers."""
 
         def choose(self, excluded, remaining_s, now_s):
             choice = super().choose(excluded, remaining_s, now_s)
             for worker in () if choice is None else choice.workers:
-                assert worker.id not in gone
-                sent[worker.alive, bool(gone)] += 1
+                assert worker.id not in removed
+                sent[worker.alive, bool(removed)] += 1
             return choice
 
     World(LOST, Watched, 2, ignore).run()
     assert sent[False, False] > 0, "nothing was sent to the dead before the table removed them"
     assert sent[True, True] > 0, "nothing was sent after the table removed them"
     assert not sent[False, True]
-    assert len(gone) == 4
+    assert len(removed) == 4

@@ -1,4 +1,4 @@
-"""A small mesh in virtual time: what must hold whoever chooses, and however fast."""
+"""A small mesh in virtual time: invariants under any policy and speed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_scenario_comes_to_an_end(scenario):
 
 
 def test_a_request_that_is_over_twice_is_an_error():
-    """Whoever counts it again is told."""
+    """Counting it again raises."""
     counters = RequestCounters(0, 2, lambda: None, ignore)
     request = counters.begin(0, 0.0, 1.0)
     counters.answered(request, 0.5, spilled=False)

@@ -38,7 +38,7 @@ class Changes:
         return make
 
 
-async def test_changes_are_made_in_the_order_of_the_calls():
+async def test_queue_makes_changes_in_the_order_of_submission():
     """The next begins when the one before is made."""
     changes = Changes()
     async with changes.running(), asyncio.timeout(60):
@@ -49,7 +49,7 @@ async def test_changes_are_made_in_the_order_of_the_calls():
     assert changes.made == ["a begins", "a is made", "b begins", "b is made"]
 
 
-async def test_a_change_whose_caller_is_cancelled_is_made_all_the_same():
+async def test_queue_makes_a_change_whose_caller_was_cancelled():
     """Half a change would be worse than one that nobody waits for."""
     changes = Changes()
     async with changes.running():
@@ -60,7 +60,7 @@ async def test_a_change_whose_caller_is_cancelled_is_made_all_the_same():
         await eventually(lambda: changes.made == ["a begins", "a is made"])
 
 
-async def test_a_change_that_cannot_be_made_ends_no_other():
+async def test_queue_continues_after_a_failed_change():
     """Its caller is told why; where nobody waits, nobody is."""
 
     async def refuse():
@@ -76,7 +76,7 @@ async def test_a_change_that_cannot_be_made_ends_no_other():
     assert changes.made == ["a begins", "a is made"]
 
 
-async def test_what_waits_when_the_process_stops_is_refused():
+async def test_queue_refuses_waiting_changes_when_it_stops():
     """It is not made, and its caller learns that."""
     changes = Changes()
     async with changes.running():

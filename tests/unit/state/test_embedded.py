@@ -23,7 +23,7 @@ def deployment(name="m", version=1, **plan):
     )
 
 
-async def test_what_was_saved_is_there_after_opening_again(tmp_path):
+async def test_sqlite_deployments_are_kept_after_reopening(tmp_path):
     saved = [deployment("m", 1), deployment("m", 2), deployment("n", 1)]
     async with open_deployments(tmp_path / "state") as store:
         for each in reversed(saved):
@@ -32,14 +32,14 @@ async def test_what_was_saved_is_there_after_opening_again(tmp_path):
         assert await store.all() == saved
 
 
-async def test_saving_again_replaces(tmp_path):
+async def test_save_replaces_a_deployment(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
         await store.save(deployment(cpu_class="x86"))
         assert await store.all() == [deployment(cpu_class="x86")]
 
 
-async def test_what_was_deleted_is_gone_and_deleting_nothing_is_no_error(tmp_path):
+async def test_delete_removes_a_deployment_and_ignores_a_missing_one(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
         await store.delete("m", 1)
@@ -47,21 +47,21 @@ async def test_what_was_deleted_is_gone_and_deleting_nothing_is_no_error(tmp_pat
         assert await store.all() == []
 
 
-async def test_what_was_saved_survives_a_process_that_never_closed(tmp_path):
+async def test_sqlite_deployments_survive_a_crash(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
         async with open_deployments(tmp_path) as other:
             assert await other.all() == [deployment()]
 
 
-async def test_a_file_that_is_no_database_is_named(tmp_path):
+async def test_open_names_a_file_that_is_no_database(tmp_path):
     (tmp_path / DATABASE_FILE).write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(CorruptData, match=DATABASE_FILE):
         async with open_deployments(tmp_path):
             pass
 
 
-async def test_a_database_of_a_newer_onnxmesh_is_left_alone(tmp_path):
+async def test_open_refuses_a_database_of_a_newer_release(tmp_path):
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(CorruptData, match="newer onnxmesh"):
@@ -69,7 +69,7 @@ async def test_a_database_of_a_newer_onnxmesh_is_left_alone(tmp_path):
             pass
 
 
-async def test_a_row_that_cannot_be_read_is_named(tmp_path):
+async def test_all_names_an_unreadable_row(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:
@@ -79,7 +79,7 @@ async def test_a_row_that_cannot_be_read_is_named(tmp_path):
             await store.all()
 
 
-async def test_what_a_plan_was_made_from_is_kept(tmp_path):
+async def test_save_keeps_costs_and_profile(tmp_path):
     """Costs and profile are there after opening again, for the next plan."""
     saved = replace(deployment(), costs=b"costs", profile=b"profile")
     async with open_deployments(tmp_path) as store:
@@ -88,7 +88,7 @@ async def test_what_a_plan_was_made_from_is_kept(tmp_path):
         assert await store.all() == [saved]
 
 
-async def test_a_database_of_the_first_release_opens_and_takes_new_rows(tmp_path):
+async def test_open_migrates_a_database_of_the_first_release(tmp_path):
     """Its deployments have neither costs nor profile nor splits; the change is made once."""
     old = deployment()
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:

@@ -23,7 +23,7 @@ def blobs(tmp_path):
     return BlobFolder(tmp_path / "blobs")
 
 
-def test_a_file_is_taken_in_by_link_under_its_digest(blobs, tmp_path):
+def test_put_file_links_the_file_under_its_digest(blobs, tmp_path):
     source = tmp_path / "w.bin"
     source.write_bytes(b"weights")
     assert blobs.put_file(source) == (sha(b"weights"), 7)
@@ -31,14 +31,14 @@ def test_a_file_is_taken_in_by_link_under_its_digest(blobs, tmp_path):
     assert blobs.path(sha(b"weights")).samefile(source)
 
 
-def test_the_same_file_twice_is_one_blob_and_leaves_nothing_else(blobs, tmp_path):
+def test_put_file_twice_stores_one_blob(blobs, tmp_path):
     source = tmp_path / "w.bin"
     source.write_bytes(b"weights")
     assert blobs.put_file(source) == blobs.put_file(source)
     assert files(tmp_path / "blobs") == [sha(b"weights")]
 
 
-def test_a_writer_commits_what_it_hashed(blobs):
+def test_writer_commits_what_it_hashed(blobs):
     with blobs.writer() as writer:
         writer.write(b"wei")
         writer.write(b"ghts")
@@ -47,13 +47,13 @@ def test_a_writer_commits_what_it_hashed(blobs):
     assert b"".join(blobs.chunks(sha(b"weights"))) == b"weights"
 
 
-def test_what_is_not_committed_is_gone(blobs, tmp_path):
+def test_writer_without_commit_leaves_nothing(blobs, tmp_path):
     with blobs.writer() as writer:
         writer.write(b"weights")
     assert files(tmp_path) == []
 
 
-def test_a_writer_that_starts_again_has_forgotten(blobs):
+def test_writer_restart_discards_what_was_written(blobs):
     with blobs.writer() as writer:
         writer.write(b"a longer beginning")
         writer.restart()
@@ -62,7 +62,7 @@ def test_a_writer_that_starts_again_has_forgotten(blobs):
     assert blobs.path(sha(b"weights")).read_bytes() == b"weights"
 
 
-def test_pieces_begin_at_an_offset_and_are_bounded(blobs):
+def test_chunks_begin_at_an_offset_and_are_bounded(blobs):
     content = bytes(BLOB_CHUNK_BYTES) + b"tail"
     with blobs.writer() as writer:
         writer.write(content)
@@ -74,7 +74,7 @@ def test_pieces_begin_at_an_offset_and_are_bounded(blobs):
         list(blobs.chunks(digest, len(content) + 1))
 
 
-def test_a_blob_that_is_not_there_is_named(blobs):
+def test_chunks_names_a_missing_blob(blobs):
     with pytest.raises(NotFound, match=sha(b"x")):
         list(blobs.chunks(sha(b"x")))
 
@@ -82,13 +82,13 @@ def test_a_blob_that_is_not_there_is_named(blobs):
 @pytest.mark.parametrize(
     "digest", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "/" * 64]
 )
-def test_what_is_no_digest_is_refused(blobs, digest):
+def test_blob_folder_refuses_malformed_digests(blobs, digest):
     for call in (blobs.path, blobs.has, blobs.remove, lambda d: list(blobs.chunks(d))):
         with pytest.raises(InvalidRequest, match="SHA-256"):
             call(digest)
 
 
-def test_leftovers_of_a_dead_process_are_removed_and_blobs_stay(blobs, tmp_path):
+def test_remove_leftovers_keeps_blobs(blobs, tmp_path):
     with blobs.writer() as writer:
         writer.write(b"weights")
         writer.commit()

@@ -9,7 +9,7 @@ import pytest
 from onnxmesh.telemetry.log_line import LogLine, parse_log_line
 
 
-def test_says_event_and_figures_on_one_line():
+def test_parse_log_line_has_event_and_fields_on_one_line():
     """A JSON line becomes its event, its figures and the last line of its traceback."""
     line = json.dumps(
         {
@@ -24,7 +24,7 @@ def test_says_event_and_figures_on_one_line():
     assert parse_log_line(line).is_warning
 
 
-def test_an_exception_with_its_frames_becomes_a_few_words():
+def test_parse_log_line_shortens_an_exception():
     """structlog's list of causes is cut down to what was raised last."""
     frames = [{"filename": "x.py", "locals": {"huge": "y" * 1000}}]
     causes = [{"exc_type": "RuntimeError", "exc_value": "it broke", "frames": frames}]
@@ -35,7 +35,7 @@ def test_an_exception_with_its_frames_becomes_a_few_words():
 @pytest.mark.parametrize(
     "text", ["Traceback (most recent call last):", '{"broken', "[1, 2]", "{}", '{"level": 3}', ""]
 )
-def test_takes_any_other_line_as_it_is(text):
+def test_parse_log_line_keeps_other_lines(text):
     """What no logger wrote is kept word for word and has no level."""
     assert parse_log_line(text + "\n") == LogLine("", text)
     assert not parse_log_line(text).is_warning

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
         ("compression", "onnxmesh/rpc/link"),
     ],
 )
-def test_every_figure_is_written_down_and_nothing_else_is(service, path):
+def test_every_metric_is_documented_and_no_other(service, path):
     """Names in docs/metrics.md are those in the code; a counter's with the ending that Prometheus shows."""
     code = "".join(each.read_text() for each in sorted((ROOT / path).rglob("*.py")))
     named = re.findall(rf'(\w+)\(\s*"(onnxmesh_{service}_\w+)"', code)
@@ -35,7 +35,7 @@ def test_every_figure_is_written_down_and_nothing_else_is(service, path):
     assert names == written
 
 
-def test_two_registries_know_nothing_of_each_other():
+def test_process_registries_are_independent():
     """What one process of a test counts is not seen in another's figures."""
     one, other = process_registry(), process_registry()
     Counter("things", "Things.", registry=one).inc()
@@ -53,7 +53,7 @@ def test_two_registries_know_nothing_of_each_other():
     assert all("process_cpu_seconds_total" in text for text in texts)
 
 
-def test_a_literal_address_of_version_6_is_served():
+def test_metrics_server_listens_on_an_ipv6_address():
     """In brackets, as everywhere."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -68,7 +68,7 @@ def test_a_literal_address_of_version_6_is_served():
         server.close()
 
 
-def test_an_address_that_is_taken_is_named():
+def test_metrics_server_names_an_address_in_use():
     """The message says which, and why."""
     server = MetricsServer("127.0.0.1:0", process_registry())
     try:

@@ -38,7 +38,7 @@ ARRAY = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
     st.sampled_from(sorted(NUMPY)),
 )
 def test_device_tensor_splits_and_concatenates_rows_in_place(rows, rest, datatype):
-    """Each at its own address, all of them as the whole; not a byte is copied until somebody reads one, and then all are once."""
+    """Each at its own address, all of them as the whole; no byte is copied before the first is read, and then all are once."""
     array = (
         np.arange(sum(rows) * int(np.prod(rest, dtype=int))).reshape(sum(rows), *rest).astype(NUMPY[datatype])
     )
@@ -75,7 +75,7 @@ def test_concat_rows_copies_tensors_of_several_memories_to_the_host():
 
 
 def test_device_memory_is_copied_once_for_many_threads():
-    """A tensor goes several ways at once."""
+    """A tensor is sent on several links at once."""
     memory = Memory(ARRAY)
     threads = [threading.Thread(target=lambda: memory.tensor.data) for _ in range(8)]
     for thread in threads:
@@ -95,13 +95,13 @@ def test_device_tensor_renamed_shares_the_memory():
 
 def test_concat_rows_uses_the_allocator():
     """Of the right size; else in a buffer of their own."""
-    rooms = []
+    buffers = []
 
     def allocator(byte_size):
-        rooms.append(np.empty(byte_size, np.uint8))
-        return rooms[-1].data
+        buffers.append(np.empty(byte_size, np.uint8))
+        return buffers[-1].data
 
     whole = concat_rows([from_array("x", ARRAY), from_array("x", ARRAY)], allocator)
     assert np.array_equal(to_array(whole), np.concatenate([ARRAY, ARRAY]))
-    assert np.frombuffer(whole.data, np.uint8).ctypes.data == rooms[0].ctypes.data
+    assert np.frombuffer(whole.data, np.uint8).ctypes.data == buffers[0].ctypes.data
     assert np.array_equal(to_array(concat_rows([from_array("x", ARRAY)], lambda _: None)), ARRAY)

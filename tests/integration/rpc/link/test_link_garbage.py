@@ -18,7 +18,7 @@ from tests.fakes.abort_links import abort_links
 
 
 class Tensors:
-    """Stands for what somebody wants to send, or got."""
+    """Stands for tensors that are to be sent, or were received."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def pair(on_frame=lambda *_: None, same_host=True):
 
 
 async def test_links_free_the_tensors_of_callers_that_could_not_connect(no_collector):
-    """Nobody answers: what each of several callers wanted to send goes when it is told so."""
+    """Without a server: the tensors of each of several callers are freed with its error."""
     kept = []
 
     async def forward(links):

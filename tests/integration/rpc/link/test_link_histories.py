@@ -52,7 +52,7 @@ class Send:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """A side cancels what it sent last, which may be on its way out still."""
+    """A side cancels its last frame, which may still be in the queue."""
 
     side: str
 
@@ -112,11 +112,11 @@ class Side:
     def send(self, make, described):
         """Sends a frame after all before it."""
         number = len(self.sent)
-        told = [
+        described = [
             Tensor(name=f"t{i}", datatype=datatype, shape=[size], byte_size=size)
             for i, (datatype, size) in enumerate(described)
         ]
-        body = make(key=RequestKey(origin=self.name, number=number), tensors=told)
+        body = make(key=RequestKey(origin=self.name, number=number), tensors=described)
         header = FrameHeader(activation=body) if make is Activation else FrameHeader(result=body)
         begin = number % 256
         frame = Frame(header, tuple(PATTERN[begin : begin + size] for _, size in described))
@@ -135,7 +135,7 @@ class Side:
         self.last = asyncio.ensure_future(send())
 
     def give_up(self):
-        """Cancels the last frame: stops sending it, and tells the other side."""
+        """Cancels the last frame: stops sending it, and sends a Cancel."""
         if self.last is not None:
             number = len(self.sent) - 1
             self.given_up.add(number)
@@ -163,7 +163,7 @@ class Side:
         self.held.clear()
 
     async def has_sent(self):
-        """Waits until all is queued that the link takes; returns whether that was all that nobody gave up."""
+        """Waits until all frames are queued that the link accepts; returns whether those were all that were not cancelled."""
         if self.last is not None:
             await asyncio.wait([self.last], timeout=LONG_S)
             assert self.last.done()
@@ -221,7 +221,7 @@ async def play(history, end, same_host):
                 side.check_got(everything=False)
     finally:
         await server.stop(None)
-    # Of links that are gone.
+    # Of links that have ended.
     for side in pair:
         side.let_go()
     await eventually(lambda: len(asyncio.all_tasks()) == 1, LONG_S)
@@ -254,7 +254,7 @@ def vanish(side, links, same_host):
 
 
 async def rest(pair, links):
-    """Waits until everything has come; when nobody holds anything, no memory is in use."""
+    """Waits until everything was received; once no frame is held, no memory is in use."""
     for side in pair:
         assert await side.has_sent()
     for side in pair:
@@ -267,7 +267,7 @@ async def rest(pair, links):
 
 
 def has_all(side):
-    """Whether everything came that nobody cancelled, and what comes after it."""
+    """Whether every frame that was not cancelled was received, and what follows it."""
     return {n for n in range(len(side.other.sent)) if n not in side.other.given_up} <= set(side.got)
 
 

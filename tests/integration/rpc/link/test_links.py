@@ -106,7 +106,7 @@ async def test_links_keep_the_order_of_frames(peer):
 
 
 async def test_links_are_measured_by_large_frames():
-    """By larger ones than any ping has; one that leaves while a ping is under way is not measured by."""
+    """Larger than any payload of a ping; a frame that is sent while a ping is in flight is not measured."""
     async with grpc_peer("a", serve=False) as a, grpc_peer("b") as b:
         link = await a.links.connect("b", b.address)
         assert not link.same_host

@@ -116,7 +116,7 @@ async def test_deploy_chooses_the_number_of_stages(mesh):
 
 async def test_deploy_of_more_stages_than_cuts_is_refused(mesh, blobs):
     async with mesh("a") as (client, _a):
-        with pytest.raises(InvalidPlan, match="at most 8 stages; 9"):
+        with pytest.raises(InvalidPlan, match="at most 8 stages, got 9"):
             await client.deploy(stages=9)
         assert blobs() == set()
 
@@ -159,7 +159,7 @@ async def test_deploy_with_a_failed_stage_is_withdrawn_alone(mesh, blobs):
 
 async def test_deploy_tries_a_stage_elsewhere_after_a_failure_that_may_pass(mesh):
     async with mesh("a", "b") as (client, a, _b):
-        a.fail["m/1/0"] = Unavailable("no room now")
+        a.fail["m/1/0"] = Unavailable("no memory now")
         await client.deploy(stages=1)
         await eventually(lambda: client.routes == {"m/1": [{"b"}]})
         assert a.commands == ["place m/1/0"]

@@ -73,7 +73,7 @@ async def test_drain_of_an_unknown_worker_names_the_workers_there_are(mesh):
 
 
 async def test_drain_outlives_the_scheduler(settings, tmp_path):
-    """The worker has it, and tells the next one."""
+    """The worker keeps it, and reports it to the next scheduler."""
     async with scheduler_app(settings) as serving:
         address = serving.address
         async with SchedulerClient(address) as client, FakeWorker("a", address, tmp_path) as a:

@@ -18,7 +18,7 @@ from tests.integration.scheduler.scheduler_client import SchedulerClient
 
 
 async def test_scale_goes_up_and_down_and_is_saved(settings, tmp_path):
-    """Never a table without one; the number outlives the scheduler, and the same wish is the one that equals it."""
+    """No table is without a replica; the number outlives the scheduler, and is part of the spec."""
     async with (
         scheduler_app(settings) as serving,
         SchedulerClient(serving.address) as client,

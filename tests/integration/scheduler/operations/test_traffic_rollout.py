@@ -26,7 +26,7 @@ def percents(client):
 
 
 async def test_rollout_splits_traffic_from_the_start_or_later_and_is_taken_back(mesh):
-    """Gateways are told at once, status says it, and a new version gets nothing of a split that is there."""
+    """Gateways and status have it at once, and a new version gets nothing of a split that exists."""
     async with mesh("a") as (client, _a), MeshClient(client.address) as asking:
         await client.deploy(b"one")
         await client.deploy(b"two", traffic_percent=10)

@@ -14,8 +14,10 @@ from tests.eventually import eventually
 def facts(kind, flops_per_s=50e9, memory=None, **more):
     """Attributes of a worker that has measured itself."""
     speed = DeviceSpeed(flops_per_s=flops_per_s).to_plain()
-    said = {"device.kind": kind, "cpu.class": "x86"} | {f"speed.{name}": str(v) for name, v in speed.items()}
-    return said | ({} if memory is None else {"memory.bytes": str(memory + RESERVE_BYTES)}) | more
+    attributes = {"device.kind": kind, "cpu.class": "x86"} | {
+        f"speed.{name}": str(v) for name, v in speed.items()
+    }
+    return attributes | ({} if memory is None else {"memory.bytes": str(memory + RESERVE_BYTES)}) | more
 
 
 FAST, SLOW = facts("cpu-fast-1t", 70e9), facts("cpu-slow-1t", 10e9)
@@ -52,7 +54,7 @@ async def test_plan_prefers_measured_times_to_estimates(mesh):
 
 
 async def test_preparation_gets_mode_shapes_and_objective_of_the_spec(mesh):
-    """A deployment's wish is what is prepared and planned for."""
+    """They are part of the request to the worker, and of the plan."""
     async with mesh("a", profile_s=0.0) as (client, a):
         shapes = Shapes(batch=4, inputs={"x": Shape(dims=[4, 3])})
         model = await client.deploy(stages=1, mode="portable", objective="latency", shapes=shapes)

@@ -14,8 +14,10 @@ from tests.integration.scheduler.scheduler_client import SchedulerClient
 def facts(kind, flops_per_s=50e9, memory=None, **more):
     """Attributes of a worker that has measured itself."""
     speed = DeviceSpeed(flops_per_s=flops_per_s).to_plain()
-    said = {"device.kind": kind, "cpu.class": "x86"} | {f"speed.{name}": str(v) for name, v in speed.items()}
-    return said | ({} if memory is None else {"memory.bytes": str(memory + RESERVE_BYTES)}) | more
+    attributes = {"device.kind": kind, "cpu.class": "x86"} | {
+        f"speed.{name}": str(v) for name, v in speed.items()
+    }
+    return attributes | ({} if memory is None else {"memory.bytes": str(memory + RESERVE_BYTES)}) | more
 
 
 FAST, SLOW = facts("cpu-fast-1t", 70e9), facts("cpu-slow-1t", 10e9)
@@ -37,7 +39,7 @@ async def until(client, condition):
 
 
 async def test_replanner_uses_a_new_worker_without_a_gap(mesh, tmp_path):
-    """Two stages become three; every table on the way is complete; the old stages go when the new ones answer."""
+    """Two stages become three; every table in between is complete; the old stages are evicted when the new ones serve."""
     async with mesh("a", "b", attributes=dict.fromkeys("ab", FAST), replan_after_s=0.05) as (client, a, b):
         assert num_nodes(await client.deploy()) == [4, 4]
         await eventually(lambda: client.routes)
@@ -58,7 +60,7 @@ async def test_replanner_uses_a_new_worker_without_a_gap(mesh, tmp_path):
 
 
 async def test_replanner_saves_the_new_plan(settings, tmp_path, blobs):
-    """Its partitions are the ones that are kept; those before are gone."""
+    """Its partitions are kept; those of the plan before are removed."""
     settings = settings.model_copy(update={"replan_after_s": 0.05})
     async with (
         scheduler_app(settings) as serving,
@@ -92,7 +94,7 @@ async def test_replanner_ignores_a_small_gain(mesh, tmp_path):
 
 
 async def test_replanner_follows_placement_when_a_kind_of_worker_leaves(mesh):
-    """First the stage lands on whoever is there; then the plan is made for those who are."""
+    """First the stage is placed on the worker that remains; then the model is planned for it."""
     async with mesh("a", "b", attributes={"a": FAST, "b": SLOW}, replan_after_s=0.05) as (client, a, b):
         assert len(num_nodes(await client.deploy(stages=0, replicas=1))) == 2
         await b.die()
@@ -153,7 +155,7 @@ async def test_replanner_keeps_the_plan_in_force_without_memory_for_the_new_one(
 
 
 async def test_replanner_replaces_a_plan_that_answers_nothing(mesh, tmp_path):
-    """Half a chain that nobody can complete is let go for one that fits."""
+    """Half a pipeline that no worker can complete is evicted for one that fits."""
     roomy = facts("cpu-fast-1t", 70e9, memory=250)
     async with mesh("a", "b", attributes={"a": SLOW, "b": roomy}, replan_after_s=0.3) as (client, a, b):
         for worker in (a, b):

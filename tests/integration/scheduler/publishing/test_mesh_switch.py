@@ -140,7 +140,7 @@ async def test_watchers_of_a_follower_get_changes_and_the_whole_from_another_lea
         second.publish(model("p"))
         await eventually(lambda: follower.names == ["p"])
         assert follower.kinds == ["whole", "change", "change", "whole", "change"]
-        # The first one has not heard of it, and says more: that turns nothing back.
+        # The first leader publishes more: an older epoch changes nothing.
         await follower.follow(leaders[0])
         first.publish(model("q"))
         async with open_channel(address) as channel:
@@ -151,7 +151,7 @@ async def test_watchers_of_a_follower_get_changes_and_the_whole_from_another_lea
 
 
 async def test_watchers_of_a_follower_that_becomes_the_leader_get_the_whole():
-    """Its own tables begin a line of their own; then only what changes is told again."""
+    """Its own tables begin a new lineage; after the first only changes are sent."""
     async with following() as (follower, _):
         follower.relay.accept(PublishedTable.from_proto(RouteTable(epoch=5, models=[model("m")])))
         await eventually(lambda: follower.names == ["m"])

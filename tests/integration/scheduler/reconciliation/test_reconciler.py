@@ -15,7 +15,7 @@ def leaving(client):
 
 
 async def test_reconciler_moves_stages_off_a_leaving_worker_and_lets_it_depart(mesh):
-    """It stays in the table until it is gone, so that what it was sent is still answered."""
+    """It stays in the table until it is removed, so that requests that it was sent are answered."""
     async with mesh("a", "b") as (client, a, b):
         await client.deploy(stages=2)
         b.loading.clear()

@@ -63,7 +63,7 @@ def test_a_field_of_a_later_protocol_is_passed_over():
 @pytest.mark.parametrize("size", [4, VIEW_BYTES])
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
 def test_garbage_is_refused(size, garbage):
-    """Bytes that are no message are an InvalidRequest, whichever way they are read."""
+    """Bytes that are no message are an InvalidRequest, by hand or by protobuf."""
     with pytest.raises(InvalidRequest, match="expected a ModelInferRequest"):
         decode_request(garbage + b"\xff" * size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import hyperframe.frame as oracle
 import pytest
@@ -147,3 +147,35 @@ def test_frames_of_fixed_size_refuse_other_sizes():
         with pytest.raises(ConnectionFault) as caught:
             wrong()
         assert caught.value.code is ErrorCode.FRAME_SIZE_ERROR
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_uint32_is_read_as_it_was_written(value):
+    """In network byte order."""
+    assert uint32(value) == value.to_bytes(4, "big")
+    assert read_uint32(uint32(value), FrameType.WINDOW_UPDATE) == value
+
+
+def test_frame_types_are_those_of_http2():
+    """By number, as the library hyperframe has them."""
+    theirs = {number: kind.__name__ for number, kind in oracle.FRAMES.items() if number < 10}
+    ours = {each.value: each.name.title().replace("_", "") + "Frame" for each in FrameType}
+    assert ours == theirs | {FrameType.GOAWAY: "GoawayFrame"}
+
+
+@pytest.mark.parametrize("flags", [0, END_STREAM])
+def test_frame_reader_reads_data_cut_at_any_two_places(flags):
+    """Its pieces make up the payload, the last one alone has the flags, and the next frame follows."""
+    data = frame(FrameType.DATA, flags, 5, b"0123456789")
+    wire = data + frame(FrameType.PING, 0, 0, b"12345678")
+    for cuts in combinations(range(len(wire) + 1), 2):
+        reader = FrameReader(MAX)
+        list(reader.feed(PREFACE))
+        got = []
+        for begin, end in pairwise((0, *cuts, len(wire))):
+            got += reader.feed(wire[begin:end])
+        *pieces, ping = got
+        assert (ping[0], bytes(ping[3])) == (FrameType.PING, b"12345678")
+        assert b"".join(bytes(piece[3]) for piece in pieces) == b"0123456789"
+        assert [piece[4] for piece in pieces] == [len(piece[3]) for piece in pieces]
+        assert [piece[:3] for piece in pieces] == [(DATA, 0, 5)] * (len(pieces) - 1) + [(DATA, flags, 5)]

@@ -54,6 +54,10 @@ def test_header_frames_refuse_a_block_without_end():
     assert fault.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
     frames = HeaderFrames(MAX_BYTES)
+    frames.receive_headers(0, 1, bytes(MAX_BYTES - 1))
+    assert len(frames.receive_continuation(CONTINUATION, END_HEADERS, 1, b"\0").data) == MAX_BYTES
+
+    frames = HeaderFrames(MAX_BYTES)
     frames.receive_headers(0, 1, bytes(MAX_BYTES))
     with pytest.raises(ConnectionFault, match=rf"headers of {MAX_BYTES + 1} bytes"):
         frames.receive_continuation(CONTINUATION, END_HEADERS, 1, b"\0")

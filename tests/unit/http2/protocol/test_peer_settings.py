@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h2.settings
 import pytest
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
@@ -52,3 +53,9 @@ def test_peer_settings_refuse_values_out_of_range(setting, value, code):
     with pytest.raises(ConnectionFault) as fault:
         updated({setting: value})
     assert fault.value.code is code
+
+
+def test_setting_ids_are_those_of_http2():
+    """By name and number, as the library h2 has them."""
+    theirs = {code.name: code.value for code in h2.settings.SettingCodes}
+    assert {each.name: each.value for each in SettingId}.items() <= theirs.items()

@@ -156,6 +156,8 @@ async def test_windows_over_the_largest_are_refused():
         running.receiver.window_update_received(1, 0)
     assert fault.value.code is ErrorCode.PROTOCOL_ERROR
     running.receiver.window_update_received(1, 2**31 - 1 - 65_535)
+    for window in (65_534, 65_535):
+        running.receiver.initial_window_received(window)
     with pytest.raises(StreamFault) as fault:
         running.receiver.window_update_received(1, 1)
     assert fault.value.code is ErrorCode.FLOW_CONTROL_ERROR
@@ -175,3 +177,21 @@ async def test_impossible_transition_is_raised_by_name():
         running.data(1, b"", end_stream=True)
     running.calls.connection_lost()
     assert len(running.calls.by_id) == 0
+
+
+async def test_empty_data_are_idle_frames_and_others_are_progress():
+    """Padding of empty data is given back to the windows."""
+    running = Running()
+    running.receiver.request_received(1, RequestHead("/stream"), end_stream=False)
+    for _ in range(2):
+        for _ in range(3):
+            running.data(1, b"")
+        running.data(1, b"\0")
+    for _ in range(3):
+        running.receiver.data_received(1, b"", 250, end_stream=False)
+    increments = [(stream_id, what) for stream_id, _, what in running.written()]
+    assert increments == [(1, 502), (0, 752)]
+    with pytest.raises(ConnectionFault) as fault:
+        running.data(1, b"")
+    assert fault.value.code is ErrorCode.ENHANCE_YOUR_CALM
+    running.calls.connection_lost()

@@ -92,7 +92,7 @@ def test_assembler_drops_the_chunks_of_every_hop_on_cancel():
 
 
 def test_assembler_drops_chunks_on_cancel():
-    """A request cancelled half way leaves no memory behind, and its last pieces are ignored."""
+    """A request that is cancelled between chunks keeps no memory, and its last chunks are ignored."""
     frame = activation(1, b"x" * 100)
     pieces = list(split_frame(frame, 30))
     assembler = Assembler()

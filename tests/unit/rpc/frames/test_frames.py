@@ -82,7 +82,7 @@ def test_encode_envelope_aligns_payloads(header, small, other, size):
 
 
 def test_decode_envelope_returns_views():
-    """No payload byte is copied on the way in."""
+    """No payload byte is copied when it is received."""
     message = encode_envelope([Frame(FrameHeader(), (b"0123456789abcdef",))])
     payload = decode_envelope(message)[0].payloads[0]
     assert isinstance(payload, memoryview)
@@ -106,7 +106,7 @@ def test_decode_envelope_refuses_garbage_or_returns_frames(garbage):
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
 def test_decode_envelope_refuses_a_truncated_envelope(kept):
-    """A message that lost its end is told apart from a whole one."""
+    """A truncated message is never read as a whole one."""
     message = encode_envelope([Frame(FrameHeader(load=Load(queued=1)), (b"x" * 1000,))])
     with pytest.raises(CorruptData):
         decode_envelope(message[: int(len(message) * kept)])

@@ -111,7 +111,7 @@ def changed(message, changes):
 @given(st.lists(parts, max_size=4), mutations)
 @example([(FrameHeader(), [b"abc"], [SharedMessage(index=2)])], [])
 def test_decode_envelope_returns_frames_or_corrupt_data(described, changes):
-    """However a message was changed on its way, reading it and putting pieces together raises CorruptData or nothing."""
+    """Reading a message that was changed in any way, and assembling its chunks, raises CorruptData or nothing."""
     assembler = Assembler()
     try:
         for frame in decode_envelope(changed(envelope(described), changes), resolve):

@@ -105,7 +105,7 @@ async def test_frame_writer_has_no_capacity_above_its_high_water_mark():
 
 
 async def test_frame_writer_close_drops_the_queue_and_wakes_waiters():
-    """Whoever waits for room goes on, and what was queued is gone."""
+    """Waiters continue, and the queue is empty."""
     async with running() as (writer, pipe, _):
         await blocked(writer, pipe)
         writer.put(chunk(1000))
@@ -157,7 +157,7 @@ async def test_frame_writer_coalesces_bursts_of_one_iteration():
 
 
 async def test_frame_writer_waits_for_a_pipe_without_capacity():
-    """What is queued meanwhile leaves when it has room again."""
+    """Frames that are queued meanwhile are written once it has capacity."""
     async with running(is_prompt=True) as (writer, pipe, _):
         await blocked(writer, pipe)
         for _ in range(2):

@@ -19,7 +19,7 @@ KEY = (ModelName("m"), Version(1))
 
 
 class Store:
-    """Works in order, as the real one; waits, or fails, when told to."""
+    """Works in order, as the real one; waits, or fails, as a test sets it."""
 
     def __init__(self):
         self.rows = {}
@@ -123,7 +123,7 @@ async def test_catalogue_removes_both_plans_of_a_deployment_that_is_deleted_duri
 
 
 async def test_catalogue_removes_a_deployment_under_whichever_plan_is_in_force(catalogue, blobs):
-    """One that was deployed anew under the same name and version is another."""
+    """One that was deployed again under the same name and version is another."""
     first = catalogue.deployments[KEY]
     await catalogue.swap(catalogue.standby[KEY])
     other = deployment(blobs)
@@ -144,7 +144,7 @@ async def test_catalogue_saves_other_workers_for_the_same_partitions(catalogue, 
 
 
 async def test_catalogue_rescales_every_plan_and_no_new_plan_takes_that_back(catalogue, store):
-    """Though it was made when another number was wished for; both changes are written down."""
+    """Though it was made for another number; both changes are saved."""
     current, beside = catalogue.deployments[KEY], catalogue.standby[KEY]
     store.go_on.clear()
     scaling = asyncio.ensure_future(catalogue.rescale(current, 3))

@@ -10,7 +10,7 @@ from services.scheduler.deployments.traffic_splits import TrafficSplits
 
 
 class Store:
-    """Splits by name; fails once when told to."""
+    """Splits by name; fails once where a test sets `fails`."""
 
     def __init__(self, *splits):
         self.rows = {split.name: split for split in splits}

@@ -119,7 +119,7 @@ def test_demand_of_a_spec():
 
 
 def test_same_spec_ignores_the_traffic_percentage():
-    """It is said once, and changed by other means; 0 is one."""
+    """It belongs to one deploy, and is changed by rollouts; 0 is a percentage."""
     spec = normalised(DeploymentSpec(name="m", traffic_percent=0))
     assert spec.HasField("traffic_percent")
     assert same_spec(spec, DeploymentSpec(name="m"))

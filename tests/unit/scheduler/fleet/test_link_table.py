@@ -32,7 +32,7 @@ def worker(id_, kind="cpu-x86-1t", memory=None, flops=None, generation=1, **fact
 
 
 class Measurements:
-    """Answers as told, and keeps what was asked."""
+    """Answers with fixed measurements, and records the queries."""
 
     def __init__(self, answers):
         self.answers = answers
@@ -44,7 +44,7 @@ class Measurements:
         if source.id in self.hang:
             await asyncio.Event().wait()
         if source.id not in self.answers:
-            raise Unavailable("gone")
+            raise Unavailable("lost")
         return [MeasuredLink(latency_s=0.5, bytes_per_s=self.answers[source.id]) for _ in addresses]
 
 

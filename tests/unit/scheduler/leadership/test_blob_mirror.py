@@ -88,7 +88,7 @@ async def test_mirror_keeps_files_that_another_holder_needs(mirrored):
 
 
 async def test_mirror_tries_again_to_fetch_files_that_no_source_had(mirrored):
-    """They may be with somebody who comes back."""
+    """A source that has them may come back."""
     theirs, ours, store, _, _ = mirrored
     source = write(theirs, b"model")
     content = theirs.path(source.files[0].sha256).read_bytes()

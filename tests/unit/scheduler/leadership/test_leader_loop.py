@@ -37,7 +37,7 @@ async def shared(tmp_path):
 
 
 async def test_leader_loop_leads_while_it_is_elected(shared):
-    """Its tables, of epochs of its term, are those that its followers get; nobody leads between two leaders."""
+    """Its tables, of epochs of its term, are those that its followers get and keep when there is no leader."""
     candidate, relay = Candidate(), RouteRelay("s")
     loop = LeaderLoop(shared, candidate, relay, channels=None)
     async with running(loop.run()):

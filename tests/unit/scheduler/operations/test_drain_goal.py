@@ -44,7 +44,7 @@ from tests.unit.scheduler.decision_tables import STAGE
     ],
 )
 def test_why_it_stays_names_what_keeps_a_stage(workers, lacking_bytes, why):
-    """Nothing is said of one that is being moved."""
+    """A stage that is being moved has no reason."""
     stage = DesiredStage(STAGE, ("m", 1), Digest("d"), require=("gpu",))
-    everyone = [WorkerView("a", frozenset({"gpu"}), leaving=True), *workers]
-    assert why_it_stays(stage, "a", everyone, Placement({}, lacking_bytes=lacking_bytes)) == why
+    workers_of_mesh = [WorkerView("a", frozenset({"gpu"}), leaving=True), *workers]
+    assert why_it_stays(stage, "a", workers_of_mesh, Placement({}, lacking_bytes=lacking_bytes)) == why

@@ -7,13 +7,13 @@ from services.scheduler.desired.desired_stages import Home
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement import decide_placement
 from services.scheduler.placement.placement_state import PlacementState
-from tests.unit.scheduler.placement_tables import orders, stages, view
+from tests.unit.scheduler.placement_tables import commands, stages, view
 
 MS = 0.001
 
 
 def placed(desired, *workers):
-    return orders(decide_placement(desired, workers, 0.0))
+    return commands(decide_placement(desired, workers, 0.0))
 
 
 def test_candidates_are_close_to_the_stage_before():

@@ -8,7 +8,7 @@ import pytest
 
 from services.scheduler.placement.candidates import MAX_FAILURES
 from services.scheduler.placement.placement import decide_placement
-from tests.unit.scheduler.placement_tables import orders, stages, view
+from tests.unit.scheduler.placement_tables import commands, stages, view
 
 
 def leaving(name, holds="", **changes):
@@ -30,7 +30,7 @@ TABLE = {
     ),
     "it stays until that is ready": (stages("m", 1), [leaving("a", "m/1/0"), view("b", "m/1/0~")], [], []),
     "then it goes": (stages("m", 1), [leaving("a", "m/1/0"), view("b", "m/1/0")], ["a-m/1/0"], []),
-    "what is on its way out is not yet gone": (
+    "a worker does not depart before an eviction has ended": (
         stages("m", 1),
         [leaving("a", "m/1/0-"), view("b", "m/1/0")],
         [],
@@ -43,14 +43,14 @@ TABLE = {
         [],
         ["a"],
     ),
-    "what nobody wants goes at once": ([], [leaving("a", "m/1/0")], ["a-m/1/0"], []),
+    "a stage that is not desired is evicted at once": ([], [leaving("a", "m/1/0")], ["a-m/1/0"], []),
     "of two replicas one is replaced before it goes": (
         stages("m", 1, replicas=2),
         [leaving("a", "m/1/0"), view("b", "m/1/0"), view("c")],
         ["c+m/1/0"],
         [],
     ),
-    "of two replicas one goes where nobody can take it": (
+    "of two replicas one is evicted where no worker can load it": (
         stages("m", 1, replicas=2),
         [leaving("a", "m/1/0"), view("b", "m/1/0")],
         ["a-m/1/0"],
@@ -62,25 +62,25 @@ TABLE = {
         [],
         [],
     ),
-    "the last replica stays where nobody can take it, and its worker need not wait": (
+    "the last replica stays where no worker can load it, and its worker departs": (
         stages("m", 1),
         [leaving("a", "m/1/0")],
         [],
         ["a"],
     ),
-    "nobody can, for there is no room": (
+    "no worker has the memory": (
         stages("m", 1, peak_bytes=2),
         [leaving("a", "m/1/0"), view("b", memory=1)],
         [],
         ["a"],
     ),
-    "nobody can, for it requires what nobody else has": (
+    "no worker meets the requirements": (
         stages("m", 1, require=("gpu",)),
         [leaving("a", "m/1/0", tags=frozenset(["gpu"])), view("b")],
         [],
         ["a"],
     ),
-    "nobody can, for all leave; one of two replicas is enough": (
+    "all workers leave; one of two replicas is enough": (
         stages("m", 1, replicas=2),
         [leaving("a", "m/1/0"), leaving("b", "m/1/0")],
         ["b-m/1/0"],
@@ -118,12 +118,12 @@ TABLE = {
 def test_draining_commands_and_departures(desired, workers, ordered, departing):
     """Orders, and who may depart; asked again, the answer is the same."""
     placement = decide_placement(desired, workers, 0.0)
-    assert (orders(placement), list(placement.departing)) == (ordered, departing)
+    assert (commands(placement), list(placement.departing)) == (ordered, departing)
     assert decide_placement(desired, workers, 0.0) == placement
 
 
 def test_draining_worker_serves_until_its_stages_are_ready_elsewhere():
-    """It is routed until it is let go, and the move is told."""
+    """It is routed until it is evicted, and the move is listed."""
     desired, a = stages("m", 1), leaving("a", "m/1/0")
     placement = decide_placement(desired, [a, view("b")], 0.0)
     assert placement.routed == {"m/1/0": ("a",)}
@@ -136,22 +136,22 @@ def test_draining_worker_serves_until_its_stages_are_ready_elsewhere():
 
 def test_draining_that_is_undone_changes_nothing():
     """Its stages count again, and are not replaced."""
-    assert orders(decide_placement(stages("m", 1), [view("a", "m/1/0"), view("b")], 0.0)) == []
+    assert commands(decide_placement(stages("m", 1), [view("a", "m/1/0"), view("b")], 0.0)) == []
 
 
 def test_draining_does_not_wait_for_a_stage_that_keeps_failing_elsewhere():
-    """After some failures in a row nobody waits for that worker; it is tried again when its time comes."""
+    """After some failures in a row that worker does not count; it is tried again after its back-off."""
     desired, a, b = stages("m", 1), leaving("a", "m/1/0"), view("b", "m/1/0!")
     held = replace(b.stages["m/1/0"], failures=MAX_FAILURES, retry_s=5.0)
     b = replace(b, stages={"m/1/0": held})
     placement = decide_placement(desired, [a, b], 0.0)
-    assert (orders(placement), placement.departing, placement.retry_s) == ([], ("a",), 5.0)
+    assert (commands(placement), placement.departing, placement.retry_s) == ([], ("a",), 5.0)
     again = decide_placement(desired, [a, b], 5.0)
-    assert (orders(again), again.departing) == (["b+m/1/0"], ())
+    assert (commands(again), again.departing) == (["b+m/1/0"], ())
 
 
 def test_draining_worker_gets_no_stage_and_attracts_no_move():
     """Evenness is that of the workers that stay."""
     workers = [view("a", "m/1/0 m/1/1 m/1/2"), leaving("b")]
     for rebalance in (False, True):
-        assert orders(decide_placement(stages("m", 3), workers, 0.0, rebalance=rebalance)) == []
+        assert commands(decide_placement(stages("m", 3), workers, 0.0, rebalance=rebalance)) == []

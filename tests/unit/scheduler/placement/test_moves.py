@@ -12,41 +12,41 @@ from services.scheduler.desired.desired_stages import Home
 from services.scheduler.placement.moves import SETTLE_S, Move
 from services.scheduler.placement.placement import decide_placement
 from services.scheduler.placement.rebalance import rebalanced
-from tests.unit.scheduler.placement_tables import at_rest, done, orders, stages, view, zoned
+from tests.unit.scheduler.placement_tables import at_rest, commands, done, stages, view, zoned
 
 pytestmark = pytest.mark.timeout(1200)
 """Thousands of decisions: seconds on an idle machine, minutes on a busy one."""
 
 
 def test_moves_are_listed_with_their_reason_until_they_end():
-    """Just started, under way, and gone."""
+    """Just started, under way, and ended."""
     desired = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b")]
     move = Move("m/1/0", "a", "b", "'a' has more stages")
     started = decide_placement(desired, workers, 0.0)
-    assert (orders(started), started.moves) == (["b+m/1/0"], (move,))
+    assert (commands(started), started.moves) == (["b+m/1/0"], (move,))
     under_way = decide_placement(desired, [workers[0], view("b", "m/1/0~")], 0.0)
-    assert (orders(under_way), under_way.moves) == ([], (move,))
+    assert (commands(under_way), under_way.moves) == ([], (move,))
     over = decide_placement(desired, [workers[0], view("b", "m/1/0")], 0.0)
-    assert (orders(over), over.moves) == (["a-m/1/0"], ())
+    assert (commands(over), over.moves) == (["a-m/1/0"], ())
 
 
 def test_moves_avoid_a_worker_that_has_just_joined():
-    """It may go as it came; missing replicas are another matter. When to look again is said."""
+    """It may leave as fast; missing replicas do not wait. `retry_s` is when to decide again."""
     desired = stages("m", 2)
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
     early = decide_placement(desired, workers, 100.0 + SETTLE_S / 2)
-    assert (orders(early), early.retry_s) == ([], 100.0 + SETTLE_S)
-    assert orders(decide_placement(desired, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
-    assert orders(decide_placement(stages("m", 3), workers, 100.0)) == ["b+m/1/2"]
+    assert (commands(early), early.retry_s) == ([], 100.0 + SETTLE_S)
+    assert commands(decide_placement(desired, workers, 100.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert commands(decide_placement(stages("m", 3), workers, 100.0)) == ["b+m/1/2"]
 
 
 def test_moves_avoid_a_worker_that_flaps_though_the_plan_assigns_it():
     """Each time it comes back it is new, even where it is home."""
     desired = stages("m", 1, homes=(Home("fast", 1),))
     workers = [view("a", "m/1/0"), view("b", facts={"device.kind": "fast"}, since_s=95.0)]
-    assert orders(decide_placement(desired, workers, 100.0)) == []
-    assert orders(decide_placement(desired, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
+    assert commands(decide_placement(desired, workers, 100.0)) == []
+    assert commands(decide_placement(desired, workers, 95.0 + SETTLE_S)) == ["b+m/1/0"]
 
 
 def test_moves_are_made_one_at_a_time():
@@ -58,8 +58,8 @@ def test_moves_are_made_one_at_a_time():
 def test_moves_are_not_made_for_load_alone():
     """A worker that is busy just now keeps what it has; what is new goes elsewhere."""
     workers = [view("a", "m/1/0", wait_s=8.0), view("b", "m/1/1")]
-    assert orders(decide_placement(stages("m", 2), workers, 0.0)) == []
-    assert orders(decide_placement([*stages("m", 2), *stages("n", 1)], workers, 0.0)) == ["b+n/1/0"]
+    assert commands(decide_placement(stages("m", 2), workers, 0.0)) == []
+    assert commands(decide_placement([*stages("m", 2), *stages("n", 1)], workers, 0.0)) == ["b+n/1/0"]
 
 
 def test_moves_bring_replicas_to_a_zone_without_one():
@@ -68,7 +68,7 @@ def test_moves_bring_replicas_to_a_zone_without_one():
     workers[0] = replace(workers[0], stages=view("a", "m/1/0").stages)
     workers[1] = replace(workers[1], stages=view("b", "m/1/0").stages)
     placement = decide_placement(stages("m", 1, replicas=2), workers, 0.0)
-    assert orders(placement) == ["c+m/1/0"]
+    assert commands(placement) == ["c+m/1/0"]
     assert [move.why for move in placement.moves] == ["the zone of 'b' has more of its replicas"]
 
 
@@ -138,7 +138,7 @@ MODELS = st.lists(
 
 @st.composite
 def meshes(draw):
-    """Any state: stages held anywhere, ready or loading or failed, workers that leave, stages nobody wants."""
+    """Any state: stages held anywhere, ready or loading or failed, workers that leave, stages that are not desired."""
     desired = [
         stage
         for index, (num, replicas, cost_s, sent_bytes, homes, peak_bytes) in enumerate(draw(MODELS))
@@ -182,17 +182,17 @@ def test_moves_end_from_any_state(mesh, rebalance):
     assert {each.id for each in end if each.leaving} >= set(first.departing)
     # What a rebalance left, everyday rounds leave as well.
     if rebalance:
-        assert orders(decide_placement(desired, end, 0.0)) == []
+        assert commands(decide_placement(desired, end, 0.0)) == []
 
 
 @settings(max_examples=200)
 @given(meshes())
 def test_moves_keep_every_stage_served(mesh):
-    """Round after round; nothing is routed that is let go, nothing is loaded that is held, no move is made in vain."""
+    """Round after round; no evicted stage is routed, no held stage is loaded, no move is made without a gain."""
     desired, workers = mesh
     for _ in range(200):
         placement = decide_placement(desired, workers, 0.0)
-        let_go = {(order.worker, order.stage) for order in placement.evict}
+        let_go = {(command.worker, command.stage) for command in placement.evict}
         routed = {(worker, key) for key, ids in placement.routed.items() for worker in ids}
         assert not let_go & routed
         after = done(workers, placement)

@@ -45,10 +45,10 @@ def worker(name, *tags, **stages):
     )
 
 
-def orders(placement: Placement):
+def commands(placement: Placement):
     return (
-        sorted(f"{order.worker}+{order.stage}" for order in placement.place),
-        sorted(f"{order.worker}-{order.stage}" for order in placement.evict),
+        sorted(f"{command.worker}+{command.stage}" for command in placement.place),
+        sorted(f"{command.worker}-{command.stage}" for command in placement.evict),
     )
 
 
@@ -79,8 +79,8 @@ TABLE = {
         [],
     ),
     "a ghost is evicted": ([], [worker("a", m0=READY)], [], ["a-m/1/0"]),
-    "what is on its way out is not evicted again": ([], [worker("a", m0=EVICTING)], [], []),
-    "a stage that is on its way out is not placed there before it is gone": (
+    "a stage that is being evicted is not evicted again": ([], [worker("a", m0=EVICTING)], [], []),
+    "a stage is not placed where its eviction is under way": (
         model("m", 1),
         [worker("a", m0=EVICTING)],
         [],
@@ -92,7 +92,7 @@ TABLE = {
         ["b+m/1/0", "b+m/1/1"],
         [],
     ),
-    "a holder that does not satisfy them any more lets go": (
+    "a holder that does not satisfy them any more evicts": (
         model("m", 1, require=("gpu",)),
         [worker("a", m0=READY)],
         [],
@@ -133,23 +133,23 @@ TABLE = {
 
 @pytest.mark.parametrize(("desired", "workers", "place", "evict"), TABLE.values(), ids=TABLE.keys())
 def test_placement_commands(desired, workers, place, evict):
-    assert orders(decide_placement(desired, workers, 0.0)) == (place, evict)
+    assert commands(decide_placement(desired, workers, 0.0)) == (place, evict)
 
 
 def test_placement_evicts_other_content_and_does_not_route_to_it():
     stale = WorkerView(WorkerId("a"), stages={StageKey("m/1/0"): Held(READY, Digest("old"))})
     placement = decide_placement(model("m", 1), [stale], 0.0)
-    assert orders(placement) == ([], ["a-m/1/0"])
+    assert commands(placement) == ([], ["a-m/1/0"])
     assert placement.routed == {"m/1/0": ()}
 
 
 def test_placement_of_a_failed_stage_is_elsewhere_at_once_and_there_again_later():
     failed = {StageKey("m/1/0"): held(FAILED, "m/1/0", retry_s=5.0)}
     alone = [WorkerView(WorkerId("a"), stages=failed)]
-    assert orders(decide_placement(model("m", 1), [*alone, worker("b")], 0.0)) == (["b+m/1/0"], [])
+    assert commands(decide_placement(model("m", 1), [*alone, worker("b")], 0.0)) == (["b+m/1/0"], [])
     waiting = decide_placement(model("m", 1), alone, 0.0)
-    assert (orders(waiting), waiting.retry_s) == (([], []), 5.0)
-    assert orders(decide_placement(model("m", 1), alone, 5.0)) == (["a+m/1/0"], [])
+    assert (commands(waiting), waiting.retry_s) == (([], []), 5.0)
+    assert commands(decide_placement(model("m", 1), alone, 5.0)) == (["a+m/1/0"], [])
 
 
 def test_placement_honours_the_cpu_class_of_a_plan():
@@ -158,7 +158,7 @@ def test_placement_honours_the_cpu_class_of_a_plan():
         WorkerView(WorkerId("b"), attributes={"cpu.class": "x86", "device": "cuda"}),
         WorkerView(WorkerId("c"), attributes={"cpu.class": "x86", "device": "cpu"}),
     ]
-    assert orders(decide_placement(model("m", 1, cpu_class="x86"), workers, 0.0)) == (["c+m/1/0"], [])
+    assert commands(decide_placement(model("m", 1, cpu_class="x86"), workers, 0.0)) == (["c+m/1/0"], [])
 
 
 def test_placement_keeps_the_old_replica_until_the_new_one_is_ready():
@@ -178,7 +178,7 @@ def test_placement_prefers_a_lighter_worker_among_equals():
     heavy = model("m", 1, weight_bytes=100)
     light = model("n", 1, weight_bytes=1)
     workers = [worker("a", m0=READY), worker("b", n0=READY)]
-    assert orders(decide_placement(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])
+    assert commands(decide_placement(heavy + light + model("o", 1), workers, 0.0)) == (["b+o/1/0"], [])
 
 
 def kind(name, device, *, memory=None, **stages):
@@ -194,7 +194,7 @@ def home(device, count=1, *workers):
     return Home(device, count, frozenset(workers))
 
 
-def meant(*homes, replicas=1, peak_bytes=0):
+def assigned(*homes, replicas=1, peak_bytes=0):
     """Model m: for each stage its homes."""
     return [
         DesiredStage(
@@ -211,67 +211,67 @@ def meant(*homes, replicas=1, peak_bytes=0):
 
 PLANNED = {
     "each stage goes to the kind that it is meant for": (
-        meant((home("fast"),), (home("slow"),)),
+        assigned((home("fast"),), (home("slow"),)),
         [kind("a", "slow"), kind("b", "fast")],
         ["a+m/1/1", "b+m/1/0"],
         [],
     ),
     "a worker that is listed is of its kind, whatever it says now": (
-        meant((home("merged", 1, "b"),)),
+        assigned((home("merged", 1, "b"),)),
         [kind("a", "fast"), kind("b", "other")],
         ["b+m/1/0"],
         [],
     ),
-    "kinds of one label are told apart by who is listed": (
-        meant((home("fast #2", 1, "b"),)),
+    "kinds of one label differ by the workers listed": (
+        assigned((home("fast #2", 1, "b"),)),
         [kind("a", "fast"), kind("b", "fast")],
         ["a+m/1/0"],
         [],
     ),
     "replicas go to as many of each kind as are meant": (
-        meant((home("fast", 1), home("slow", 2)), replicas=3),
+        assigned((home("fast", 1), home("slow", 2)), replicas=3),
         [kind("a", "fast"), kind("b", "fast"), kind("c", "slow"), kind("d", "slow")],
         ["a+m/1/0", "c+m/1/0", "d+m/1/0"],
         [],
     ),
     "where none of the kind is there, any worker serves": (
-        meant((home("gone"),)),
+        assigned((home("other"),)),
         [kind("a", "slow")],
         ["a+m/1/0"],
         [],
     ),
     "a stage moves home when a worker of its kind comes": (
-        meant((home("fast"),)),
+        assigned((home("fast"),)),
         [kind("a", "slow", m0=READY), kind("b", "fast")],
         ["b+m/1/0"],
         [],
     ),
     "the one that is not at home goes": (
-        meant((home("fast"),)),
+        assigned((home("fast"),)),
         [kind("a", "slow", m0=READY), kind("b", "fast", m0=READY)],
         [],
         ["a-m/1/0"],
     ),
     "a home that is full is left alone": (
-        meant((home("fast"),), (home("fast"),), (home("slow"),)),
+        assigned((home("fast"),), (home("fast"),), (home("slow"),)),
         [kind("a", "fast", m0=READY, m1=READY, m2=READY), kind("b", "slow", m2=LOADING)],
         [],
         [],
     ),
     "a stage does not leave its home to make workers more even": (
-        meant((home("fast"),), (home("fast"),)),
+        assigned((home("fast"),), (home("fast"),)),
         [kind("a", "fast", m0=READY, m1=READY), kind("b", "slow")],
         [],
         [],
     ),
     "among workers that are as much at home it does": (
-        meant((home("fast", 1, "a", "b"),), (home("fast", 1, "a", "b"),)),
+        assigned((home("fast", 1, "a", "b"),), (home("fast", 1, "a", "b"),)),
         [kind("a", "fast", m0=READY, m1=READY), kind("b", "fast")],
         ["b+m/1/0"],
         [],
     ),
     "a stage that failed at home stays where it is": (
-        meant((home("fast"),)),
+        assigned((home("fast"),)),
         [kind("a", "slow", m0=READY), kind("b", "fast", m0=FAILED)],
         [],
         [],
@@ -282,13 +282,13 @@ PLANNED = {
 @pytest.mark.parametrize(("desired", "workers", "place", "evict"), PLANNED.values(), ids=PLANNED.keys())
 def test_placement_honours_the_homes_of_a_plan(desired, workers, place, evict):
     """Kinds first, then anyone: a stage is never left nowhere for the sake of a plan."""
-    assert orders(decide_placement(desired, workers, 0.0)) == (place, evict)
+    assert commands(decide_placement(desired, workers, 0.0)) == (place, evict)
 
 
 def test_placement_prefers_memory_to_a_home():
     """Memory counts before the plan does."""
-    desired = meant((home("fast 9 B"),), peak_bytes=10)
-    assert orders(
+    desired = assigned((home("fast 9 B"),), peak_bytes=10)
+    assert commands(
         decide_placement(desired, [kind("a", "fast", memory=9), kind("b", "slow", memory=10)], 0.0)
     ) == (
         ["b+m/1/0"],
@@ -298,24 +298,24 @@ def test_placement_prefers_memory_to_a_home():
 
 def test_placement_reports_the_bytes_that_are_lacking():
     """The best worker's lack, after what the stages before take."""
-    desired = meant((), (), peak_bytes=10)
+    desired = assigned((), (), peak_bytes=10)
     placement = decide_placement(desired, [kind("a", "x", memory=14), kind("b", "x", memory=8)], 0.0)
-    assert orders(placement) == (["a+m/1/0"], [])
+    assert commands(placement) == (["a+m/1/0"], [])
     assert placement.lacking_bytes == {"m/1/1": 2}
 
 
 def test_placement_moves_no_stage_to_a_worker_without_memory():
     """Neither home nor for evenness."""
-    desired = meant((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
+    desired = assigned((home("fast 9 B"),), (home("fast 9 B"),), peak_bytes=10)
     workers = [kind("a", "slow", memory=20, m0=READY, m1=READY), kind("b", "fast", memory=9)]
-    assert orders(decide_placement(desired, workers, 0.0)) == ([], [])
-    anywhere = meant((), (), peak_bytes=10)
-    assert orders(decide_placement(anywhere, workers, 0.0)) == ([], [])
+    assert commands(decide_placement(desired, workers, 0.0)) == ([], [])
+    anywhere = assigned((), (), peak_bytes=10)
+    assert commands(decide_placement(anywhere, workers, 0.0)) == ([], [])
 
 
 def test_placement_counts_two_plans_of_a_model_separately():
     """While one plan takes over from another, each is spread as if it were alone."""
-    old = [replace(stage, key=StageKey(f"m/1/{i}")) for i, stage in enumerate(meant((), ()))]
-    new = [replace(stage, key=StageKey(f"m/1.1/{i}"), revision=1) for i, stage in enumerate(meant((), ()))]
+    old = [replace(stage, key=StageKey(f"m/1/{i}")) for i, stage in enumerate(assigned((), ()))]
+    new = [replace(stage, key=StageKey(f"m/1.1/{i}"), revision=1) for i, stage in enumerate(assigned((), ()))]
     workers = [worker("a", m0=READY), worker("b", m1=READY)]
-    assert orders(decide_placement(old + new, workers, 0.0)) == (["a+m/1.1/0", "b+m/1.1/1"], [])
+    assert commands(decide_placement(old + new, workers, 0.0)) == (["a+m/1.1/0", "b+m/1.1/1"], [])

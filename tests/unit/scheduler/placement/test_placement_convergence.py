@@ -81,32 +81,32 @@ class PlacementMachine(RuleBasedStateMachine):
             )
         self.check_memory(placement)
         digests = {stage.key: stage.digest for stage in self.desired()}
-        for order in placement.evict:
-            assert order.worker not in self.routed.get(order.stage, ())
-            self.workers[order.worker].seen.evicting(order.stage)
-            self.workers[order.worker].wire.append(("evict", order.stage, None))
-        for order in placement.place:
-            worker = self.workers[order.worker]
-            assert order.stage not in worker.real or worker.relinked, "told to load what it holds"
-            worker.seen.placing(order.stage, digests[order.stage])
-            worker.wire.append(("place", order.stage, digests[order.stage]))
+        for command in placement.evict:
+            assert command.worker not in self.routed.get(command.stage, ())
+            self.workers[command.worker].seen.evicting(command.stage)
+            self.workers[command.worker].wire.append(("evict", command.stage, None))
+        for command in placement.place:
+            worker = self.workers[command.worker]
+            assert command.stage not in worker.real or worker.relinked, "commanded to load what it holds"
+            worker.seen.placing(command.stage, digests[command.stage])
+            worker.wire.append(("place", command.stage, digests[command.stage]))
         return bool(placement.place or placement.evict)
 
     def check_memory(self, placement):
-        """No worker is told to load what it has no room for."""
+        """No worker is told to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
-        for order in placement.place:
-            worker = self.workers[order.worker]
+        for command in placement.place:
+            worker = self.workers[command.worker]
             kept = {
                 key
                 for key, held in worker.seen.stages.items()
-                if held.counts and (order.worker, key) not in {(o.worker, o.stage) for o in placement.evict}
+                if held.counts and (command.worker, key) not in {(o.worker, o.stage) for o in placement.evict}
             }
-            kept |= {each.stage for each in placement.place if each.worker == order.worker}
+            kept |= {each.stage for each in placement.place if each.worker == command.worker}
             if worker.memory is not None:
                 assert sum(peak.get(key, 0) for key in kept) <= worker.memory
 
-    def obey(self, worker, *, fails=False):
+    def handle(self, worker, *, fails=False):
         """The worker carries out one command and says so."""
         command, stage, digest = worker.wire.pop(0)
         if command == "evict":
@@ -164,7 +164,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @rule(data=st.data(), fails=st.booleans())
     def work(self, data, fails):
         busy = [id_ for id_, worker in self.workers.items() if worker.wire]
-        self.obey(self.workers[data.draw(st.sampled_from(busy))], fails=fails)
+        self.handle(self.workers[data.draw(st.sampled_from(busy))], fails=fails)
 
     @rule()
     def restart_scheduler(self):
@@ -189,7 +189,7 @@ class PlacementMachine(RuleBasedStateMachine):
         for _ in range(300):
             busy = [worker for worker in self.workers.values() if worker.wire]
             if busy:
-                self.obey(busy[0])
+                self.handle(busy[0])
                 continue
             self.now_s += 100.0  # what failed may be tried again
             if not self.reconcile():
@@ -202,7 +202,9 @@ class PlacementMachine(RuleBasedStateMachine):
         for key, stage in desired.items():
             able = [id_ for id_, w in self.workers.items() if can_run(stage.require, "", w.tags, {})]
             roomy = [
-                id_ for id_ in able if id_ in self.routed[key] or self.room(id_, desired) >= stage.peak_bytes
+                id_
+                for id_ in able
+                if id_ in self.routed[key] or self.headroom(id_, desired) >= stage.peak_bytes
             ]
             assert len(self.routed[key]) == min(stage.replicas, len(roomy))
             assert all(self.workers[id_].real[key] == stage.digest for id_ in self.routed[key])
@@ -211,7 +213,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.check_homes(desired)
         self.check_evenness(desired)
 
-    def room(self, id_, desired):
+    def headroom(self, id_, desired):
         worker = self.workers[id_]
         if worker.memory is None:
             return 100
@@ -231,7 +233,7 @@ class PlacementMachine(RuleBasedStateMachine):
                     assert (
                         key in worker.seen.stages
                         or not can_run(stage.require, "", worker.tags, {})
-                        or self.room(id_, desired) < stage.peak_bytes
+                        or self.headroom(id_, desired) < stage.peak_bytes
                     ), "a stage should have moved home"
 
     def check_evenness(self, desired):
@@ -244,7 +246,7 @@ class PlacementMachine(RuleBasedStateMachine):
                         if key not in target.seen.stages
                         and can_run(desired[key].require, "", target.tags, {})
                         and self.home(source, desired[key]) == self.home(target, desired[key])
-                        and self.room(name, desired) >= desired[key].peak_bytes
+                        and self.headroom(name, desired) >= desired[key].peak_bytes
                     ]
                     assert not movable, "a stage should have moved"
 

@@ -85,9 +85,9 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
     @rule(data=st.data(), fails=st.booleans())
     @precondition(lambda self: any(each.lives and each.wire for each in self.processes))
     def work(self, data, fails):
-        """A command arrives, late or not, is carried out or fails, and the scheduler hears of it."""
+        """A command arrives, late or not, is carried out or fails, and the scheduler gets the event."""
         busy = [each for each in self.processes if each.lives and each.wire]
-        self.obey(busy[data.draw(st.integers(0, len(busy) - 1))], fails=fails)
+        self.handle(busy[data.draw(st.integers(0, len(busy) - 1))], fails=fails)
 
     @rule()
     def restart_scheduler(self):
@@ -158,7 +158,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
         for _ in range(MAX_ROUNDS):
             busy = [each for each in self.processes if each.lives and each.wire]
             if busy:
-                self.obey(busy[0])
+                self.handle(busy[0])
                 continue
             before = self.placement
             self.pass_time(2.0 * SILENCE_S, 12)

@@ -7,7 +7,7 @@ import pytest
 from services.scheduler.placement.moves import Move
 from services.scheduler.placement.placement import decide_placement
 from services.scheduler.placement.rebalance import rebalanced
-from tests.unit.scheduler.placement_tables import at_rest, num_held, orders, stages, view, where
+from tests.unit.scheduler.placement_tables import at_rest, commands, num_held, stages, view, where
 
 pytestmark = pytest.mark.timeout(1200)
 """Thousands of decisions: seconds on an idle machine, minutes on a busy one."""
@@ -16,19 +16,19 @@ pytestmark = pytest.mark.timeout(1200)
 def test_rebalance_moves_to_new_workers_at_once():
     """An operator who asks for it knows that the workers stay."""
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
-    assert orders(decide_placement(stages("m", 2), workers, 100.0, rebalance=True)) == ["b+m/1/0"]
+    assert commands(decide_placement(stages("m", 2), workers, 100.0, rebalance=True)) == ["b+m/1/0"]
 
 
 def test_rebalance_evens_out_work_that_a_count_does_not_show():
     """Three stages against two are even, but the heavy ones are on one worker."""
     desired = [*stages("h", 2, cost_s=0.1), *stages("l", 3, cost_s=0.01)]
     workers = [view("a", "h/1/0 h/1/1 l/1/0"), view("b", "l/1/1 l/1/2")]
-    assert orders(decide_placement(desired, workers, 0.0)) == []
+    assert commands(decide_placement(desired, workers, 0.0)) == []
     assert rebalanced(desired, workers, 0.0) == (Move("h/1/0", "a", "b", "'a' has more work"),)
 
 
 def test_rebalanced_predicts_the_moves_of_a_rebalance():
-    """Replica by replica, from first to last, with nothing on the way."""
+    """Replica by replica, from first to last, without steps in between."""
     desired = stages("m", 6)
     workers = [view("a", " ".join(f"m/1/{index}" for index in range(6))), view("b"), view("c")]
     moves = rebalanced(desired, workers, 0.0)
@@ -43,7 +43,7 @@ def test_rebalanced_predicts_the_moves_of_a_rebalance():
 
 
 def test_rebalanced_does_not_list_moves_under_way():
-    """It counts as done: a rebalance tells what it would do itself."""
+    """It counts as done: a rebalance lists only its own moves."""
     workers = [view("a", "m/1/0 m/1/1 n/1/0-"), view("b", "m/1/0~")]
     assert rebalanced(stages("m", 2), workers, 0.0) == ()
 

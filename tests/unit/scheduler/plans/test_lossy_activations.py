@@ -44,7 +44,7 @@ def planned(bound, found=MEASURED):
     ],
 )
 def test_allow_losses_allows_only_encodings_within_the_bound(bound, allowed):
-    """And what was measured is kept, where anybody asked."""
+    """The measurements are kept where the spec has a bound."""
     plan = planned(bound)
     first, last = plan.partitions
     assert list(first.lossy_encodings) == allowed

@@ -29,10 +29,10 @@ LINK = LinkSpec(bytes_per_s=1e6, latency_s=0.0)
 def worker(id_, kind="cpu-a-1t", flops=1e9, **facts):
     """One that computes a node of 1e9 operations in 1e9 / flops seconds."""
     speed = DeviceSpeed(flops, 1e12, 0.0).to_plain()
-    said = {"device.kind": kind, "device": kind.partition("-")[0]} | {
+    attributes = {"device.kind": kind, "device": kind.partition("-")[0]} | {
         f"speed.{name}": str(v) for name, v in speed.items()
     }
-    return Instance(id_, "worker", f"{id_}:1", 1, (), said | facts)
+    return Instance(id_, "worker", f"{id_}:1", 1, (), attributes | facts)
 
 
 def survey(*workers):
@@ -60,7 +60,7 @@ def plan(*num_nodes, kinds=None, direct=None):
     return Plan(partitions=partitions)
 
 
-def standing(made, holders, seen, known=None):
+def assessment(made, holders, seen, known=None):
     stages = desired_stages(Deployment(DeploymentSpec(name="m", version=1, replicas=1), made, Artefact()))
     by_key = {stage_key(ModelName("m"), Version(1), i): ids for i, ids in enumerate(holders)}
     return assess_plan(made, stages, by_key, seen, known or costs(), None)
@@ -87,7 +87,7 @@ def test_cuts_of_a_plan_follow_from_its_partitions():
     assert cuts_of(plan(4)) == ()
 
 
-STANDINGS = {
+ASSESSMENTS = {
     "one stage for each of two workers": (plan(3, 1), [["a"], ["b"]], 3.0, 4.0),
     "both on one": (plan(3, 1), [["a"], ["a"]], 4.0, 4.0),
     "replicas share the requests": (plan(4), [["a", "b"]], 2.0, 4.0),
@@ -95,17 +95,17 @@ STANDINGS = {
 }
 
 
-@pytest.mark.parametrize(("made", "holders", "period_s", "latency_s"), STANDINGS.values(), ids=STANDINGS)
+@pytest.mark.parametrize(("made", "holders", "period_s", "latency_s"), ASSESSMENTS.values(), ids=ASSESSMENTS)
 def test_assessment_follows_from_where_the_stages_are(made, holders, period_s, latency_s):
     """Workers are busy for all that they hold."""
-    found = standing(made, holders, survey(worker("a"), worker("b")))
+    found = assessment(made, holders, survey(worker("a"), worker("b")))
     assert (found.gaps, found.period_s, found.latency_s) == ((), period_s, latency_s)
 
 
 def test_assessment_uses_the_speed_of_each_worker():
     """The slower one is the bottleneck with the smaller part."""
     seen = survey(worker("a"), worker("b", "cpu-b-1t", flops=1e8))
-    found = standing(plan(3, 1), [["a"], ["b"]], seen)
+    found = assessment(plan(3, 1), [["a"], ["b"]], seen)
     assert (found.period_s, found.latency_s) == (10.0, 13.0)
 
 
@@ -114,20 +114,20 @@ def test_assessment_counts_bytes_that_cross_a_cut_but_not_direct_inputs():
     inputs = (InputUse("late", 250_000, (3,)), InputUse("early", 10**6, (0,)))
     known = costs(boundary_bytes=500_000, inputs=inputs)
     seen = survey(worker("a"), worker("b"))
-    assert standing(plan(2, 2), [["a"], ["b"]], seen, known).period_s == 2.75
+    assert assessment(plan(2, 2), [["a"], ["b"]], seen, known).period_s == 2.75
     straight = plan(2, 2, direct={1: ["late"]})
-    assert standing(straight, [["a"], ["b"]], seen, known).period_s == 2.5
+    assert assessment(straight, [["a"], ["b"]], seen, known).period_s == 2.5
 
 
 def test_assessment_names_what_no_longer_fits():
-    """A stage that is nowhere, or meant for a kind that is gone; a worker of an equal kind stands in for another."""
+    """A stage that is not held, or planned for a kind that left; a worker of an equal kind replaces another."""
     seen = survey(worker("a"))
-    nowhere = standing(plan(2, 2), [["a"], []], seen)
+    nowhere = assessment(plan(2, 2), [["a"], []], seen)
     assert nowhere.gaps == ("stage 1 is held by no worker",)
     assert nowhere.period_s == float("inf")
-    gone = standing(plan(2, 2, kinds=["cpu-a-1t", "cpu-b-1t"]), [["a"], ["a"]], seen)
-    assert gone.gaps == ("stage 1 was planned for 'cpu-b-1t', which left the mesh",)
-    assert standing(plan(4, kinds=["cpu-a-1t #2"]), [["a"]], seen).gaps == ()
+    removed = assessment(plan(2, 2, kinds=["cpu-a-1t", "cpu-b-1t"]), [["a"], ["a"]], seen)
+    assert removed.gaps == ("stage 1 was planned for 'cpu-b-1t', which left the mesh",)
+    assert assessment(plan(4, kinds=["cpu-a-1t #2"]), [["a"]], seen).gaps == ()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_assessment_names_what_no_longer_fits():
 )
 def test_reason_to_replan_needs_a_fifth(period_s, worth):
     """Whichever figure its objective counts."""
-    now = standing(plan(4), [["a"]], survey(worker("a", flops=4e9)))
+    now = assessment(plan(4), [["a"]], survey(worker("a", flops=4e9)))
     assert (now.period_s, now.latency_s) == (1.0, 1.0)
     assert (reason_to_replan(now, new_plan(period_s)) is not None) == worth
     assert (reason_to_replan(now, new_plan(9.0, period_s, Objective.LATENCY)) is not None) == worth
@@ -143,7 +143,7 @@ def test_reason_to_replan_needs_a_fifth(period_s, worth):
 
 def test_reason_to_replan_is_what_no_longer_fits():
     """Even to one that is slower; the reason is what does not fit."""
-    now = replace(standing(plan(4), [["a"]], survey(worker("a"))), gaps=("stage 0 is held by no worker",))
+    now = replace(assessment(plan(4), [["a"]], survey(worker("a"))), gaps=("stage 0 is held by no worker",))
     assert reason_to_replan(now, new_plan(100.0)) == "stage 0 is held by no worker"
 
 
@@ -167,7 +167,7 @@ def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
 
 
 def test_same_partitions_need_equal_cuts_and_direct_inputs():
-    """Other positions, or an input that goes another way, do."""
+    """Other positions, or other direct inputs, need new ones."""
     assert same_partitions(plan(1, 3), cut_plan(0, 1, 4))
     assert not same_partitions(plan(1, 3), cut_plan(0, 2, 4))
     assert not same_partitions(plan(1, 3), cut_plan(0, 1, 4, direct=("x",)))

@@ -35,10 +35,10 @@ LINK = LinkSpec(bytes_per_s=1e6, latency_s=0.0)
 def worker(id_, kind="cpu-a-1t", flops=1e9, **facts):
     """One that computes a node of 1e9 operations in 1e9 / flops seconds."""
     speed = DeviceSpeed(flops, 1e12, 0.0).to_plain()
-    said = {"device.kind": kind, "device": kind.partition("-")[0]} | {
+    attributes = {"device.kind": kind, "device": kind.partition("-")[0]} | {
         f"speed.{name}": str(v) for name, v in speed.items()
     }
-    return Instance(id_, "worker", f"{id_}:1", 1, (), said | facts)
+    return Instance(id_, "worker", f"{id_}:1", 1, (), attributes | facts)
 
 
 def survey(*workers):
@@ -48,7 +48,18 @@ def survey(*workers):
 
 def cut_plan(*edges, kinds=("cpu-a-1t",), direct=()):
     stages = tuple(
-        StagePlan(start, end, ((kinds[i % len(kinds)], 1),), 1.0 + i, 0.5, 1.5 + i, 10, 20, 30 + i, direct)
+        StagePlan(
+            start=start,
+            end=end,
+            devices=((kinds[i % len(kinds)], 1),),
+            compute_s=1.0 + i,
+            transfer_s=0.5,
+            period_s=1.5 + i,
+            boundary_bytes=10,
+            weight_bytes=20,
+            peak_bytes=30 + i,
+            direct_inputs=direct,
+        )
         for i, (start, end) in enumerate(pairwise(edges))
     )
     return CutPlan(Objective.THROUGHPUT, stages, WholeModel("k", 1.0, 0, fits=True), "because")

@@ -15,7 +15,7 @@ from services.scheduler.workers.worker_kinds import kinds_of
 
 
 def test_used_bytes_count_where_stages_are_held():
-    """Those on their way out, or failed, take none; nor do stages that are not asked about."""
+    """Evicting and failed ones use none; nor do stages outside the query."""
     stages = [
         DesiredStage(StageKey(f"m/1/{i}"), (ModelName("m"), Version(1)), Digest("d"), peak_bytes=10**i)
         for i in range(3)
@@ -33,10 +33,10 @@ LINK = LinkSpec(bytes_per_s=1e6, latency_s=0.0)
 def worker(id_, kind="cpu-a-1t", flops=1e9, **facts):
     """One that computes a node of 1e9 operations in 1e9 / flops seconds."""
     speed = DeviceSpeed(flops, 1e12, 0.0).to_plain()
-    said = {"device.kind": kind, "device": kind.partition("-")[0]} | {
+    attributes = {"device.kind": kind, "device": kind.partition("-")[0]} | {
         f"speed.{name}": str(v) for name, v in speed.items()
     }
-    return Instance(id_, "worker", f"{id_}:1", 1, (), said | facts)
+    return Instance(id_, "worker", f"{id_}:1", 1, (), attributes | facts)
 
 
 def survey(*workers):
@@ -45,7 +45,7 @@ def survey(*workers):
 
 
 def test_survey_finds_the_workers_of_a_kind():
-    """Of a name that is none, nobody."""
+    """An unknown name has none."""
     seen = survey(worker("a"), worker("b"), worker("c", "cpu-b-1t"))
     assert seen.workers_of("cpu-a-1t") == ("a", "b")
     assert seen.workers_of("other") == ()

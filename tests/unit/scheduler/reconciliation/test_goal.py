@@ -96,8 +96,8 @@ def test_replan_goal_is_reached_when_loaded_undeployed_or_beside_a_plan_that_ans
     goal = ReplanGoal(Catalogue(successor), lambda _: None, deployment(), successor)
     assert goal.remaining(outcome(BOTH)) == [*new]
     assert goal.remaining(outcome(dict.fromkeys(new, ("a",)))) is None
-    gone = replace(goal, catalogue=Catalogue(None))
-    assert gone.remaining(outcome(BOTH)) is None
+    removed = replace(goal, catalogue=Catalogue(None))
+    assert removed.remaining(outcome(BOTH)) is None
     short = {"lacking_bytes": {new[1]: 10**6}}
     assert goal.remaining(outcome({FIRST: ("a",)}, **short)) is None
     with pytest.raises(Unsatisfiable, match="no memory to load it beside what is served"):

@@ -63,7 +63,7 @@ async def test_published_table_arrives_by_any_path(steps, new_leader_at):
                 routing = routing.apply(update.change)
             assert dict(routing.models) == dict(RoutingTable.from_proto(seen).models)
             assert dict(routing.workers) == dict(RoutingTable.from_proto(seen).workers)
-        # The follower hears of everything the leader publishes, but tells a slow watcher once in a while.
+        # The follower gets every table of the leader, its slow watcher only some.
         update = RouteUpdate.FromString(now.update(follower).SerializeToString())
         follower = now
         if update.WhichOneof("kind") == "whole":

@@ -65,7 +65,7 @@ def plan(*found):
 
 
 def test_splitting_is_as_far_as_every_stage_allows():
-    """Only outputs of the model are told that all rows share."""
+    """Of the tensors that all rows share only outputs of the model are listed."""
     first = StageBatching(max_rows=16, max_split_rows=100, shared=["inner", "table"], cpu_class="c")
     second = StageBatching(max_rows=8, max_split_rows=64, shared=["inner"], cpu_class="c")
     assert splitting(plan(first, second)) == Splitting(

@@ -42,7 +42,7 @@ def test_routes_reuse_a_message_until_its_content_changes():
     assert fewer.models["m", 1] is first.models["m", 1]
     assert [each.worker for each in fewer.models["n", 1].stages[0].replicas] == ["b"]
     assert fewer.workers["a"] is first.workers["a"]
-    # A deployment that was written down anew and says the same to gateways.
+    # A deployment that was saved again with the same content for gateways.
     same = build_routes([replace(deployments[0], costs=b"{}"), deployments[1]], routed, workers, first)
     assert same.models["m", 1] is first.models["m", 1]
 
@@ -58,9 +58,9 @@ def test_routes_of_a_restarted_worker_change_every_model_that_it_serves():
     assert faster.models["m", 1] is first.models["m", 1]
     assert dict(faster.workers["a"].attributes) == {"speed": "9"}
     assert faster.workers["b"] is first.workers["b"]
-    anew = build_routes(deployments, routed, workers | {"a": worker("a", generation=2)}, first)
-    assert anew.models["m", 1].stages[0].replicas[0].address == "a:2"
-    assert anew.models["n", 1] is first.models["n", 1]
+    restarted = build_routes(deployments, routed, workers | {"a": worker("a", generation=2)}, first)
+    assert restarted.models["m", 1].stages[0].replicas[0].address == "a:2"
+    assert restarted.models["n", 1] is first.models["n", 1]
 
 
 def test_routes_keep_a_leaving_worker_without_a_replica():
@@ -110,10 +110,12 @@ def test_routes_built_step_by_step_equal_routes_built_at_once(steps):
         routed = {
             StageKey(f"{name}/1/0"): tuple(sorted(ids & workers.keys())) for name, ids in holders.items()
         }
-        gone = leaving & workers.keys()
+        removed = leaving & workers.keys()
         before = routes
-        routes = build_routes(deployments, routed, workers, before, leaving=gone)
-        at_once = build_routes(deployments, routed, workers, Routes(published=before.published), leaving=gone)
+        routes = build_routes(deployments, routed, workers, before, leaving=removed)
+        at_once = build_routes(
+            deployments, routed, workers, Routes(published=before.published), leaving=removed
+        )
         assert (routes.models, routes.workers, routes.published) == (
             at_once.models,
             at_once.workers,
@@ -139,8 +141,8 @@ def test_routes_have_tags_and_attributes_of_each_worker_once():
     routes = build_routes(
         [deployment(num_stages=2)], {"m/1/0": ("a", "b"), "m/1/1": ("a",)}, workers, Routes()
     )
-    told = {id_: (list(each.tags), dict(each.attributes)) for id_, each in routes.workers.items()}
-    assert told == {"a": (["edge"], {"zone": "eu"}), "b": ([], {})}
+    found = {id_: (list(each.tags), dict(each.attributes)) for id_, each in routes.workers.items()}
+    assert found == {"a": (["edge"], {"zone": "eu"}), "b": ([], {})}
 
 
 def test_routes_have_leaving_workers_and_traffic_percentages():

@@ -59,7 +59,7 @@ LEVELS = {
 
 @pytest.mark.parametrize(("mode", "level", "facts", "expected"), LEVELS.values(), ids=LEVELS.keys())
 def test_eligible_workers_all_suit_the_mode_and_level(mode, level, facts, expected):
-    """A plan made anew keeps them, and stays with the class of CPU that they are tied to."""
+    """A replan keeps them, and the class of CPU that they are tied to."""
     workers = [worker(f"w{i}", **each) for i, each in enumerate(facts)]
     spec = normalised(DeploymentSpec(name="m", mode=mode, optimisation=level))
     found = eligible_workers(spec, workers)

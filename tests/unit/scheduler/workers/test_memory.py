@@ -12,12 +12,12 @@ from onnxmesh.model.device_speed import DeviceSpeed
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.placement import decide_placement
 from services.scheduler.workers.memory import RESERVE_BYTES, MemoryBook, stage_memory_bytes
-from tests.unit.scheduler.placement_tables import at_rest, num_held, orders, stages, view
+from tests.unit.scheduler.placement_tables import at_rest, commands, num_held, stages, view
 
 
 @pytest.mark.parametrize("sizes", sorted(set(permutations((500, 500, 1000)))))
 def test_memory_is_filled_in_any_order(sizes):
-    """Memory (500, 500, 1000) holds stages of (500, 500, 1000), and four of 500 as (1, 1, 2), whoever is asked first."""
+    """Memory (500, 500, 1000) holds stages of (500, 500, 1000), and four of 500 as (1, 1, 2), in any order of workers."""
     workers = [view(name, memory=size) for name, size in zip("abc", sizes, strict=True)]
     uneven = [
         DesiredStage(StageKey(f"m/1/{index}"), (ModelName("m"), Version(1)), f"m/1/{index}", peak_bytes=size)
@@ -31,7 +31,7 @@ def test_memory_is_filled_in_any_order(sizes):
 
 
 def test_memory_book_knows_what_each_worker_lacks():
-    """Workers of one host share it; one that does not say has room."""
+    """Workers of one host share it; one that reports none counts as unlimited."""
     workers = [
         view("a", memory=10, facts={"host": "h"}),
         view("b", memory=10, facts={"host": "h"}),
@@ -66,5 +66,5 @@ def test_memory_of_a_host_is_shared_by_its_workers():
     """What one holds, the other has not."""
     workers = [view(name, memory=15, facts={"host": "h"}) for name in "ab"]
     placement = decide_placement(stages("m", 2, peak_bytes=10), workers, 0.0)
-    assert orders(placement) == ["a+m/1/0"]
+    assert commands(placement) == ["a+m/1/0"]
     assert placement.lacking_bytes == {"m/1/1": 5}

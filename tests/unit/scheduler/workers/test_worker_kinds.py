@@ -54,7 +54,7 @@ def test_kinds_of_workers_with_equal_hardware_are_one():
 
 
 def test_kinds_are_as_fast_as_their_median_worker():
-    """One that does not say, or says nonsense, does not count; where nobody says, the defaults stand."""
+    """A worker without a valid speed does not count; where there is none, defaults apply."""
     fast = [worker(id_, flops=flops) for id_, flops in [("a", 1e9), ("b", 3e9), ("c", 9e9)]]
     odd = [worker("d"), worker("e", **{"speed.flops_per_s": "many"}), worker("f", flops=-1.0 + 1e9)]
     odd[2].attributes["speed.flops_per_s"] = "nan"
@@ -84,7 +84,7 @@ def test_kinds_have_the_memory_that_other_models_leave():
     )
 )
 def test_kinds_are_few_and_hold_every_worker_once(facts):
-    """Whatever the workers are; the order in which they are told does not matter."""
+    """For any workers, in any order."""
     workers = [
         worker(f"w{index:02}", f"cpu-{kind}-1t", memory * GB, flops, zone=zone)
         for index, (kind, memory, flops, zone) in enumerate(facts)

@@ -19,7 +19,7 @@ import pytest
         "examples.demo",
     ],
 )
-def test_no_mark_of_an_installation_is_left(program, tmp_path):
+def test_onnx_runtime_telemetry_is_disabled(program, tmp_path):
     """With what tells, ONNX Runtime would make a file that this machine is known by. It makes none in CI by itself."""
     own = {name: value for name, value in os.environ.items() if name not in {"CI", "ORT_DISABLE_TELEMETRY"}}
     folders = dict.fromkeys(("TMPDIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path))
