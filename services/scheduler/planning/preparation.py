@@ -235,8 +235,8 @@ class Preparation:
             return await stub.Cut(_cut_request(prepared, cut_plan))
 
     def _num_stages(self, worker: Instance) -> int:
-        link = self._fleet.links.get(WorkerId(worker.id))
-        return 0 if link is None else sum(held.counts for held in link.holdings.stages.values())
+        stream = self._fleet.streams.get(WorkerId(worker.id))
+        return 0 if stream is None else sum(held.counts for held in stream.holdings.stages.values())
 
 
 @asynccontextmanager

@@ -278,20 +278,26 @@ async def test_a_client_that_cancels_reaches_every_worker():
 
 
 @pytest.mark.parametrize("by", ["grpc", "parameter", "default"])
-async def test_a_deadline_ends_the_request_everywhere(by):
-    """Whoever set it: the client is told, the worker is told, and the worker knew what was left."""
-    settings = {"default_timeout_s": 0.2} if by == "default" else {}
-    async with running_gateway(**settings) as gateway:
-        await gateway.publish(gateway.routed("a"))
-        a = gateway.workers["a"]
-        a.holding = True
-        request = request_of()
-        if by == "parameter":
-            request.parameters["timeout"].int64_param = 200_000
-        error = await refused(gateway.infer(request, timeout=0.2 if by == "grpc" else None))
-        assert isinstance(error, DeadlineExceeded)
-        await eventually(lambda: a.cancels)
-        assert 0 < a.activations[0].remaining_us < 250_000
+async def test_deadline_ends_a_request_at_client_gateway_and_worker(by):
+    """Whichever set it; the worker is sent what remains. A busy machine may need more time until the worker has it."""
+    timeout_s = 0.1
+    sent = []
+    while not sent:
+        timeout_s *= 2
+        settings = {"default_timeout_s": timeout_s} if by == "default" else {}
+        async with running_gateway(**settings) as gateway:
+            await gateway.publish(gateway.routed("a"))
+            a = gateway.workers["a"]
+            a.holding = True
+            request = request_of()
+            if by == "parameter":
+                request.parameters["timeout"].int64_param = round(timeout_s * 1e6)
+            error = await refused(gateway.infer(request, timeout=timeout_s if by == "grpc" else None))
+            assert isinstance(error, DeadlineExceeded)
+            sent = a.activations
+            if sent:
+                await eventually(lambda: a.cancels)  # noqa: B023 - it ends within this iteration
+                assert 0 < sent[0].remaining_us <= timeout_s * 1e6
 
 
 async def test_more_than_may_run_at_once():
