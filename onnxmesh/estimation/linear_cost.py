@@ -28,7 +28,9 @@ class LinearCost:
         self._line: tuple[float, float] | None = (0.0, 0.0)
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Adds a run of `rows` rows, at least 1, that took `seconds`."""
+        """Adds a run of `rows` rows that took `seconds`; one of no rows says nothing about rows, and is left out."""
+        if rows < 1:
+            return
         self.least_rows = min(self.least_rows or rows, rows)
         self._typical.setdefault(rows, TypicalTime()).observe(seconds)
         self._typical.move_to_end(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 
 from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
@@ -55,6 +55,7 @@ class DesiredStage:
     key: StageKey
     model: ModelKey
     digest: Digest
+    _: KW_ONLY
     replicas: int = 1
     require: tuple[str, ...] = ()
     cpu_class: str = ""

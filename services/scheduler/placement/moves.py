@@ -82,7 +82,7 @@ def start_move(
     return False
 
 
-def moves_under_way(state: PlacementState) -> tuple[Move, ...]:
+def moves_in_progress(state: PlacementState) -> tuple[Move, ...]:
     """Returns every move that is under way or was just started, in order of stage."""
     return tuple(move for key, stage in state.desired.items() for move in _moves_of(state, stage, key))
 

@@ -10,7 +10,7 @@ from onnxmesh.ids import StageKey, WorkerId
 from services.scheduler.desired.desired_stages import DesiredStage, ModelKey
 from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.draining import departing, release
-from services.scheduler.placement.moves import SETTLE_S, Move, moves_under_way, start_move
+from services.scheduler.placement.moves import SETTLE_S, Move, moves_in_progress, start_move
 from services.scheduler.placement.placement_state import PlacementState, StageCommand
 from services.scheduler.placement.spread import Spread
 from services.scheduler.workers.holdings import HoldingState
@@ -80,7 +80,7 @@ def decide_placement(
         retry_s=_retry_s(state, settle_s),
         lacking_bytes=lacking_bytes,
         freeing=state.freeing,
-        moves=moves_under_way(state),
+        moves=moves_in_progress(state),
         departing=departing(state, unplaceable),
     )
 

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import MeshError, Overloaded, StageGone
+from onnxmesh.errors import MeshError, Overloaded, StageNotHeld
 from onnxmesh.masking import masked
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker.queueing.stage_pace import StagePace
@@ -337,5 +337,5 @@ class StageRunner:
         if self._num_pending == 0:
             self._idle.set()
 
-    def _evicted(self) -> StageGone:
-        return StageGone(f"{self.spec.stage} was evicted")
+    def _evicted(self) -> StageNotHeld:
+        return StageNotHeld(f"{self.spec.stage} was evicted")
