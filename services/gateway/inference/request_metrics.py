@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
-from onnxmesh.routing.table.member import ModelKey
+from onnxmesh.ids import ModelKey
 from onnxmesh.routing.table.routed_model import RoutedModel
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from onnxmesh.errors import Conflict, NotFound
-from onnxmesh.ids import ModelName, Version
+from onnxmesh.ids import ModelKey, ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
 from services.scheduler.deployments.retention import Retention
 from services.scheduler.desired.deployment_spec import same_spec
-from services.scheduler.desired.desired_stages import ModelKey
 
 
 class Catalogue:

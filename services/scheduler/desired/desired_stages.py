@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from math import prod
 
-from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.ids import Digest, ModelKey, StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.model_pb2 import Partition, TensorSpec
-
-ModelKey = tuple[ModelName, Version]
-"""One version of a model."""
 
 _STRING_BYTES = 32
 """Bytes that a string element counts as."""

@@ -10,7 +10,7 @@ import numpy as np
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.route_query import CandidateFilter
 from services.scheduler.desired.desired_stages import DesiredStage
-from services.scheduler.placement.candidates import PlacementCandidates
+from services.scheduler.placement.placement_candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState
 from services.scheduler.placement.spread import Gain, Spread
 

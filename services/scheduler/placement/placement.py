@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.desired.desired_stages import DesiredStage, ModelKey
-from services.scheduler.placement.candidates import PlacementCandidates
+from onnxmesh.ids import ModelKey, StageKey, WorkerId
+from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.draining import departing, release
 from services.scheduler.placement.moves import SETTLE_S, Move, moves_in_progress, start_move
+from services.scheduler.placement.placement_candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState, StageCommand
 from services.scheduler.placement.spread import Spread
 from services.scheduler.workers.holdings import HoldingState

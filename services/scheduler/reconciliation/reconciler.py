@@ -11,13 +11,13 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
-from onnxmesh.ids import StageKey
+from onnxmesh.ids import ModelKey, StageKey
 from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.deployments.traffic_splits import TrafficSplits
-from services.scheduler.desired.desired_stages import DesiredStage, DesiredStages, ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import DesiredStage, DesiredStages, desired_stages
 from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.placement.moves import SETTLE_S, Move
 from services.scheduler.placement.placement import Placement, decide_placement, missing
