@@ -9,7 +9,7 @@ NUM_TRIALS = 3
 """Runs of each alternative, in turns, before one is preferred: the first runs of a kind are slow."""
 
 TRIAL_INTERVAL = 16
-"""One run of so many uses the alternative that was slower, for that may have changed."""
+"""Runs of which one uses the slower alternative, for that may have changed."""
 
 
 class Trial:

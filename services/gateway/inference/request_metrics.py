@@ -39,7 +39,7 @@ class RequestMetrics:
         )
         self._durations = Histogram(
             "onnxmesh_gateway_request_duration_seconds",
-            "From the arrival of an inference request to its end, whichever it was.",
+            "From the arrival of an inference request to its response or error.",
             ["model", "version"],
             buckets=BUCKETS_S,
             registry=registry,

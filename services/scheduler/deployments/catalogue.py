@@ -18,7 +18,7 @@ from services.scheduler.desired.deployment_spec import same_spec
 class Catalogue:
     """Holds every deployment, saves it, and keeps its blobs. For one event loop.
 
-    Two `Deployment` objects are one deployment, be it under different plans, if they share their source, as an object.
+    Deployments are compared by the identity of their `source`; spec and plan may differ.
 
     Args:
         store: Where deployments outlive this process.

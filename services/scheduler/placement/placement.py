@@ -145,7 +145,7 @@ def _serving(state: PlacementState, key: StageKey) -> tuple[WorkerId, ...]:
 
 
 def _retry_s(state: PlacementState, settle_s: float) -> float | None:
-    """Returns when time alone changes something: a failed stage may be tried again, or a worker is no longer new."""
+    """Returns when a decision may change without an event: a failed stage may be retried, or a worker is no longer new."""
     failed = [
         held.retry_s
         for key, workers in state.remnants.items()

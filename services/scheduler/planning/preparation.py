@@ -264,7 +264,7 @@ def _cut_request(
 
 
 def _check_same_graph(planned: bytes, found: bytes, worker: str) -> None:
-    """Checks that cut positions mean the same: the nodes must be those that the costs are of."""
+    """Checks that a worker's graph has the same nodes as the planned one, so that cut positions mean the same."""
     if planned == found:
         return
     rows = [

@@ -87,7 +87,7 @@ class Reconciler:
         return self._outcome
 
     async def run(self) -> None:
-        """Reconciles once, and again when time alone changes something, until it is cancelled."""
+        """Reconciles once, and again whenever a decision may change without an event, until it is cancelled."""
         self.reconcile()
         while True:
             try:

@@ -60,7 +60,7 @@ class PublishedTable:
     def differs(
         self, models: Mapping[ModelKey, RoutedModel], workers: Mapping[WorkerId, RoutedWorker]
     ) -> bool:
-        """Whether these messages are not, object by object, those of this table."""
+        """Whether any of these messages is another object than in this table."""
         return (
             len(models) != len(self.models)
             or len(workers) != len(self.workers)

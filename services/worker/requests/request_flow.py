@@ -1,4 +1,4 @@
-"""Decisions about a request: whether it is admitted, whether it goes on, which tensors leave with it."""
+"""Admission, cancellation and expiry of a request, and its output tensors."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ class StageRunner:
         return batch
 
     async def _wait_for_larger_batch(self) -> None:
-        """Waits while that is worthwhile: for requests that arrive soon after a run, to join those that came during it."""
+        """Waits up to the batch delay for more requests of the same group."""
         since_s = self._clock()
         while (upcoming := self._queue.next()) is not None:
             left_s = self._pace.wait_until_s(upcoming, since_s) - self._clock()
