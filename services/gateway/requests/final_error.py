@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
+from onnxmesh.quantities import time_text
 from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.table.routed_model import RoutedModel
 from services.gateway.requests.attempts import AttemptFailure
@@ -33,10 +34,9 @@ def deadline_unreachable(
     model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]
 ) -> Overloaded:
     """Returns the error of a request that no replica can complete in time, with the delay after which one could."""
-    soonest_ms, remaining_ms = found.decision.soonest_s * 1e3, found.decision.query.remaining_s * 1e3
     return Overloaded(
         f"{model}: no replica of stage {found.stage} can be done in time{after(failures)}: "
-        f"the first would take {_ms(soonest_ms)}, {_ms(max(0.0, remaining_ms))} remain",
+        f"the first would take {time_text(found.decision.soonest_s)}, {time_text(found.decision.query.remaining_s)} remain",
         retry_after_s=max(found.retry_after_s, MIN_RETRY_AFTER_S),
     )
 
@@ -56,7 +56,3 @@ def after(failures: Sequence[AttemptFailure]) -> str:
     if not failures:
         return ""
     return f" after {len(failures)} failed {'attempt' if len(failures) == 1 else 'attempts'}"
-
-
-def _ms(value: float) -> str:
-    return f"{value:,.0f} ms" if value >= 100.0 else f"{value:.3g} ms"

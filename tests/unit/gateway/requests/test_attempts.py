@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.errors import CorruptData, Internal, InvalidRequest, Overloaded, StageNotHeld, Unavailable
-from onnxmesh.v1.frame_pb2 import Failure
-from services.gateway.requests.attempts import AttemptFailure
+from onnxmesh.v1.frame_pb2 import Failure, RequestKey
+from services.gateway.requests.attempts import AttemptFailure, PendingAttempts
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,19 @@ def test_failure_names_the_worker_at_fault():
     failure = AttemptFailure.from_proto(failure, "a")
     assert (failure.worker, failure.retriable) == ("b", False)
     assert failure.error.retry_after_s == 1.5
+
+
+async def test_pending_attempts_are_settled_once_and_only_by_their_own_key():
+    """A second outcome, one of an earlier attempt or of another gateway, and one after the end change nothing."""
+    pending = PendingAttempts("g")
+    attempt = pending.open(7, 1, (), (), ())
+    first, second = (AttemptFailure(error=Unavailable(text), worker="a", retriable=True) for text in "ab")
+    for stranger in ({"number": 8}, {"attempt": 0}, {"origin": "h"}):
+        key = RequestKey(**({"origin": "g", "number": 7, "attempt": 1} | stranger))
+        assert not pending.settle(key, second)
+    assert pending.settle(attempt.key, first)
+    assert not pending.settle(attempt.key, second)
+    assert attempt.outcome.result() is first
+    pending.close(attempt)
+    assert len(pending) == 0
+    assert not pending.settle(attempt.key, second)

@@ -63,9 +63,11 @@ def test_deadline_unreachable_names_both_times_and_the_delay():
     error = deadline_unreachable("m", found, failures(Unavailable("lost")))
     assert error.message == (
         "m: no replica of stage 1 can be done in time after 1 failed attempt: "
-        "the first would take 1,200 ms, 0 ms remain"
+        "the first would take 1.20 s, 0 s remain"
     )
     assert error.retry_after_s == MIN_RETRY_AFTER_S
+    query.remaining_s = 0.025
+    assert deadline_unreachable("m", found, []).message.endswith("would take 1.20 s, 25.0 ms remain")
     found.retry_after_s = 0.7
     assert deadline_unreachable("m", found, []).retry_after_s == 0.7
 

@@ -93,3 +93,27 @@ def test_to_json_has_the_bytes_of_compressed_tensors():
         3.0,
         1,
     )
+
+
+def test_trace_document_has_times_in_microseconds():
+    """The response parameter `mesh.trace` is a contract with programs."""
+    hop = timing(queue_ns=1_500, compute_ns=2_000, wire_ns=3_000, plain_bytes=64, wire_bytes=32)
+    trace = Trace.of(0.25, 3, [hop], sent_unix_ns=1_000, received_unix_ns=5_000)
+    assert json.loads(trace.to_json()) == {
+        "total_us": 250_000,
+        "attempts": 3,
+        "hops": [
+            {
+                "stage": "m/1/0",
+                "worker": "a",
+                "queue_us": 1.5,
+                "compute_us": 2.0,
+                "wire_us": 3.0,
+                "batch": 1,
+                "plain_bytes": 64,
+                "wire_bytes": 32,
+            }
+        ],
+        "return_us": 4.0,
+        "pieces": 1,
+    }

@@ -270,3 +270,16 @@ def label_of(part):
 
 
 TestPartJoiner = AnyOrder.TestCase
+
+
+def test_part_joiner_reports_a_replaced_part_beside_those_that_expire():
+    """Parts whose deadline has passed make place for a newer attempt, whose older one is dropped all the same."""
+    at = joiner(max_bytes=100)
+    late, old, new = main(1, b"x" * 90, at_s=1.0), main(2), main(2, b"x" * 50, attempt=1)
+    add(at, late)
+    add(at, old)
+    dropped, expired, added = at.add(new, now_s=2.0, gateway_connected=True)
+    assert (dropped, added) == ((old, Drop()), (new, Wait()))
+    assert expired[0] is late
+    assert isinstance(expired[1].error, DeadlineExceeded)
+    assert at.num_bytes == new.num_bytes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnxmesh.errors import Overloaded
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
-from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, StageQueue
+from services.worker.queueing.stage_queue import MAX_OVERTAKING_S, NextBatch, StageQueue
 from services.worker.requests.request_key import RequestKey
 from tests.unit.worker.stage_requests import request, rows, rule
 
@@ -157,3 +157,12 @@ def test_stage_queue_overtakes_requests_without_capacity(together):
     )
     assert queue.take(lambda _: 0) == []
     assert [r.key.number for r in queue.take(lambda _: 2)] == ([1, 2] if together else [1])
+
+
+def test_stage_queue_foresees_a_single_request_where_batches_are_off():
+    """Its rows are unknown, and its deadline is the batch's."""
+    queue = StageQueue(4, None)
+    assert queue.next() is None
+    for number in range(2):
+        queue.put(request(number, at_s=7.0))
+    assert queue.next() == NextBatch(1, 0, 7.0)
