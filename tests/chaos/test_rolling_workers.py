@@ -56,7 +56,7 @@ def test_sigterm_ends_the_last_worker_at_once(model, tmp_path):
     with small_mesh(tmp_path, "worker-1") as mesh:
         deploy(mesh.gateway, model, name="mlp", stages=2)
         assert mesh.processes.stop("worker-1") == 0
-        assert '"why": "dismissed"' in mesh.processes.log("worker-1")
+        assert '"why": "released"' in mesh.processes.log("worker-1")
 
 
 def test_sigterm_without_a_scheduler_ends_a_worker_at_once(model, tmp_path):
