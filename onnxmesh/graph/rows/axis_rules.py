@@ -7,8 +7,8 @@ from onnxmesh.graph.rows.node_view import NodeView, NotProven, RowsMeet, result,
 from onnxmesh.graph.rows.row_state import Rows, RowValue, same_rows
 from onnxmesh.graph.rows.sizes import ROWS, Dim, counts_rows, floor_divide, unknown_size
 
-_WHOLE_AXIS = 2**31 - 1
-"""Ends of slices from here on mean the end of the axis."""
+_WHOLE_AXIS = 10**9
+"""Ends of slices from here on mean the end of the axis: no run has that many rows."""
 
 
 def _refuse(rows: Rows | None, axis: int) -> None:
@@ -185,8 +185,7 @@ def slices(view: NodeView) -> list[RowValue]:
     if starts is None or ends is None:
         if not axes:
             raise NotProven("its bounds and axes are not known")
-        for axis in axes:
-            axis = view.axis(axis, len(shape))
+        for axis in [view.axis(axis, len(shape)) for axis in axes]:
             _refuse(rows, axis)
             shape[axis] = unknown_size()
         return [result(rows, shape)]

@@ -37,7 +37,7 @@ def known_contents(view: NodeView) -> Contents | None:
         found = evaluate(view, operands)
     except (ArithmeticError, IndexError, TypeError, ValueError, _Unknown):
         return None
-    return found if found is not None and found.size <= MAX_ELEMENTS else None
+    return found if found.size <= MAX_ELEMENTS else None
 
 
 _FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})

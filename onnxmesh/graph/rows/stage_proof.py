@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -21,10 +21,12 @@ class StageProof:
     Attributes:
         why_not: Why the rows of a run are not proven to be independent; empty where they are.
         shared: Its inputs and outputs that all rows share.
+        with_rows: Values of the whole graph that have one row at each index of their first axis.
     """
 
     why_not: str = ""
     shared: frozenset[str] = frozenset()
+    with_rows: frozenset[str] = frozenset()
 
 
 def prove_stages(
@@ -46,7 +48,8 @@ def prove_stages(
         values = analyse_rows(model, inputs, expired)
     except AnalysisTimeout:
         return [StageProof("the graph was not analysed in time") for _ in partitions]
-    return [_stage_proof(partition, values) for partition in partitions]
+    with_rows = frozenset(name for name, value in values.items() if value.state == Rows(0))
+    return [replace(_stage_proof(partition, values), with_rows=with_rows) for partition in partitions]
 
 
 def _symbolic(name: str, declared: Sequence[DeclaredDim]) -> tuple[Dim, ...]:
