@@ -162,28 +162,7 @@ def _result_axis(
 
 def einsum(view: NodeView) -> list[RowValue]:
     """Products summed over the labels that the result lacks."""
-    equation = view.text_attribute("equation").replace(" ", "")
-    terms, arrow, wanted = equation.partition("->")
-    operands = terms.split(",")
-    if len(operands) != len(view.inputs):
-        raise NotProven("its equation has another number of operands")
-    rest = max(
-        (len(view.shape(index)) - len(term) + 3 for index, term in enumerate(operands) if "..." in term),
-        default=0,
-    )
-    labelled = []
-    for index, term in enumerate(operands):
-        own = len(view.shape(index)) - len(term.replace("...", ""))
-        labels = _labels(term, [f"...{number}" for number in range(rest - own, rest)])
-        if len(labels) != len(view.shape(index)):
-            raise NotProven("its equation has another number of axes")
-        labelled.append(labels)
-    if not arrow:
-        every = [label for labels in labelled for label in labels if not label.startswith("...")]
-        wanted = "..." * bool(rest) + "".join(
-            sorted(label for label in set(every) if every.count(label) == 1)
-        )
-    target = _labels(wanted, [f"...{number}" for number in range(rest)])
+    labelled, target = _equation(view)
     sizes: dict[str, list[Dim]] = {}
     found: set[tuple[str, Dim, Dim]] = set()
     for index, labels in enumerate(labelled):
@@ -206,6 +185,27 @@ def einsum(view: NodeView) -> list[RowValue]:
         if view.rows(index) is None and label in labels and view.shape(index)[labels.index(label)] != 1:
             raise NotProven(f"its input {index} has a fixed size at the rows' axis")
     return [result(Rows(target.index(label), outer, inner), shape)]
+
+
+def _equation(view: NodeView) -> tuple[list[list[str]], list[str]]:
+    """Returns the labels of the axes of each operand and of the result; those of an ellipsis count from its last axis."""
+    terms, arrow, wanted = view.text_attribute("equation").replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if len(operands) != len(view.inputs):
+        raise NotProven("its equation has another number of operands")
+    sizes = [len(view.shape(index)) - len(term.replace("...", "")) for index, term in enumerate(operands)]
+    rest = max((size for size, term in zip(sizes, operands, strict=True) if "..." in term), default=0)
+    labelled = [
+        _labels(term, [f"...{number}" for number in range(rest - size, rest)])
+        for size, term in zip(sizes, operands, strict=True)
+    ]
+    if any(len(labels) != len(view.shape(index)) for index, labels in enumerate(labelled)):
+        raise NotProven("its equation has another number of axes")
+    if not arrow:
+        every = [label for labels in labelled for label in labels if not label.startswith("...")]
+        once = sorted(label for label in set(every) if every.count(label) == 1)
+        wanted = "".join(["..."] * bool(rest) + once)
+    return labelled, _labels(wanted, [f"...{number}" for number in range(rest)])
 
 
 def _labels(term: str, rest: Sequence[str]) -> list[str]:

@@ -144,50 +144,48 @@ def mean_variance_normalization(view: NodeView) -> list[RowValue]:
 def resize(view: NodeView) -> list[RowValue]:
     """Resampling of axes that do not hold the rows."""
     shape, rows = list(view.shape(0)), view.rows(0)
-    view.require_shared(1) if view.has(1) else None
     if view.text_attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
         raise NotProven("it crops by a region")
     if view.text_attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise NotProven("its scales depend on several axes")
     axes = [view.axis(axis, len(shape)) for axis in view.ints_attribute("axes")] or list(range(len(shape)))
-    if view.version < 11 or view.node.op_type == "Upsample":
-        at_scales, at_sizes = 1, None
-    else:
-        at_scales, at_sizes = 2, 3 if view.has(3) else None
-    if at_sizes is not None:
-        sizes = view.contents(at_sizes)
-        for axis, size in zip(axes, sizes, strict=True):
-            if rows is not None and axis == rows.axis:
-                if size != shape[axis]:
-                    raise RowsMeet(f"resamples axis {axis}, which holds the rows")
-                continue
-            if counts_rows(size):
-                raise RowsMeet("has sizes that depend on the number of rows")
-            shape[axis] = size
-        return [result(rows, shape)]
+    sizes = _resized(view, [shape[axis] for axis in axes])
+    for axis, size in zip(axes, sizes, strict=True):
+        if rows is not None and axis == rows.axis and size != shape[axis]:
+            raise RowsMeet(f"resamples axis {axis}, which holds the rows")
+        if counts_rows(size) and size != shape[axis]:
+            raise RowsMeet("has sizes that depend on the number of rows")
+        shape[axis] = size
+    return [result(rows, shape)]
+
+
+def _resized(view: NodeView, before: Sequence[Dim]) -> Sequence[Dim]:
+    """Returns the new sizes of the axes that Resize or Upsample resamples."""
+    is_new = view.version >= 11 and view.node.op_type != "Upsample"
+    if is_new and view.has(3):
+        sizes = view.contents(3)
+        if len(sizes) != len(before):
+            raise NotProven("its sizes are not one for each axis")
+        return sizes
     scales: Sequence[Dim | float]
-    if view.has(at_scales):
-        scales = view.contents(at_scales)
+    if view.has(2 if is_new else 1):
+        scales = view.contents(2 if is_new else 1)
     else:
         attribute = view.node.attributes.get("scales")
         scales = () if attribute is None else tuple(attribute.as_floats())
-    if len(scales) != len(axes):
+    if len(scales) != len(before):
         raise NotProven("its scales are not known")
-    for axis, scale in zip(axes, scales, strict=True):
-        if scale == 1:
-            continue
-        if rows is not None and axis == rows.axis:
-            raise RowsMeet(f"resamples axis {axis}, which holds the rows")
-        size = shape[axis]
-        if counts_rows(scale):
-            raise RowsMeet("has scales that depend on the number of rows")
-        if isinstance(scale, Size):
-            shape[axis] = unknown_size()
-        elif isinstance(size, int):
-            shape[axis] = math.floor(size * scale)
-        else:
-            shape[axis] = size * int(scale) if float(scale).is_integer() else unknown_size()
-    return [result(rows, shape)]
+    return [_scaled(size, scale) for size, scale in zip(before, scales, strict=True)]
+
+
+def _scaled(size: Dim, scale: Dim | float) -> Dim:
+    if scale == 1:
+        return size
+    if isinstance(scale, Size):
+        return unknown_size(counts_rows=scale.counts_rows)
+    if isinstance(size, int):
+        return math.floor(size * scale)
+    return size * int(scale) if float(scale).is_integer() else unknown_size(counts_rows=size.counts_rows)
 
 
 def grid_sample(view: NodeView) -> list[RowValue]:

@@ -136,7 +136,8 @@ class _Analysis:
             reason = f"rows are not proven to be independent in {_described(node)}{_consumer(node)}: {error}"
         else:
             reason = ""
-        if without_rows and node.op_type not in RANDOM:
+        # Dropout is refused in training mode only: it is random then.
+        if without_rows and node.op_type not in RANDOM | {"Dropout"}:
             counted = any(isinstance(state, RowCount) for state in states)
             return [RowValue(ROW_COUNT if counted else SHARED)] * len(node.outputs)
         return self._refused(node, reason)

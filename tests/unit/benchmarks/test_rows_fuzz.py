@@ -5,7 +5,16 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from benchmarks.rows_fuzz import LENGTH, MIXING, STEPS, WIDTH, examine, random_graph, requests, rows_meet_in_fact
+from benchmarks.rows_fuzz import (
+    LENGTH,
+    MIXING,
+    STEPS,
+    WIDTH,
+    examine,
+    random_graph,
+    requests,
+    rows_meet_in_fact,
+)
 from onnxmesh.graph.rows.row_analysis import analyse_rows
 from onnxmesh.graph.rows.row_state import Mixed, Rows, row_input
 

@@ -78,7 +78,11 @@ class Case:
             [onnx.ValueInfoProto(name=name) for name in outputs],
             [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
         )
-        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(ML, 3), helper.make_opsetid(MICROSOFT, 1)]
+        opsets = [
+            helper.make_opsetid("", self.opset),
+            helper.make_opsetid(ML, 3),
+            helper.make_opsetid(MICROSOFT, 1),
+        ]
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
@@ -119,7 +123,9 @@ def many(rng: random.Random, shape: list[int], axis: int, dtype: object = np.flo
     return [noise(rng, one, dtype) for _ in range(NUM_ROWS)]
 
 
-def _data(rng: random.Random, case: Case, low: int = 1, high: int = 4, dtype: object = np.float32) -> tuple[list[int], int]:
+def _data(
+    rng: random.Random, case: Case, low: int = 1, high: int = 4, dtype: object = np.float32
+) -> tuple[list[int], int]:
     shape = shape_of(rng, low, high)
     axis = rng.randrange(len(shape))
     case.rows(many(rng, shape, axis, dtype), axis)
@@ -333,9 +339,11 @@ def _split(rng, case):
 
 @_register("Slice")
 def _slice(rng, case):
-    shape, axis = _data(rng, case, 2)
+    shape, _ = _data(rng, case, 2)
     at = rng.randrange(len(shape))
-    start, end = rng.choice([(0, 2**63 - 1), (0, 1), (-1, 2**63 - 1), (1, 10**9), (0, -1), (-1, -(2**63) + 1)])
+    start, end = rng.choice(
+        [(0, 2**63 - 1), (0, 1), (-1, 2**63 - 1), (1, 10**9), (0, -1), (-1, -(2**63) + 1)]
+    )
     step = -1 if end < -(2**60) else 1
     for values in ([start], [end], [at], [step]):
         case.constant(np.array(values, np.int64))
@@ -404,7 +412,7 @@ def _trilu(rng, case):
 
 @_register("MeanVarianceNormalization")
 def _mean_variance(rng, case):
-    shape, _ = _data(rng, case, 4)
+    _data(rng, case, 4)
     case.attributes["axes"] = sorted(rng.sample(range(4), 2))
     return case
 
@@ -504,7 +512,19 @@ def _reshape(rng, case):
     axis = rng.randrange(len(shape))
     case.rows(many(rng, shape, axis), axis)
     wanted = rng.choice(
-        [[0, -1], [-1, 2], [-1], [2, -1], [1, -1, 1], [-1, 4], [0, 0, -1], [0, 2, -1], [-1, 1, 2, 2], [4, -1], [2, -1, 2]]
+        [
+            [0, -1],
+            [-1, 2],
+            [-1],
+            [2, -1],
+            [1, -1, 1],
+            [-1, 4],
+            [0, 0, -1],
+            [0, 2, -1],
+            [-1, 1, 2, 2],
+            [4, -1],
+            [2, -1, 2],
+        ]
     )
     return case.constant(np.array(wanted, np.int64))
 
@@ -533,7 +553,9 @@ def _unsqueeze(rng, case):
 @_register("Expand")
 def _expand(rng, case):
     shape, axis = _data(rng, case)
-    return case.constant(np.array([2] * rng.randint(0, 1) + [1 if at == axis else size for at, size in enumerate(shape)]))
+    return case.constant(
+        np.array([2] * rng.randint(0, 1) + [1 if at == axis else size for at, size in enumerate(shape)])
+    )
 
 
 @_register("Tile")
@@ -575,7 +597,11 @@ def _image(rng, case, dtype=np.float32, channels=3):
 @_register("Conv")
 def _conv(rng, case):
     channels = _image(rng, case)
-    case.attributes |= {"kernel_shape": [3, 2], "strides": [rng.randint(1, 2)] * 2, "auto_pad": rng.choice(["NOTSET", "SAME_UPPER", "VALID"])}
+    case.attributes |= {
+        "kernel_shape": [3, 2],
+        "strides": [rng.randint(1, 2)] * 2,
+        "auto_pad": rng.choice(["NOTSET", "SAME_UPPER", "VALID"]),
+    }
     return case.constant(noise(rng, [4, channels, 3, 2]))
 
 
@@ -657,7 +683,7 @@ def _batch_normalization(rng, case):
 
 @_register("Resize")
 def _resize(rng, case):
-    shape, axis = _data(rng, case, 4)
+    _data(rng, case, 4)
     scales = [1.0, 1.0, 2.0, 1.5]
     case.omitted()
     case.attributes["mode"] = rng.choice(["nearest", "linear"])
@@ -671,12 +697,8 @@ def _grid_sample(rng, case):
 
 
 @_register("Col2Im")
-def _col2im(rng, case):
+def _columns(rng, case):
     case.rows(many(rng, [2, 8, 4], 0), 0)
-    return case.constant(np.array([4, 4])).constant(np.array([2, 2])) if False else _col2im_of(case)
-
-
-def _col2im_of(case):
     case.attributes["strides"] = [2, 2]
     return case.constant(np.array([4, 4], np.int64)).constant(np.array([2, 2], np.int64))
 
@@ -818,7 +840,11 @@ def _linear_regressor(rng, case):
 @_register("LinearClassifier", ML)
 def _linear_classifier(rng, case):
     case.rows(many(rng, [2, 3], 0), 0)
-    case.attributes |= {"coefficients": [1.0, 2.0, 3.0, -1.0, -2.0, 0.5], "intercepts": [0.5, 0.1], "classlabels_ints": [0, 1]}
+    case.attributes |= {
+        "coefficients": [1.0, 2.0, 3.0, -1.0, -2.0, 0.5],
+        "intercepts": [0.5, 0.1],
+        "classlabels_ints": [0, 1],
+    }
     case.num_outputs = 2
     return case
 
@@ -852,6 +878,86 @@ def _encoder(rng, case):
 def _vectorizer(rng, case):
     case.attributes["inputdimensions"] = [3, 2]
     return case.rows(many(rng, [2, 3], 0), 0).rows(many(rng, [2, 2], 0), 0)
+
+
+@_register("QLinearAdd QLinearMul", MICROSOFT)
+def _quantized_pair(rng, case):
+    case.rows(many(rng, [2, 3, 4], 0, np.uint8), 0)
+    case.constant(np.float32(0.1)).constant(np.uint8(3))
+    if rng.random() < 0.5:
+        case.rows(many(rng, [2, 3, 4], 0, np.uint8), 0)
+    else:
+        case.constant(noise(rng, [3, 4], np.uint8))
+    return (
+        case.constant(np.float32(0.2)).constant(np.uint8(7)).constant(np.float32(0.5)).constant(np.uint8(9))
+    )
+
+
+@_register("QLinearSigmoid QLinearLeakyRelu QLinearGlobalAveragePool QLinearAveragePool", MICROSOFT)
+def _quantized_unary(rng, case):
+    case.rows(many(rng, [2, 3, 4, 4], 0, np.uint8), 0)
+    if case.op == "QLinearAveragePool":
+        case.attributes["kernel_shape"] = [2, 2]
+    return (
+        case.constant(np.float32(0.1)).constant(np.uint8(3)).constant(np.float32(0.2)).constant(np.uint8(9))
+    )
+
+
+@_register("QLinearConcat", MICROSOFT)
+def _quantized_concat(rng, case):
+    case.attributes["axis"] = rng.randint(0, 2)
+    case.constant(np.float32(0.1)).constant(np.uint8(3))
+    for _ in range(2):
+        case.rows(many(rng, [2, 3, 4], 0, np.uint8), 0).constant(np.float32(0.2)).constant(np.uint8(9))
+    return case
+
+
+@_register("QLinearSoftmax", MICROSOFT)
+def _quantized_softmax(rng, case):
+    case.rows(many(rng, [2, 3, 4], 0, np.uint8), 0)
+    case.attributes |= {"axis": rng.randint(0, 2), "opset": rng.choice([11, 13])}
+    return (
+        case.constant(np.float32(0.1)).constant(np.uint8(3)).constant(np.float32(0.004)).constant(np.uint8(0))
+    )
+
+
+@_register("MatMulNBits", MICROSOFT)
+def _blocked(rng, case):
+    case.rows(many(rng, [2, 3, 32], 0), 0)
+    case.attributes |= {"K": 32, "N": 4, "bits": 4, "block_size": 32}
+    return case.constant(noise(rng, [4, 1, 16], np.uint8)).constant(np.abs(noise(rng, [4])))
+
+
+@_register("FusedGemm", MICROSOFT)
+def _fused_gemm(rng, case):
+    case.attributes["activation"] = "Relu"
+    return _gemm_like(rng, case, bias=True)
+
+
+@_register("SkipSimplifiedLayerNormalization", MICROSOFT)
+def _skip_simplified(rng, case):
+    case.rows(many(rng, [2, 3, 4], 0), 0).rows(many(rng, [2, 3, 4], 0), 0)
+    return case.constant(noise(rng, [4]))
+
+
+@_register("SVMRegressor", ML)
+def _svm(rng, case):
+    case.rows(many(rng, [2, 3], 0), 0)
+    case.attributes |= {
+        "coefficients": [1.0, -0.5], "kernel_params": [0.1, 0.0, 3.0], "kernel_type": "RBF", "n_supports": 2,
+        "rho": [0.2], "support_vectors": [0.1, 0.2, 0.3, 1.0, -1.0, 0.5],
+    }  # fmt: skip
+    return case
+
+
+@_register("TfIdfVectorizer")
+def _ngrams(rng, case):
+    case.rows([noise(rng, [1, 5], np.int32) % 4 for _ in range(NUM_ROWS)], 0)
+    case.attributes |= {
+        "max_gram_length": 1, "max_skip_count": 0, "min_gram_length": 1, "mode": "TF", "ngram_counts": [0],
+        "ngram_indexes": [0, 1, 2], "pool_int64s": [1, 2, 3],
+    }  # fmt: skip
+    return case
 
 
 @_register("DynamicQuantizeLinear")
