@@ -18,16 +18,29 @@ def matrix_product(view: NodeView) -> list[RowValue]:
 
 def fused_matrix_product(view: NodeView) -> list[RowValue]:
     """FusedMatMul: with transposed operands."""
-    if view.int_attribute("transBatchA", 0) or view.int_attribute("transBatchB", 0):
-        raise NotProven("it transposes batch axes")
-    return [
-        _product(
-            view,
-            0,
-            1,
-            transposed=(bool(view.int_attribute("transA", 0)), bool(view.int_attribute("transB", 0))),
-        )
+    names = ("transA", "transB"), ("transBatchA", "transBatchB")
+    (trans_a, trans_b), (batch_a, batch_b) = (
+        [bool(view.int_attribute(name, 0)) for name in pair] for pair in names
+    )
+    if (trans_a and batch_a) or (trans_b and batch_b):
+        raise NotProven("it transposes an operand in two ways")
+    inputs = [
+        _batch_last(view.input(0)) if batch_a else view.input(0),
+        _batch_last(view.input(1)) if batch_b else view.input(1),
     ]
+    return [_product(NodeView(view.node, inputs, view.version), 0, 1, transposed=(trans_a, trans_b))]
+
+
+def _batch_last(value: RowValue) -> RowValue:
+    """Returns an operand whose first axis is moved behind the other batch axes."""
+    shape = value.dims
+    if len(shape) < 3:
+        raise NotProven("it transposes batch axes that it lacks")
+    order = [*range(1, len(shape) - 1), 0, len(shape) - 1]
+    state = value.state
+    if isinstance(state, Rows):
+        state = Rows(order.index(state.axis), state.outer, state.inner)
+    return RowValue(state, tuple(shape[axis] for axis in order))
 
 
 def quantized_matrix_product(view: NodeView) -> list[RowValue]:

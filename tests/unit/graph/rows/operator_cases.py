@@ -443,6 +443,15 @@ def _matmul(rng, case):
 
 @_register("FusedMatMul", MICROSOFT)
 def _fused_matmul(rng, case):
+    if rng.random() < 0.4:
+        case.attributes["transBatchA"] = 1
+        axis = rng.randrange(3)
+        case.rows(many(rng, [2, 3, 5, 4], axis), axis)
+        other = [rng.choice([1, 3]), rng.choice([1, 5]), 4, 2]
+        for at, source in enumerate((1, 2)):
+            if axis == source:
+                other[at] = 1
+        return case.constant(noise(rng, other))
     return _gemm_like(rng, case, bias=False)
 
 
