@@ -11,6 +11,10 @@ ANY_ROWS = 1 << 31
 """Number of rows that no request reaches: no limit."""
 
 
+MAX_CHECK_S = 4.0
+"""Time limit of the batching check by the clock. What is not checked in time is not batched."""
+
+
 class BatchMode(StrEnum):
     """When requests may run in one batch."""
 

@@ -158,11 +158,12 @@ def deployment_sentence(model: ModelStatus) -> str:
     for replica in model.replicas:
         workers.setdefault(replica.stage, []).append(replica.worker)
     pipeline = " → ".join("|".join(held) or "?" for held in workers.values())
-    error_text = activation_error_text(model)
-    return (
-        f"deployed {model.name} version {model.version} in {count_text(len(workers), 'stage')}: {pipeline}"
-        + (f"; {error_text}" if error_text else "")
-    )
+    clauses = [
+        f"deployed {model.name} version {model.version} in {count_text(len(workers), 'stage')}: {pipeline}",
+        unbatched_text(model.plan),
+        activation_error_text(model),
+    ]
+    return "; ".join(filter(None, clauses))
 
 
 async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:

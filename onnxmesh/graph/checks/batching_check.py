@@ -20,7 +20,7 @@ from onnxmesh.graph.reading.index_bounds import index_bounds
 from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.graph.rows.stage_proof import StageProof, prove_stages
-from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
+from onnxmesh.model.batching import ANY_ROWS, MAX_CHECK_S, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
@@ -34,10 +34,6 @@ MAX_SPLIT_ROWS = 128
 
 MAX_ACTIVATION_BYTES = 256 * 1024 * 1024
 """Limit on the activations of one batched run where the spec sets no limit: plans assume single requests."""
-
-MAX_CHECK_S = 4.0
-"""Time limit of a check by the clock. What is not checked in time is not batched; by the model's costs it also tries
-fewer rows where it would be exceeded."""
 
 _FLOPS_PER_S = 40e9
 _BYTES_PER_S = 10e9

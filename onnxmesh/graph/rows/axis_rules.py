@@ -145,7 +145,7 @@ def _concatenated(view: NodeView, indices: list[int]) -> RowValue:
     return result(rows, joined)
 
 
-def split(view: NodeView) -> list[RowValue]:
+def split_parts(view: NodeView) -> list[RowValue]:
     """Split along an axis, in equal parts or in the sizes of an attribute or input 1."""
     shape, rows = view.shape(0), view.rows(0)
     axis = view.axis(view.int_attribute("axis", 0), len(shape))

@@ -133,7 +133,7 @@ _TABLE: tuple[tuple[str, OperatorKind, Rule, str], ...] = (
     (ONNX, OperatorKind.ALONG_AXES, axis_rules.cumulative, "CumSum"),
     (ONNX, OperatorKind.ALONG_AXES, axis_rules.concatenation, "Concat"),
     (MICROSOFT, OperatorKind.ALONG_AXES, axis_rules.quantized_concatenation, "QLinearConcat"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.split, "Split"),
+    (ONNX, OperatorKind.ALONG_AXES, axis_rules.split_parts, "Split"),
     (ONNX, OperatorKind.ALONG_AXES, axis_rules.slices, "Slice"),
     (ONNX, OperatorKind.ALONG_AXES, axis_rules.gather, "Gather"),
     (ONNX, OperatorKind.ALONG_AXES, axis_rules.gather_elements, "GatherElements"),
