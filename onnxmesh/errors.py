@@ -105,7 +105,7 @@ class Unavailable(MeshError):
     retriable = True
 
 
-class StageGone(Unavailable):
+class StageNotHeld(Unavailable):
     """The worker does not hold the stage (any more): the route came from an older route table."""
 
     reason = "STAGE_GONE"
@@ -150,7 +150,7 @@ REASONS: dict[str, type[MeshError]] = {
         Overloaded,
         TooLarge,
         Unavailable,
-        StageGone,
+        StageNotHeld,
         DeadlineExceeded,
         Cancelled,
         CorruptData,

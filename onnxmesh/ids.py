@@ -16,6 +16,9 @@ ModelName = NewType("ModelName", str)
 Version = NewType("Version", int)
 """Version of a model, from 1."""
 
+ModelKey = tuple[ModelName, Version]
+"""One version of a model."""
+
 Digest = NewType("Digest", str)
 """Lower-case hexadecimal SHA-256."""
 

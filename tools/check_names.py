@@ -1,6 +1,7 @@
-"""Checks the rules of `docs/glossary.md` about names: `python -m tools.check_names`; prints each violation.
+"""Checks the rules about names: `python -m tools.check_names`; prints each violation.
 
-No public class or function is defined twice in the code, and no name has a word that the glossary replaces.
+No public class or function is defined twice in the code, no name has a word that `docs/glossary.md` replaces, and a constructor has at most
+8 arguments, named from the fourth on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from tools.source_tree import Module, modules
 
 ENTRY_POINT = "main"
+MAX_ARGUMENTS, MAX_UNNAMED = 8, 3
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _REPLACED = re.compile(r"^\| ([a-z, ]+) \| ", re.M)
 _SECTION = "## Words that are not used"
@@ -26,6 +28,7 @@ def violations(root: Path) -> Iterator[str]:
     yield from _twice(known.values())
     words = replaced_words((root / "docs/glossary.md").read_text())
     for module in known.values():
+        yield from _long_constructors(module)
         for name, line in sorted(_names(module.tree)):
             for word in sorted(words & {part.lower() for part in _WORD.findall(name)}):
                 yield f"{module.path}:{line}: '{name}' has the word '{word}': docs/glossary.md names the field's"
@@ -47,6 +50,18 @@ def _twice(known: Iterable[Module]) -> Iterator[str]:
     for name, where in sorted(places.items()):
         if len(where) > 1 and name != ENTRY_POINT:
             yield f"{where[0]}: '{name}' is defined in {', '.join(where[1:])} too: expected one definition"
+
+
+def _long_constructors(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            unnamed = len(node.args.posonlyargs) + len(node.args.args) - 1
+            total = unnamed + len(node.args.kwonlyargs)
+            if total > MAX_ARGUMENTS or unnamed > MAX_UNNAMED:
+                yield (
+                    f"{module.path}:{node.lineno}: a constructor has {total} arguments, {unnamed} of them by position: "
+                    f"expected at most {MAX_ARGUMENTS}, and {MAX_UNNAMED}"
+                )
 
 
 def _names(tree: ast.Module) -> set[tuple[str, int]]:

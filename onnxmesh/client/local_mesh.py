@@ -14,7 +14,7 @@ from typing import Any
 
 Event = dict[str, Any]
 
-_READY_TIMEOUT_S = 300.0
+_READY_TIMEOUT_S = 90.0
 
 
 class LocalMesh:
@@ -51,11 +51,16 @@ class LocalMesh:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def wait_ready(self) -> str:
-        """Waits until the mesh answers; returns the gateway's address."""
-        return str(self.wait_for(lambda event: event["event"] == "ready", _READY_TIMEOUT_S)["gateway"])
+    def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> str:
+        """Waits until the mesh answers; returns the gateway's address.
 
-    def wait_for(self, matches: Callable[[Event], bool], timeout_s: float = 300.0, start: int = 0) -> Event:
+        Raises:
+            TimeoutError: It does not within `timeout_s`.
+            RuntimeError: The mesh ended.
+        """
+        return str(self.wait_for(lambda event: event["event"] == "ready", timeout_s)["gateway"])
+
+    def wait_for(self, matches: Callable[[Event], bool], timeout_s: float = 60.0, start: int = 0) -> Event:
         """Waits for the first event from index `start` on that matches, and returns it.
 
         Raises:
@@ -88,7 +93,7 @@ class LocalMesh:
         services = [event["pid"] for event in self.events if event["event"] == "service_ready"]
         return [pid for pid in (self.process.pid, *services) if _runs(pid)]
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> float:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 15.0) -> float:
         """Signals the mesh to stop and waits for it; kills it after `timeout_s`. Returns the seconds that it took."""
         start_s = monotonic()
         if self.process.poll() is None:

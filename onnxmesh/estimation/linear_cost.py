@@ -28,7 +28,9 @@ class LinearCost:
         self._line: tuple[float, float] | None = (0.0, 0.0)
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Adds a run of `rows` rows, at least 1, that took `seconds`."""
+        """Adds a run of `rows` rows that took `seconds`; runs of 0 rows are ignored."""
+        if rows < 1:
+            return
         self.least_rows = min(self.least_rows or rows, rows)
         self._typical.setdefault(rows, TypicalTime()).observe(seconds)
         self._typical.move_to_end(rows)
@@ -38,7 +40,7 @@ class LinearCost:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Seconds of a run in itself, 0 until two sizes were observed, and seconds for each row."""
+        """Fixed seconds of a run, 0 until two sizes were observed, and seconds for each row."""
         if self._line is None:
             self._line = _highest_line_below(
                 sorted((rows, each.seconds) for rows, each in self._typical.items())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from onnxmesh.estimation.trial_schedule import TrialSchedule
 from onnxmesh.estimation.typical_time import TypicalTime
 
 NUM_TRIALS = 3
 """Runs of each alternative, in turns, before one is preferred: the first runs of a kind are slow."""
 
 TRIAL_INTERVAL = 16
-"""One run of so many uses the alternative that was slower, for that may have changed."""
+"""Runs of which one uses the slower alternative, for that may have changed."""
 
 
 class Trial:
@@ -18,11 +19,11 @@ class Trial:
         min_gain: Share of the default's time that the alternative must save to be preferred.
     """
 
-    __slots__ = ("_alternative", "_default", "_min_gain", "_num_runs")
+    __slots__ = ("_alternative", "_default", "_min_gain", "_schedule")
 
     def __init__(self, min_gain: float) -> None:
         self._min_gain = min_gain
-        self._num_runs = 0
+        self._schedule = TrialSchedule(TRIAL_INTERVAL)
         self._default, self._alternative = TypicalTime(), TypicalTime()
 
     def use_alternative(self) -> bool:
@@ -38,8 +39,10 @@ class Trial:
             would_change = not self._is_worth(alternative.seconds, default.last_s)
         else:
             would_change = self._is_worth(alternative.last_s, default.seconds)
-        self._num_runs += 1
-        return is_faster != (would_change or self._num_runs % TRIAL_INTERVAL == 0)
+        is_due = self._schedule.is_due()
+        if is_due:
+            self._schedule.failed()
+        return is_faster != (would_change or is_due)
 
     def observe(self, seconds: float, *, alternative: bool) -> None:
         """Records the duration of a run of either."""

@@ -32,11 +32,14 @@ class LoadCodec:
             field.name: value for field, value in item.load.ListFields() if isinstance(value, int | float)
         }
 
-    def decode(self, entry: LiveEntry) -> WorkerLoad:
-        """Returns the load; fields that this release does not know are ignored."""
+    def decode(self, entry: LiveEntry) -> WorkerLoad | None:
+        """Returns the load; fields that this release does not know are ignored. None where the entry is malformed."""
         known = Load.DESCRIPTOR.fields_by_name
         load = Load()
-        for name, value in entry.values.items():
-            if name in known and isinstance(getattr(load, name), int | float):
-                setattr(load, name, type(getattr(load, name))(value))
+        try:
+            for name, value in entry.values.items():
+                if name in known and isinstance(getattr(load, name), int | float):
+                    setattr(load, name, type(getattr(load, name))(value))
+        except (ValueError, TypeError, OverflowError):
+            return None
         return WorkerLoad(WorkerId(entry.key), load)

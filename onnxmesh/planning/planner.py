@@ -12,9 +12,9 @@ from onnxmesh.model.profile import Profile
 from onnxmesh.planning.infeasibility import check_counts, explain_infeasibility
 from onnxmesh.planning.plan_builder import build_plan
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.candidates import PlanCandidates, find_candidates, objective_value
 from onnxmesh.planning.search.chain import Chain
 from onnxmesh.planning.search.fewest_bytes import with_fewest_bytes
+from onnxmesh.planning.search.plan_candidates import PlanCandidates, find_candidates, objective_value
 from onnxmesh.planning.search.search_space import SEARCH_BUDGET
 from onnxmesh.planning.search.uniform import uniform_assignment
 from onnxmesh.quantities import bytes_text, count_text, time_text

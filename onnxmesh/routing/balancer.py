@@ -157,7 +157,7 @@ class Balancer:
             index = board.index(replica.worker)
             if index is not None:
                 slot = board.workers[index][0]
-                ahead_s = min(self.workers.own_s.item(slot), self.workers.own_there_s.item(slot))
+                ahead_s = min(self.workers.own_s.item(slot), self.workers.own_arrived_s.item(slot))
                 hops.append(Booking(stage.key, slot, board.compute_s.item(index), ahead_s))
         for booking in hops:
             self.workers.begin(booking.slot, booking.work_s)

@@ -30,7 +30,7 @@ class WorkerBoard:
         typical_s: Moving average of `others_s`, over reports and the waits of requests.
         reported_s: Time of its last report.
         own_s: Work that this process has in flight there, at whatever hop of its route it is.
-        own_there_s: Upper bound of the part that has arrived: what was there at the last report, and what was sent since.
+        own_arrived_s: Upper bound of the part that has arrived there: queued at the last report, or sent since.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class WorkerBoard:
         self.typical_s: NDArray[np.float64] = np.zeros(0)
         self.reported_s: NDArray[np.float64] = np.zeros(0)
         self.own_s: NDArray[np.float64] = np.zeros(0)
-        self.own_there_s: NDArray[np.float64] = np.zeros(0)
+        self.own_arrived_s: NDArray[np.float64] = np.zeros(0)
 
     def slot(self, worker: WorkerId) -> int:
         """Returns a worker's slot; one that is new starts live and without work."""
@@ -60,7 +60,7 @@ class WorkerBoard:
             self.live[slot] = self.up[slot] = True
             self.draining[slot] = False
             self.others_s[slot] = self.typical_s[slot] = self.reported_s[slot] = 0.0
-            self.own_s[slot] = self.own_there_s[slot] = 0.0
+            self.own_s[slot] = self.own_arrived_s[slot] = 0.0
         return slot
 
     def remove(self, worker: WorkerId) -> None:
@@ -98,7 +98,7 @@ class WorkerBoard:
         others_s = max(0.0, work_s - own_s)
         self.others_s[slot] = others_s
         self._average(slot, others_s)
-        self.own_there_s[slot] = min(own_s, work_s)
+        self.own_arrived_s[slot] = min(own_s, work_s)
         self.reported_s[slot] = now_s
 
     def set_expected(self, slots: NDArray[np.intp], work_s: NDArray[np.float64], now_s: float) -> None:
@@ -117,7 +117,7 @@ class WorkerBoard:
         """Adds work that this process sends to a worker."""
         self._num_own[slot] += 1
         self.own_s[slot] += work_s
-        self.own_there_s[slot] += work_s
+        self.own_arrived_s[slot] += work_s
 
     def end(self, slot: int, work_s: float) -> None:
         """Removes work that this process had sent to a worker, done or not."""
@@ -151,7 +151,7 @@ class WorkerBoard:
         work_s *= fades_s
         work_s /= age_s
         work_s += typical_s
-        work_s += np.minimum(self.own_s[slots], self.own_there_s[slots])
+        work_s += np.minimum(self.own_s[slots], self.own_arrived_s[slots])
         return work_s
 
     def most_work_s(self, slot: int) -> float:
@@ -171,7 +171,7 @@ class WorkerBoard:
             np.concatenate([column, np.zeros(more, np.bool_)])
             for column in (self.draining, self.up, self.suspect)
         )
-        self.others_s, self.typical_s, self.reported_s, self.own_s, self.own_there_s = (
+        self.others_s, self.typical_s, self.reported_s, self.own_s, self.own_arrived_s = (
             np.concatenate([column, np.zeros(more)])
-            for column in (self.others_s, self.typical_s, self.reported_s, self.own_s, self.own_there_s)
+            for column in (self.others_s, self.typical_s, self.reported_s, self.own_s, self.own_arrived_s)
         )

@@ -19,9 +19,9 @@ from pydantic_settings import CliApp, SettingsError
 
 from onnxmesh.errors import MeshError
 from onnxmesh.service.freed_memory import keep_freed_memory
+from onnxmesh.service.logs import configure_logs
 from onnxmesh.service.serving import ServiceEndpoint
 from onnxmesh.service.settings.service import ServiceSettings
-from onnxmesh.telemetry.logs import configure_logs
 
 _log = structlog.get_logger(__name__)
 

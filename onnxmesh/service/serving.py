@@ -17,8 +17,8 @@ from onnxmesh.http2.server.grpc_fallback import GrpcFallback
 from onnxmesh.http2.server.server import Http2Server
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.service.metrics import MetricsServer, process_registry
 from onnxmesh.service.settings.service import ServiceSettings
-from onnxmesh.telemetry.metrics import MetricsServer, process_registry
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "[::]"})
 

@@ -11,9 +11,9 @@ from time import monotonic
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import Unavailable
 from onnxmesh.supervisor.events import EventSink, ServiceDied, ServiceReady, ServiceWarned
+from onnxmesh.supervisor.log_line import LogLine
 from onnxmesh.supervisor.restart_policy import RestartPolicy
 from onnxmesh.supervisor.service_process import ServiceProcess, cause_of_end
-from onnxmesh.telemetry.log_line import LogLine
 
 SERVICE_GRACE_S = 4.0
 """Default time that a service has to end after SIGTERM."""

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import cast
 
-from onnxmesh.telemetry.log_line import LogLine, parse_log_line
+from onnxmesh.supervisor.log_line import LogLine, parse_log_line
 
 _STDOUT, _STDERR = 1, 2
 _NUM_LAST_LINES = 20

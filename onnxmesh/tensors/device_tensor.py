@@ -82,7 +82,7 @@ class DeviceTensor(Tensor):
         return DeviceTensor(name, self.datatype, self.shape, memory=self.memory, offset=self.offset)
 
     def split_rows(self, rows: Sequence[int]) -> list[Tensor]:
-        """Returns tensors of so many rows each, in the same device memory."""
+        """Returns tensors with the given numbers of rows, in the same device memory."""
         row_bytes = self.byte_size // self.shape[0] if self.shape[0] else 0
         parts: list[Tensor] = []
         offset = self.offset

@@ -45,7 +45,7 @@ def concat_rows(tensors: Sequence[Tensor], allocator: Allocate | None = None) ->
 
 
 def split_rows(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
-    """Returns tensors of so many rows each; they are views of the tensor's memory.
+    """Returns tensors with the given numbers of rows; they are views of the tensor's memory.
 
     Args:
         tensor: Of a datatype that has rows; its first dimension is the sum of `rows`.

@@ -23,7 +23,7 @@ from services.gateway.sharing.sharing import Sharing
 
 
 class DataPath:
-    """Wires the parts that a request passes, and hands events of streams to those that they concern.
+    """Wires the parts that a request passes, and dispatches the events of links to router, dispatcher and sharing.
 
     Attributes:
         compressor: Compresses tensors for slow links.

@@ -55,7 +55,7 @@ class SchedulerMetrics(Collector):
 
 def _leader_metrics(context: LeaderContext) -> Iterable[Metric]:
     yield GaugeMetricFamily(
-        "onnxmesh_scheduler_workers", "Workers that are registered.", value=len(context.fleet.links)
+        "onnxmesh_scheduler_workers", "Workers that are registered.", value=len(context.fleet.streams)
     )
     deployed = set(context.catalogue.deployments)
     table = context.publisher.table

@@ -16,6 +16,7 @@ from onnxmesh.client import LocalMesh, MeshClient
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
 from tests.data_planes import ON, DataPlane
+from tests.eventually import BUSY_S
 from tests.fakes.command_line import run
 
 
@@ -73,6 +74,6 @@ class MeshProcess:
 def running_mesh(*options: str, plane: DataPlane = ON) -> Iterator[MeshProcess]:
     """Starts a mesh with one ONNX Runtime thread per worker; afterwards stops it and checks that no process is left."""
     with LocalMesh("--threads=1", *options, environment=dict(plane.settings)) as local:
-        yield MeshProcess(local.wait_ready(), local, plane)
+        yield MeshProcess(local.wait_ready(BUSY_S), local, plane)
     assert local.process.returncode == 0
     assert local.running_pids == []

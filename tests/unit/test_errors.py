@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from onnxmesh.errors import REASONS, Internal, MeshError, Overloaded, StageGone, Unavailable, from_reason
+from onnxmesh.errors import REASONS, Internal, MeshError, Overloaded, StageNotHeld, Unavailable, from_reason
 
 
 def subclasses(kind):
@@ -34,6 +34,11 @@ def test_from_reason_gives_internal_for_an_unknown_reason():
 
 def test_only_errors_of_a_replica_are_retriable():
     retriable = {kind for kind in REASONS.values() if kind.retriable}
-    assert {kind.__name__ for kind in retriable} == {"Overloaded", "Unavailable", "StageGone", "CorruptData"}
-    assert issubclass(StageGone, Unavailable)
+    assert {kind.__name__ for kind in retriable} == {
+        "Overloaded",
+        "Unavailable",
+        "StageNotHeld",
+        "CorruptData",
+    }
+    assert issubclass(StageNotHeld, Unavailable)
     assert Overloaded.code is grpc.StatusCode.RESOURCE_EXHAUSTED

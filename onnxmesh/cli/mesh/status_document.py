@@ -114,7 +114,7 @@ def _worker(worker: WorkerStatus) -> dict[str, Any]:
         ],
         "load": _load(worker.load),
         "sent": sent_documents(worker.load.sent),
-        "observed_load": _load(worker.observed_load) if worker.HasField("observed_load") else None,
+        "heard_load": _load(worker.observed_load) if worker.HasField("observed_load") else None,
     }
 
 

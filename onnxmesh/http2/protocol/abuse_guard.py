@@ -9,7 +9,7 @@ _RESET_PERIOD_S = 1.0
 
 
 class AbuseGuard:
-    """Counters of what one client costs the server without a call's progress; over a limit the connection ends with ENHANCE_YOUR_CALM.
+    """Counts one client's frames that cause work without progress; over a limit the connection ends with ENHANCE_YOUR_CALM.
 
     Args:
         limits: The largest counts, and the longest stall.

@@ -29,8 +29,8 @@ from onnxmesh.http2.protocol.stream_state import (
 from onnxmesh.http2.server.call import Call
 from onnxmesh.http2.server.deadlines import Deadlines
 from onnxmesh.http2.server.service import Service
+from onnxmesh.masking import masked
 from onnxmesh.rpc.grpc.status import to_status
-from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.tensor import Buffer
 
 

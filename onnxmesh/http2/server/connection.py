@@ -9,9 +9,9 @@ from typing import cast
 import structlog
 
 from onnxmesh.http2.protocol.abuse_guard import AbuseGuard
+from onnxmesh.http2.protocol.connection_state import ConnectionState, DrainState
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, NotHttp2
 from onnxmesh.http2.protocol.send_queue import SendQueue
-from onnxmesh.http2.protocol.session import DrainState, Session
 from onnxmesh.http2.protocol.stream_state import ImpossibleTransition
 from onnxmesh.http2.server.calls import Calls
 from onnxmesh.http2.server.request_receiver import RequestReceiver
@@ -49,7 +49,7 @@ class Http2Connection(asyncio.Protocol):
         self._send_queue = SendQueue(self._writer, self._abuse_guard)
         self._calls = Calls(service, self._writer, self._send_queue, on_removed=self._close_if_drained)
         self._send_queue.on_end_stream = self._calls.stream_ended
-        self._session = Session(
+        self._session = ConnectionState(
             service.limits,
             self._writer,
             self._send_queue,

@@ -9,7 +9,7 @@ from onnxmesh.http2.protocol.compressed_messages import CompressedMessage
 
 
 class Decompressor:
-    """Decompresses messages beside the event loop, one at a time, so that the memory of one is taken at once at most."""
+    """Decompresses messages in a thread, one at a time, to bound memory."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "decompressor")

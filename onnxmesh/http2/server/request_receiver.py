@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestReceiver:
-    """Receives the events of streams from a `Session`: opens calls, assembles their messages, and starts their handlers.
+    """Receives the events of streams from a `ConnectionState`: opens calls, assembles their messages, and starts their handlers.
 
     Args:
         service: Handlers and limits.

@@ -37,7 +37,7 @@ class Extents:
         return max((start + size for start, size in self._allocated.items()), default=0)
 
     def allocate(self, byte_size: int) -> int | None:
-        """Returns the start of a new block of so many bytes; None where none fits."""
+        """Returns the start of a new block of `byte_size` bytes; None where none fits."""
         wanted = max(EXTENT_ALIGNMENT, -(-byte_size // EXTENT_ALIGNMENT) * EXTENT_ALIGNMENT)
         for index, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
             if end - start >= wanted:

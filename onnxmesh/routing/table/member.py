@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from onnxmesh.ids import ModelName, Version, WorkerId
+from onnxmesh.ids import ModelKey, WorkerId
 from onnxmesh.routing.table.routed_model import Replica, RoutedModel
 from onnxmesh.routing.table.worker_facts import WorkerFacts
-
-ModelKey = tuple[ModelName, Version]
-"""Name and version of a model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Splitting:
     max_batch_rows: int = 1
 
     def allows(self, rows: int, route: Iterable[Replica]) -> bool:
-        """Whether a request with so many rows may be split on this route."""
+        """Whether a request with `rows` rows may be split on this route."""
         return rows <= self.max_rows and (
             not self.cpu_class or all(replica.facts.cpu_class == self.cpu_class for replica in route)
         )

@@ -8,15 +8,8 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from onnxmesh.errors import InvalidRequest, NotFound
-from onnxmesh.ids import ModelName, Version, WorkerId
-from onnxmesh.routing.table.member import (
-    ABSENT_MEMBER,
-    Member,
-    ModelKey,
-    members_of,
-    set_facts,
-    update_members,
-)
+from onnxmesh.ids import ModelKey, ModelName, Version, WorkerId
+from onnxmesh.routing.table.member import ABSENT_MEMBER, Member, members_of, set_facts, update_members
 from onnxmesh.routing.table.random_source import RandomSource
 from onnxmesh.routing.table.routed_model import RoutedModel
 from onnxmesh.routing.table.worker_facts import NO_FACTS, WorkerFacts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from onnxmesh.ids import ModelName, StageKey, Version, WorkerId
-from onnxmesh.routing.table.member import Member, ModelKey, replicas_of
+from onnxmesh.ids import ModelKey, ModelName, StageKey, Version, WorkerId
+from onnxmesh.routing.table.member import Member, replicas_of
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.v1.mesh_pb2 import RouteChange
 

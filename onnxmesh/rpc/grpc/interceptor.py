@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from onnxmesh.masking import masked
 from onnxmesh.rpc.grpc.status import to_status
-from onnxmesh.telemetry.masking import masked
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

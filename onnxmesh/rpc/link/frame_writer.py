@@ -26,7 +26,7 @@ class InterruptibleSleep:
         self._awake: asyncio.Future[None] | None = None
 
     async def sleep(self, seconds: float) -> None:
-        """Returns after so many seconds, or at the next `interrupt`."""
+        """Returns after the given seconds, or at the next `interrupt`."""
         loop = asyncio.get_running_loop()
         self._awake = loop.create_future()
         handle = loop.call_later(seconds, self.interrupt)

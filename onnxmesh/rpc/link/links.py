@@ -18,7 +18,7 @@ from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.connector import Connection, Connector, UnixConnection
 from onnxmesh.rpc.link.link import DISCONNECT_TIMEOUT_S, Link
 from onnxmesh.rpc.link.pipe import Pipe
-from onnxmesh.rpc.link.stage_stream import stage_stream_handler
+from onnxmesh.rpc.link.stage_stream import Answer, stage_stream_handler
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
 from onnxmesh.rpc.same_host.payload_memory import PayloadMemory
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
@@ -198,8 +198,9 @@ class Links:
     def _unix_address(self) -> UnixSocket:
         return UnixSocket() if self._unix_listener is None else self._unix_listener.address
 
-    async def _serve_accepted(self, pipe: Pipe, hello: Hello) -> None:
-        await self._run(self._add_link(pipe, hello))
+    async def _serve_accepted(self, pipe: Pipe, hello: Hello, answer: Answer) -> None:
+        # The link is registered before the Hello leaves: the peer may count on replies from then on.
+        await self._run(self._add_link(pipe, hello), answer)
 
     def _start(self, connection: Connection) -> Link:
         """Returns the link of a connection, run by a task of this object."""
@@ -230,13 +231,17 @@ class Links:
         self._events.on_up(link)
         return link
 
-    async def _run(self, link: Link) -> None:
+    async def _run(self, link: Link, answer: Answer | None = None) -> None:
         error: MeshError | None = None
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
+            if answer is not None:
+                await answer()
             error = await link.run()
+        except Unavailable as failure:
+            error = failure
         except Exception as defect:  # noqa: BLE001 - one on one stream must not end the others
             _log.error("link_failed", peer=link.peer, exc_info=defect)
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.frames.frames import Frame, encode_envelope
 from onnxmesh.rpc.link.grpc_pipe import AcceptedPipe
 from onnxmesh.rpc.link.hello import read_hello
@@ -18,6 +19,9 @@ SERVICE = "onnxmesh.v1.StageStream"
 EXCHANGE = f"/{SERVICE}/Exchange"
 FIND_UNIX_SOCKET = f"/{SERVICE}/FindDoor"
 
+Answer = Callable[[], Awaitable[None]]
+"""Sends the Hello of the accepting side."""
+
 
 def hello_message(hello: Hello) -> bytes:
     """Returns the first message of a stream."""
@@ -25,13 +29,15 @@ def hello_message(hello: Hello) -> bytes:
 
 
 def stage_stream_handler(
-    hello: Hello, serve: Callable[[Pipe, Hello], Awaitable[None]], unix_socket: Callable[[], UnixSocket]
+    hello: Hello,
+    serve: Callable[[Pipe, Hello, Answer], Awaitable[None]],
+    unix_socket: Callable[[], UnixSocket],
 ) -> grpc.GenericRpcHandler:
     """Returns the handler of the service, for a gRPC server.
 
     Args:
         hello: Sent on each accepted stream.
-        serve: Awaited with each accepted stream and its peer's Hello; the stream ends with it.
+        serve: Awaited with each accepted stream, its peer's Hello, and what sends this side's Hello; the stream ends with it.
         unix_socket: Returns the address that is advertised; empty: none.
     """
     greeting = hello_message(hello)
@@ -39,8 +45,14 @@ def stage_stream_handler(
     async def exchange(_: Any, context: Any) -> None:
         first = await context.read()
         peer_hello = read_hello(None if first is grpc.aio.EOF else first, context.peer())
-        await context.write(greeting)
-        await serve(AcceptedPipe(context), peer_hello)
+
+        async def answer() -> None:
+            try:
+                await context.write(greeting)
+            except grpc.aio.BaseError as error:
+                raise Unavailable(f"the peer disconnected before its answer: {error}") from error
+
+        await serve(AcceptedPipe(context), peer_hello, answer)
 
     async def find_unix_socket(_: bytes, context: Any) -> bytes:
         return unix_socket().SerializeToString()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import inf
 
 NUM_ROUND_TRIPS = 5
-"""The shortest of so many round trips counts: other work of the machines only makes one longer."""
+"""Round trips of which the shortest counts: other work of the machines only makes one longer."""
 
 PING_INTERVAL_S = 4.0
 """Time between two pings, once there are enough measurements. A ping and its pong cost both sides together 0.5 ms of CPU."""
 
 NUM_PAYLOADS = 5
-"""The best of so many payloads counts."""
+"""Payloads of which the best counts."""
 
 MAX_PAYLOAD_BYTES = 256 << 10
 """The largest payload of a ping."""
@@ -85,8 +85,8 @@ class _Rate:
     num_bytes: int
     bytes_per_s: float
 
-    def counts_beside(self, num_bytes: int) -> bool:
-        """Whether it counts beside a payload of another size: much larger payloads are more accurate."""
+    def is_comparable_to(self, num_bytes: int) -> bool:
+        """Whether the payload was at least half as large as another: much larger ones are more accurate."""
         return self.num_bytes * 2 >= num_bytes
 
 
@@ -167,7 +167,7 @@ class LinkEstimator:
             self._round_trips.append(took_s)
             return
         adds_s = max(took_s - min(self._round_trips), _NOISE * took_s)
-        for each in [each for each in self._rates if not each.counts_beside(ping.num_bytes)]:
+        for each in [each for each in self._rates if not each.is_comparable_to(ping.num_bytes)]:
             self._rates.remove(each)
         self._rates.append(_Rate(ping.num_bytes, ping.num_bytes / adds_s))
 
@@ -175,7 +175,7 @@ class LinkEstimator:
     def _bytes_per_s(self) -> float | None:
         """The best of the larger payloads; None before the first."""
         largest = max((each.num_bytes for each in self._rates), default=0)
-        return max((each.bytes_per_s for each in self._rates if each.counts_beside(largest)), default=None)
+        return max((each.bytes_per_s for each in self._rates if each.is_comparable_to(largest)), default=None)
 
     def _is_waiting(self, now_s: float) -> bool:
         """Whether a ping is in flight."""

@@ -1,8 +1,10 @@
 """The handshake of two processes over a Unix socket: each sends its Hello and the descriptor of its memory.
 
 connecting side                        accepting side
-Hello + token, memory  ─────────────▶  checks user and token, maps the memory
+Hello + token, memory  ─────────────▶  checks user and token, maps the memory, registers the link
 maps the memory        ◀─────────────  Hello, memory
+
+The accepting side registers the link before its Hello leaves: the connecting side may count on replies from then on.
 """
 
 from __future__ import annotations
@@ -49,10 +51,8 @@ def connect_handshake(
     return answer, PeerMemory(descriptor)
 
 
-def accept_handshake(
-    connection: socket.socket, token: bytes, hello: Hello, memory: OwnMemory
-) -> _Introduction:
-    """Runs the accepting side on a new connection. Blocks: for a thread.
+def receive_introduction(connection: socket.socket, token: bytes) -> _Introduction:
+    """Receives and checks the first message of a new connection; `accept_pipe` answers it. Blocks: for a thread.
 
     Raises:
         OSError: The peer did not send its Hello in time.
@@ -67,22 +67,18 @@ def accept_handshake(
     if user != os.getuid() or not hmac.compare_digest(peer_hello.token, token):
         os.close(descriptor)
         raise Unavailable(f"a process of user {user} did not send the token of this socket")
-    # Before the answer: a peer whose memory cannot be mapped is refused.
-    peer_memory = PeerMemory(descriptor)
-    _send(connection, hello, memory)
-    return peer_hello, peer_memory
+    return peer_hello, PeerMemory(descriptor)
 
 
-async def open_pipe(
-    handshake: Callable[[], _Introduction], connection: socket.socket, memory: OwnMemory, *, accepted: bool
+async def connect_pipe(
+    handshake: Callable[[], _Introduction], connection: socket.socket, memory: OwnMemory
 ) -> tuple[SocketPipe, Hello]:
-    """Runs a handshake in a thread, then carries messages on its connection.
+    """Runs the connecting side in a thread, then carries messages on its connection.
 
     Args:
-        handshake: Either side, with its arguments bound.
+        handshake: `connect_handshake` with its arguments bound.
         connection: Closed on failure or cancellation.
         memory: This process's memory for the pipe; closed likewise.
-        accepted: Whether the peer connected.
 
     Returns:
         The pipe and the peer's Hello.
@@ -90,6 +86,47 @@ async def open_pipe(
     Raises:
         Unavailable: The handshake failed (UNAVAILABLE).
     """
+    hello, peer_memory = await _in_thread(handshake, connection, memory)
+    pipe = SocketPipe(memory, peer_memory)
+    await asyncio.get_running_loop().create_unix_connection(lambda: pipe, sock=connection)
+    return pipe, hello
+
+
+async def accept_pipe(
+    handshake: Callable[[], _Introduction],
+    connection: socket.socket,
+    memory: OwnMemory,
+    *,
+    hello: Hello,
+    on_accepted: Callable[[SocketPipe, Hello], object],
+) -> None:
+    """Runs the accepting side: the first half in a thread, the answer on the event loop.
+
+    Args:
+        handshake: `receive_introduction` with its arguments bound.
+        connection: Closed on failure or cancellation.
+        memory: This process's memory for the pipe; closed likewise.
+        hello: Sent to the peer.
+        on_accepted: Called with the pipe and the peer's Hello in the iteration of the event loop in which the answer leaves.
+
+    Raises:
+        Unavailable: The handshake failed (UNAVAILABLE).
+    """
+    peer_hello, peer_memory = await _in_thread(handshake, connection, memory)
+    pipe = SocketPipe(memory, peer_memory)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: pipe, connection)
+    try:
+        # On the socket itself, for the descriptor; it fits the empty buffer of a new socket.
+        _send(connection, hello, memory)
+    except OSError as error:
+        pipe.close()
+        raise Unavailable(str(error)) from error
+    on_accepted(pipe, peer_hello)
+
+
+async def _in_thread(
+    handshake: Callable[[], _Introduction], connection: socket.socket, memory: OwnMemory
+) -> _Introduction:
     loop = asyncio.get_running_loop()
     running = loop.run_in_executor(None, handshake)
     try:
@@ -101,12 +138,7 @@ async def open_pipe(
         _discard(connection, memory)
         raise Unavailable(str(error)) from error
     connection.setblocking(False)
-    pipe = SocketPipe(memory, peer_memory)
-    if accepted:
-        await loop.connect_accepted_socket(lambda: pipe, connection)
-    else:
-        await loop.create_unix_connection(lambda: pipe, sock=connection)
-    return pipe, hello
+    return hello, peer_memory
 
 
 def _discard(

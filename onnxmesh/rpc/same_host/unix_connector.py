@@ -9,7 +9,7 @@ import structlog
 
 from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.same_host.boot_id import boot_id
-from onnxmesh.rpc.same_host.handshake import connect_handshake, open_pipe
+from onnxmesh.rpc.same_host.handshake import connect_handshake, connect_pipe
 from onnxmesh.rpc.same_host.payload_memory import PayloadMemory
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 from onnxmesh.v1.frame_pb2 import Hello, UnixSocket
@@ -53,7 +53,7 @@ class UnixConnector:
             return None
         handshake = partial(connect_handshake, connection, address.name, hello, memory)
         try:
-            return await open_pipe(handshake, connection, memory, accepted=False)
+            return await connect_pipe(handshake, connection, memory)
         except Unavailable as error:
             _log.info("unix_connect_failed", error=error.message)
             return None

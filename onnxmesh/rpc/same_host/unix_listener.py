@@ -14,7 +14,7 @@ import structlog
 from onnxmesh.errors import Unavailable
 from onnxmesh.memory.shared_memory import MEMORY_BYTES
 from onnxmesh.rpc.same_host.boot_id import boot_id
-from onnxmesh.rpc.same_host.handshake import accept_handshake, open_pipe
+from onnxmesh.rpc.same_host.handshake import accept_pipe, receive_introduction
 from onnxmesh.rpc.same_host.payload_memory import PayloadMemory
 from onnxmesh.rpc.same_host.socket_pipe import SocketPipe
 from onnxmesh.v1.frame_pb2 import Hello, UnixSocket
@@ -100,10 +100,8 @@ class UnixListener:
             connection.close()
             _log.warning("unix_peer_refused", error=str(error))
             return
-        handshake = partial(accept_handshake, connection, self._token, self._hello, memory)
+        handshake = partial(receive_introduction, connection, self._token)
         try:
-            pipe, hello = await open_pipe(handshake, connection, memory, accepted=True)
+            await accept_pipe(handshake, connection, memory, hello=self._hello, on_accepted=self._on_accepted)
         except Unavailable as error:
             _log.warning("unix_peer_refused", error=error.message)
-            return
-        self._on_accepted(pipe, hello)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from onnxmesh.host_and_port import host_and_port
-from onnxmesh.telemetry.logs import LogFormat, LogLevel
+from onnxmesh.service.logs import LogFormat, LogLevel
 
 
 class ServiceSettings(BaseSettings):

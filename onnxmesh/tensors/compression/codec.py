@@ -109,7 +109,7 @@ def decode_elements(
 
 
 def _decompressed(name: str, data: Buffer, num_bytes: int) -> bytes:
-    """Returns the decompressed bytes, if they are exactly so many: checked before memory is allocated."""
+    """Returns the decompressed bytes, if their number is exactly as expected: checked before memory is allocated."""
     try:
         announced = zstandard.get_frame_parameters(data).content_size
         if announced != num_bytes:

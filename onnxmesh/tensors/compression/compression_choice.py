@@ -24,7 +24,7 @@ SAMPLE_BYTES = 128 << 10
 """Bytes of the sample of a tensor on which an encoding is tried."""
 
 RETRY_AFTER_SENDS = 64
-"""An encoding that was not used is tried again after the tensor was sent so many times."""
+"""Number of sends of a tensor after which an encoding that was not used is tried again."""
 
 MAX_TENSORS = 1024
 """Tensors with measurements; the least recently sent one is evicted first."""
@@ -197,7 +197,7 @@ class CompressionChoice:
         self._encode_s[encoding] = smoothed(self._encode_s[encoding], encode_s, _WEIGHT)
 
     def observe_decoding(self, encoding: Encoding, num_bytes: int, seconds: float) -> None:
-        """Records the time to decode a tensor of so many bytes; peers are assumed to be as fast."""
+        """Records the time to decode a tensor of `num_bytes` bytes; peers are assumed to be as fast."""
         self._decode_s[encoding] = smoothed(self._decode_s[encoding], seconds / num_bytes, _WEIGHT)
 
     def _of(self, boundary: Boundary, tensor: str) -> _TensorRecord:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 from onnxmesh.deadline import Clock
 from onnxmesh.routing.table.table_difference import TableDifference
@@ -40,8 +41,10 @@ class MicroBatchRunner:
         self._batcher = batcher
         self._clock = clock
 
-    async def infer(self, request: InferenceRequest) -> InferenceResult:
+    def infer(self, request: InferenceRequest) -> Coroutine[Any, Any, InferenceResult]:
         """Runs one request to its end, whole or in micro-batches.
+
+        No coroutine of its own, for most requests only pass through.
 
         Raises:
             MeshError: What the request, or the first of its micro-batches that failed for good, failed with: see
@@ -51,8 +54,8 @@ class MicroBatchRunner:
         if model.splitting is not None and len(model.stages) > 1:
             rows = num_rows(request.tensors)
             if rows > 1:
-                return await self._infer_rows(request, rows)
-        return await self._dispatcher.infer(request)
+                return self._infer_rows(request, rows)
+        return self._dispatcher.infer(request)
 
     def update(self, changes: TableDifference) -> None:
         """Removes what was learned of stages and workers that the route table no longer has."""

@@ -69,11 +69,11 @@ class MicroBatcher:
         )
 
     def observe_duration(self, rows: int, model: RoutedModel, seconds: float, num_micro_batches: int) -> None:
-        """Records how long a request took in so many micro-batches."""
+        """Records how long a request took in `num_micro_batches` micro-batches."""
         self._trials_of(rows, model).observe(seconds / rows, alternative=num_micro_batches > 1)
 
     def observe_timings(self, rows: int, timings: Iterable[HopTiming]) -> None:
-        """Records the hop timings of an answered request, or of a micro-batch, with so many rows."""
+        """Records the hop timings of an answered request, or of a micro-batch, with `rows` rows."""
         for timing in timings:
             stage = StageKey(timing.stage)
             cost = self._costs.setdefault((stage, WorkerId(timing.worker)), LinearCost())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from onnxmesh.routing.table.member import ModelKey
+from onnxmesh.ids import ModelKey
 from onnxmesh.routing.table.routed_model import RoutedModel
 from services.gateway.batching.request_rows import join_requests, num_rows, split_result
 from services.gateway.requests.inference_request import InferenceLayer, InferenceRequest, InferenceResult

@@ -31,8 +31,8 @@ class Leg:
 
     Attributes:
         worker: Worker of the stage: stages of one worker share its cores, so they do not overlap.
-        fixed_s: What a run costs in itself.
-        row_s: What a run costs for each row.
+        fixed_s: Fixed seconds of a run.
+        row_s: Seconds for each row.
         least_rows: The fewest rows of a measured run.
         latency_s: Of the link.
         wire_row_s: What a row takes on the link.
@@ -70,8 +70,8 @@ def best_num_micro_batches(rows: int, legs: Sequence[Leg]) -> int:
 def num_micro_batches_to_try(rows: int, legs: Sequence[Leg]) -> int:
     """Returns the number of micro-batches for a trial where the plan leaves a request whole; 1: no trial can gain.
 
-    The fixed cost of a run is the small difference of two measurements, and may be far off. Whole requests never correct a
-    plan that leaves requests whole because of it. So this one plans as if a run had no fixed cost.
+    The fixed cost of a run is the small difference of two measurements, and may be far off. Requests that are not split
+    give no evidence against an overestimate of it. So this one plans as if a run had no fixed cost.
 
     Args:
         rows: Of the request.

@@ -28,7 +28,7 @@ class AttemptRunner:
     """Runs attempts. Belongs to one event loop.
 
     Args:
-        attempts: Those that wait; whoever receives frames of workers settles them.
+        attempts: Those that wait; the dispatcher settles them by the frames of workers.
         links: Streams to workers.
         router: Records outcomes.
         credit_queue: Grants credit of first stages.

@@ -9,7 +9,7 @@ from time import monotonic, time_ns
 import structlog
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import StageGone, Unavailable
+from onnxmesh.errors import StageNotHeld, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference, difference
@@ -125,7 +125,7 @@ class Dispatcher:
                 raise outcome.error
             self._record_failure(request, index, outcome)
             # The worker is well, and may be the only one of another stage: the route was outdated.
-            if isinstance(outcome.error, StageGone) and await self._router.newer_than(table, TABLE_WAIT_S):
+            if isinstance(outcome.error, StageNotHeld) and await self._router.newer_than(table, TABLE_WAIT_S):
                 continue
             if outcome.excludes_worker:
                 excluded.add(outcome.worker)

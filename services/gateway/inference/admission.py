@@ -7,7 +7,7 @@ import asyncio
 from onnxmesh.errors import Overloaded
 
 ADMISSION_RETRY_AFTER_S = 0.1
-"""Delay that a refused client is told to wait."""
+"""Retry delay of a refused request."""
 
 
 class Admission:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
-from onnxmesh.routing.table.member import ModelKey
+from onnxmesh.ids import ModelKey
 from onnxmesh.routing.table.routed_model import RoutedModel
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -39,7 +39,7 @@ class RequestMetrics:
         )
         self._durations = Histogram(
             "onnxmesh_gateway_request_duration_seconds",
-            "From the arrival of an inference request to its end, whichever it was.",
+            "From the arrival of an inference request to its response or error.",
             ["model", "version"],
             buckets=BUCKETS_S,
             registry=registry,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from onnxmesh.errors import CorruptData, Internal, MeshError, StageGone, Unavailable, from_reason
+from onnxmesh.errors import CorruptData, Internal, MeshError, StageNotHeld, Unavailable, from_reason
 from onnxmesh.ids import WorkerId
 from onnxmesh.routing.balancer import Route
 from onnxmesh.routing.table.routed_model import RoutedStage
@@ -55,7 +55,9 @@ class AttemptFailure:
         """Returns the failure that a worker has reported; the sender is at fault unless it names another worker."""
         error = from_reason(failure.reason, failure.message, failure.retry_after_ms / 1e3 or None)
         # A full queue or an outdated route is no fault of the replica, nor is an error that the request itself caused.
-        counts = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(error, StageGone)
+        counts = isinstance(error, Unavailable | CorruptData | Internal) and not isinstance(
+            error, StageNotHeld
+        )
         return cls(
             error=error,
             worker=WorkerId(failure.worker) if failure.worker else sender,

@@ -10,7 +10,7 @@ from onnxmesh.routing.table.routed_model import RoutedModel
 from services.gateway.requests.attempts import AttemptFailure
 
 MIN_RETRY_AFTER_S = 0.001
-"""Shortest delay that a client is told to wait: an immediate retry would be of no use."""
+"""Shortest retry delay: an immediate retry would be of no use."""
 
 MAX_NAMED_WORKERS = 20
 """Most workers whose missing requirements an error names."""

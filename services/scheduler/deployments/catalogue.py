@@ -8,18 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from onnxmesh.errors import Conflict, NotFound
-from onnxmesh.ids import ModelName, Version
+from onnxmesh.ids import ModelKey, ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec
 from services.scheduler.deployments.retention import Retention
 from services.scheduler.desired.deployment_spec import same_spec
-from services.scheduler.desired.desired_stages import ModelKey
 
 
 class Catalogue:
     """Holds every deployment, saves it, and keeps its blobs. For one event loop.
 
-    Two `Deployment` objects are one deployment, be it under different plans, if they share their source, as an object.
+    Deployments are compared by the identity of their `source`; spec and plan may differ.
 
     Args:
         store: Where deployments outlive this process.

@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
-from onnxmesh.ids import ModelName, Version
+from onnxmesh.ids import ModelKey, ModelName, Version
 from onnxmesh.state.base import DeploymentStore
 from onnxmesh.state.traffic_split import TrafficSplit
 from services.scheduler.desired import traffic
-from services.scheduler.desired.desired_stages import ModelKey
 
 _log = structlog.get_logger(__name__)
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 
-from onnxmesh.ids import Digest, ModelName, StageKey, Version, WorkerId, stage_key
+from onnxmesh.ids import Digest, ModelKey, StageKey, WorkerId, stage_key
 from onnxmesh.state.base import Deployment
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.v1.model_pb2 import Partition, TensorSpec
-
-ModelKey = tuple[ModelName, Version]
-"""One version of a model."""
 
 _STRING_BYTES = 32
 """Bytes that a string element counts as."""
@@ -55,6 +52,7 @@ class DesiredStage:
     key: StageKey
     model: ModelKey
     digest: Digest
+    _: KW_ONLY
     replicas: int = 1
     require: tuple[str, ...] = ()
     cpu_class: str = ""

@@ -16,7 +16,7 @@ from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import MeasuredLink
-from services.scheduler.fleet.worker_link import WorkerLink
+from services.scheduler.fleet.command_stream import CommandStream
 from services.scheduler.workers.holdings import Held
 from services.scheduler.workers.worker_view import WorkerView, coarse_wait_s
 
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Fleet:
-    """Holds a `WorkerLink` to every registered worker. For one event loop.
+    """Holds a `CommandStream` to every registered worker. For one event loop.
 
     Args:
         directory: The instances that are registered.
@@ -38,14 +38,14 @@ class Fleet:
         self._directory = directory
         self._term = term
         self._clock = clock
-        self._links: dict[WorkerId, WorkerLink] = {}
+        self._streams: dict[WorkerId, CommandStream] = {}
         self._num_commands: Counter[str] = Counter()
         self._on_change: Callable[[], None] = lambda: None
 
     @property
-    def links(self) -> Mapping[WorkerId, WorkerLink]:
-        """Every registered worker, by id."""
-        return self._links
+    def streams(self) -> Mapping[WorkerId, CommandStream]:
+        """The stream to every registered worker, by id."""
+        return self._streams
 
     @property
     def num_commands(self) -> Mapping[str, int]:
@@ -58,32 +58,38 @@ class Fleet:
 
     def candidates(self) -> list[Instance]:
         """Returns the workers that stages may be placed on."""
-        return [link.instance for link in self._links.values() if not (link.draining or link.leaving)]
+        return [
+            stream.instance for stream in self._streams.values() if not (stream.draining or stream.leaving)
+        ]
 
     def views(self) -> list[WorkerView]:
         """Returns the workers that accept commands, with what they hold."""
-        return [_view(id_, link) for id_, link in self._links.items() if link.connected and not link.draining]
+        return [
+            _view(id_, stream)
+            for id_, stream in self._streams.items()
+            if stream.connected and not stream.draining
+        ]
 
-    def link(self, worker: WorkerId) -> WorkerLink:
-        """Returns the link to a worker.
+    def stream(self, worker: WorkerId) -> CommandStream:
+        """Returns the stream to a worker.
 
         Raises:
             NotFound: It is not in the mesh; the message names the workers that are (NOT_FOUND).
         """
-        link = self._links.get(worker)
-        if link is None:
-            workers = ", ".join(f"'{each}'" for each in sorted(self._links)) or "none"
+        stream = self._streams.get(worker)
+        if stream is None:
+            workers = ", ".join(f"'{each}'" for each in sorted(self._streams)) or "none"
             raise NotFound(f"worker '{worker}' is not in the mesh: its workers are {workers}")
-        return link
+        return stream
 
     def holdings(self) -> dict[WorkerId, dict[StageKey, Held]]:
         """Returns what each registered worker holds."""
-        return {id_: link.holdings.stages for id_, link in self._links.items()}
+        return {id_: stream.holdings.stages for id_, stream in self._streams.items()}
 
     def remove_failures(self, desired: Collection[StageKey]) -> None:
         """Removes failures of stages that are not desired any more."""
-        for link in self._links.values():
-            link.holdings.remove_failures(desired)
+        for stream in self._streams.values():
+            stream.holdings.remove_failures(desired)
 
     async def run(self) -> None:
         """Follows the directory until it is cancelled."""
@@ -95,8 +101,8 @@ class Fleet:
                 for id_ in self._update(instances):
                     if id_ in tasks:
                         tasks.pop(id_).cancel()
-                    if id_ in self._links:
-                        tasks[id_] = group.create_task(self._links[id_].run())
+                    if id_ in self._streams:
+                        tasks[id_] = group.create_task(self._streams[id_].run())
 
     async def while_present(self, worker: Instance, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work`, unless the worker leaves the mesh first.
@@ -104,13 +110,13 @@ class Fleet:
         Raises:
             Unavailable: The worker has left (UNAVAILABLE); `work` was cancelled.
         """
-        link = self._links.get(WorkerId(worker.id))
+        stream = self._streams.get(WorkerId(worker.id))
         task = asyncio.ensure_future(work)
-        if link is None or not _same_process(link.instance, worker):
+        if stream is None or not _same_process(stream.instance, worker):
             task.cancel()
             await asyncio.wait([task])
             raise Unavailable(f"worker '{worker.id}' has left the mesh")
-        leaving = asyncio.ensure_future(link.deregistered.wait())
+        leaving = asyncio.ensure_future(stream.deregistered.wait())
         try:
             await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -122,24 +128,24 @@ class Fleet:
             await asyncio.wait([task, leaving])
 
     def _update(self, instances: Mapping[str, Instance]) -> list[WorkerId]:
-        """Adds new workers and removes those that left or were restarted; returns the ids whose link changed."""
+        """Adds new workers and removes those that left or were restarted; returns the ids whose stream changed."""
         workers = {WorkerId(id_): each for id_, each in instances.items() if each.role == "worker"}
         changed = []
         described = False
-        for id_, link in list(self._links.items()):
+        for id_, stream in list(self._streams.items()):
             now = workers.get(id_)
-            if now is not None and now != link.instance and _same_process(now, link.instance):
+            if now is not None and now != stream.instance and _same_process(now, stream.instance):
                 # It reports new attributes, such as its measured speed: what it holds, and the stream, stay.
-                link.instance = now
+                stream.instance = now
                 described = True
-            elif now != link.instance:
-                link.deregister()
-                del self._links[id_]
+            elif now != stream.instance:
+                stream.deregister()
+                del self._streams[id_]
                 changed.append(id_)
-                _log.info("worker_left", worker=id_, generation=link.instance.generation)
+                _log.info("worker_left", worker=id_, generation=stream.instance.generation)
         for id_, instance in workers.items():
-            if id_ not in self._links:
-                self._links[id_] = WorkerLink(
+            if id_ not in self._streams:
+                self._streams[id_] = CommandStream(
                     instance,
                     self._term,
                     self._changed,
@@ -159,18 +165,18 @@ def _same_process(left: Instance, right: Instance) -> bool:
     return (left.id, left.address, left.generation) == (right.id, right.address, right.generation)
 
 
-def _view(id_: WorkerId, link: WorkerLink) -> WorkerView:
+def _view(id_: WorkerId, stream: CommandStream) -> WorkerView:
     return WorkerView(
         id_,
-        frozenset(link.instance.tags),
-        link.instance.attributes,
-        link.holdings.stages,
-        leaving=link.leaving,
-        since_s=link.since_s,
-        wait_s=coarse_wait_s(link.load.expected_wait_us / 1e6),
+        frozenset(stream.instance.tags),
+        stream.instance.attributes,
+        stream.holdings.stages,
+        leaving=stream.leaving,
+        since_s=stream.since_s,
+        wait_s=coarse_wait_s(stream.load.expected_wait_us / 1e6),
         links={
             measured.node: MeasuredLink(measured.round_trip_us / 1e6, measured.bytes_per_s or None)
-            for measured in link.load.links
+            for measured in stream.load.links
             if measured.round_trip_us
         },
     )

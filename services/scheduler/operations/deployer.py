@@ -12,6 +12,7 @@ import structlog
 
 from onnxmesh.errors import DeadlineExceeded, Internal, MeshError
 from onnxmesh.ids import ModelName, Version
+from onnxmesh.quantities import count_text
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
@@ -206,11 +207,7 @@ def _extent(deployment: Deployment) -> str:
     """Returns how many stages and replicas a deployment has, in words: `2 stages, 1 replica each`."""
     counts = [stage.replicas for stage in desired_stages(deployment)]
     fewest, most = min(counts), max(counts)
-    replicas = (
-        f"{most} {'replica' if most == 1 else 'replicas'}"
-        if fewest == most
-        else f"{fewest} to {most} replicas"
-    )
+    replicas = count_text(most, "replica") if fewest == most else f"{fewest} to {most} replicas"
     return f"1 stage, {replicas}" if len(counts) == 1 else f"{len(counts)} stages, {replicas} each"
 
 

@@ -10,8 +10,8 @@ from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.v1.mesh_pb2 import DrainProgress
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.desired.desired_stages import DesiredStage, desired_stages
+from services.scheduler.fleet.command_stream import CommandStream
 from services.scheduler.fleet.fleet import Fleet
-from services.scheduler.fleet.worker_link import WorkerLink
 from services.scheduler.placement.placement import Placement
 from services.scheduler.reconciliation.reconcile_outcome import ReconcileOutcome
 from services.scheduler.workers.eligibility import can_run, requirements_text
@@ -26,12 +26,12 @@ class DrainGoal:
     Attributes:
         fleet: The workers.
         catalogue: What is deployed.
-        link: To the worker.
+        stream: To the worker.
     """
 
     fleet: Fleet
     catalogue: Catalogue
-    link: WorkerLink
+    stream: CommandStream
 
     def remaining(self, outcome: ReconcileOutcome) -> DrainProgress | None:
         """Returns the stages that the worker still holds, and what keeps the first of them; None: it is drained.
@@ -39,20 +39,22 @@ class DrainGoal:
         Raises:
             Unavailable: Another process has the worker's id now, which ends the drain (UNAVAILABLE).
         """
-        if self.link.deregistered.is_set():
-            if self.link.id in self.fleet.links:
-                raise _restarted(self.link.id)
+        if self.stream.deregistered.is_set():
+            if self.stream.id in self.fleet.streams:
+                raise _restarted(self.stream.id)
             return None
-        held = held_stages(self.link)
-        if not held and self.link.leaving:
+        held = held_stages(self.stream)
+        if not held and self.stream.leaving:
             return None
-        if not held or not self.link.leaving:
+        if not held or not self.stream.leaving:
             return DrainProgress(stages=held)
         deployments = (*self.catalogue.deployments.values(), *self.catalogue.standby.values())
         stages = {stage.key: stage for each in deployments for stage in desired_stages(each)}
         stage = stages.get(held[0])
         reason = (
-            "" if stage is None else why_it_stays(stage, self.link.id, self.fleet.views(), outcome.placement)
+            ""
+            if stage is None
+            else why_it_stays(stage, self.stream.id, self.fleet.views(), outcome.placement)
         )
         return DrainProgress(stages=held, reason=reason)
 
@@ -62,10 +64,10 @@ class UndrainGoal:
     """A worker has confirmed that it is not to be drained any more.
 
     Attributes:
-        link: To the worker.
+        stream: To the worker.
     """
 
-    link: WorkerLink
+    stream: CommandStream
 
     def remaining(self, outcome: ReconcileOutcome) -> DrainProgress | None:
         """Returns the stages that the worker holds; None: it has confirmed.
@@ -73,16 +75,18 @@ class UndrainGoal:
         Raises:
             Unavailable: It left the mesh before it confirmed (UNAVAILABLE).
         """
-        if self.link.deregistered.is_set():
-            raise _restarted(self.link.id)
-        if self.link.connected and not self.link.leaving:
+        if self.stream.deregistered.is_set():
+            raise _restarted(self.stream.id)
+        if self.stream.connected and not self.stream.leaving:
             return None
-        return DrainProgress(stages=held_stages(self.link))
+        return DrainProgress(stages=held_stages(self.stream))
 
 
-def held_stages(link: WorkerLink) -> list[StageKey]:
+def held_stages(stream: CommandStream) -> list[StageKey]:
     """Returns the stages of which something is on a worker, sorted."""
-    return sorted(key for key, held in link.holdings.stages.items() if held.state is not HoldingState.FAILED)
+    return sorted(
+        key for key, held in stream.holdings.stages.items() if held.state is not HoldingState.FAILED
+    )
 
 
 def why_it_stays(

@@ -38,8 +38,8 @@ class Drainer:
             Unavailable: The worker was restarted meanwhile, which ends the drain, or it left before it confirmed
                 the undo (UNAVAILABLE).
         """
-        link = self._fleet.link(worker)
-        link.drain(undo=undo)
-        goal = UndrainGoal(link) if undo else DrainGoal(self._fleet, self._catalogue, link)
+        stream = self._fleet.stream(worker)
+        stream.drain(undo=undo)
+        goal = UndrainGoal(stream) if undo else DrainGoal(self._fleet, self._catalogue, stream)
         await self._reconciler.until(goal, report)
-        await report(DrainProgress(stages=held_stages(link) if undo else (), done=True))
+        await report(DrainProgress(stages=held_stages(stream) if undo else (), done=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onnxmesh.ids import StageKey
+from onnxmesh.ids import ModelKey, StageKey
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import ModelStatus, ReplicaStatus
-from services.scheduler.desired.desired_stages import DesiredStage, ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import DesiredStage, desired_stages
 from services.scheduler.placement.placement import Placement
 from services.scheduler.workers.eligibility import can_run, requirements_text
 from services.scheduler.workers.holdings import Held, HoldingState

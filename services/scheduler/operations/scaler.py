@@ -8,6 +8,7 @@ import structlog
 
 from onnxmesh.errors import DeadlineExceeded, InvalidRequest, MeshError
 from onnxmesh.ids import ModelName
+from onnxmesh.quantities import count_text
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import DeployProgress
 from onnxmesh.v1.model_pb2 import DeploymentSpec
@@ -92,8 +93,8 @@ class Scaler:
                 await self._reconciler.until(goal, report_loading)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"'{deployment.name}' version {deployment.version} does not have {replicas} "
-                f"{'replica' if replicas == 1 else 'replicas'} of each stage after {self._timeout_s:g} s; "
+                f"'{deployment.name}' version {deployment.version} does not have "
+                f"{count_text(replicas, 'replica')} of each stage after {self._timeout_s:g} s; "
                 "scaling goes on"
             ) from None
         except MeshError:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc.aio
 
 from onnxmesh.ids import ModelName, WorkerId
-from onnxmesh.quantities import bytes_text
+from onnxmesh.quantities import bytes_text, count_text
 from onnxmesh.v1.mesh_pb2 import (
     DeployProgress,
     DeployRequest,
@@ -96,10 +96,9 @@ class SchedulerServicer(MeshServicer):
             await report(DeployProgress.ACCEPTED, f"'{spec.name}' can be deployed: send its files")
 
         async with self._uploads.receive(request_iterator, accept) as upload:
-            num_files = len(upload.artefact.files)
             await report(
                 DeployProgress.RECEIVED,
-                f"received {num_files} {'file' if num_files == 1 else 'files'}, {bytes_text(upload.byte_size)}",
+                f"received {count_text(len(upload.artefact.files), 'file')}, {bytes_text(upload.byte_size)}",
             )
             deployment = await self._deployer.deploy(upload, report)
         await context.write(
@@ -144,7 +143,7 @@ class SchedulerServicer(MeshServicer):
         await context.write(
             DeployProgress(
                 phase=DeployProgress.READY,
-                message=f"model '{name}' has {replicas} {'replica' if replicas == 1 else 'replicas'} of each stage",
+                message=f"model '{name}' has {count_text(replicas, 'replica')} of each stage",
                 model=self._status.model(scaled),
             )
         )

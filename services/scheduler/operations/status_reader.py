@@ -7,8 +7,8 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import GatewayStatus, ModelStatus, StatusResponse, WorkerStatus
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.deployments.traffic_splits import TrafficSplits
+from services.scheduler.fleet.command_stream import CommandStream
 from services.scheduler.fleet.fleet import Fleet
-from services.scheduler.fleet.worker_link import WorkerLink
 from services.scheduler.operations.gateway_views import GatewayViews
 from services.scheduler.operations.model_status import model_status
 from services.scheduler.planning.replanner import Replanner
@@ -55,7 +55,7 @@ class StatusReader:
         """Returns the status of every model, worker and gateway, each sorted by name."""
         status = StatusResponse(
             models=[self.model(each) for _, each in sorted(self._catalogue.deployments.items())],
-            workers=[_worker_status(link) for _, link in sorted(self._fleet.links.items())],
+            workers=[_worker_status(stream) for _, stream in sorted(self._fleet.streams.items())],
             gateways=[
                 GatewayStatus(id=id_, address=instance.address)
                 for id_, instance in sorted(self._directory.instances.items())
@@ -79,14 +79,14 @@ class StatusReader:
         )
 
 
-def _worker_status(link: WorkerLink) -> WorkerStatus:
+def _worker_status(stream: CommandStream) -> WorkerStatus:
     return WorkerStatus(
-        id=link.id,
-        address=link.instance.address,
-        generation=link.instance.generation,
-        tags=link.instance.tags,
-        attributes=link.instance.attributes,
-        load=link.load,
-        draining=link.draining,
-        leaving=link.leaving,
+        id=stream.id,
+        address=stream.instance.address,
+        generation=stream.instance.generation,
+        tags=stream.instance.tags,
+        attributes=stream.instance.attributes,
+        load=stream.load,
+        draining=stream.draining,
+        leaving=stream.leaving,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.ids import ModelName, Version
@@ -40,8 +40,9 @@ class TrafficRollout:
         if not to:
             raise InvalidRequest("a rollout names the version that gets a part of the traffic")
         self._catalogue.find(name, to)
+        versions = self._catalogue.versions(name)
         await self._splits.roll_out(name, Version(to), percent)
-        return self._published(name)
+        return self._published(name, versions)
 
     async def roll_back(self, name: ModelName) -> Mapping[Version, int]:
         """Takes the last rollout of a model back.
@@ -54,12 +55,13 @@ class TrafficRollout:
             Unsatisfiable: There is no rollout to take back (FAILED_PRECONDITION).
         """
         self._catalogue.find(name, 0)
-        await self._splits.roll_back(name)
-        return self._published(name)
-
-    def _published(self, name: ModelName) -> Mapping[Version, int]:
-        self._reconciler.reconcile()
         versions = self._catalogue.versions(name)
+        await self._splits.roll_back(name)
+        return self._published(name, versions)
+
+    def _published(self, name: ModelName, versions: Sequence[Version]) -> Mapping[Version, int]:
+        """Publishes the split; `versions` are those before it was stored, for the model may be undeployed meanwhile."""
+        self._reconciler.reconcile()
         # Without a split, the newest version gets all.
         percents = self._splits.percents(name) or dict.fromkeys(versions, 0) | {versions[-1]: ALL_PERCENT}
         return {version: percents.get(version, 0) for version in versions}

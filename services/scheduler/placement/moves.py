@@ -10,7 +10,7 @@ import numpy as np
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.route_query import CandidateFilter
 from services.scheduler.desired.desired_stages import DesiredStage
-from services.scheduler.placement.candidates import PlacementCandidates
+from services.scheduler.placement.placement_candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState
 from services.scheduler.placement.spread import Gain, Spread
 
@@ -82,7 +82,7 @@ def start_move(
     return False
 
 
-def moves_under_way(state: PlacementState) -> tuple[Move, ...]:
+def moves_in_progress(state: PlacementState) -> tuple[Move, ...]:
     """Returns every move that is under way or was just started, in order of stage."""
     return tuple(move for key, stage in state.desired.items() for move in _moves_of(state, stage, key))
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.desired.desired_stages import DesiredStage, ModelKey
-from services.scheduler.placement.candidates import PlacementCandidates
+from onnxmesh.ids import ModelKey, StageKey, WorkerId
+from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.draining import departing, release
-from services.scheduler.placement.moves import SETTLE_S, Move, moves_under_way, start_move
+from services.scheduler.placement.moves import SETTLE_S, Move, moves_in_progress, start_move
+from services.scheduler.placement.placement_candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState, StageCommand
 from services.scheduler.placement.spread import Spread
 from services.scheduler.workers.holdings import HoldingState
@@ -80,7 +80,7 @@ def decide_placement(
         retry_s=_retry_s(state, settle_s),
         lacking_bytes=lacking_bytes,
         freeing=state.freeing,
-        moves=moves_under_way(state),
+        moves=moves_in_progress(state),
         departing=departing(state, unplaceable),
     )
 
@@ -145,7 +145,7 @@ def _serving(state: PlacementState, key: StageKey) -> tuple[WorkerId, ...]:
 
 
 def _retry_s(state: PlacementState, settle_s: float) -> float | None:
-    """Returns when time alone changes something: a failed stage may be tried again, or a worker is no longer new."""
+    """Returns when a decision may change without an event: a failed stage may be retried, or a worker is no longer new."""
     failed = [
         held.retry_s
         for key, workers in state.remnants.items()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxmesh.ids import StageKey, WorkerId
-from services.scheduler.desired.desired_stages import DesiredStage, ModelKey
+from onnxmesh.ids import ModelKey, StageKey, WorkerId
+from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.worker_columns import WorkerColumns
 from services.scheduler.workers.holdings import Held, HoldingState
 from services.scheduler.workers.memory import MemoryBook

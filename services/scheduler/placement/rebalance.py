@@ -26,7 +26,7 @@ def rebalanced(
         now_s: The time, as for `decide_placement`.
     """
     stages = {stage.key: stage for stage in desired}
-    views = {view.id: _done(view) for view in workers}
+    views = {view.id: _after_loading(view) for view in workers}
     before = _holders(stages, views.values())
     reasons: dict[tuple[StageKey, WorkerId], str] = {}
     while True:
@@ -50,8 +50,8 @@ def rebalanced(
     )
 
 
-def _done(view: WorkerView) -> WorkerView:
-    """Returns a worker as it is once all that is under way there is done."""
+def _after_loading(view: WorkerView) -> WorkerView:
+    """Returns a worker as it will be after its loads and evictions have finished."""
     stages = {
         key: replace(held, state=HoldingState.READY) if held.counts else held
         for key, held in view.stages.items()

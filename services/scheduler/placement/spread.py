@@ -21,7 +21,7 @@ from services.scheduler.placement.worker_columns import NO_HOME
 
 
 class Gain(IntEnum):
-    """The first figure that a move changes."""
+    """The most important placement criterion that a move improves."""
 
     HOME = 0
     ZONE = 1

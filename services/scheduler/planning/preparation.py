@@ -240,8 +240,8 @@ class Preparation:
             return await stub.Cut(_cut_request(prepared, cut_plan))
 
     def _num_stages(self, worker: Instance) -> int:
-        link = self._fleet.links.get(WorkerId(worker.id))
-        return 0 if link is None else sum(held.counts for held in link.holdings.stages.values())
+        stream = self._fleet.streams.get(WorkerId(worker.id))
+        return 0 if stream is None else sum(held.counts for held in stream.holdings.stages.values())
 
 
 @asynccontextmanager
@@ -269,7 +269,7 @@ def _cut_request(
 
 
 def _check_same_graph(planned: bytes, found: bytes, worker: str) -> None:
-    """Checks that cut positions mean the same: the nodes must be those that the costs are of."""
+    """Checks that a worker's graph has the same nodes as the planned one, so that cut positions mean the same."""
     if planned == found:
         return
     rows = [

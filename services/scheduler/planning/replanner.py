@@ -11,7 +11,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import MeshError
-from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.ids import ModelKey, StageKey, WorkerId
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Plan as CutPlan
 from onnxmesh.model.profile import Profile
@@ -20,7 +20,7 @@ from onnxmesh.state.base import Deployment
 from onnxmesh.store.threads import in_thread
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.desired.deployment_spec import demand_of
-from services.scheduler.desired.desired_stages import ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import desired_stages
 from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.planning.plan_rollover import PlanRollover
 from services.scheduler.planning.surveyor import Surveyor

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from onnxmesh.ids import ModelKey
 from onnxmesh.model.cluster import Cluster
 from services.scheduler.deployments.catalogue import Catalogue
-from services.scheduler.desired.desired_stages import ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import desired_stages
 from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.fleet.link_table import LinkTable
 from services.scheduler.plans.survey import Survey, used_bytes

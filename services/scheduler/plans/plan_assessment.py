@@ -28,7 +28,7 @@ class PlanAssessment:
     """A plan in force, as of now.
 
     Attributes:
-        gaps: What of it no longer fits; empty: nothing.
+        gaps: Stages that no worker holds, or that are planned for kinds which left; empty: none.
         period_s: Predicted time from one answer to the next under load, where its stages are now.
         latency_s: Predicted time of one request alone.
     """

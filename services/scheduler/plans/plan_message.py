@@ -10,6 +10,7 @@ from onnxmesh.errors import CorruptData, InvalidPlan
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.plan import Plan as CutPlan
 from onnxmesh.model.plan import StagePlan
+from onnxmesh.quantities import count_text
 from onnxmesh.store.artefact import check_artefact
 from onnxmesh.v1.model_pb2 import Artefact, Batching, Partition, Plan, PlannedDevices, Signature
 from onnxmesh.v1.worker_pb2 import CutResponse
@@ -83,8 +84,7 @@ def checked(partitions: Sequence[Partition], cut_plan: CutPlan) -> Sequence[Part
     """
     if [partition.index for partition in partitions] != list(range(len(cut_plan.stages))):
         raise InvalidPlan(
-            f"{len(cut_plan.stages)} {'stage was' if len(cut_plan.stages) == 1 else 'stages were'} planned, "
-            f"the worker cut {[partition.index for partition in partitions]}"
+            f"the plan has {count_text(len(cut_plan.stages), 'stage')}, the worker cut {[partition.index for partition in partitions]}"
         )
     for partition, stage in zip(partitions, cut_plan.stages, strict=True):
         check_artefact(partition.artefact)

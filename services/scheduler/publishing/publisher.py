@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from onnxmesh.ids import WorkerId
+from onnxmesh.ids import ModelKey, WorkerId
 from onnxmesh.latest import Latest
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker, RouteUpdate
-from services.scheduler.desired.desired_stages import ModelKey
 from services.scheduler.route_table.published_table import PublishedTable, as_updates
 
 

@@ -107,7 +107,7 @@ class ScaleGoal:
 
 @dataclass(frozen=True, slots=True)
 class ReplanGoal:
-    """A deployment's next plan is loaded, or there is nothing left that it could be loaded beside.
+    """A deployment's next plan is loaded, or the deployment was removed, or the plan in force lacks a stage.
 
     Attributes:
         catalogue: All deployments.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnxmesh.errors import MeshError
-from services.scheduler.desired.desired_stages import ModelKey
+from onnxmesh.ids import ModelKey
 from services.scheduler.placement.placement import Placement
 
 

@@ -11,13 +11,13 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError
-from onnxmesh.ids import StageKey
+from onnxmesh.ids import ModelKey, StageKey
 from onnxmesh.latest import Latest
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.model_pb2 import Partition
 from services.scheduler.deployments.catalogue import Catalogue
 from services.scheduler.deployments.traffic_splits import TrafficSplits
-from services.scheduler.desired.desired_stages import DesiredStage, DesiredStages, ModelKey, desired_stages
+from services.scheduler.desired.desired_stages import DesiredStage, DesiredStages, desired_stages
 from services.scheduler.fleet.fleet import Fleet
 from services.scheduler.placement.moves import SETTLE_S, Move
 from services.scheduler.placement.placement import Placement, decide_placement, missing
@@ -87,7 +87,7 @@ class Reconciler:
         return self._outcome
 
     async def run(self) -> None:
-        """Reconciles once, and again when time alone changes something, until it is cancelled."""
+        """Reconciles once, and again whenever a decision may change without an event, until it is cancelled."""
         self.reconcile()
         while True:
             try:
@@ -167,8 +167,8 @@ class Reconciler:
         return self._settled
 
     def _publish(self, served: list[Deployment], placement: Placement, views: Iterable[WorkerView]) -> None:
-        workers = {id_: link.instance for id_, link in self._fleet.links.items()}
-        leaving = {id_ for id_, link in self._fleet.links.items() if link.leaving}
+        workers = {id_: stream.instance for id_, stream in self._fleet.streams.items()}
+        leaving = {id_ for id_, stream in self._fleet.streams.items() if stream.leaving}
         # A worker that is evicting its last stage was sent requests a moment ago, too.
         leaving |= {command.worker for command in placement.evict}
         leaving |= {view.id for view in views if _holds_any(view, HoldingState.EVICTING)}
@@ -184,12 +184,12 @@ class Reconciler:
 
     def _command(self, placement: Placement, loaded: Iterable[Deployment]) -> None:
         for command in placement.evict:
-            self._fleet.links[command.worker].evict(command.stage)
+            self._fleet.streams[command.worker].evict(command.stage)
         partitions = _partitions(loaded) if placement.place else {}
         for command in placement.place:
-            self._fleet.links[command.worker].place(command.stage, partitions[command.stage], self._sources)
+            self._fleet.streams[command.worker].place(command.stage, partitions[command.stage], self._sources)
         for id_ in placement.departing:
-            self._fleet.links[id_].depart()
+            self._fleet.streams[id_].depart()
 
     def _collect_failures(self) -> None:
         """Finds the deployments on probation of which a worker refused a stage for good."""

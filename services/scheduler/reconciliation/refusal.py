@@ -13,7 +13,7 @@ from services.scheduler.workers.holdings import Held, HoldingState
 def find_refusal(
     stages: Iterable[DesiredStage], holdings: Mapping[WorkerId, Mapping[StageKey, Held]]
 ) -> MeshError | None:
-    """Returns the first error of a stage that failed for a reason that trying elsewhere does not mend.
+    """Returns the first error of a failed stage that is not retriable on another worker.
 
     Args:
         stages: Those of one deployment.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from typing import TypeVar
 
-from onnxmesh.ids import ModelName, Version, WorkerId
+from onnxmesh.ids import ModelKey, ModelName, Version, WorkerId
 from onnxmesh.v1.mesh_pb2 import (
     ModelVersion,
     RouteChange,
@@ -14,7 +14,6 @@ from onnxmesh.v1.mesh_pb2 import (
     RouteTable,
     RouteUpdate,
 )
-from services.scheduler.desired.desired_stages import ModelKey
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M")
@@ -61,7 +60,7 @@ class PublishedTable:
     def differs(
         self, models: Mapping[ModelKey, RoutedModel], workers: Mapping[WorkerId, RoutedWorker]
     ) -> bool:
-        """Whether these messages are not, object by object, those of this table."""
+        """Whether any of these messages is another object than in this table."""
         return (
             len(models) != len(self.models)
             or len(workers) != len(self.workers)

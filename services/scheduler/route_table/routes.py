@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.ids import StageKey, WorkerId
+from onnxmesh.ids import ModelKey, StageKey, WorkerId
 from onnxmesh.state.base import Deployment
 from onnxmesh.v1.mesh_pb2 import RoutedModel, RoutedWorker
-from services.scheduler.desired.desired_stages import ModelKey
 from services.scheduler.route_table.model_routes import ModelRoutes, model_routes
 from services.scheduler.route_table.route_messages import model_message
 

@@ -45,7 +45,7 @@ class WorkerKind:
 
 
 def kind_label(attributes: Mapping[str, str]) -> str:
-    """Returns a worker's kind for people: zone, device, threads, memory. Workers that are alike share it."""
+    """Returns the display name of a worker's kind: zone, device, threads, memory."""
     device = attributes.get(DEVICE_KIND) or "-".join(
         filter(None, (attributes.get("device", "cpu"), attributes.get("cpu.class", ""), _threads(attributes)))
     )

@@ -13,7 +13,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.ids import Digest, StageKey
-from onnxmesh.telemetry.masking import masked
+from onnxmesh.masking import masked
 from onnxmesh.v1.model_pb2 import Partition
 from onnxmesh.v1.worker_pb2 import (
     PlaceStage,

@@ -40,11 +40,11 @@ class Hardware:
         return (CPU,) if self.gpu is None else (CUDA, CPU)
 
     def kind(self, threads: int) -> str:
-        """Returns the name of this kind of device, with so many threads for each stage."""
+        """Returns the name of this kind of device, with `threads` threads for each stage."""
         return device_kind_name(threads, self.gpu, self.cpu_class)
 
     def attributes(self, threads: int) -> dict[str, str]:
-        """Returns the registration attributes, with so many threads for each stage."""
+        """Returns the registration attributes, with `threads` threads for each stage."""
         attributes = {
             "device.kind": self.kind(threads),
             "threads": str(threads),

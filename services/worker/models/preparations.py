@@ -9,6 +9,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from onnxmesh.errors import CorruptData, InvalidPlan, NotFound
@@ -183,10 +184,10 @@ class Preparations:
         answer = json.loads(await self._builder.cut(CutJob(work, options)))
         batching = [StageBatching.from_plain(each) for each in answer["batching"]]
         partitions = []
-        for index, plain in enumerate(answer["partitions"]):
+        for plain, found in zip(answer["partitions"], batching or repeat(None), strict=bool(batching)):
             partition = Partition.from_plain(plain)
             artefact = await self._pack(prepared, work, partition)
-            partitions.append(CutPartition(partition, artefact, batching[index] if batching else None))
+            partitions.append(CutPartition(partition, artefact, found))
         errors = answer["activation_errors"]
         return CutModel(
             partitions,

@@ -36,7 +36,7 @@ class BatchDelay:
         self._last_s = now_s
 
     def observe_run(self, rows: int, seconds: float) -> None:
-        """Records a run of so many rows."""
+        """Records a run of `rows` rows."""
         self._cost.observe(rows, seconds)
 
     @property
@@ -45,11 +45,11 @@ class BatchDelay:
         return self._cost.line
 
     def run_s(self, rows: int) -> float:
-        """Returns the expected seconds of a run of so many rows; 0 before the first observation."""
+        """Returns the expected seconds of a run of `rows` rows; 0 before the first observation."""
         return self._cost.run_s(rows)
 
     def delay_s(self, num_requests: int, num_rows: int) -> float:
-        """Returns the longest worthwhile delay with so many requests and rows queued; 0: none."""
+        """Returns the longest worthwhile delay with that many requests and rows queued; 0: none."""
         interval_s = self._interval.value
         if interval_s is None or not num_requests:
             return 0.0

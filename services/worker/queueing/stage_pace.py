@@ -65,5 +65,6 @@ class StagePace:
                 self._on_run(each.compute_ns / 1e9)
         if self._rule is None or self._delay is None or not together:
             return
+        # Inputs of a failed request may be missing.
         if not isinstance(outcomes[0].computed, MeshError):
             self._delay.observe_run(sum(self._rule.row_counts(requests)), outcomes[0].compute_ns / 1e9)

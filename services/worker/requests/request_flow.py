@@ -1,11 +1,11 @@
-"""Decisions about a request: whether it is admitted, whether it goes on, which tensors leave with it."""
+"""Admission, cancellation and expiry of a request, and its output tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, StageGone, Unavailable
+from onnxmesh.errors import Cancelled, DeadlineExceeded, InvalidRequest, MeshError, StageNotHeld, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.tensors.tensor import Tensor
 from services.worker.requests.stage_phase import StagePhase
@@ -118,11 +118,11 @@ def counts_as_drop(error: MeshError) -> bool:
     return isinstance(error, DeadlineExceeded | Cancelled)
 
 
-def _not_ready(stage: StageKey, worker: WorkerId, phase: StagePhase | None) -> StageGone:
+def _not_ready(stage: StageKey, worker: WorkerId, phase: StagePhase | None) -> StageNotHeld:
     match phase:
         case StagePhase.LOADING:
-            return StageGone(f"{worker} is still loading {stage}")
+            return StageNotHeld(f"{worker} is still loading {stage}")
         case StagePhase.EVICTING:
-            return StageGone(f"{worker} is evicting {stage}")
+            return StageNotHeld(f"{worker} is evicting {stage}")
         case _:
-            return StageGone(f"{worker} does not hold {stage}")
+            return StageNotHeld(f"{worker} does not hold {stage}")

@@ -11,12 +11,12 @@ import structlog
 
 from onnxmesh.deadline import Clock
 from onnxmesh.ids import WorkerId
+from onnxmesh.masking import masked
 from onnxmesh.rpc.frames.compressed_frames import is_compressed
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link.compressor import Compressor
 from onnxmesh.rpc.link.link import Link
 from onnxmesh.rpc.link_policy.credits import Credit
-from onnxmesh.telemetry.masking import masked
 from onnxmesh.v1.frame_pb2 import Activation, FrameHeader
 from onnxmesh.v1.frame_pb2 import Credit as CreditFrame
 from services.worker.requests import request_flow

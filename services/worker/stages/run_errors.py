@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxmesh.errors import MeshError, ModelRunFailed, Overloaded, from_reason
 from onnxmesh.ids import StageKey
-from onnxmesh.telemetry.masking import masked
+from onnxmesh.masking import masked
 
 MEMORY_RETRY_AFTER_S = 0.5
 """Delay after which a request that ran out of memory may be retried."""

@@ -10,8 +10,8 @@ from functools import partial
 from time import monotonic
 
 from onnxmesh.deadline import Clock
-from onnxmesh.errors import MeshError, Overloaded, StageGone
-from onnxmesh.telemetry.masking import masked
+from onnxmesh.errors import MeshError, Overloaded, StageNotHeld
+from onnxmesh.masking import masked
 from onnxmesh.v1.frame_pb2 import HopTiming
 from services.worker.queueing.stage_pace import StagePace
 from services.worker.queueing.stage_queue import StageQueue
@@ -233,7 +233,7 @@ class StageRunner:
         return batch
 
     async def _wait_for_larger_batch(self) -> None:
-        """Waits while that is worthwhile: for requests that arrive soon after a run, to join those that came during it."""
+        """Waits up to the batch delay for more requests of the same group."""
         since_s = self._clock()
         while (upcoming := self._queue.next()) is not None:
             left_s = self._pace.wait_until_s(upcoming, since_s) - self._clock()
@@ -337,5 +337,5 @@ class StageRunner:
         if self._num_pending == 0:
             self._idle.set()
 
-    def _evicted(self) -> StageGone:
-        return StageGone(f"{self.spec.stage} was evicted")
+    def _evicted(self) -> StageNotHeld:
+        return StageNotHeld(f"{self.spec.stage} was evicted")

@@ -8,11 +8,11 @@ from functools import partial
 from time import time_ns
 
 from onnxmesh.deadline import Clock, Deadline
-from onnxmesh.errors import StageGone
+from onnxmesh.errors import StageNotHeld
 from onnxmesh.ids import WorkerId
+from onnxmesh.masking import masked
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.rpc.link_policy.credits import Credit
-from onnxmesh.telemetry.masking import masked
 from onnxmesh.tensors.allocation import Allocate
 from onnxmesh.tensors.tensor import Tensor
 from onnxmesh.v1.frame_pb2 import Hop, HopTiming
@@ -143,6 +143,6 @@ class StageOutput:
         if task.cancelled():
             if credit is not None:
                 credit.give_back()
-            self._replies.refuse(key, StageGone(f"{self._spec.stage} was evicted"))
+            self._replies.refuse(key, StageNotHeld(f"{self._spec.stage} was evicted"))
         self._slots.release()
         self._settle(num_bytes)

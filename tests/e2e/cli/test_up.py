@@ -14,6 +14,7 @@ import pytest
 
 from examples.tiny_model import tiny_model
 from onnxmesh.client import LocalMesh
+from tests.eventually import BUSY_S
 from tests.fakes.command_line import run
 from tests.fakes.service_processes import until
 
@@ -63,7 +64,7 @@ def test_up_stops_everything_at_a_signal(temporary, number, num_workers, num_gat
         ExitStack() as stack,
         LocalMesh(f"--workers={num_workers}", f"--gateway-processes={num_gateways}") as mesh,
     ):
-        mesh.wait_ready()
+        mesh.wait_ready(BUSY_S)
         workers = {f"worker-{worker}" for worker in range(num_workers)}
         assert set(mesh.pids) == {"scheduler", "gateway"} | workers
         family = psutil.Process(mesh.process.pid).children(recursive=True)
@@ -71,7 +72,7 @@ def test_up_stops_everything_at_a_signal(temporary, number, num_workers, num_gat
         assert len(of_gateway) == (num_gateways if num_gateways > 1 else 0)
         # Which can still be read when they are removed.
         logs = [stack.enter_context(path.open()) for path in temporary.rglob("*.log")]
-        mesh.stop(number)
+        mesh.stop(number, timeout_s=60)
         assert len(logs) == len(mesh.pids)
         assert all('"event": "stopped"' in log.read() for log in logs)
     assert mesh.process.returncode == 0
@@ -98,8 +99,8 @@ def test_up_stops_normally_after_its_reader_closed_the_pipe(temporary):
 def test_up_stops_everything_while_it_starts(temporary):
     """A mesh that is stopped before it is ready leaves nothing."""
     with LocalMesh("--workers=2") as mesh:
-        mesh.wait_for(lambda event: event["event"] == "service_ready")
-        mesh.stop(signal.SIGINT)
+        mesh.wait_for(lambda event: event["event"] == "service_ready", timeout_s=BUSY_S)
+        mesh.stop(signal.SIGINT, timeout_s=60)
     assert mesh.process.returncode == 0
     assert mesh.running_pids == []
     assert folders_in(temporary) == []
@@ -111,18 +112,22 @@ def test_up_restarts_a_killed_service(models):
     Afterwards there are as many processes and open files as before.
     """
     with LocalMesh("--workers=1", f"--models={models}") as mesh:
-        address = mesh.wait_ready()
+        address = mesh.wait_ready(BUSY_S)
         assert answers(address), mesh.events
         supervisor = psutil.Process(mesh.process.pid)
         num_processes, num_files = len(supervisor.children()), len(supervisor.open_files())
         for name in ("worker-0", "gateway", "scheduler", "worker-0"):
             start = len(mesh.events)
             pid = mesh.pids[name]
-            before = mesh.wait_for(lambda event, name=name: event.get("name") == name)
+            before = mesh.wait_for(lambda event, name=name: event.get("name") == name, timeout_s=BUSY_S)
             os.kill(pid, signal.SIGKILL)
-            died = mesh.wait_for(lambda event: event["event"] == "service_died", start=start)
+            died = mesh.wait_for(
+                lambda event: event["event"] == "service_died", timeout_s=BUSY_S, start=start
+            )
             assert (died["name"], died["pid"], died["cause"]) == (name, pid, "was killed by SIGKILL")
-            back = mesh.wait_for(lambda event: event["event"] == "service_ready", start=start)
+            back = mesh.wait_for(
+                lambda event: event["event"] == "service_ready", timeout_s=BUSY_S, start=start
+            )
             assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
             until(lambda: answers(address))
         assert len(supervisor.children()) == num_processes
@@ -171,7 +176,7 @@ def test_up_restores_its_state_after_sigkill(models, tmp_path):
     """
     state = f"--state={tmp_path / 'state'}"
     with LocalMesh("--workers=2", state) as mesh:
-        address = mesh.wait_ready()
+        address = mesh.wait_ready(BUSY_S)
         assert cli("deploy", str(models / "tiny.onnx"), "--stages=2", f"--mesh={address}").returncode == 0
         newer = models / "newer.model"
         newer.write_bytes(tiny_model(seed=1).SerializeToString())
@@ -184,8 +189,10 @@ def test_up_restores_its_state_after_sigkill(models, tmp_path):
         _, left = psutil.wait_procs(family, timeout=600)
         assert left == []
     with LocalMesh("--workers=2", state, f"--models={models}") as mesh:
-        address = mesh.wait_ready()
-        first, second = mesh.wait_for(lambda event: event["event"] == "ready")["status"]["models"]
+        address = mesh.wait_ready(BUSY_S)
+        first, second = mesh.wait_for(lambda event: event["event"] == "ready", timeout_s=BUSY_S)["status"][
+            "models"
+        ]
         assert (first["name"], first["version"], len(first["stages"])) == ("tiny", 1, 2)
         assert [model["traffic_percent"] for model in (first, second)] == [90, 10]
         assert [event["event"] for event in mesh.events].count("kept") == 1

@@ -112,9 +112,13 @@ def request_of(array: Any = None, model: str = "m", **fields: Any) -> oip.ModelI
 
 @asynccontextmanager
 async def running_gateway(
-    workers: str = "ab", model: Any = double, **settings: Any
+    workers: str = "ab",
+    model: Any = double,
+    *,
+    settings_type: type[GatewaySettings] = GatewaySettings,
+    **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
-    """Starts a scheduler, a worker for each letter, and a gateway that knows of none of them yet."""
+    """Starts a scheduler, a worker for each letter, and a gateway that has no route table yet."""
     async with AsyncExitStack() as stack:
         stop_scheduler = await stack.enter_async_context(AsyncExitStack())
         scheduler = await stop_scheduler.enter_async_context(FakeScheduler().running())
@@ -124,7 +128,7 @@ async def running_gateway(
         given = {"listen": "127.0.0.1:0", "drain_s": 5.0, **settings}
         stopping = await stack.enter_async_context(AsyncExitStack())
         serving = await stopping.enter_async_context(
-            gateway_app(GatewaySettings(scheduler=scheduler.address, _cli_parse_args=False, **given))
+            gateway_app(settings_type(scheduler=scheduler.address, _cli_parse_args=False, **given))
         )
         gateway = RunningGateway(serving, scheduler, running, stopping, stop_scheduler)
         gateway.channel = await stack.enter_async_context(

@@ -110,7 +110,7 @@ async def test_tritonclient_in_asyncio(edge):
             await asyncio.gather(*(one(value) for value in range(100)))
 
 
-async def test_metadata():
+async def test_metadata_of_server_and_models():
     """Server and model say what they are; only what is done is advertised."""
     async with running_gateway() as gateway:
         ready = await gateway.call("ServerReady", oip.ServerReadyRequest())
@@ -166,7 +166,7 @@ async def test_health_of_the_gateway_and_of_each_model():
         watch.cancel()
 
 
-async def test_a_client_without_stubs_uses_reflection():
+async def test_reflection_serves_a_client_without_stubs():
     """Every message that the call needs comes from the gateway itself."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -210,7 +210,7 @@ async def test_a_client_without_stubs_uses_reflection():
 
 
 @pytest.mark.parametrize("edge", ["http2", "grpc"])
-async def test_a_gateway_that_stops_finishes_what_it_has(edge):
+async def test_gateway_finishes_its_requests_when_it_stops(edge):
     """New requests go elsewhere; those that run are answered; the registration ends."""
     async with running_gateway(edge=edge) as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -233,7 +233,7 @@ async def test_a_gateway_that_stops_finishes_what_it_has(edge):
         await stop
 
 
-def test_nothing_of_onnx_is_imported():
+def test_gateway_imports_no_onnx():
     """A gateway's image needs neither ONNX nor ONNX Runtime, and lives beside other clients' stubs."""
     program = (
         "import sys, tritonclient.grpc, onnxmesh.client, services.gateway.app, services.gateway.__main__;"

@@ -15,7 +15,7 @@ from tests.fakes.fake_scheduler import FakeScheduler
 from tests.integration.gateway.running_gateway import request_of, running_gateway
 
 
-async def test_a_gateway_registers():
+async def test_gateway_registers():
     """The mesh knows it under its own id and address."""
     async with running_gateway(id="gateway-x") as gateway:
         (instance,) = gateway.scheduler.instances.values()
@@ -23,7 +23,7 @@ async def test_a_gateway_registers():
         assert instance.generation > 0
 
 
-async def test_the_last_table_serves_while_no_scheduler_answers():
+async def test_gateway_serves_the_last_table_without_a_scheduler():
     """The scheduler is on no request's path; its successor is followed by itself."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -43,7 +43,7 @@ async def test_the_last_table_serves_while_no_scheduler_answers():
             await gateway.until_ready("m", ready=False)
 
 
-async def test_a_table_of_a_later_release_is_not_taken():
+async def test_gateway_refuses_a_table_of_a_later_release():
     """What is served is served on, and the next table that can be read is."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -52,7 +52,7 @@ async def test_a_table_of_a_later_release_is_not_taken():
         await gateway.infer(request_of())
 
 
-async def test_a_worker_dropped_from_the_table_fails_what_it_holds():
+async def test_attempts_on_a_worker_removed_from_the_table_fail():
     """Its stream still looks open; the request goes to the replica that is left."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"))
@@ -68,7 +68,7 @@ async def test_a_worker_dropped_from_the_table_fails_what_it_holds():
         await call
 
 
-async def test_status_is_passed_on():
+async def test_proxy_forwards_status():
     """Deadline and metadata reach the scheduler, its answer comes back."""
     async with running_gateway() as gateway:
         await gateway.publish()
@@ -80,7 +80,7 @@ async def test_status_is_passed_on():
         assert 0 < gateway.scheduler.deadlines[0] < 25
 
 
-async def test_an_error_comes_back_whole():
+async def test_proxy_returns_an_error_with_its_details():
     """Status, text and details: the client rebuilds the scheduler's own error."""
     async with running_gateway() as gateway:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -89,7 +89,7 @@ async def test_an_error_comes_back_whole():
         assert (type(error), error.message, error.retry_after_s) == (NotFound, "unknown model 'x'", 1.5)
 
 
-async def test_an_unknown_method():
+async def test_proxy_refuses_an_unknown_method():
     """What the scheduler does not know is UNIMPLEMENTED, not a failure of the proxy."""
     async with running_gateway() as gateway:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -97,7 +97,7 @@ async def test_an_unknown_method():
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_an_upload_streams_both_ways():
+async def test_proxy_streams_an_upload_in_both_directions():
     """Progress comes back while files still go up; a large upload is not gathered anywhere."""
     async with running_gateway() as gateway:
         call = MeshStub(gateway.channel).Deploy()
@@ -112,7 +112,7 @@ async def test_an_upload_streams_both_ways():
         assert gateway.scheduler.uploads == [["file", *["data"] * 20, "end"]]
 
 
-async def test_a_client_that_vanishes_takes_its_call_along():
+async def test_proxy_cancels_the_call_of_a_disconnected_client():
     """The scheduler sees the end of an upload that nobody finishes."""
     async with running_gateway() as gateway:
         call = MeshStub(gateway.channel).Deploy()
@@ -122,7 +122,7 @@ async def test_a_client_that_vanishes_takes_its_call_along():
         await eventually(lambda: gateway.scheduler.uploads[0][-1:] == ["disconnected"])
 
 
-async def test_a_refused_upload_tells_why():
+async def test_proxy_returns_the_reason_of_a_refused_upload():
     """The scheduler ends the call with an error: it arrives whole after any number of messages."""
     async with running_gateway() as gateway:
         gateway.scheduler.refuse_uploads = True
@@ -135,7 +135,7 @@ async def test_a_refused_upload_tells_why():
         assert isinstance(from_rpc_error(caught.value), NotFound)
 
 
-async def test_watching_routes_through_a_gateway():
+async def test_proxy_forwards_watching_routes():
     """A stream of the scheduler stays open and ends with its client."""
     async with running_gateway() as gateway:
         gateway.scheduler.publish()

@@ -70,7 +70,7 @@ def test_help_lists_every_setting():
         (["--scheduler=h:1", "--default-timeout-s=inf"], "default_timeout_s"),
     ],
 )
-def test_a_wrong_setting_is_named(arguments, names):
+def test_wrong_setting_is_named(arguments, names):
     """One line, and exit status 2."""
     done = subprocess.run(
         [*GATEWAY, *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment()
@@ -80,7 +80,7 @@ def test_a_wrong_setting_is_named(arguments, names):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_wrong_setting_that_is_a_secret_is_not_shown():
+def test_wrong_secret_is_not_shown():
     """Logs are read by more people than settings are."""
     wrong = {"ONNXMESH_REDIS": "http://:hush@here", "ONNXMESH_CONSUL_TOKEN": "hush"}
     for arguments in ([], ["--scheduler=h:1"]):
@@ -97,7 +97,7 @@ def test_a_wrong_setting_that_is_a_secret_is_not_shown():
         assert "hush" not in done.stderr
 
 
-def test_an_address_for_metrics_that_cannot_be_had_is_named():
+def test_metrics_address_that_cannot_be_opened_is_named():
     """At the start; the ready line never comes."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -122,7 +122,7 @@ def environment():
     return {key: value for key, value in os.environ.items() if not key.startswith("ONNXMESH_")}
 
 
-def test_it_serves_without_a_scheduler_and_stops_on_a_signal():
+def test_gateway_starts_without_a_scheduler_and_stops_on_a_signal():
     """Ready line, health, orderly end; the scheduler may come later."""
     command = [*GATEWAY, "--listen=127.0.0.1:0", "--scheduler=127.0.0.1:1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
@@ -155,7 +155,7 @@ def test_two_gateways_share_a_port_beside_their_own():
             assert health_of(shared) == ("NOT_SERVING" if gateway is gateways[0] else "UNAVAILABLE")
 
 
-def test_a_port_that_is_not_shared_is_refused_to_a_second():
+def test_port_that_is_not_shared_is_refused_to_a_second_gateway():
     """Two gateways on one port by mistake would each get some of the clients."""
     (port,) = free_ports(1)
     with sharing(f"127.0.0.1:{port}"):
@@ -185,7 +185,7 @@ def sharing(own, shared=None):
             process.kill()
 
 
-def test_who_listens_on_every_address_is_reached_by_name_and_need_not_say_that_it_is_ready():
+def test_gateway_that_listens_on_every_address_registers_its_host_name():
     """In a container the host's name is what others can dial, and every line is a log."""
     command = [
         *GATEWAY,

@@ -11,13 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import numpy as np
 import psutil
-import pytest
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from onnxmesh.device.resources import available_cores
 from onnxmesh.service.health import health_of
-from services.gateway.settings import GatewaySettings
 from tests.eventually import eventually
 from tests.fakes.fake_scheduler import FakeScheduler
 from tests.fakes.fake_stage_worker import FakeStageWorker
@@ -125,7 +122,7 @@ async def origin_of(gateway, client):
     return gateway.worker.activations[before].key.origin
 
 
-async def test_every_process_serves_and_one_that_dies_comes_back_unnoticed_by_the_others():
+async def test_processes_serve_and_one_that_dies_is_restarted():
     """Connections are spread over all; kill -9 of one fails no request of another, and it serves again as who it was."""
     names = {"g-0", "g-1", "g-2", "g-3"}
     async with processes(4) as gateway, clients(gateway.address, 64) as connected:
@@ -181,7 +178,7 @@ def numbers(gateway, name):
     return {key.number for key in keys if key.origin == name}
 
 
-async def test_a_signal_to_the_parent_drains_every_process():
+async def test_processes_drain_on_a_signal_to_the_parent():
     """What was sent before is answered, nothing is left of any process, and the exit code is 0."""
     async with processes(3, "--drain-s=60") as gateway, clients(gateway.address, 24) as connected:
         for client in connected:
@@ -214,7 +211,7 @@ async def test_processes_end_with_a_killed_parent_and_the_next_one_takes_over_th
             assert health_of(address) == "NOT_SERVING"
 
 
-async def test_a_port_in_use_is_refused():
+async def test_processes_refuse_a_port_in_use():
     """Also where those who have it share it among themselves: two gateways by mistake would each get some of the clients.
 
     Then after a while alone: they might be what a killed parent left.
@@ -237,7 +234,7 @@ async def refused(address, *options):
     assert f"cannot listen on {address}: " in said.decode()
 
 
-async def test_processes_share_the_port_that_they_are_told_and_count_on_from_their_own():
+async def test_processes_have_a_shared_address_and_consecutive_own_ports():
     """Beside a shared address, `--listen` and `--metrics` are of the first process, the next ones have the ports after."""
     (shared,) = free_ports(1)
     own, metrics = adjacent_ports(), adjacent_ports()
@@ -266,7 +263,7 @@ def adjacent_ports():
                 return port
 
 
-async def test_secrets_reach_every_process_out_of_sight():
+async def test_processes_receive_secrets_by_the_environment():
     """A setting that its parent was given is in no process's command line, which everybody on the host may read."""
     async with started("--processes=2", "--listen=127.0.0.1:0", "--redis=redis://:hush@127.0.0.1:1/0") as (
         process,
@@ -277,10 +274,3 @@ async def test_secrets_reach_every_process_out_of_sight():
         for child in children:
             assert "hush" not in " ".join(child.cmdline())
             assert child.environ()["ONNXMESH_REDIS"] == "redis://:hush@127.0.0.1:1/0"
-
-
-@pytest.mark.parametrize("said", ["auto", 3])
-def test_auto_is_a_process_for_each_core(said):
-    """Those that this process was given, not those of the machine."""
-    settings = GatewaySettings(processes=said, scheduler="h:1", _cli_parse_args=False)
-    assert settings.processes == (available_cores() if said == "auto" else said)

@@ -181,7 +181,7 @@ async def test_shared_memory_of_a_killed_process_is_released(bench, victim):
         for _ in range(3):
             assert np.array_equal((await gateway.answer(await gateway.send(route, {"x": x})))["y"], np.abs(x))
         # One of each side for each of two links.
-        assert num_mapped(one.pid) == num_mapped(two.pid) == 4
+        await eventually(lambda: num_mapped(one.pid) == num_mapped(two.pid) == 4)
         killed, left = (one, two) if victim == "a" else (two, one)
         numbers = [await gateway.send(route, {"x": x}) for _ in range(4)]
         killed.send_signal(signal.SIGKILL)

@@ -78,6 +78,13 @@ def test_linear_cost_evicts_the_size_not_seen_for_longest():
     assert cost.least_rows == 1
 
 
+def test_linear_cost_leaves_out_a_run_of_no_rows():
+    cost = cost_of({2: 1.0})
+    cost.observe(0, 0.1)
+    assert cost.line == (0.0, 0.5)
+    assert cost.least_rows == 2
+
+
 @given(runs)
 def test_linear_cost_is_the_highest_line_below_all_runs(times):
     points = sorted(times.items())

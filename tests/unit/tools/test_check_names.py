@@ -66,3 +66,20 @@ def test_names_defined_twice_are_named_with_both_places(tmp_path):
 def test_names_with_a_replaced_word_are_named(tmp_path, code, name, word):
     (found,) = violations(tree(tmp_path, code))
     assert found.startswith(f"services/gateway/app.py:5: '{name}' has the word '{word}'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "counts"),
+    [
+        ("a, b, c, d", "4 arguments, 4 of them by position"),
+        ("a, *, b, c, d, e, f, g, h, i", "9 arguments, 1 of them by position"),
+    ],
+)
+def test_names_of_a_long_constructor_are_counted(tmp_path, arguments, counts):
+    (found,) = violations(tree(tmp_path, f"class App:\n    def __init__(self, {arguments}): ..."))
+    assert found.startswith(f"services/gateway/app.py:6: a constructor has {counts}")
+
+
+def test_names_of_a_constructor_within_the_limits_are_accepted(tmp_path):
+    code = "class App:\n    def __init__(self, a, b, c, *, d, e, f, g, h): ..."
+    assert list(violations(tree(tmp_path, code))) == []

@@ -30,7 +30,7 @@ async def refused(call):
     return from_rpc_error(caught.value)
 
 
-async def test_a_request_comes_back_doubled():
+async def test_servicer_returns_the_result_of_the_model():
     """id is echoed, the version is the actual one, every output has its raw entry."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b", version=3))
@@ -47,7 +47,7 @@ async def test_a_request_comes_back_doubled():
         assert sent.request_id == "r7"
 
 
-async def test_typed_contents_come_back_raw():
+async def test_servicer_returns_raw_contents_for_typed_ones():
     """Both forms are taken, one is given."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -58,7 +58,7 @@ async def test_typed_contents_come_back_raw():
         assert np.frombuffer(answer.raw_output_contents[0], "<f4").tolist() == [2, 4, 6, 8]
 
 
-async def test_a_trace_tells_the_way():
+async def test_servicer_returns_the_trace_of_the_route():
     """Asked for by a parameter, answered as JSON that the client library reads."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b"))
@@ -84,7 +84,7 @@ async def test_a_trace_tells_the_way():
         ]
 
 
-async def test_an_activation_larger_than_a_chunk():
+async def test_servicer_runs_a_request_larger_than_a_chunk():
     """Large tensors go and come in pieces."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -95,7 +95,7 @@ async def test_an_activation_larger_than_a_chunk():
         )
 
 
-async def test_outputs_come_in_the_order_that_was_asked_for():
+async def test_servicer_returns_outputs_in_the_requested_order():
     """A subset reaches the worker; without one, all come in the order of the signature."""
 
     def two(tensors):
@@ -115,7 +115,7 @@ async def test_outputs_come_in_the_order_that_was_asked_for():
         assert list(gateway.workers["a"].activations[-1].requested_outputs) == ["z"]
 
 
-async def test_bad_requests_are_refused_and_the_next_is_answered():
+async def test_servicer_refuses_invalid_requests_and_answers_the_next():
     """Each has its class, and none disturbs what follows."""
     async with running_gateway() as gateway:
         early = await refused(gateway.infer(request_of()))
@@ -140,7 +140,7 @@ async def test_bad_requests_are_refused_and_the_next_is_answered():
             await gateway.infer(request_of())
 
 
-async def test_bytes_that_are_no_request():
+async def test_servicer_refuses_malformed_messages():
     """A body that does not parse is INVALID_ARGUMENT and says nothing of our code."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -159,7 +159,7 @@ async def test_bytes_that_are_no_request():
     ],
     ids=["http1", "zeros", "broken http2"],
 )
-async def test_garbage_on_the_port(garbage):
+async def test_server_survives_garbage_on_its_port(garbage):
     """Bytes that are no gRPC end their own connection alone."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -179,7 +179,7 @@ async def test_garbage_on_the_port(garbage):
         await gateway.infer(request_of())
 
 
-async def test_an_answer_over_the_limit():
+async def test_servicer_refuses_a_response_over_the_limit():
     """The client learns both figures instead of a broken stream; a request over it is refused too."""
 
     def blow_up(tensors):
@@ -196,7 +196,7 @@ async def test_an_answer_over_the_limit():
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_killed_worker_costs_no_request():
+async def test_killed_worker_fails_no_request():
     """What it held is answered by another replica."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"))
@@ -214,7 +214,7 @@ async def test_a_killed_worker_costs_no_request():
         assert sorted(int(answer.id) for answer in answers) == list(range(20))
 
 
-async def test_without_another_replica_the_death_of_a_worker_is_told_at_once():
+async def test_killed_worker_without_another_replica_fails_requests_at_once():
     """UNAVAILABLE names model, stage and worker; a worker that comes back serves again by itself."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b"))
@@ -234,7 +234,7 @@ async def test_without_another_replica_the_death_of_a_worker_is_told_at_once():
             await gateway.infer(request_of())
 
 
-async def test_a_stage_without_replica_is_named():
+async def test_error_names_a_stage_without_a_replica():
     """Nobody waits for what is not there."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", ""))
@@ -242,7 +242,7 @@ async def test_a_stage_without_replica_is_named():
         assert error.message == "model 'm' version 1: stage 1 has no live replica"
 
 
-async def test_stale_answers_are_dropped():
+async def test_stale_results_are_dropped():
     """The first route's answer, late and different, never reaches the client."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"))
@@ -264,7 +264,7 @@ async def test_stale_answers_are_dropped():
         assert np.frombuffer(answer.raw_output_contents[0], "<f4").tolist() == [2, 2, 2, 2]
 
 
-async def test_a_client_that_cancels_reaches_every_worker():
+async def test_cancellation_by_the_client_reaches_every_worker():
     """Each hop is told to drop the request."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b"))
@@ -278,23 +278,29 @@ async def test_a_client_that_cancels_reaches_every_worker():
 
 
 @pytest.mark.parametrize("by", ["grpc", "parameter", "default"])
-async def test_a_deadline_ends_the_request_everywhere(by):
-    """Whoever set it: the client is told, the worker is told, and the worker knew what was left."""
-    settings = {"default_timeout_s": 0.2} if by == "default" else {}
-    async with running_gateway(**settings) as gateway:
-        await gateway.publish(gateway.routed("a"))
-        a = gateway.workers["a"]
-        a.holding = True
-        request = request_of()
-        if by == "parameter":
-            request.parameters["timeout"].int64_param = 200_000
-        error = await refused(gateway.infer(request, timeout=0.2 if by == "grpc" else None))
-        assert isinstance(error, DeadlineExceeded)
-        await eventually(lambda: a.cancels)
-        assert 0 < a.activations[0].remaining_us < 250_000
+async def test_deadline_ends_a_request_at_client_gateway_and_worker(by):
+    """Whichever set it; the worker is sent what remains. A busy machine may need more time until the worker has it."""
+    timeout_s = 0.1
+    sent = []
+    while not sent:
+        timeout_s *= 2
+        settings = {"default_timeout_s": timeout_s} if by == "default" else {}
+        async with running_gateway(**settings) as gateway:
+            await gateway.publish(gateway.routed("a"))
+            a = gateway.workers["a"]
+            a.holding = True
+            request = request_of()
+            if by == "parameter":
+                request.parameters["timeout"].int64_param = round(timeout_s * 1e6)
+            error = await refused(gateway.infer(request, timeout=timeout_s if by == "grpc" else None))
+            assert isinstance(error, DeadlineExceeded)
+            sent = a.activations
+            if sent:
+                await eventually(lambda: a.cancels)  # noqa: B023 - it ends within this iteration
+                assert 0 < sent[0].remaining_us < 1.25 * timeout_s * 1e6
 
 
-async def test_more_than_may_run_at_once():
+async def test_servicer_refuses_requests_beyond_max_in_flight():
     """One more is refused with a delay, and admitted when there is room."""
     async with running_gateway(max_in_flight=2) as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -311,7 +317,7 @@ async def test_more_than_may_run_at_once():
         await gateway.infer(request_of())
 
 
-async def test_a_thousand_clients_that_vanish():
+async def test_servicer_survives_a_thousand_disconnected_clients():
     """Their requests are cancelled at the workers, and the next one is answered."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab", "ab"))
@@ -346,7 +352,7 @@ def key(request_key):
     return request_key.number, request_key.attempt
 
 
-async def test_versions_side_by_side():
+async def test_versions_of_a_model_are_served_side_by_side():
     """Asked for by number, or the newest that can answer."""
     async with running_gateway() as gateway:
         await gateway.publish(

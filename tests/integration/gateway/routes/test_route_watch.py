@@ -41,7 +41,7 @@ def value(gateway, name, **labels):
     return gateway.serving.registry.get_sample_value(f"onnxmesh_gateway_{name}", labels)
 
 
-async def test_changes_are_followed_on_one_stream():
+async def test_route_watch_follows_changes_on_one_stream():
     """Models and workers come and go; the table is sent whole once."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -57,7 +57,7 @@ async def test_changes_are_followed_on_one_stream():
         assert found.scheduler == gateway.scheduler.address
 
 
-async def test_a_change_to_another_table_makes_the_gateway_ask_for_the_whole():
+async def test_route_watch_requests_the_whole_table_after_a_missed_change():
     """Whatever was missed is then there."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -70,7 +70,7 @@ async def test_a_change_to_another_table_makes_the_gateway_ask_for_the_whole():
         assert gateway.scheduler.num_watches == 2
 
 
-async def test_a_scheduler_that_dies_before_it_told_the_whole_again():
+async def test_route_watch_keeps_its_table_where_a_scheduler_dies_before_sending_the_whole():
     """The gateway waits for it, says that its table is stale, and serves on."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -83,7 +83,7 @@ async def test_a_scheduler_that_dies_before_it_told_the_whole_again():
         await gateway.infer(request_of())
 
 
-async def test_an_older_change_and_one_of_a_later_release_are_passed_over():
+async def test_route_watch_ignores_outdated_changes_and_those_of_a_later_release():
     """A message of a kind that is not known here costs a new stream, nothing else."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
@@ -98,7 +98,7 @@ async def test_an_older_change_and_one_of_a_later_release_are_passed_over():
         assert gateway.scheduler.num_watches == 2
 
 
-async def test_a_worker_that_is_listed_without_a_replica_finishes_what_it_has():
+async def test_draining_worker_finishes_its_requests():
     """The request that it holds is answered by it, new ones go elsewhere; when it is gone, it is hung up on."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"), workers=[mesh_pb2.RoutedWorker(worker="a")])
@@ -117,7 +117,7 @@ async def test_a_worker_that_is_listed_without_a_replica_finishes_what_it_has():
         assert (await until(gateway, lambda table: table.epoch == 3)).num_workers == 1
 
 
-async def test_a_gateway_says_when_no_scheduler_tells_it_of_changes():
+async def test_stale_route_table_is_shown_by_status_health_and_metrics():
     """In health, metrics and its own account; models stay SERVING, and requests are answered on."""
     async with running_gateway(metrics="127.0.0.1:0") as gateway:
         assert await health_of(gateway, "mesh.routes") == NOT_SERVING
@@ -151,7 +151,7 @@ async def eventually_health(gateway, status):
         pass
 
 
-async def test_requests_are_counted_and_served_to_prometheus():
+async def test_requests_are_counted_in_prometheus_metrics():
     """By model, version and status; what failed before its model was known has neither."""
     async with running_gateway(metrics="127.0.0.1:0") as gateway:
         await gateway.publish(gateway.routed("ab"))
@@ -176,7 +176,7 @@ async def test_requests_are_counted_and_served_to_prometheus():
         assert value(gateway, "requests_total", model="m", version="1", code="OK") is None
 
 
-async def test_a_retry_is_counted():
+async def test_retries_are_counted_in_prometheus_metrics():
     """Once for each further attempt."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"))

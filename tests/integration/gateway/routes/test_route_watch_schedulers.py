@@ -39,7 +39,7 @@ async def two_schedulers():
         yield gateway, schedulers, ends
 
 
-async def test_when_one_is_lost_the_next_is_followed_and_asked(two_schedulers):
+async def test_route_watch_follows_the_next_scheduler_after_a_loss(two_schedulers):
     """Routes, the registration and control calls all go to the scheduler that is left."""
     gateway, (first, second), (end_first, _) = two_schedulers
     model = routed_model([[("a", gateway.workers["a"].address)]])
@@ -55,7 +55,7 @@ async def test_when_one_is_lost_the_next_is_followed_and_asked(two_schedulers):
     assert status.epoch == 2
 
 
-async def test_a_table_older_than_the_one_in_force_is_not_taken(two_schedulers):
+async def test_route_watch_refuses_an_older_table_of_another_scheduler(two_schedulers):
     """A scheduler that does not know yet that another leads cannot turn the routes back."""
     gateway, (first, second), (end_first, _) = two_schedulers
     here = [[("a", gateway.workers["a"].address)]]

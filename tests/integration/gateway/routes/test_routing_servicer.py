@@ -28,7 +28,7 @@ def asking(**parameters):
     return request
 
 
-async def test_a_request_runs_where_it_requires():
+async def test_request_runs_on_workers_that_meet_its_requirements():
     """Every time, whichever worker is nearer or less busy."""
     async with running_gateway(zone="west") as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -38,7 +38,7 @@ async def test_a_request_runs_where_it_requires():
         assert not gateway.workers["b"].activations
 
 
-async def test_a_request_that_nobody_satisfies():
+async def test_request_without_a_satisfying_worker_is_refused():
     """It is told who lacks what, as FAILED_PRECONDITION."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -52,7 +52,7 @@ async def test_a_request_that_nobody_satisfies():
         )
 
 
-async def test_a_request_stays_in_its_zone():
+async def test_request_stays_in_its_zone():
     """With both zones idle nothing crosses, but what figures are kept fresh with; with the near one gone everything does."""
     async with running_gateway(zone="west") as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -66,7 +66,7 @@ async def test_a_request_stays_in_its_zone():
         assert len(gateway.workers["a"].activations) == before + 10
 
 
-async def test_a_gateway_explains_itself():
+async def test_explain_shows_the_score_of_each_replica():
     """By name, rule and figures; nothing runs for it."""
     async with running_gateway(zone="west", id="g") as gateway, MeshClient(gateway.address) as client:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -89,7 +89,7 @@ async def test_a_gateway_explains_itself():
         assert [len(worker.activations) for worker in gateway.workers.values()] == num_run
 
 
-async def test_what_cannot_be_explained():
+async def test_explain_refuses_unknown_models_and_malformed_selectors():
     """As a request would be told."""
     async with running_gateway() as gateway, MeshClient(gateway.address) as client:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -99,7 +99,7 @@ async def test_what_cannot_be_explained():
             await client.explain(ExplainRequest(name="m", require=["gpu !"]))
 
 
-async def test_requests_at_once_do_not_upset_one_another():
+async def test_concurrent_requests_with_different_options_do_not_interfere():
     """Each with its own wishes."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
@@ -108,7 +108,7 @@ async def test_requests_at_once_do_not_upset_one_another():
         assert [len(worker.activations) for worker in gateway.workers.values()] == [50, 50]
 
 
-async def test_of_two_equal_workers_the_one_behind_the_shorter_way_is_picked():
+async def test_worker_with_the_shorter_link_is_preferred():
     """Both are in the gateway's own zone; what was measured tells them apart, and explain says so."""
     async with (
         running_gateway(same_host=False) as gateway,

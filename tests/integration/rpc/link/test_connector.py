@@ -33,7 +33,8 @@ class Server:
         self.ended = asyncio.Event()
         self.unix_socket = UnixSocket()
 
-    async def serve(self, pipe, hello):
+    async def serve(self, pipe, hello, answer):
+        await answer()
         self.accepted.append(hello)
         await pipe.write(b"first")
         await self.ended.wait()

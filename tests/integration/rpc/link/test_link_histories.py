@@ -112,11 +112,11 @@ class Side:
     def send(self, make, described):
         """Sends a frame after all before it."""
         number = len(self.sent)
-        described = [
+        tensors = [
             Tensor(name=f"t{i}", datatype=datatype, shape=[size], byte_size=size)
             for i, (datatype, size) in enumerate(described)
         ]
-        body = make(key=RequestKey(origin=self.name, number=number), tensors=described)
+        body = make(key=RequestKey(origin=self.name, number=number), tensors=tensors)
         header = FrameHeader(activation=body) if make is Activation else FrameHeader(result=body)
         begin = number % 256
         frame = Frame(header, tuple(PATTERN[begin : begin + size] for _, size in described))

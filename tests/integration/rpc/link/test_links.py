@@ -14,6 +14,7 @@ from onnxmesh.errors import Unavailable
 from onnxmesh.rpc.frames.frames import Frame, encode_envelope
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.rpc.link.grpc_pipe import AcceptedPipe
 from onnxmesh.rpc.link.links import LinkEvents, Links
 from onnxmesh.rpc.link.stage_stream import EXCHANGE
 from onnxmesh.rpc.link_policy.link_limits import LinkLimits
@@ -234,3 +235,19 @@ async def test_links_end_only_the_stream_that_is_corrupt(peer):
         assert b.lost == ["a"]
         await good.send(activation(10))
         await eventually(lambda: b.frames)
+
+
+async def test_links_register_an_accepted_peer_before_it_is_answered():
+    """The peer may count on replies as soon as it has the Hello; where it has disconnected by then, nothing stays."""
+    lost = []
+    async with Links(
+        "b", 1, lambda *_: None, events=LinkEvents(on_lost=lambda link: lost.append(link.peer))
+    ) as b:
+
+        async def answer():
+            assert b.get("a") is not None
+            raise Unavailable("the peer disconnected")
+
+        await b._serve_accepted(AcceptedPipe(None), Hello(node="a", generation=1), answer)
+        assert b.get("a") is None
+        assert lost == ["a"]

@@ -18,8 +18,9 @@ async def served():
     """Yields a channel to a server, and the Hellos that it accepted."""
     accepted = []
 
-    async def serve(pipe, hello):
+    async def serve(pipe, hello, answer):
         accepted.append(hello)
+        await answer()
         await pipe.write(b"frames")
 
     server = grpc.aio.server(interceptors=[ErrorInterceptor()])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from concurrent.futures import Future
 
 import pytest
 
+from onnxmesh.memory.shared_memory import OwnMemory
+from onnxmesh.rpc.same_host.handshake import connect_handshake
 from onnxmesh.rpc.same_host.payload_memory import PayloadMemory
 from onnxmesh.rpc.same_host.unix_connector import UnixConnector
 from onnxmesh.rpc.same_host.unix_listener import UnixListener
@@ -52,6 +55,31 @@ async def test_unix_listener_accepts_only_peers_with_its_token(spoil):
         assert accepted[0][1].node == "a"
         await close(pipe)
         await close(accepted[0][0])
+
+
+async def test_unix_listener_has_a_peer_before_the_peer_can_count_on_it():
+    """What the peer causes once it has the Hello finds its link: a reply may be sent to it over this pipe at once."""
+    loop = asyncio.get_running_loop()
+
+    def connect(address, accepted, num_accepted):
+        """In a thread: connects, and has the event loop look as soon as the Hello is there."""
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer,
+            contextlib.closing(OwnMemory(1 << 16)) as memory,
+        ):
+            _, peer_memory = connect_handshake(
+                peer, address.name, Hello(node="a", token=address.token), memory
+            )
+            seen = Future()
+            loop.call_soon_threadsafe(lambda: seen.set_result(len(accepted)))
+            assert seen.result() == num_accepted
+            peer_memory.close()
+
+    async with listening(PayloadMemory()) as (listener, accepted):
+        for num in range(1, 31):
+            await asyncio.to_thread(connect, listener.address, accepted, num)
+        for pipe, _ in accepted:
+            await close(pipe)
 
 
 async def test_unix_listener_survives_peers_that_send_anything_else():

@@ -115,4 +115,4 @@ def test_status_lists_ejections():
     assert ejection_texts(worker) == ["m/1/0 ejected by g for another 1.5 s"]
     (document,) = status_document(StatusResponse(workers=[worker]))["workers"]
     assert document["ejections"] == [{"stage": "m/1/0", "gateway": "g", "remaining_ms": 1500}]
-    assert document["observed_load"] is None
+    assert document["heard_load"] is None

@@ -22,5 +22,5 @@ def test_status_document_separates_reported_and_observed_load():
     """The load that a worker reports, and the one that gateways observe, if any."""
     worker = WorkerStatus(id="w", load=Load(queued=3), observed_load=Load(queued=5))
     (document,) = status_document(StatusResponse(workers=[worker]))["workers"]
-    assert (document["load"]["queued"], document["observed_load"]["queued"]) == (3, 5)
+    assert (document["load"]["queued"], document["heard_load"]["queued"]) == (3, 5)
     assert gateway_document(None) is None

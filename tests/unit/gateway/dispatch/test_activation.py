@@ -31,7 +31,7 @@ def names(frame):
     return [tensor.name for tensor in frame.header.activation.tensors]
 
 
-async def test_each_hop_gets_what_it_needs_and_no_tensor_is_copied():
+async def test_activation_frames_give_each_hop_its_inputs_without_a_copy():
     """All parts say the same key, route and deadline; the later ones that they come straight from the gateway."""
     bench = Bench(*"abc")
     routed(bench, *"abc")
@@ -55,7 +55,7 @@ async def test_each_hop_gets_what_it_needs_and_no_tensor_is_copied():
     assert [bench.links.streams[worker].cancelled for worker in "abc"] == [[], [], []]
 
 
-async def test_two_hops_on_one_worker_get_a_part_each():
+async def test_activation_frames_give_two_hops_on_one_worker_a_frame_each():
     """On the same stream, hop 0 first."""
     bench = Bench("a", "b")
     routed(bench, *"aba")
@@ -70,7 +70,7 @@ async def test_two_hops_on_one_worker_get_a_part_each():
         await request
 
 
-async def test_a_first_stage_that_reads_no_input_gets_an_activation_without_tensors():
+async def test_activation_frames_start_a_first_stage_without_inputs():
     """It starts the request all the same."""
     bench = Bench("a", "b")
     routed(bench, *"ab", direct={1: ("x", "u", "v")})
@@ -80,7 +80,7 @@ async def test_a_first_stage_that_reads_no_input_gets_an_activation_without_tens
 
 
 @pytest.mark.parametrize("broken", ["b", "c"])
-async def test_a_part_that_cannot_be_sent_moves_the_whole_request_to_another_replica(broken):
+async def test_direct_input_that_cannot_be_sent_fails_the_whole_attempt(broken):
     """The workers that got their part of the attempt are told to drop it, and all parts are sent anew."""
     bench = Bench(*"abcde")
     routed(bench, "a", "bd", "ce")
@@ -99,7 +99,7 @@ async def test_a_part_that_cannot_be_sent_moves_the_whole_request_to_another_rep
         assert (await request).trace.attempts == 2
 
 
-async def test_a_worker_lost_with_a_part_that_waits_there_is_replaced():
+async def test_direct_input_at_a_lost_worker_fails_the_attempt():
     """Though nothing of the request has come to it from the stage before."""
     bench = Bench(*"abcd")
     routed(bench, *"abc")
@@ -114,7 +114,7 @@ async def test_a_worker_lost_with_a_part_that_waits_there_is_replaced():
         assert (await request).trace.attempts == 2
 
 
-async def test_a_final_failure_frees_what_waits_at_later_hops():
+async def test_direct_inputs_are_cancelled_after_a_final_failure():
     """The worker that refused has told the gateway alone."""
     bench = Bench(*"abc")
     routed(bench, *"abc")
@@ -126,7 +126,7 @@ async def test_a_final_failure_frees_what_waits_at_later_hops():
 
 
 @pytest.mark.parametrize("end", ["cancelled", "late"])
-async def test_a_request_that_is_given_up_is_cancelled_at_every_hop(end):
+async def test_direct_inputs_are_cancelled_with_their_request(end):
     """Those that have only their direct part included."""
     bench = Bench(*"abc")
     routed(bench, *"abc")
@@ -140,7 +140,7 @@ async def test_a_request_that_is_given_up_is_cancelled_at_every_hop(end):
     assert [bench.links.streams[worker].cancelled for worker in "abc"] == [[(1, 0)]] * 3
 
 
-async def test_parts_are_not_sent_for_an_attempt_that_has_failed_meanwhile():
+async def test_direct_inputs_are_not_sent_for_an_attempt_that_has_failed():
     """Where a slow stream holds an earlier part up."""
     bench = Bench(*"abcd")
     routed(bench, "a", "b", "cd")

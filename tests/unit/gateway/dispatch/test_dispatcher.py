@@ -183,7 +183,7 @@ async def test_dispatcher_keeps_nothing_of_a_thousand_cancelled_requests():
     assert not board.own_s.any()
 
 
-async def test_a_deadline_that_has_passed():
+async def test_dispatcher_is_sent_nothing_after_the_deadline():
     """Nothing is sent."""
     bench = Bench("a")
     bench.routes("a")
@@ -194,7 +194,7 @@ async def test_a_deadline_that_has_passed():
     assert not bench.links.streams["a"].sent
 
 
-async def test_a_deadline_that_passes_while_a_worker_runs():
+async def test_dispatcher_cancels_the_attempt_at_the_deadline():
     """The client is told, the worker is told to stop."""
     bench = Bench("a")
     bench.routes("a")

@@ -26,18 +26,18 @@ def test_read_options_without_parameters_returns_the_default():
     ("kind", "value", "seconds"),
     [("int64_param", 1500, 0.0015), ("uint64_param", 2_000_000, 2.0), ("int64_param", 0, None)],
 )
-def test_a_timeout_is_in_microseconds(kind, value, seconds):
+def test_timeout_is_in_microseconds(kind, value, seconds):
     """Zero means that there is none, as in Triton."""
     assert options(timeout=(kind, value)).timeout_s == seconds
 
 
-def test_a_trace_is_asked_for_by_a_flag():
+def test_trace_is_requested_by_a_flag():
     """`mesh.trace` true, and nothing else, asks for it."""
     assert options(mesh__trace=("bool_param", True)).trace
     assert not options(mesh__trace=("bool_param", False)).trace
 
 
-def test_a_session_has_a_name():
+def test_session_is_a_name_of_limited_length():
     """Of up to 256 bytes; an empty one is none."""
     assert options(mesh__session=("string_param", "s")).session == "s"
     assert options(mesh__session=("string_param", "")).session == ""
@@ -61,13 +61,13 @@ def test_a_session_has_a_name():
         {"temperature": ("double_param", 0.5)},
     ],
 )
-def test_what_does_not_change_the_answer_is_accepted(harmless):
+def test_read_options_accepts_parameters_that_do_not_change_the_result(harmless):
     """Standard clients send these to models that have no use for them."""
     assert options(**harmless) == DEFAULT_OPTIONS
 
 
 @pytest.mark.parametrize(("said", "taken"), [(0, 0), (3, 3), (2**40, 2**32 - 1)])
-def test_a_priority_is_taken_as_far_as_a_frame_can_carry_it(said, taken):
+def test_priority_is_clamped_to_what_a_frame_can_carry(said, taken):
     """What is less urgent still is as urgent as the last."""
     assert options(priority=("uint64_param", said)).priority == taken
 
@@ -112,14 +112,14 @@ def test_a_priority_is_taken_as_far_as_a_frame_can_carry_it(said, taken):
         ({"mesh__trace": ("int64_param", 1)}, "parameter 'mesh.trace': expected true or false, got 1"),
     ],
 )
-def test_what_would_change_the_answer_is_refused(refused, message):
+def test_read_options_refuses_parameters_that_would_change_the_result(refused, message):
     """A parameter that is not honoured must not be passed over in silence."""
     with pytest.raises(InvalidRequest) as caught:
         options(**refused)
     assert caught.value.message == message
 
 
-def test_a_parameter_without_a_value():
+def test_read_options_refuses_a_parameter_without_a_value():
     """An empty oneof is no flag."""
     request = ModelInferRequest()
     request.parameters["mesh.trace"].SetInParent()
@@ -141,7 +141,7 @@ def test_a_parameter_without_a_value():
         ("classification", "input 'x': parameter 'classification' is not supported"),
     ],
 )
-def test_tensor_parameters_that_change_its_contents(name, message):
+def test_refuse_tensor_parameters_refuses_those_that_change_the_contents(name, message):
     """Where the bytes are elsewhere, what stands in the request is not the tensor."""
     request = ModelInferRequest()
     tensor = request.inputs.add()

@@ -127,6 +127,77 @@ def test_templates_are_evicted_beyond_the_capacity():
     assert len(templates._templates) <= MAX_TEMPLATES
 
 
+def test_find_and_add_ignore_messages_that_are_not_bytes():
+    """A view may be of memory that is written again."""
+    message = request().SerializeToString()
+    for other in (memoryview(message), bytearray(message)):
+        templates = RequestTemplates()
+        add(templates, other)
+        assert templates.find(message) is None
+        add(templates, message)
+        assert templates.find(message) is not None
+        assert templates.find(other) is None
+
+
+@pytest.mark.parametrize("num", [127, 128])
+def test_add_ignores_a_request_whose_model_name_is_too_long_for_a_key(num):
+    """Only a name of up to 127 bytes has its length in one byte."""
+    named = request()
+    named.model_name = "m" * num
+    message = named.SerializeToString()
+    templates = RequestTemplates()
+    add(templates, message)
+    assert (templates.find(message) is not None) == (num == 127)
+    longer = message + ModelInferRequest(id="7").SerializeToString()
+    assert templates.find(longer) is None
+
+
+def test_add_ignores_a_request_without_inputs():
+    """Of a model that has none."""
+    message = ModelInferRequest(model_name="m").SerializeToString()
+    templates = RequestTemplates()
+    templates.add(message, ModelInferRequest.FromString(message), [], MODEL, ())
+    assert templates.find(message) is None
+
+
+def test_add_ignores_inputs_in_another_order_than_the_signature():
+    """Also where each has as many bytes as the other."""
+    message = request(n=b"abcdefgh", names=("n", "x")).SerializeToString()
+    templates = RequestTemplates()
+    add(templates, message)
+    assert templates.find(message) is None
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "BYTES"])
+def test_add_ignores_datatypes_whose_contents_have_to_be_validated(datatype):
+    """Of a repeated request the contents are not looked at."""
+    routed = routed_model([[("a", "a:1")]], inputs=(("x", datatype, [1]),))
+    model = RoutingTable.from_proto(RouteTable(models=[routed])).find("m", "")
+    given = ModelInferRequest(
+        model_name="m", raw_input_contents=[b"\1" if datatype == "BOOL" else b"\1\0\0\0a"]
+    )
+    given.inputs.add(name="x", datatype=datatype, shape=[1])
+    message = given.SerializeToString()
+    parsed, raw_inputs = decode_request(message)
+    templates = RequestTemplates()
+    templates.add(message, parsed, raw_inputs, model, read_inputs(parsed, raw_inputs, model))
+    assert templates.find(message) is None
+
+
+def test_add_ignores_contents_that_only_seem_to_be_at_the_end():
+    """Here the version ends with the bytes of the first contents, which are elsewhere."""
+    x, n = b"12345678", b"1"
+    given = request(x=x, n=n)
+    head = ModelInferRequest(model_name="m", inputs=given.inputs, raw_input_contents=[x])
+    version = ModelInferRequest(model_version="1:\x08" + x.decode())
+    tail = ModelInferRequest(raw_input_contents=[n])
+    message = b"".join(part.SerializeToString() for part in (head, version, tail))
+    assert read(message) is not None
+    templates = RequestTemplates()
+    add(templates, message)
+    assert templates.find(message) is None
+
+
 NAMES = st.permutations(["x", "n"]).map(tuple)
 REQUESTS = st.builds(
     request,

@@ -220,7 +220,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_wrong_request_is_told_what_is_wrong(case):
+def test_read_inputs_names_what_is_wrong(case):
     """Every fault names the tensor, what was expected and what came."""
     request, raws, signature, message = BAD[case]
     with pytest.raises(InvalidRequest) as caught:
@@ -228,7 +228,7 @@ def test_a_wrong_request_is_told_what_is_wrong(case):
     assert caught.value.message == message
 
 
-def test_shared_memory_is_refused_before_bytes_are_counted():
+def test_read_inputs_refuses_shared_memory_before_it_counts_bytes():
     """Such inputs have no raw entry, so that count must not be what is complained about."""
     request = request_of(X)
     request.inputs[0].parameters["shared_memory_region"].string_param = "r"
@@ -236,13 +236,13 @@ def test_shared_memory_is_refused_before_bytes_are_counted():
         read_inputs(request, [], model())
 
 
-def test_tensors_come_in_the_order_of_the_signature():
+def test_read_inputs_returns_tensors_in_the_order_of_the_signature():
     """Raw entries follow the request's order, workers get the model's."""
     tensors = read_inputs(request_of(S, X), [ONE, RAW], TWO)
     assert [(tensor.name, tensor.data) for tensor in tensors] == [("X", RAW), ("S", ONE)]
 
 
-def test_raw_contents_are_not_copied():
+def test_read_inputs_does_not_copy_raw_contents():
     """The tensor holds the very buffer that came."""
     view = memoryview(RAW)
     (tensor,) = read_inputs(request_of(X), [view], model())
@@ -250,13 +250,13 @@ def test_raw_contents_are_not_copied():
 
 
 @pytest.mark.parametrize("raws", [[b""], []])
-def test_an_empty_batch_fits_a_dynamic_dimension(raws):
+def test_read_inputs_accepts_an_empty_batch(raws):
     """Whether the model can run on none is for the model to say."""
     (tensor,) = read_inputs(request_of(("X", "FP32", [0, 16])), raws, model())
     assert (tensor.shape, tensor.data) == ((0, 16), b"")
 
 
-def test_a_model_without_inputs():
+def test_read_inputs_of_a_model_without_inputs():
     """Nothing is what it takes."""
     assert read_inputs(request_of(), [], model(())) == ()
 
@@ -265,7 +265,7 @@ SHAPES = st.lists(st.integers(0, 4), max_size=4)
 
 
 @given(st.sampled_from([*Datatype]), SHAPES, st.data())
-def test_any_fitting_raw_tensor_is_taken_as_it_is(datatype, shape, data):
+def test_read_inputs_accepts_any_matching_raw_tensor(datatype, shape, data):
     """Every datatype, every shape that fits: the bytes arrive untouched."""
     wildcards = [data.draw(st.sampled_from([dimension, -1])) for dimension in shape]
     count = int(np.prod(shape, dtype=np.int64))
@@ -282,7 +282,7 @@ def test_any_fitting_raw_tensor_is_taken_as_it_is(datatype, shape, data):
 
 
 @given(st.sampled_from([*NUMPY]), SHAPES, st.integers(0, 2**32))
-def test_typed_and_raw_mean_the_same(datatype, shape, seed):
+def test_read_inputs_returns_the_same_for_typed_and_raw_contents(datatype, shape, seed):
     """An array sent element by element arrives as the bytes that a raw client sends."""
     if datatype not in FIELDS:
         return
@@ -294,7 +294,7 @@ def test_typed_and_raw_mean_the_same(datatype, shape, seed):
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
-def test_any_shape_is_taken_or_refused(shape):
+def test_read_inputs_accepts_or_refuses_any_shape(shape):
     """No shape makes the gateway allocate or fail otherwise."""
     signature = model((("T", Datatype.FP32, (-1,) * len(shape)),))
     try:
@@ -314,13 +314,13 @@ def outputs_of(*names):
     return request
 
 
-def test_outputs_are_those_asked_for_in_that_order():
+def test_read_outputs_returns_the_requested_names_in_order():
     """None asked for means all, which workers understand too."""
     assert read_outputs(outputs_of("Z", "Y"), model()) == ("Z", "Y")
     assert read_outputs(outputs_of(), model()) == ()
 
 
-def test_wrong_outputs():
+def test_read_outputs_names_what_is_wrong():
     """Unknown, twice, or in a form that is not the tensor."""
     with pytest.raises(InvalidRequest) as caught:
         read_outputs(outputs_of("Q"), model())

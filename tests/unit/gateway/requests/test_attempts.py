@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.errors import CorruptData, Internal, InvalidRequest, Overloaded, StageGone, Unavailable
+from onnxmesh.errors import CorruptData, Internal, InvalidRequest, Overloaded, StageNotHeld, Unavailable
 from onnxmesh.v1.frame_pb2 import Failure
 from services.gateway.requests.attempts import AttemptFailure
 
@@ -16,7 +16,7 @@ from services.gateway.requests.attempts import AttemptFailure
         (CorruptData, True),
         (Internal, True),
         (Overloaded, False),
-        (StageGone, False),
+        (StageNotHeld, False),
         (InvalidRequest, False),
     ],
 )

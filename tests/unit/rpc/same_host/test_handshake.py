@@ -13,7 +13,7 @@ import pytest
 
 from onnxmesh.errors import Unavailable
 from onnxmesh.memory.shared_memory import OwnMemory
-from onnxmesh.rpc.same_host.handshake import accept_handshake, open_pipe
+from onnxmesh.rpc.same_host.handshake import accept_pipe, receive_introduction
 from onnxmesh.v1.frame_pb2 import Hello
 
 TOKEN = bytes(range(16))
@@ -37,8 +37,15 @@ async def accept(sent, num_descriptors):
     with contextlib.closing(peer), contextlib.closing(OwnMemory(1 << 16)) as peer_memory:
         socket.send_fds(peer, [sent], [peer_memory.descriptor] * num_descriptors)
         peer.shutdown(socket.SHUT_WR)
-        handshake = partial(accept_handshake, connection, TOKEN, HELLO, memory)
-        pipe, hello = await open_pipe(handshake, connection, memory, accepted=True)
+        accepted = []
+        await accept_pipe(
+            partial(receive_introduction, connection, TOKEN),
+            connection,
+            memory,
+            hello=HELLO,
+            on_accepted=lambda *introduced: accepted.append(introduced),
+        )
+        ((pipe, hello),) = accepted
         answer, descriptors, _, _ = socket.recv_fds(peer, 4096, 1)
         for each in descriptors:
             os.close(each)
@@ -47,7 +54,7 @@ async def accept(sent, num_descriptors):
     return hello, answer, len(descriptors)
 
 
-async def test_accept_handshake_exchanges_hellos_and_memory():
+async def test_accept_pipe_exchanges_hellos_and_memory():
     """The peer gets a Hello without the token, and one descriptor."""
     hello, answer, received = await accept(*greeting())
     assert (hello.node, hello.generation) == ("a", 1)
@@ -67,7 +74,7 @@ async def test_accept_handshake_exchanges_hellos_and_memory():
         ((b"\x09\0", 1), "closed the connection before its Hello"),
     ],
 )
-async def test_accept_handshake_refuses_any_other_greeting(sent, why):
+async def test_accept_pipe_refuses_any_other_greeting(sent, why):
     """A wrong token, no memory, too long, no message, too short: no descriptor stays open."""
     await asyncio.to_thread(bool)  # the executor of the loop opens none later
     before = num_descriptors()

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.scheduler.placement.candidates import MAX_FAILURES
 from services.scheduler.placement.placement import decide_placement
+from services.scheduler.placement.placement_candidates import MAX_FAILURES
 from tests.unit.scheduler.placement_tables import commands, stages, view
 
 

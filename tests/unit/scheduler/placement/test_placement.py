@@ -201,7 +201,7 @@ def assigned(*homes, replicas=1, peak_bytes=0):
             StageKey(f"m/1/{i}"),
             (ModelName("m"), Version(1)),
             Digest(f"m{i}"),
-            replicas,
+            replicas=replicas,
             peak_bytes=peak_bytes,
             homes=each,
         )

@@ -99,7 +99,7 @@ def test_checked_refuses_other_partitions_than_planned():
     """Their number, and where their inputs come from."""
     digest = "0" * 64
     parts = [Partition(index=i, artefact=Artefact(digest=digest)) for i in range(2)]
-    with pytest.raises(InvalidPlan, match=r"1 stage was planned, the worker cut \[0, 1\]"):
+    with pytest.raises(InvalidPlan, match=r"the plan has 1 stage, the worker cut \[0, 1\]"):
         checked(parts, cut_plan(0, 4))
 
 

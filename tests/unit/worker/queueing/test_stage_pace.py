@@ -10,7 +10,7 @@ from onnxmesh.errors import ModelRunFailed
 from services.worker.queueing.stage_pace import StagePace
 from services.worker.queueing.stage_queue import NextBatch
 from services.worker.requests.run_outcome import RunOutcome
-from tests.unit.worker.stage_requests import rows, rule
+from tests.unit.worker.stage_requests import request, rows, rule
 
 
 def ran(pace, num_rows, seconds, *, batch=None):
@@ -38,6 +38,23 @@ def test_stage_pace_reports_each_run_of_requests_that_ran_one_by_one():
     pace = StagePace(rule(4), seconds.append)
     ran(pace, 2, 0.1, batch=1)
     assert seconds == pytest.approx([0.1, 0.1])
+
+
+def test_stage_pace_learns_no_cost_from_a_request_without_rows():
+    """Such a request runs alone, and others go on to be batched."""
+    pace = StagePace(rule(4), lambda _: None)
+    pace.observe_arrival(0.0)
+    pace.observe_arrival(1e-6)
+    pace.observe_run([rows(1)], [RunOutcome({}, 10**6)])
+    assert pace.wait_until_s(NextBatch(1, 1, math.inf), 7.0) <= 7.0
+    assert pace.mean_compute_s == pytest.approx(0.001)
+
+
+def test_stage_pace_observes_a_failed_request_without_its_input():
+    """Its rows cannot be counted, and it teaches nothing."""
+    pace = StagePace(rule(4), lambda _: None)
+    pace.observe_run([request(1, tensors={})], [RunOutcome(ModelRunFailed("no input"), 10**6)])
+    assert pace.mean_compute_s == 0.0
 
 
 def test_stage_pace_waits_only_for_batches_that_can_grow_and_before_their_deadline():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnxmesh.routing.network import MeasuredLink
 from services.scheduler.desired.desired_stages import Home
-from services.scheduler.placement.candidates import PlacementCandidates
 from services.scheduler.placement.placement import decide_placement
+from services.scheduler.placement.placement_candidates import PlacementCandidates
 from services.scheduler.placement.placement_state import PlacementState
 from tests.unit.scheduler.placement_tables import commands, stages, view
 

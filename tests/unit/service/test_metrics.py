@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Counter
 
-from onnxmesh.telemetry.metrics import MetricsServer, process_registry
+from onnxmesh.service.metrics import MetricsServer, process_registry
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from onnxmesh.telemetry.log_line import LogLine, parse_log_line
+from onnxmesh.supervisor.log_line import LogLine, parse_log_line
 
 
 def test_parse_log_line_has_event_and_fields_on_one_line():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.search.assignment import Assignment
-from onnxmesh.planning.search.candidates import find_candidates, objective_value, optimise_cuts
 from onnxmesh.planning.search.chain import Chain
+from onnxmesh.planning.search.plan_candidates import find_candidates, objective_value, optimise_cuts
 from tests.fakes.planned_graphs import cluster, graph, kind
 
 PS = 10**12

@@ -6,11 +6,11 @@ import pytest
 from hpack import Encoder
 
 from onnxmesh.http2.protocol.abuse_guard import AbuseGuard
+from onnxmesh.http2.protocol.connection_state import ConnectionState, DrainState
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, StreamFault
 from onnxmesh.http2.protocol.frames import ACK, PREFACE, FrameType, frame, settings_frame, uint32
 from onnxmesh.http2.protocol.limits import AbuseLimits, ConnectionLimits
 from onnxmesh.http2.protocol.send_queue import SendQueue
-from onnxmesh.http2.protocol.session import DrainState, Session
 from tests.unit.http2.protocol.outputs import RecordingOutput
 
 BLOCK = b"\x83\x86\x44\x04/a/b\x40\x02te\x08trailers\x5f\x10application/grpc"
@@ -29,7 +29,7 @@ class Client:
         self.output = RecordingOutput()
         guard = AbuseGuard(LIMITS.abuse)
         self.queue = SendQueue(self.output, guard)
-        self.session = Session(
+        self.session = ConnectionState(
             LIMITS, self.output, self.queue, abuse_guard=guard, streams=self, shutdown=self
         )
         self.session.receive(begin)

@@ -8,7 +8,7 @@ import sys
 
 PROGRAM = """
 import structlog
-from onnxmesh.telemetry.logs import configure_logs
+from onnxmesh.service.logs import configure_logs
 configure_logs("worker", log_format={format!r}, level="warning")
 log = structlog.get_logger()
 log.info("left_out")

@@ -30,7 +30,7 @@ _MAX_RETRY_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class WorkerLink:
+class CommandStream:
     """Commands one worker and knows what it holds, for as long as it is registered.
 
     Args:

@@ -69,7 +69,7 @@ class ShutdownEvents(Protocol):
         """The client will send no more requests."""
 
     def drain_acknowledged(self) -> None:
-        """The client has received the announcement of `Session.announce_drain`."""
+        """The client has received the announcement of `ConnectionState.announce_drain`."""
 
 
 class DrainState(Enum):
@@ -85,7 +85,7 @@ class DrainState(Enum):
     """The second GOAWAY was sent: it names the last request that was accepted."""
 
 
-class Session:
+class ConnectionState:
     """Protocol state of one connection: which frames may follow, SETTINGS, and graceful shutdown.
 
     Args:

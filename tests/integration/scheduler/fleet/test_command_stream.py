@@ -20,13 +20,13 @@ async def test_worker_that_drains_is_not_routed_to_and_gets_no_command(mesh):
         assert "Prepare" in b.calls
 
 
-async def test_worker_link_evicts_a_stage_that_is_not_deployed(mesh, tmp_path):
+async def test_command_stream_evicts_a_stage_that_is_not_deployed(mesh, tmp_path):
     held = {"old/1/0": "d" * 64}
     async with mesh() as (client,), FakeWorker("a", client.address, tmp_path, held=held) as a:
         await eventually(lambda: a.commands == ["evict old/1/0"] and not a.held)
 
 
-async def test_worker_link_survives_new_attributes_of_its_worker(mesh):
+async def test_command_stream_survives_new_attributes_of_its_worker(mesh):
     """What it learned of itself later is known; nothing is placed, evicted or connected again."""
     async with mesh("a", "b") as (client, a, b):
         await client.deploy(stages=2)

@@ -7,7 +7,7 @@ import errno
 from structlog.testing import capture_logs
 
 from onnxmesh.errors import Internal, NotFound, Overloaded
-from onnxmesh.telemetry.masking import masked
+from onnxmesh.masking import masked
 
 
 def test_masked_keeps_a_mesh_error():

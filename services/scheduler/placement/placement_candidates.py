@@ -225,7 +225,7 @@ class PlacementCandidates:
         return cost_s * np.where(np.isnan(ratios), 1.0, ratios)
 
     def _most_lacking(self, holders: list[int], stage: DesiredStage, remaining: NDArray[np.bool_]) -> int:
-        """Returns the replica of a neighbour whose zone lacks this stage most, of those whose zone can be given it."""
+        """Returns the neighbour's replica in the zone with the largest shortage of this stage, zones with a candidate first."""
         if len(holders) == 1:
             return holders[0]
         zones, own = self._state.columns.zones, self._state.in_zones(stage)

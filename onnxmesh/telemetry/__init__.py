@@ -1,1 +1,0 @@
-"""Telemetry: logs, metrics for Prometheus, and masked errors."""
