@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from onnxmesh.cli.mesh.activation_error_text import activation_error_text
+from onnxmesh.cli.mesh.batching_text import unbatched_text
 from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
