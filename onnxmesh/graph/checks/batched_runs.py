@@ -9,8 +9,9 @@ from pathlib import Path
 
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.checks.chain_comparison import copy_tensors, may_prepack
-from onnxmesh.graph.checks.difference import OutputDifference, compare_tensors
+from onnxmesh.graph.checks.difference import compare_tensors
 from onnxmesh.graph.checks.discrete_values import model_with_values
+from onnxmesh.graph.checks.hard_rows import EXTREME_BOUND
 from onnxmesh.graph.checks.time_limit import TimeLimit
 from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
@@ -47,6 +48,7 @@ def compare_batched_runs(
     *,
     limit: TimeLimit | None = None,
     with_rows: Collection[str] = (),
+    extreme: Collection[int] = (),
 ) -> list[StageBatching]:
     """Finds the largest batch of each stage whose results match those of single rows. One stage is loaded at a time.
 
@@ -63,6 +65,8 @@ def compare_batched_runs(
         limit: Time limit of the runs, which end in time for every stage; None: no limit.
         with_rows: Values within stages that have one row at each index of their first axis. Those that an operator
             makes discrete are compared too.
+        extreme: Numbers of the requests whose values are extreme: where a difference is accepted, theirs may be up to
+            `EXTREME_BOUND`.
 
     Returns:
         A finding for each stage. Where a difference is accepted, `max_rows` is the size of the largest batch tried.
@@ -98,7 +102,11 @@ def compare_batched_runs(
             dependence[spec.name] = _row_dependence(
                 [[each[spec.name] for each in answers] for answers in computed]
             )
-        found.append(_check_stage(session, partition, before, computed, dependence, accepted, share))
+        bounds = [
+            max(accepted, EXTREME_BOUND) if accepted and number in extreme else accepted
+            for number in range(len(computed[0]) - 1)
+        ]
+        found.append(_check_stage(session, partition, before, computed, dependence, bounds, share))
     return found
 
 
@@ -124,7 +132,7 @@ def _check_stage(
     before: Sequence[Sequence[Tensors]],
     computed: Sequence[Sequence[Tensors]],
     dependence: Mapping[str, RowDependence],
-    accepted: float,
+    bounds: Sequence[float],
     share: TimeLimit,
 ) -> StageBatching:
     if why_not := _obstacle(partition, dependence):
@@ -132,7 +140,7 @@ def _check_stage(
     names = [spec.name for spec in (*partition.inputs, *partition.outputs)]
     shared = tuple(dict.fromkeys(name for name in names if dependence[name] is RowDependence.SHARED))
     wanted = len(before[0]) - 1
-    largest, checked = 0.0, 1
+    largest, checked, accepted = 0.0, 1, bounds[0]
     for size in sorted({2, min(3, wanted), wanted}) if accepted else range(2, wanted + 1):
         for (_, *requests), (_, *answers) in zip(before, computed, strict=True):
             if share.expired():
@@ -146,8 +154,9 @@ def _check_stage(
                 together = session.run(_joined(inputs, dependence))
             except ModelRunFailed as error:
                 return StageBatching(why_not=f"a batch of {size} fails: {error.message}")
-            worst = _largest(together, answers[:size], dependence)
-            if worst > accepted:
+            differences = _differences(together, answers[:size], dependence)
+            worst = max(differences)
+            if any(found > bound for found, bound in zip(differences, bounds, strict=False)):
                 if size > 2 and not accepted:
                     return StageBatching(size - 1, shared)
                 return StageBatching(why_not=_differs(size, worst), largest_difference=worst)
@@ -189,20 +198,22 @@ def _obstacle(partition: Partition, dependence: Mapping[str, RowDependence]) -> 
     return ""
 
 
-def _largest(together: Tensors, singles: Sequence[Tensors], dependence: Mapping[str, RowDependence]) -> float:
-    """Returns the largest relative difference of the rows of a batch from single runs; infinite if shapes differ."""
-    differences: list[OutputDifference] = []
+def _differences(
+    together: Tensors, singles: Sequence[Tensors], dependence: Mapping[str, RowDependence]
+) -> list[float]:
+    """Returns the largest relative difference of each row of a batch from its single run; infinite if shapes differ."""
+    largest = [0.0] * len(singles)
     for name, tensor in together.items():
         if dependence[name] is RowDependence.SHARED:
             rows_of_batch = [tensor] * len(singles)
         elif tensor.shape[:1] == (len(singles),):
             rows_of_batch = split_rows(tensor, [1] * len(singles))
         else:
-            return float("inf")
-        differences += [
-            compare_tensors(single[name], row) for single, row in zip(singles, rows_of_batch, strict=True)
-        ]
-    return max((each.largest_relative for each in differences), default=0.0)
+            return [float("inf")] * len(singles)
+        for number, (single, row) in enumerate(zip(singles, rows_of_batch, strict=True)):
+            difference = compare_tensors(single[name], row).largest_relative
+            largest[number] = max(largest[number], difference)
+    return largest
 
 
 def _differs(size: int, difference: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from onnxmesh.device.device_kind import this_cpu_class
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle, has_other_free_dims
 from onnxmesh.graph.checks.batched_runs import Tensors, compare_batched_runs
-from onnxmesh.graph.checks.hard_rows import harden
+from onnxmesh.graph.checks.hard_rows import EXTREME, harden
 from onnxmesh.graph.checks.time_limit import TimeLimit
 from onnxmesh.graph.costs.graph_analysis import resolve_input_shapes
 from onnxmesh.graph.measuring.random_inputs import random_inputs
@@ -54,7 +53,7 @@ def check_batching(
     types: Mapping[str, ValueType],
     shapes: InputShapes,
     accepted: float,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
 ) -> list[StageBatching]:
     """Finds the stages of a chain that may run requests together.
 
@@ -71,7 +70,7 @@ def check_batching(
         types: Types of its values, by name.
         shapes: The shapes of the plan.
         accepted: Largest relative difference where bits need not be equal.
-        clock: Monotonic time in seconds, which bounds proof and runs.
+        clock: Monotonic time in seconds, which bounds proof and runs; None: `check_clock`.
 
     Returns:
         A finding for each stage.
@@ -157,17 +156,20 @@ def _agreed(found: StageBatching, proof: StageProof, mode: BatchMode) -> StageBa
 
 
 def _compare(
-    runs: Callable[[Sequence[Sequence[Tensors]]], list[StageBatching]],
+    runs: Callable[..., list[StageBatching]],
     partitions: Sequence[Partition],
     cases: Sequence[Sequence[Tensors]],
     bounds: Mapping[str, int],
 ) -> list[StageBatching]:
     """Compares runs of hard rows; where the model refuses them, of random rows, and at the shapes of the plan only."""
+    hard = [harden(rows, bounds) for rows in cases]
+    attempts: list[tuple[Sequence[Sequence[Tensors]], frozenset[int]]] = [
+        (hard, EXTREME), (hard[:1], EXTREME), (cases[:1], frozenset())
+    ]  # fmt: skip
     reason = ""
-    attempts: list[Sequence[Sequence[Tensors]]] = [[harden(rows, bounds) for rows in cases], cases, cases[:1]]
-    for attempt in attempts:
+    for attempt, extreme in attempts:
         try:
-            return runs(attempt)
+            return runs(attempt, extreme=extreme)
         except ModelRunFailed as error:
             reason = error.message
     return _none(partitions, f"the model refuses random rows: {reason}")

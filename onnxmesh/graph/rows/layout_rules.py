@@ -208,3 +208,16 @@ def pad(view: NodeView) -> list[RowValue]:
             raise RowsMeet(f"pads axis {axis}, which holds the rows")
         shape[axis] = shape[axis] + before + after
     return [result(rows, shape)]
+
+
+def optional_value(view: NodeView) -> list[RowValue]:
+    """Optional and OptionalGetElement: the value itself."""
+    if not view.given:
+        return [shared()]
+    value = view.input(0)
+    return [result(view.rows(0), value.shape) if value.shape is not None else shared()]
+
+
+def has_value(view: NodeView) -> list[RowValue]:
+    """OptionalHasElement: whether a value is there, which no row decides."""
+    return [shared(())]

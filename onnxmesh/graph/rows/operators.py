@@ -169,6 +169,8 @@ _TABLE: tuple[tuple[str, OperatorKind, Rule, str], ...] = (
     (ONNX, OperatorKind.LAYOUT, layout_rules.constant_of_shape, "ConstantOfShape"),
     (ONNX, OperatorKind.LAYOUT, layout_rules.constant, "Constant"),
     (ONNX, OperatorKind.LAYOUT, layout_rules.positions, "Range"),
+    (ONNX, OperatorKind.LAYOUT, layout_rules.optional_value, "Optional OptionalGetElement"),
+    (ONNX, OperatorKind.LAYOUT, layout_rules.has_value, "OptionalHasElement"),
     (ONNX, OperatorKind.LAYOUT, layout_rules.depth_to_space, "DepthToSpace"),
     (ONNX, OperatorKind.LAYOUT, layout_rules.space_to_depth, "SpaceToDepth"),
     (ONNX, OperatorKind.LAYOUT, layout_rules.pad, "Pad"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from onnxmesh.graph.cutting.weights_file import load_tensor
 from onnxmesh.graph.reading.node_order import topological_order, value_name
 from onnxmesh.graph.rows.node_view import NodeView, NotProven, RowsMeet
 from onnxmesh.graph.rows.operators import OPERATORS, RANDOM
@@ -159,7 +160,7 @@ def _constant(tensor: ir.TensorProtocol | None) -> RowValue:
     if (tensor.dtype in _INDEX_TYPES and num <= MAX_ELEMENTS) or (
         tensor.dtype in _FLOAT_TYPES and num <= _MAX_FLOATS
     ):
-        return RowValue(SHARED, shape, as_contents(tensor.numpy()))
+        return RowValue(SHARED, shape, as_contents(load_tensor(tensor).numpy()))
     return RowValue(SHARED, shape)
 
 

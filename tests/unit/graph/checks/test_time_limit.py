@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxmesh.graph.checks.time_limit import TimeLimit
+from onnxmesh.graph.checks.time_limit import TimeLimit, check_clock
 
 
 class Clock:
@@ -43,3 +43,12 @@ def test_limit_is_shared_by_the_parts_that_remain():
     clock.now_s += 1
     assert limit.share(1).remaining_s == 3.0
     assert limit.share(2).reason == "not checked within 4 s"
+
+
+def test_check_clock_counts_the_work_of_this_process():
+    """It never goes backwards, and work moves it."""
+    clock = check_clock()
+    start = clock()
+    while clock() == start:
+        sum(range(1000))
+    assert clock() > start >= 0

@@ -89,3 +89,10 @@ def test_blocks_move_within_images():
     """Rows at the axis of channels are refused."""
     assert outputs("DepthToSpace", [with_rows(1, 8, 2, 3)], blocksize=2)[0].shape == (ROWS, 2, 4, 6)
     assert isinstance(state("SpaceToDepth", [with_rows(2, 1, 4, 4, axis=1)], blocksize=2), Mixed)
+
+
+def test_optional_values_keep_their_rows():
+    """Whether there is one depends on no row."""
+    assert state("Optional", [X]) == Rows(0)
+    assert state("OptionalGetElement", [X]) == Rows(0)
+    assert state("OptionalHasElement", [X]) == SHARED
