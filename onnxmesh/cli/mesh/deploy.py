@@ -60,8 +60,9 @@ def deploy(
     batching: Annotated[
         BatchMode,
         typer.Option(
-            help="Dynamic batching at each stage. auto: where the outputs stay equal bit for bit, or in mode portable "
-            "differ no more than between kinds of hardware; on: also in mode exact."
+            help="Dynamic batching at each stage. auto: where the graph proves that rows are independent and the outputs "
+            "stay equal bit for bit, or in mode portable differ no more than between kinds of hardware; on: without the "
+            "proof, and with such differences in mode exact too."
         ),
     ] = BatchMode.AUTO,
     max_batch: Annotated[
