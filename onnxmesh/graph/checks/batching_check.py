@@ -96,7 +96,7 @@ def check_batching(
     model = load_graph(graph)
     bounds = index_bounds(topological_order(model))
     limit = TimeLimit(MAX_CHECK_S, clock)
-    proofs = prove_stages(model, dims, partitions, limit.expired)
+    proofs = prove_stages(model, dims, partitions, limit.expired, why_expired=limit.reason)
     if spec.mode is BatchMode.AUTO and all(proof.why_not for proof in proofs):
         return [StageBatching(why_not=proof.why_not) for proof in proofs]
     cases = []

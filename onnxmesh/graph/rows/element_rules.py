@@ -11,6 +11,8 @@ from onnxmesh.graph.rows.sizes import Dim, counts_rows, unknown_size
 
 def element_wise(view: NodeView) -> list[RowValue]:
     """All inputs are broadcast; every output has the broadcast shape."""
+    if view.int_attribute("broadcast", 0):
+        raise NotProven("it broadcasts by the rule of operator sets before 7")
     found = broadcast(view, range(len(view.inputs)))
     return [found] * view.num_outputs
 

@@ -34,6 +34,8 @@ def prove_stages(
     dims: Mapping[str, Sequence[DeclaredDim]],
     partitions: Sequence[Partition],
     expired: Callable[[], bool] = lambda: False,
+    *,
+    why_expired: str = "the graph was not analysed in time",
 ) -> list[StageProof]:
     """Proves, for each stage of a chain, that row i of its outputs depends on row i of its inputs alone.
 
@@ -42,12 +44,13 @@ def prove_stages(
         dims: Declared dimensions of each input; the first is the number of rows.
         partitions: The chain, in order.
         expired: Whether the time is up.
+        why_expired: The finding if it is.
     """
     inputs = {name: row_input(_symbolic(name, declared)) for name, declared in dims.items()}
     try:
         values = analyse_rows(model, inputs, expired)
     except AnalysisTimeout:
-        return [StageProof("the graph was not analysed in time") for _ in partitions]
+        return [StageProof(why_expired) for _ in partitions]
     with_rows = frozenset(name for name, value in values.items() if value.state == Rows(0))
     return [replace(_stage_proof(partition, values), with_rows=with_rows) for partition in partitions]
 

@@ -38,6 +38,11 @@ def test_fixed_size_at_the_rows_axis_is_refused():
     assert "a fixed size at the rows' axis" in reason("Mul", [with_rows(1, 4), weight(2, 4)])
 
 
+def test_broadcasting_of_old_operator_sets_is_refused():
+    """It aligns axes otherwise."""
+    assert "before 7" in reason("Add", [with_rows(1, 3), weight(3)], opset=6, broadcast=1, axis=1)
+
+
 def test_number_of_rows_as_an_operand_is_refused():
     """A mean by hand."""
     assert "number of rows as data" in reason("Div", [X, RowValue(ROW_COUNT, ())])
