@@ -11,6 +11,10 @@ ANY_ROWS = 1 << 31
 """Number of rows that no request reaches: no limit."""
 
 
+MAX_CHECK_S = 4.0
+"""Time limit of the batching check by the clock. What is not checked in time is not batched."""
+
+
 class BatchMode(StrEnum):
     """When requests may run in one batch."""
 
@@ -59,6 +63,7 @@ class StageBatching:
         cpu_class: CPU class on which the bits were equal; empty: the finding does not depend on it.
         why_not: Why requests are not batched, for people; empty where they are.
         max_split_rows: Most rows of a request that may be split; 0: requests are not split.
+        not_proven: Why the rows of a batch are not proven to be independent, where the owner demands batches all the same.
     """
 
     max_rows: int = 1
@@ -67,6 +72,7 @@ class StageBatching:
     cpu_class: str = ""
     why_not: str = ""
     max_split_rows: int = 0
+    not_proven: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the finding as plain values for JSON."""
@@ -77,6 +83,7 @@ class StageBatching:
             "cpu_class": self.cpu_class,
             "why_not": self.why_not,
             "max_split_rows": self.max_split_rows,
+            "not_proven": self.not_proven,
         }
 
     @classmethod
@@ -93,4 +100,5 @@ class StageBatching:
             cpu_class=str(plain["cpu_class"]),
             why_not=str(plain["why_not"]),
             max_split_rows=int(plain["max_split_rows"]),
+            not_proven=str(plain["not_proven"]),
         )

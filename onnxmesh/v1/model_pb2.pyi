@@ -222,6 +222,7 @@ class StageBatching(_message.Message):
     CPU_CLASS_FIELD_NUMBER: _builtins.int
     WHY_NOT_FIELD_NUMBER: _builtins.int
     MAX_SPLIT_ROWS_FIELD_NUMBER: _builtins.int
+    NOT_PROVEN_FIELD_NUMBER: _builtins.int
     max_rows: _builtins.int
     """Most rows of one run; 1: each request runs alone."""
     max_delay_us: _builtins.int
@@ -238,6 +239,8 @@ class StageBatching(_message.Message):
     """Most rows of a request that may be split: so many were compared with single rows; any number where a difference is
     accepted. 0: not to be split.
     """
+    not_proven: _builtins.str
+    """Why the rows of a batch are not proven to be independent, where the owner demands batches all the same, for people."""
     @_builtins.property
     def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its inputs and outputs without a batch dimension: requests with equal ones may run together."""
@@ -252,10 +255,11 @@ class StageBatching(_message.Message):
         cpu_class: _builtins.str = ...,
         why_not: _builtins.str = ...,
         max_split_rows: _builtins.int = ...,
+        not_proven: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "max_delay_us", b"max_delay_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "max_split_rows", b"max_split_rows", "shared", b"shared", "why_not", b"why_not"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "max_delay_us", b"max_delay_us", "max_rows", b"max_rows", "max_split_rows", b"max_split_rows", "not_proven", b"not_proven", "shared", b"shared", "why_not", b"why_not"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_delay_us: _TypeAlias = _typing.Literal["max_delay_us"]  # noqa: Y015
     _WhichOneofArgType__max_delay_us: _TypeAlias = _typing.Literal["_max_delay_us", b"_max_delay_us"]  # noqa: Y015

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from onnxmesh.cli.mesh.activation_error_text import activation_error_text
+from onnxmesh.cli.mesh.batching_text import unbatched_text
 from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
@@ -59,8 +60,9 @@ def deploy(
     batching: Annotated[
         BatchMode,
         typer.Option(
-            help="Dynamic batching at each stage. auto: where the outputs stay equal bit for bit, or in mode portable "
-            "differ no more than between kinds of hardware; on: also in mode exact."
+            help="Dynamic batching at each stage. auto: where the graph proves that rows are independent and the outputs "
+            "stay equal bit for bit, or in mode portable differ no more than between kinds of hardware; on: without the "
+            "proof, and with such differences in mode exact too."
         ),
     ] = BatchMode.AUTO,
     max_batch: Annotated[
@@ -158,11 +160,12 @@ def deployment_sentence(model: ModelStatus) -> str:
     for replica in model.replicas:
         workers.setdefault(replica.stage, []).append(replica.worker)
     pipeline = " → ".join("|".join(held) or "?" for held in workers.values())
-    error_text = activation_error_text(model)
-    return (
-        f"deployed {model.name} version {model.version} in {count_text(len(workers), 'stage')}: {pipeline}"
-        + (f"; {error_text}" if error_text else "")
-    )
+    clauses = [
+        f"deployed {model.name} version {model.version} in {count_text(len(workers), 'stage')}: {pipeline}",
+        unbatched_text(model.plan),
+        activation_error_text(model),
+    ]
+    return "; ".join(filter(None, clauses))
 
 
 async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:

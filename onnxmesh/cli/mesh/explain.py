@@ -10,11 +10,17 @@ from google.protobuf.json_format import MessageToJson
 from rich.markup import escape
 from rich.table import Table
 
+from onnxmesh.cli.mesh.batching_text import batching_text
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
 from onnxmesh.client import MeshClient
+from onnxmesh.errors import MeshError
 from onnxmesh.v1.mesh_pb2 import ExplainRequest, ExplainResponse, ReplicaVerdict, StageExplanation
+from onnxmesh.v1.model_pb2 import Plan
+
+_STATUS_TIMEOUT_S = 2.0
+"""Time limit for the plan, which the scheduler has; the gateway explains without it."""
 
 
 def explain(
@@ -39,7 +45,8 @@ def explain(
     """Show how a request would be routed now: the workers that each rule filters out, the scores of the others, the pick.
 
     The gateway answers from its own route table and measurements, with the code that routes its requests. A transfer time
-    with a ~ is estimated from the worker's zone and region; the others are measured.
+    with a ~ is estimated from the worker's zone and region; the others are measured. The last line says which stages run
+    batches of several requests, or why not.
 
     **Examples**
 
@@ -57,7 +64,7 @@ def explain(
             session=session,
             remaining_us=None if timeout_ms is None else round(timeout_ms * 1e3),
         )
-        explanation = asyncio.run(_explain(mesh, request))
+        explanation, plan = asyncio.run(_explain(mesh, request, with_plan=not as_json))
     if as_json:
         typer.echo(
             MessageToJson(
@@ -72,6 +79,8 @@ def explain(
     for stage in explanation.stages:
         console.print(stage_table(stage))
     console.print(f"from gateway {explanation.gateway}, for version {explanation.version}", markup=False)
+    if plan is not None:
+        console.print(batching_text(plan), markup=False, highlight=False)
 
 
 def stage_table(stage: StageExplanation) -> Table:
@@ -106,6 +115,19 @@ def _rank(replica: ReplicaVerdict) -> tuple[bool, bool, int, str]:
     return (not replica.picked, bool(replica.rule), replica.score_us, replica.worker)
 
 
-async def _explain(mesh: str, request: ExplainRequest) -> ExplainResponse:
+async def _explain(
+    mesh: str, request: ExplainRequest, *, with_plan: bool
+) -> tuple[ExplainResponse, Plan | None]:
+    """Returns the explanation, and the plan of its version where a scheduler can be asked."""
     async with MeshClient(mesh) as client:
-        return await client.explain(request)
+        explanation = await client.explain(request)
+        if not with_plan:
+            return explanation, None
+        try:
+            found = await client.status(_STATUS_TIMEOUT_S)
+        except MeshError:
+            return explanation, None
+    wanted = (request.name, explanation.version)
+    return explanation, next(
+        (each.plan for each in found.models if (each.name, each.version) == wanted), None
+    )

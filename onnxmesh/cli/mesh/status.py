@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxmesh.cli.mesh.activation_error_text import activation_error_text
+from onnxmesh.cli.mesh.batching_text import batching_text
 from onnxmesh.cli.mesh.sent_tensors import sent_table
 from onnxmesh.cli.mesh.status_document import gateway_document, largest_difference, status_document
 from onnxmesh.cli.terminal.console import output
@@ -21,7 +22,7 @@ from onnxmesh.errors import Internal, MeshError
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.quantities import TIMES, count_text, rate_text, time_text
 from onnxmesh.v1.mesh_pb2 import ModelStatus, StatusResponse, TableResponse, WorkerStatus
-from onnxmesh.v1.model_pb2 import Partition, Plan
+from onnxmesh.v1.model_pb2 import Partition
 
 _COLOURS = {"READY": "green", "LOADING": "yellow"}
 
@@ -129,7 +130,7 @@ def plan_sentence(model: ModelStatus) -> str:
             f"predicted {rate_text(1 / plan.predicted_period_s, 'requests')} "
             f"and {time_text(plan.predicted_latency_s)} latency"
         )
-    clauses.append(_batching_text(plan))
+    clauses.append(batching_text(plan))
     if error_text := activation_error_text(model):
         clauses.append(error_text)
     if plan.revision:
@@ -158,25 +159,6 @@ def _mark(worker: WorkerStatus) -> str:
     """Returns the state that keeps new stages off a worker, as a suffix of its id."""
     state = "draining" if worker.draining else "leaving" if worker.leaving else ""
     return f" [yellow]({state})[/yellow]" if state else ""
-
-
-def _batching_text(plan: Plan) -> str:
-    """Returns which stages run batches, and the largest difference between a batch and single requests."""
-    batched = [each.batching for each in plan.partitions if each.batching.max_rows > 1]
-    if not batched:
-        why_not = next((each.batching.why_not for each in plan.partitions if each.batching.why_not), "")
-        return f"no batching{f': {why_not}' if why_not else ''}"
-    single = [str(each.index) for each in plan.partitions if each.batching.max_rows < 2]
-    difference = max(found.largest_difference for found in batched)
-    return (
-        f"batches of up to {count_text(max(found.max_rows for found in batched), 'row')}"
-        + (f" except in stage{'s' if len(single) > 1 else ''} {', '.join(single)}" if single else "")
-        + (
-            f", within {difference:.2g} of single requests"
-            if difference
-            else ", bit for bit as single requests"
-        )
-    )
 
 
 def _planned_for(partition: Partition) -> str:

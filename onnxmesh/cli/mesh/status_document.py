@@ -78,6 +78,7 @@ def model_document(model: ModelStatus) -> dict[str, Any]:
                     "largest_difference": partition.batching.largest_difference,
                     "cpu_class": partition.batching.cpu_class,
                     "why_not": partition.batching.why_not,
+                    "not_proven": partition.batching.not_proven,
                 },
                 "lossy_encodings": list(partition.lossy_encodings),
                 "devices": [{"kind": devices.kind, "count": devices.count} for devices in partition.devices],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.checks.chain_comparison import copy_tensors, may_prepack
-from onnxmesh.graph.checks.difference import OutputDifference, compare_tensors
+from onnxmesh.graph.checks.difference import compare_tensors
+from onnxmesh.graph.checks.discrete_values import model_with_values
+from onnxmesh.graph.checks.hard_rows import EXTREME_BOUND
+from onnxmesh.graph.checks.time_limit import TimeLimit
 from onnxmesh.graph.runtime.partition_chain import direct_feeds, live_tensors
 from onnxmesh.graph.runtime.session import StageSession
 from onnxmesh.model.batching import StageBatching
@@ -19,6 +23,9 @@ from onnxmesh.tensors.rows import concat_rows, has_rows, split_rows
 from onnxmesh.tensors.tensor import Tensor
 
 Tensors = Mapping[str, Tensor]
+
+_NUM_NEEDED = 3
+"""A request of two rows, and two of one row each, show how tensors depend on the number of rows."""
 
 
 class RowDependence(Enum):
@@ -38,6 +45,10 @@ def compare_batched_runs(
     mode: CutMode,
     cases: Sequence[Sequence[Tensors]],
     accepted: float,
+    *,
+    limit: TimeLimit | None = None,
+    with_rows: Collection[str] = (),
+    extreme: Collection[int] = (),
 ) -> list[StageBatching]:
     """Finds the largest batch of each stage whose results match those of single rows. One stage is loaded at a time.
 
@@ -51,6 +62,11 @@ def compare_batched_runs(
         cases: The model's inputs for requests of one row each: a list for each shape of the other dimensions, with as
             many requests as the largest batch to try, at least 2.
         accepted: Largest relative difference from single runs; 0: equal bits, which are tried at every size.
+        limit: Time limit of the runs, which end in time for every stage; None: no limit.
+        with_rows: Values within stages that have one row at each index of their first axis. Those that an operator
+            makes discrete are compared too.
+        extreme: Numbers of the requests whose values are extreme: where a difference is accepted, theirs may be up to
+            `EXTREME_BOUND`.
 
     Returns:
         A finding for each stage. Where a difference is accepted, `max_rows` is the size of the largest batch tried.
@@ -58,28 +74,56 @@ def compare_batched_runs(
     Raises:
         ModelRunFailed: A stage refuses one row, or two as one request (INVALID_ARGUMENT).
     """
+    limit = limit or TimeLimit(math.inf)
     prepack = may_prepack(partitions)
     dependence = dict.fromkeys(cases[0][0], RowDependence.PER_ROW)
-    given = [[*rows, _joined(rows[:2], dependence)] for rows in cases]
+    # The request of two rows is first: it and two single rows are what every finding needs.
+    given = [[_joined(rows[:2], dependence), *rows] for rows in cases]
     live = [[dict(request) for request in requests] for requests in given]
-    found = []
+    found: list[StageBatching] = []
     for partition in partitions:
-        session = StageSession(folder / f"stage-{partition.index}", level=mode.load_level, prepack=prepack)
+        stage = folder / f"stage-{partition.index}"
+        with limit.paused(), model_with_values(stage, with_rows) as model:
+            session = StageSession(model, level=mode.load_level, prepack=prepack)
+        share = limit.share(len(partitions) - len(found))
         before = [
-            [has | direct_feeds(partition, gets) for has, gets in zip(requests, gotten, strict=True)]
+            [has | direct_feeds(partition, gets) for has, gets in zip(requests, gotten, strict=False)]
             for requests, gotten in zip(live, given, strict=True)
         ]
-        computed = [[copy_tensors(session.run(request)) for request in requests] for requests in before]
+        computed = _run_while_time(session, before, share)
+        if computed is None:
+            return found + [StageBatching(why_not=limit.reason)] * (len(partitions) - len(found))
+        before = [requests[: len(computed[0])] for requests in before]
         live = [
             [live_tensors(partition, *each) for each in zip(requests, answers, strict=True)]
             for requests, answers in zip(before, computed, strict=True)
         ]
-        for spec in partition.outputs:
+        for spec in session.outputs:
             dependence[spec.name] = _row_dependence(
                 [[each[spec.name] for each in answers] for answers in computed]
             )
-        found.append(_check_stage(session, partition, before, computed, dependence, accepted))
+        bounds = [
+            max(accepted, EXTREME_BOUND) if accepted and number in extreme else accepted
+            for number in range(len(computed[0]) - 1)
+        ]
+        found.append(_check_stage(session, partition, before, computed, dependence, bounds, share))
     return found
+
+
+def _run_while_time(
+    session: StageSession, cases: Sequence[Sequence[Tensors]], share: TimeLimit
+) -> list[list[dict[str, Tensor]]] | None:
+    """Returns the answers to the pair, and to as many single rows as half of the time allows; None if not to two."""
+    singles = share.share(2)
+    computed: list[list[dict[str, Tensor]]] = [[] for _ in cases]
+    for number in range(len(cases[0])):
+        for requests, answers in zip(cases, computed, strict=True):
+            if number <= _NUM_NEEDED - 1 and share.expired():
+                return None
+            answers.append(copy_tensors(session.run(requests[number])))
+        if number >= _NUM_NEEDED - 1 and singles.expired():
+            break
+    return computed
 
 
 def _check_stage(
@@ -88,27 +132,36 @@ def _check_stage(
     before: Sequence[Sequence[Tensors]],
     computed: Sequence[Sequence[Tensors]],
     dependence: Mapping[str, RowDependence],
-    accepted: float,
+    bounds: Sequence[float],
+    share: TimeLimit,
 ) -> StageBatching:
     if why_not := _obstacle(partition, dependence):
         return StageBatching(why_not=why_not)
     names = [spec.name for spec in (*partition.inputs, *partition.outputs)]
     shared = tuple(dict.fromkeys(name for name in names if dependence[name] is RowDependence.SHARED))
     wanted = len(before[0]) - 1
-    largest = 0.0
+    largest, checked, accepted = 0.0, 1, bounds[0]
     for size in sorted({2, min(3, wanted), wanted}) if accepted else range(2, wanted + 1):
-        for requests, answers in zip(before, computed, strict=True):
+        for (_, *requests), (_, *answers) in zip(before, computed, strict=True):
+            if share.expired():
+                return (
+                    StageBatching(checked, shared, largest)
+                    if checked > 1
+                    else StageBatching(why_not=share.reason)
+                )
             inputs = [{spec.name: each[spec.name] for spec in partition.inputs} for each in requests[:size]]
             try:
                 together = session.run(_joined(inputs, dependence))
             except ModelRunFailed as error:
                 return StageBatching(why_not=f"a batch of {size} fails: {error.message}")
-            worst = _largest(together, answers[:size], dependence)
-            if worst > accepted:
+            differences = _differences(together, answers[:size], dependence)
+            worst = max(differences)
+            if any(found > bound for found, bound in zip(differences, bounds, strict=False)):
                 if size > 2 and not accepted:
                     return StageBatching(size - 1, shared)
                 return StageBatching(why_not=_differs(size, worst), largest_difference=worst)
             largest = max(largest, worst)
+        checked = size
     return StageBatching(wanted, shared, largest)
 
 
@@ -122,9 +175,9 @@ def _joined(requests: Sequence[Tensors], dependence: Mapping[str, RowDependence]
 
 
 def _row_dependence(cases: Sequence[Sequence[Tensor]]) -> RowDependence:
-    """Returns how a value depends on rows; each case has its values for single rows, and last its value for two."""
+    """Returns how a value depends on rows; each case has its value for two rows, then those for single ones."""
     kinds = set()
-    for *singles, pair in cases:
+    for pair, *singles in cases:
         if all(tensor.shape[:1] == (1,) for tensor in singles) and pair.shape[:1] == (2,):
             kinds.add(RowDependence.PER_ROW)
         elif all(compare_tensors(pair, tensor).equal for tensor in singles):
@@ -145,20 +198,22 @@ def _obstacle(partition: Partition, dependence: Mapping[str, RowDependence]) -> 
     return ""
 
 
-def _largest(together: Tensors, singles: Sequence[Tensors], dependence: Mapping[str, RowDependence]) -> float:
-    """Returns the largest relative difference of the rows of a batch from single runs; infinite if shapes differ."""
-    differences: list[OutputDifference] = []
+def _differences(
+    together: Tensors, singles: Sequence[Tensors], dependence: Mapping[str, RowDependence]
+) -> list[float]:
+    """Returns the largest relative difference of each row of a batch from its single run; infinite if shapes differ."""
+    largest = [0.0] * len(singles)
     for name, tensor in together.items():
         if dependence[name] is RowDependence.SHARED:
             rows_of_batch = [tensor] * len(singles)
         elif tensor.shape[:1] == (len(singles),):
             rows_of_batch = split_rows(tensor, [1] * len(singles))
         else:
-            return float("inf")
-        differences += [
-            compare_tensors(single[name], row) for single, row in zip(singles, rows_of_batch, strict=True)
-        ]
-    return max((each.largest_relative for each in differences), default=0.0)
+            return [float("inf")] * len(singles)
+        for number, (single, row) in enumerate(zip(singles, rows_of_batch, strict=True)):
+            difference = compare_tensors(single[name], row).largest_relative
+            largest[number] = max(largest[number], difference)
+    return largest
 
 
 def _differs(size: int, difference: float) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from onnxmesh.device.device_kind import this_cpu_class
 from onnxmesh.errors import ModelRunFailed
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle, has_other_free_dims
 from onnxmesh.graph.checks.batched_runs import Tensors, compare_batched_runs
+from onnxmesh.graph.checks.hard_rows import EXTREME, harden
+from onnxmesh.graph.checks.time_limit import TimeLimit
 from onnxmesh.graph.costs.graph_analysis import resolve_input_shapes
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.reading.index_bounds import index_bounds
 from onnxmesh.graph.reading.node_order import load_graph, topological_order
 from onnxmesh.graph.reading.value_types import ValueType
-from onnxmesh.model.batching import ANY_ROWS, BatchingSpec, BatchMode, StageBatching
+from onnxmesh.graph.rows.stage_proof import StageProof, prove_stages
+from onnxmesh.model.batching import ANY_ROWS, MAX_CHECK_S, BatchingSpec, BatchMode, StageBatching
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.input_shapes import InputShapes
@@ -29,9 +33,6 @@ MAX_SPLIT_ROWS = 128
 
 MAX_ACTIVATION_BYTES = 256 * 1024 * 1024
 """Limit on the activations of one batched run where the spec sets no limit: plans assume single requests."""
-
-MAX_CHECK_S = 4.0
-"""Approximate time limit of a check; it tries fewer rows where it would be exceeded."""
 
 _FLOPS_PER_S = 40e9
 _BYTES_PER_S = 10e9
@@ -52,8 +53,12 @@ def check_batching(
     types: Mapping[str, ValueType],
     shapes: InputShapes,
     accepted: float,
+    clock: Callable[[], float] | None = None,
 ) -> list[StageBatching]:
     """Finds the stages of a chain that may run requests together.
+
+    By `auto` those do whose rows are proven to be independent by the structure of the graph, and whose batched runs
+    agree with single ones; by `on` the runs alone decide.
 
     Args:
         graph: The model that was cut.
@@ -65,6 +70,7 @@ def check_batching(
         types: Types of its values, by name.
         shapes: The shapes of the plan.
         accepted: Largest relative difference where bits need not be equal.
+        clock: Monotonic time in seconds, which bounds proof and runs; None: `check_clock`.
 
     Returns:
         A finding for each stage.
@@ -87,7 +93,12 @@ def check_batching(
         return _none(
             partitions, "two rows exceed the limit of memory for activations or of time for the check"
         )
-    bounds = index_bounds(topological_order(load_graph(graph)))
+    model = load_graph(graph)
+    bounds = index_bounds(topological_order(model))
+    limit = TimeLimit(MAX_CHECK_S, clock)
+    proofs = prove_stages(model, dims, partitions, limit.expired, why_expired=limit.reason)
+    if spec.mode is BatchMode.AUTO and all(proof.why_not for proof in proofs):
+        return [StageBatching(why_not=proof.why_not) for proof in proofs]
     cases = []
     for size_of_free in sizes:
         at = _at(costs, dims, planned, size_of_free)
@@ -97,7 +108,20 @@ def check_batching(
                 for seed in range(num_rows)
             ]
         )
-    found = _compare(folder, partitions, mode, cases, 0.0 if exact else accepted)
+    with_rows = proofs[0].with_rows if exact else frozenset()
+    runs = partial(
+        compare_batched_runs,
+        folder,
+        partitions,
+        mode,
+        accepted=0.0 if exact else accepted,
+        limit=limit,
+        with_rows=with_rows,
+    )
+    found = [
+        _agreed(each, proof, spec.mode)
+        for each, proof in zip(_compare(runs, partitions, cases, bounds), proofs, strict=True)
+    ]
     if exact:
         cpu_class = this_cpu_class()
         return [
@@ -118,20 +142,37 @@ def check_batching(
     ]
 
 
+def _agreed(found: StageBatching, proof: StageProof, mode: BatchMode) -> StageBatching:
+    """Returns the finding of the runs where the proof agrees with it, or where the owner demands batches."""
+    if found.max_rows < 2:
+        return found if mode is BatchMode.ON or not proof.why_not else StageBatching(why_not=proof.why_not)
+    why_not = proof.why_not
+    if not why_not and not proof.shared.issuperset(found.shared):
+        unlike = sorted(set(found.shared) - proof.shared)
+        why_not = f"'{unlike[0]}' was equal for all rows that were run, and is not proven to be"
+    if not why_not:
+        return found
+    return replace(found, not_proven=why_not) if mode is BatchMode.ON else StageBatching(why_not=why_not)
+
+
 def _compare(
-    folder: Path,
+    runs: Callable[..., list[StageBatching]],
     partitions: Sequence[Partition],
-    mode: CutMode,
     cases: Sequence[Sequence[Tensors]],
-    accepted: float,
+    bounds: Mapping[str, int],
 ) -> list[StageBatching]:
-    """Compares at all cases, or at the shapes of the plan only where the model refuses the others."""
-    try:
-        return compare_batched_runs(folder, partitions, mode, cases, accepted)
-    except ModelRunFailed as error:
-        if len(cases) > 1:
-            return _compare(folder, partitions, mode, cases[:1], accepted)
-        return _none(partitions, f"the model refuses random rows: {error.message}")
+    """Compares runs of hard rows; where the model refuses them, of random rows, and at the shapes of the plan only."""
+    hard = [harden(rows, bounds) for rows in cases]
+    attempts: list[tuple[Sequence[Sequence[Tensors]], frozenset[int]]] = [
+        (hard, EXTREME), (hard[:1], EXTREME), (cases[:1], frozenset())
+    ]  # fmt: skip
+    reason = ""
+    for attempt, extreme in attempts:
+        try:
+            return runs(attempt, extreme=extreme)
+        except ModelRunFailed as error:
+            reason = error.message
+    return _none(partitions, f"the model refuses random rows: {reason}")
 
 
 def _at(

@@ -13,6 +13,7 @@ import structlog
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.errors import CorruptData, MeshError
 from onnxmesh.ids import WorkerId
+from onnxmesh.model.batching import MAX_CHECK_S, BatchMode
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.plan import Plan as CutPlan
@@ -108,7 +109,11 @@ class Preparation:
                 profile = Profile.from_json(prepared.profile.decode()) if prepared.profile else None
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
-                await report(DeployProgress.CUTTING, cut_plan.why)
+                checks = spec.batching.mode != BatchMode.OFF
+                await report(
+                    DeployProgress.CUTTING,
+                    cut_plan.why + (f"; checking batches, {MAX_CHECK_S:g} s at most" if checks else ""),
+                )
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
             await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)

@@ -117,6 +117,7 @@ def _stage_batching(found: batching.StageBatching | None) -> StageBatching | Non
         cpu_class=found.cpu_class,
         why_not=found.why_not,
         max_split_rows=found.max_split_rows,
+        not_proven=found.not_proven,
     )
 
 

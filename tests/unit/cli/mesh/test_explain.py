@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 
 from onnxmesh.cli.mesh.explain import stage_table
-from onnxmesh.v1.mesh_pb2 import ExplainResponse, ReplicaVerdict, StageExplanation
+from onnxmesh.v1.mesh_pb2 import (
+    ExplainResponse,
+    ModelStatus,
+    ReplicaVerdict,
+    StageExplanation,
+    StatusResponse,
+)
+from onnxmesh.v1.model_pb2 import Partition, Plan, StageBatching
 from tests.fakes.command_line import run_with
 from tests.fakes.fake_mesh import FakeMesh
 
@@ -48,3 +55,20 @@ async def test_explain_lists_the_pick_first_and_filtered_workers_last():
         False,
         True,
     ]
+
+
+async def test_explain_says_why_requests_are_not_batched():
+    """By the plan of the version that it explains."""
+    reason = "rows meet in ReduceMax 'node_12' (its output feeds Greater 'node_13')"
+    plans = {1: StageBatching(max_rows=8), 2: StageBatching(max_rows=1, why_not=reason)}
+    models = [
+        ModelStatus(name="m", version=version, plan=Plan(partitions=[Partition(batching=batching)]))
+        for version, batching in plans.items()
+    ]
+    answers = {
+        "Explain": [ExplainResponse(gateway="g", version=2)],
+        "Status": [StatusResponse(models=models)],
+    }
+    async with FakeMesh(**answers).running() as mesh:
+        shown = await run_with(mesh, "explain", "m")
+    assert f"no batching: {reason}" in " ".join(shown.stdout.split())

@@ -67,7 +67,7 @@ async def test_status_of_a_scheduler_has_no_route_table():
                 StageBatching(max_rows=8, largest_difference=2e-7),
                 StageBatching(max_rows=1, largest_difference=1, why_not="so"),
             ],
-            "batches of up to 8 rows except in stage 1, within 2e-07 of single requests",
+            "batches of up to 8 rows except in stage 1 (so), within 2e-07 of single requests",
         ),
         ([StageBatching(max_rows=1, why_not="it is off")] * 2, "no batching: it is off"),
         ([StageBatching()], "no batching"),

@@ -1,0 +1,1 @@
+"""The proof by structure that the rows of a batch are independent."""
