@@ -79,7 +79,7 @@ async def test_router_refuses_an_unreachable_deadline_at_once():
     with pytest.raises(Overloaded) as caught:
         await bench.infer(request)
     assert caught.value.message == (
-        "model 'm' version 1: no replica of stage 0 can be done in time: the first would take 1,200 ms, 500 ms remain"
+        "model 'm' version 1: no replica of stage 0 can be done in time: the first would take 1.20 s, 500 ms remain"
     )
     assert caught.value.retry_after_s == pytest.approx(0.7)
     assert len(bench.links.streams["a"].sent) == 2
