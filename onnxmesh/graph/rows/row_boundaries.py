@@ -62,7 +62,7 @@ def _keep_rows(
     live: dict[ir.Value, None] = {}
     small: dict[ir.Value, None] = {}
     elsewhere: dict[ir.Value, None] = {}
-    for added, removed in order.liveness_changes():
+    for position, (added, removed) in enumerate(order.liveness_changes(), start=1):
         for value in removed:
             for each in (live, small, elsewhere):
                 each.pop(value, None)
@@ -73,5 +73,8 @@ def _keep_rows(
             known = values.get(value_name(value))
             if known is None or not known.may_be_batched:
                 elsewhere[value] = None
-        # Sizes that are computed again behind the cut do not cross it.
-        yield not elsewhere or elsewhere.keys() <= values_at.rematerialised(live, list(small))
+        # Sizes that are computed again behind the cut do not cross it; but a stage that ends with one sends it, lest it have
+        # no output. The position before is as good a cut.
+        again = values_at.rematerialised(live, list(small))
+        sends = any(order.defined_at[value] == position and value not in again for value in added)
+        yield sends and elsewhere.keys() <= again
