@@ -72,7 +72,7 @@ class FuzzCounts:
         else:
             self.counts["requests"] += verdict.asked
             self.counts[f"{kind}, requests in batches at workers"] += verdict.together
-            self.counts[f"{kind}, large requests in micro-batches"] += verdict.split
+            self.counts[f"{kind}, large requests sent in slices too"] += verdict.split
         if verdict.mixed and verdict.batched:
             print(f"seed {verdict.seed}: rows are mixed, and every stage is batched", flush=True)
         if not verdict.mixed and not verdict.batched:

@@ -21,9 +21,9 @@ from onnxmesh.v1.model_pb2 import DeploymentSpec
 
 TIMEOUT_S = 600.0
 LARGE_ROWS = 60
-"""Rows of the large requests, which are sent alone and may be split."""
-NUM_LARGE = 3
-"""The first is measured; the later ones may be split."""
+"""Rows of the large request, which is sent alone."""
+NUM_SLICES = 4
+"""Requests that the large one is then sent as, as a gateway does with micro-batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class MeshVerdict:
         asked: Requests sent.
         wrong: Answers that differ, in any bit, from those of plain ONNX Runtime to the request alone.
         together: Requests that ran in a batch with others at a stage, of those that were traced.
-        split: Large requests that ran in micro-batches.
+        split: Whether the large request may be split: it was then sent in slices too.
         reason: Why it is not batched.
     """
 
@@ -49,7 +49,7 @@ class MeshVerdict:
     asked: int
     wrong: int
     together: int
-    split: int
+    split: bool
     reason: str
 
 
@@ -93,29 +93,34 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
     deployed = await _deployed(mesh, path, name, 1 + seed % 3)
     try:
         runtime = await asyncio.to_thread(PlainRuntime, path)
-        wrong = together = split = 0
+        wrong = together = 0
         small = requests(seed, IN_FLIGHT, most_rows=3)
-        large = np.concatenate(requests(seed + 1, LARGE_ROWS))
         # Without options requests are coalesced by the gateway; those with a trace are batched by the workers.
         for traced in (False, True):
             answers = await asyncio.gather(*[_infer(client, name, runtime, x, traced=traced) for x in small])
             for x, (outputs, trace) in zip(small, answers, strict=True):
-                wrong += not _right(runtime, x, outputs)
+                wrong += not _right(runtime.run(x), outputs)
                 together += trace is not None and any(hop.batch > 1 for hop in trace.hops)
-        for _ in range(NUM_LARGE):
-            outputs, trace = await _infer(client, name, runtime, large, traced=True)
-            wrong += not _right(runtime, large, outputs)
-            split += trace is not None and trace.pieces > 1
+        large = np.concatenate(requests(seed + 1, LARGE_ROWS))
+        expected = runtime.run(large)
+        outputs, _ = await _infer(client, name, runtime, large, traced=False)
+        wrong += not _right(expected, outputs)
+        partitions = deployed.plan.partitions
+        split = all(each.batching.max_split_rows >= LARGE_ROWS for each in partitions)
+        if split:
+            slices = np.split(large, NUM_SLICES)
+            parts = await asyncio.gather(*[_infer(client, name, runtime, x, traced=True) for x in slices])
+            columns = zip(*(outputs for outputs, _ in parts), strict=True)
+            wrong += not _right(expected, [np.concatenate(column) for column in columns])
     finally:
         await mesh.undeploy(name)
         path.unlink()
-    partitions = deployed.plan.partitions
     return MeshVerdict(
         seed=seed,
         mixed=built.mixed,
         num_stages=len(partitions),
         batched=all(partition.batching.max_rows > 1 for partition in partitions),
-        asked=2 * IN_FLIGHT + NUM_LARGE,
+        asked=2 * IN_FLIGHT + 1 + NUM_SLICES * split,
         wrong=wrong,
         together=together,
         split=split,
@@ -144,5 +149,5 @@ async def _infer(
     return outputs, RouteTrace.from_json(answer.get_response().parameters["mesh.trace"].string_param)
 
 
-def _right(runtime: PlainRuntime, x: Floats, outputs: Sequence[AnyArray]) -> bool:
-    return all(equal_bits(one, other) for one, other in zip(outputs, runtime.run(x), strict=True))
+def _right(expected: Sequence[AnyArray], outputs: Sequence[AnyArray]) -> bool:
+    return all(equal_bits(one, other) for one, other in zip(outputs, expected, strict=True))
