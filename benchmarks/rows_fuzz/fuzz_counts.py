@@ -71,12 +71,13 @@ class FuzzCounts:
             self.counts[f"{kind}, proven"] += verdict.proven
         else:
             self.counts["requests"] += verdict.asked
+            self.counts["not repeatable in ONNX Runtime"] += not verdict.repeatable
             self.counts[f"{kind}, requests in batches at workers"] += verdict.together
             self.counts[f"{kind}, large requests sent in slices too"] += verdict.split
         if verdict.mixed and verdict.batched:
             print(f"seed {verdict.seed}: rows are mixed, and every stage is batched", flush=True)
         if not verdict.mixed and not verdict.batched:
-            self._reasons[re.sub(r"'[^']*'|[0-9.e-]+", "…", verdict.reason)] += 1
+            self._reasons[re.sub(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?", "…", verdict.reason)] += 1
 
     def show(self) -> None:
         """Prints the figures."""

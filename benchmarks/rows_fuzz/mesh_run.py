@@ -13,7 +13,15 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from benchmarks.rows_fuzz.random_graph import random_graph
-from benchmarks.rows_fuzz.request_bits import IN_FLIGHT, AnyArray, Floats, PlainRuntime, equal_bits, requests
+from benchmarks.rows_fuzz.request_bits import (
+    IN_FLIGHT,
+    AnyArray,
+    Floats,
+    PlainRuntime,
+    equal_bits,
+    is_repeatable,
+    requests,
+)
 from onnxmesh.client import MeshClient, RouteTrace
 from onnxmesh.errors import InvalidPlan, MeshError
 from onnxmesh.v1.mesh_pb2 import ModelStatus
@@ -36,7 +44,9 @@ class MeshVerdict:
         num_stages: Number of its stages.
         batched: Whether every stage may run batches, by its plan.
         asked: Requests sent.
-        wrong: Answers that differ, in any bit, from those of plain ONNX Runtime to the request alone.
+        repeatable: Whether plain ONNX Runtime answers a request alike whatever it ran before.
+        wrong: Answers that differ, in any bit, from those of plain ONNX Runtime to the request alone; 0 where those are not
+            repeatable.
         together: Requests that ran in a batch with others at a stage, of those that were traced.
         split: Whether the large request may be split: it was then sent in slices too.
         reason: Why it is not batched.
@@ -47,6 +57,7 @@ class MeshVerdict:
     num_stages: int
     batched: bool
     asked: int
+    repeatable: bool
     wrong: int
     together: int
     split: bool
@@ -93,6 +104,7 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
     deployed = await _deployed(mesh, path, name, 1 + seed % 3)
     try:
         runtime = await asyncio.to_thread(PlainRuntime, path)
+        repeatable = is_repeatable(runtime, seed)
         wrong = together = 0
         small = requests(seed, IN_FLIGHT, most_rows=3)
         # Without options requests are coalesced by the gateway; those with a trace are batched by the workers.
@@ -121,7 +133,8 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
         num_stages=len(partitions),
         batched=all(partition.batching.max_rows > 1 for partition in partitions),
         asked=2 * IN_FLIGHT + 1 + NUM_SLICES * split,
-        wrong=wrong,
+        repeatable=repeatable,
+        wrong=wrong if repeatable else 0,
         together=together,
         split=split,
         reason=next((each.batching.why_not for each in partitions if each.batching.why_not), ""),

@@ -29,15 +29,13 @@ def with_batchable_cuts(
     Returns:
         The chain of the positions that keep rows apart, and cuts among them; or what was given.
     """
-    positions = [int(position) for position in chain.positions]
-    keeps = [costs.boundaries[position - 1].keeps_rows for position in positions[1:-1]]
-    if all(keeps[cut - 1] for cut in assignment.cuts):
+    inner = chain.positions[1:-1]
+    keeps = [index for index, position in enumerate(inner, 1) if costs.boundaries[position - 1].keeps_rows]
+    if len(keeps) < assignment.num_stages - 1 or len(keeps) == len(inner):
         return chain, assignment
-    kept = chain.restricted_to(
-        [0, *(index for index, keep in enumerate(keeps, start=1) if keep), len(keeps) + 1]
-    )
-    if kept.num_blocks < assignment.num_stages:
-        return chain, assignment
+    kept = chain.restricted_to([0, *keeps, chain.num_blocks])
+    if set(assignment.cuts) <= set(keeps):
+        return kept, replace(assignment, cuts=tuple(1 + keeps.index(cut) for cut in assignment.cuts))
     found = [optimise_cuts(kept, replace(assignment, cuts=()), latency=each) for each in {latency, False}]
     best = objective_value(chain, assignment, latency=latency)
     # Cuts of equal latency may have any period: a plan for latency keeps both.

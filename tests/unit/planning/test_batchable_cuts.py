@@ -32,10 +32,15 @@ def test_cut_moves_to_a_boundary_with_rows_within_ten_percent(flops, expected):
 
 
 def test_cut_that_keeps_rows_stays():
-    """Even where another one is faster: the search has decided."""
+    """Even where another one is faster: the search has decided. What follows moves it among those that keep rows alone."""
     costs = graph([10] * 4, without_rows={2})
     assert cuts(costs, Assignment((1,), TWO)) == [1]
+    assert cuts(costs, Assignment((3,), TWO)) == [3]
     assert cuts(costs, Assignment((), (((0, 1),),))) == []
+    chain, found = with_batchable_cuts(
+        costs, Chain.of(costs, cluster(kind(count=4))), Assignment((3,), TWO), latency=False
+    )
+    assert (chain.positions.tolist(), found.cuts) == ([0, 1, 3, 4], (2,))
 
 
 @pytest.mark.parametrize("latency", [False, True])
