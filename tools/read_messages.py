@@ -63,7 +63,9 @@ def main() -> None:
     lines = []
     for name, path in given.items():
         messages = [
-            f"  {json.dumps(message)}: [\n" + ",\n".join(f"   {json.dumps(field)}" for field in fields) + "\n  ]"
+            f"  {json.dumps(message)}: [\n"
+            + ",\n".join(f"   {json.dumps(field)}" for field in fields)
+            + "\n  ]"
             for message, fields in facts(file_of_stub(Path(path))).items()
         ]
         lines.append(f" {json.dumps(name)}: {{\n" + ",\n".join(messages) + "\n }")

@@ -33,4 +33,4 @@ def mesh_errors(address: str) -> Iterator[None]:
 
 def _has_service_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether a service wrote the status; gRPC's own statuses carry no details."""
-    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())
+    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())

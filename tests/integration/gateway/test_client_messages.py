@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from onnxmesh.oip import open_inference_pb2 as oip
 from tests.fakes.client_messages import ALL, client_message
 from tests.integration.gateway.running_gateway import SERVICE, request_of, running_gateway
@@ -33,7 +34,10 @@ async def test_every_answer_parses_with_the_messages_of_every_client():
     sent = await answers()
     for client in ALL:
         check(
-            {name: client_message(client, f"{name}Response").FromString(answer) for name, answer in sent.items()}
+            {
+                name: client_message(client, f"{name}Response").FromString(answer)
+                for name, answer in sent.items()
+            }
         )
 
 
