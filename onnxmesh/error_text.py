@@ -77,7 +77,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     def alignment(each: str) -> int:
         """Letters that are the same, counted from both ends: a typing error shifts only one side."""
-        return sum(map(eq, each, lower)) + sum(map(eq, reversed(each), reversed(lower))) - len(each)
+        same = sum(map(eq, each, lower)) + sum(map(eq, reversed(each), reversed(lower)))
+        return int(same) - len(each)
 
     nearest = nlargest(_MAX_COMPARED, candidates, key=alignment)
     alike = get_close_matches(lower, nearest, n=1, cutoff=0.6)

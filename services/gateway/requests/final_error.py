@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxmesh.error_text import listed
-from onnxmesh.errors import MeshError, Overloaded, Unavailable, Unsatisfiable
+from onnxmesh.errors import DeadlineExceeded, MeshError, Overloaded, Unavailable, Unsatisfiable
 from onnxmesh.quantities import time_text
 from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.table.routed_model import RoutedModel
@@ -34,9 +34,13 @@ def routes_exhausted(what: str, failures: Sequence[AttemptFailure]) -> MeshError
 
 def deadline_unreachable(
     model: RoutedModel, found: NoRoute, failures: Sequence[AttemptFailure]
-) -> Overloaded:
-    """Returns the error of a request that no replica can complete in time, with the delay after which one could."""
-    return Overloaded(
+) -> DeadlineExceeded:
+    """Returns the error of a request that no replica can complete in time, with the delay after which one could.
+
+    It is the error of a deadline that has passed, only earlier: whether the gateway has learned what a run takes must not change
+    the status.
+    """
+    return DeadlineExceeded(
         f"{model}: no replica of stage {found.stage} can be done in time{after(failures)}: "
         f"the first would take {time_text(found.decision.soonest_s)}, {time_text(found.decision.query.remaining_s)} remain",
         retry_after_s=max(found.retry_after_s, MIN_RETRY_AFTER_S),

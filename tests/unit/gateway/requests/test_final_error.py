@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from onnxmesh.errors import Overloaded, Unavailable, Unsatisfiable
+from onnxmesh.errors import DeadlineExceeded, Overloaded, Unavailable, Unsatisfiable
 from onnxmesh.routing.selectors.selector_text import parse_selector
 from onnxmesh.routing.table.worker_facts import WorkerFacts
 from services.gateway.requests.attempts import AttemptFailure
@@ -56,7 +56,7 @@ def no_route(**decision):
 
 
 def test_deadline_unreachable_names_both_times_and_the_delay():
-    """The delay is never zero, the remaining time never negative."""
+    """It is DEADLINE_EXCEEDED, as if the deadline had passed; the delay is never zero, the remaining time never negative."""
     query = SimpleNamespace(remaining_s=-0.5)
     found = no_route(soonest_s=1.2, query=query)
     error = deadline_unreachable("m", found, failures(Unavailable("lost")))
@@ -64,6 +64,7 @@ def test_deadline_unreachable_names_both_times_and_the_delay():
         "m: no replica of stage 1 can be done in time after 1 failed attempt: "
         "the first would take 1.20 s, 0 s remain"
     )
+    assert type(error) is DeadlineExceeded
     assert error.retry_after_s == MIN_RETRY_AFTER_S
     query.remaining_s = 0.025
     assert deadline_unreachable("m", found, []).message.endswith("would take 1.20 s, 25.0 ms remain")
