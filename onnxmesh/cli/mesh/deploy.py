@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from onnxmesh.cli.mesh.batching_text import unbatched_text
 from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.cli.terminal.shapes import parse_shapes
@@ -151,7 +151,10 @@ def deploy(
             max_activation_error=max_activation_error,
         )
         deployed = asyncio.run(_deploy(mesh, model, spec))
-    typer.echo(json.dumps(model_document(deployed)) if as_json else deployment_sentence(deployed))
+    if as_json:
+        print_json(model_document(deployed))
+    else:
+        typer.echo(deployment_sentence(deployed))
 
 
 def deployment_sentence(model: ModelStatus) -> str:

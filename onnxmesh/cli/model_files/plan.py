@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from onnxmesh.cli.terminal.choices import parse_choice
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
 from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
@@ -128,7 +128,7 @@ def plan(
         if svg is not None:
             write_whole("--svg", svg, _picture(report))
         if as_json:
-            typer.echo(json.dumps(plan_document(report)))
+            print_json(plan_document(report))
             return
         console = output()
         console.print(plan_table(report))

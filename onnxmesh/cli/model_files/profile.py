@@ -15,6 +15,7 @@ from rich.table import Table
 from onnxmesh.cli.model_files.operator_times import OperatorTimes, operator_times
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.progress import progress_bar
 from onnxmesh.cli.terminal.shapes import parse_shapes
@@ -102,7 +103,7 @@ def profile(
     times = measured.devices[kind]
     operators = operator_times(costs, times.node_s)
     if as_json:
-        typer.echo(json.dumps(_document(target, kind, costs, measured, operators)))
+        print_json(_document(target, kind, costs, measured, operators))
         return
     output().print(profile_table(model.name, kind, costs, operators))
     typer.echo(

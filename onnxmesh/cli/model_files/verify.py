@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import FAILED, errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
 from onnxmesh.errors import InvalidRequest
@@ -59,7 +59,7 @@ def verify(
     good = report.equal or report.largest_relative <= bound
     if as_json:
         document = {"equal": report.equal, "accepted": good, "tolerance": bound, **asdict(report)}
-        typer.echo(json.dumps(document))
+        print_json(document)
     else:
         output().print(report_table(report))
         typer.echo(_sentence(report, bound))
