@@ -19,9 +19,10 @@ from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
+from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.cli.terminal.written_file import require_writable, write_whole
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
@@ -121,7 +122,7 @@ def plan(
         options = _PlanOptions(
             model, devices, demand, parse_shapes(batch, shape or []), profile, no_profile, level, how
         )
-        require_model(model)
+        require_model_file(model)
         if svg is not None:
             require_writable("--svg", svg)
         report = _report(options)

@@ -19,9 +19,10 @@ from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.progress import progress_bar
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
+from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.cli.terminal.written_file import write_whole
 from onnxmesh.errors import CorruptData, InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -80,7 +81,7 @@ def profile(
         onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128 --shape attention_mask=8x128
     """
     with errors_reported(), require_worker_extra():
-        require_model(model)
+        require_model_file(model)
         target = out or model.with_suffix(".profile.json")
         shapes = parse_shapes(batch, shape or [])
         level = OptimisationLevel.NONE if mode is CutMode.PORTABLE else optimisation

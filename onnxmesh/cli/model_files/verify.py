@@ -15,8 +15,9 @@ from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
 from onnxmesh.cli.terminal.tensor_arguments import read_input_arrays
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
+from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.errors import InvalidRequest, ModelRunFailed
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.input_shapes import shapes_text
 from onnxmesh.quantities import count_text
 from onnxmesh.tensors.arrays import from_array
@@ -81,7 +82,7 @@ def verify(
         from onnxmesh.graph.checks.verify import verify_chain  # noqa: PLC0415 - not in the base install
         from onnxmesh.graph.cutting.plan_file import PLAN_FILE  # noqa: PLC0415 - not in the base install
 
-        require_model(model)
+        require_model_file(model)
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: it was not written by `onnxmesh split`")
         shapes = None if batch is None and not shape else parse_shapes(batch or 1, shape or [])

@@ -30,7 +30,7 @@ def test_deploy_checks_options_before_the_upload(arguments, words):
 async def test_deploy_uploads_the_model_and_prints_each_step(tmp_path):
     """Steps are lines on standard error, the outcome is on standard output; the options are in the spec."""
     model = tmp_path / "tiny.onnx"
-    model.write_bytes(b"x" * 10)
+    model.write_bytes(b"\x08" * 10)
     held = [ReplicaStatus(stage=0, worker="a"), ReplicaStatus(stage=0, worker="b")]
     served = ModelStatus(name="m", version=3, plan=Plan(partitions=[Partition(index=0)] * 2), replicas=held)
     steps = [
