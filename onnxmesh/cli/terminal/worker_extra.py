@@ -1,24 +1,13 @@
-"""Prerequisites of commands that work on a model's file: the file, and the packages of the extra `worker`."""
+"""Packages of the extra `worker`, which commands on a model's file need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from onnxmesh.errors import InvalidRequest, Unsatisfiable
+from onnxmesh.errors import Unsatisfiable
 
 _EXTRA = frozenset({"drawsvg", "onnx", "onnx_ir", "onnxruntime", "yaml"})
-
-
-def require_model(model: Path) -> None:
-    """Checks that the model's file exists.
-
-    Raises:
-        InvalidRequest: It does not (INVALID_ARGUMENT).
-    """
-    if not model.is_file():
-        raise InvalidRequest(f"no model at '{model}': there is no such file")
 
 
 @contextmanager
