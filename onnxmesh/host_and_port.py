@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+_ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})")
+"""A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2); then the port."""
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^/]*).*", re.DOTALL)
-_SECURE = frozenset({"https", "grpcs", "rediss"})
+_SECURE = frozenset({"https", "grpcs"})
 _USUAL_PORT = 8001
 """The gateway's port unless another one is configured."""
 
@@ -21,23 +23,21 @@ def host_and_port(address: str) -> str:
     return address
 
 
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and int(found[1]) <= 65535
+
+
 def _cure(address: str) -> str:
     """Returns what helps, after a wrong address; an empty text if that is not clear."""
     if url := _SCHEME.fullmatch(address):
-        host = url["rest"] if _is_address(url["rest"]) else f"{url['rest']}:{_USUAL_PORT}"
         plain = ", and connections are not encrypted" if url["scheme"].lower() in _SECURE else ""
-        return f": a URL is not expected{plain}" + (f"; try {host}" if _is_address(host) else "")
+        tried = (url["rest"], f"{url['rest']}:{_USUAL_PORT}")
+        usable = next((f"; try {each}" for each in tried if _is_address(each)), "")
+        return f": a URL is not expected{plain}{usable}"
     host, colon, port = address.rpartition(":")
-    if "]" in port or (host.count(":") and not host.startswith("[")):
-        return f": an IPv6 address is in brackets, as in [::1]:{_USUAL_PORT}"
-    if not colon and address and not address.isdecimal() and not re.search(r"[\s/]", address):
-        return f": the port is missing, as in {address}:{_USUAL_PORT}"
-    if host and port.isdecimal():
-        return ": a port is at most 65535"
-    return ""
-
-
-def _is_address(text: str) -> bool:
-    host, colon, port = text.rpartition(":")
-    plain_host = host.startswith("[") and host.endswith("]") if ":" in host else bool(host)
-    return plain_host and bool(colon) and port.isdecimal() and int(port) <= 65535
+    if _is_address(f"[{host}]:{port}") or _is_address(f"{address}:1"):
+        if ":" in address:
+            return f": an IPv6 address is in brackets, as in [::1]:{_USUAL_PORT}"
+        return "" if address.isdecimal() else f": the port is missing, as in {address}:{_USUAL_PORT}"
+    return ": a port is at most 65535" if host and colon and port.isdecimal() and int(port) > 65535 else ""

@@ -49,7 +49,7 @@ SAFETENSORS = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
         (LFS, "a Git LFS pointer in place of the file: fetch it with git lfs pull"),
         (b"\n<!DOCTYPE html>\n<html lang='en'>", "a web page: download the file itself"),
         (b"\xef\xbb\xbf<HTML>", "a web page"),
-        (gzip.compress(b"model"), "compressed with gzip: unpack it with gunzip"),
+        (gzip.compress(b"model", mtime=0), "compressed with gzip: unpack it with gunzip"),
         (zipped("archive/data.pkl", "archive/data/0"), "a PyTorch file"),
         (zipped("code/__torch__.py", "constants.pkl"), "a PyTorch file"),
         (zipped("config.json", "model.weights.h5"), "a Keras model: convert it with tf2onnx"),
