@@ -19,7 +19,7 @@ from onnxmesh.service.freed_memory import keep_freed_memory
 from onnxmesh.service.logs import configure_logs
 from onnxmesh.service.serving import ServiceEndpoint
 from onnxmesh.service.settings.service import ServiceSettings
-from onnxmesh.service.settings_reader import read_settings
+from onnxmesh.service.settings_reader import load_settings
 
 _log = structlog.get_logger(__name__)
 
@@ -38,10 +38,10 @@ def run_service(
 
     Args:
         role: `gateway`, `scheduler` or `worker`.
-        settings_type: Read from flags and environment here and nowhere else; see `read_settings`.
+        settings_type: Read from flags and environment here and nowhere else; see `load_settings`.
         app: Returns the context in which the service serves.
     """
-    settings = read_settings(role, settings_type)
+    settings = load_settings(role, settings_type)
     configure_logs(role, settings.log_format, settings.log_level)
     keep_freed_memory()
     try:

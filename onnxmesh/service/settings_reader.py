@@ -24,7 +24,7 @@ _FLAG = re.compile(r"--[a-z0-9-]+")
 _NO_DEFAULT = re.compile(r"\s*\(default(?:: (?:null|)| factory: [^)]*)\)$")
 
 
-def read_settings(role: str, settings_type: type[S]) -> S:
+def load_settings(role: str, settings_type: type[S]) -> S:
     """Returns the settings of this process.
 
     What is wrong ends the process with exit status 2 and a line for each error on standard error: the setting's flag and
@@ -60,13 +60,13 @@ def _end(role: str, lines: list[str]) -> NoReturn:
 def _wrong_setting(settings_type: type[ServiceSettings], problem: ErrorDetails) -> str:
     limits = problem.get("ctx", {})
     # A validator's own message has what came, where that may be shown.
-    said = str(limits.get("error", ""))
+    own_message = str(limits.get("error", ""))
     field = str(problem["loc"][0]) if problem["loc"] else ""
     if field not in settings_type.model_fields:
-        return said or problem["msg"]  # about several settings
+        return own_message or problem["msg"]  # about several settings
     name = setting_name(settings_type, field)
-    if said:
-        return f"{name}: {said}"
+    if own_message:
+        return f"{name}: {own_message}"
     expected = expected_value(problem["type"], limits)
     text = f"{name}: expected {expected}" if expected else f"{name}: {problem['msg']}"
     secret = "Secret" in str(settings_type.model_fields[field].annotation)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, Secret, field_validator, model_validator
 
 from onnxmesh.service.settings.service import ServiceSettings
-from onnxmesh.service.settings_reader import read_settings, setting_name
+from onnxmesh.service.settings_reader import load_settings, setting_name
 
 
 class Settings(ServiceSettings):
@@ -35,7 +35,7 @@ def read(monkeypatch, *arguments, **environment):
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return read_settings("worker", Settings)
+    return load_settings("worker", Settings)
 
 
 def refused(monkeypatch, capsys, *arguments, **environment):
