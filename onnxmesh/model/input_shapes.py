@@ -122,6 +122,13 @@ class InputShapes:
         return cls(int(plain["batch"]), inputs)
 
 
+def shapes_text(shapes: Mapping[str, tuple[int, ...]], most: int = 4) -> str:
+    """Returns the shapes of inputs as text, of the first few by name: `ids 1x128, mask 1x128`."""
+    texts = [f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items()]
+    rest = [f"{len(texts) - most} more"] if len(texts) > most else []
+    return ", ".join(texts[:most] + rest)
+
+
 def _named(spec: TensorSpec, symbols: Mapping[str, Sequence[Dim]]) -> list[tuple[int, str]]:
     """Returns the dimensions of an input, each with its symbol or an empty string."""
     declared = symbols.get(spec.name, ())

@@ -12,20 +12,9 @@ from pydantic_core import ErrorDetails
 from onnxmesh.cli.devices_file.marked_yaml import FieldPath
 from onnxmesh.cli.devices_file.schema import DevicesFields, KindFields, LinkFields, LinkSpeedFields
 from onnxmesh.error_text import did_you_mean, listed
+from onnxmesh.expected_values import expected_value
 
 _LONGEST_VALUE = 60
-
-_EXPECTED = {
-    "bool_type": "yes or no",
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "list_type": "a list",
-    "model_type": "fields",
-    "string_type": "text",
-    "finite_number": "a finite number",
-}
-"""Text for the expected value, by pydantic's error type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +83,7 @@ def _error_text(detail: ErrorDetails) -> str:
         return str(limits["error"])
     if kind in {"too_short", "too_long"}:
         return _wrong_length(kind, limits, got)
-    bounds = {
-        "greater_than": "above {gt:g}",
-        "greater_than_equal": "of at least {ge:g}",
-        "less_than_equal": "of at most {le:g}",
-        "string_too_short": "of at least {min_length} character",
-        "string_too_long": "of at most {max_length} characters",
-    }
-    if kind in bounds:
-        what = "text" if kind.startswith("string") else "a number"
-        return f"expected {what} {bounds[kind].format(**limits)}, {got}"
-    expected = _EXPECTED.get(kind)
+    expected = expected_value(kind, limits)
     hint = " (put it in quotes)" if kind == "string_type" and isinstance(detail["input"], int | float) else ""
     return f"expected {expected}, {got}{hint}" if expected else f"{detail['msg']}, {got}"
 
