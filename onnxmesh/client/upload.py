@@ -12,6 +12,8 @@ import grpc.aio
 
 from onnxmesh.client.external_data import external_files
 from onnxmesh.errors import InvalidModel
+from onnxmesh.files.foreign_file import foreign_file
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.v1.mesh_pb2 import DeployProgress, DeployRequest, FileStart, Upload
 
 UPLOAD_CHUNK_BYTES = 1 << 20
@@ -40,11 +42,12 @@ def upload_files(model: Path) -> list[UploadFile]:
     A missing external data file is omitted: the worker reports it together with the tensor that needs it.
 
     Raises:
-        InvalidModel: There is no such file (INVALID_ARGUMENT).
+        InvalidModel: There is no such file, or it cannot be an ONNX model (INVALID_ARGUMENT).
     """
     try:
-        if not model.is_file():
-            raise InvalidModel(f"no model at '{model}': there is no such file")
+        require_model_file(model)
+        if what := foreign_file(model):
+            raise InvalidModel(f"'{model.name}' is not an ONNX model; it is {what}")
         beside = [UploadFile(str(name), model.parent / name) for name in external_files(model)]
     except OSError as error:
         raise InvalidModel(f"cannot read '{model}': {error.strerror}") from error

@@ -28,6 +28,7 @@ from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.measuring.measured_costs import measure_costs
 from onnxmesh.graph.measuring.profiler import Progress
 from onnxmesh.graph.measuring.random_inputs import random_inputs
+from onnxmesh.graph.measuring.trial_shapes import trial_shapes
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
 from onnxmesh.graph.reading.source import check_source, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
@@ -48,8 +49,6 @@ _COSTS = "costs.json"
 _MARKING_S = 1.0
 """Time limit for finding the boundaries that keep rows apart: without it the planner has no preference among cuts."""
 _NUM_INPUTS = 3
-_FREE_DIMS = (2, 1)
-"""Sizes of free dimensions to try when the difference is measured."""
 
 
 def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
@@ -139,7 +138,9 @@ def cut_prepared(job: CutJob) -> str:
     accepted = 0.0
     if mode is CutMode.PORTABLE:
         largest = (
-            _largest_difference(to_cut, out, partitions, costs.signature) if job.measure_difference else None
+            _largest_difference(to_cut, out, partitions, costs.signature, shapes)
+            if job.measure_difference
+            else None
         )
         accepted = bound
     batching: list[StageBatching] = []
@@ -161,6 +162,7 @@ def cut_prepared(job: CutJob) -> str:
         mode=mode,
         largest_difference=largest,
         accepted_difference=accepted,
+        shapes=shapes,
     )
     plan.save(out)
     return json.dumps(
@@ -174,19 +176,19 @@ def cut_prepared(job: CutJob) -> str:
 
 
 def _largest_difference(
-    whole: Path, out: Path, partitions: Sequence[Partition], signature: Signature
+    whole: Path, out: Path, partitions: Sequence[Partition], signature: Signature, shapes: InputShapes
 ) -> float | None:
     """Returns the largest relative difference between a portable chain and the whole model; None if all inputs fail."""
-    symbols = input_symbols(whole)
-    level = CutMode.PORTABLE.load_level
-    for free_dim in _FREE_DIMS:
-        inputs = [
-            random_inputs(signature.inputs, seed, dims=symbols, free_dim=free_dim)
+    trials = (
+        [
+            random_inputs(signature.inputs, seed, shapes=together[seed % len(together)])
             for seed in range(_NUM_INPUTS)
         ]
-        try:
-            found = compare_chain(whole, level, out, partitions, CutMode.PORTABLE, inputs)
-        except ModelRunFailed:
-            continue
-        return max(output.largest_relative for output in found)
-    return None
+        for together in trial_shapes(signature.inputs, input_symbols(whole), shapes)
+    )
+    level = CutMode.PORTABLE.load_level
+    try:
+        found, _ = compare_chain(whole, level, out, partitions, CutMode.PORTABLE, trials)
+    except ModelRunFailed:
+        return None
+    return max(output.largest_relative for output in found)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.model.tensor_spec import TensorSpec
 
@@ -75,7 +76,10 @@ class InputShapes:
         names = [spec.name for spec in specs]
         for name in self.inputs:
             if name not in names:
-                raise InvalidRequest(f"shape for '{name}': the model's inputs are {', '.join(names)}")
+                known = listed(names, quoted=False)
+                raise InvalidRequest(
+                    f"shape for '{name}': the model's inputs are {known}{did_you_mean(name, names)}"
+                )
         found: dict[str, int] = {}
         set_by: dict[str, str] = {}
         for spec in specs:
@@ -116,6 +120,13 @@ class InputShapes:
         """
         inputs = {str(name): tuple(map(int, shape)) for name, shape in plain["inputs"].items()}
         return cls(int(plain["batch"]), inputs)
+
+
+def shapes_text(shapes: Mapping[str, tuple[int, ...]], most: int = 4) -> str:
+    """Returns the shapes of inputs as text, of the first few by name: `ids 1x128, mask 1x128`."""
+    texts = [f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items()]
+    rest = [f"{len(texts) - most} more"] if len(texts) > most else []
+    return ", ".join(texts[:most] + rest)
 
 
 def _named(spec: TensorSpec, symbols: Mapping[str, Sequence[Dim]]) -> list[tuple[int, str]]:

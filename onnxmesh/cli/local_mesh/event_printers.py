@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Any, Protocol, assert_never
 
 import typer
 
+from onnxmesh.cli.terminal.json_output import json_text
 from onnxmesh.supervisor.events import ServiceDied, ServiceEvent, ServiceReady, ServiceWarned
 
 
@@ -75,7 +75,7 @@ class JsonPrinter:
         self._print({"event": "error", "message": text})
 
     def _print(self, document: dict[str, Any]) -> None:
-        _print_line(json.dumps(document))
+        _print_line(json_text(document))
 
 
 def _print_line(line: str) -> None:

@@ -21,8 +21,10 @@ from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import DEFAULT_MESH
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest, MeshError
+from onnxmesh.model.model_name import is_model_name, nearest_model_name
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.worker_extra import require_worker_packages
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -71,6 +73,7 @@ def up(
     """
     printer: EventPrinter = JsonPrinter() if as_json else TextPrinter()
     with errors_reported():
+        require_worker_packages()
         paths = list_models(models) if models is not None else []
         shape = MeshShape(
             workers,
@@ -174,15 +177,18 @@ async def _deploy_all(client: MeshClient, models: list[Path], printer: EventPrin
     """Deploys each model that is not restored from an earlier run; a failure is reported, and the next model deployed."""
     served = {model.name for model in (await client.status()).models} if models else set()
     for path in models:
-        if path.stem in served:
+        # Programs and scripts name models by their files; only a name that no model can have is changed.
+        name = path.stem if is_model_name(path.stem) else nearest_model_name(path.stem)
+        if name in served:
             printer.report(
                 "kept",
-                f"{path.stem} was restored from an earlier run; `onnxmesh deploy` replaces it",
-                name=path.stem,
+                f"{name} was restored from an earlier run; `onnxmesh deploy` replaces it",
+                name=name,
             )
             continue
-        printer.report("deploying", f"deploying {path} …", path=str(path))
-        spec = DeploymentSpec(name=path.stem, replicas=1, optimisation="auto")
+        as_name = "" if name == path.stem else f" as {name}"
+        printer.report("deploying", f"deploying {path}{as_name} …", path=str(path))
+        spec = DeploymentSpec(name=name, replicas=1, optimisation="auto")
         try:
             model = await client.deploy(path, spec)
         except MeshError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +13,15 @@ from onnxmesh.cli.mesh.batching_text import unbatched_text
 from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.cli.terminal.shapes import parse_shapes
 from onnxmesh.client import MeshClient
+from onnxmesh.errors import InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.batching import BatchMode
+from onnxmesh.model.model_name import NAME_RULE, is_model_name, nearest_model_name
 from onnxmesh.model.plan import Objective
 from onnxmesh.quantities import count_text
 from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
@@ -130,7 +133,7 @@ def deploy(
         shapes = parse_shapes(batch, shape or [])
         num_replicas = parse_count("--replicas", replicas)
         spec = DeploymentSpec(
-            name=name or model.stem,
+            name=_model_name(name, model),
             version=version,
             stages=parse_count("--stages", stages),
             replicas=num_replicas or 1,
@@ -151,7 +154,27 @@ def deploy(
             max_activation_error=max_activation_error,
         )
         deployed = asyncio.run(_deploy(mesh, model, spec))
-    typer.echo(json.dumps(model_document(deployed)) if as_json else deployment_sentence(deployed))
+    if as_json:
+        print_json(model_document(deployed))
+    else:
+        typer.echo(deployment_sentence(deployed))
+
+
+def _model_name(given: str | None, model: Path) -> str:
+    """Returns the name to deploy under: the given one, or that of the file.
+
+    Raises:
+        InvalidRequest: It cannot be the name of a model; the message has one that can (INVALID_ARGUMENT).
+    """
+    name = model.stem if given is None else given
+    if is_model_name(name):
+        return name
+    whose = f"the file's name '{name}'" if given is None else f"--name '{name}'"
+    # A path that names no file is the first error to mend.
+    require_model_file(model)
+    raise InvalidRequest(
+        f"{whose} is no model name ({NAME_RULE}): choose one, such as --name {nearest_model_name(name)}"
+    )
 
 
 def deployment_sentence(model: ModelStatus) -> str:

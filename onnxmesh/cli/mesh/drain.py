@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.client import MeshClient
@@ -41,7 +41,7 @@ def drain(
     with errors_reported():
         asyncio.run(_drain(mesh, worker, undo, timeout))
     if as_json:
-        typer.echo(json.dumps({"worker": worker, "leaving": not undo}))
+        print_json({"worker": worker, "leaving": not undo})
     else:
         typer.echo(
             f"{worker} accepts stages again" if undo else f"{worker} holds no stages: it can be stopped"

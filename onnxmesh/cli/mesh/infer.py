@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -15,13 +17,16 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from onnxmesh.cli.mesh.tensor_arguments import read_input_arrays, save_array
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh, Prefer, Require
+from onnxmesh.cli.terminal.output_files import save_outputs
+from onnxmesh.cli.terminal.tensor_arguments import read_input_arrays
 from onnxmesh.client import InferResult, MeshClient, RouteOptions, RouteTrace
 from onnxmesh.client.infer_result import Array
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
 
 _NUM_SHOWN = 8
@@ -83,17 +88,18 @@ def infer(
                 options=RouteOptions(tuple(require or ()), tuple(prefer or ()), session),
             )
         )
-        saved = [save_array(out, output, array) for output, array in result.outputs.items()] if out else []
+        saved = save_outputs(out, result.outputs) if out else {}
     if as_json:
-        typer.echo(json.dumps(_document(result, latency_s)))
+        print_json(infer_document(result, latency_s, saved))
         return
     console = output()
     console.print(outputs_table(result))
     if result.trace is not None:
         console.print(trace_table(result.trace))
     console.print(f"{latency_s * 1e3:.2f} ms")
-    for path in saved:
-        console.print(f"wrote {path}", markup=False)
+    for saved_output, path in saved.items():
+        whose = "" if path.stem == saved_output else f" with output '{saved_output}'"
+        console.print(f"wrote {path}{whose}", markup=False, soft_wrap=True)
 
 
 def outputs_table(result: InferResult) -> Table:
@@ -137,9 +143,9 @@ async def _infer(
 ) -> tuple[InferResult, float]:
     async with MeshClient(mesh) as client:
         metadata = await client.model_metadata(name, version, timeout)
-        if not arguments:
+        if metadata.inputs and not arguments:
             raise InvalidRequest(f"'{name}' needs inputs: try {_example(metadata)}")
-        tensors = read_input_arrays(arguments, metadata, seed)
+        tensors = read_input_arrays(arguments, name, _specs(metadata), seed)
         start_s = perf_counter()
         result = await client.infer(
             name,
@@ -154,8 +160,12 @@ async def _infer(
         return result, perf_counter() - start_s
 
 
+def _specs(metadata: ModelMetadataResponse) -> list[TensorSpec]:
+    return [TensorSpec(each.name, each.datatype, tuple(each.shape)) for each in metadata.inputs]
+
+
 def _example(metadata: ModelMetadataResponse) -> str:
-    return " ".join(f"--input {tensor.name}=random" for tensor in metadata.inputs)
+    return " ".join(f"--input {shlex.quote(f'{tensor.name}=random')}" for tensor in metadata.inputs)
 
 
 def _preview(array: Array) -> str:
@@ -163,21 +173,35 @@ def _preview(array: Array) -> str:
     return shown if array.size <= _NUM_SHOWN else f"{shown[:-1]}, …]"
 
 
-def _document(result: InferResult, latency_s: float) -> dict[str, Any]:
+def infer_document(result: InferResult, latency_s: float, saved: Mapping[str, Path]) -> dict[str, Any]:
+    """Returns the document of `onnxmesh infer --json`.
+
+    Elements of BYTES are strings; if one of an output is not UTF-8, that output's are base64 and its `encoding` says so.
+
+    Args:
+        result: The outputs and the trace.
+        latency_s: Seconds of the request.
+        saved: The file of each output that was saved.
+    """
+    outputs = {name: _output_document(array) for name, array in result.outputs.items()}
+    for name, path in saved.items():
+        outputs[name]["file"] = str(path)
     return {
         "model": result.model,
         "version": result.version,
         "latency_ms": latency_s * 1e3,
-        "outputs": {
-            name: {"dtype": str(array.dtype), "shape": list(array.shape), "data": _plain(array.ravel())}
-            for name, array in result.outputs.items()
-        },
+        "outputs": outputs,
         "trace": None if result.trace is None else asdict(result.trace),
     }
 
 
-def _plain(array: Array) -> list[Any]:
-    return [
-        element.decode(errors="backslashreplace") if isinstance(element, bytes) else element
-        for element in array.tolist()
-    ]
+def _output_document(array: Array) -> dict[str, Any]:
+    document: dict[str, Any] = {"dtype": str(array.dtype), "shape": list(array.shape)}
+    elements = array.ravel().tolist()
+    if array.dtype != np.object_:
+        return {**document, "data": elements}
+    try:
+        return {**document, "data": [bytes(element).decode() for element in elements]}
+    except UnicodeDecodeError:
+        encoded = [b64encode(element).decode() for element in elements]
+        return {**document, "encoding": "base64", "data": encoded}

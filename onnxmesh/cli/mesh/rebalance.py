@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.client import MeshClient
 from onnxmesh.v1.mesh_pb2 import StageMove
@@ -39,7 +39,7 @@ def rebalance(
             {"stage": move.stage, "from": move.from_worker, "to": move.to_worker, "why": move.why}
             for move in moves
         ]
-        typer.echo(json.dumps({"moves": document, "dry_run": dry_run}))
+        print_json({"moves": document, "dry_run": dry_run})
     elif moves:
         output().print(moves_table(moves, "Stages to move" if dry_run else "Stages moved"))
     else:

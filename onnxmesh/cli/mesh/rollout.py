@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest
@@ -50,7 +50,7 @@ def rollout(
         shares = asyncio.run(_rollout(mesh, name, to, 100 if percent is None else percent))
     if as_json:
         versions = [{"version": version, "percent": share} for version, share in shares.items()]
-        typer.echo(json.dumps({"name": name, "versions": versions}))
+        print_json({"name": name, "versions": versions})
     else:
         parts = ", ".join(f"version {version} gets {share} %" for version, share in shares.items())
         typer.echo(f"{name}: {parts}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 
 from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.cli.terminal.progress import progress_spinner
 from onnxmesh.client import MeshClient
@@ -41,7 +41,7 @@ def scale(
     with errors_reported():
         scaled = asyncio.run(_scale(mesh, name, replicas, version))
     if as_json:
-        typer.echo(json.dumps(model_document(scaled)))
+        print_json(model_document(scaled))
     else:
         typer.echo(f"{name} has {count_text(replicas, 'replica')} of each stage")
 

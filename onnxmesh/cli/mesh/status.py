@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
-import typer
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +14,7 @@ from onnxmesh.cli.mesh.sent_tensors import sent_table
 from onnxmesh.cli.mesh.status_document import gateway_document, largest_difference, status_document
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import Internal, MeshError
@@ -43,12 +42,12 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
         if isinstance(found, MeshError):
             # A gateway without a scheduler still reports its route table.
             if table is not None and as_json:
-                typer.echo(json.dumps({"gateway": gateway_document(table)}))
+                print_json({"gateway": gateway_document(table)})
             elif table is not None:
                 console.print(gateway_sentence(table), markup=False, highlight=False)
             raise found
     if as_json:
-        typer.echo(json.dumps(status_document(found, table)))
+        print_json(status_document(found, table))
         return
     console.print(models_table(found))
     for model in found.models:

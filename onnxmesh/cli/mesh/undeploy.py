@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
 from onnxmesh.client import MeshClient
 
@@ -29,7 +29,7 @@ def undeploy(
     with errors_reported():
         versions = asyncio.run(_undeploy(mesh, name, version))
     if as_json:
-        typer.echo(json.dumps({"name": name, "versions": versions}))
+        print_json({"name": name, "versions": versions})
     else:
         typer.echo(f"undeployed {name} version {', '.join(map(str, versions))}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +16,12 @@ from onnxmesh.cli.terminal.choices import parse_choice
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
 from onnxmesh.cli.terminal.written_file import require_writable, write_whole
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cluster import Cluster
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
@@ -29,6 +29,7 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.improvement import find_improvement
 from onnxmesh.planning.planner import make_plan
+from onnxmesh.worker_extra import require_worker_extra
 
 _FEWEST_DEVICES = 2
 
@@ -121,14 +122,14 @@ def plan(
         options = _PlanOptions(
             model, devices, demand, parse_shapes(batch, shape or []), profile, no_profile, level, how
         )
-        require_model(model)
+        require_model_file(model)
         if svg is not None:
             require_writable("--svg", svg)
         report = _report(options)
         if svg is not None:
             write_whole("--svg", svg, _picture(report))
         if as_json:
-            typer.echo(json.dumps(plan_document(report)))
+            print_json(plan_document(report))
             return
         console = output()
         console.print(plan_table(report))

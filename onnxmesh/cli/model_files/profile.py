@@ -15,17 +15,19 @@ from rich.table import Table
 from onnxmesh.cli.model_files.operator_times import OperatorTimes, operator_times
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.progress import progress_bar
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
 from onnxmesh.cli.terminal.written_file import write_whole
 from onnxmesh.errors import CorruptData, InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.profile import Profile
 from onnxmesh.quantities import count_text
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
     from onnxmesh.model.input_shapes import InputShapes
@@ -79,7 +81,7 @@ def profile(
         onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128 --shape attention_mask=8x128
     """
     with errors_reported(), require_worker_extra():
-        require_model(model)
+        require_model_file(model)
         target = out or model.with_suffix(".profile.json")
         shapes = parse_shapes(batch, shape or [])
         level = OptimisationLevel.NONE if mode is CutMode.PORTABLE else optimisation
@@ -102,7 +104,7 @@ def profile(
     times = measured.devices[kind]
     operators = operator_times(costs, times.node_s)
     if as_json:
-        typer.echo(json.dumps(_document(target, kind, costs, measured, operators)))
+        print_json(_document(target, kind, costs, measured, operators))
         return
     output().print(profile_table(model.name, kind, costs, operators))
     typer.echo(

@@ -15,10 +15,11 @@ from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
     from onnxmesh.graph.cutting.plan_file import PlanFile
@@ -80,7 +81,7 @@ def split(
     with errors_reported(), require_worker_extra():
         from onnxmesh.graph.split import split_model  # noqa: PLC0415 - not in the base install
 
-        require_model(model)
+        require_model_file(model)
         try:
             plan, estimates = split_model(
                 model,

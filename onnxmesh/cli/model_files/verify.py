@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +11,22 @@ from rich.table import Table
 
 from onnxmesh.cli.terminal.console import output
 from onnxmesh.cli.terminal.exit_codes import FAILED, errors_reported
+from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
-from onnxmesh.cli.terminal.worker_extra import require_model, require_worker_extra
-from onnxmesh.errors import InvalidRequest
+from onnxmesh.cli.terminal.shapes import parse_shapes
+from onnxmesh.cli.terminal.tensor_arguments import read_input_arrays
+from onnxmesh.errors import InvalidRequest, ModelRunFailed
+from onnxmesh.files.model_path import require_model_file
+from onnxmesh.model.input_shapes import shapes_text
 from onnxmesh.quantities import count_text
+from onnxmesh.tensors.arrays import from_array
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnxmesh.graph.checks.verify import VerifyReport
+    from onnxmesh.tensors.tensor import Tensor
 
 
 def verify(
@@ -34,7 +42,29 @@ def verify(
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Number of random inputs to compare.")] = 3,
-    free: Annotated[int, typer.Option(min=1, help="Size of dynamic dimensions.")] = 2,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="First dimension of random inputs where it is dynamic.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=1x3x224x224",
+            help="Shape of a random input; may be repeated. Default: the shapes that the model was split for, and 2 for "
+            "each dynamic dimension; where the model refuses these, others are tried.",
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME=FILE.npy",
+            help="A file of numpy.save instead of random values for an input; may be repeated.",
+        ),
+    ] = None,
+    free: Annotated[
+        int | None,
+        typer.Option(min=1, help="Size of all dynamic dimensions, instead of --batch and --shape."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the partitions and the uncut model on the same random inputs, and compare their outputs.
@@ -45,26 +75,47 @@ def verify(
     **Examples**
 
         onnxmesh verify cut resnet50.onnx
-        onnxmesh verify cut resnet50.onnx --tolerance 1e-6 --inputs 10 --free 4
+        onnxmesh verify cut bert.onnx --shape input_ids=1x128 --inputs 10
+        onnxmesh verify cut detector.onnx --input image=street.npy --tolerance 1e-6
     """
     with errors_reported(), require_worker_extra():
         from onnxmesh.graph.checks.verify import verify_chain  # noqa: PLC0415 - not in the base install
         from onnxmesh.graph.cutting.plan_file import PLAN_FILE  # noqa: PLC0415 - not in the base install
 
-        require_model(model)
+        require_model_file(model)
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: it was not written by `onnxmesh split`")
-        report = verify_chain(folder, model, range(inputs), free)
+        shapes = None if batch is None and not shape else parse_shapes(batch or 1, shape or [])
+        if free is not None and (shapes is not None or given):
+            raise InvalidRequest(
+                "--free sets every size: give either --free, or --batch, --shape and --input"
+            )
+        try:
+            report = verify_chain(
+                folder, model, range(inputs), free, shapes=shapes, given=_tensors(folder, model, given or [])
+            )
+        except ModelRunFailed as error:
+            raise ModelRunFailed(
+                f"{error.message}; give a shape that it accepts with --shape NAME=1x3x224x224, or an input with "
+                "--input NAME=FILE.npy"
+            ) from error
     bound = report.accepted_difference if tolerance is None else tolerance
     good = report.equal or report.largest_relative <= bound
     if as_json:
-        document = {"equal": report.equal, "accepted": good, "tolerance": bound, **asdict(report)}
-        typer.echo(json.dumps(document))
+        print_json({"equal": report.equal, "accepted": good, "tolerance": bound, **asdict(report)})
     else:
         output().print(report_table(report))
-        typer.echo(_sentence(report, bound))
+        typer.echo(_sentence(report, bound, random=not given))
     if not good:
         raise typer.Exit(FAILED)
+
+
+def _tensors(folder: Path, model: Path, arguments: Sequence[str]) -> dict[str, Tensor]:
+    """Returns the inputs of the options `--input`."""
+    from onnxmesh.graph.cutting.plan_file import PlanFile  # noqa: PLC0415 - not in the base install
+
+    read = read_input_arrays(arguments, model.name, PlanFile.load(folder).signature.inputs, seed=0)
+    return {name: from_array(name, array, read.datatypes.get(name)) for name, array in read.arrays.items()}
 
 
 def report_table(report: VerifyReport) -> Table:
@@ -80,9 +131,11 @@ def report_table(report: VerifyReport) -> Table:
     return table
 
 
-def _sentence(report: VerifyReport, tolerance: float) -> str:
-    inputs = f"{count_text(report.num_inputs, 'random input')} at optimisation {report.level.value}"
+def _sentence(report: VerifyReport, tolerance: float, *, random: bool) -> str:
+    shapes = " and ".join(shapes_text(each) for each in report.shapes if each)
+    inputs = count_text(report.num_inputs, "random input" if random else "input")
+    where = f"{inputs}{f' of {shapes}' if shapes else ''} at optimisation {report.level.value}"
     if report.equal:
-        return f"equal bit for bit on {inputs}"
+        return f"equal bit for bit on {where}"
     within = "within" if report.largest_relative <= tolerance else "beyond"
-    return f"different on {inputs}: {report.largest_relative:.3g} relative, {within} the tolerance of {tolerance:g}"
+    return f"different on {where}: {report.largest_relative:.3g} relative, {within} the tolerance of {tolerance:g}"

@@ -14,11 +14,12 @@ import onnx_ir
 import onnxruntime
 
 from onnxmesh import __version__
-from onnxmesh.errors import CorruptData
+from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.files.atomic_write import write_atomically
 from onnxmesh.files.digests import describe_file, listing_digest
 from onnxmesh.ids import Digest
 from onnxmesh.model.cut_mode import CutMode
+from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import Partition
 from onnxmesh.model.signature import Signature
@@ -53,6 +54,7 @@ class PlanFile:
         largest_difference: Portable mode: the largest relative difference from the whole model, measured at the cut;
             None: not measured, because the model refused random inputs.
         accepted_difference: Largest relative difference from the whole model that `verify` accepts; 0: equal bits.
+        shapes: The input shapes that the cut was planned for.
         versions: Versions of the tools, by name.
     """
 
@@ -64,6 +66,7 @@ class PlanFile:
     mode: CutMode = CutMode.EXACT
     largest_difference: float | None = 0.0
     accepted_difference: float = 0.0
+    shapes: InputShapes = field(default_factory=InputShapes)
     versions: Mapping[str, str] = field(default_factory=tool_versions)
 
     def save(self, folder: Path) -> Path:
@@ -83,6 +86,7 @@ class PlanFile:
             if self.largest_difference == math.inf
             else self.largest_difference,
             "accepted_difference": self.accepted_difference,
+            "shapes": self.shapes.to_plain(),
             "signature": self.signature.to_plain(),
             "partitions": [partition.to_plain() for partition in self.partitions],
             "versions": dict(self.versions),
@@ -109,7 +113,7 @@ class PlanFile:
             raise CorruptData(f"{PLAN_FILE} is not JSON: line {error.lineno}: {error.msg}") from error
         except KeyError as error:
             raise CorruptData(f"{PLAN_FILE} lacks {error}") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, InvalidRequest) as error:
             raise CorruptData(f"{PLAN_FILE} is malformed: {error}") from error
         return plan
 
@@ -131,6 +135,8 @@ class PlanFile:
             mode=CutMode(plain["mode"]),
             largest_difference=_figure(plain["largest_difference"]),
             accepted_difference=float(plain["accepted_difference"]),
+            # Plans of earlier versions have none.
+            shapes=InputShapes.from_plain(plain["shapes"]) if "shapes" in plain else InputShapes(),
             versions={str(name): str(number) for name, number in plain["versions"].items()},
         )
 

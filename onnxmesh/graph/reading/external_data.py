@@ -10,6 +10,7 @@ import onnx
 
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.file_ranges import link_or_copy
+from onnxmesh.files.foreign_file import foreign_file
 
 _RESERVED_PREFIX = "optimised"
 """Prefix, after any dots, of all files that are derived from a model before it is cut."""
@@ -100,7 +101,9 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
         )
     path = folder / relative
     if not path.is_file():
-        raise InvalidModel(f"tensor '{tensor.name}': external data file '{tensor.location}' is missing")
+        raise InvalidModel(
+            f"tensor '{tensor.name}': external data file '{tensor.location}' is missing beside the model"
+        )
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InvalidModel(
             f"tensor '{tensor.name}': external data '{tensor.location}' links to outside the model's folder"
@@ -108,8 +111,11 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
     size = path.stat().st_size
     needed = tensor.offset + (tensor.length or 0)
     if size < needed:
+        if what := foreign_file(path):
+            raise InvalidModel(f"tensor '{tensor.name}': external data file '{tensor.location}' is {what}")
         raise InvalidModel(
-            f"tensor '{tensor.name}': external data file '{tensor.location}': expected at least {needed} bytes, got {size}"
+            f"tensor '{tensor.name}': external data file '{tensor.location}': expected at least {needed} bytes, got "
+            f"{size}: download or export it again"
         )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.digests import describe_file, describe_files, listing_digest
+from onnxmesh.files.foreign_file import foreign_file
 from onnxmesh.graph.reading.cycle import find_cycle
 from onnxmesh.graph.reading.external_data import check_external, external_tensors, tensors_of
 from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name
@@ -19,6 +21,7 @@ _MAX_MESSAGE_CHARS = 500
 _RUNTIME_OPERATORS = frozenset({"SimplifiedLayerNormalization"})
 """Operators that ONNX Runtime accepts in the standard domain although ONNX does not define them."""
 _RUNTIME_DOMAIN = "com.microsoft"
+_ZIPMAP_CURE = ": ZipMap made it of the probabilities; convert the model with options={'zipmap': False} (in onnxmltools: zipmap=False)"
 
 
 def load_structure(path: Path) -> onnx.ModelProto:
@@ -29,12 +32,14 @@ def load_structure(path: Path) -> onnx.ModelProto:
     """
     if not path.is_file():
         raise InvalidModel(f"no model file at '{path.name}'")
-    if path.stat().st_size == 0:
-        raise InvalidModel(f"'{path.name}' is empty")
+    if what := foreign_file(path):
+        raise InvalidModel(f"'{path.name}' is not an ONNX model; it is {what}")
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError as error:
-        raise InvalidModel(f"'{path.name}' is not an ONNX model, or is truncated") from error
+        raise InvalidModel(
+            f"'{path.name}' is not an ONNX model, or is truncated: download or export it again"
+        ) from error
     # Almost any bytes parse as a protobuf message: only required fields identify a model.
     if not model.ir_version or not model.HasField("graph") or not model.opset_import:
         raise InvalidModel(f"'{path.name}' is not an ONNX model: it has no IR version, graph or opset")
@@ -56,8 +61,8 @@ def check_source(path: Path) -> None:
         onnx.checker.check_model(checker_input(model, path))
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
-            nodes = ", ".join(map(describe_node, cycle))
-            raise InvalidModel(f"'{path.name}' has a cycle: {nodes[:_MAX_MESSAGE_CHARS]}") from error
+            nodes = listed(map(describe_node, cycle), quoted=False)
+            raise InvalidModel(f"'{path.name}' has a cycle: {nodes}") from error
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
@@ -67,8 +72,9 @@ def check_source(path: Path) -> None:
             _check_protocol_type(value, "input")
     if not model.graph.output:
         raise InvalidModel(f"'{path.name}' has no outputs")
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
     for value in model.graph.output:
-        _check_protocol_type(value, "output")
+        _check_protocol_type(value, "output", makers.get(value.name, ""))
 
 
 def checker_input(model: onnx.ModelProto, path: Path) -> bytes | str:
@@ -121,14 +127,15 @@ def source_digest(path: Path) -> Digest:
     return listing_digest(files)
 
 
-def _check_protocol_type(value: onnx.ValueInfoProto, role: str) -> None:
+def _check_protocol_type(value: onnx.ValueInfoProto, role: str, maker: str = "") -> None:
     kind = value.type.WhichOneof("value")
     if kind is None:
         raise InvalidModel(f"{role} '{value.name}' has no type")
     if kind != "tensor_type":
+        cure = _ZIPMAP_CURE if maker == "ZipMap" else ""
         raise InvalidModel(
-            f"{role} '{value.name}' is of type {kind.removesuffix('_type')}; "
-            "the Open Inference Protocol carries dense tensors only"
+            f"{role} '{value.name}' is of type {_type_name(value.type)}; "
+            f"the Open Inference Protocol carries dense tensors only{cure}"
         )
     datatype = DATATYPE_OF.get(value.type.tensor_type.elem_type)
     if datatype is None or not datatype.in_protocol:
@@ -136,6 +143,15 @@ def _check_protocol_type(value: onnx.ValueInfoProto, role: str) -> None:
             f"{role} '{value.name}' has element type {element_type_name(value.type.tensor_type.elem_type)}, "
             "which the Open Inference Protocol cannot carry"
         )
+
+
+def _type_name(kind: onnx.TypeProto) -> str:
+    """Returns a type in words: `sequence of map`."""
+    name = (kind.WhichOneof("value") or "").removesuffix("_type")
+    inner = getattr(kind, f"{name}_type", None)
+    if name in {"sequence", "optional"} and inner is not None and inner.elem_type.WhichOneof("value"):
+        return f"{name} of {_type_name(inner.elem_type)}"
+    return name
 
 
 def _first_lines(text: str) -> str:

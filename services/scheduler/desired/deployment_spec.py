@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.model.batching import BatchMode
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.input_shapes import InputShapes
+from onnxmesh.model.model_name import NAME_RULE, is_model_name
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.routing.selectors.selector_text import parse_selector
@@ -31,7 +30,6 @@ MAX_BATCH_DELAY_US = 10_000_000
 AUTO = "auto"
 """The optimisation level, or the mode, that leaves the choice to the scheduler."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEVELS = (AUTO, *(level.value for level in OptimisationLevel))
 _MODES = (AUTO, *(mode.value for mode in CutMode))
 _BATCHING = tuple(mode.value for mode in BatchMode)
@@ -44,11 +42,8 @@ def normalised(spec: DeploymentSpec) -> DeploymentSpec:
     Raises:
         InvalidRequest: A field has an invalid value (INVALID_ARGUMENT).
     """
-    if not _NAME.fullmatch(spec.name):
-        raise InvalidRequest(
-            "a model's name has up to 128 letters, digits and '._-', a letter or digit first; "
-            f"got {spec.name[:140]!r}"
-        )
+    if not is_model_name(spec.name):
+        raise InvalidRequest(f"{NAME_RULE}; got {spec.name[:140]!r}")
     if spec.stages > MAX_STAGES:
         raise InvalidRequest(f"a model has at most {MAX_STAGES} stages, got {spec.stages}")
     check_replicas(spec.replicas)

@@ -162,6 +162,7 @@ class Deployer:
             await self._withdraw(deployment)
             return error
         self._catalogue.accept(key)
+        self._reconciler.reconcile()  # the end of the probation may call for another plan
         _log.info("deployed", model=key[0], version=key[1], stages=len(deployment.plan.partitions))
         return None
 

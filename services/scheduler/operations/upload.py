@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 
 from onnxmesh.errors import InvalidRequest, MeshError, Overloaded, TooLarge
 from onnxmesh.store.artefact import MAX_FILES, artefact_of, check_path, model_file
@@ -14,12 +13,7 @@ from onnxmesh.store.threads import in_thread
 from onnxmesh.v1.mesh_pb2 import DeployRequest, FileStart
 from onnxmesh.v1.model_pb2 import Artefact, DeploymentSpec, File
 from services.scheduler.desired.deployment_spec import normalised
-
-DISCARD_S = 1.0
-"""Longest that the rest of a refused upload is read before the refusal is sent."""
-
-CLIENT_IDLE_S = 0.1
-"""A client that has sent nothing for this long waits for an answer."""
+from services.scheduler.publishing.discarding import discard_rest
 
 
 class Upload:
@@ -84,18 +78,9 @@ class UploadReceiver:
                         break
                 upload = receiver.upload()
             except MeshError:
-                await _discard_rest(requests)
+                await discard_rest(requests)
                 raise
             yield upload
-
-
-async def _discard_rest(requests: AsyncIterator[DeployRequest]) -> None:
-    """Reads what a client still sends: a client whose write fails would not see why the call ended."""
-    with suppress(TimeoutError, StopAsyncIteration):
-        async with asyncio.timeout(DISCARD_S):
-            while True:
-                async with asyncio.timeout(CLIENT_IDLE_S):
-                    await anext(requests)
 
 
 class _Receiver:

@@ -91,8 +91,10 @@ class Replanner:
             self._track_deployments(workers)
             if workers != seen:
                 seen, changed_s = workers, self._clock()
-            # Without workers there is nothing to plan with: stages wait until one joins.
-            due = [key for key, known in self._planned_for.items() if workers and known != workers]
+            # Without workers there is nothing to plan with: stages wait until one joins. What is being deployed is
+            # considered once that has ended.
+            waiting = self._planned_for.keys() - self._catalogue.probation if workers else set()
+            due = [key for key in waiting if self._planned_for[key] != workers]
             idle_s = max(0.0, changed_s + self._after_s - self._clock()) if due else None
             if idle_s == 0.0:
                 for key in sorted(due):
@@ -117,7 +119,7 @@ class Replanner:
     async def _consider(self, key: ModelKey) -> None:
         """Replans one deployment if that is worth the change; never raises."""
         deployment = self._catalogue.deployments.get(key)
-        if deployment is None or key in self._catalogue.probation or not _has_choice(deployment):
+        if deployment is None or not _has_choice(deployment):
             return
         self._failures.pop(key, None)
         try:

@@ -13,6 +13,7 @@ from onnxmesh.rpc.grpc.interceptor import Context
 from onnxmesh.rpc.grpc.mesh_proxy import PREFIX, MeshProxy
 from onnxmesh.v1.mesh_pb2 import RouteUpdate, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshServicer, add_MeshServicer_to_server
+from services.scheduler.publishing.discarding import discard_rest
 from services.scheduler.publishing.route_relay import RouteRelay
 
 PASSED_ON = ("onnxmesh-passed-on", "1")
@@ -61,6 +62,7 @@ class MeshSwitch(grpc.GenericRpcHandler):
 
 
 async def _refuse(requests: AsyncIterator[bytes], context: Context) -> None:
+    await discard_rest(requests)
     raise Unavailable("this scheduler does not lead, or not yet: try again", retry_after_s=1.0)
 
 

@@ -17,7 +17,7 @@ from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.tensor import Tensor
 from services.gateway.app import gateway_app
 from services.gateway.settings import GatewaySettings
-from tests.eventually import eventually
+from tests.eventually import BUSY_S, eventually
 from tests.fakes.fake_scheduler import FakeScheduler
 from tests.fakes.fake_stage_worker import FakeStageWorker
 from tests.fakes.routed_models import routed_model
@@ -82,7 +82,7 @@ class RunningGateway:
                 return
         raise AssertionError(f"{name} is not {'' if ready else 'un'}ready")
 
-    async def call(self, method: str, request: Any, timeout: float = 20.0, **options: Any) -> Any:
+    async def call(self, method: str, request: Any, timeout: float = BUSY_S, **options: Any) -> Any:
         """One unary call of the protocol."""
         response = getattr(oip, f"{method}Response")
         call = self.channel.unary_unary(
@@ -90,7 +90,7 @@ class RunningGateway:
         )
         return await call(request, timeout=timeout, **options)
 
-    def infer(self, request: Any, timeout: float | None = 20.0) -> Any:
+    def infer(self, request: Any, timeout: float | None = BUSY_S) -> Any:
         """Begins a ModelInfer; await it or cancel it."""
         call: Any = self.channel.unary_unary(
             SERVICE + "ModelInfer",

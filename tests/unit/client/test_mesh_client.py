@@ -32,7 +32,7 @@ async def test_mesh_client_names_the_address_where_nothing_answers():
 async def test_mesh_client_deploy_reports_each_step_and_the_local_name(tmp_path):
     """In the mesh every model's file is called model.onnx; an error has the name of the caller's file."""
     path = tmp_path / "tiny.onnx"
-    path.write_bytes(b"x")
+    path.write_bytes(b"\x08")
     steps = [
         DeployProgress(phase=DeployProgress.ACCEPTED),
         DeployProgress(phase=DeployProgress.READY, model=ModelStatus(name="m", version=2)),

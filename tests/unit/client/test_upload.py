@@ -26,3 +26,12 @@ def test_upload_files_name_a_missing_model(tmp_path):
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(InvalidModel, match=str(path)):
             upload_files(path)
+
+
+def test_a_file_that_can_be_no_model_is_not_uploaded(tmp_path):
+    """It may be large; the reason and the cure are known here."""
+    (tmp_path / "m.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    with pytest.raises(
+        InvalidModel, match=r"'m.onnx' is not an ONNX model; it is a Git LFS pointer .* git lfs pull"
+    ):
+        upload_files(tmp_path / "m.onnx")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from onnxmesh.errors import InvalidModel
 from onnxmesh.model.device_speed import DeviceSpeed
 from services.scheduler.app import scheduler_app
@@ -57,6 +59,21 @@ async def test_replanner_uses_a_new_worker_without_a_gap(mesh, tmp_path):
             assert stages == sorted(stages, key=len)
             assert {tuple(each) for each in stages} == {tuple(old), tuple(new)}
             assert model.state == "READY"
+
+
+async def test_replanner_considers_a_deployment_that_was_being_loaded_when_the_workers_changed(
+    mesh, tmp_path
+):
+    """As soon as it is deployed, though the workers have stayed the same since."""
+    async with mesh("a", attributes={"a": FAST}, replan_after_s=0.0) as (client, a):
+        a.loading.clear()
+        deploying = asyncio.ensure_future(client.deploy())
+        await eventually(lambda: "place m/1/0" in a.commands)
+        async with FakeWorker("b", client.address, tmp_path, attributes=FAST) as b:
+            await client.joined(b)
+            a.loading.set()
+            assert len(num_nodes(await deploying)) == 1
+            await client.until(lambda status: status.models[0].plan.revision == 1)
 
 
 async def test_replanner_saves_the_new_plan(settings, tmp_path, blobs):

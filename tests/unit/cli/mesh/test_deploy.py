@@ -27,10 +27,24 @@ def test_deploy_checks_options_before_the_upload(arguments, words):
     assert words in result.stderr
 
 
+def test_deploy_suggests_a_name_where_the_file_has_none(tmp_path):
+    """Before anything is sent; a file that is missing comes first."""
+    (tmp_path / "my model (1).onnx").write_bytes(b"\x08")
+    result = run("deploy", tmp_path / "my model (1).onnx")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "the file's name 'my model (1)' is no model name" in result.stderr
+    assert "such as --name my-model-1" in result.stderr
+    assert (
+        "--name 'a/b' is no model name"
+        in run("deploy", tmp_path / "my model (1).onnx", "--name", "a/b").stderr
+    )
+    assert "there is no such file" in run("deploy", tmp_path / "my model (2).onnx").stderr
+
+
 async def test_deploy_uploads_the_model_and_prints_each_step(tmp_path):
     """Steps are lines on standard error, the outcome is on standard output; the options are in the spec."""
     model = tmp_path / "tiny.onnx"
-    model.write_bytes(b"x" * 10)
+    model.write_bytes(b"\x08" * 10)
     held = [ReplicaStatus(stage=0, worker="a"), ReplicaStatus(stage=0, worker="b")]
     served = ModelStatus(name="m", version=3, plan=Plan(partitions=[Partition(index=0)] * 2), replicas=held)
     steps = [

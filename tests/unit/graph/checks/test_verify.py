@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxmesh.errors import CorruptData
+from onnxmesh.errors import CorruptData, InvalidRequest, ModelRunFailed
 from onnxmesh.graph.checks.verify import verify_chain
 from onnxmesh.graph.cutting.plan_file import PLAN_FILE
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.split import split_model
+from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.tensor_spec import TensorSpec
-from onnxmesh.tensors.arrays import to_array
+from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
 from tests.zoo import ZOO
@@ -70,6 +71,71 @@ def test_verify_refuses_another_model(mlp, tmp_path):
     _, out = mlp
     with pytest.raises(CorruptData, match=r"'branching_cnn.onnx' is not the model that was split"):
         verify_chain(out, ZOO["branching_cnn"].build(tmp_path))
+
+
+@pytest.fixture
+def two_figures(tmp_path):
+    """A model that takes batch 1 and a length of at least 8 alone, as exporters leave it."""
+    batch_one = onnx.numpy_helper.from_array(np.array([1, 1, 0]), "batch_one")
+    axis = onnx.numpy_helper.from_array(np.array([1]), "axis")
+    kernel = onnx.numpy_helper.from_array(np.ones((2, 1, 8), np.float32), "kernel")
+    node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            node("Unsqueeze", ["x", "axis"], ["x3"]),
+            node("Reshape", ["x3", "batch_one"], ["r"]),
+            node("Conv", ["r", "kernel"], ["c"]),
+            node("Relu", ["c"], ["y"]),
+        ],
+        "g",
+        [info("x", onnx.TensorProto.FLOAT, ["batch", "length"])],
+        [info("y", onnx.TensorProto.FLOAT, ["a", 2, "b"])],
+        [batch_one, axis, kernel],
+    )
+    path = tmp_path / "two_figures.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path
+    )
+    return path
+
+
+def test_verify_runs_at_the_shapes_of_the_plan(two_figures, tmp_path):
+    """Those that the model was split for, and small ones where it takes them; else sizes that it takes are found."""
+    split_model(two_figures, tmp_path / "planned", 2, shapes=InputShapes(1, {"x": (1, 20)}))
+    split_model(two_figures, tmp_path / "unplanned", 2)
+    planned, unplanned = (verify_chain(tmp_path / folder, two_figures) for folder in ("planned", "unplanned"))
+    assert (planned.equal, planned.num_inputs, planned.shapes) == (True, 3, ({"x": (1, 20)},))
+    assert (unplanned.equal, unplanned.num_inputs, unplanned.shapes) == (True, 3, ({"x": (1, 8)},))
+    path = ZOO["mlp"].build(tmp_path)
+    split_model(path, tmp_path / "mlp", 2)
+    (batch, *rest), small = (each["x"] for each in verify_chain(tmp_path / "mlp", path).shapes)
+    assert (batch, small) == (1, (2, *rest))
+
+
+def test_verify_takes_shapes_and_inputs(two_figures, tmp_path):
+    """Inputs that are given are run once where nothing is random; a refusal has the shapes."""
+    split_model(two_figures, tmp_path / "out", 2)
+    folder = tmp_path / "out"
+    assert verify_chain(folder, two_figures, shapes=InputShapes(1, {"x": (1, 9)})).shapes == ({"x": (1, 9)},)
+    given = {"x": from_array("x", np.ones((1, 30), np.float32))}
+    report = verify_chain(folder, two_figures, given=given)
+    assert (report.num_inputs, report.shapes) == (1, ({"x": (1, 30)},))
+    with pytest.raises(ModelRunFailed, match=r"refuses inputs of shape x 2x2: .*Reshape"):
+        verify_chain(folder, two_figures, free_dim=2)
+    with pytest.raises(InvalidRequest, match="shape for 'x'"):
+        verify_chain(folder, two_figures, given={"x": from_array("x", np.ones(30, np.float32))})
+
+
+def test_a_plan_without_shapes_is_read(mlp):
+    """As earlier versions wrote it: every dynamic dimension is 1."""
+    path, out = mlp
+    plan = json.loads((out / PLAN_FILE).read_text())
+    assert plan.pop("shapes") == {"batch": 1, "inputs": {}}
+    (out / PLAN_FILE).write_text(json.dumps(plan))
+    assert verify_chain(out, path).equal
+    (out / PLAN_FILE).write_text(json.dumps({**plan, "shapes": {"batch": 0, "inputs": {}}}))
+    with pytest.raises(CorruptData, match=r"plan\.json is malformed: batch: expected 1 or more"):
+        verify_chain(out, path)
 
 
 def test_random_inputs_match_their_specs():

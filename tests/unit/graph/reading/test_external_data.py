@@ -42,14 +42,16 @@ def test_external_data_is_found(tmp_path):
 def test_external_data_that_is_missing_is_named(tmp_path):
     """The message names the file and the tensor."""
     path, _ = external_model(tmp_path)
-    assert refused(path) == "tensor 'w': external data file 'weights.bin' is missing"
+    assert refused(path) == "tensor 'w': external data file 'weights.bin' is missing beside the model"
 
 
 def test_external_data_that_is_too_short_is_named(tmp_path):
     """A file that ends too early is no better than none."""
     path, content = external_model(tmp_path)
     (tmp_path / "weights.bin").write_bytes(content[:-1])
-    assert "expected at least 64 bytes, got 63" in refused(path)
+    assert "expected at least 64 bytes, got 63: download or export it again" in refused(path)
+    (tmp_path / "weights.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 64\n")
+    assert "external data file 'weights.bin' is a Git LFS pointer" in refused(path)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,10 @@ def test_source_names_a_missing_file(tmp_path):
 def test_source_names_an_empty_file(tmp_path):
     """Nothing is not a model."""
     (tmp_path / "m.onnx").touch()
-    assert refused(tmp_path / "m.onnx") == "'m.onnx' is empty"
+    assert (
+        refused(tmp_path / "m.onnx")
+        == "'m.onnx' is not an ONNX model; it is empty: download or export it again"
+    )
 
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"hello, mesh", b"\x00" * 64])
@@ -96,6 +99,25 @@ def test_source_names_types_that_the_protocol_lacks(tmp_path, kind, word):
     message = refused(path)
     assert "input 'odd'" in message
     assert word in message
+
+
+def test_source_names_the_cure_of_zipmap(tmp_path):
+    """What scikit-learn's converter writes by default: probabilities as a sequence of maps."""
+    scores = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    )
+    zipped = helper.make_node(
+        "ZipMap", ["probabilities"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]
+    )
+    graph = helper.make_graph([zipped], "g", [scores], [helper.make_value_info("p", maps)])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "m.onnx")
+    message = refused(tmp_path / "m.onnx")
+    assert message.startswith(
+        "output 'p' is of type sequence of map; the Open Inference Protocol carries dense"
+    )
+    assert "options={'zipmap': False}" in message
 
 
 def test_source_refuses_a_model_without_outputs(tmp_path):

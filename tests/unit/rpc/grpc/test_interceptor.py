@@ -20,23 +20,34 @@ class Raising(grpc.GenericRpcHandler):
         async def unary(request, context):
             raise error
 
+        async def collect(requests, context):
+            await _received(requests)
+            raise error
+
         async def stream(request, context):
             yield b"first"
             raise error
 
-        async def written(request, context):
+        async def written(requests, context):
+            await _received(requests)
             await context.write(b"first")
             raise error
 
         self.methods = {
             "/test/unary": grpc.unary_unary_rpc_method_handler(unary),
-            "/test/collect": grpc.stream_unary_rpc_method_handler(unary),
+            "/test/collect": grpc.stream_unary_rpc_method_handler(collect),
             "/test/stream": grpc.unary_stream_rpc_method_handler(stream),
             "/test/chat": grpc.stream_stream_rpc_method_handler(written),
         }
 
     def service(self, details):
         return self.methods.get(details.method)
+
+
+async def _received(requests):
+    # A client that still writes to an ended call gets INTERNAL from gRPC instead of the status of the call.
+    async for _ in requests:
+        pass
 
 
 async def call(error, method):

@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from onnxmesh.cli.mesh.tensor_arguments import bf16_bits, random_array, read_input_arrays, save_array
+from onnxmesh.cli.terminal.tensor_arguments import (
+    bf16_bits,
+    random_array,
+    read_input_arrays,
+    split_input_argument,
+)
 from onnxmesh.errors import InvalidRequest
-from onnxmesh.oip.open_inference_pb2 import ModelMetadataResponse
+from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.tensors.arrays import to_array
 from onnxmesh.tensors.datatype import Datatype
 from onnxmesh.tensors.tensor import Tensor
@@ -19,35 +24,36 @@ from onnxmesh.tensors.tensor import Tensor
 IN_PROTOCOL = [datatype for datatype in Datatype if datatype.in_protocol]
 
 
-def metadata(**inputs):
-    response = ModelMetadataResponse(name="m")
-    for name, (datatype, shape) in inputs.items():
-        response.inputs.add(name=name, datatype=datatype, shape=shape)
-    return response
+def specs(**inputs):
+    return [TensorSpec(name, datatype, shape) for name, (datatype, shape) in inputs.items()]
+
+
+def read(arguments, **inputs):
+    return read_input_arrays(arguments, "m", specs(**inputs), seed=7)
 
 
 @pytest.mark.parametrize("datatype", IN_PROTOCOL)
 def test_random_inputs_have_the_datatype_and_shape_of_the_model(datatype):
     """For every datatype of the protocol, with 1 for a dynamic dimension, and equal for the same seed."""
-    model = metadata(x=(datatype.value, [-1, 3]))
-    once, again = (read_input_arrays(["x=random"], model, seed=7).arrays["x"] for _ in range(2))
+    once, again = (read(["x=random"], x=(datatype.value, (-1, 3))).arrays["x"] for _ in range(2))
     assert once.shape == (1, 3)
     assert np.array_equal(once, again)
 
 
 def test_random_inputs_take_a_given_shape():
-    """`random:2x5` has that shape, not the model's."""
-    inputs = read_input_arrays(["x=random:2x5"], metadata(x=("FP16", [-1, -1])), seed=0)
+    """`random:2x5` has that shape, not the model's; `random:scalar` has none."""
+    inputs = read(["x=random:2x5", "s=random:scalar"], x=("FP16", (-1, -1)), s=("FP32", ()))
     assert inputs.arrays["x"].shape == (2, 5)
     assert inputs.arrays["x"].dtype == np.float16
+    assert inputs.arrays["s"].shape == ()
 
 
 def test_file_inputs_are_not_cast(tmp_path):
     """Numbers and strings keep the datatype of the file."""
     np.save(tmp_path / "x.npy", np.arange(3, dtype=np.int16))
     np.save(tmp_path / "s.npy", np.array(["a", "bc"]))
-    model = metadata(x=("FP32", [3]), s=("BYTES", [2]))
-    inputs = read_input_arrays([f"x={tmp_path / 'x.npy'}", f"s={tmp_path / 's.npy'}"], model, seed=0)
+    arguments = [f"x={tmp_path / 'x.npy'}", f"s={tmp_path / 's.npy'}"]
+    inputs = read(arguments, x=("FP32", (3,)), s=("BYTES", (2,)))
     assert inputs.arrays["x"].dtype == np.int16
     assert inputs.arrays["s"].tolist() == ["a", "bc"]
 
@@ -55,18 +61,57 @@ def test_file_inputs_are_not_cast(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x"], "expected NAME=FILE.npy"),
-        (["=random"], "expected NAME=FILE.npy"),
+        (["x"], "expected x=FILE.npy or x=random, got 'x'"),
+        (["=random"], "expected x=FILE.npy"),
+        (["x="], "expected x=FILE.npy"),
         (["x=random", "x=random"], "given twice"),
-        (["y=random"], "no input 'y': it has x"),
+        (["y=random"], r"no input 'y': it has x \(FP32\[3\]\)"),
+        (["y=y.npy"], "no input 'y': it has x"),
         (["x=random:2xa"], "expected x=random:2x3"),
+        (["x=random:"], "expected x=random:2x3"),
         (["x=missing.npy"], "cannot read 'missing.npy'"),
     ],
 )
 def test_wrong_input_arguments_are_named(arguments, words):
     """Each error has its own message."""
     with pytest.raises(InvalidRequest, match=words):
-        read_input_arrays(arguments, metadata(x=("FP32", [3])), seed=0)
+        read(arguments, x=("FP32", (3,)))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("a=b=random", ("a=b", "random")),
+        ("a=b=random:2x3", ("a=b", "random:2x3")),
+        ("a=b.npy", ("a", "b.npy")),
+        ("a=b=c=d.npy", ("a=b", "c=d.npy")),
+        ("x:0=random", ("x:0", "random")),
+        ("an input, with=all=f.npy", ("an input, with=all", "f.npy")),
+        ("a=./b=random", ("a", "./b=random")),
+        ("other=c=d", ("other", "c=d")),
+    ],
+)
+def test_names_of_inputs_may_contain_any_character(argument, expected):
+    """The longest known name that the argument begins with is meant; a file may have '=' in its name."""
+    assert split_input_argument(argument, ["a", "a=b", "x:0", "an input, with=all"]) == expected
+
+
+@given(st.text(min_size=1, max_size=8), st.sampled_from(["random", "random:2x3", "f.npy", "a=b.npy"]))
+def test_every_name_can_be_given(name, source):
+    """A model's only input is found, whatever its name."""
+    assert split_input_argument(f"{name}={source}", [name]) == (name, source)
+
+
+def test_a_misspelt_input_is_suggested():
+    """Rather than a list of all inputs; a model without inputs says so; an unknown rank asks for a shape."""
+    with pytest.raises(InvalidRequest, match=r"no input 'imput_ids': did you mean 'input_ids'\?"):
+        read(["imput_ids=random"], input_ids=("INT64", (1,)), mask=("INT64", (1,)))
+    with pytest.raises(InvalidRequest, match="no input 'x': it has none"):
+        read(["x=random"])
+    with pytest.raises(
+        InvalidRequest, match="any number of dimensions: give its shape, as in --input x=random:2x3"
+    ):
+        read(["x=random"], x=("FP32", None))
 
 
 def test_file_inputs_that_are_no_arrays_are_named(tmp_path):
@@ -77,7 +122,7 @@ def test_file_inputs_that_are_no_arrays_are_named(tmp_path):
     np.savez(tmp_path / "many.npz", a=np.zeros(1))
     for name in ("text.npy", "empty.npy", "pickle.npy", "many.npz"):
         with pytest.raises(InvalidRequest, match=name):
-            read_input_arrays([f"x={tmp_path / name}"], metadata(x=("FP32", [3])), seed=0)
+            read([f"x={tmp_path / name}"], x=("FP32", (3,)))
 
 
 @given(npst.arrays(np.float32, 5, elements=st.floats(width=32)))
@@ -93,14 +138,11 @@ def test_bf16_bits_round_to_the_nearest_value(values):
 
 def test_bf16_inputs_are_bit_patterns_with_a_datatype():
     """A float32 array for a BF16 input is rounded, and its datatype is sent along."""
-    inputs = read_input_arrays(["x=random"], metadata(x=("BF16", [4])), seed=0)
+    inputs = read(["x=random"], x=("BF16", (4,)))
     assert inputs.arrays["x"].dtype == np.uint16
     assert inputs.datatypes == {"x": Datatype.BF16}
 
 
-def test_save_array_uses_safe_names(tmp_path):
-    """Strings are saved without pickling; a name with a slash stays in the folder."""
-    path = save_array(tmp_path / "new", "a/b:0", np.array([b"x", b"yz"], dtype=object))
-    assert path == tmp_path / "new" / "a_b_0.npy"
-    assert np.load(path).tolist() == [b"x", b"yz"]
+def test_random_strings_are_bytes():
+    """As a BYTES tensor has them."""
     assert random_array(Datatype.BYTES, (3,), np.random.default_rng(0)).dtype == object
