@@ -186,7 +186,8 @@ def _measure(
         progress_bar(f"measuring {model.name}") as report,
     ):
         cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
-        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
+        options = PrepareOptions(level, mode, shapes, seconds)
+        job = PrepareJob(model, Path(work), options, kind, follow_links=True)
         built = json.loads(prepare(job, report))
     if built["unprofiled"]:
         raise InvalidRequest(
