@@ -138,7 +138,7 @@ def profile_table(
             f"{row.seconds / (total_s or 1.0):.1%}",
             f"{row.flops_per_s / 1e9:.1f}",
             f"{row.bytes_per_s / 1e9:.1f}",
-            end_section=row is rows[-1],
+            end_section=bool(rows) and row is rows[-1],
         )
     return table
 
