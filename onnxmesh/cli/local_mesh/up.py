@@ -66,10 +66,12 @@ def up(
 
     **Examples**
 
-        onnxmesh up
-        onnxmesh up --workers 4 --models my-models --state mesh-state
-        onnxmesh up --address 0.0.0.0:8001             reachable from other machines
-        onnxmesh up --workers 4 --zones near,far       with two zones
+    ```
+    onnxmesh up
+    onnxmesh up --workers 4 --models my-models --state mesh-state
+    onnxmesh up --address 0.0.0.0:8001      # reachable from other machines
+    onnxmesh up --workers 4 --zones near,far  # with two zones
+    ```
     """
     printer: EventPrinter = JsonPrinter() if as_json else TextPrinter()
     with errors_reported():
