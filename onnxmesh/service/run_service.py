@@ -13,15 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import structlog
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-from pydantic_settings import CliApp, SettingsError
 
 from onnxmesh.errors import MeshError
 from onnxmesh.service.freed_memory import keep_freed_memory
 from onnxmesh.service.logs import configure_logs
 from onnxmesh.service.serving import ServiceEndpoint
 from onnxmesh.service.settings.service import ServiceSettings
+from onnxmesh.service.settings_reader import load_settings
 
 _log = structlog.get_logger(__name__)
 
@@ -40,11 +38,10 @@ def run_service(
 
     Args:
         role: `gateway`, `scheduler` or `worker`.
-        settings_type: Read from flags and environment here and nowhere else; an invalid setting ends the process with
-            a line that names it, and exit status 2.
+        settings_type: Read from flags and environment here and nowhere else; see `load_settings`.
         app: Returns the context in which the service serves.
     """
-    settings = _read_settings(role, settings_type)
+    settings = load_settings(role, settings_type)
     configure_logs(role, settings.log_format, settings.log_level)
     keep_freed_memory()
     try:
@@ -88,28 +85,6 @@ async def stop_signals(*, watch_stdin: bool) -> AsyncIterator[asyncio.Event]:
     finally:
         for number in caught:
             loop.remove_signal_handler(number)
-
-
-def _read_settings(role: str, settings_type: type[S]) -> S:
-    try:
-        return CliApp.run(settings_type, cli_exit_on_error=True)
-    except ValidationError as error:
-        problems = "; ".join(_wrong(settings_type, problem) for problem in error.errors())
-        sys.stderr.write(f"{role}: wrong setting {problems}\n")
-        raise SystemExit(2) from None
-    except SettingsError as error:
-        sys.stderr.write(f"{role}: {error}\n")
-        raise SystemExit(2) from None
-
-
-def _wrong(settings_type: type[ServiceSettings], problem: ErrorDetails) -> str:
-    """Describes an invalid setting, with its value unless that is a secret."""
-    name = ".".join(map(str, problem["loc"]))
-    if name not in settings_type.model_fields:
-        return problem["msg"]  # about several settings, some of which may be secrets
-    text = f"{name}: {problem['msg']}"
-    secret = "Secret" in str(settings_type.model_fields[name].annotation)
-    return text if secret else f"{text} (got {problem['input']!r})"
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -77,7 +77,7 @@ class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, Compressio
         if value == "auto":
             return available_cores()
         if not str(value).isdecimal() or not 1 <= int(str(value)) <= MAX_PROCESSES:
-            raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto")
+            raise ValueError(f"expected a number from 1 to {MAX_PROCESSES}, or auto, got {value!r}")
         return value
 
     @field_validator("shared_listen")
@@ -88,5 +88,8 @@ class GatewaySettings(LiveSettings, MemberSettings, SameHostSettings, Compressio
     @model_validator(mode="after")
     def _some_scheduler(self) -> Self:
         if self.scheduler is None and self.consul is None:
-            raise ValueError("a scheduler, or Consul to find one, is needed: --scheduler or --consul")
+            raise ValueError(
+                "the address of a scheduler, or of Consul to find one, is required: --scheduler HOST:PORT "
+                "(ONNXMESH_SCHEDULER) or --consul HOST (ONNXMESH_CONSUL)"
+            )
         return self

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from onnxmesh.service.settings.live import LiveSettings
+from onnxmesh.service.settings.service import usable_id
 from services.scheduler.leadership.leader_settings import LeaderSettings
 from services.scheduler.placement.moves import SETTLE_S
 
@@ -20,7 +21,6 @@ class SchedulerSettings(LiveSettings):
 
     id: str = Field(
         default_factory=lambda: f"scheduler-{uuid.uuid4().hex[:8]}",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
         description="name of this scheduler in its group; default: scheduler- and eight random digits",
     )
     state: Path = Field(
@@ -60,6 +60,11 @@ class SchedulerSettings(LiveSettings):
         ge=0,
         description="seconds that stages stay loaded after another plan is in force, for requests under way",
     )
+
+    @field_validator("id")
+    @classmethod
+    def _usable_id(cls, name: str) -> str:
+        return usable_id(name)
 
     def for_leader(self) -> LeaderSettings:
         """Returns the times and limits that a leader decides by."""

@@ -16,8 +16,7 @@ from onnxmesh.service.settings.compression import CompressionSettings
 from onnxmesh.service.settings.consul import ConsulSettings
 from onnxmesh.service.settings.members import MemberSettings
 from onnxmesh.service.settings.same_host import SameHostSettings
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+from onnxmesh.service.settings.service import usable_id
 
 
 def _default_id() -> str:
@@ -72,9 +71,7 @@ class WorkerSettings(ConsulSettings, MemberSettings, SameHostSettings, Compressi
     @field_validator("id")
     @classmethod
     def _usable_id(cls, name: str) -> str:
-        if not _ID.fullmatch(name):
-            raise ValueError("an id has up to 128 letters, digits and '._:-', a letter or digit first")
-        return name
+        return usable_id(name)
 
     def spins(self, threads: int) -> bool:
         """Whether stages of so many threads spin."""

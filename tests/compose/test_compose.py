@@ -128,7 +128,7 @@ def test_a_wrong_setting_stops_the_container_at_once(project):
     )
     assert done.returncode == 2
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "onnxmesh-test" not in line]
-    assert line.startswith("worker: wrong setting threads: ")
+    assert line.startswith("worker: --threads (ONNXMESH_THREADS): expected ")
 
 
 def test_deploying_the_same_again_changes_nothing(project):

@@ -35,3 +35,29 @@ def test_host_and_port_returns_an_address_unchanged(address):
 def test_host_and_port_refuses_other_text(address):
     with pytest.raises(ValueError, match="expected HOST:PORT"):
         host_and_port(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "cure"),
+    [
+        (
+            "https://mesh.example:443",
+            ": a URL is not expected, and connections are not encrypted; try mesh.example:443",
+        ),
+        ("http://mesh.example:8001/v2/models", ": a URL is not expected; try mesh.example:8001"),
+        ("grpc://mesh.example", ": a URL is not expected; try mesh.example:8001"),
+        ("http://[::1]:8001", ": a URL is not expected; try [::1]:8001"),
+        ("http://", ": a URL is not expected"),
+        ("mesh.example", ": the port is missing, as in mesh.example:8001"),
+        ("::1:8001", ": an IPv6 address is in brackets, as in [::1]:8001"),
+        ("[::1]", ": an IPv6 address is in brackets, as in [::1]:8001"),
+        ("host:65536", ": a port is at most 65535"),
+        ("8001", ""),
+        ("host:http", ""),
+        ("", ""),
+    ],
+)
+def test_host_and_port_has_a_cure_for_common_mistakes(address, cure):
+    with pytest.raises(ValueError, match="expected") as caught:
+        host_and_port(address)
+    assert str(caught.value) == f"expected HOST:PORT, got '{address}'{cure}"

@@ -24,6 +24,7 @@ from onnxmesh.errors import InvalidRequest, MeshError
 from onnxmesh.model.model_name import is_model_name, nearest_model_name
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 from onnxmesh.v1.model_pb2 import DeploymentSpec
+from onnxmesh.worker_extra import require_worker_packages
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -72,6 +73,7 @@ def up(
     """
     printer: EventPrinter = JsonPrinter() if as_json else TextPrinter()
     with errors_reported():
+        require_worker_packages()
         paths = list_models(models) if models is not None else []
         shape = MeshShape(
             workers,

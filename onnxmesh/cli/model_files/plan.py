@@ -19,7 +19,6 @@ from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.cli.terminal.written_file import require_writable, write_whole
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.files.model_path import require_model_file
@@ -30,6 +29,7 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.plan import Demand, Objective
 from onnxmesh.planning.improvement import find_improvement
 from onnxmesh.planning.planner import make_plan
+from onnxmesh.worker_extra import require_worker_extra
 
 _FEWEST_DEVICES = 2
 

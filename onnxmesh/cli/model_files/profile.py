@@ -19,7 +19,6 @@ from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.progress import progress_bar
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.cli.terminal.written_file import write_whole
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.files.model_path import require_model_file
@@ -28,6 +27,7 @@ from onnxmesh.model.graph_costs import GraphCosts
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.profile import Profile
 from onnxmesh.quantities import count_text
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
     from onnxmesh.model.input_shapes import InputShapes

@@ -15,11 +15,11 @@ from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
-from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
     from onnxmesh.graph.cutting.plan_file import PlanFile

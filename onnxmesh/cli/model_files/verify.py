@@ -15,12 +15,12 @@ from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import Json
 from onnxmesh.cli.terminal.shapes import parse_shapes
 from onnxmesh.cli.terminal.tensor_arguments import read_input_arrays
-from onnxmesh.cli.terminal.worker_extra import require_worker_extra
 from onnxmesh.errors import InvalidRequest, ModelRunFailed
 from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.input_shapes import shapes_text
 from onnxmesh.quantities import count_text
 from onnxmesh.tensors.arrays import from_array
+from onnxmesh.worker_extra import require_worker_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

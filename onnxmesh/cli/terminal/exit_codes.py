@@ -27,6 +27,6 @@ def errors_reported() -> Iterator[None]:
     except MeshError as error:
         hint = ""
         if isinstance(error, Unavailable) and error.message.startswith("no mesh answers"):
-            hint = "; start one with `onnxmesh up`, or give its address with --mesh"
+            hint = "; start one with `onnxmesh up`, or give the address of a gateway with --mesh"
         typer.echo(f"error: {' '.join(error.message.split())}{hint}", err=True)
         raise typer.Exit(BAD_INPUT if error.code in _BAD_INPUT_CODES else FAILED) from error

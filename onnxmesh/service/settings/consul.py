@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -10,6 +11,8 @@ from onnxmesh.consul.access import ConsulAccess, split_address
 from onnxmesh.discovery.consul_registrar import CheckKind
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.service.settings.service import ServiceSettings
+
+_PREFIX = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 
 
 class ConsulSettings(ServiceSettings):
@@ -30,7 +33,6 @@ class ConsulSettings(ServiceSettings):
     consul_key: Path | None = Field(None, description="file of that certificate's key")
     consul_prefix: str = Field(
         "onnxmesh",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$",
         description="prefix of the names of services and keys, so that several meshes can share a Consul",
     )
     consul_check: CheckKind = Field(
@@ -48,6 +50,15 @@ class ConsulSettings(ServiceSettings):
         except InvalidRequest as error:
             raise ValueError(error.message) from error
         return address
+
+    @field_validator("consul_prefix")
+    @classmethod
+    def _consul_name(cls, prefix: str) -> str:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(
+                f"expected up to 42 lower-case letters, digits and dashes, no dash at an end, got {prefix!r}"
+            )
+        return prefix
 
     def consul_access(self) -> ConsulAccess | None:
         """Returns address and credentials of Consul; None for a mesh without it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 from pydantic import Field, field_validator
@@ -9,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.service.logs import LogFormat, LogLevel
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class ServiceSettings(BaseSettings):
@@ -55,3 +58,16 @@ class ServiceSettings(BaseSettings):
         """Returns the locality of this service as attributes of its registration: `host`, and region and zone if set."""
         known = {"region": self.region, "zone": self.zone, "host": socket.gethostname()}
         return {name: value for name, value in known.items() if value}
+
+
+def usable_id(name: str) -> str:
+    """Returns the id of a worker or scheduler unchanged, if others can use it in keys and paths.
+
+    Raises:
+        ValueError: It has other characters, or too many.
+    """
+    if not _ID.fullmatch(name):
+        raise ValueError(
+            f"expected up to 128 letters, digits and '._:-', a letter or digit first, got {name[:140]!r}"
+        )
+    return name

@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.tensors.arrays import from_array, to_array
@@ -148,7 +148,8 @@ async def test_health_of_the_gateway_and_of_each_model():
             request = health_pb2.HealthCheckRequest(service=service)
             return (await stub.Check(request, timeout=300)).status
 
-        assert await check("") == stopped
+        own = ["", "inference.GRPCInferenceService", "onnxmesh.v1.Routing"]
+        assert [await check(service) for service in own] == [stopped] * 3
         watch = stub.Watch(health_pb2.HealthCheckRequest(service="mesh.model/m"))
         seen = aiter(watch)
         assert (await anext(seen)).status == unknown
@@ -162,15 +163,23 @@ async def test_health_of_the_gateway_and_of_each_model():
         assert (await anext(seen)).status == stopped
         await gateway.publish()
         assert (await anext(seen)).status == unknown
-        assert await check("") == serving
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await check("mesh.model/m")  # SERVICE_UNKNOWN is a status of Watch alone
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert [await check(service) for service in [*own, "onnxmesh.v1.Mesh"]] == [serving] * 4
         watch.cancel()
 
 
-async def test_reflection_serves_a_client_without_stubs():
-    """Every message that the call needs comes from the gateway itself."""
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_serves_a_client_without_stubs(version):
+    """Every message that the call needs comes from the gateway itself, by either version of the reflection service."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
-        info = reflection_pb2_grpc.ServerReflectionStub(gateway.channel).ServerReflectionInfo()
+        info = gateway.channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )()
 
         async def ask(**question):
             await info.write(reflection_pb2.ServerReflectionRequest(**question))
@@ -182,6 +191,7 @@ async def test_reflection_serves_a_client_without_stubs():
             "onnxmesh.v1.Mesh",
             "onnxmesh.v1.Routing",
             "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
         }
         pool = DescriptorPool()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+import threading
+
 import grpc
 import grpc.aio
 import pytest
 from google.rpc import status_pb2
 
+from onnxmesh.client.mesh_client import MeshClient
 from onnxmesh.client.mesh_errors import mesh_errors
-from onnxmesh.errors import Unavailable
+from onnxmesh.errors import Internal, Unavailable
 
 DETAILS = status_pb2.Status(code=14, message="no route").SerializeToString()
 
@@ -23,6 +29,83 @@ def test_mesh_errors_tell_an_unreachable_address_from_an_unavailable_model():
         raise rpc_error(grpc.StatusCode.UNAVAILABLE)
     with pytest.raises(Unavailable, match="no route"), mesh_errors("h:1"):
         raise rpc_error(grpc.StatusCode.UNAVAILABLE, ("grpc-status-details-bin", DETAILS))
+
+
+def refused(address):
+    """Returns the message of the client for an address."""
+
+    async def call():
+        async with MeshClient(address) as client:
+            await client.status(timeout=10.0)
+
+    with pytest.raises((Unavailable, Internal)) as caught:
+        asyncio.run(call())
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens there does not speak gRPC"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "what listens there does not speak gRPC"),
+        (b"", "what listens there closes the connection; it may expect another protocol, such as TLS"),
+    ],
+)
+def test_mesh_errors_have_the_reason_of_a_failed_connection(greeting, reason):
+    """A port that speaks something else is not one where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(greeting)
+                    if greeting:
+                        connection.recv(1 << 16)
+                    else:
+                        # Data that was not read makes the end a reset.
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert refused(address) == f"no mesh answers at {address}: {reason}"
+        server.shutdown(socket.SHUT_RDWR)
+    assert refused(address) == f"no mesh answers at {address}: nothing listens there"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "errors resolving h:1: address lookup failed for h:1: Domain name not found",
+            ": there is no host of that name",
+        ),
+        ("DNS resolution failed for h:1", ": the name of the host cannot be resolved"),
+        (
+            "connection attempt timed out before receiving SETTINGS frame",
+            ": what listens there does not speak gRPC",
+        ),
+        ("Failed to connect to remote host: Connection timed out", ": the connection timed out"),
+        ("Failed to connect to remote host: No route to host", ": there is no route to that host"),
+        ("another text", ""),
+    ],
+)
+def test_mesh_errors_put_grpcs_texts_into_words(text, reason):
+    """A text that is not known is omitted."""
+    with pytest.raises(Unavailable) as caught, mesh_errors("h:1"):
+        raise rpc_error(grpc.StatusCode.UNAVAILABLE, text=text)
+    assert caught.value.message == f"no mesh answers at h:1{reason}"
+
+
+def test_mesh_errors_name_a_service_that_is_no_gateway():
+    """Its server knows no such call; a proxy answers with an HTTP status."""
+    with pytest.raises(Internal, match="what answers at h:1 is not a gateway"), mesh_errors("h:1"):
+        raise rpc_error(grpc.StatusCode.UNIMPLEMENTED, text="Method not found!")
+    with pytest.raises(Unavailable, match="does not speak gRPC"), mesh_errors("h:1"):
+        raise rpc_error(grpc.StatusCode.UNIMPLEMENTED, text="Received http2 header with status: 404")
 
 
 def test_mesh_errors_leave_other_exceptions_alone():

@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import SecretStr
 
 from onnxmesh.service.run_service import run_service, stop_signals
 from onnxmesh.service.settings.service import ServiceSettings
@@ -54,20 +53,11 @@ async def test_stop_signals_sets_the_event(number):
         await stop.wait()
 
 
-class Settings(ServiceSettings):
-    token: SecretStr = SecretStr("")
-    rows: int = 1
-
-
-@pytest.mark.parametrize(
-    ("option", "error"),
-    [("--rows=many", "wrong setting rows: "), ("--listen=x", "wrong setting listen: ")],
-)
-def test_run_service_names_a_wrong_setting(option, error, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["worker", option])
+def test_run_service_names_a_wrong_setting(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["worker", "--listen=x"])
     with pytest.raises(SystemExit) as caught:
-        run_service("worker", Settings, None)
+        run_service("worker", ServiceSettings, None)
     assert caught.value.code == 2
-    shown = capsys.readouterr().err
-    assert f"worker: {error}" in shown
-    assert f"(got '{option.split('=')[1]}')" in shown
+    assert capsys.readouterr().err.startswith(
+        "worker: --listen (ONNXMESH_LISTEN): expected HOST:PORT, got 'x'"
+    )

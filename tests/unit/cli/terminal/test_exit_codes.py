@@ -10,5 +10,6 @@ def test_unreachable_mesh_is_exit_code_1():
     result = run("status", "--mesh", "127.0.0.1:9")
     assert result.exit_code == 1
     assert result.stderr == (
-        "error: no mesh answers at 127.0.0.1:9; start one with `onnxmesh up`, or give its address with --mesh\n"
+        "error: no mesh answers at 127.0.0.1:9: nothing listens there; start one with `onnxmesh up`, or give the "
+        "address of a gateway with --mesh\n"
     )

@@ -9,4 +9,6 @@ def test_mesh_option_is_read_from_the_environment_and_checked():
     """ONNXMESH_MESH stands for --mesh; what is not HOST:PORT is refused before anything is sent."""
     for done in (run("status", "--mesh", "nowhere"), run("status", ONNXMESH_MESH="nowhere")):
         assert (done.exit_code, done.stdout) == (2, "")
-        assert done.stderr == "error: --mesh: expected HOST:PORT, got 'nowhere'\n"
+        assert done.stderr == (
+            "error: --mesh: expected HOST:PORT, got 'nowhere': the port is missing, as in nowhere:8001\n"
+        )
