@@ -49,4 +49,4 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
 
 def _has_service_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether a service wrote the status; gRPC's own statuses carry no details."""
-    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())
+    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())

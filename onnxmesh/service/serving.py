@@ -6,18 +6,18 @@ import asyncio
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.grpc_fallback import GrpcFallback
 from onnxmesh.http2.server.server import Http2Server
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.service.health_servicer import HealthServicer
 from onnxmesh.service.metrics import MetricsServer, process_registry
 from onnxmesh.service.settings.service import ServiceSettings
 
@@ -32,6 +32,7 @@ class Serving:
         max_message_bytes: Largest message that is accepted or sent.
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
+        services: Full names of the gRPC services that are as healthy as the process.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
@@ -50,12 +51,13 @@ class Serving:
         shared: str | None = None,
         *,
         with_http2: bool = False,
+        services: Sequence[str] = (),
     ) -> None:
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
             options=server_options(max_message_bytes, share_ports=shared is not None),
         )
-        self.health = health_aio.HealthServicer()
+        self.health = HealthServicer(services)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         self.http2: Http2Server | None = None
         self._fallback: GrpcFallback | None = None

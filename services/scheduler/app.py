@@ -51,7 +51,9 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
     """
     with locked(settings.state) as folder:
         async with open_deployments(folder) as store:
-            serving = Serving(settings)
+            serving = Serving(
+                settings, services=("onnxmesh.v1.Mesh", "onnxmesh.v1.Registry", "onnxmesh.v1.Blobs")
+            )
             blobs = BlobFolder(folder / "blobs")
             await in_thread(blobs.remove_leftovers)
             registry = EmbeddedRegistry(ttl_s=settings.registration_silence_s)

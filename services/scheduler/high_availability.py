@@ -55,7 +55,7 @@ async def highly_available_scheduler(
         folder = stack.enter_context(locked(settings.state))
         agent = ConsulAgent(access)
         stack.callback(agent.close)
-        serving = Serving(settings)
+        serving = Serving(settings, services=("onnxmesh.v1.Mesh", "onnxmesh.v1.Blobs"))
         stack.push_async_callback(serving.stop, settings.stop_grace_s())
         channels = await stack.enter_async_context(Channels())
         blobs = BlobFolder(folder / "blobs")

@@ -74,7 +74,9 @@ async def worker_app(settings: WorkerSettings) -> AsyncIterator[Serving]:
     hardware = find_hardware(settings.device)
     with cache_folder(settings.cache, shared=settings.shared_cache) as folder:
         cache = ModelCache(folder)
-        serving = Serving(settings)
+        serving = Serving(
+            settings, services=("onnxmesh.v1.StageStream", "onnxmesh.v1.WorkerControl", "onnxmesh.v1.Blobs")
+        )
         try:
             async with _serving_worker(settings, hardware, cache, serving):
                 yield serving

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.digests import describe_file, describe_files, listing_digest
 from onnxmesh.files.foreign_file import foreign_file
@@ -60,8 +61,8 @@ def check_source(path: Path) -> None:
         onnx.checker.check_model(checker_input(model, path))
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
-            nodes = ", ".join(map(describe_node, cycle))
-            raise InvalidModel(f"'{path.name}' has a cycle: {nodes[:_MAX_MESSAGE_CHARS]}") from error
+            nodes = listed(map(describe_node, cycle), quoted=False)
+            raise InvalidModel(f"'{path.name}' has a cycle: {nodes}") from error
         raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error

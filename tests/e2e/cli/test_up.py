@@ -78,7 +78,7 @@ def test_up_stops_everything_at_a_signal(temporary, number, num_workers, num_gat
         assert len(of_gateway) == (num_gateways if num_gateways > 1 else 0)
         # Which can still be read when they are removed.
         logs = [stack.enter_context(path.open()) for path in temporary.rglob("*.log")]
-        mesh.stop(number, timeout_s=60)
+        mesh.stop(number, timeout_s=300)
         assert len(logs) == len(mesh.pids)
         assert all('"event": "stopped"' in log.read() for log in logs)
     assert mesh.process.returncode == 0
@@ -106,7 +106,7 @@ def test_up_stops_everything_while_it_starts(temporary):
     """A mesh that is stopped before it is ready leaves nothing."""
     with LocalMesh("--workers=2") as mesh:
         mesh.wait_for(lambda event: event["event"] == "service_ready", timeout_s=BUSY_S)
-        mesh.stop(signal.SIGINT, timeout_s=60)
+        mesh.stop(signal.SIGINT, timeout_s=300)
     assert mesh.process.returncode == 0
     assert mesh.running_pids == []
     assert folders_in(temporary) == []

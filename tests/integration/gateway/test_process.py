@@ -20,7 +20,7 @@ GATEWAY = [sys.executable, "-m", "services.gateway"]
 
 def test_help_lists_every_setting():
     """Whoever starts one by hand sees what can be set."""
-    done = subprocess.run([*GATEWAY, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([*GATEWAY, "--help"], capture_output=True, text=True, check=True, timeout=300)
     for flag in (
         "--listen",
         "--advertise",
@@ -75,7 +75,7 @@ def test_help_lists_every_setting():
 def test_wrong_setting_is_named(arguments, names):
     """One line, and exit status 2."""
     done = subprocess.run(
-        [*GATEWAY, *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment()
+        [*GATEWAY, *arguments], capture_output=True, text=True, check=False, timeout=300, env=environment()
     )
     assert done.returncode == 2
     assert names in done.stderr
@@ -91,7 +91,7 @@ def test_wrong_secret_is_not_shown():
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             env=environment() | wrong,
         )
         assert done.returncode == 2
@@ -111,7 +111,7 @@ def test_metrics_address_that_cannot_be_opened_is_named():
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=60,
+                timeout=300,
                 env=environment(),
             )
             assert done.returncode == 1
@@ -138,12 +138,12 @@ def test_gateway_without_a_scheduler_says_so_and_is_not_ready():
     with subprocess.Popen(command, **pipes, text=True, env=environment()) as process:
         try:
             address = started_at(process)
-            assert health_of(address) == "NOT_SERVING"
+            assert health_of(address, timeout_s=300) == "NOT_SERVING"
             warning = json.loads(process.stderr.readline())
             assert (warning["event"], warning["level"]) == ("no_scheduler_found", "warning")
             assert (warning["why"], warning["for_s"]) == ("127.0.0.1:1: nothing listens there", 4)
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=300)
             assert (process.returncode, out) == (0, "")
         finally:
             process.kill()
@@ -173,7 +173,7 @@ def test_port_that_is_not_shared_is_refused_to_a_second_gateway():
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             env=environment(),
         )
     assert done.returncode == 1
@@ -211,7 +211,7 @@ def test_gateway_that_listens_on_every_address_registers_its_host_name():
             assert serving["event"] == "serving"
             assert serving["address"].startswith(f"{socket.gethostname()}:")
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=300)
             assert out == ""
         finally:
             process.kill()

@@ -23,7 +23,7 @@ from tests.fakes.service_program import free_ports
 from tests.integration.gateway.running_gateway import double
 from tests.integration.gateway.test_process import GATEWAY, environment
 
-LONG_S = 60
+LONG_S = 300
 
 
 class Processes:
