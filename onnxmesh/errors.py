@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import grpc
 
+from onnxmesh.error_text import bounded
+
 DOMAIN = "onnxmesh"
 """The `domain` of every `google.rpc.ErrorInfo` of a mesh."""
 
@@ -18,7 +20,7 @@ class MeshError(Exception):
     """Base of all expected errors: a message for people, a status code and a reason for programs.
 
     Args:
-        message: What was expected and what was received.
+        message: What was expected and what was received; shortened beyond `error_text.MAX_TEXT_BYTES`.
         retry_after_s: Seconds after which a retry makes sense, or None.
     """
 
@@ -28,8 +30,8 @@ class MeshError(Exception):
     """Whether a retry on another replica may succeed."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = bounded(message)
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
 
 

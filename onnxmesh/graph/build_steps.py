@@ -16,9 +16,11 @@ from onnxmesh import __version__
 from onnxmesh.errors import CorruptData, ModelRunFailed
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.checks.activation_errors import measure_activation_errors
+from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
 from onnxmesh.graph.checks.batching_check import check_batching
 from onnxmesh.graph.checks.chain_comparison import compare_chain
 from onnxmesh.graph.checks.difference import accepted_difference
+from onnxmesh.graph.checks.time_limit import TimeLimit
 from onnxmesh.graph.checks.verify import input_symbols
 from onnxmesh.graph.costs.graph_analysis import analyse_graph, boundary_types
 from onnxmesh.graph.cutting.cut_model import Provenance, cut_model
@@ -32,6 +34,7 @@ from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
 from onnxmesh.graph.reading.source import check_source, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
+from onnxmesh.graph.rows.row_boundaries import mark_boundaries
 from onnxmesh.ids import Digest
 from onnxmesh.model.batching import StageBatching
 from onnxmesh.model.cut_mode import CutMode
@@ -46,6 +49,8 @@ _OPTIMISED = "optimised"
 _NOTES = "source.json"
 _TYPES = "types.json"
 _COSTS = "costs.json"
+_MARKING_S = 1.0
+"""Time limit for finding the boundaries that keep rows apart: without it the planner has no preference among cuts."""
 _NUM_INPUTS = 3
 
 
@@ -87,6 +92,8 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
             profile = measured.to_json()
         except ModelRunFailed as error:
             unprofiled = error.message
+    if not batch_axis_obstacle(costs.signature, {name: known.dims or () for name, known in types.items()}):
+        costs = mark_boundaries(to_cut, costs, types, TimeLimit(_MARKING_S).expired)
     notes: dict[str, Any] = {
         "model": source.name,
         "source_digest": digest,

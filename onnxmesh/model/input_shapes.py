@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.model.tensor_spec import TensorSpec
 
@@ -75,7 +76,10 @@ class InputShapes:
         names = [spec.name for spec in specs]
         for name in self.inputs:
             if name not in names:
-                raise InvalidRequest(f"shape for '{name}': the model's inputs are {', '.join(names)}")
+                known = listed(names, quoted=False)
+                raise InvalidRequest(
+                    f"shape for '{name}': the model's inputs are {known}{did_you_mean(name, names)}"
+                )
         found: dict[str, int] = {}
         set_by: dict[str, str] = {}
         for spec in specs:

@@ -6,17 +6,18 @@ import asyncio
 import secrets
 import socket
 import sys
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.grpc_fallback import GrpcFallback
 from onnxmesh.http2.server.server import Http2Server
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
+from onnxmesh.service.health_servicer import HealthServicer
 from onnxmesh.service.metrics import MetricsServer, process_registry
 from onnxmesh.service.settings.service import ServiceSettings
 
@@ -31,6 +32,7 @@ class Serving:
         max_message_bytes: Largest message that is accepted or sent.
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
+        services: Full names of the gRPC services that are as healthy as the process.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
@@ -49,12 +51,13 @@ class Serving:
         shared: str | None = None,
         *,
         with_http2: bool = False,
+        services: Sequence[str] = (),
     ) -> None:
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
             options=server_options(max_message_bytes, share_ports=shared is not None),
         )
-        self.health = health_aio.HealthServicer()
+        self.health = HealthServicer(services)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         self.http2: Http2Server | None = None
         self._fallback: GrpcFallback | None = None
@@ -70,6 +73,7 @@ class Serving:
         named = socket.gethostname() if host in _EVERY_ADDRESS else host
         self.address = _with_port(settings.advertise or f"{named}:0", port)
         self.registry = process_registry()
+        self._ready = asyncio.Event()
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
 
@@ -97,6 +101,19 @@ class Serving:
         if self.http2 is not None:
             await self.http2.start()
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    def set_ready(self) -> None:
+        """Declares this service ready: it has all that it needs to do its work."""
+        self._ready.set()
+
+    async def ready_after(self, condition: Awaitable[object]) -> None:
+        """Waits for the condition, and declares this service ready."""
+        await condition
+        self.set_ready()
+
+    async def wait_ready(self) -> None:
+        """Returns once this service is ready."""
+        await self._ready.wait()
 
     async def disconnect_clients(self, grace_s: float) -> None:
         """Sends GOAWAY to clients and closes their connections; calls under way have `grace_s` to finish."""
@@ -131,6 +148,9 @@ class ServiceEndpoint(Protocol):
     @property
     def metrics_address(self) -> str | None:
         """HOST:PORT of its metrics; None: this process serves none."""
+
+    async def wait_ready(self) -> None:
+        """Returns once it is ready: it has found a scheduler, or for a scheduler the registry."""
 
 
 def _with_port(address: str, port: int) -> str:

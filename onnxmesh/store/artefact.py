@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import CorruptData, InvalidRequest
 from onnxmesh.files.digests import ListedFile, checked_digest, listing_digest
 from onnxmesh.ids import Digest
@@ -85,7 +86,7 @@ def model_file(artefact: Artefact) -> File:
     """
     models = [file for file in artefact.files if "/" not in file.path and file.path.endswith(".onnx")]
     if len(models) != 1:
-        found = ", ".join(f"'{file.path}'" for file in (models or artefact.files)[:5]) or "no file at all"
+        found = listed((file.path for file in (models or artefact.files)), none="no file at all")
         count = "more than one" if models else "none"
         raise InvalidRequest(
             f"expected exactly one file '*.onnx' at the top level of the upload, found {count}: {found}"

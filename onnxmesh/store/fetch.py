@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import grpc.aio
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import CorruptData, MeshError, NotFound, Unavailable
 from onnxmesh.rpc.grpc.channel import open_channel
 from onnxmesh.rpc.grpc.status import from_rpc_error
@@ -113,11 +114,14 @@ def _verify(file: File, writer: BlobWriter, source: str) -> None:
 def _failure(file: File, sources: Sequence[str], failures: Sequence[MeshError]) -> MeshError:
     """Returns the most specific error: corrupt before unreachable before not found."""
     what = f"blob {file.sha256} of '{file.path}'"
-    tried = "; ".join(
-        f"{source}: {failure.message}" for source, failure in zip(sources, failures, strict=True)
+    tried = listed(
+        (f"{source}: {failure.message}" for source, failure in zip(sources, failures, strict=True)),
+        quoted=False,
+        separator="; ",
+        none="there is no source",
     )
     if any(isinstance(failure, CorruptData) for failure in failures):
         return CorruptData(f"{what} was received damaged: {tried}")
     if failures and all(isinstance(failure, NotFound) for failure in failures):
-        return NotFound(f"{what} is on none of {', '.join(sources)}")
-    return Unavailable(f"{what} could not be fetched: {tried or 'there is no source'}")
+        return NotFound(f"{what} is on none of {listed(sources, quoted=False)}")
+    return Unavailable(f"{what} could not be fetched: {tried}")

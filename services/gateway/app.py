@@ -25,7 +25,7 @@ from services.gateway.inference.request_metrics import RequestMetrics
 from services.gateway.inference.servicer import MODEL_INFER, InferenceServicer
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.reflection import enable_reflection
-from services.gateway.routes.model_health import ModelHealth
+from services.gateway.routes.model_health import AS_HEALTHY_AS_THE_GATEWAY, ModelHealth
 from services.gateway.routes.route_watch import RouteWatch
 from services.gateway.routes.routing_servicer import GatewayRoutingServicer
 from services.gateway.routes.table_freshness import TableFreshness
@@ -50,6 +50,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         settings.max_message_bytes,
         shared=settings.shared_listen,
         with_http2=settings.edge == "http2",
+        services=AS_HEALTHY_AS_THE_GATEWAY,
     )
     data_path = DataPath(settings, generation)
     admission = Admission(settings.max_in_flight)
@@ -68,7 +69,9 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         asyncio.TaskGroup() as tasks,
     ):
         freshness = TableFreshness(health.set_fresh)
-        watch = RouteWatch(settings.id, mesh.schedulers, freshness=freshness, on_table=on_table)
+        watch = RouteWatch(
+            settings.id, mesh.schedulers, freshness=freshness, search=mesh.search, on_table=on_table
+        )
         inference = InferenceServicer(
             lambda: watch.table,
             data_path.requests,
@@ -93,7 +96,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         )
         await serving.start()
         await health.begin()
-        background = [tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing)]
+        background = [
+            tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing, mesh.search)
+        ]
+        background.append(tasks.create_task(serving.ready_after(mesh.search.wait_found())))
         try:
             instance = Instance(
                 settings.id, "gateway", serving.address, generation, attributes=settings.place()

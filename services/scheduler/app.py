@@ -51,7 +51,9 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
     """
     with locked(settings.state) as folder:
         async with open_deployments(folder) as store:
-            serving = Serving(settings)
+            serving = Serving(
+                settings, services=("onnxmesh.v1.Mesh", "onnxmesh.v1.Registry", "onnxmesh.v1.Blobs")
+            )
             blobs = BlobFolder(folder / "blobs")
             await in_thread(blobs.remove_leftovers)
             registry = EmbeddedRegistry(ttl_s=settings.registration_silence_s)
@@ -83,6 +85,7 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
                     add_RegistryServicer_to_server(registry, serving.server)
                     add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
                     await serving.start()
+                    serving.set_ready()
                     try:
                         yield serving
                     finally:

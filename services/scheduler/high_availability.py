@@ -55,7 +55,7 @@ async def highly_available_scheduler(
         folder = stack.enter_context(locked(settings.state))
         agent = ConsulAgent(access)
         stack.callback(agent.close)
-        serving = Serving(settings)
+        serving = Serving(settings, services=("onnxmesh.v1.Mesh", "onnxmesh.v1.Blobs"))
         stack.push_async_callback(serving.stop, settings.stop_grace_s())
         channels = await stack.enter_async_context(Channels())
         blobs = BlobFolder(folder / "blobs")
@@ -95,13 +95,17 @@ async def highly_available_scheduler(
         instance = Instance(
             settings.id, "scheduler", serving.address, time.time_ns(), attributes=settings.place()
         )
-        leadership = ConsulLeaderElection(agent, [f"service:{service_id(access.prefix, instance)}"])
         async with (
-            ConsulRegistrar(agent, check=settings.consul_check).register(instance),
-            leadership.campaign(settings.id, serving.address, candidate),
+            ConsulRegistrar(agent, check=settings.consul_check).register(instance) as registration,
+            ConsulLeaderElection(
+                agent,
+                [f"service:{service_id(access.prefix, instance)}"],
+                has_checks=lambda: registration.held,
+            ).campaign(settings.id, serving.address, candidate),
             asyncio.TaskGroup() as group,
         ):
             acting = group.create_task(leader_loop.run())
+            background.append(group.create_task(serving.ready_after(registration.wait())))
             try:
                 yield serving
             finally:

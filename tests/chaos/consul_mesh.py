@@ -49,7 +49,7 @@ def start_worker(mesh, name):
 
 
 def status(address):
-    return ask(address, lambda client: client.status(timeout=30))
+    return ask(address, lambda client: client.status(timeout=300))
 
 
 def all_served(address, num_replicas=4):
@@ -61,7 +61,7 @@ def all_served(address, num_replicas=4):
 
 def sessions(consul):
     """Returns the names of the sessions in Consul, which can hold locks."""
-    with urllib.request.urlopen(f"http://{consul.address}/v1/session/list", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://{consul.address}/v1/session/list", timeout=300) as answer:
         return {session["Name"] for session in json.load(answer)}
 
 

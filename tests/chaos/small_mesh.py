@@ -32,7 +32,7 @@ class SmallMesh:
         return ask(self.gateway, question)
 
     def status(self):
-        return self.ask(lambda client: client.status(timeout=30))
+        return self.ask(lambda client: client.status(timeout=300))
 
     def holders(self, name="mlp", version=1):
         """Returns for each stage of a model the workers that are ready to serve it."""

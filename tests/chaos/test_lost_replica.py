@@ -27,13 +27,13 @@ def test_traffic_survives_the_outage_of_one_of_two_replicas(fault, clients, tmp_
             mesh.start(name, "--threads=1", "--no-measure", f"--scheduler={scheduler}")
 
         def served(address):
-            (model,) = ask(address, lambda client: client.status(timeout=30)).models
+            (model,) = ask(address, lambda client: client.status(timeout=300)).models
             return sum(replica.state == "READY" for replica in model.replicas) == 4
 
         start("worker-1")
         start("worker-2")
         address = mesh.start("gateway-1", "--listen=127.0.0.1:0", f"--scheduler={scheduler}")
-        until(lambda: len(ask(address, lambda client: client.status(timeout=30)).workers) == 2)
+        until(lambda: len(ask(address, lambda client: client.status(timeout=300)).workers) == 2)
         deploy(address, ZOO["mlp"].build(tmp_path), name="mlp", stages=2, replicas=2)
         until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
         with clients(address, 4, "mlp", request, "probabilities") as traffic:

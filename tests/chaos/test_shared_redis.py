@@ -66,7 +66,7 @@ def test_traffic_survives_an_outage_of_redis(fault, clients, tmp_path):
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", f"--redis={redis.url}")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=30)).workers) == 2)
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=300)).workers) == 2)
         deploy(gateways[0], model, name="mlp", stages=2, replicas=2)
         for address in gateways:
             until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
@@ -109,7 +109,7 @@ def test_gateways_share_sessions_and_the_scheduler_reads_observed_loads(tmp_path
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", shared, "--zone=a")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=30)).workers) == 3)
+        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=300)).workers) == 3)
         deploy(gateways[0], model, name="mlp", stages=1, replicas=3)
         for address in gateways:
             until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
@@ -128,7 +128,7 @@ def test_gateways_share_sessions_and_the_scheduler_reads_observed_loads(tmp_path
         assert {session: served(gateways[0], session) for session in sessions} == first
 
         def status():
-            return ask(scheduler, lambda client: client.status(timeout=30)).workers
+            return ask(scheduler, lambda client: client.status(timeout=300)).workers
 
         until(lambda: all(worker.HasField("observed_load") for worker in status()))
         assert {worker.attributes["zone"] for worker in status()} == {"a"}

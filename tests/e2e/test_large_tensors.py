@@ -57,7 +57,7 @@ def test_large_tensors_are_equal_bit_for_bit(mesh, tmp_path):
             return [answer.as_numpy(output).tobytes() for output in ("y", "early")]
 
         with ThreadPoolExecutor(4) as clients:
-            for rows in (1, 4, 20, 3):
+            for rows, num_requests in ((1, 4), (4, 4), (20, 2), (3, 4)):
                 expected = ask("whole", rows, rows)
-                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(4)):
+                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(num_requests)):
                     assert answer == expected

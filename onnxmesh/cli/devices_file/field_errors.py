@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from onnxmesh.cli.devices_file.marked_yaml import FieldPath
 from onnxmesh.cli.devices_file.schema import DevicesFields, KindFields, LinkFields, LinkSpeedFields
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.expected_values import expected_value
 
 _LONGEST_VALUE = 60
@@ -49,8 +49,7 @@ def name_errors(devices: DevicesFields) -> Iterator[FieldError]:
     for position, link in enumerate(devices.links):
         for end, name in enumerate(link.between):
             if name not in names:
-                known = ", ".join(f"'{known}'" for known in names)
-                hint = suggestion(name, names) or f"; the kinds are {known}"
+                hint = did_you_mean(name, names) or f"; the kinds are {listed(names)}"
                 yield FieldError(("links", position, "between", end), f"there is no kind '{name}'{hint}")
         pair = frozenset(link.between)
         if pair in pairs:
@@ -60,12 +59,6 @@ def name_errors(devices: DevicesFields) -> Iterator[FieldError]:
                 f"the link between {both} is already links[{pairs.index(pair)}]",
             )
         pairs.append(pair)
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean …?" with the most similar known word; empty if none is similar."""
-    alike = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{alike[0]}'?" if alike else ""
 
 
 def path_text(path: FieldPath) -> str:
@@ -82,7 +75,7 @@ def _error_text(detail: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         known = _known_fields(detail["loc"])
         return "unknown field" + (
-            suggestion(str(detail["loc"][-1]), known) or f"; the fields here are {', '.join(known)}"
+            did_you_mean(str(detail["loc"][-1]), known) or f"; the fields here are {', '.join(known)}"
         )
     if kind == "missing":
         return "this field is required"

@@ -123,11 +123,13 @@ def deploy(
 
     **Examples**
 
-        onnxmesh deploy resnet50.onnx
-        onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
-        onnxmesh deploy detector.onnx --replicas auto --batch 8 --shape image=8x3x640x640
-        onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
-        onnxmesh deploy resnet50-new.onnx --name resnet50 --percent 10      a canary
+    ```
+    onnxmesh deploy resnet50.onnx
+    onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
+    onnxmesh deploy detector.onnx --replicas auto --shape image=8x3x640x640
+    onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
+    onnxmesh deploy newer.onnx --name resnet50 --percent 10  # a canary
+    ```
     """
     with errors_reported():
         shapes = parse_shapes(batch, shape or [])

@@ -35,8 +35,10 @@ def drain(
 
     **Examples**
 
-        onnxmesh drain worker-1
-        onnxmesh drain worker-1 --undo
+    ```
+    onnxmesh drain worker-1
+    onnxmesh drain worker-1 --undo
+    ```
     """
     with errors_reported():
         asyncio.run(_drain(mesh, worker, undo, timeout))

@@ -35,8 +35,10 @@ def scale(
 
     **Examples**
 
-        onnxmesh scale resnet50 3
-        onnxmesh scale chat 1 --version 2
+    ```
+    onnxmesh scale resnet50 3
+    onnxmesh scale chat 1 --version 2
+    ```
     """
     with errors_reported():
         scaled = asyncio.run(_scale(mesh, name, replicas, version))

@@ -77,8 +77,10 @@ def profile(
 
     **Examples**
 
-        onnxmesh profile resnet50.onnx
-        onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128 --shape attention_mask=8x128
+    ```
+    onnxmesh profile resnet50.onnx
+    onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128
+    ```
     """
     with errors_reported(), require_worker_extra():
         require_model_file(model)

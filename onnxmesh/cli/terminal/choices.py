@@ -1,11 +1,14 @@
-"""Options whose value is one of a few words."""
+"""Options whose value is one of a few words.
+
+A wrong value is answered with the words that there are, and the one that was probably meant.
+"""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar
 
+from onnxmesh.error_text import did_you_mean
 from onnxmesh.errors import InvalidRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -25,6 +28,5 @@ def parse_choice(option: str, text: str, choices: type[Choice]) -> Choice:
     words = [member.value for member in choices]
     if text in words:
         return choices(text)
-    alike = get_close_matches(text.lower(), words, n=1, cutoff=0.6)
-    hint = f"; did you mean '{alike[0]}'?" if alike else ""
+    hint = did_you_mean(text, words)
     raise InvalidRequest(f"{option}: expected {' or '.join(words)}, got '{text}'{hint}")

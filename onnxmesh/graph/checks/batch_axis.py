@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from onnxmesh.error_text import listed
 from onnxmesh.graph.reading.value_types import Dim
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
@@ -33,7 +34,7 @@ def batch_axis_obstacle(signature: Signature, dims: Mapping[str, Sequence[Dim]])
         symbol for spec in signature.inputs if isinstance(symbol := _declared(spec, dims)[0], str) and symbol
     }
     if len(symbols) > 1:
-        return f"the first dimensions of the inputs differ: {', '.join(sorted(symbols))}"
+        return f"the first dimensions of the inputs differ: {listed(sorted(symbols), quoted=False)}"
     for spec in signature.inputs:
         if symbols.intersection(map(str, _declared(spec, dims)[1:])):
             return f"input '{spec.name}' has its first dimension at another axis too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import InvalidPlan
 from onnxmesh.graph.reading.node_order import NodeOrder, value_name
 
@@ -39,7 +40,8 @@ def direct_inputs(
     everywhere = {name for names in wanted for name in names}
     if unknown := sorted(everywhere - set(names_in_order)):
         raise InvalidPlan(
-            f"direct input '{unknown[0]}' is no input of the model; it has {', '.join(names_in_order)}"
+            f"direct input '{unknown[0]}' is no input of the model; it has {listed(names_in_order, quoted=False)}"
+            f"{did_you_mean(unknown[0], names_in_order)}"
         )
     reads = _reads(order, bounds)
     for stage, names in enumerate(wanted):

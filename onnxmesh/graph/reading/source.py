@@ -10,6 +10,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from onnxmesh.device.execution_provider import CPU
+from onnxmesh.error_text import listed
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.digests import describe_file, describe_files, listing_digest
 from onnxmesh.files.foreign_file import foreign_file
@@ -74,8 +75,8 @@ def check_source(path: Path, *, follow_links: bool = False) -> None:
         check_structure(model, path, changed=changed)
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
-            nodes = ", ".join(map(describe_node, cycle))
-            raise InvalidModel(f"'{path.name}' has a cycle: {nodes[:_MAX_MESSAGE_CHARS]}") from error
+            nodes = listed(map(describe_node, cycle), quoted=False)
+            raise InvalidModel(f"'{path.name}' has a cycle: {nodes}") from error
         if not _runtime_accepts(path):
             raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from onnxmesh.error_text import bounded
+
 
 class ErrorCode(IntEnum):
     """HTTP/2 error codes, as GOAWAY and RST_STREAM carry them.
@@ -31,6 +33,7 @@ class GrpcStatus(IntEnum):
     """
 
     OK = 0
+    RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
 
@@ -48,9 +51,9 @@ class ConnectionFault(Exception):
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = bounded(message)
+        super().__init__(self.message)
 
 
 class StreamFault(ConnectionFault):

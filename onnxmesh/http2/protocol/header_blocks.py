@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
+from onnxmesh.error_text import bounded
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
 from onnxmesh.http2.protocol.request_head import Metadata, RequestHead
 from onnxmesh.rpc.frames.varint import varint
@@ -145,10 +146,10 @@ def http_error_headers(status: int) -> bytes:
 
 
 def trailers(status: int, message: str = "", metadata: Metadata = ()) -> bytes:
-    """Returns the trailers of a call: number of its gRPC status, message for a person, metadata."""
+    """Returns the trailers of a call: number of its gRPC status, message for a person, shortened if it is long, metadata."""
     block = _status(status)
     if message:
-        block += _literal(b"grpc-message", _percent_encoded(message))
+        block += _literal(b"grpc-message", _percent_encoded(bounded(message)))
     return block + _metadata(metadata)
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import InvalidRequest, NotFound
 from onnxmesh.ids import ModelKey, ModelName, Version, WorkerId
 from onnxmesh.routing.table.member import ABSENT_MEMBER, Member, members_of, set_facts, update_members
@@ -119,8 +120,10 @@ class RoutingTable:
         """
         versions = self._versions.get(name)
         if versions is None:
-            deployed = ", ".join(f"'{known}'" for known in self.names) or "none"
-            raise NotFound(f"unknown model '{name}': deployed models are {deployed}")
+            names = self.names
+            raise NotFound(
+                f"unknown model '{name}': deployed models are {listed(names)}{did_you_mean(name, names)}"
+            )
         return versions
 
     def find(self, name: str, version: str, rng: RandomSource | None = None) -> RoutedModel:
@@ -143,7 +146,7 @@ class RoutingTable:
             raise InvalidRequest(f"model '{name}': expected a whole number as version, got '{version}'")
         model = self._models.get((ModelName(name), Version(int(version))))
         if model is None:
-            known = ", ".join(str(model.version) for model in reversed(versions))
+            known = listed((each.version for each in reversed(versions)), quoted=False)
             raise NotFound(f"model '{name}' has no version {int(version)}: deployed versions are {known}")
         return model
 

@@ -101,7 +101,8 @@ class Dispatcher:
         Raises:
             Unavailable: A stage has no live replica, or none is left that did not fail (UNAVAILABLE).
             Unsatisfiable: No worker of a stage meets the requirements (FAILED_PRECONDITION).
-            Overloaded: Every replica refused because its queue is full, or none would be done in time (RESOURCE_EXHAUSTED).
+            Overloaded: Every replica refused because its queue is full (RESOURCE_EXHAUSTED).
+            DeadlineExceeded: No replica would be done in time (DEADLINE_EXCEEDED).
             MeshError: What a worker reported, where another route would fail alike.
         """
         began_s = self._clock()

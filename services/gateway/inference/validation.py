@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.oip.open_inference_pb2 import ModelInferRequest
 from onnxmesh.routing.table.routed_model import RoutedModel, RoutedTensor
@@ -39,7 +40,10 @@ def read_inputs(
         name = given.name
         spec = model.input_by_name.get(name)
         if spec is None:
-            raise InvalidRequest(f"unknown input '{name}': {model} takes {_names(model.inputs)}")
+            raise InvalidRequest(
+                f"unknown input '{name}': {model} takes {_names(model.inputs)}"
+                f"{did_you_mean(name, model.input_by_name)}"
+            )
         if tensors[spec.index] is not None:
             raise InvalidRequest(f"input '{name}' is given twice")
         if given.parameters:
@@ -83,7 +87,10 @@ def read_outputs(request: ModelInferRequest, model: RoutedModel) -> tuple[str, .
     requested: list[str] = []
     for output in request.outputs:
         if output.name not in model.output_by_name:
-            raise InvalidRequest(f"unknown output '{output.name}': {model} gives {_names(model.outputs)}")
+            raise InvalidRequest(
+                f"unknown output '{output.name}': {model} gives {_names(model.outputs)}"
+                f"{did_you_mean(output.name, model.output_by_name)}"
+            )
         if output.name in requested:
             raise InvalidRequest(f"output '{output.name}' is requested twice")
         if output.parameters:
@@ -153,8 +160,8 @@ def _wrong_raw_count(request: ModelInferRequest, raw_inputs: Sequence[Buffer]) -
 
 
 def _names(tensors: Sequence[RoutedTensor]) -> str:
-    return ", ".join(f"'{tensor.name}'" for tensor in tensors) or "nothing"
+    return listed((tensor.name for tensor in tensors), none="nothing")
 
 
 def _brackets(shape: Sequence[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"
+    return f"[{listed(shape, quoted=False, separator=',', none='')}]"

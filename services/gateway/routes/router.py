@@ -153,7 +153,7 @@ class Router:
         Raises:
             Unavailable: A stage has no live replica, or none is left that did not fail (UNAVAILABLE).
             Unsatisfiable: No worker of a stage meets the requirements (FAILED_PRECONDITION).
-            Overloaded: No replica would be done in time (RESOURCE_EXHAUSTED).
+            DeadlineExceeded: No replica would be done in time (DEADLINE_EXCEEDED).
         """
         options = request.options
         while True:

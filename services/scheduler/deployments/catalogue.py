@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import Conflict, NotFound
 from onnxmesh.ids import ModelKey, ModelName, Version
 from onnxmesh.state.base import Deployment, DeploymentStore
@@ -114,14 +115,14 @@ class Catalogue:
         """
         versions = self.versions(name)
         if not versions:
-            names = ", ".join(f"'{each}'" for each in sorted({each for each, _ in self._deployments}))
+            names = sorted({each for each, _ in self._deployments})
+            deployed = f"deployed models are {listed(names)}{did_you_mean(name, names)}"
             raise NotFound(
-                f"model '{name}' is not deployed: "
-                + (f"deployed models are {names}" if names else "there is no model at all")
+                f"model '{name}' is not deployed: {deployed if names else 'there is no model at all'}"
             )
         if version and version not in versions:
             raise NotFound(
-                f"model '{name}' has no version {version}: deployed versions are {', '.join(map(str, versions))}"
+                f"model '{name}' has no version {version}: deployed versions are {listed(versions, quoted=False)}"
             )
         return [self._deployments[name, each] for each in versions if version in {0, each}]
 

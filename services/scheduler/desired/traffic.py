@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import InvalidRequest, NotFound, Unsatisfiable
 from onnxmesh.ids import ModelName, Version
 from onnxmesh.state.traffic_split import TrafficSplit
@@ -32,8 +33,8 @@ def rolled_out(
         InvalidRequest: `percent` is no percentage, or there is no other version for the rest (INVALID_ARGUMENT).
     """
     if to not in versions:
-        deployed = ", ".join(map(str, sorted(versions)))
-        raise NotFound(f"model '{name}' has no version {to}: deployed versions are {deployed or 'none'}")
+        deployed = listed(sorted(versions), quoted=False)
+        raise NotFound(f"model '{name}' has no version {to}: deployed versions are {deployed}")
     check_percent(name, percent, [version for version in versions if version != to])
     if len(versions) == 1:
         return None

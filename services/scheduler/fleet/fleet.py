@@ -13,6 +13,7 @@ import structlog
 from onnxmesh.deadline import Clock
 from onnxmesh.discovery.base import Directory
 from onnxmesh.discovery.instance import Instance
+from onnxmesh.error_text import did_you_mean, listed
 from onnxmesh.errors import NotFound, Unavailable
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.routing.network import MeasuredLink
@@ -78,8 +79,11 @@ class Fleet:
         """
         stream = self._streams.get(worker)
         if stream is None:
-            workers = ", ".join(f"'{each}'" for each in sorted(self._streams)) or "none"
-            raise NotFound(f"worker '{worker}' is not in the mesh: its workers are {workers}")
+            workers = sorted(self._streams)
+            raise NotFound(
+                f"worker '{worker}' is not in the mesh: its workers are {listed(workers)}"
+                f"{did_you_mean(worker, workers)}"
+            )
         return stream
 
     def holdings(self) -> dict[WorkerId, dict[StageKey, Held]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
+from onnxmesh.error_text import listed
 from onnxmesh.ids import ModelKey, StageKey, WorkerId
 from services.scheduler.desired.desired_stages import DesiredStage
 from services.scheduler.placement.draining import departing, release
@@ -166,8 +167,9 @@ def without_capacity(desired: Sequence[DesiredStage], placement: Placement) -> s
     """Returns the stages that no worker has the memory for, for good, and the bytes lacking, as text; empty: there is none."""
     if placement.freeing:
         return ""
-    return ", ".join(
+    lacks = (
         f"{stage.key} lacks {placement.lacking_bytes[stage.key] / 1e6:.1f} MB"
         for stage in desired
         if stage.key in placement.lacking_bytes
     )
+    return listed(lacks, quoted=False, none="")

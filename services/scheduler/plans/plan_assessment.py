@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from onnxmesh.error_text import listed
 from onnxmesh.ids import StageKey, WorkerId
 from onnxmesh.model.device_speed import PICOSECONDS
 from onnxmesh.model.graph_costs import GraphCosts
@@ -126,7 +127,7 @@ def _gaps(stage: DesiredStage, holders: Mapping[StageKey, Collection[WorkerId]],
     if stage.homes and not any(
         home.workers & labels.keys() or label_of_kind(home.kind) in labels.values() for home in stage.homes
     ):
-        kinds = ", ".join(f"'{home.kind}'" for home in stage.homes)
+        kinds = listed(home.kind for home in stage.homes)
         return [f"{name} was planned for {kinds}, which left the mesh"]
     return []
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxmesh.discovery.instance import Instance
+from onnxmesh.error_text import listed
 from onnxmesh.errors import Unsatisfiable
 from onnxmesh.model.cut_mode import CutMode
 from onnxmesh.model.optimisation_level import OptimisationLevel
@@ -95,18 +96,21 @@ def _matching(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instanc
         raise Unsatisfiable("no worker has joined the mesh")
     able = [worker for worker in everyone if not lacking(spec.require, worker.tags, worker.attributes)]
     if not able:
-        desired = ", ".join(f"'{requirement}'" for requirement in spec.require)
-        gaps = "; ".join(
-            f"{worker.id} lacks {', '.join(lacking(spec.require, worker.tags, worker.attributes))}"
-            for worker in everyone
+        gaps = listed(
+            (
+                f"{worker.id} lacks {', '.join(lacking(spec.require, worker.tags, worker.attributes))}"
+                for worker in everyone
+            ),
+            quoted=False,
+            separator="; ",
         )
-        raise Unsatisfiable(f"no worker satisfies {desired}: {gaps}")
+        raise Unsatisfiable(f"no worker satisfies {listed(spec.require)}: {gaps}")
     return able
 
 
 def _with_replicas(spec: DeploymentSpec, found: Eligible) -> Eligible:
     if len(found.workers) < spec.replicas:
-        ids = ", ".join(worker.id for worker in found.workers)
+        ids = listed((worker.id for worker in found.workers), quoted=False)
         kind = f" of the CPU class '{found.cpu_class}'" if found.cpu_class else ""
         raise Unsatisfiable(
             f"{spec.replicas} replicas of a stage need as many workers; "
@@ -137,7 +141,7 @@ def _suited(spec: DeploymentSpec, able: list[Instance]) -> Eligible:
         return Eligible(tuple(able), CutMode.EXACT, level)
     by_class.pop("", None)
     if not by_class:
-        ids = ", ".join(worker.id for worker in able)
+        ids = listed((worker.id for worker in able), quoted=False)
         raise Unsatisfiable(
             f"optimisation 'all' is tied to a class of CPU, and none of {ids} is a CPU worker with a '{CPU_CLASS}'"
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from onnxmesh.error_text import listed
 from onnxmesh.errors import CorruptData, DeadlineExceeded, MeshError, Overloaded
 from onnxmesh.ids import StageKey
 from services.worker.requests.request_flow import Drop, Refuse
@@ -145,12 +146,12 @@ class PartJoiner:
         received = part.tensors.keys()
         if part.is_direct and (received != self._direct_inputs or not received):
             return CorruptData(
-                f"{self._stage} receives {_listed(self._direct_inputs)} straight from the gateway; the direct part has "
-                f"{_listed(received)}"
+                f"{self._stage} receives {listed(sorted(self._direct_inputs), none='nothing')} straight from the gateway; the direct part has "
+                f"{listed(sorted(received), none='nothing')}"
             )
         if not part.is_direct and not self._direct_inputs.isdisjoint(received):
             return CorruptData(
-                f"{self._stage} receives {_listed(self._direct_inputs & received)} straight from the gateway; the stage "
+                f"{self._stage} receives {listed(sorted(self._direct_inputs & received), none='nothing')} straight from the gateway; the stage "
                 f"before sent it too"
             )
         return None
@@ -172,7 +173,3 @@ def _joined(first: StageRequest, second: StageRequest) -> StageRequest:
         wire_ns=main.wire_ns,
         credit=main.credit,
     )
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "nothing"

@@ -20,6 +20,18 @@ class Server:
         self.service = service
 
 
+def test_newest_reflection_refers_to_messages_of_its_own_version():
+    """So that a client that asks for its descriptor can build it, beside that of v1alpha."""
+    pool = DescriptorPool()
+    pool.AddSerializedFile(reflection._newest_reflection().SerializeToString())
+    method = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods_by_name[
+        "ServerReflectionInfo"
+    ]
+    assert method.input_type.full_name == "grpc.reflection.v1.ServerReflectionRequest"
+    fields = method.output_type.fields_by_name
+    assert fields["original_request"].message_type is method.input_type
+
+
 def test_enable_reflection_serves_every_descriptor_with_its_dependencies():
     """Each file is added after those that it imports, and once."""
     server, pool, added = Server(), DescriptorPool(), set()

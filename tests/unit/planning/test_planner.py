@@ -235,7 +235,7 @@ def overheld(plan, devices, slots=1):
     return [name for name, count in used.items() if count > devices.kind(name).count * slots]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     graphs(9),
     clusters(most_devices=6),
@@ -268,7 +268,7 @@ def test_plan_is_valid_or_refused(costs, devices, replicas, objective, share, da
             assert limit is None or stage.peak_bytes <= limit // slots
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.integers(0, 10**6),
     st.integers(20, 120),

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
@@ -210,6 +210,7 @@ def test_policy_pick_passes_every_filter(workers, figures, explore, seed):
         assert picked in usable if usable else picked is None
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(0, 100))
 def test_policy_picks_every_live_replica_eventually(num, seed):
     """However bad its figures, and in whatever zone: figures are only corrected by requests."""

@@ -34,7 +34,7 @@ async def until(gateway, condition):
 
 async def health_of(gateway, service):
     request = health_pb2.HealthCheckRequest(service=service)
-    return (await health_pb2_grpc.HealthStub(gateway.channel).Check(request, timeout=20)).status
+    return (await health_pb2_grpc.HealthStub(gateway.channel).Check(request, timeout=300)).status
 
 
 def value(gateway, name, **labels):
@@ -195,7 +195,7 @@ async def test_retries_are_counted_in_prometheus_metrics():
 
 async def scraped(address):
     def get():
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=300) as answer:
             return answer.read().decode()
 
     return await asyncio.to_thread(get)

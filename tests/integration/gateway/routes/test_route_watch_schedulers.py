@@ -51,7 +51,7 @@ async def test_route_watch_follows_the_next_scheduler_after_a_loss(two_scheduler
     second.publish(model, routed_model([[("a", gateway.workers["a"].address)]], name="n"))
     await gateway.until_ready("n")
     await eventually(lambda: second.instances)
-    status = await MeshStub(gateway.channel).Status(mesh_pb2.StatusRequest(), timeout=20)
+    status = await MeshStub(gateway.channel).Status(mesh_pb2.StatusRequest(), timeout=300)
     assert status.epoch == 2
 
 

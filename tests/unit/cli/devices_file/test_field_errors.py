@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.cli.devices_file.field_errors import name_errors, path_text, suggestion
+from onnxmesh.cli.devices_file.field_errors import name_errors, path_text
 from onnxmesh.cli.devices_file.schema import DevicesFields
 
 
@@ -19,12 +19,6 @@ from onnxmesh.cli.devices_file.schema import DevicesFields
 def test_path_text_has_dots_and_indices(path, text):
     """As people write a path."""
     assert path_text(path) == text
-
-
-def test_suggestion_is_the_most_similar_word():
-    """Or empty."""
-    assert suggestion("cout", ["name", "count"]) == "; did you mean 'count'?"
-    assert suggestion("zzz", ["name", "count"]) == ""
 
 
 def test_name_errors_find_duplicates_and_unknown_kinds():

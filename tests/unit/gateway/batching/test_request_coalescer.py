@@ -164,7 +164,7 @@ async def test_coalescer_survives_the_cancellation_of_any_request():
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 tasks[leaving].cancel()
-                ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+                ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 300)
                 for number, expected in enumerate((None if data[0] == BAD else b"\2", b"\3", b"\4")):
                     if number == leaving and isinstance(ended[number], asyncio.CancelledError):
                         continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onnxmesh.deadline import Deadline
-from onnxmesh.errors import Overloaded, Unavailable
+from onnxmesh.errors import DeadlineExceeded, Unavailable
 from onnxmesh.rpc.frames.frames import Frame
 from onnxmesh.v1 import frame_pb2
 from services.gateway.routes.worker_loads import report_timings
@@ -67,7 +67,7 @@ class Counting(Bench):
 
 
 async def test_router_refuses_an_unreachable_deadline_at_once():
-    """With the delay after which it would not be; one a second is let pass, to see whether that is still so."""
+    """With the status of a deadline that has passed, and the delay after which it would not be; one a second is let pass, to see whether that is still so."""
     bench = Counting("a")
     bench.routes("a")
     await answered(bench, 0.2)
@@ -76,7 +76,7 @@ async def test_router_refuses_an_unreachable_deadline_at_once():
     async with bench.inferring(deadline=request.deadline) as task:
         bench.answer("a", bench.links.streams["a"].sent[-1].header.activation)
         await task
-    with pytest.raises(Overloaded) as caught:
+    with pytest.raises(DeadlineExceeded) as caught:
         await bench.infer(request)
     assert caught.value.message == (
         "model 'm' version 1: no replica of stage 0 can be done in time: the first would take 1.20 s, 500 ms remain"

@@ -260,4 +260,4 @@ class PlacementMachine(RuleBasedStateMachine):
 
 
 TestPlacementConverges = PlacementMachine.TestCase
-TestPlacementConverges.settings = settings(max_examples=150, stateful_step_count=40)
+TestPlacementConverges.settings = settings(max_examples=60, stateful_step_count=40)

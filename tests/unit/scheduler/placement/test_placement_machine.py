@@ -185,4 +185,4 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
 
 
 TestMesh = MeshMachine.TestCase
-TestMesh.settings = settings(max_examples=100, stateful_step_count=50)
+TestMesh.settings = settings(max_examples=40, stateful_step_count=50)
