@@ -60,7 +60,7 @@ def test_everything_is_healthy_and_a_model_is_served(project):
     assert {worker["attributes"]["zone"] for worker in status["workers"]} == {"a", "b"}
 
 
-def test_the_readmes_program_works_from_outside(project, tiny, tmp_path):
+def test_readme_program_works_from_outside(project, tiny, tmp_path):
     """A client on the host needs the published port and tritonclient, and gets the whole model's answer."""
     _, expected = tiny
     assert "127.0.0.1:8001" in PROGRAM
@@ -121,7 +121,7 @@ def test_logs_are_json(project):
         assert [line for line in lines if not {"service", "level", "event", "timestamp"} <= set(line)] == []
 
 
-def test_a_wrong_setting_stops_the_container_at_once(project):
+def test_container_stops_at_once_on_a_wrong_setting(project):
     """The container ends with status 2 and one line that names the setting."""
     done = project.compose(
         "run", "--rm", "--no-deps", "--env=ONNXMESH_THREADS=none", "worker", check=False, timeout_s=300
@@ -209,7 +209,7 @@ def test_gateways_are_restarted_with_the_network_that_they_have(project):
         assert plain[gateway]["depends_on"]["front"]["restart"] is True
 
 
-def test_a_restart_brings_the_models_back(project, tiny):
+def test_restart_brings_the_models_back(project, tiny):
     """After `restart` of everything, what was deployed is served again without anybody's doing."""
     _, expected = tiny
     project.compose("restart", timeout_s=600)

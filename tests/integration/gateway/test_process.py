@@ -149,7 +149,7 @@ def test_gateway_without_a_scheduler_says_so_and_is_not_ready():
             process.kill()
 
 
-def test_two_gateways_share_a_port_beside_their_own():
+def test_gateways_share_a_port_beside_their_own():
     """Each answers on its own port; on the shared one whoever is left does."""
     own_0, own_1, shared = (f"127.0.0.1:{port}" for port in free_ports(3))
     with ExitStack() as stack:
