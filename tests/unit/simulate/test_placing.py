@@ -55,7 +55,7 @@ def test_placement_starts_with_what_decide_returns():
 
 
 def test_drained_worker_is_empty_only_when_its_stage_is_served_elsewhere():
-    """At no moment is the stage on fewer workers than asked for, in the table or in fact."""
+    """At no moment is the stage on fewer workers than desired, in the table or in fact."""
     bench = Bench(SMALL)
     ended = bench.scheduler.drain(next(each for each in bench.fleet.workers if each.held))
     while not ended.processed:

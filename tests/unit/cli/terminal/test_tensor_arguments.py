@@ -103,7 +103,7 @@ def test_tensor_arguments_accept_every_name(name, source):
 
 
 def test_tensor_arguments_suggest_the_input_of_a_misspelt_name():
-    """Rather than a list of all inputs; a model without inputs says so; an unknown rank asks for a shape."""
+    """Rather than a list of all inputs; a model without inputs says so; for an unknown rank the error requests a shape."""
     with pytest.raises(InvalidRequest, match=r"no input 'imput_ids': did you mean 'input_ids'\?"):
         read(["imput_ids=random"], input_ids=("INT64", (1,)), mask=("INT64", (1,)))
     with pytest.raises(InvalidRequest, match="no input 'x': it has none"):

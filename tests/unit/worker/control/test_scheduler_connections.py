@@ -42,7 +42,7 @@ async def test_scheduler_connections_publish_to_all_with_holding_first():
 
 
 async def test_scheduler_connections_send_draining_to_later_ones():
-    """After what it holds; to one that has hung up, then the end."""
+    """After the holding; the stream of one that was closed then ends."""
     schedulers = SchedulerConnections()
     schedulers.publish_draining()
     schedulers.close()
