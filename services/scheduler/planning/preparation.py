@@ -102,6 +102,7 @@ class Preparation:
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
             doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            doing += " and measuring its nodes" if self._profile_s > 0 else ""
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
                 prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, self._profile_s))
