@@ -7,6 +7,7 @@ steps in a child process. Jobs and results can be serialised; errors are `MeshEr
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from onnxmesh.graph.measuring.measured_costs import measure_costs
 from onnxmesh.graph.measuring.profiler import Progress
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.measuring.trial_shapes import trial_shapes
+from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
 from onnxmesh.graph.reading.source import check_source, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
@@ -42,6 +44,7 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 
+_NORMALISED = "normalised"
 _OPTIMISED = "optimised"
 _NOTES = "source.json"
 _TYPES = "types.json"
@@ -67,14 +70,16 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
         InvalidRequest: A shape names no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
     source, folder, options = job.source, job.folder, job.options
-    check_source(source)
+    check_source(source, follow_links=job.follow_links)
     digest = source_digest(source)
+    normalised = normalised_source(source, folder / _NORMALISED)
     if options.mode is CutMode.PORTABLE:
         level = OptimisationLevel.NONE
-        to_cut = save_original_model(source, folder / _OPTIMISED)
+        to_cut = save_original_model(normalised, folder / _OPTIMISED)
     else:
         level = options.optimisation
-        to_cut = optimise(source, folder / _OPTIMISED, level)
+        to_cut = optimise(normalised, folder / _OPTIMISED, level)
+    shutil.rmtree(folder / _NORMALISED, ignore_errors=True)
     types = boundary_types(to_cut)
     costs = analyse_graph(to_cut, options.shapes, types)
     profile, unprofiled = "", ""

@@ -60,7 +60,7 @@ def split_model(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         work = Path(name)
         options = PrepareOptions(level, mode, shapes or InputShapes())
-        prepared = json.loads(prepare(PrepareJob(model, work, options)))
+        prepared = json.loads(prepare(PrepareJob(model, work, options, follow_links=True)))
         costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))

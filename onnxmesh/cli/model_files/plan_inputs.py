@@ -34,7 +34,8 @@ def model_costs(model: Path, level: OptimisationLevel, mode: CutMode, shapes: In
         InvalidRequest: The shapes do not fit the model (INVALID_ARGUMENT).
     """
     with tempfile.TemporaryDirectory(prefix="onnxmesh-plan-") as work:
-        prepared = json.loads(prepare(PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes))))
+        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes), follow_links=True)
+        prepared = json.loads(prepare(job))
     return GraphCosts.from_json(prepared["costs"])
 
 

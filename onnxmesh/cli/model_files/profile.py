@@ -140,7 +140,7 @@ def profile_table(
             f"{row.seconds / (total_s or 1.0):.1%}",
             f"{row.flops_per_s / 1e9:.1f}",
             f"{row.bytes_per_s / 1e9:.1f}",
-            end_section=row is rows[-1],
+            end_section=bool(rows) and row is rows[-1],
         )
     return table
 
@@ -188,7 +188,8 @@ def _measure(
         progress_bar(f"measuring {model.name}") as report,
     ):
         cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
-        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
+        options = PrepareOptions(level, mode, shapes, seconds)
+        job = PrepareJob(model, Path(work), options, kind, follow_links=True)
         built = json.loads(prepare(job, report))
     if built["unprofiled"]:
         raise InvalidRequest(

@@ -54,6 +54,11 @@ def test_find_improvement_names_a_stage_that_cannot_be_cut_further():
     assert found.sentence.endswith("the slowest stage, nodes 1 to 1, cannot be cut further")
 
 
+def test_find_improvement_of_a_graph_without_nodes_is_none():
+    """All of it is constant, so there is nothing to cut or to speed up."""
+    assert improvement_of(graph([]), cluster(kind("box", 2)), Demand()) is None
+
+
 def test_find_improvement_of_latency_names_the_link():
     """Memory forces a cut; latency is the sum of all, so the sending counts."""
     costs = graph([10, 10], [100], weights=[(0,), (1,)], weight_bytes=(10, 10))
