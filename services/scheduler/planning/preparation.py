@@ -110,6 +110,7 @@ class Preparation:
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
             doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            doing += " and measuring its nodes" if self._profile_s > 0 else ""
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
                 prepared = await _prepare(
@@ -120,11 +121,12 @@ class Preparation:
                 profile = Profile.from_json(prepared.profile.decode()) if prepared.profile else None
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
-                checks = spec.batching.mode != BatchMode.OFF
-                await report(
-                    DeployProgress.CUTTING,
-                    cut_plan.why + (f"; checking batches, {MAX_CHECK_S:g} s at most" if checks else ""),
-                )
+                await report(DeployProgress.CUTTING, cut_plan.why)
+                if spec.batching.mode != BatchMode.OFF:
+                    await report(
+                        DeployProgress.CUTTING,
+                        f"cutting, and checking which stages can run batches: {MAX_CHECK_S:g} s at most",
+                    )
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
             await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
