@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,10 @@ UPLOAD_CHUNK_BYTES = 1 << 20
 
 MODEL_FILE = "model.onnx"
 """Name of a model's own file in a mesh, so that a renamed file is the same model."""
+
+
+OnUploadProgress = Callable[[int, int], None]
+"""Called with the bytes that were sent so far, and the bytes of all files, on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,28 @@ async def upload_messages(files: list[UploadFile]) -> AsyncGenerator[DeployReque
 
 
 async def send_upload(
-    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
+    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress],
+    files: list[UploadFile],
+    on_sent: OnUploadProgress | None = None,
 ) -> None:
     """Sends the files after the spec; stops early if the mesh ends the call, whose status has the reason.
+
+    Args:
+        call: The call of Deploy.
+        files: The files to send.
+        on_sent: Called after each piece.
 
     Raises:
         InvalidModel: As `upload_messages` (INVALID_ARGUMENT).
     """
     try:
         async with aclosing(upload_messages(files)) as upload:
+            sent, total = 0, sum(file.path.stat().st_size for file in files)
             async for message in upload:
                 await call.write(message)
+                sent += len(message.data)
+                if on_sent is not None and message.data:
+                    on_sent(sent, total)
         await call.done_writing()
     except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
         pass
