@@ -15,10 +15,12 @@ _HELP = """Cut ONNX models into stages, run the stages on several machines, and 
 
 **Try it**: the first command in one terminal, the others in a second one:
 
-    onnxmesh up
-    onnxmesh deploy model.onnx --stages 2
-    onnxmesh infer model --input x=random --trace
-    onnxmesh status
+```
+onnxmesh up
+onnxmesh deploy model.onnx --stages 2
+onnxmesh infer model --input x=random --trace
+onnxmesh status
+```
 
 Exit codes: 0 success; 1 failure, or `verify` found a difference; 2 wrong arguments or files.
 """
@@ -29,7 +31,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -42,11 +42,14 @@ class Boundary:
         num_bytes: Size of the computed tensors that cross it.
         num_tensors: Number of these tensors.
         obstacle: Why the graph cannot be cut here; None if it can.
+        keeps_rows: Whether the stages beside a cut here may run requests together, by the structure of the graph: each
+            tensor has one row of the batch at each index of its first axis, or is the same for all rows.
     """
 
     num_bytes: int
     num_tensors: int
     obstacle: str | None = None
+    keeps_rows: bool = True
 
     @property
     def legal(self) -> bool:
@@ -130,6 +133,7 @@ class GraphCosts:
             "weights": list(self.weights),
             "inputs": [[use.name, use.num_bytes, use.readers] for use in self.inputs],
             "signature": self.signature.to_plain(),
+            "without_rows": [p for p, boundary in enumerate(self.boundaries) if not boundary.keeps_rows],
         }
         return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
 
@@ -151,14 +155,21 @@ class GraphCosts:
         if plain["format"] != _FORMAT:
             msg = f"expected format {_FORMAT}, got {plain['format']!r}"
             raise ValueError(msg)
+        # Workers of an earlier version do not send it.
+        without_rows = frozenset(_integers(plain.get("without_rows", ())))
         return cls(
             nodes=tuple(
                 NodeCost(str(name), str(op_type), int(flops), int(moved), _integers(weights), int(working))
                 for name, op_type, flops, moved, weights, working in plain["nodes"]
             ),
             boundaries=tuple(
-                Boundary(int(num_bytes), int(num_tensors), None if obstacle is None else str(obstacle))
-                for num_bytes, num_tensors, obstacle in plain["boundaries"]
+                Boundary(
+                    int(num_bytes),
+                    int(num_tensors),
+                    None if obstacle is None else str(obstacle),
+                    keeps_rows=p not in without_rows,
+                )
+                for p, (num_bytes, num_tensors, obstacle) in enumerate(plain["boundaries"])
             ),
             weights=_integers(plain["weights"]),
             inputs=tuple(

@@ -7,7 +7,7 @@ import math
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import grpc.aio
@@ -84,6 +84,7 @@ class Serving:
         named = socket.gethostname() if host in _EVERY_ADDRESS else host
         self.address = _with_port(settings.advertise or f"{named}:0", port)
         self.registry = process_registry()
+        self._ready = asyncio.Event()
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
 
@@ -111,6 +112,19 @@ class Serving:
         if self.http2 is not None:
             await self.http2.start()
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    def set_ready(self) -> None:
+        """Declares this service ready: it has all that it needs to do its work."""
+        self._ready.set()
+
+    async def ready_after(self, condition: Awaitable[object]) -> None:
+        """Waits for the condition, and declares this service ready."""
+        await condition
+        self.set_ready()
+
+    async def wait_ready(self) -> None:
+        """Returns once this service is ready."""
+        await self._ready.wait()
 
     async def disconnect_clients(self, grace_s: float) -> None:
         """Sends GOAWAY to clients and closes their connections; calls under way have `grace_s` to finish."""
@@ -145,6 +159,9 @@ class ServiceEndpoint(Protocol):
     @property
     def metrics_address(self) -> str | None:
         """HOST:PORT of its metrics; None: this process serves none."""
+
+    async def wait_ready(self) -> None:
+        """Returns once it is ready: it has found a scheduler, or for a scheduler the registry."""
 
 
 def _with_port(address: str, port: int) -> str:

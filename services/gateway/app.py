@@ -79,7 +79,9 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         asyncio.TaskGroup() as tasks,
     ):
         freshness = TableFreshness(health.set_fresh)
-        watch = RouteWatch(settings.id, mesh.schedulers, freshness=freshness, on_table=on_table)
+        watch = RouteWatch(
+            settings.id, mesh.schedulers, freshness=freshness, search=mesh.search, on_table=on_table
+        )
         inference = InferenceServicer(
             lambda: watch.table,
             data_path.requests,
@@ -104,7 +106,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         )
         await serving.start()
         await health.begin()
-        background = [tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing)]
+        background = [
+            tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing, mesh.search)
+        ]
+        background.append(tasks.create_task(serving.ready_after(mesh.search.wait_found())))
         try:
             instance = Instance(
                 settings.id, "gateway", serving.address, generation, attributes=settings.place()

@@ -49,33 +49,43 @@ def infer(client, given):
     return answer.as_numpy("y"), RouteTrace.from_json(text)
 
 
-@pytest.mark.parametrize("on", [True, False])
-def test_micro_batches_give_the_output_of_the_uncut_model(tmp_path, monkeypatch, on):
-    """Bit for bit; requests are split once the stages were measured, or never if that is off."""
-    path = wide_mlp(tmp_path)
-    monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", str(on))
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return wide_mlp(tmp_path_factory.mktemp("wide"))
+
+
+def pieces_of(mesh, path, *, enough):
+    """Sends requests until the numbers of their micro-batches are enough; each answer is that of the uncut model."""
+    end_s = monotonic() + WAIT_S
+    pieces = []
+    with triton.InferenceServerClient(mesh.address) as client:
+        while not enough(pieces) and monotonic() < end_s:
+            given = feeds(len(pieces))
+            answer, trace = infer(client, given)
+            assert answer.tobytes() == whole(path, given)["y"].tobytes()
+            assert len(trace.hops) == 3
+            pieces.append(trace.pieces)
+    return pieces
+
+
+def test_micro_batches_can_be_turned_off(path, monkeypatch):
+    """No request is split."""
+    monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", "False")
     with running_mesh("--workers=3") as mesh:
         mesh.deploy(path, name="wide", stages=3, shapes=Shapes(batch=NUM_ROWS))
-        end_s = monotonic() + WAIT_S
-        pieces = []
-        with triton.InferenceServerClient(mesh.address) as client:
-            for seed in range(1000):
-                given = feeds(seed)
-                answer, trace = infer(client, given)
-                assert answer.tobytes() == whole(path, given)["y"].tobytes()
-                assert len(trace.hops) == 3
-                pieces.append(trace.pieces)
-                if monotonic() > end_s or (len(pieces) >= 5 and (not on or max(pieces) > 1)):
-                    break
-        assert pieces[0] == 1, "nothing was measured yet"
-        assert (max(pieces) > 1) is on
+        assert set(pieces_of(mesh, path, enough=lambda pieces: len(pieces) >= 5)) == {1}
 
 
-def test_micro_batches_survive_the_death_of_a_worker(tmp_path):
-    """With two replicas of each stage every request is answered, whichever micro-batches were lost."""
-    path = wide_mlp(tmp_path)
+def test_micro_batches_give_the_output_of_the_uncut_model(path):
+    """Bit for bit; requests are split once the stages were measured.
+
+    When a worker dies, with two replicas of each stage, every request is answered, whichever micro-batches were lost.
+    """
     with running_mesh("--workers=3") as mesh:
         mesh.deploy(path, name="wide", stages=3, replicas=2, shapes=Shapes(batch=NUM_ROWS))
+        pieces = pieces_of(mesh, path, enough=lambda pieces: max(pieces, default=0) > 1)
+        assert pieces[0] == 1, "nothing was measured yet"
+        assert max(pieces) > 1
         given = feeds(1)
         expected = whole(path, given)["y"].tobytes()
         seen, failures, stop = [], [], threading.Event()
@@ -94,7 +104,7 @@ def test_micro_batches_survive_the_death_of_a_worker(tmp_path):
         for client in clients:
             client.start()
         try:
-            wait_for(lambda: failures or any(pieces > 1 for _, pieces in seen))
+            wait_for(lambda: failures or len(seen) > 5)
             mesh.kill("worker-1")
             already = len(seen)
             wait_for(lambda: failures or len(seen) > already + 20)

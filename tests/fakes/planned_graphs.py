@@ -17,8 +17,9 @@ def graph(
     weight_bytes: tuple[int, ...] = (),
     working: list[int] | None = None,
     inputs: tuple[InputUse, ...] = (),
+    without_rows: frozenset[int] | set[int] = frozenset(),
 ) -> GraphCosts:
-    """Returns nodes in topological order; boundaries have one byte and are legal by default."""
+    """Returns nodes in topological order; boundaries have one byte, are legal and keep rows apart by default."""
     count = len(flops)
     sizes = boundary_bytes or [1] * (count - 1)
     uses = weights or [()] * count
@@ -26,7 +27,8 @@ def graph(
     return GraphCosts(
         nodes=tuple(NodeCost(f"n{i}", "Op", flops[i], 0, tuple(uses[i]), scratch[i]) for i in range(count)),
         boundaries=tuple(
-            Boundary(size, 1, "a sequence" if p in illegal else None) for p, size in enumerate(sizes, start=1)
+            Boundary(size, 1, "a sequence" if p in illegal else None, p not in without_rows)
+            for p, size in enumerate(sizes, start=1)
         ),
         weights=tuple(weight_bytes),
         inputs=inputs,

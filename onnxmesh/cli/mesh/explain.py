@@ -50,8 +50,10 @@ def explain(
 
     **Examples**
 
-        onnxmesh explain resnet50
-        onnxmesh explain chat --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --from eu
+    ```
+    onnxmesh explain resnet50
+    onnxmesh explain chat --require gpu --prefer zone=eu:50 --from eu
+    ```
     """
     with errors_reported():
         request = ExplainRequest(

@@ -69,10 +69,13 @@ def infer(
 
     **Examples**
 
-        onnxmesh infer resnet50 --input data=random --trace
-        onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out outputs
-        onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
-        onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --session anna
+    ```
+    onnxmesh infer resnet50 --input data=random --trace
+    onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out out
+    onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
+    onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi'
+    onnxmesh infer chat --input ids=ids.npy --prefer zone=eu:50 --session 7
+    ```
     """
     with errors_reported():
         result, latency_s = asyncio.run(

@@ -156,6 +156,16 @@ class NodeView:
                 raise RowsMeet(f"has rows at axis {rows.axis} of its input {index}")
 
 
+def refuse_axis(rows: Rows | None, axis: int) -> None:
+    """Checks that a node does not work along the axis that holds the rows.
+
+    Raises:
+        RowsMeet: It does.
+    """
+    if rows is not None and rows.axis == axis:
+        raise RowsMeet(f"works along axis {axis}, which holds the rows")
+
+
 def shared(shape: Sequence[Dim] | None = None) -> RowValue:
     """Returns a value that all rows share."""
     return RowValue(SHARED, None if shape is None else tuple(shape))

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from onnxmesh.graph.cutting.weights_file import load_tensor
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import topological_order, value_name
 from onnxmesh.graph.rows.node_view import NodeView, NotProven, RowsMeet
-from onnxmesh.graph.rows.operators import OPERATORS, RANDOM
 from onnxmesh.graph.rows.row_state import (
     ROW_COUNT,
     SHARED,
@@ -22,6 +21,7 @@ from onnxmesh.graph.rows.row_state import (
     RowValue,
     as_contents,
 )
+from onnxmesh.graph.rows.rules.operators import OPERATORS, RANDOM
 from onnxmesh.graph.rows.shape_arithmetic import MAX_ELEMENTS, known_contents
 from onnxmesh.graph.rows.sizes import counts_rows
 from onnxmesh.graph.rows.subgraphs import SUBGRAPH_RULES

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from onnxmesh.graph.rows.sizes import ROWS, Dim, counts_rows, divide, product
+from onnxmesh.graph.reading.value_types import Dim as DeclaredDim
+from onnxmesh.graph.rows.sizes import ROWS, Dim, counts_rows, divide, product, symbol
 
 Contents: TypeAlias = npt.NDArray[np.object_]
 """Elements of a small value: integers, sizes, truth values and floats."""
@@ -78,10 +80,32 @@ class RowValue:
         """Its dimensions; an empty tuple where they are not known."""
         return self.shape or ()
 
+    @property
+    def may_be_batched(self) -> bool:
+        """Whether it has one row at each index of its first axis, where workers join and split, or is shared."""
+        return isinstance(self.state, Shared) or self.state == Rows(0)
+
 
 def row_input(shape: tuple[Dim, ...]) -> RowValue:
     """Returns an input of the model: one row at each index of its first dimension."""
     return RowValue(Rows(0), (ROWS, *shape[1:]))
+
+
+def declared_input(name: str, declared: Sequence[DeclaredDim]) -> RowValue:
+    """Returns an input of the model as it is declared: free dimensions are symbols, equal for equal names.
+
+    Args:
+        name: Of the input.
+        declared: Its dimensions; the first is the number of rows.
+    """
+    return row_input(
+        tuple(
+            dim
+            if isinstance(dim, int) and dim >= 0
+            else symbol(dim if isinstance(dim, str) and dim else f"{name}.{axis}")
+            for axis, dim in enumerate(declared)
+        )
+    )
 
 
 def same_rows(one: RowValue, axis: int, other: RowValue, other_axis: int) -> bool:

@@ -13,7 +13,21 @@ import onnx_ir as ir
 from onnxmesh.graph.reading.attributes import int_attribute
 from onnxmesh.graph.rows.node_view import NodeView
 from onnxmesh.graph.rows.row_state import Contents, as_contents
-from onnxmesh.graph.rows.sizes import Size, divide, floor_divide, never_equal, product
+from onnxmesh.graph.rows.size_arithmetic import (
+    UnknownElement,
+    chosen_element,
+    element_difference,
+    element_product,
+    element_sum,
+    elements_equal,
+    exact_quotient,
+    extreme_element,
+    float_quotient,
+    integer_quotient,
+    number_of,
+    rounded_by,
+)
+from onnxmesh.graph.rows.sizes import Size, product
 
 MAX_ELEMENTS = 4096
 """Values with more elements are no shapes; theirs are not tracked."""
@@ -35,17 +49,13 @@ def known_contents(view: NodeView) -> Contents | None:
         operands.append(None if value is None else value.contents)
     try:
         found = evaluate(view, operands)
-    except (ArithmeticError, IndexError, TypeError, ValueError, _Unknown):
+    except (ArithmeticError, IndexError, TypeError, ValueError, UnknownElement):
         return None
     return found if found.size <= MAX_ELEMENTS else None
 
 
 _FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 _INTEGERS = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64})
-
-
-class _Unknown(Exception):
-    """An element does not follow from shapes and constants."""
 
 
 def _shape(view: NodeView) -> Contents | None:
@@ -80,14 +90,14 @@ _Operands = Sequence[Contents | None]
 def _at(operands: _Operands, index: int) -> Contents:
     value = operands[index] if index < len(operands) else None
     if value is None:
-        raise _Unknown
+        raise UnknownElement
     return value
 
 
 def _ints(operands: _Operands, index: int) -> list[int]:
     found = _at(operands, index).reshape(-1).tolist()
     if not all(isinstance(each, int) for each in found):
-        raise _Unknown
+        raise UnknownElement
     return [int(each) for each in found]
 
 
@@ -102,46 +112,12 @@ def _elementwise(compute: Callable[..., Any]) -> Callable[[NodeView, _Operands],
     return evaluate
 
 
-def _multiply(one: Any, other: Any) -> Any:
-    if isinstance(one, float) or isinstance(other, float):
-        return _integral(_number(one) * _number(other))
-    return one * other
-
-
-def _add(one: Any, other: Any) -> Any:
-    if isinstance(one, float) or isinstance(other, float):
-        return _integral(_number(one) + _number(other))
-    return one + other
-
-
-def _subtract(one: Any, other: Any) -> Any:
-    return _add(one, _multiply(other, -1))
-
-
-def _divide(one: Any, other: Any) -> Any:
-    if isinstance(one, float) or isinstance(other, float):
-        return _integral(_number(one) / _number(other))
-    exact = divide(one, other)
-    if exact is not None:
-        return exact
-    if isinstance(one, Size) and isinstance(other, int) and other > 0:
-        return floor_divide(one, other)
-    if isinstance(one, int) and isinstance(other, int) and one >= 0 and other > 0:
-        return one // other
-    raise _Unknown
-
-
-def _float_divide(one: Any, other: Any) -> Any:
-    exact = divide(one, other) if not isinstance(one, float) and not isinstance(other, float) else None
-    return _integral(_number(one) / _number(other)) if exact is None else exact
-
-
 def _division(view: NodeView, operands: _Operands) -> Contents:
     # Integers are rounded, floats are not; the elements of floats that are whole numbers are integers here too.
     floating = [_is_floating(value) for value in view.node.inputs if value is not None]
     if True in floating:
-        return _elementwise(_float_divide)(view, operands)
-    return _elementwise(_exact if None in floating else _divide)(view, operands)
+        return _elementwise(float_quotient)(view, operands)
+    return _elementwise(exact_quotient if None in floating else integer_quotient)(view, operands)
 
 
 def _is_floating(value: ir.Value) -> bool | None:
@@ -163,65 +139,17 @@ def _is_floating(value: ir.Value) -> bool | None:
     return None
 
 
-def _exact(one: Any, other: Any) -> Any:
-    exact = divide(one, other)
-    if exact is None:
-        raise _Unknown
-    return exact
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, (int, float)):
-        return value
-    raise _Unknown
-
-
-def _integral(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else value
-
-
-def _rounded(rounding: Callable[[float], int]) -> Callable[[Any], Any]:
-    return lambda value: value if isinstance(value, Size) else rounding(_number(value))
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if not isinstance(one, Size) and not isinstance(other, Size):
-        return bool(one == other)
-    if one == other:
-        return True
-    if never_equal(one, other):
-        return False
-    raise _Unknown
-
-
-def _where(condition: Any, one: Any, other: Any) -> Any:
-    return one if condition else other
-
-
-def _extreme(better: Callable[[int], bool]) -> Callable[..., Any]:
-    def choose(*values: Any) -> Any:
-        best = values[0]
-        for value in values[1:]:
-            difference = _subtract(value, best)
-            if isinstance(difference, Size):
-                raise _Unknown
-            best = value if better(difference) else best
-        return best
-
-    return choose
-
-
 def _cast(view: NodeView, operands: _Operands) -> Contents:
     array = _at(operands, 0)
     to = view.int_attribute("to", 0)
     if to in _FLOATS:
         return array
     if to not in _INTEGERS:
-        raise _Unknown
+        raise UnknownElement
     found = np.empty(array.shape, dtype=object)
     for index in np.ndindex(array.shape):
         element = array[index]
-        found[index] = element if isinstance(element, Size) else int(_number(element))
+        found[index] = element if isinstance(element, Size) else int(number_of(element))
     return found
 
 
@@ -279,7 +207,7 @@ def _unsqueeze(view: NodeView, operands: _Operands) -> Contents:
 
 def _reshape(view: NodeView, operands: _Operands) -> Contents:
     if 0 in (shape := _ints(operands, 1)):
-        raise _Unknown
+        raise UnknownElement
     return _at(operands, 0).reshape(shape)
 
 
@@ -299,7 +227,7 @@ def _reduce_product(view: NodeView, operands: _Operands) -> Contents:
         or axes not in ([], [0], [-1])
         or (not axes and view.int_attribute("noop_with_empty_axes", 0))
     ):
-        raise _Unknown
+        raise UnknownElement
     found = product(array.tolist())
     return as_contents_of([found] if view.int_attribute("keepdims", 1) else found)
 
@@ -307,7 +235,7 @@ def _reduce_product(view: NodeView, operands: _Operands) -> Contents:
 def _constant_of_shape(view: NodeView, operands: _Operands) -> Contents:
     shape = _ints(operands, 0)
     if math.prod(shape) > MAX_ELEMENTS:
-        raise _Unknown
+        raise UnknownElement
     value = view.node.attributes.get("value")
     element = 0 if value is None else as_contents(value.as_tensor().numpy()).reshape(-1)[0]
     found = np.empty(shape, dtype=object)
@@ -318,33 +246,33 @@ def _constant_of_shape(view: NodeView, operands: _Operands) -> Contents:
 def _range(view: NodeView, operands: _Operands) -> Contents:
     start, limit, delta = (_ints(operands, index)[0] for index in range(3))
     if not delta or abs((limit - start) // delta) > MAX_ELEMENTS:
-        raise _Unknown
+        raise UnknownElement
     return as_contents_of(list(range(start, limit, delta)))
 
 
 _OPERATORS: dict[str, Callable[[NodeView, _Operands], Contents]] = {
-    "Add": _elementwise(_add),
+    "Add": _elementwise(element_sum),
     "Cast": _cast,
-    "Ceil": _elementwise(_rounded(math.ceil)),
+    "Ceil": _elementwise(rounded_by(math.ceil)),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Div": _division,
-    "Equal": _elementwise(_equal),
-    "Floor": _elementwise(_rounded(math.floor)),
+    "Equal": _elementwise(elements_equal),
+    "Floor": _elementwise(rounded_by(math.floor)),
     "Gather": _gather,
     "Identity": _identity,
-    "Max": _elementwise(_extreme(lambda difference: difference > 0)),
-    "Min": _elementwise(_extreme(lambda difference: difference < 0)),
-    "Mul": _elementwise(_multiply),
-    "Neg": _elementwise(lambda value: _multiply(value, -1)),
+    "Max": _elementwise(extreme_element(lambda difference: difference > 0)),
+    "Min": _elementwise(extreme_element(lambda difference: difference < 0)),
+    "Mul": _elementwise(element_product),
+    "Neg": _elementwise(lambda value: element_product(value, -1)),
     "Range": _range,
     "ReduceProd": _reduce_product,
     "Reshape": _reshape,
     "Slice": _slice,
     "Squeeze": _squeeze,
-    "Sub": _elementwise(_subtract),
+    "Sub": _elementwise(element_difference),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
-    "Where": _elementwise(_where),
+    "Where": _elementwise(chosen_element),
 }
 """Operators of shape arithmetic. Others give values whose elements are not known."""

@@ -9,8 +9,7 @@ import onnx_ir as ir
 
 from onnxmesh.graph.reading.value_types import Dim as DeclaredDim
 from onnxmesh.graph.rows.row_analysis import AnalysisTimeout, analyse_rows
-from onnxmesh.graph.rows.row_state import Mixed, RowCount, Rows, RowValue, Shared, row_input
-from onnxmesh.graph.rows.sizes import Dim, symbol
+from onnxmesh.graph.rows.row_state import Mixed, RowCount, Rows, RowValue, Shared, declared_input
 from onnxmesh.model.partition import Partition
 
 
@@ -46,22 +45,13 @@ def prove_stages(
         expired: Whether the time is up.
         why_expired: The finding if it is.
     """
-    inputs = {name: row_input(_symbolic(name, declared)) for name, declared in dims.items()}
+    inputs = {name: declared_input(name, declared) for name, declared in dims.items()}
     try:
         values = analyse_rows(model, inputs, expired)
     except AnalysisTimeout:
         return [StageProof(why_expired) for _ in partitions]
     with_rows = frozenset(name for name, value in values.items() if value.state == Rows(0))
     return [replace(_stage_proof(partition, values), with_rows=with_rows) for partition in partitions]
-
-
-def _symbolic(name: str, declared: Sequence[DeclaredDim]) -> tuple[Dim, ...]:
-    return tuple(
-        dim
-        if isinstance(dim, int) and dim >= 0
-        else symbol(dim if isinstance(dim, str) and dim else f"{name}.{axis}")
-        for axis, dim in enumerate(declared)
-    )
 
 
 def _stage_proof(partition: Partition, values: Mapping[str, RowValue]) -> StageProof:

@@ -23,7 +23,7 @@ def rpc_error(code, *trailing, text="no route"):
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), text)
 
 
-def test_mesh_errors_tell_an_unreachable_address_from_an_unavailable_model():
+def test_mesh_errors_distinguish_an_unreachable_address_from_an_unavailable_model():
     """gRPC's own UNAVAILABLE has no details; that of a service keeps its message."""
     with pytest.raises(Unavailable, match="no mesh answers at h:1"), mesh_errors("h:1"):
         raise rpc_error(grpc.StatusCode.UNAVAILABLE)
@@ -83,13 +83,6 @@ def test_mesh_errors_have_the_reason_of_a_failed_connection(greeting, reason):
             "errors resolving h:1: address lookup failed for h:1: Domain name not found",
             ": there is no host of that name",
         ),
-        ("DNS resolution failed for h:1", ": the name of the host cannot be resolved"),
-        (
-            "connection attempt timed out before receiving SETTINGS frame",
-            ": what listens there does not speak gRPC",
-        ),
-        ("Failed to connect to remote host: Connection timed out", ": the connection timed out"),
-        ("Failed to connect to remote host: No route to host", ": there is no route to that host"),
         ("another text", ""),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ signatures = st.builds(
 def graph_costs(draw):
     nodes = draw(st.lists(st.builds(NodeCost, names, names, figures, figures, st.just((0,))), max_size=4))
     count = max(0, len(nodes) - 1)
-    boundary = st.builds(Boundary, figures, st.integers(0, 9), st.none() | names)
+    boundary = st.builds(Boundary, figures, st.integers(0, 9), st.none() | names, st.booleans())
     boundaries = draw(st.lists(boundary, min_size=count, max_size=count))
     return GraphCosts(
         tuple(nodes), tuple(boundaries), draw(st.lists(figures).map(tuple)), (), draw(signatures)
@@ -36,6 +38,15 @@ def graph_costs(draw):
 def test_graph_costs_survive_json(costs):
     """The scheduler reads the costs that the worker wrote."""
     assert GraphCosts.from_json(costs.to_json()) == costs
+
+
+def test_costs_of_an_earlier_worker_have_no_preference_among_cuts():
+    """It does not say which boundaries keep rows."""
+    node = NodeCost("a", "A", 1, 1, ())
+    costs = GraphCosts((node, node), (Boundary(1, 1, keeps_rows=False),), (), (), Signature((), ()))
+    plain = json.loads(costs.to_json())
+    assert plain.pop("without_rows") == [0]
+    assert GraphCosts.from_json(json.dumps(plain)).boundaries == (Boundary(1, 1),)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"format":3}', '{"format":2,"nodes":[[1]]}'])

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxmesh.graph.rows.row_analysis import analyse_rows
 from onnxmesh.graph.rows.row_state import Rows, RowValue, row_input
 from onnxmesh.graph.rows.sizes import ROWS
-from tests.unit.graph.rows.row_runs import check_promise, session_of
+from tests.unit.graph.rows.rules.row_runs import check_promise, session_of
 
 N = helper.make_node
 F, I64, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -179,7 +179,7 @@ def scan(axis, out_axis=0):
 
 
 def test_scan_over_another_axis_keeps_rows():
-    """Outputs are stacked along the axis that is asked for."""
+    """Outputs are stacked along the specified axis."""
     assert output_of(scan(1)).state == Rows(1)
     assert output_of(scan(1, 1)).state == Rows(0)
 

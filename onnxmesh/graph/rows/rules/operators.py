@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from onnxmesh.graph.rows import (
-    axis_rules,
+from onnxmesh.graph.rows.node_view import NodeView, RowsMeet
+from onnxmesh.graph.rows.row_state import RowValue
+from onnxmesh.graph.rows.rules import (
     contraction_rules,
     element_rules,
     feature_rules,
     image_rules,
     layout_rules,
+    reduction_rules,
+    selection_rules,
     sequence_rules,
+    slice_rules,
 )
-from onnxmesh.graph.rows.node_view import NodeView, RowsMeet
-from onnxmesh.graph.rows.row_state import RowValue
 
 Rule = Callable[[NodeView], list[RowValue]]
 
@@ -103,45 +105,45 @@ _TABLE: tuple[tuple[str, OperatorKind, Rule, str], ...] = (
     (MICROSOFT, OperatorKind.ELEMENT_WISE, element_rules.quantized_pair, "QLinearAdd QLinearMul"),
     (MICROSOFT, OperatorKind.ELEMENT_WISE, element_rules.quantized_where, "QLinearWhere"),
     (ML, OperatorKind.ELEMENT_WISE, element_rules.element_wise, "Binarizer CategoryMapper LabelEncoder"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.softmax, "Hardmax LogSoftmax Softmax"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.along_axis, "LpNormalization"),
+    (ONNX, OperatorKind.ALONG_AXES, reduction_rules.softmax, "Hardmax LogSoftmax Softmax"),
+    (ONNX, OperatorKind.ALONG_AXES, reduction_rules.along_axis, "LpNormalization"),
     (
         ONNX,
         OperatorKind.ALONG_AXES,
-        axis_rules.trailing_axes,
+        reduction_rules.trailing_axes,
         "LayerNormalization RMSNormalization SimplifiedLayerNormalization",
     ),
     (
         MICROSOFT,
         OperatorKind.ALONG_AXES,
-        axis_rules.trailing_axes,
+        reduction_rules.trailing_axes,
         "LayerNormalization SimplifiedLayerNormalization",
     ),
-    (MICROSOFT, OperatorKind.ALONG_AXES, axis_rules.quantized_softmax, "QLinearSoftmax"),
+    (MICROSOFT, OperatorKind.ALONG_AXES, reduction_rules.quantized_softmax, "QLinearSoftmax"),
     (
         ONNX,
         OperatorKind.ALONG_AXES,
-        axis_rules.reduction,
+        reduction_rules.reduction,
         (
             "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
             "ReduceSum ReduceSumSquare"
         ),
     ),
-    (MICROSOFT, OperatorKind.ALONG_AXES, axis_rules.quantized_mean, "QLinearReduceMean"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.arg_extreme, "ArgMax ArgMin"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.top_k, "TopK"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.cumulative, "CumSum"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.concatenation, "Concat"),
-    (MICROSOFT, OperatorKind.ALONG_AXES, axis_rules.quantized_concatenation, "QLinearConcat"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.split_parts, "Split"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.slices, "Slice"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.gather, "Gather"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.gather_elements, "GatherElements"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.gather_nd, "GatherND"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.scatter_elements, "ScatterElements"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.one_hot, "OneHot"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.reverse_sequence, "ReverseSequence"),
-    (ONNX, OperatorKind.ALONG_AXES, axis_rules.triangle, "Trilu"),
+    (MICROSOFT, OperatorKind.ALONG_AXES, reduction_rules.quantized_mean, "QLinearReduceMean"),
+    (ONNX, OperatorKind.ALONG_AXES, reduction_rules.arg_extreme, "ArgMax ArgMin"),
+    (ONNX, OperatorKind.ALONG_AXES, reduction_rules.top_k, "TopK"),
+    (ONNX, OperatorKind.ALONG_AXES, reduction_rules.cumulative, "CumSum"),
+    (ONNX, OperatorKind.ALONG_AXES, slice_rules.concatenation, "Concat"),
+    (MICROSOFT, OperatorKind.ALONG_AXES, slice_rules.quantized_concatenation, "QLinearConcat"),
+    (ONNX, OperatorKind.ALONG_AXES, slice_rules.split_parts, "Split"),
+    (ONNX, OperatorKind.ALONG_AXES, slice_rules.slices, "Slice"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.gather, "Gather"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.gather_elements, "GatherElements"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.gather_nd, "GatherND"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.scatter_elements, "ScatterElements"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.one_hot, "OneHot"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.reverse_sequence, "ReverseSequence"),
+    (ONNX, OperatorKind.ALONG_AXES, selection_rules.triangle, "Trilu"),
     (ONNX, OperatorKind.ALONG_AXES, image_rules.mean_variance_normalization, "MeanVarianceNormalization"),
     (ONNX, OperatorKind.ALONG_AXES, image_rules.spectrum, "DFT"),
     (ONNX, OperatorKind.CONTRACTION, contraction_rules.matrix_product, "MatMul"),
@@ -241,7 +243,7 @@ _TABLE: tuple[tuple[str, OperatorKind, Rule, str], ...] = (
     ),
     (ML, OperatorKind.FEATURES, feature_rules.feature_selection, "ArrayFeatureExtractor"),
     (ML, OperatorKind.FEATURES, feature_rules.categories, "OneHotEncoder"),
-    (ML, OperatorKind.FEATURES, axis_rules.feature_concatenation, "FeatureVectorizer"),
+    (ML, OperatorKind.FEATURES, slice_rules.feature_concatenation, "FeatureVectorizer"),
     (ONNX, OperatorKind.FEATURES, feature_rules.vectorizer, "TfIdfVectorizer"),
     (ONNX, OperatorKind.MIXING, partial(_mixing, "takes one scale for all rows"), "DynamicQuantizeLinear"),
     (

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.graph.rows.operators import OPERATORS, OperatorKind
 from onnxmesh.graph.rows.row_state import Mixed, Rows
-from tests.unit.graph.rows.operator_cases import MAKERS
-from tests.unit.graph.rows.row_runs import check_promise, session_of, states_of
+from onnxmesh.graph.rows.rules.operators import OPERATORS, OperatorKind
+from tests.unit.graph.rows.rules.operator_cases import MAKERS
+from tests.unit.graph.rows.rules.row_runs import check_promise, session_of, states_of
 
 NEVER_PROVEN = {("", "DynamicQuantizeLinear")}
 

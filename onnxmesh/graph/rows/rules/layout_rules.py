@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnxmesh.graph.rows.element_rules import broadcast_shape
 from onnxmesh.graph.rows.node_view import NodeView, NotProven, RowsMeet, result, shared
 from onnxmesh.graph.rows.row_state import ROW_COUNT, Rows, RowValue, rows_after_reshape
+from onnxmesh.graph.rows.rules.element_rules import broadcast_shape
 from onnxmesh.graph.rows.sizes import (
     ROWS,
     Dim,

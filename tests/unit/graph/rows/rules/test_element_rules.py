@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxmesh.graph.rows.element_rules import broadcast_shape
 from onnxmesh.graph.rows.row_state import ROW_COUNT, SHARED, Rows, RowValue
+from onnxmesh.graph.rows.rules.element_rules import broadcast_shape
 from onnxmesh.graph.rows.sizes import counts_rows, symbol
 from tests.unit.graph.rows.one_node import ints, outputs, reason, state, with_rows
 

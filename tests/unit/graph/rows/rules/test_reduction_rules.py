@@ -1,4 +1,4 @@
-"""Rules of operators that work along axes."""
+"""Rules of operators that combine elements along axes."""
 
 from __future__ import annotations
 
@@ -52,41 +52,7 @@ def test_cumulative_sum_over_rows_is_refused():
     assert "along axis 0" in reason("CumSum", [X, ints(0)])
 
 
-def test_slices_of_rows_are_refused_unless_all_are_taken():
-    """Exporters write slices of all rows."""
-    assert "slices axis 0" in reason("Slice", [X, ints(0), ints(1), ints(0)])
-    assert "slices axis 0" in reason("Slice", [X, ints(0), ints(2**62), ints(0), ints(-1)])
-    assert state("Slice", [X, ints(0, 1), ints(2**62, 3), ints(0, 1)]) == Rows(0)
-    assert outputs("Slice", [X, ints(1), ints(3), ints(2)])[0].shape == (ROWS, 3, 2)
-
-
-def test_gather_keeps_rows_of_data_or_of_indices():
-    """A table has no rows; indices beside data with rows are refused."""
-    table = np.zeros((9, 5), np.float32)
-    assert outputs("Gather", [table, with_rows(1, 3)])[0].shape == (ROWS, 3, 5)
-    assert state("Gather", [with_rows(3, 1, axis=1), ints(0, 1)], axis=0) == Rows(1)
-    assert state("Gather", [with_rows(3, 1, axis=1), np.array(0)], axis=0) == Rows(0)
-    assert "selects along axis 0" in reason("Gather", [X, ints(0)])
-    assert "from all rows" in reason("Gather", [X, with_rows(1)], axis=1)
-
-
-def test_split_and_one_hot_move_rows():
-    """Sizes and new axes are followed."""
-    first, second = outputs("Split", [X, ints(1, 3)], num_outputs=2, axis=2)
-    assert (first.shape, second.shape) == ((ROWS, 3, 1), (ROWS, 3, 3))
-    values = np.array([0, 1], np.float32)
-    assert state("OneHot", [with_rows(1, 2), np.array(5), values], axis=0) == Rows(1)
-
-
 def test_layer_normalization_over_rows_is_refused():
     """It works over all axes from one on."""
     assert state("LayerNormalization", [X, np.ones(4, np.float32)]) == Rows(0)
     assert "from 0 on" in reason("LayerNormalization", [X, np.ones(4, np.float32)], axis=0)
-
-
-def test_scatter_and_reverse_require_rows_in_all_inputs():
-    """Shared indices would belong to certain rows."""
-    assert state("ScatterElements", [X, X, X], axis=1) == Rows(0)
-    assert isinstance(state("ScatterElements", [X, np.zeros((1, 3, 4), np.int64), X], axis=1), Mixed)
-    assert state("ReverseSequence", [X, with_rows(1)], batch_axis=0, time_axis=1) == Rows(0)
-    assert isinstance(state("ReverseSequence", [X, ints(2)], batch_axis=0, time_axis=1), Mixed)

@@ -1,0 +1,1 @@
+"""Rules of operators: where the outputs of a node have their rows."""
