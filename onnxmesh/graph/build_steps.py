@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxmesh import __version__
-from onnxmesh.errors import CorruptData, ModelRunFailed
+from onnxmesh.errors import CorruptData, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.checks.activation_errors import measure_activation_errors
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
@@ -32,7 +32,8 @@ from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.measuring.trial_shapes import trial_shapes
 from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
-from onnxmesh.graph.reading.source import check_source, source_digest
+from onnxmesh.graph.reading.required_locales import missing_locale, required_labels
+from onnxmesh.graph.reading.source import check_source, load_structure, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
 from onnxmesh.graph.rows.row_boundaries import mark_boundaries
 from onnxmesh.ids import Digest
@@ -52,6 +53,20 @@ _COSTS = "costs.json"
 _MARKING_S = 1.0
 """Time limit for finding the boundaries that keep rows apart: without it the planner has no preference among cuts."""
 _NUM_INPUTS = 3
+_PREPARED = ("costs", "profile", "unprofiled", "requires", "lacking")
+
+
+def prepare_here(job: PrepareJob, progress: Progress | None = None) -> dict[str, str]:
+    """Prepares a model that this machine is to run; returns what `prepare` does, as values.
+
+    Raises:
+        Unsatisfiable: This machine lacks something that the model requires (FAILED_PRECONDITION).
+        MeshError: As `prepare`.
+    """
+    prepared: dict[str, str] = json.loads(prepare(job, progress))
+    if prepared["lacking"]:
+        raise Unsatisfiable(prepared["lacking"])
+    return prepared
 
 
 def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
@@ -63,7 +78,8 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
 
     Returns:
         JSON: `costs` is the text of the `GraphCosts`; `profile` that of the `Profile`, empty if the nodes were not
-        measured; `unprofiled` the reason why a requested measurement failed.
+        measured; `unprofiled` the reason why a requested measurement failed; `requires` the labels that a worker needs to
+        run the model, separated by blanks; `lacking` why this machine cannot: all but `requires` is empty then.
 
     Raises:
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
@@ -71,6 +87,11 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
     """
     source, folder, options = job.source, job.folder, job.options
     check_source(source, follow_links=job.follow_links)
+    model = load_structure(source)
+    requires, lacking = " ".join(required_labels(model)), missing_locale(model)
+    del model  # its weights may be in it
+    if lacking:
+        return _answer(requires=requires, lacking=lacking)
     digest = source_digest(source)
     normalised = normalised_source(source, folder / _NORMALISED)
     if options.mode is CutMode.PORTABLE:
@@ -105,7 +126,11 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: its presence marks the folder as prepared.
     (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
-    return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
+    return _answer(costs=costs.to_json(), profile=profile, unprofiled=unprofiled, requires=requires)
+
+
+def _answer(**parts: str) -> str:
+    return json.dumps(dict.fromkeys(_PREPARED, "") | parts)
 
 
 def cut_prepared(job: CutJob) -> str:

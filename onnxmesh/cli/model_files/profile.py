@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -176,7 +175,7 @@ def _measure(
     from onnxmesh.device.device_kind import device_kind_name, parse_device_kind  # noqa: PLC0415
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
     from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions  # noqa: PLC0415
-    from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
+    from onnxmesh.graph.build_steps import prepare_here  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
 
     if device not in {"auto", "cpu", "cuda"}:
@@ -190,7 +189,7 @@ def _measure(
         cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
         options = PrepareOptions(level, mode, shapes, seconds)
         job = PrepareJob(model, Path(work), options, kind, follow_links=True)
-        built = json.loads(prepare(job, report))
+        built = prepare_here(job, report)
     if built["unprofiled"]:
         raise InvalidRequest(
             f"the model fails on random inputs, so its nodes cannot be measured: {built['unprofiled']}"

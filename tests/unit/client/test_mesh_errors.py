@@ -23,7 +23,7 @@ def rpc_error(code, *trailing, text="no route"):
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), text)
 
 
-def test_mesh_errors_tell_an_unreachable_address_from_an_unavailable_model():
+def test_mesh_errors_distinguish_an_unreachable_address_from_an_unavailable_model():
     """gRPC's own UNAVAILABLE has no details; that of a service keeps its message."""
     with pytest.raises(Unavailable, match="no mesh answers at h:1"), mesh_errors("h:1"):
         raise rpc_error(grpc.StatusCode.UNAVAILABLE)

@@ -19,7 +19,7 @@ from onnxmesh.errors import InvalidRequest
         (1, Gpu("NVIDIA A100-SXM4-80GB (MIG 1g)", 1), None, "cuda-NVIDIA-A100-SXM4-80GB-MIG-1g"),
     ],
 )
-def test_a_name_says_what_computes(threads, gpu, cpu, name):
+def test_device_kind_names_what_computes(threads, gpu, cpu, name):
     """The class of a CPU and its threads, or the model of a GPU; nothing that a file name cannot hold."""
     assert device_kind_name(threads, gpu, cpu) == name
 

@@ -36,6 +36,6 @@ def test_other_texts_have_a_usable_name_near_them(text, nearest):
 
 
 @given(st.text())
-def test_every_suggestion_is_usable(text):
+def test_suggested_names_are_usable(text):
     """Whatever the file is called."""
     assert is_model_name(nearest_model_name(text))

@@ -68,7 +68,7 @@ class RunningServer:
         return message
 
     async def large(self, message, context):
-        """Returns as many bytes as the message asks for."""
+        """Returns as many bytes as the message requests."""
         return bytes(int(message))
 
     async def fail(self, message, context):
@@ -78,7 +78,7 @@ class RunningServer:
         raise ValueError("hush")
 
     async def behind(self, requests, context):
-        """Returns each message of a stream, and ends as the metadata ask for."""
+        """Returns each message of a stream, and ends as the metadata specify."""
         self.contexts.append(context)
         wanted = dict(context.invocation_metadata())
         if "greet" in wanted:

@@ -76,7 +76,7 @@ async def test_floods_of_idle_frames_end_the_connection(flood):
             await client.closed()
 
 
-async def test_a_flood_of_resets_ends_the_connection():
+async def test_connection_ends_after_a_flood_of_resets():
     """Calls that are reset at once (CVE-2023-44487); no handler is left."""
     async with running_server(max_resets_per_s=100) as server, raw_client(server.address) as client:
         for number in range(300):
@@ -134,7 +134,7 @@ async def test_replies_that_a_client_does_not_read_are_bounded(monkeypatch):
         await eventually(lambda: server.http2.num_connections == 0)
 
 
-async def test_a_client_that_blocks_its_responses_is_disconnected():
+async def test_connection_ends_when_the_client_blocks_its_responses():
     """One that only waits for a response is not."""
     async with running_server(stall_s=0.1) as server, raw_client(server.address) as other:
         other.send(other.headers(1, method("Hold")), other.data(1))

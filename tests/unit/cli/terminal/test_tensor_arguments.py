@@ -97,13 +97,13 @@ def test_names_of_inputs_may_contain_any_character(argument, expected):
 
 
 @given(st.text(min_size=1, max_size=8), st.sampled_from(["random", "random:2x3", "f.npy", "a=b.npy"]))
-def test_every_name_can_be_given(name, source):
+def test_tensor_arguments_accept_every_name(name, source):
     """A model's only input is found, whatever its name."""
     assert split_input_argument(f"{name}={source}", [name]) == (name, source)
 
 
-def test_a_misspelt_input_is_suggested():
-    """Rather than a list of all inputs; a model without inputs says so; an unknown rank asks for a shape."""
+def test_tensor_arguments_suggest_the_input_of_a_misspelt_name():
+    """Rather than a list of all inputs; a model without inputs says so; for an unknown rank the error requests a shape."""
     with pytest.raises(InvalidRequest, match=r"no input 'imput_ids': did you mean 'input_ids'\?"):
         read(["imput_ids=random"], input_ids=("INT64", (1,)), mask=("INT64", (1,)))
     with pytest.raises(InvalidRequest, match="no input 'x': it has none"):

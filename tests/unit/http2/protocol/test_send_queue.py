@@ -209,7 +209,7 @@ def test_increment_window_refuses_what_http2_does_not_allow():
 
 
 @pytest.mark.parametrize("send", ["send_response", "send_trailers_only", "send_trailers"])
-def test_a_closed_stream_cannot_be_ended_again(send):
+def test_send_queue_refuses_to_end_a_closed_stream(send):
     """An internal error names its state."""
     sending, one = Sending(), stream(state=StreamState.CLOSED)
     with pytest.raises(ImpossibleTransition, match=r"SEND_END_STREAM .* CLOSED"):
