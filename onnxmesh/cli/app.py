@@ -10,6 +10,7 @@ from onnxmesh import __version__
 from onnxmesh.cli.local_mesh import up
 from onnxmesh.cli.mesh import deploy, drain, explain, infer, rebalance, rollout, scale, status, undeploy
 from onnxmesh.cli.model_files import plan, profile, split, verify
+from onnxmesh.cli.terminal.usage_errors import CommandGroup
 
 _HELP = """Cut ONNX models into stages, run the stages on several machines, and serve them at one Open Inference endpoint.
 
@@ -26,6 +27,7 @@ Exit codes: 0 success; 1 failure, or `verify` found a difference; 2 wrong argume
 """
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="onnxmesh",
     help=_HELP,
     no_args_is_help=True,

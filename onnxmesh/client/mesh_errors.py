@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import grpc
 import grpc.aio
 
-from onnxmesh.errors import Internal, Unavailable
+from onnxmesh.errors import DeadlineExceeded, Internal, Unavailable
 from onnxmesh.rpc.grpc.connection_reasons import NO_GRPC, connection_reason
 from onnxmesh.rpc.grpc.status import from_rpc_error
 
@@ -23,6 +23,7 @@ def mesh_errors(address: str) -> Iterator[None]:
     Raises:
         MeshError: The service's exception, of the same class.
         Unavailable: Nothing that speaks gRPC answers at the address (UNAVAILABLE); the message has the reason.
+        DeadlineExceeded: Nothing answered within the time-out of the call (DEADLINE_EXCEEDED).
         Internal: What answers lacks the call (INTERNAL).
     """
     try:
@@ -31,6 +32,8 @@ def mesh_errors(address: str) -> Iterator[None]:
         if not _has_service_details(error):
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise Unavailable(f"no mesh answers at {address}{_reason(error)}") from error
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise DeadlineExceeded(f"{address} did not answer in time") from error
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise _not_a_gateway(address, error) from error
         raise from_rpc_error(error) from error

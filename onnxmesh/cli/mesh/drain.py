@@ -57,7 +57,7 @@ async def _drain(mesh: str, worker: str, undo: bool, timeout_s: float) -> None:
         def progress(step: DrainProgress) -> None:
             nonlocal last
             last = step
-            if step.stages:
+            if step.stages and not undo:
                 steps.step(_remaining(worker, step))
 
         async with MeshClient(mesh) as client:

@@ -55,7 +55,9 @@ def infer(
         Path | None, typer.Option(metavar="FOLDER", help="Save each output as NAME.npy in this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
-    timeout: Annotated[float, typer.Option(help="The request's deadline, in seconds.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="The request's deadline.")
+    ] = 60.0,
     require: Require = None,
     prefer: Prefer = None,
     session: Annotated[

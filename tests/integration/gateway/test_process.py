@@ -19,7 +19,7 @@ GATEWAY = [sys.executable, "-m", "services.gateway"]
 
 
 def test_help_lists_every_setting():
-    """Whoever starts one by hand sees what can be set."""
+    """The help of a gateway that is started by hand lists what can be set."""
     done = subprocess.run([*GATEWAY, "--help"], capture_output=True, text=True, check=True, timeout=300)
     for flag in (
         "--listen",
@@ -61,8 +61,8 @@ def test_help_lists_every_setting():
             "--shared-listen (ONNXMESH_SHARED_LISTEN): expected HOST:PORT, got '8001'",
         ),
         *(
-            (["--scheduler=h:1", f"--processes={said}"], f"from 1 to 256, or auto, got '{said}'")
-            for said in ("0", "-1", "257", "many", "1.5", "")
+            (["--scheduler=h:1", f"--processes={value}"], f"from 1 to 256, or auto, got '{value}'")
+            for value in ("0", "-1", "257", "many", "1.5", "")
         ),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--scheduler=h:1", "--metrics=9090"], "expected HOST:PORT, got '9090'"),
@@ -149,8 +149,8 @@ def test_gateway_without_a_scheduler_says_so_and_is_not_ready():
             process.kill()
 
 
-def test_two_gateways_share_a_port_beside_their_own():
-    """Each answers on its own port; on the shared one whoever is left does."""
+def test_gateways_share_a_port_beside_their_own():
+    """Each answers on its own port; on the shared one a gateway that still runs answers."""
     own_0, own_1, shared = (f"127.0.0.1:{port}" for port in free_ports(3))
     with ExitStack() as stack:
         gateways = [stack.enter_context(sharing(own, shared)) for own in (own_0, own_1)]

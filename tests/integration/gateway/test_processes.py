@@ -145,7 +145,7 @@ async def test_processes_serve_and_one_that_dies_is_restarted():
         stop = asyncio.Event()
         num_answers = 0
 
-        async def ask(client):
+        async def infer_until_stopped(client):
             nonlocal num_answers
             while not stop.is_set():
                 await infer(client)
@@ -153,7 +153,7 @@ async def test_processes_serve_and_one_that_dies_is_restarted():
 
         async with asyncio.TaskGroup() as asking:
             for name in names - {"g-1"}:
-                asking.create_task(ask(of_process[name][0]))
+                asking.create_task(infer_until_stopped(of_process[name][0]))
             await eventually(lambda: num_answers > 10, LONG_S)
             killed = gateway.pid("g-1")
             os.kill(killed, signal.SIGKILL)
@@ -195,14 +195,14 @@ async def test_processes_drain_on_a_signal_to_the_parent():
         assert gateway.origins() == {"g-0", "g-1", "g-2"}
         gateway.worker.activations.clear()
         gateway.worker.holding = True
-        asked = [asyncio.ensure_future(infer(client)) for client in connected]
-        await eventually(lambda: len(gateway.worker.activations) == len(asked), LONG_S)
+        requests = [asyncio.ensure_future(infer(client)) for client in connected]
+        await eventually(lambda: len(gateway.worker.activations) == len(requests), LONG_S)
         assert gateway.origins() == {"g-0", "g-1", "g-2"}
         gateway.process.terminate()
         await eventually(lambda: not gateway.scheduler.instances, LONG_S)
-        assert not any(request.done() for request in asked)
+        assert not any(request.done() for request in requests)
         gateway.worker.release()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*requests)
         async with asyncio.timeout(LONG_S):
             assert await gateway.process.wait() == 0
         assert len(gateway.family) == 3
@@ -237,10 +237,10 @@ async def refused(address, *options):
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment()
     )
     async with asyncio.timeout(LONG_S):
-        out, said = await process.communicate()
+        out, errors = await process.communicate()
     assert process.returncode == 1
     assert out == b""
-    assert f"cannot listen on {address}: " in said.decode()
+    assert f"cannot listen on {address}: " in errors.decode()
 
 
 async def test_processes_have_a_shared_address_and_consecutive_own_ports():

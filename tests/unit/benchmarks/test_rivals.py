@@ -43,7 +43,7 @@ class SilentDisplay:
 
 
 class IdleDriver:
-    """Is connected, and never asked for anything."""
+    """A rival that is connected and gets no request."""
 
     ended = False
 
@@ -60,7 +60,7 @@ def model(tmp_path):
 
 
 def test_rival_that_cannot_be_started_is_missing_with_its_reason(tmp_path):
-    """The result and the list of rivals say why; nothing is raised, and the next rival has its turn."""
+    """The result and the list of rivals say why; nothing is raised, and the next rival is measured."""
     run = bench(tmp_path, install=False)
     run.against(OURS, KServe(), model(tmp_path), [DUEL])
     (result,) = run.outcome.results

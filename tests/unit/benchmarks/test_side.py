@@ -78,7 +78,7 @@ def test_serve_runs_executes_one_command_a_line():
 
 
 def test_driver_reports_the_last_line_of_a_program_that_ended():
-    """Whoever drives it learns why."""
+    """The error has the reason that the program printed."""
     with pytest.raises(DriverFailed, match=r"benchmarks.load ended: .*required: --address"):
         Driver("benchmarks.load")
 

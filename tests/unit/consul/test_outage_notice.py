@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxmesh.consul.outage_notice import NOTICE_INTERVAL_S, OutageNotice
 
 
-def test_a_failure_is_logged_once_and_each_minute():
+def test_outage_notice_logs_a_failure_once_and_each_minute():
     """A new one at once, and the same one again after a success."""
     now_s = 0.0
     notice = OutageNotice(clock=lambda: now_s)

@@ -25,7 +25,7 @@ async def running(search):
         await asyncio.wait([task])
 
 
-async def test_the_log_says_again_and_again_that_no_scheduler_is_found():
+async def test_scheduler_search_logs_repeatedly_that_no_scheduler_is_found():
     """With the addresses that were tried and why each failed; not while one is found."""
     search = SchedulerSearch(ConfiguredSchedulers(["a:1", "b:2"]), first_s=0.01, interval_s=0.02)
     search.failed("a:1", Unavailable("ipv4:1.2.3.4:1: Failed to connect to remote host: Connection refused"))
@@ -43,7 +43,7 @@ async def test_the_log_says_again_and_again_that_no_scheduler_is_found():
     assert logs[0]["why"] == "a:1: nothing listens there; b:2: no reply yet"
 
 
-async def test_a_scheduler_that_is_found_at_once_is_no_warning():
+async def test_scheduler_search_logs_no_warning_when_a_scheduler_is_found_at_once():
     """A healthy start logs none."""
     search = SchedulerSearch(ConfiguredSchedulers(["a:1"]), first_s=60.0)
     with capture_logs() as logs:
@@ -77,7 +77,7 @@ def test_reasons_are_in_words(error, reason):
     assert search.why() == f"a:1: {reason}"
 
 
-def test_without_an_address_the_source_says_why():
+def test_scheduler_search_reports_why_there_is_no_address():
     """Nothing is configured, or the directory has none."""
     assert SchedulerSearch(ConfiguredSchedulers([])).why() == "none is configured, by --scheduler or --consul"
 

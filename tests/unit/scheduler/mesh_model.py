@@ -173,7 +173,7 @@ class MeshModel:
                 assert all(stage.replicas for stage in model.stages), "changed over to an incomplete plan"
 
     def check_memory(self):
-        """No worker is told to load more than it has memory for."""
+        """No worker is commanded to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for id_ in {command.worker for command in self.placement.place}:
             link = self.links[id_]

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
         ("compression", "onnxmesh/rpc/link"),
     ],
 )
-def test_every_metric_is_documented_and_no_other(service, path):
+def test_metrics_are_documented_and_no_others(service, path):
     """Names in docs/metrics.md are those in the code; a counter's with the ending that Prometheus shows."""
     code = "".join(each.read_text() for each in sorted((ROOT / path).rglob("*.py")))
     named = re.findall(rf'(\w+)\(\s*"(onnxmesh_{service}_\w+)"', code)

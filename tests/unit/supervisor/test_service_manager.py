@@ -83,7 +83,7 @@ async def running(manager):
 
 
 async def test_manager_reports_a_ready_service_and_leaves_no_process(manager_of, sink, tmp_path):
-    """The ready line gives the address; loud log lines are told, all are kept; a cancelled manager ends the process."""
+    """The ready line gives the address; log lines of warnings are reported, all are kept; a cancelled manager ends the process."""
     async with running(manager_of("good")):
         (ready,) = sink.of(ServiceReady)
         assert (ready.address, ready.again) == ("127.0.0.1:7001", False)

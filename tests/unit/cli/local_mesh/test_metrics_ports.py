@@ -14,7 +14,7 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
-def test_each_service_has_a_port_after_the_one_before():
+def test_metrics_ports_are_consecutive():
     """In the order of their names."""
     addresses = metrics_addresses(["scheduler", "gateway", "worker-0"])
     assert list(addresses) == ["scheduler", "gateway", "worker-0"]
@@ -22,14 +22,14 @@ def test_each_service_has_a_port_after_the_one_before():
     assert rest == [first + 1, first + 2]
 
 
-def test_a_block_with_a_port_in_use_is_passed_over():
+def test_metrics_ports_skip_a_block_with_a_port_in_use():
     """Where another process listens, the block begins after its port."""
     first = port_of(metrics_addresses(["one", "two", "three"], 20_000)["one"])
     with socket.create_server(("127.0.0.1", first + 1)):
         assert port_of(metrics_addresses(["one", "two"], first)["one"]) > first + 1
 
 
-def test_without_a_free_block_nothing_is_started():
+def test_metrics_ports_raise_without_a_free_block():
     """The range ends below the ports of connections."""
     with pytest.raises(Unavailable, match="no 5 consecutive ports from 31999 to 32000 are free"):
         metrics_addresses(list("abcde"), 31_999)

@@ -81,7 +81,7 @@ def test_plan_follows_the_links_of_a_cache(tmp_path):
 
 
 def test_plan_writes_the_picture_and_no_other_file(model, tmp_path):
-    """An SVG with the model's name stands where it was asked for, beside nothing that was not there before."""
+    """An SVG with the model's name is written to the given path, and no other file is."""
     before = set(tmp_path.iterdir())
     assert run(model, "--stages", 2, "--svg", tmp_path / "plan.svg").exit_code == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "plan.svg"}

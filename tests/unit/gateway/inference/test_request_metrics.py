@@ -19,7 +19,7 @@ DURATION = "onnxmesh_gateway_request_duration_seconds"
 
 
 class Bench:
-    """Metrics on a clock that a test turns."""
+    """Metrics on a clock that a test advances."""
 
     def __init__(self):
         self.now_s = 1.0

@@ -93,7 +93,7 @@ def test_planned_cuts_keep_every_bit(prepare, tmp_path, name, stages, level):
 
 @pytest.mark.parametrize("level", list(OptimisationLevel))
 @pytest.mark.parametrize("name", SMALL)
-def test_every_legal_cut_keeps_every_bit(prepare, tmp_path, name, level):
+def test_legal_cuts_keep_every_bit(prepare, tmp_path, name, level):
     """At every legal position, and at all of them at once, cutting changes no bit, whatever the level."""
     prepared = prepare(name, level)
     legal = prepared.profile.legal_cuts
@@ -130,7 +130,7 @@ def test_direct_inputs_keep_every_bit(prepare, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_partition_is_valid_onnx(prepare, tmp_path, name):
+def test_partitions_are_valid_onnx(prepare, tmp_path, name):
     """Each partition passes ONNX's checker, with a type on all that enters or leaves it."""
     prepared = prepare(name, OptimisationLevel.EXTENDED)
     cut_model(prepared.optimised, prepared.profile.legal_cuts, tmp_path / "out", PROVENANCE, prepared.types)

@@ -79,7 +79,7 @@ def test_links_of_the_user_are_followed_and_those_of_an_upload_are_not(tmp_path)
     np.testing.assert_allclose(answer_of(copy), np.ones((1, 64), np.float32) @ WEIGHTS, rtol=1e-6)
 
 
-def test_a_copy_never_has_the_name_of_its_data(tmp_path):
+def test_normalised_source_never_names_a_copy_like_its_data(tmp_path):
     """The data may be named as the model is once the location is plain."""
     path = write_model(tmp_path / "a", "sub/../w.onnx", "w.onnx.tmp").rename(tmp_path / "a" / "v.onnx")
     (tmp_path / "a" / "w.onnx").write_bytes(WEIGHTS.tobytes())

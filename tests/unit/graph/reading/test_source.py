@@ -133,7 +133,7 @@ def test_source_names_an_input_of_unknown_rank(tmp_path):
 
 
 def test_source_accepts_what_onnx_runtime_loads_and_the_checker_refuses(tmp_path, monkeypatch):
-    """Forms that nobody has thought of: what ONNX Runtime runs is served."""
+    """Unforeseen forms of a model: whatever ONNX Runtime runs is served."""
 
     def refuse(*_args, **_options):
         raise onnx.checker.ValidationError("stricter than the specification")

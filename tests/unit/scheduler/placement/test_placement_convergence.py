@@ -93,7 +93,7 @@ class PlacementMachine(RuleBasedStateMachine):
         return bool(placement.place or placement.evict)
 
     def check_memory(self, placement):
-        """No worker is told to load more than it has memory for."""
+        """No worker is commanded to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for command in placement.place:
             worker = self.workers[command.worker]

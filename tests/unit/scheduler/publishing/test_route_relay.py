@@ -12,7 +12,7 @@ from services.scheduler.route_table.published_table import PublishedTable
 
 
 async def test_relay_accepts_only_newer_tables():
-    """A leader that was deposed cannot turn the routes back."""
+    """A leader that was deposed cannot replace the routes by older ones."""
     relay = RouteRelay("s")
     for epoch in (5, 4, 5):
         relay.accept(PublishedTable(epoch, {}, {}))

@@ -49,11 +49,11 @@ LEVELS = {
     "two classes": ("auto", "auto", [X86, ARM], ("exact", "extended", "", 2)),
     "a GPU among them": ("auto", "auto", [X86, GPU], ("portable", "none", "", 2)),
     "GPUs alone": ("auto", "auto", [GPU, GPU], ("portable", "none", "", 2)),
-    "a GPU among them, and bits asked for": ("exact", "auto", [X86, GPU], ("exact", "basic", "", 2)),
+    "a GPU among them, and exact results requested": ("exact", "auto", [X86, GPU], ("exact", "basic", "", 2)),
     "a class that is not stated": ("auto", "auto", [X86, {}], ("exact", "extended", "", 2)),
-    "a level that was asked for": ("auto", "none", [X86, GPU], ("exact", "none", "", 2)),
-    "all, asked for over two classes": ("auto", "all", [ARM, X86, X86, GPU], ("exact", "all", "x86", 2)),
-    "portable, asked for on one class": ("portable", "auto", [X86, X86], ("portable", "none", "", 2)),
+    "a level that was requested": ("auto", "none", [X86, GPU], ("exact", "none", "", 2)),
+    "all, requested over two classes": ("auto", "all", [ARM, X86, X86, GPU], ("exact", "all", "x86", 2)),
+    "portable, requested on one class": ("portable", "auto", [X86, X86], ("portable", "none", "", 2)),
 }
 
 
