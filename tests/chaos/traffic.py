@@ -1,4 +1,4 @@
-"""Clients in a closed loop, with pauses where a test asks for them."""
+"""Clients in a closed loop, with a pause after each request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from time import monotonic
 
 from tritonclient import grpc as triton
 
-PAUSE_S = 0.1
-"""Pause of a client after each request within `at_ease`."""
+PAUSE_S = 0.005
+"""Pause of a client after each request: what is tested keeps most of the machine."""
+
+LONG_PAUSE_S = 0.1
+"""The same within `at_ease`."""
 
 
 class Traffic:
@@ -31,10 +34,10 @@ class Traffic:
         self._model = model
         self._inputs = inputs
         self._output = output
-        self._pause_s = 0.0
+        self._pause_s = PAUSE_S
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(num_clients)]
+        self._threads = [threading.Thread(target=self._send_requests) for _ in range(num_clients)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -46,7 +49,7 @@ class Traffic:
         for thread in self._threads:
             thread.join(300)
 
-    def _ask(self):
+    def _send_requests(self):
         with triton.InferenceServerClient(self._address) as client:
             while not self._stop.is_set():
                 began = monotonic()
@@ -70,10 +73,10 @@ class Traffic:
 
     @contextmanager
     def at_ease(self):
-        """Adds pauses between requests, while services start or time passes; afterwards waits for requests without pauses."""
-        self._pause_s = PAUSE_S
+        """Makes the pauses longer, while services start or time passes; afterwards waits for requests with the usual pauses."""
+        self._pause_s = LONG_PAUSE_S
         yield
-        self._pause_s = 0.0
+        self._pause_s = PAUSE_S
         self.wait_for(10 * len(self._threads))
 
     def wait_for(self, num_answers, timeout_s=300):

@@ -61,38 +61,48 @@ def infer(client, given, name="wide"):
     return answer.as_numpy("y"), RouteTrace.from_json(text)
 
 
-@pytest.mark.parametrize("on", [True, False])
-def test_micro_batches_give_the_output_of_the_uncut_model(tmp_path, monkeypatch, on):
-    """Bit for bit; requests are split once the stages were measured, or never if that is off or if rows meet."""
-    paths = {
-        name: wide_mlp(tmp_path, gated=name == "gated") for name in (("wide", "gated") if on else ("wide",))
-    }
-    monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", str(on))
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return wide_mlp(tmp_path_factory.mktemp("wide"))
+
+
+def pieces_of(mesh, path, *, enough, name="wide"):
+    """Sends requests until the numbers of their micro-batches are enough; each answer is that of the uncut model."""
+    end_s = monotonic() + WAIT_S
+    pieces = []
+    with triton.InferenceServerClient(mesh.address) as client:
+        while not enough(pieces) and monotonic() < end_s:
+            given = feeds(len(pieces))
+            answer, trace = infer(client, given, name)
+            assert answer.tobytes() == whole(path, given)["y"].tobytes()
+            assert len(trace.hops) == 3
+            pieces.append(trace.pieces)
+    return pieces
+
+
+def test_micro_batches_can_be_turned_off(path, monkeypatch):
+    """No request is split."""
+    monkeypatch.setenv("ONNXMESH_MICRO_BATCHES", "False")
     with running_mesh("--workers=3") as mesh:
-        for name, path in paths.items():
-            mesh.deploy(path, name=name, stages=3, shapes=Shapes(batch=NUM_ROWS))
-        end_s = monotonic() + WAIT_S
-        pieces = {name: [] for name in paths}
-        with triton.InferenceServerClient(mesh.address) as client:
-            for seed in range(1000):
-                given = feeds(seed)
-                for name, path in paths.items():
-                    answer, trace = infer(client, given, name)
-                    assert answer.tobytes() == whole(path, given)["y"].tobytes()
-                    assert len(trace.hops) == 3
-                    pieces[name].append(trace.pieces)
-                if monotonic() > end_s or (seed >= 4 and (not on or max(pieces["wide"]) > 1)):
-                    break
-        assert pieces["wide"][0] == 1, "nothing was measured yet"
-        assert (max(pieces["wide"]) > 1) is on
-        assert max(pieces.get("gated", [1])) == 1
+        mesh.deploy(path, name="wide", stages=3, shapes=Shapes(batch=NUM_ROWS))
+        assert set(pieces_of(mesh, path, enough=lambda pieces: len(pieces) >= 5)) == {1}
 
 
-def test_micro_batches_survive_the_death_of_a_worker(tmp_path):
-    """With two replicas of each stage every request is answered, whichever micro-batches were lost."""
-    path = wide_mlp(tmp_path)
+def test_micro_batches_give_the_output_of_the_uncut_model(path, tmp_path):
+    """Bit for bit; requests are split once the stages were measured, and never where rows meet in a gate.
+
+    When a worker dies, with two replicas of each stage, every request is answered, whichever micro-batches were lost.
+    """
     with running_mesh("--workers=3") as mesh:
         mesh.deploy(path, name="wide", stages=3, replicas=2, shapes=Shapes(batch=NUM_ROWS))
+        pieces = pieces_of(mesh, path, enough=lambda pieces: max(pieces, default=0) > 1)
+        assert pieces[0] == 1, "nothing was measured yet"
+        assert max(pieces) > 1
+        gated = wide_mlp(tmp_path, gated=True)
+        mesh.deploy(gated, name="gated", stages=3, shapes=Shapes(batch=NUM_ROWS))
+        num = max(5, len(pieces))
+        assert set(pieces_of(mesh, gated, enough=lambda seen: len(seen) >= num, name="gated")) == {1}
+        mesh.undeploy("gated")
         given = feeds(1)
         expected = whole(path, given)["y"].tobytes()
         seen, failures, stop = [], [], threading.Event()
@@ -111,7 +121,7 @@ def test_micro_batches_survive_the_death_of_a_worker(tmp_path):
         for client in clients:
             client.start()
         try:
-            wait_for(lambda: failures or any(pieces > 1 for _, pieces in seen))
+            wait_for(lambda: failures or len(seen) > 5)
             mesh.kill("worker-1")
             already = len(seen)
             wait_for(lambda: failures or len(seen) > already + 20)

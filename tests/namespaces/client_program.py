@@ -19,6 +19,9 @@ from tests.zoo import ZOO
 
 TIMEOUT_S = 200.0
 
+PAUSE_S = 0.005
+"""Pause of a client after each request: what is tested keeps most of the machine."""
+
 
 def main(address, model, num_clients, *options):
     name, _, deployed = model.partition(":")
@@ -44,6 +47,7 @@ def main(address, model, num_clients, *options):
                 at = monotonic()
                 with lock:
                     print(json.dumps(line | {"at": at, "took_s": at - began}), flush=True)  # noqa: T201 - the test reads it
+                stop.wait(PAUSE_S)
 
     threads = [threading.Thread(target=send_requests) for _ in range(int(num_clients))]
     for thread in threads:

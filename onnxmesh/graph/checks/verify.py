@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from onnxmesh.graph.checks.difference import OutputDifference
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.measuring.trial_shapes import Shapes, sized_shapes, trial_shapes
+from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.source import load_structure, source_digest
 from onnxmesh.graph.reading.value_types import Dim, declared_dims
 from onnxmesh.model.cut_mode import CutMode
@@ -91,20 +93,22 @@ def verify_chain(
     if files.keys() >= {spec.name for spec in specs}:
         seeds = seeds[:1]  # nothing is random
     trials = _trials(plan, input_symbols(model), free_dim, shapes, files)
-    found, inputs = compare_chain(
-        model,
-        level,
-        folder,
-        plan.partitions,
-        plan.mode,
-        (
-            [
-                random_inputs(specs, seed, shapes=together[number % len(together)]) | files
-                for number, seed in enumerate(seeds)
-            ]
-            for together in trials
-        ),
-    )
+    # Beside the partitions: temporary file systems are small, and models are not.
+    with tempfile.TemporaryDirectory(prefix=".verify-", dir=folder) as work:
+        found, inputs = compare_chain(
+            normalised_source(model, Path(work)),
+            level,
+            folder,
+            plan.partitions,
+            plan.mode,
+            (
+                [
+                    random_inputs(specs, seed, shapes=together[number % len(together)]) | files
+                    for number, seed in enumerate(seeds)
+                ]
+                for together in trials
+            ),
+        )
     used = [{name: tensor.shape for name, tensor in feeds.items()} for feeds in inputs]
     return VerifyReport(
         num_inputs=len(inputs),

@@ -21,7 +21,7 @@ from tests.unit.planning.every_assignment import (
 PS = 1e12
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(graphs(), clusters(), st.data())
 def test_plan_with_given_stages_is_within_two_percent_of_brute_force(costs, cluster, data):
     """Stages and replicas given: only to save bytes is the plan slower than the best, and by no more than 2 %."""
@@ -39,7 +39,7 @@ def test_plan_with_given_stages_is_within_two_percent_of_brute_force(costs, clus
     assert best <= made <= best * 102 // 100
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(graphs(), clusters(), st.integers(1, 3))
 def test_plan_for_latency_equals_brute_force(costs, cluster, replicas):
     """Stages free: no assignment answers one request sooner."""
@@ -56,7 +56,7 @@ def test_plan_for_latency_equals_brute_force(costs, cluster, replicas):
     assert free.latency_s <= plan.latency_s
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(graphs(), clusters(), st.sampled_from([None, 1]))
 def test_plan_has_the_fewest_stages_within_ten_percent_of_brute_force(costs, cluster, replicas):
     """Stages free: within 10 % of the best (and 2 % for bytes), and fewer stages would not be."""

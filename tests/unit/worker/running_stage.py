@@ -91,7 +91,7 @@ class Stage:
         return self.counters.completed, self.counters.dropped, self.counters.failed
 
     async def settled(self):
-        await asyncio.wait_for(self.runner.wait_idle(), 60)
+        await asyncio.wait_for(self.runner.wait_idle(), 300)
         assert self.runner.num_queued == self.runner.num_running == self.runner.in_flight_bytes == 0
 
 

@@ -72,7 +72,7 @@ async def verdicts(gateway, **request):
         return {each.worker: each for each in stage.replicas}
 
 
-async def until(condition, timeout_s=60.0):
+async def until(condition, timeout_s=300.0):
     """Returns once `await condition()` is true."""
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110 - it is another process that changes

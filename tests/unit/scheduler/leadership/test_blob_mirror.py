@@ -94,7 +94,7 @@ async def test_mirror_tries_again_to_fetch_files_that_no_source_had(mirrored):
     content = theirs.path(source.files[0].sha256).read_bytes()
     theirs.remove(source.files[0].sha256)
     await store.save(deployment(source))
-    await asyncio.wait_for(store.after(1), 5)
+    await asyncio.wait_for(store.after(1), 300)
     assert source.files[0].sha256 not in set(ours.digests())
     write(theirs, content)
     await eventually(lambda: source.files[0].sha256 in set(ours.digests()))

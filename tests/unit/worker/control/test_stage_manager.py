@@ -200,7 +200,7 @@ async def test_stage_manager_places_nothing_while_draining():
         it.loader.may_load.clear()
         it.place(stage="m/1/1")
         await eventually(lambda: it.loader.num_loads == 2)
-        await asyncio.wait_for(it.manager.drain(), 60)
+        await asyncio.wait_for(it.manager.drain(), 300)
         it.place(stage="m/1/2")
         await it.published("loaded", "failed")
         await eventually(lambda: StageKey("m/1/1") not in it.table)

@@ -144,7 +144,7 @@ async def test_pending_parts_delay_draining_until_the_other_part_arrives():
         await asyncio.sleep(0)
         assert not drained.done()
         stage.runner.submit(main_part(1))
-        await asyncio.wait_for(drained, 60)
+        await asyncio.wait_for(drained, 300)
         assert stage.counts == (1, 0, 0)
 
 

@@ -43,5 +43,5 @@ async def test_stage_table_is_empty_once_the_last_stage_is_removed():
     await asyncio.sleep(0)
     assert not waiting.done()
     table.remove(STAGE)
-    await asyncio.wait_for(waiting, 60)
+    await asyncio.wait_for(waiting, 300)
     assert STAGE not in table
