@@ -88,7 +88,7 @@ async def test_preparation_goes_to_workers_that_have_what_the_model_requires(mes
 
 
 async def test_preparation_without_a_capable_worker_tells_what_to_install(mesh):
-    """One worker is asked: the others report no such locale either."""
+    """Only one worker prepares: the others report no such locale either."""
     async with mesh("a", "c") as (client, a, c):
         for each in (a, c):
             each.require, each.lacking = (LOCALE,), "node 'n' needs a locale: install it"
