@@ -104,9 +104,9 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
     deployed = await _deployed(mesh, path, name, 1 + seed % 3)
     try:
         runtime = await asyncio.to_thread(PlainRuntime, path)
-        repeatable = is_repeatable(runtime, seed)
         wrong = together = 0
         small = requests(seed, IN_FLIGHT, most_rows=3)
+        repeatable = is_repeatable(runtime, small)
         # Without options requests are coalesced by the gateway; those with a trace are batched by the workers.
         for traced in (False, True):
             answers = await asyncio.gather(*[_infer(client, name, runtime, x, traced=traced) for x in small])

@@ -52,15 +52,22 @@ class PlainRuntime:
         return list(self._session.run(self.outputs, {"x": x}))
 
 
-def is_repeatable(runtime: PlainRuntime, seed: int) -> bool:
-    """Whether an answer does not depend on the requests before it.
+def is_repeatable(runtime: PlainRuntime, asked: Sequence[Floats]) -> bool:
+    """Whether no answer depends on the requests before it.
 
-    BatchNormalization in training mode does in ONNX Runtime: it changes its weights from run to run.
+    With BatchNormalization in training mode they do in ONNX Runtime: it changes its weights from run to run.
+
+    Args:
+        runtime: The model.
+        asked: Requests, which are run in two orders.
     """
-    first, second = requests(seed, 2)
-    before = runtime.run(first)
-    runtime.run(second)
-    return all(equal_bits(one, other) for one, other in zip(before, runtime.run(first), strict=True))
+    before = [runtime.run(x) for x in asked]
+    after = [runtime.run(x) for x in reversed(asked)]
+    return all(
+        equal_bits(one, other)
+        for first, second in zip(before, reversed(after), strict=True)
+        for one, other in zip(first, second, strict=True)
+    )
 
 
 def equal_bits(one: AnyArray, other: AnyArray) -> bool:

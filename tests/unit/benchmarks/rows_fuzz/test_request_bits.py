@@ -47,7 +47,7 @@ def test_models_that_remember_earlier_requests_are_found(tmp_path):
     """Those with BatchNormalization in training mode, as it is in the graph of seed 137."""
     for seed, expected in ((1, True), (137, False)):
         onnx.save(random_graph(seed).model, tmp_path / "m.onnx")
-        assert is_repeatable(PlainRuntime(tmp_path / "m.onnx"), seed) is expected
+        assert is_repeatable(PlainRuntime(tmp_path / "m.onnx"), requests(seed)) is expected
 
 
 def test_plain_runtime_gives_all_outputs(tmp_path):
