@@ -52,24 +52,6 @@ class PlainRuntime:
         return list(self._session.run(self.outputs, {"x": x}))
 
 
-def is_repeatable(runtime: PlainRuntime, asked: Sequence[Floats]) -> bool:
-    """Whether no answer depends on the requests before it.
-
-    With BatchNormalization in training mode they do in ONNX Runtime: it changes its weights from run to run.
-
-    Args:
-        runtime: The model.
-        asked: Requests, which are run in two orders.
-    """
-    before = [runtime.run(x) for x in asked]
-    after = [runtime.run(x) for x in reversed(asked)]
-    return all(
-        equal_bits(one, other)
-        for first, second in zip(before, reversed(after), strict=True)
-        for one, other in zip(first, second, strict=True)
-    )
-
-
 def equal_bits(one: AnyArray, other: AnyArray) -> bool:
     """Whether two arrays have equal bits; any NaN equals any other, as their bits depend on a kernel's order."""
     if one.shape != other.shape or one.dtype != other.dtype:
