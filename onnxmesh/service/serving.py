@@ -35,7 +35,7 @@ class Serving:
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
         services: Full names of the gRPC services that are as healthy as the process.
-        spoken: What the HTTP/2 server tells clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`.
+        spoken: What the HTTP/2 server answers to clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`.
         min_gzip_bytes: From this size on its responses are compressed for clients that accept that.
 
     Attributes:

@@ -121,7 +121,7 @@ def test_containers_are_closed(project, service):
 
 
 def test_logs_are_json(project):
-    """Every line of every service is a JSON object that says the service and the level."""
+    """Every line of every service is a JSON object with the service and the level."""
     for service in OWN:
         (name,) = project.containers(service)
         done = subprocess.run(
@@ -185,7 +185,7 @@ def two_replicas(project, name):
 
 
 def test_new_connections_go_to_the_other_gateway(project, tiny):
-    """A gateway that is killed takes its own connections with it: who dials finds the other one behind the same port."""
+    """A gateway that is killed loses its own connections; new ones reach the other gateway at the same port."""
     _, expected = tiny
     project.compose("kill", "gateway-0")
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What ONNX Runtime runs, a mesh runs: odd models and files, deployed by command and asked by a client."""
+"""What ONNX Runtime runs, a mesh runs: odd models and files, deployed by command and called by a client."""
 
 from __future__ import annotations
 

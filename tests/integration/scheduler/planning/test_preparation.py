@@ -28,7 +28,7 @@ def num_nodes(model):
 
 
 async def test_plan_gives_the_faster_worker_the_larger_part(mesh):
-    """Seven times as fast: seven of eight nodes; the plan says who is meant, and placement honours it."""
+    """Seven times as fast: seven of eight nodes; the plan names the kinds of workers, and placement follows it."""
     async with mesh("a", "b", attributes={"a": SLOW, "b": FAST}) as (client, a, _b):
         model = await client.deploy(stages=2)
         assert sorted(num_nodes(model)) == [1, 7]
@@ -88,7 +88,7 @@ async def test_preparation_goes_to_workers_that_have_what_the_model_requires(mes
 
 
 async def test_preparation_without_a_capable_worker_tells_what_to_install(mesh):
-    """One worker is asked: the others report no such locale either."""
+    """Only one worker prepares: the others report no such locale either."""
     async with mesh("a", "c") as (client, a, c):
         for each in (a, c):
             each.require, each.lacking = (LOCALE,), "node 'n' needs a locale: install it"
@@ -159,7 +159,7 @@ async def test_plan_of_a_model_without_enough_memory_is_refused(mesh, blobs):
 
 
 async def test_deploy_on_workers_that_share_too_little_memory_is_refused_at_once(mesh, blobs):
-    """Each could hold its stage, both together cannot: the deploy says so and leaves nothing."""
+    """Each could hold its stage, both together cannot: the deploy reports it and leaves nothing."""
     shared = facts("cpu-x-1t", memory=150, host="h")
     async with mesh("a", "b", attributes={"a": shared, "b": shared}) as (client, a, b):
         for worker in (a, b):
