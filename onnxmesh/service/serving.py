@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import socket
 import sys
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.grpc_fallback import GrpcFallback
 from onnxmesh.http2.server.server import Http2Server
+from onnxmesh.http2.server.service import DEFAULT_SPOKEN
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.service.health_servicer import HealthServicer
@@ -33,6 +35,8 @@ class Serving:
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
         services: Full names of the gRPC services that are as healthy as the process.
+        spoken: What the HTTP/2 server answers to clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`.
+        min_gzip_bytes: From this size on its responses are compressed for clients that accept that.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
@@ -52,6 +56,8 @@ class Serving:
         *,
         with_http2: bool = False,
         services: Sequence[str] = (),
+        spoken: str = DEFAULT_SPOKEN,
+        min_gzip_bytes: float = math.inf,
     ) -> None:
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
@@ -63,7 +69,12 @@ class Serving:
         self._fallback: GrpcFallback | None = None
         if with_http2:
             self._fallback = GrpcFallback(self._listen_internally(), max_message_bytes)
-            self.http2 = Http2Server(self._fallback, ConnectionLimits(max_message_bytes=max_message_bytes))
+            self.http2 = Http2Server(
+                self._fallback,
+                ConnectionLimits(max_message_bytes=max_message_bytes),
+                spoken=spoken,
+                min_gzip_bytes=min_gzip_bytes,
+            )
         port = self._listen(settings.listen, shared=shared is not None)
         if shared is not None:
             self._listen(shared, shared=True)

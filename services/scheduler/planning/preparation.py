@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.errors import CorruptData, MeshError, Unsatisfiable
+from onnxmesh.errors import CorruptData, Internal, MeshError, Unsatisfiable
 from onnxmesh.ids import WorkerId
 from onnxmesh.model.batching import MAX_CHECK_S, BatchMode
 from onnxmesh.model.cut_mode import CutMode
@@ -274,7 +274,10 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
         async with open_channel(worker.address) as channel:
             yield WorkerControlStub(channel)
     except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
+        found = from_rpc_error(error)
+        if isinstance(found, Internal):  # the incident is in that worker's log
+            found = Internal(f"worker '{worker.id}': {found.message}")
+        raise found from error
 
 
 async def _prepare(stub: WorkerControlStub, request: PrepareRequest) -> PrepareResponse:

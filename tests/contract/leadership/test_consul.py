@@ -17,7 +17,7 @@ from tests.eventually import eventually
 
 @pytest.mark.services
 async def test_consul_election_replaces_a_leader_that_fails_its_health_check(open_agent, consul_program):
-    """What a killed scheduler leaves is a failing check, and its session hangs on it."""
+    """The health check of a killed scheduler fails, which ends its session."""
     agent = open_agent(consul_program)
     registered = Instance("a", "scheduler", "", 1)
     check = f"service:{service_id(agent.access.prefix, registered)}"
