@@ -7,19 +7,20 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from onnxmesh.http2.protocol.limits import ConnectionLimits
-from onnxmesh.http2.server.grpc_fallback import GrpcFallback
-from onnxmesh.http2.server.server import Http2Server
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.service.health_servicer import HealthServicer
 from onnxmesh.service.metrics import MetricsServer, process_registry
 from onnxmesh.service.settings.service import ServiceSettings
+
+if TYPE_CHECKING:
+    from onnxmesh.http2.server.grpc_fallback import GrpcFallback
+    from onnxmesh.http2.server.server import Http2Server
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "[::]"})
 
@@ -62,6 +63,11 @@ class Serving:
         self.http2: Http2Server | None = None
         self._fallback: GrpcFallback | None = None
         if with_http2:
+            # Imported only where it is used: schedulers and workers start without it.
+            from onnxmesh.http2.protocol.limits import ConnectionLimits  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.grpc_fallback import GrpcFallback  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.server import Http2Server  # noqa: PLC0415 - see above
+
             self._fallback = GrpcFallback(self._listen_internally(), max_message_bytes)
             self.http2 = Http2Server(self._fallback, ConnectionLimits(max_message_bytes=max_message_bytes))
         port = self._listen(settings.listen, shared=shared is not None)
