@@ -34,6 +34,11 @@ RUN awk '/^[a-z0-9]/ {wanted = /^magika==/} wanted' packages.txt > magika.txt \
     && pip install --require-hashes --no-deps --target unpacked -r magika.txt \
     && mkdir /models && cp unpacked/magika/models/standard_v3_3/model.onnx /models/magika.onnx
 
+# The default locale of ONNX Runtime's StringNormalizer, which text models of scikit-learn need.
+FROM builder AS locale
+RUN apt-get update && apt-get install --yes --no-install-recommends locales \
+    && localedef --no-archive -i en_US -f UTF-8 en_US.UTF-8
+
 # Compiled here: the root file system of the runtime images is read-only.
 FROM builder AS code
 COPY onnxmesh/ /app/onnxmesh/
@@ -81,6 +86,7 @@ ENTRYPOINT ["python", "-m", "services.scheduler"]
 
 FROM runtime AS worker
 LABEL org.opencontainers.image.title="onnxmesh worker"
+COPY --from=locale /usr/lib/locale/en_US.utf8 /usr/lib/locale/en_US.utf8
 COPY --from=worker-packages /venv /venv
 COPY --from=code /app/onnxmesh /app/onnxmesh
 COPY --from=code /app/services/__init__.py /app/services/

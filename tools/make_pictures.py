@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from examples.magika_features import FileTypeModel
+from examples.magika_model import write_magika_model
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
@@ -16,7 +15,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "magika.onnx"
-        shutil.copyfile(FileTypeModel.installed().path, model)
+        write_magika_model(model)
         command = [sys.executable, "-m", "onnxmesh.cli", "plan", str(model), "--stages", "2"]
         return subprocess.run([*command, "--svg", str(IMAGES / "plan-magika.svg")], check=False).returncode
 

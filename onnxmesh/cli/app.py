@@ -10,26 +10,29 @@ from onnxmesh import __version__
 from onnxmesh.cli.local_mesh import up
 from onnxmesh.cli.mesh import deploy, drain, explain, infer, rebalance, rollout, scale, status, undeploy
 from onnxmesh.cli.model_files import plan, profile, split, verify
+from onnxmesh.cli.terminal.usage_errors import CommandGroup
 
 _HELP = """Cut ONNX models into stages, run the stages on several machines, and serve them at one Open Inference endpoint.
 
 **Try it**: the first command in one terminal, the others in a second one:
 
-    onnxmesh up
-    onnxmesh deploy model.onnx --stages 2
-    onnxmesh infer model --input x=random --trace
-    onnxmesh status
+```
+onnxmesh up
+onnxmesh deploy model.onnx --stages 2
+onnxmesh infer model --input x=random --trace
+onnxmesh status
+```
 
 Exit codes: 0 success; 1 failure, or `verify` found a difference; 2 wrong arguments or files.
 """
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="onnxmesh",
     help=_HELP,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from onnxmesh.files.data_location import data_file, path_within
 from onnxmesh.rpc.frames.varint import read_varint
 
 _LOCATION = b"location"
@@ -35,8 +36,8 @@ _CHILDREN: dict[str, dict[int, str]] = {
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def external_files(model: Path) -> list[PurePosixPath]:
-    """Returns the external data files of `model`, relative to its folder, without duplicates.
+def data_files(model: Path) -> dict[str, Path]:
+    """Returns the external data files of `model`: by their path relative to its folder, as `path_within` has it.
 
     A file that is not an ONNX model gives an empty list, and a location outside the model's folder is omitted: the worker
     that checks the model reports both.
@@ -45,17 +46,17 @@ def external_files(model: Path) -> list[PurePosixPath]:
         OSError: The model cannot be read.
     """
     if model.stat().st_size == 0:
-        return []
-    names: dict[PurePosixPath, None] = {}
+        return {}
+    files: dict[str, Path] = {}
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             for location in _locations(data, 0, len(data), "model"):
-                path = PurePosixPath(location.decode())
-                if not path.is_absolute() and ".." not in path.parts and path.parts:
-                    names[path] = None
+                name, path = path_within(location.decode()), data_file(model.parent, location.decode())
+                if name is not None and path is not None:
+                    files[str(name)] = path
         except (DecodeError, UnicodeDecodeError):
-            return []
-    return list(names)
+            return {}
+    return files
 
 
 def _locations(data: mmap.mmap, start: int, end: int, kind: str) -> Iterator[bytes]:

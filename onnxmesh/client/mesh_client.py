@@ -16,7 +16,13 @@ from onnxmesh.client.infer_messages import infer_request, parse_infer_response
 from onnxmesh.client.infer_result import Array, InferResult
 from onnxmesh.client.mesh_errors import mesh_errors
 from onnxmesh.client.route_options import NO_OPTIONS, RouteOptions
-from onnxmesh.client.upload import MODEL_FILE, UploadFile, send_upload, upload_files
+from onnxmesh.client.upload import (
+    MODEL_FILE,
+    OnUploadProgress,
+    UploadFile,
+    send_upload,
+    upload_files,
+)
 from onnxmesh.errors import Internal, InvalidModel
 from onnxmesh.oip import open_inference_pb2 as oip
 from onnxmesh.rpc.grpc.channel import open_channel
@@ -84,7 +90,11 @@ class MeshClient:
         await self._channel.close()
 
     async def deploy(
-        self, model: Path, spec: DeploymentSpec, progress: OnDeployProgress | None = None
+        self,
+        model: Path,
+        spec: DeploymentSpec,
+        progress: OnDeployProgress | None = None,
+        on_upload: OnUploadProgress | None = None,
     ) -> ModelStatus:
         """Uploads a model with its external data files, and waits until it is served.
 
@@ -92,6 +102,7 @@ class MeshClient:
             model: The model's own file; its external data files are beside it.
             spec: The specification of the deployment.
             progress: Called with each step.
+            on_upload: Called as the files are sent.
 
         Raises:
             InvalidModel: The file is missing, or a worker refused it (INVALID_ARGUMENT).
@@ -99,7 +110,7 @@ class MeshClient:
         """
         files = await asyncio.to_thread(upload_files, model)
         try:
-            return await self._deploy(spec, files, progress)
+            return await self._deploy(spec, files, progress, on_upload)
         except InvalidModel as error:
             # In the mesh every model's own file has the same name; the caller knows its local name.
             raise InvalidModel(error.message.replace(f"'{MODEL_FILE}'", f"'{model.name}'")) from error
@@ -284,7 +295,11 @@ class MeshClient:
         )
 
     async def _deploy(
-        self, spec: DeploymentSpec, files: list[UploadFile], progress: OnDeployProgress | None
+        self,
+        spec: DeploymentSpec,
+        files: list[UploadFile],
+        progress: OnDeployProgress | None,
+        on_upload: OnUploadProgress | None,
     ) -> ModelStatus:
         with mesh_errors(self.address):
             call = self._mesh.Deploy()
@@ -295,7 +310,7 @@ class MeshClient:
                         progress(step)
                     if step.phase == DeployProgress.ACCEPTED:
                         # Not earlier: a refused spec must not cost the upload of a large model.
-                        await send_upload(call, files)
+                        await send_upload(call, files, on_upload)
                     elif step.phase == DeployProgress.READY:
                         return step.model
             finally:

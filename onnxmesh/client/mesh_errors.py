@@ -8,30 +8,9 @@ from contextlib import contextmanager
 import grpc
 import grpc.aio
 
-from onnxmesh.errors import Internal, Unavailable
+from onnxmesh.errors import DeadlineExceeded, Internal, Unavailable
+from onnxmesh.rpc.grpc.connection_reasons import NO_GRPC, connection_reason
 from onnxmesh.rpc.grpc.status import from_rpc_error
-
-_NO_GRPC = "what listens there does not speak gRPC"
-_REASONS = (
-    ("Connection refused", "nothing listens there"),
-    ("Failed parsing HTTP/2", _NO_GRPC),
-    ("before receiving SETTINGS", _NO_GRPC),
-    ("http1", _NO_GRPC),
-    (
-        "reset by peer",
-        "what listens there closes the connection; it may expect another protocol, such as TLS",
-    ),
-    (
-        "Socket closed",
-        "what listens there closes the connection; it may expect another protocol, such as TLS",
-    ),
-    ("Domain name not found", "there is no host of that name"),
-    ("resol", "the name of the host cannot be resolved"),
-    ("timed out", "the connection timed out"),
-    ("No route to host", "there is no route to that host"),
-    ("unreachable", "its network cannot be reached"),
-)
-"""A part of gRPC's text for a failed connection, and the reason in words; the first that fits counts."""
 
 
 @contextmanager
@@ -44,6 +23,7 @@ def mesh_errors(address: str) -> Iterator[None]:
     Raises:
         MeshError: The service's exception, of the same class.
         Unavailable: Nothing that speaks gRPC answers at the address (UNAVAILABLE); the message has the reason.
+        DeadlineExceeded: Nothing answered within the time-out of the call (DEADLINE_EXCEEDED).
         Internal: What answers lacks the call (INTERNAL).
     """
     try:
@@ -52,6 +32,8 @@ def mesh_errors(address: str) -> Iterator[None]:
         if not _has_service_details(error):
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise Unavailable(f"no mesh answers at {address}{_reason(error)}") from error
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise DeadlineExceeded(f"{address} did not answer in time") from error
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise _not_a_gateway(address, error) from error
         raise from_rpc_error(error) from error
@@ -59,13 +41,13 @@ def mesh_errors(address: str) -> Iterator[None]:
 
 def _not_a_gateway(address: str, error: grpc.aio.AioRpcError) -> Unavailable | Internal:
     if "http2 header" in (error.details() or ""):
-        return Unavailable(f"no mesh answers at {address}: {_NO_GRPC}")
+        return Unavailable(f"no mesh answers at {address}: {NO_GRPC}")
     return Internal(f"what answers at {address} is not a gateway of a mesh, or one of another version")
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
-    details = error.details() or ""
-    return next((f": {reason}" for part, reason in _REASONS if part in details), "")
+    reason = connection_reason(error.details() or "")
+    return f": {reason}" if reason else ""
 
 
 def _has_service_details(error: grpc.aio.AioRpcError) -> bool:

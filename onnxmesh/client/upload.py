@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
 
-from onnxmesh.client.external_data import external_files
+from onnxmesh.client.external_data import data_files
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.foreign_file import foreign_file
 from onnxmesh.files.model_path import require_model_file
@@ -21,6 +21,10 @@ UPLOAD_CHUNK_BYTES = 1 << 20
 
 MODEL_FILE = "model.onnx"
 """Name of a model's own file in a mesh, so that a renamed file is the same model."""
+
+
+OnUploadProgress = Callable[[int, int], None]
+"""Called with the bytes that were sent so far, and the bytes of all files, on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def upload_files(model: Path) -> list[UploadFile]:
         require_model_file(model)
         if what := foreign_file(model):
             raise InvalidModel(f"'{model.name}' is not an ONNX model; it is {what}")
-        beside = [UploadFile(str(name), model.parent / name) for name in external_files(model)]
+        beside = [UploadFile(name, path) for name, path in data_files(model).items()]
     except OSError as error:
         raise InvalidModel(f"cannot read '{model}': {error.strerror}") from error
     return [UploadFile(MODEL_FILE, model)] + [file for file in beside if file.path.is_file()]
@@ -77,17 +81,28 @@ async def upload_messages(files: list[UploadFile]) -> AsyncGenerator[DeployReque
 
 
 async def send_upload(
-    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress], files: list[UploadFile]
+    call: grpc.aio.StreamStreamCall[DeployRequest, DeployProgress],
+    files: list[UploadFile],
+    on_sent: OnUploadProgress | None = None,
 ) -> None:
     """Sends the files after the spec; stops early if the mesh ends the call, whose status has the reason.
+
+    Args:
+        call: The call of Deploy.
+        files: The files to send.
+        on_sent: Called after each piece.
 
     Raises:
         InvalidModel: As `upload_messages` (INVALID_ARGUMENT).
     """
     try:
         async with aclosing(upload_messages(files)) as upload:
+            sent, total = 0, sum(file.path.stat().st_size for file in files)
             async for message in upload:
                 await call.write(message)
+                sent += len(message.data)
+                if on_sent is not None and message.data:
+                    on_sent(sent, total)
         await call.done_writing()
     except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
         pass

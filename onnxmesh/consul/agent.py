@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 _MAX_CONNECTIONS = 16
 _FIRST_WAIT_S = 0.1
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^'\")(]+)")
 _LONGEST_WAIT_S = 1.0
 
 
@@ -109,7 +111,18 @@ class ConsulAgent:
             return Conflict(f"{where} rolled back: {error}")
         if isinstance(error, (BadRequest, ClientError)):
             return InvalidRequest(f"{where} rejects this: {error}")
-        return Unavailable(f"{where} does not answer: {error!r}")
+        if isinstance(error, ConsulException):
+            return Unavailable(f"{where} fails: {error}")
+        return Unavailable(f"{where} does not answer: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a call got no answer: what the operating system says, without the wrappers around it."""
+    if isinstance(error, requests.Timeout):
+        return "the call timed out"
+    if found := _SYSTEM_ERROR.search(str(error)):
+        return found[1]
+    return f"{type(error).__name__}: {error}"
 
 
 async def retry_unavailable(attempt_once: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:

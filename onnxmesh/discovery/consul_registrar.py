@@ -11,6 +11,7 @@ import structlog
 from consul import Check
 
 from onnxmesh.consul.agent import ConsulAgent
+from onnxmesh.consul.outage_notice import OutageNotice
 from onnxmesh.discovery.consul_service import CheckKind, generation_of, service_id, service_name, to_meta
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.registration import Registration
@@ -69,17 +70,16 @@ class ConsulRegistrar:
 
     async def _keep(self, registration: Registration) -> None:
         period_s = CHECK_INTERVAL_S if self._check == "grpc" else _HEARTBEAT_S
-        last = ""
+        notice = OutageNotice()
         while True:
             try:
                 await self._renew(registration.instance)
             except MeshError as error:
-                if error.message != last:
+                if notice.is_due(error.message):
                     _log.warning("registration_lost", id=registration.instance.id, error=error.message)
-                last = error.message
                 registration.mark_lost()
             else:
-                last = ""
+                notice.end()
                 registration.mark_held()
             await asyncio.sleep(period_s)
 

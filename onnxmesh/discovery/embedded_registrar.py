@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
@@ -35,6 +35,7 @@ class EmbeddedRegistrar:
         addresses: `HOST:PORT` of the schedulers, tried one after the other.
         heartbeat_s: Time between heartbeats.
         timeout_s: Time without an answer to a heartbeat after which the registry is dialled again.
+        on_failure: Called with the address and the error of each attempt that failed.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class EmbeddedRegistrar:
         *,
         heartbeat_s: float = HEARTBEAT_S,
         timeout_s: float = REGISTRATION_TTL_S,
+        on_failure: Callable[[str, MeshError], None] | None = None,
     ) -> None:
         self._addresses = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         self._heartbeat_s = heartbeat_s
         self._timeout_s = timeout_s
+        self._on_failure = on_failure
 
     @asynccontextmanager
     async def register(self, instance: Instance) -> AsyncIterator[Registration]:
@@ -65,18 +68,22 @@ class EmbeddedRegistrar:
     async def _keep(self, registration: Registration) -> None:
         async with AsyncExitStack() as stack:
             channels = [await stack.enter_async_context(open_channel(each)) for each in self._addresses]
+            refused = ""
             for number in itertools.count():
-                channel = channels[number % len(channels)]
+                channel, address = channels[number % len(channels)], self._addresses[number % len(channels)]
                 error = await self._hold(RegistryStub(channel), registration)
-                if registration.held or isinstance(error, Conflict):
-                    address = self._addresses[number % len(channels)]
+                if registration.held or (isinstance(error, Conflict) and error.message != refused):
                     _log.warning("registration_lost", registry=address, error=error.message)
+                refused = error.message if isinstance(error, Conflict) else ""
+                if self._on_failure is not None:
+                    self._on_failure(address, error)
                 registration.mark_lost()
                 await asyncio.sleep(_CONFLICT_RETRY_S if isinstance(error, Conflict) else _RETRY_S)
 
     async def _hold(self, stub: RegistryStub, registration: Registration) -> MeshError:
         """Keeps one stream open until it ends; returns why it ended."""
-        call = stub.Register(wait_for_ready=len(self._addresses) == 1)
+        # A call that waited for the connection would not report why there is none.
+        call = stub.Register(wait_for_ready=False)
         sent = registration.instance
         try:
             await call.write(RegisterRequest(instance=sent.to_proto()))

@@ -16,6 +16,7 @@ from onnxmesh.discovery.scheduler_addresses import (
     DiscoveredSchedulers,
     SchedulerAddresses,
 )
+from onnxmesh.discovery.scheduler_search import SchedulerSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,12 @@ class MeshMembership:
     Attributes:
         registrar: Keeps this process registered.
         schedulers: The addresses of the schedulers.
+        search: Whether a scheduler is found; its owner reports what it finds, and runs it.
     """
 
     registrar: Registrar
     schedulers: SchedulerAddresses
+    search: SchedulerSearch
 
 
 @asynccontextmanager
@@ -43,8 +46,9 @@ async def join_mesh(
         check: Health check by which Consul watches the process.
     """
     configured = ConfiguredSchedulers(addresses)
+    search = SchedulerSearch(configured)
     if access is None:
-        yield MeshMembership(EmbeddedRegistrar(addresses), configured)
+        yield MeshMembership(EmbeddedRegistrar(addresses, on_failure=search.failed), configured, search)
         return
 
     # Imported only where Consul is used: its client library is a large part of a service's start.
@@ -56,13 +60,19 @@ async def join_mesh(
     try:
         registrar = ConsulRegistrar(agent, check=check)
         if addresses:
-            yield MeshMembership(registrar, configured)
+            yield MeshMembership(registrar, configured, search)
             return
         directory = ConsulDirectory(agent, ["scheduler"])
         async with asyncio.TaskGroup() as group:
             following = group.create_task(directory.run())
             try:
-                yield MeshMembership(registrar, DiscoveredSchedulers(directory))
+                discovered = DiscoveredSchedulers(
+                    directory,
+                    lambda: (
+                        f"Consul at {access.address} {'does not answer' if directory.stale else 'has none'}"
+                    ),
+                )
+                yield MeshMembership(registrar, discovered, SchedulerSearch(discovered))
             finally:
                 following.cancel()
     finally:

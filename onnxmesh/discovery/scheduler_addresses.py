@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from onnxmesh.discovery.base import Directory
@@ -16,6 +16,11 @@ class SchedulerAddresses(Protocol):
         """The known addresses."""
         ...
 
+    @property
+    def why_none(self) -> str:
+        """Why no address is known, in words."""
+        ...
+
     async def wait_any(self) -> Sequence[str]:
         """Returns the known addresses, as soon as there is one."""
         ...
@@ -25,7 +30,7 @@ class ConfiguredSchedulers:
     """The `SchedulerAddresses` that an operator configured.
 
     Args:
-        addresses: `HOST:PORT` of each, at least one.
+        addresses: `HOST:PORT` of each.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -35,6 +40,11 @@ class ConfiguredSchedulers:
     def addresses(self) -> Sequence[str]:
         """The configured addresses."""
         return self._addresses
+
+    @property
+    def why_none(self) -> str:
+        """That none is configured."""
+        return "none is configured, by --scheduler or --consul"
 
     async def wait_any(self) -> Sequence[str]:
         """Returns the configured addresses."""
@@ -46,15 +56,24 @@ class DiscoveredSchedulers:
 
     Args:
         directory: Follows at least the schedulers.
+        why_none: Returns why it has no scheduler, in words.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(
+        self, directory: Directory, why_none: Callable[[], str] = lambda: "none is registered"
+    ) -> None:
         self._directory = directory
+        self._why_none = why_none
 
     @property
     def addresses(self) -> Sequence[str]:
         """The addresses that are registered now."""
         return [each.address for each in self._directory.instances.values() if each.role == "scheduler"]
+
+    @property
+    def why_none(self) -> str:
+        """What the directory knows of it."""
+        return self._why_none()
 
     async def wait_any(self) -> Sequence[str]:
         """Returns the registered addresses, as soon as there is one."""

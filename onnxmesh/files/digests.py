@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +72,22 @@ def describe_file(folder: Path, path: str) -> ListedFile:
     return ListedFile(path, file_digest(file), file.stat().st_size)
 
 
-def describe_files(folder: Path, paths: Sequence[str]) -> list[ListedFile]:
-    """Returns `describe_file` of each path, in as many threads as there are processors: hashing releases the GIL.
+def describe_files(files: Mapping[str, Path]) -> list[ListedFile]:
+    """Returns path, digest and size of each file, in as many threads as there are processors: hashing releases the GIL.
+
+    Args:
+        files: By the path that each is listed under.
 
     Raises:
         OSError: A file cannot be read.
     """
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(paths)))) as pool:
-        return list(pool.map(lambda path: describe_file(folder, path), paths))
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(files)))) as pool:
+        return list(pool.map(_describe, files.items()))
+
+
+def _describe(named: tuple[str, Path]) -> ListedFile:
+    path, file = named
+    return ListedFile(path, file_digest(file), file.stat().st_size)
 
 
 def listing_digest(files: Iterable[ListedFile]) -> Digest:

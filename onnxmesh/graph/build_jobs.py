@@ -58,12 +58,15 @@ class PrepareJob:
         folder: Work folder for the result; made if absent.
         options: How it is prepared.
         device: Kind of this device, as `device_kind_name` returns it, for the profile; empty: one CPU thread.
+        follow_links: Whether external data may be reached by symbolic links that leave the model's folder: for files of
+            the user who runs this process only.
     """
 
     source: Path
     folder: Path
     options: PrepareOptions
     device: str = ""
+    follow_links: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the job as plain values for JSON."""
@@ -72,13 +75,16 @@ class PrepareJob:
             "folder": str(self.folder),
             "options": self.options.to_plain(),
             "device": self.device,
+            "follow_links": self.follow_links,
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> PrepareJob:
         """Returns the job that `to_plain` returned."""
         options = PrepareOptions.from_plain(plain["options"])
-        return cls(Path(plain["source"]), Path(plain["folder"]), options, plain["device"])
+        return cls(
+            Path(plain["source"]), Path(plain["folder"]), options, plain["device"], plain["follow_links"]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ steps in a child process. Jobs and results can be serialised; errors are `MeshEr
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxmesh import __version__
-from onnxmesh.errors import CorruptData, ModelRunFailed
+from onnxmesh.errors import CorruptData, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.checks.activation_errors import measure_activation_errors
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
@@ -29,8 +30,10 @@ from onnxmesh.graph.measuring.measured_costs import measure_costs
 from onnxmesh.graph.measuring.profiler import Progress
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.measuring.trial_shapes import trial_shapes
+from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.optimise import OPTIMISED, optimise
-from onnxmesh.graph.reading.source import check_source, source_digest
+from onnxmesh.graph.reading.required_locales import missing_locale, required_labels
+from onnxmesh.graph.reading.source import check_source, load_structure, source_digest
 from onnxmesh.graph.reading.value_types import types_from_json, types_to_json
 from onnxmesh.graph.rows.row_boundaries import mark_boundaries
 from onnxmesh.ids import Digest
@@ -42,6 +45,7 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.partition import PARTITIONS, Partition
 from onnxmesh.model.signature import Signature
 
+_NORMALISED = "normalised"
 _OPTIMISED = "optimised"
 _NOTES = "source.json"
 _TYPES = "types.json"
@@ -49,6 +53,20 @@ _COSTS = "costs.json"
 _MARKING_S = 1.0
 """Time limit for finding the boundaries that keep rows apart: without it the planner has no preference among cuts."""
 _NUM_INPUTS = 3
+_PREPARED = ("costs", "profile", "unprofiled", "requires", "lacking")
+
+
+def prepare_here(job: PrepareJob, progress: Progress | None = None) -> dict[str, str]:
+    """Prepares a model that this machine is to run; returns what `prepare` does, as values.
+
+    Raises:
+        Unsatisfiable: This machine lacks something that the model requires (FAILED_PRECONDITION).
+        MeshError: As `prepare`.
+    """
+    prepared: dict[str, str] = json.loads(prepare(job, progress))
+    if prepared["lacking"]:
+        raise Unsatisfiable(prepared["lacking"])
+    return prepared
 
 
 def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
@@ -60,21 +78,29 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
 
     Returns:
         JSON: `costs` is the text of the `GraphCosts`; `profile` that of the `Profile`, empty if the nodes were not
-        measured; `unprofiled` the reason why a requested measurement failed.
+        measured; `unprofiled` the reason why a requested measurement failed; `requires` the labels that a worker needs to
+        run the model, separated by blanks; `lacking` why this machine cannot: all but `requires` is empty then.
 
     Raises:
         InvalidModel: The model cannot be served (INVALID_ARGUMENT).
         InvalidRequest: A shape names no input, or contradicts the model or another shape (INVALID_ARGUMENT).
     """
     source, folder, options = job.source, job.folder, job.options
-    check_source(source)
+    check_source(source, follow_links=job.follow_links)
+    model = load_structure(source)
+    requires, lacking = " ".join(required_labels(model)), missing_locale(model)
+    del model  # its weights may be in it
+    if lacking:
+        return _answer(requires=requires, lacking=lacking)
     digest = source_digest(source)
+    normalised = normalised_source(source, folder / _NORMALISED)
     if options.mode is CutMode.PORTABLE:
         level = OptimisationLevel.NONE
-        to_cut = save_original_model(source, folder / _OPTIMISED)
+        to_cut = save_original_model(normalised, folder / _OPTIMISED)
     else:
         level = options.optimisation
-        to_cut = optimise(source, folder / _OPTIMISED, level)
+        to_cut = optimise(normalised, folder / _OPTIMISED, level)
+    shutil.rmtree(folder / _NORMALISED, ignore_errors=True)
     types = boundary_types(to_cut)
     costs = analyse_graph(to_cut, options.shapes, types)
     profile, unprofiled = "", ""
@@ -100,7 +126,11 @@ def prepare(job: PrepareJob, progress: Progress | None = None) -> str:
     (folder / _COSTS).write_text(costs.to_json(), encoding="utf-8")
     # Last: its presence marks the folder as prepared.
     (folder / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
-    return json.dumps({"costs": costs.to_json(), "profile": profile, "unprofiled": unprofiled})
+    return _answer(costs=costs.to_json(), profile=profile, unprofiled=unprofiled, requires=requires)
+
+
+def _answer(**parts: str) -> str:
+    return json.dumps(dict.fromkeys(_PREPARED, "") | parts)
 
 
 def cut_prepared(job: CutJob) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
 from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
-from onnxmesh.graph.build_steps import cut_prepared, prepare
+from onnxmesh.graph.build_steps import cut_prepared, prepare_here
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.model.cluster import Cluster, DeviceKind
 from onnxmesh.model.cut_mode import CutMode
@@ -60,7 +59,7 @@ def split_model(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         work = Path(name)
         options = PrepareOptions(level, mode, shapes or InputShapes())
-        prepared = json.loads(prepare(PrepareJob(model, work, options)))
+        prepared = prepare_here(PrepareJob(model, work, options, follow_links=True))
         costs = GraphCosts.from_json(prepared["costs"])
         cluster = Cluster((DeviceKind("device", max_stages, memory_bytes=memory_bytes_per_device),))
         plan = make_plan(costs, cluster, Demand(num_stages=num_stages, share=True))

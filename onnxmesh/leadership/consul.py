@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import time
 from typing import Any
@@ -12,6 +12,7 @@ import structlog
 
 from onnxmesh.consul.agent import ConsulAgent
 from onnxmesh.consul.blocking_query import BlockingQuery
+from onnxmesh.consul.outage_notice import OutageNotice
 from onnxmesh.deadline import Clock
 from onnxmesh.errors import MeshError, NotFound
 from onnxmesh.leadership.base import Candidate, Leader, LeaderStatus, next_term
@@ -41,12 +42,21 @@ class ConsulLeaderElection:
     Args:
         agent: The Consul agent.
         checks: Ids of this candidate's health checks that its session depends on; they must pass for it to lead.
+        has_checks: Whether Consul has those checks by now; until then this candidate does not stand.
         clock: Seconds since 1970.
     """
 
-    def __init__(self, agent: ConsulAgent, checks: Sequence[str] = (), *, clock: Clock = time) -> None:
+    def __init__(
+        self,
+        agent: ConsulAgent,
+        checks: Sequence[str] = (),
+        *,
+        has_checks: Callable[[], bool] = lambda: True,
+        clock: Clock = time,
+    ) -> None:
         self._agent = agent
         self._checks = ["serfHealth", *checks]
+        self._has_checks = has_checks
         self._clock = clock
         self._key = lock_key(agent.access.prefix)
         self._term_key = f"{agent.access.prefix}/leader-term"
@@ -75,18 +85,23 @@ class ConsulLeaderElection:
             self._agent, lambda client, index, wait: client.kv.get(self._key, index=index, wait=wait)
         )
         session, wait_s = "", _RENEW_S
+        notice = OutageNotice()
         while True:
             try:
                 if session:
                     await self._renew(session)
                 lock = await query.next(wait_s)
                 wait_s = _RENEW_S
+                notice.end()
                 if lock is not None and session and lock.get("Session") == session:
                     if not candidate.status.is_leader:
                         await self._begin_term(session, id_, address, candidate)
                     continue
                 self._follow(lock, candidate)
                 if lock is None or not lock.get("Session"):
+                    if not session and not self._has_checks():
+                        wait_s = _RETRY_S
+                        continue
                     session = session or await self._create_session(id_)
                     if not await self._acquire(session):
                         # Within the lock delay, whose end no blocking query reports.
@@ -95,7 +110,8 @@ class ConsulLeaderElection:
                 _log.info("session_ended", id=id_)
                 session = ""
             except MeshError as error:
-                _log.warning("campaign_interrupted", id=id_, error=error.message)
+                if notice.is_due(error.message):
+                    _log.warning("campaign_interrupted", id=id_, error=error.message)
                 wait_s = _RETRY_S
                 await asyncio.sleep(_RETRY_S)
 

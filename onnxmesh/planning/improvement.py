@@ -68,7 +68,11 @@ def find_improvement(
     if best is not None:
         return best
     slowest = plan.stages[plan.bottleneck]
-    if latency or any(slowest.start < cut < slowest.end for cut in costs.legal_cuts):
+    if (
+        latency
+        or slowest.start == slowest.end
+        or any(slowest.start < cut < slowest.end for cut in costs.legal_cuts)
+    ):
         return None
     return PlanImprovement(
         f"no other device or link helps: the slowest stage, nodes {slowest.start} to {slowest.end - 1}, "

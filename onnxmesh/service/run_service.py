@@ -33,7 +33,7 @@ def run_service(
 ) -> None:
     """Runs a service until SIGTERM, SIGINT or SIGHUP or, if so set, the end of standard input.
 
-    Entering the context of `app` starts the service, leaving it drains it. Once it serves, the line
+    Entering the context of `app` starts the service, leaving it drains it. Once it is ready (see `ServiceEndpoint`), the line
     `ready ROLE HOST:PORT` with the address that it listens on is printed to standard output, if so set.
 
     Args:
@@ -55,12 +55,24 @@ async def _serve(
 ) -> None:
     async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
         async with app(settings) as serving:
-            if settings.ready_line:
-                print(f"ready {role} {serving.listens}", flush=True)  # noqa: T201 - the supervisor reads it
             _log.info("serving", address=serving.address, metrics=serving.metrics_address)
-            await stop.wait()
+            if await _ready_before(stop, serving):
+                if settings.ready_line:
+                    print(f"ready {role} {serving.listens}", flush=True)  # noqa: T201 - the supervisor reads it
+                await stop.wait()
             _log.info("stopping")
         _log.info("stopped")
+
+
+async def _ready_before(stop: asyncio.Event, serving: ServiceEndpoint) -> bool:
+    """Waits until the service is ready or is to stop; returns whether it is ready."""
+    async with asyncio.TaskGroup() as group:
+        ready, stopping = group.create_task(serving.wait_ready()), group.create_task(stop.wait())
+        await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
+        is_ready = ready.done()
+        ready.cancel()
+        stopping.cancel()
+    return is_ready
 
 
 @contextlib.asynccontextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
@@ -34,6 +35,9 @@ class Serving:
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
         services: Full names of the gRPC services that are as healthy as the process.
+        spoken: What the HTTP/2 server answers to clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`. None: its
+            default.
+        min_gzip_bytes: From this size on its responses are compressed for clients that accept that.
 
     Attributes:
         server: The gRPC server; add handlers before `start`.
@@ -53,6 +57,8 @@ class Serving:
         *,
         with_http2: bool = False,
         services: Sequence[str] = (),
+        spoken: str | None = None,
+        min_gzip_bytes: float = math.inf,
     ) -> None:
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
@@ -67,9 +73,15 @@ class Serving:
             from onnxmesh.http2.protocol.limits import ConnectionLimits  # noqa: PLC0415 - see above
             from onnxmesh.http2.server.grpc_fallback import GrpcFallback  # noqa: PLC0415 - see above
             from onnxmesh.http2.server.server import Http2Server  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.service import DEFAULT_SPOKEN  # noqa: PLC0415 - see above
 
             self._fallback = GrpcFallback(self._listen_internally(), max_message_bytes)
-            self.http2 = Http2Server(self._fallback, ConnectionLimits(max_message_bytes=max_message_bytes))
+            self.http2 = Http2Server(
+                self._fallback,
+                ConnectionLimits(max_message_bytes=max_message_bytes),
+                spoken=spoken or DEFAULT_SPOKEN,
+                min_gzip_bytes=min_gzip_bytes,
+            )
         port = self._listen(settings.listen, shared=shared is not None)
         if shared is not None:
             self._listen(shared, shared=True)
@@ -79,6 +91,7 @@ class Serving:
         named = socket.gethostname() if host in _EVERY_ADDRESS else host
         self.address = _with_port(settings.advertise or f"{named}:0", port)
         self.registry = process_registry()
+        self._ready = asyncio.Event()
         self._metrics = None if settings.metrics is None else MetricsServer(settings.metrics, self.registry)
         self.metrics_address = None if self._metrics is None else self._metrics.address
 
@@ -106,6 +119,19 @@ class Serving:
         if self.http2 is not None:
             await self.http2.start()
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    def set_ready(self) -> None:
+        """Declares this service ready: it has all that it needs to do its work."""
+        self._ready.set()
+
+    async def ready_after(self, condition: Awaitable[object]) -> None:
+        """Waits for the condition, and declares this service ready."""
+        await condition
+        self.set_ready()
+
+    async def wait_ready(self) -> None:
+        """Returns once this service is ready."""
+        await self._ready.wait()
 
     async def disconnect_clients(self, grace_s: float) -> None:
         """Sends GOAWAY to clients and closes their connections; calls under way have `grace_s` to finish."""
@@ -140,6 +166,9 @@ class ServiceEndpoint(Protocol):
     @property
     def metrics_address(self) -> str | None:
         """HOST:PORT of its metrics; None: this process serves none."""
+
+    async def wait_ready(self) -> None:
+        """Returns once it is ready: it has found a scheduler, or for a scheduler the registry."""
 
 
 def _with_port(address: str, port: int) -> str:

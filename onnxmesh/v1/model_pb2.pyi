@@ -312,6 +312,7 @@ class Plan(_message.Message):
     PREDICTED_PERIOD_S_FIELD_NUMBER: _builtins.int
     PREDICTED_LATENCY_S_FIELD_NUMBER: _builtins.int
     ACTIVATION_ERRORS_FIELD_NUMBER: _builtins.int
+    REQUIRE_FIELD_NUMBER: _builtins.int
     optimisation: _builtins.str
     """Optimization level of ONNX Runtime for the whole graph before the cut: `none`, `basic`, `extended` or `all`."""
     source_digest: _builtins.str
@@ -339,6 +340,10 @@ class Plan(_message.Message):
     def activation_errors(self) -> Global___ActivationErrors:
         """Effect of rounded activations on the model's outputs; absent: not requested."""
 
+    @_builtins.property
+    def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Selectors that each worker must match besides those of the spec, found in the model's graph."""
+
     def __init__(
         self,
         *,
@@ -354,10 +359,11 @@ class Plan(_message.Message):
         predicted_period_s: _builtins.float = ...,
         predicted_latency_s: _builtins.float = ...,
         activation_errors: Global___ActivationErrors | None = ...,
+        require: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "mode", b"mode", "optimisation", b"optimisation", "partitions", b"partitions", "predicted_latency_s", b"predicted_latency_s", "predicted_period_s", b"predicted_period_s", "revision", b"revision", "signature", b"signature", "source_digest", b"source_digest", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_errors", b"activation_errors", "cpu_class", b"cpu_class", "largest_difference", b"largest_difference", "mode", b"mode", "optimisation", b"optimisation", "partitions", b"partitions", "predicted_latency_s", b"predicted_latency_s", "predicted_period_s", b"predicted_period_s", "require", b"require", "revision", b"revision", "signature", b"signature", "source_digest", b"source_digest", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

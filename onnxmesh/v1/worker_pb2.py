@@ -26,7 +26,7 @@ from onnxmesh.v1 import model_pb2 as onnxmesh_dot_v1_dot_model__pb2
 from onnxmesh.v1 import frame_pb2 as onnxmesh_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18onnxmesh/v1/worker.proto\x12\x0bonnxmesh.v1\x1a\x17onnxmesh/v1/model.proto\x1a\x17onnxmesh/v1/frame.proto\"\xd2\x01\n\rWorkerCommand\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12.\n\x0bplace_stage\x18\x02 \x01(\x0b\x32\x17.onnxmesh.v1.PlaceStageH\x00\x12.\n\x0b\x65vict_stage\x18\x03 \x01(\x0b\x32\x17.onnxmesh.v1.EvictStageH\x00\x12#\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.onnxmesh.v1.DrainH\x00\x12%\n\x06\x64\x65part\x18\x05 \x01(\x0b\x32\x13.onnxmesh.v1.DepartH\x00\x42\x06\n\x04kind\"\x15\n\x05\x44rain\x12\x0c\n\x04undo\x18\x01 \x01(\x08\"\x08\n\x06\x44\x65part\"W\n\nPlaceStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12)\n\tpartition\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x0f\n\x07sources\x18\x03 \x03(\t\"\x1b\n\nEvictStage\x12\r\n\x05stage\x18\x01 \x01(\t\"\xcd\x02\n\x0bWorkerEvent\x12\'\n\x07holding\x18\x01 \x01(\x0b\x32\x14.onnxmesh.v1.HoldingH\x00\x12\x30\n\x0cstage_loaded\x18\x02 \x01(\x0b\x32\x18.onnxmesh.v1.StageLoadedH\x00\x12\x30\n\x0cstage_failed\x18\x03 \x01(\x0b\x32\x18.onnxmesh.v1.StageFailedH\x00\x12\x32\n\rstage_evicted\x18\x04 \x01(\x0b\x32\x19.onnxmesh.v1.StageEvictedH\x00\x12!\n\x04load\x18\x05 \x01(\x0b\x32\x11.onnxmesh.v1.LoadH\x00\x12)\n\x08\x64raining\x18\x06 \x01(\x0b\x32\x15.onnxmesh.v1.DrainingH\x00\x12\'\n\x07leaving\x18\x07 \x01(\x0b\x32\x14.onnxmesh.v1.LeavingH\x00\x42\x06\n\x04kind\"D\n\x07Holding\x12(\n\x06stages\x18\x01 \x03(\x0b\x32\x18.onnxmesh.v1.StageLoaded\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\"<\n\x0bStageLoaded\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0e\n\x06load_s\x18\x03 \x01(\x01\"=\n\x0bStageFailed\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x1d\n\x0cStageEvicted\x12\r\n\x05stage\x18\x01 \x01(\t\"\n\n\x08\x44raining\"\x19\n\x07Leaving\x12\x0e\n\x06undone\x18\x01 \x01(\x08\"\xa3\x01\n\x0ePrepareRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.onnxmesh.v1.Artefact\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x14\n\x0coptimisation\x18\x03 \x01(\t\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12#\n\x06shapes\x18\x05 \x01(\x0b\x32\x13.onnxmesh.v1.Shapes\x12\x11\n\tprofile_s\x18\x06 \x01(\x01\"n\n\x0fPrepareResponse\x12\x10\n\x08prepared\x18\x01 \x01(\t\x12)\n\tsignature\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12\r\n\x05\x63osts\x18\x03 \x01(\x0c\x12\x0f\n\x07profile\x18\x04 \x01(\x0c\"\xa3\x01\n\nCutRequest\x12\x10\n\x08prepared\x18\x01 \x01(\t\x12\x0c\n\x04\x63uts\x18\x02 \x03(\r\x12)\n\x06\x64irect\x18\x03 \x03(\x0b\x32\x19.onnxmesh.v1.DirectInputs\x12\'\n\x08\x62\x61tching\x18\x04 \x01(\x0b\x32\x15.onnxmesh.v1.Batching\x12!\n\x19measure_activation_errors\x18\x32 \x01(\x08\"\x1d\n\x0c\x44irectInputs\x12\r\n\x05names\x18\x01 \x03(\t\"\x8f\x01\n\x0b\x43utResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x1a\n\x12largest_difference\x18\x02 \x01(\x01\x12\x38\n\x11\x61\x63tivation_errors\x18\x32 \x01(\x0b\x32\x1d.onnxmesh.v1.ActivationErrors\"(\n\x13MeasureLinksRequest\x12\x11\n\taddresses\x18\x01 \x03(\t\"@\n\x14MeasureLinksResponse\x12(\n\x05links\x18\x01 \x03(\x0b\x32\x19.onnxmesh.v1.MeasuredLink\"6\n\x0cMeasuredLink\x12\x11\n\tlatency_s\x18\x01 \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x02 \x01(\x01\"\x1e\n\x0b\x45\x63hoRequest\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"\x0e\n\x0c\x45\x63hoResponse2\xe5\x02\n\rWorkerControl\x12\x42\n\x06Manage\x12\x1a.onnxmesh.v1.WorkerCommand\x1a\x18.onnxmesh.v1.WorkerEvent(\x01\x30\x01\x12\x44\n\x07Prepare\x12\x1b.onnxmesh.v1.PrepareRequest\x1a\x1c.onnxmesh.v1.PrepareResponse\x12\x38\n\x03\x43ut\x12\x17.onnxmesh.v1.CutRequest\x1a\x18.onnxmesh.v1.CutResponse\x12S\n\x0cMeasureLinks\x12 .onnxmesh.v1.MeasureLinksRequest\x1a!.onnxmesh.v1.MeasureLinksResponse\x12;\n\x04\x45\x63ho\x12\x18.onnxmesh.v1.EchoRequest\x1a\x19.onnxmesh.v1.EchoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18onnxmesh/v1/worker.proto\x12\x0bonnxmesh.v1\x1a\x17onnxmesh/v1/model.proto\x1a\x17onnxmesh/v1/frame.proto\"\xd2\x01\n\rWorkerCommand\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12.\n\x0bplace_stage\x18\x02 \x01(\x0b\x32\x17.onnxmesh.v1.PlaceStageH\x00\x12.\n\x0b\x65vict_stage\x18\x03 \x01(\x0b\x32\x17.onnxmesh.v1.EvictStageH\x00\x12#\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.onnxmesh.v1.DrainH\x00\x12%\n\x06\x64\x65part\x18\x05 \x01(\x0b\x32\x13.onnxmesh.v1.DepartH\x00\x42\x06\n\x04kind\"\x15\n\x05\x44rain\x12\x0c\n\x04undo\x18\x01 \x01(\x08\"\x08\n\x06\x44\x65part\"W\n\nPlaceStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12)\n\tpartition\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x0f\n\x07sources\x18\x03 \x03(\t\"\x1b\n\nEvictStage\x12\r\n\x05stage\x18\x01 \x01(\t\"\xcd\x02\n\x0bWorkerEvent\x12\'\n\x07holding\x18\x01 \x01(\x0b\x32\x14.onnxmesh.v1.HoldingH\x00\x12\x30\n\x0cstage_loaded\x18\x02 \x01(\x0b\x32\x18.onnxmesh.v1.StageLoadedH\x00\x12\x30\n\x0cstage_failed\x18\x03 \x01(\x0b\x32\x18.onnxmesh.v1.StageFailedH\x00\x12\x32\n\rstage_evicted\x18\x04 \x01(\x0b\x32\x19.onnxmesh.v1.StageEvictedH\x00\x12!\n\x04load\x18\x05 \x01(\x0b\x32\x11.onnxmesh.v1.LoadH\x00\x12)\n\x08\x64raining\x18\x06 \x01(\x0b\x32\x15.onnxmesh.v1.DrainingH\x00\x12\'\n\x07leaving\x18\x07 \x01(\x0b\x32\x14.onnxmesh.v1.LeavingH\x00\x42\x06\n\x04kind\"D\n\x07Holding\x12(\n\x06stages\x18\x01 \x03(\x0b\x32\x18.onnxmesh.v1.StageLoaded\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\"<\n\x0bStageLoaded\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0e\n\x06load_s\x18\x03 \x01(\x01\"=\n\x0bStageFailed\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x1d\n\x0cStageEvicted\x12\r\n\x05stage\x18\x01 \x01(\t\"\n\n\x08\x44raining\"\x19\n\x07Leaving\x12\x0e\n\x06undone\x18\x01 \x01(\x08\"\xa3\x01\n\x0ePrepareRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.onnxmesh.v1.Artefact\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x14\n\x0coptimisation\x18\x03 \x01(\t\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12#\n\x06shapes\x18\x05 \x01(\x0b\x32\x13.onnxmesh.v1.Shapes\x12\x11\n\tprofile_s\x18\x06 \x01(\x01\"\x90\x01\n\x0fPrepareResponse\x12\x10\n\x08prepared\x18\x01 \x01(\t\x12)\n\tsignature\x18\x02 \x01(\x0b\x32\x16.onnxmesh.v1.Signature\x12\r\n\x05\x63osts\x18\x03 \x01(\x0c\x12\x0f\n\x07profile\x18\x04 \x01(\x0c\x12\x0f\n\x07require\x18< \x03(\t\x12\x0f\n\x07lacking\x18= \x01(\t\"\xa3\x01\n\nCutRequest\x12\x10\n\x08prepared\x18\x01 \x01(\t\x12\x0c\n\x04\x63uts\x18\x02 \x03(\r\x12)\n\x06\x64irect\x18\x03 \x03(\x0b\x32\x19.onnxmesh.v1.DirectInputs\x12\'\n\x08\x62\x61tching\x18\x04 \x01(\x0b\x32\x15.onnxmesh.v1.Batching\x12!\n\x19measure_activation_errors\x18\x32 \x01(\x08\"\x1d\n\x0c\x44irectInputs\x12\r\n\x05names\x18\x01 \x03(\t\"\x8f\x01\n\x0b\x43utResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.onnxmesh.v1.Partition\x12\x1a\n\x12largest_difference\x18\x02 \x01(\x01\x12\x38\n\x11\x61\x63tivation_errors\x18\x32 \x01(\x0b\x32\x1d.onnxmesh.v1.ActivationErrors\"(\n\x13MeasureLinksRequest\x12\x11\n\taddresses\x18\x01 \x03(\t\"@\n\x14MeasureLinksResponse\x12(\n\x05links\x18\x01 \x03(\x0b\x32\x19.onnxmesh.v1.MeasuredLink\"6\n\x0cMeasuredLink\x12\x11\n\tlatency_s\x18\x01 \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x02 \x01(\x01\"\x1e\n\x0b\x45\x63hoRequest\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"\x0e\n\x0c\x45\x63hoResponse2\xe5\x02\n\rWorkerControl\x12\x42\n\x06Manage\x12\x1a.onnxmesh.v1.WorkerCommand\x1a\x18.onnxmesh.v1.WorkerEvent(\x01\x30\x01\x12\x44\n\x07Prepare\x12\x1b.onnxmesh.v1.PrepareRequest\x1a\x1c.onnxmesh.v1.PrepareResponse\x12\x38\n\x03\x43ut\x12\x17.onnxmesh.v1.CutRequest\x1a\x18.onnxmesh.v1.CutResponse\x12S\n\x0cMeasureLinks\x12 .onnxmesh.v1.MeasureLinksRequest\x1a!.onnxmesh.v1.MeasureLinksResponse\x12;\n\x04\x45\x63ho\x12\x18.onnxmesh.v1.EchoRequest\x1a\x19.onnxmesh.v1.EchoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,24 +59,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAVING']._serialized_end=1054
   _globals['_PREPAREREQUEST']._serialized_start=1057
   _globals['_PREPAREREQUEST']._serialized_end=1220
-  _globals['_PREPARERESPONSE']._serialized_start=1222
-  _globals['_PREPARERESPONSE']._serialized_end=1332
-  _globals['_CUTREQUEST']._serialized_start=1335
-  _globals['_CUTREQUEST']._serialized_end=1498
-  _globals['_DIRECTINPUTS']._serialized_start=1500
-  _globals['_DIRECTINPUTS']._serialized_end=1529
-  _globals['_CUTRESPONSE']._serialized_start=1532
-  _globals['_CUTRESPONSE']._serialized_end=1675
-  _globals['_MEASURELINKSREQUEST']._serialized_start=1677
-  _globals['_MEASURELINKSREQUEST']._serialized_end=1717
-  _globals['_MEASURELINKSRESPONSE']._serialized_start=1719
-  _globals['_MEASURELINKSRESPONSE']._serialized_end=1783
-  _globals['_MEASUREDLINK']._serialized_start=1785
-  _globals['_MEASUREDLINK']._serialized_end=1839
-  _globals['_ECHOREQUEST']._serialized_start=1841
-  _globals['_ECHOREQUEST']._serialized_end=1871
-  _globals['_ECHORESPONSE']._serialized_start=1873
-  _globals['_ECHORESPONSE']._serialized_end=1887
-  _globals['_WORKERCONTROL']._serialized_start=1890
-  _globals['_WORKERCONTROL']._serialized_end=2247
+  _globals['_PREPARERESPONSE']._serialized_start=1223
+  _globals['_PREPARERESPONSE']._serialized_end=1367
+  _globals['_CUTREQUEST']._serialized_start=1370
+  _globals['_CUTREQUEST']._serialized_end=1533
+  _globals['_DIRECTINPUTS']._serialized_start=1535
+  _globals['_DIRECTINPUTS']._serialized_end=1564
+  _globals['_CUTRESPONSE']._serialized_start=1567
+  _globals['_CUTRESPONSE']._serialized_end=1710
+  _globals['_MEASURELINKSREQUEST']._serialized_start=1712
+  _globals['_MEASURELINKSREQUEST']._serialized_end=1752
+  _globals['_MEASURELINKSRESPONSE']._serialized_start=1754
+  _globals['_MEASURELINKSRESPONSE']._serialized_end=1818
+  _globals['_MEASUREDLINK']._serialized_start=1820
+  _globals['_MEASUREDLINK']._serialized_end=1874
+  _globals['_ECHOREQUEST']._serialized_start=1876
+  _globals['_ECHOREQUEST']._serialized_end=1906
+  _globals['_ECHORESPONSE']._serialized_start=1908
+  _globals['_ECHORESPONSE']._serialized_end=1922
+  _globals['_WORKERCONTROL']._serialized_start=1925
+  _globals['_WORKERCONTROL']._serialized_end=2282
 # @@protoc_insertion_point(module_scope)

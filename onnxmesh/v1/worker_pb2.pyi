@@ -372,14 +372,22 @@ class PrepareResponse(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    REQUIRE_FIELD_NUMBER: _builtins.int
+    LACKING_FIELD_NUMBER: _builtins.int
     prepared: _builtins.str
     """Identifies the prepared model in a CutRequest."""
     costs: _builtins.bytes
     """JSON of onnxmesh.model.graph_costs.GraphCosts."""
     profile: _builtins.bytes
     """JSON of onnxmesh.model.profile.Profile, with this worker's kind; empty: not measured."""
+    lacking: _builtins.str
+    """Why this worker is none of them, for people; nothing was prepared then."""
     @_builtins.property
     def signature(self) -> _model_pb2.Signature: ...
+    @_builtins.property
+    def require(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Selectors of the workers that can run the model, found in its graph."""
+
     def __init__(
         self,
         *,
@@ -387,10 +395,12 @@ class PrepareResponse(_message.Message):
         signature: _model_pb2.Signature | None = ...,
         costs: _builtins.bytes = ...,
         profile: _builtins.bytes = ...,
+        require: _abc.Iterable[_builtins.str] | None = ...,
+        lacking: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "prepared", b"prepared", "profile", b"profile", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "lacking", b"lacking", "prepared", b"prepared", "profile", b"profile", "require", b"require", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -12,6 +13,7 @@ import structlog
 
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.mesh_membership import join_mesh
+from onnxmesh.http2.server.service import ADDRESS
 from onnxmesh.routing.table.table import RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference
 from onnxmesh.rpc.grpc.channels import Channels
@@ -31,6 +33,12 @@ from services.gateway.routes.routing_servicer import GatewayRoutingServicer
 from services.gateway.routes.table_freshness import TableFreshness
 from services.gateway.settings import GatewaySettings
 
+SPOKEN = (
+    "This port of an onnxmesh gateway speaks the Open Inference Protocol over gRPC, without TLS. Use a client of gRPC, for example "
+    f"tritonclient.grpc.InferenceServerClient('{ADDRESS}'), or grpcurl -plaintext {ADDRESS} list."
+)
+"""What clients that do not speak gRPC are answered."""
+
 STOP_GRACE_S = 0.2
 """Time for finished responses to be sent; open streams are then closed."""
 
@@ -41,7 +49,7 @@ _log = structlog.get_logger(__name__)
 async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     """Serves for the time of the context; leaving it drains.
 
-    The end: health becomes NOT_SERVING, the registration ends, clients are asked to connect elsewhere, requests in flight get
+    The end: health becomes NOT_SERVING, the registration ends, clients get GOAWAY and connect elsewhere, requests in flight get
     `drain_s`, the links to workers are closed with a Goodbye, the server stops.
     """
     generation = time_ns()
@@ -51,6 +59,8 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         shared=settings.shared_listen,
         with_http2=settings.edge == "http2",
         services=AS_HEALTHY_AS_THE_GATEWAY,
+        spoken=SPOKEN,
+        min_gzip_bytes=settings.gzip_from_bytes or math.inf,
     )
     data_path = DataPath(settings, generation)
     admission = Admission(settings.max_in_flight)
@@ -69,7 +79,9 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         asyncio.TaskGroup() as tasks,
     ):
         freshness = TableFreshness(health.set_fresh)
-        watch = RouteWatch(settings.id, mesh.schedulers, freshness=freshness, on_table=on_table)
+        watch = RouteWatch(
+            settings.id, mesh.schedulers, freshness=freshness, search=mesh.search, on_table=on_table
+        )
         inference = InferenceServicer(
             lambda: watch.table,
             data_path.requests,
@@ -94,7 +106,10 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         )
         await serving.start()
         await health.begin()
-        background = [tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing)]
+        background = [
+            tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing, mesh.search)
+        ]
+        background.append(tasks.create_task(serving.ready_after(mesh.search.wait_found())))
         try:
             instance = Instance(
                 settings.id, "gateway", serving.address, generation, attributes=settings.place()
@@ -102,7 +117,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             async with mesh.registrar.register(instance):
                 yield serving
                 await serving.announce_stop()
-            # Clients are asked by GOAWAY to connect elsewhere, and what they have sent is answered. To refuse their requests
+            # By GOAWAY clients connect elsewhere, and what they have sent is answered. To refuse their requests
             # would fail those of clients that have another gateway.
             tasks.create_task(serving.disconnect_clients(settings.drain_s))
             if not await admission.idle(settings.drain_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,11 +29,18 @@ class SharedEndpoint:
         listens: HOST:PORT that all of them serve.
         address: The same; each is also registered under an address of its own.
         metrics_address: None: each serves its own metrics.
+        managers: The processes.
     """
 
     listens: str
     address: str
     metrics_address: None = None
+    managers: Sequence[ServiceManager] = ()
+
+    async def wait_ready(self) -> None:
+        """Returns once every process is ready."""
+        for manager in self.managers:
+            await manager.ready()
 
 
 @asynccontextmanager
@@ -68,9 +75,7 @@ async def gateway_processes(settings: GatewaySettings) -> AsyncIterator[SharedEn
             ]
             for manager in managers:
                 services.start(manager)
-            for manager in managers:
-                await manager.ready()
-            yield SharedEndpoint(address, address)
+            yield SharedEndpoint(address, address, managers=managers)
 
 
 def _own_listen(settings: GatewaySettings, number: int) -> str:

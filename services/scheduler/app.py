@@ -90,6 +90,7 @@ async def standalone_scheduler(settings: SchedulerSettings) -> AsyncIterator[Ser
                     add_RegistryServicer_to_server(registry, serving.server)
                     add_BlobsServicer_to_server(BlobFolderServicer(blobs), serving.server)
                     await serving.start()
+                    serving.set_ready()
                     try:
                         yield serving
                     finally:

@@ -95,13 +95,17 @@ async def highly_available_scheduler(
         instance = Instance(
             settings.id, "scheduler", serving.address, time.time_ns(), attributes=settings.place()
         )
-        leadership = ConsulLeaderElection(agent, [f"service:{service_id(access.prefix, instance)}"])
         async with (
-            ConsulRegistrar(agent, check=settings.consul_check).register(instance),
-            leadership.campaign(settings.id, serving.address, candidate),
+            ConsulRegistrar(agent, check=settings.consul_check).register(instance) as registration,
+            ConsulLeaderElection(
+                agent,
+                [f"service:{service_id(access.prefix, instance)}"],
+                has_checks=lambda: registration.held,
+            ).campaign(settings.id, serving.address, candidate),
             asyncio.TaskGroup() as group,
         ):
             acting = group.create_task(leader_loop.run())
+            background.append(group.create_task(serving.ready_after(registration.wait())))
             try:
                 yield serving
             finally:

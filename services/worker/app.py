@@ -11,7 +11,10 @@ from functools import partial
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.discovery.mesh_membership import join_mesh
+from onnxmesh.discovery.mesh_membership import MeshMembership, join_mesh
+from onnxmesh.discovery.registration import Registration
+from onnxmesh.discovery.scheduler_addresses import ConfiguredSchedulers
+from onnxmesh.discovery.scheduler_search import SchedulerSearch
 from onnxmesh.ids import WorkerId
 from onnxmesh.memory.pinned_memory import allocate_pinned
 from onnxmesh.rpc.frames.frames import Frame
@@ -197,7 +200,7 @@ async def _serving_worker(  # noqa: PLR0915 - the parts, one after another
             background.append(tasks.create_task(speed.run()))
         try:
             await serving.start()
-            async with _registered(settings, hardware, speed, serving, generation):
+            async with _registered(settings, hardware, speed, serving, generation, schedulers):
                 try:
                     yield
                 finally:
@@ -220,11 +223,15 @@ async def _registered(
     speed: SpeedMeasurement | None,
     serving: Serving,
     generation: int,
+    schedulers: SchedulerConnections,
 ) -> AsyncIterator[None]:
-    """Registers the worker for the time of the context, where there is a mesh to join."""
+    """Registers the worker for the time of the context, where there is a mesh to join; says so while no scheduler connects."""
     access = settings.consul_access()
     if not settings.schedulers and access is None:
-        yield
+        # Ready as it is: only a scheduler that knows its address can find it.
+        serving.set_ready()
+        async with _searching(SchedulerSearch(ConfiguredSchedulers(())), schedulers):
+            yield
         return
     async with (
         join_mesh(settings.schedulers, access, settings.consul_check) as mesh,
@@ -236,15 +243,45 @@ async def _registered(
         attributes = hardware.attributes(settings.threads or hardware.cores) | settings.place() | measured
         tags = dict.fromkeys((attributes["device"], *hardware.features, *settings.tags))
         instance = Instance(settings.id, "worker", serving.address, generation, tuple(tags), attributes)
-        async with mesh.registrar.register(instance) as registration:
-            updating = None
+        async with mesh.registrar.register(instance) as registration, _searching(mesh.search, schedulers):
+            background = [tasks.create_task(_announce_ready(serving, registration, mesh))]
             if speed is not None and not measured:
-                updating = tasks.create_task(speed.update(registration))
+                background.append(tasks.create_task(speed.update(registration)))
             try:
                 yield
             finally:
-                if updating is not None:
-                    updating.cancel()
+                for task in background:
+                    task.cancel()
+
+
+async def _announce_ready(serving: Serving, registration: Registration, mesh: MeshMembership) -> None:
+    """Declares the worker ready once it is registered and there is a scheduler, which connects to it then."""
+    await registration.wait()
+    for address in await mesh.schedulers.wait_any():
+        mesh.search.failed(
+            address, f"it has not connected to {serving.address}, where this worker is registered"
+        )
+    serving.set_ready()
+
+
+@asynccontextmanager
+async def _searching(search: SchedulerSearch, schedulers: SchedulerConnections) -> AsyncIterator[None]:
+    """Runs the search for the time of the context: a scheduler that is connected is found."""
+
+    async def follow() -> None:
+        while True:
+            await schedulers.wait_connected()
+            search.found()
+            await schedulers.wait_disconnected()
+            search.lost()
+
+    async with asyncio.TaskGroup() as tasks:
+        background = [tasks.create_task(follow()), tasks.create_task(search.run())]
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
 
 
 async def _finish(manager: StageManager, drain_s: float) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tritonclient import grpc as triton
 
-from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
+from tests.fakes.service_processes import ServiceProcesses, call_mesh, deploy, until
 from tests.fakes.service_program import ConsulProgram
 from tests.zoo import ZOO
 
@@ -39,7 +39,7 @@ def running(folder):
         address = mesh.start("gateway-1", "--listen=127.0.0.1:0")
         until(lambda: len(status(address).workers) == len(WORKERS))
         deploy(address, model, name="mlp", stages=2, replicas=2)
-        until(lambda: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
+        until(lambda: call_mesh(address, lambda client: client.model_ready("mlp", timeout=10)))
         yield consul, mesh, address
 
 
@@ -49,7 +49,7 @@ def start_worker(mesh, name):
 
 
 def status(address):
-    return ask(address, lambda client: client.status(timeout=300))
+    return call_mesh(address, lambda client: client.status(timeout=300))
 
 
 def all_served(address, num_replicas=4):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from tritonclient import grpc as triton
 
 from tests.chaos.traffic import Traffic
-from tests.fakes.service_processes import ServiceProcesses, ask, until
+from tests.fakes.service_processes import ServiceProcesses, call_mesh, until
 from tests.zoo import ZOO
 
 WORKER = ("--threads=1", "--no-measure", "--drain-s=30")
@@ -27,12 +27,12 @@ class SmallMesh:
         self.processes.start(name, *self._joining, *WORKER)
         until(lambda: name in {worker.id for worker in self.status().workers})
 
-    def ask(self, question):
+    def call(self, call):
         """Calls the mesh through the gateway."""
-        return ask(self.gateway, question)
+        return call_mesh(self.gateway, call)
 
     def status(self):
-        return self.ask(lambda client: client.status(timeout=300))
+        return self.call(lambda client: client.status(timeout=300))
 
     def holders(self, name="mlp", version=1):
         """Returns for each stage of a model the workers that are ready to serve it."""

@@ -17,7 +17,7 @@ from tests.chaos.consul_mesh import (
     status,
 )
 from tests.chaos.traffic import require
-from tests.fakes.service_processes import ask, deploy, until
+from tests.fakes.service_processes import call_mesh, deploy, until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
@@ -43,7 +43,7 @@ def test_traffic_survives_a_consul_that_is_killed_and_restarted(clients, tmp_pat
                 until(lambda: all_served(address))
             traffic.wait_for(200)
             deploy(address, tmp_path / "mlp.onnx", name="another", stages=2, replicas=2)
-            until(lambda: ask(address, lambda client: client.model_ready("another", timeout=10)))
+            until(lambda: call_mesh(address, lambda client: client.model_ready("another", timeout=10)))
         assert traffic.failures == []
         assert len(traffic.different) == 1
 

@@ -10,7 +10,7 @@ from tritonclient import grpc as triton
 from onnxmesh.errors import NotFound, Unsatisfiable
 from tests.chaos.small_mesh import request, small_mesh
 from tests.fakes.command_line import run
-from tests.fakes.service_processes import ask, deploy, until
+from tests.fakes.service_processes import call_mesh, deploy, until
 from tests.fakes.service_program import ConsulProgram
 from tests.zoo import ZOO
 
@@ -82,10 +82,10 @@ def test_scale_up_and_down_fails_no_request(model, tmp_path):
                 traffic.wait_for(20)
         assert traffic.failures == []
         with pytest.raises(Unsatisfiable, match="3 replicas of a stage need as many workers"):
-            mesh.ask(lambda client: client.scale("mlp", 3))
+            mesh.call(lambda client: client.scale("mlp", 3))
         assert mesh.status().models[0].spec.replicas == 1
         with pytest.raises(NotFound):
-            mesh.ask(lambda client: client.scale("mlp", 1, version=4))
+            mesh.call(lambda client: client.scale("mlp", 1, version=4))
 
 
 def test_rollout_splits_traffic_and_is_undone(model, other_model, tmp_path):
@@ -117,10 +117,10 @@ def test_rebalance_makes_the_moves_of_its_dry_run(model, tmp_path):
         mesh.start_worker("worker-2")
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
-            planned = mesh.ask(lambda client: client.rebalance(dry_run=True))
-            made = mesh.ask(lambda client: client.rebalance())
+            planned = mesh.call(lambda client: client.rebalance(dry_run=True))
+            made = mesh.call(lambda client: client.rebalance())
             assert len(planned) >= len(made)
-            assert mesh.ask(lambda client: client.rebalance(dry_run=True)) == []
+            assert mesh.call(lambda client: client.rebalance(dry_run=True)) == []
             held = [worker for name in ("mlp", "second") for stage in mesh.holders(name) for worker in stage]
             assert sorted(held) == ["worker-1"] * 2 + ["worker-2"] * 2
             traffic.wait_for(20)
@@ -140,17 +140,17 @@ def test_operations_outlive_the_leader(model, other_model, tmp_path):
         deploy(mesh.gateway, other_model, name="mlp", stages=1, traffic_percent=10)
         with mesh.traffic() as traffic:
             traffic.wait_for(20)
-            until(lambda: len(ask(follower, lambda client: client.status()).models) == 2)
-            assert ask(follower, lambda client: client.roll_out("mlp", 2, 20)) == {1: 80, 2: 20}
-            ask(follower, lambda client: client.scale("mlp", 2, version=2))
-            ask(follower, lambda client: client.scale("mlp", 1, version=2))
-            ask(follower, lambda client: client.drain("worker-1", timeout=120))
-            assert ask(follower, lambda client: client.rebalance(dry_run=True)) == []
+            until(lambda: len(call_mesh(follower, lambda client: client.status()).models) == 2)
+            assert call_mesh(follower, lambda client: client.roll_out("mlp", 2, 20)) == {1: 80, 2: 20}
+            call_mesh(follower, lambda client: client.scale("mlp", 2, version=2))
+            call_mesh(follower, lambda client: client.scale("mlp", 1, version=2))
+            call_mesh(follower, lambda client: client.drain("worker-1", timeout=120))
+            assert call_mesh(follower, lambda client: client.rebalance(dry_run=True)) == []
             mesh.processes.kill("scheduler-1")
             until(lambda: len(mesh.status().workers) == 2 and mesh.holders("mlp", 2) == [{"worker-2"}])
             found = mesh.status()
             assert [each.traffic_percent for each in found.models] == [80, 20]
             assert [worker.leaving for worker in found.workers] == [True, False]
-            assert ask(mesh.gateway, lambda client: client.roll_back("mlp")) == {1: 90, 2: 10}
+            assert call_mesh(mesh.gateway, lambda client: client.roll_back("mlp")) == {1: 90, 2: 10}
             traffic.wait_for(20)
         assert traffic.failures == []

@@ -67,11 +67,11 @@ def service(role, *flags):
 
 
 def status(address):
-    async def ask():
+    async def call():
         async with MeshClient(address) as client:
             return await client.status()
 
-    return asyncio.run(ask())
+    return asyncio.run(call())
 
 
 def only_model(address):

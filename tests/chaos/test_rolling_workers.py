@@ -26,7 +26,7 @@ def test_rolling_restart_of_every_worker_fails_no_request(model, tmp_path, repli
         with mesh.traffic() as traffic:
             traffic.wait_for(50)
             for name in WORKERS:
-                mesh.ask(lambda client, name=name: client.drain(name, timeout=120))
+                mesh.call(lambda client, name=name: client.drain(name, timeout=120))
                 assert all(name not in holders for holders in mesh.holders())
                 assert mesh.processes.stop(name) == 0
                 traffic.wait_for(20)

@@ -11,7 +11,7 @@ from tritonclient import grpc as triton
 
 from onnxmesh.client import RouteOptions
 from tests.chaos.traffic import require
-from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
+from tests.fakes.service_processes import ServiceProcesses, call_mesh, deploy, until
 from tests.fakes.service_program import RedisProgram
 from tests.zoo import ZOO
 
@@ -36,7 +36,7 @@ def writers(redis):
         for key in client.keys("onnxmesh:load:by:*"):
             document = client.get(key)
             if document is not None:
-                found[key.decode().rpartition(":")[2]] = {said[0] for said in json.loads(document)["said"]}
+                found[key.decode().rpartition(":")[2]] = {row[0] for row in json.loads(document)["said"]}
         return found
     finally:
         client.close()
@@ -66,10 +66,14 @@ def test_traffic_survives_an_outage_of_redis(fault, clients, tmp_path):
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", f"--redis={redis.url}")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=300)).workers) == 2)
+        until(lambda: len(call_mesh(gateways[0], lambda client: client.status(timeout=300)).workers) == 2)
         deploy(gateways[0], model, name="mlp", stages=2, replicas=2)
         for address in gateways:
-            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
+            until(
+                lambda address=address: call_mesh(
+                    address, lambda client: client.model_ready("mlp", timeout=10)
+                )
+            )
         both = {"gateway-1": {"worker-1", "worker-2"}, "gateway-2": {"worker-1", "worker-2"}}
         with (
             clients(gateways[0], 2, "mlp", request, "probabilities") as one,
@@ -109,15 +113,21 @@ def test_gateways_share_sessions_and_the_scheduler_reads_observed_loads(tmp_path
             mesh.start(name, "--listen=127.0.0.1:0", f"--scheduler={scheduler}", shared, "--zone=a")
             for name in ("gateway-1", "gateway-2")
         ]
-        until(lambda: len(ask(gateways[0], lambda client: client.status(timeout=300)).workers) == 3)
+        until(lambda: len(call_mesh(gateways[0], lambda client: client.status(timeout=300)).workers) == 3)
         deploy(gateways[0], model, name="mlp", stages=1, replicas=3)
         for address in gateways:
-            until(lambda address=address: ask(address, lambda client: client.model_ready("mlp", timeout=10)))
+            until(
+                lambda address=address: call_mesh(
+                    address, lambda client: client.model_ready("mlp", timeout=10)
+                )
+            )
 
         def served(address, session):
             """Returns which worker served a session's next request."""
             options = RouteOptions(session=session)
-            answer = ask(address, lambda client: client.infer("mlp", inputs, trace=True, options=options))
+            answer = call_mesh(
+                address, lambda client: client.infer("mlp", inputs, trace=True, options=options)
+            )
             return answer.trace.hops[0].worker
 
         sessions = [f"s{number}" for number in range(12)]
@@ -128,7 +138,7 @@ def test_gateways_share_sessions_and_the_scheduler_reads_observed_loads(tmp_path
         assert {session: served(gateways[0], session) for session in sessions} == first
 
         def status():
-            return ask(scheduler, lambda client: client.status(timeout=300)).workers
+            return call_mesh(scheduler, lambda client: client.status(timeout=300)).workers
 
         until(lambda: all(worker.HasField("observed_load") for worker in status()))
         assert {worker.attributes["zone"] for worker in status()} == {"a"}

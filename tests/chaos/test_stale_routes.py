@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
 from tests.chaos.traffic import Traffic
-from tests.fakes.service_processes import ServiceProcesses, ask, deploy, until
+from tests.fakes.service_processes import ServiceProcesses, call_mesh, deploy, until
 from tests.zoo import ZOO
 
 pytestmark = pytest.mark.timeout(1200)
@@ -62,7 +62,7 @@ def test_stale_route_table_is_served_and_reported_without_a_scheduler(tmp_path):
         scheduler = f"--scheduler={mesh.start('scheduler-1')}"
         mesh.start("worker-1", scheduler, "--threads=1", "--no-measure")
         gateway = mesh.start("gateway-1", scheduler)
-        until(lambda: len(ask(gateway, lambda client: client.status(timeout=300)).workers) == 1)
+        until(lambda: len(call_mesh(gateway, lambda client: client.status(timeout=300)).workers) == 1)
         deploy(gateway, model, name="mlp", stages=2)
         until(lambda: health(gateway, "mesh.model/mlp") == SERVING)
         metrics = Metrics(mesh.log("gateway-1"))

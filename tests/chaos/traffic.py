@@ -37,7 +37,7 @@ class Traffic:
         self._pause_s = PAUSE_S
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(num_clients)]
+        self._threads = [threading.Thread(target=self._send_requests) for _ in range(num_clients)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -49,7 +49,7 @@ class Traffic:
         for thread in self._threads:
             thread.join(300)
 
-    def _ask(self):
+    def _send_requests(self):
         with triton.InferenceServerClient(self._address) as client:
             while not self._stop.is_set():
                 began = monotonic()

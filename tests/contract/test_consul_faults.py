@@ -1,4 +1,4 @@
-"""Consul that is away, comes back, has forgotten everything, or asks who is there."""
+"""Consul is unreachable, comes back, has lost its data, or requires a token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def agent_of(port, **access):
 
 @pytest.mark.parametrize("fault", ["killed", "frozen", "wiped"])
 async def test_directory_keeps_its_view_during_an_outage_and_reconciles_after(fault, tmp_path):
-    """The last view stands while Consul is away, also when it comes back knowing nothing; then it is exact again."""
+    """The last view is kept while Consul is unreachable, also when it comes back without data; then it is exact again."""
     async with AsyncExitStack() as stack:
         consul = stack.enter_context(ConsulProgram(tmp_path / "consul"))
         agent = agent_of(consul.port)
@@ -52,7 +52,7 @@ async def test_directory_keeps_its_view_during_an_outage_and_reconciles_after(fa
 
         consul.freeze() if fault == "frozen" else consul.kill()
         await eventually(lambda: directory.stale)
-        await leaving.aclose()  # whom Consul cannot be told of
+        await leaving.aclose()  # its deregistration cannot reach Consul
         assert directory.instances == everyone
         if fault == "wiped":
             remove(tmp_path / "consul" / "data")
@@ -67,7 +67,7 @@ async def test_directory_keeps_its_view_during_an_outage_and_reconciles_after(fa
         await eventually(lambda: "c" in directory.instances)
         _, seen = await watched
         assert "a" in seen
-        if fault == "wiped":  # nobody serves at the address of b, but only Consul's memory spoke of it
+        if fault == "wiped":  # no process serves at the address of b; it was listed only in the lost data
             await eventually(lambda: set(directory.instances) == {"a", "c"})
         else:
             assert "a" in directory.instances
@@ -78,7 +78,7 @@ def remove(folder):
 
 
 async def test_leader_keeps_leading_during_an_outage_and_its_writes_wait(tmp_path):
-    """Silence deposes nobody: a leader that still has its session after the outage has led all the time."""
+    """An outage alone deposes no leader: one that still has its session afterwards has led all the time."""
     with ConsulProgram(tmp_path / "consul") as consul:
         agent = agent_of(consul.port)
         async with ConsulLeaderElection(agent).campaign("a", "host:1") as candidate:
@@ -136,7 +136,7 @@ async def test_deployments_are_restored_in_a_consul_that_lost_its_state(tmp_path
 
 
 async def test_agent_needs_the_right_token(tmp_path):
-    """Everything that is asked of Consul carries the token; one that is wrong is said to be."""
+    """Every request to Consul carries the token; a wrong token is reported."""
     master = "11111111-2222-3333-4444-555555555555"
     acl = f'acl {{ enabled = true, default_policy = "deny", tokens {{ master = "{master}", agent = "{master}" }} }}'
     with ConsulProgram(tmp_path / "consul", config=acl, token=master) as consul:
@@ -150,7 +150,7 @@ async def test_agent_needs_the_right_token(tmp_path):
 
 
 async def test_agent_uses_tls_and_datacenter(tmp_path):
-    """The agent is only trusted under the authority that is named."""
+    """The agent's certificate is accepted only from the configured authority."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = [
         "openssl",

@@ -78,7 +78,7 @@ async def test_store_makes_changes_in_the_order_of_the_calls_though_callers_are_
 
 
 async def test_store_keeps_traffic_splits(store):
-    """Each under its model's name, replaced and forgotten as a whole, and no deployment is taken for one."""
+    """Each under its model's name, replaced and removed as a whole, and no deployment is taken for one."""
     first, other = (
         TrafficSplit("m", {1: 90, 2: 10}, {}),
         TrafficSplit("a.b_c", {1: 0, 2: 100}, {1: 100, 2: 0}),

@@ -67,13 +67,13 @@ ADAPTERS = {
     ]
 )
 async def mesh(request):
-    """A way to make registrars, and the directory that they are seen in."""
+    """A factory of registrars, and the directory that they are seen in."""
     async with ADAPTERS[request.param](request) as (registrar, directory):
         yield registrar, directory
 
 
 async def test_directory_has_an_instance_while_it_is_registered(mesh):
-    """An instance comes out of the registry as it went in, and goes when its context ends."""
+    """An instance is read from the registry as it was registered, and is removed when its context ends."""
     registrar, directory = mesh
     async with healthy_server() as address:
         full = Instance("a", "worker", address, 2**62, ("gpu", "zone=eu", "ü b"), ODD_ATTRIBUTES)
@@ -142,13 +142,13 @@ async def test_directory_hides_a_stale_entry_at_the_address_of_a_newer_process(m
 
 
 async def test_directory_removes_a_dead_process(mesh):
-    """A registration whose process is gone, without a word, ends by itself."""
+    """A registration whose process ended without deregistering expires."""
     registrar, directory = mesh
     stack = AsyncExitStack()
     address = await stack.enter_async_context(healthy_server())
     made = registrar()
-    # What a dead process does not do any more: say goodbye, and tell that it lives.
-    made._leave = _say_nothing
+    # A dead process neither deregisters nor renews its lease.
+    made._leave = _send_nothing
     keeping = asyncio.ensure_future(_hold(made.register(Instance("a", "worker", address, 1))))
     await eventually(lambda: "a" in directory.instances)
     keeping.cancel()
@@ -157,7 +157,7 @@ async def test_directory_removes_a_dead_process(mesh):
     await eventually(lambda: not directory.instances)
 
 
-async def _say_nothing(instance):
+async def _send_nothing(instance):
     return None
 
 

@@ -53,16 +53,16 @@ def test_batching_gives_each_client_its_own_output_bit_for_bit(mesh, tmp_path, n
     most = [partition.batching.max_rows for partition in deployed.plan.partitions]
     assert all(rows > 1 for rows in most) if mesh.plane is ON else most == [1, 1]
     feeds = {
-        (client, turn): model.inputs(100 * client + turn, MANY if client == 0 else 1 + (client + turn) % 3)
+        (client, index): model.inputs(100 * client + index, MANY if client == 0 else 1 + (client + index) % 3)
         for client in range(NUM_CLIENTS)
-        for turn in range(NUM_REQUESTS)
+        for index in range(NUM_REQUESTS)
     }
     expected = {key: whole(path, given) for key, given in feeds.items()}
 
     def one_client(number):
         with triton.InferenceServerClient(mesh.address) as client:
-            for turn in range(NUM_REQUESTS):
-                check(infer(client, name, feeds[number, turn]), expected[number, turn])
+            for index in range(NUM_REQUESTS):
+                check(infer(client, name, feeds[number, index]), expected[number, index])
 
     try:
         with ThreadPoolExecutor(NUM_CLIENTS) as pool:

@@ -50,7 +50,7 @@ def test_large_tensors_are_equal_bit_for_bit(mesh, tmp_path):
     mesh.deploy(path, name="cut", stages=3)
     with triton.InferenceServerClient(mesh.address) as client:
 
-        def ask(name, rows, seed):
+        def infer_seeded(name, rows, seed):
             x = np.random.default_rng(seed).standard_normal((rows, ROW)).astype(np.float32)
             sent = triton.InferInput("x", list(x.shape), "FP32").set_data_from_numpy(x)
             answer = client.infer(name, [sent], client_timeout=600)
@@ -58,6 +58,8 @@ def test_large_tensors_are_equal_bit_for_bit(mesh, tmp_path):
 
         with ThreadPoolExecutor(4) as clients:
             for rows, num_requests in ((1, 4), (4, 4), (20, 2), (3, 4)):
-                expected = ask("whole", rows, rows)
-                for answer in clients.map(lambda _, rows=rows: ask("cut", rows, rows), range(num_requests)):
+                expected = infer_seeded("whole", rows, rows)
+                for answer in clients.map(
+                    lambda _, rows=rows: infer_seeded("cut", rows, rows), range(num_requests)
+                ):
                     assert answer == expected

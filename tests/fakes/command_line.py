@@ -14,7 +14,10 @@ from tests.fakes.fake_mesh import FakeMesh
 def run(*arguments: object, **environment: str) -> Result:
     """Runs one command of `onnxmesh` in this process, 200 columns wide."""
     return CliRunner().invoke(
-        app, [str(argument) for argument in arguments], env={"COLUMNS": "200", **environment}
+        app,
+        [str(argument) for argument in arguments],
+        prog_name="onnxmesh",
+        env={"COLUMNS": "200", **environment},
     )
 
 

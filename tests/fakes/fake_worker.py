@@ -61,6 +61,8 @@ class FakeWorker(WorkerControlServicer):
         commands: The received commands, such as `place m/1/0`, in order.
         calls: Names of the received unary calls.
         refuse: What `Prepare` raises, by content of the model; None: nothing.
+        require: Requirements in `Prepare`'s reply.
+        lacking: Why this worker does not meet them, in `Prepare`'s reply; empty: it does.
         fail: Raised instead of loading, by stage.
         loading: Cleared: loading of stages waits.
         evicting: Cleared: stages wait with being evicted.
@@ -85,6 +87,8 @@ class FakeWorker(WorkerControlServicer):
         self.commands = []
         self.calls = []
         self.refuse = {}
+        self.require = ()
+        self.lacking = ""
         self.fail = {}
         self.loading = asyncio.Event()
         self.loading.set()
@@ -146,6 +150,8 @@ class FakeWorker(WorkerControlServicer):
         await self.preparing.wait()
         if content in self.refuse:
             raise self.refuse[content]
+        if self.lacking:
+            return PrepareResponse(require=self.require, lacking=self.lacking)
         profile = GraphCosts(
             tuple(
                 NodeCost(f"n{i}", "Add", self.node_flops, 10**6, (), self.working_bytes)
@@ -163,6 +169,7 @@ class FakeWorker(WorkerControlServicer):
             signature=model_pb2.Signature(inputs=[tensor], outputs=[tensor]),
             costs=profile.to_json().encode(),
             profile=self._profile(request) if request.profile_s > 0 and self.profile else b"",
+            require=self.require,
         )
 
     def _profile(self, request):

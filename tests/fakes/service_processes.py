@@ -82,20 +82,20 @@ class ServiceProcesses:
         return code
 
 
-def ask(address, question):
-    """Calls `question` with a client of the mesh at an address, and returns its result."""
+def call_mesh(address, call):
+    """Calls `call` with a client of the mesh at an address, and returns its result."""
 
-    async def asked():
+    async def called():
         async with MeshClient(address) as client:
-            return await question(client)
+            return await call(client)
 
-    return asyncio.run(asked())
+    return asyncio.run(called())
 
 
 def deploy(address, model, **spec):
     """Deploys a model through any service of a mesh that proxies calls."""
     deployment = DeploymentSpec(**({"name": model.stem, "replicas": 1} | spec))
-    return ask(address, lambda client: client.deploy(model, deployment))
+    return call_mesh(address, lambda client: client.deploy(model, deployment))
 
 
 def until(condition, timeout_s=300.0):

@@ -121,10 +121,10 @@ class ConsulProgram(ServiceProgram):
         """Whether it has a leader, and its node is in the catalogue."""
         try:
             where = f"http://{self.address}/v1/catalog/node/one"
-            asked = urllib.request.Request(
+            request = urllib.request.Request(
                 where, headers={"X-Consul-Token": self._token} if self._token else {}
             )
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 return b'"Node"' in answer.read()
         except OSError:
             return False

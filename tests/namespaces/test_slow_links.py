@@ -72,7 +72,7 @@ class Mesh:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, name, x):
+    def infer(self, name, x):
         """Returns a model's output, and the number of bytes that the worker of its first stage sent for it."""
         path = self.folder / "x.npy"
         np.save(path, x)
@@ -116,7 +116,7 @@ class Mesh:
         answers = []
 
         def is_small():
-            answer, num_bytes = self.ask(name, x)
+            answer, num_bytes = self.infer(name, x)
             answers.append(answer)
             return True if num_bytes <= max_bytes else num_bytes
 
@@ -151,7 +151,7 @@ def test_compression_is_lossless_by_default(mesh, tmp_path):
     mesh.onnxmesh("deploy", str(model), "--name", "outer", "--stages", "2")
     x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
     expected = to_array(StageSession(model).run({"x": from_array("x", x)})["y"])
-    plain, num_bytes = mesh.ask("outer", x)
+    plain, num_bytes = mesh.infer("outer", x)
     assert num_bytes > ACTIVATION_BYTES
     packed = mesh.settled("outer", x, 0.6 * ACTIVATION_BYTES)
     for answer in (plain, packed):
@@ -170,7 +170,7 @@ def test_compression_can_be_turned_off(mesh, tmp_path):
     x = np.random.default_rng(2).integers(-4, 5, (WIDTH, 1)).astype(np.float32)
     expected = to_array(StageSession(model).run({"x": from_array("x", x)})["y"])
     for _ in range(6):
-        answer, num_bytes = mesh.ask("outer", x)
+        answer, num_bytes = mesh.infer("outer", x)
         assert num_bytes > ACTIVATION_BYTES
         assert np.array_equal(answer.view(np.uint32), expected.view(np.uint32))
     assert list(mesh.sent(mesh.first_worker("outer"), "none")) == ["none"]

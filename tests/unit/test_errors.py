@@ -32,7 +32,7 @@ def test_from_reason_gives_internal_for_an_unknown_reason():
     assert error.code is grpc.StatusCode.INTERNAL
 
 
-def test_only_errors_of_a_replica_are_retriable():
+def test_errors_are_retriable_only_where_a_replica_failed():
     retriable = {kind for kind in REASONS.values() if kind.retriable}
     assert {kind.__name__ for kind in retriable} == {
         "Overloaded",

@@ -1,4 +1,4 @@
-"""What a mesh serves is nobody's business: ONNX Runtime tells its makers nothing."""
+"""ONNX Runtime's telemetry is disabled in every program that imports it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
     ],
 )
 def test_onnx_runtime_telemetry_is_disabled(program, tmp_path):
-    """With what tells, ONNX Runtime would make a file that this machine is known by. It makes none in CI by itself."""
+    """With telemetry ONNX Runtime writes a file with an id of the machine (not where the variable `CI` is set); none is written."""
     own = {name: value for name, value in os.environ.items() if name not in {"CI", "ORT_DISABLE_TELEMETRY"}}
     folders = dict.fromkeys(("TMPDIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path))
     subprocess.run(

@@ -58,18 +58,18 @@ def base_install(tmp_path):
         (("-m", "services.worker"), "worker: ", "onnxruntime"),
     ],
 )
-def test_the_extra_is_named_in_the_base_install(base_install, arguments, prefix, package):
+def test_worker_extra_is_named_in_the_base_install(base_install, arguments, prefix, package):
     """By commands on a model's file, by `up` before it starts anything, and by a worker: one line, and exit code 1."""
     done = base_install(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", prefix + MISSING.format(package))
 
 
-def test_other_commands_run_in_the_base_install(base_install):
-    """They talk to a mesh."""
+def test_commands_that_call_a_mesh_run_in_the_base_install(base_install):
+    """They need only the client library."""
     assert "no mesh answers" in base_install(*CLI, "status", "--mesh", "127.0.0.1:9").stderr
 
 
-def test_a_package_that_is_broken_is_told_from_one_that_is_missing():
+def test_worker_extra_distinguishes_a_broken_package_from_a_missing_one():
     """ONNX Runtime for GPUs lacks a library of CUDA on a machine without one; other imports are left alone."""
     require_worker_packages()
     with (

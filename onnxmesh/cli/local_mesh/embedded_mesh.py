@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
 
 from onnxmesh.cli.local_mesh.state_folder import StateFolder
@@ -37,6 +38,7 @@ class MeshShape:
         address: HOST:PORT of the gateway; port 0: a free one.
         zones: Zones of the workers in turn; the gateway is in the first. Empty: no zones.
         gateway_processes: Number of processes that share the gateway's port.
+        metrics: HOST:PORT of the metrics of each of `processes`, by name; empty: none are served.
     """
 
     num_workers: int
@@ -44,6 +46,19 @@ class MeshShape:
     address: str
     zones: tuple[str, ...] = ()
     gateway_processes: int = 1
+    metrics: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> list[str]:
+        """Names of the processes that may serve metrics: the gateway's follow each other."""
+        gateways = [f"gateway-{number}" for number in range(self.gateway_processes)]
+        workers = [f"worker-{number}" for number in range(self.num_workers)]
+        return ["scheduler", *(gateways if self.gateway_processes > 1 else ["gateway"]), *workers]
+
+    def metrics_of(self, name: str) -> list[str]:
+        """Returns the option with the address of a service's metrics; that of the first process of several."""
+        address = self.metrics.get(name) or self.metrics.get(f"{name}-0")
+        return ["--metrics", address] if address else []
 
     def zone(self, number: int) -> list[str]:
         """Returns the option with the zone of the service with this number."""
@@ -91,7 +106,13 @@ class EmbeddedMesh:
         self._services.kill()
 
     def _keep(self, name: str, listen: str, command_at: CommandAt) -> ServiceManager:
-        spec = ServiceSpec(name=name, listen=listen, command_at=command_at, log=self._state.log(name))
+        spec = ServiceSpec(
+            name=name,
+            listen=listen,
+            command_at=lambda address: [*command_at(address), *self._shape.metrics_of(name)],
+            log=self._state.log(name),
+            environment=_environment(),
+        )
         manager = ServiceManager(spec, self._sink)
         self._services.start(manager)
         return manager
@@ -142,6 +163,11 @@ async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
     ready = [await client.server_ready(timeout=1.0)]
     ready += [await client.model_ready(name, timeout=1.0) for name in names]
     return all(ready)
+
+
+def _environment() -> dict[str, str]:
+    """Returns this process's environment without an address of metrics, which one service alone could open."""
+    return {name: value for name, value in os.environ.items() if name != "ONNXMESH_METRICS"}
 
 
 def _service(role: str, listen: str) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 
 from onnxmesh.cli.local_mesh.embedded_mesh import EmbeddedMesh, MeshShape, reachable_address
 from onnxmesh.cli.local_mesh.event_printers import EventPrinter, JsonPrinter, TextPrinter
+from onnxmesh.cli.local_mesh.metrics_ports import metrics_addresses
 from onnxmesh.cli.local_mesh.state_folder import open_state_folder
 from onnxmesh.cli.mesh.deploy import deployment_sentence
 from onnxmesh.cli.mesh.status_document import model_document, status_document
@@ -57,6 +59,13 @@ def up(
             help="Zones of the workers in turn; the gateway is in the first.",
         ),
     ] = "",
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics",
+            help="Serve Prometheus metrics of each service on ports of this machine, which are printed.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Run a mesh on this machine until Ctrl-C: a scheduler, a gateway and workers, each a process.
@@ -66,10 +75,12 @@ def up(
 
     **Examples**
 
-        onnxmesh up
-        onnxmesh up --workers 4 --models my-models --state mesh-state
-        onnxmesh up --address 0.0.0.0:8001             reachable from other machines
-        onnxmesh up --workers 4 --zones near,far       with two zones
+    ```
+    onnxmesh up
+    onnxmesh up --workers 4 --models my-models --state mesh-state
+    onnxmesh up --address 0.0.0.0:8001      # reachable from other machines
+    onnxmesh up --workers 4 --zones near,far  # with two zones
+    ```
     """
     printer: EventPrinter = JsonPrinter() if as_json else TextPrinter()
     with errors_reported():
@@ -82,12 +93,14 @@ def up(
             zones=parse_zones(zones),
             gateway_processes=gateway_processes,
         )
+        if metrics:
+            shape = replace(shape, metrics=metrics_addresses(shape.processes))
         with open_state_folder(state) as folder:
             mesh = EmbeddedMesh(shape, folder, printer)
             where = f"state and logs in {folder.root}"
             if not folder.kept:
                 where = f"logs in {folder.root / 'logs'} until it stops; --state FOLDER keeps models and logs"
-            asyncio.run(_up(mesh, printer, paths, where))
+            asyncio.run(_up(mesh, printer, paths, where, shape.metrics))
 
 
 def list_models(folder: Path) -> list[Path]:
@@ -123,7 +136,9 @@ def num_usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-async def _up(mesh: EmbeddedMesh, printer: EventPrinter, models: list[Path], where: str) -> None:
+async def _up(
+    mesh: EmbeddedMesh, printer: EventPrinter, models: list[Path], where: str, metrics: Mapping[str, str]
+) -> None:
     async def serve(address: str) -> None:
         async with MeshClient(reachable_address(address)) as client:
             await _deploy_all(client, models, printer)
@@ -132,7 +147,11 @@ async def _up(mesh: EmbeddedMesh, printer: EventPrinter, models: list[Path], whe
             if model.state != "READY":
                 printer.report_error(f"{model.name} version {model.version} is not served: {model.reason}")
         printer.report(
-            "ready", _welcome(status, address, where), gateway=address, status=status_document(status)
+            "ready",
+            welcome(status, address, where, metrics),
+            gateway=address,
+            status=status_document(status),
+            metrics=dict(metrics),
         )
         await asyncio.Event().wait()
 
@@ -197,7 +216,7 @@ async def _deploy_all(client: MeshClient, models: list[Path], printer: EventPrin
             printer.report("deployed", deployment_sentence(model), model=model_document(model))
 
 
-def _welcome(status: StatusResponse, address: str, where: str) -> str:
+def welcome(status: StatusResponse, address: str, where: str, metrics: Mapping[str, str]) -> str:
     """Returns the topology as a picture, commands to try, and the ready line."""
     lines = [f"  clients ──▶ gateway {address}", "                 │"]
     for number, worker in enumerate(status.workers, start=1):
@@ -210,6 +229,7 @@ def _welcome(status: StatusResponse, address: str, where: str) -> str:
     lines += [
         "",
         f"  {where}",
+        *([f"  metrics: {_metrics_text(metrics)}"] if metrics else []),
         "  from another terminal:",
         f"    onnxmesh deploy MODEL.onnx --stages 2{option}",
         f"    onnxmesh infer {name} --input INPUT=random --trace{option}",
@@ -218,3 +238,11 @@ def _welcome(status: StatusResponse, address: str, where: str) -> str:
         f"mesh ready: gateway {address}",
     ]
     return "\n".join(lines)
+
+
+def _metrics_text(metrics: Mapping[str, str]) -> str:
+    """Returns where the metrics of each service are, for a person or a Prometheus."""
+    (first, address), *others = metrics.items()
+    return f"http://{address}/metrics ({first}), " + ", ".join(
+        f":{each.rpartition(':')[2]} ({name})" for name, each in others
+    )

@@ -15,7 +15,7 @@ from onnxmesh.cli.terminal.counts import AUTO, parse_count
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.progress import progress_spinner
+from onnxmesh.cli.terminal.progress import progress_steps
 from onnxmesh.cli.terminal.shapes import parse_shapes
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import InvalidRequest
@@ -23,7 +23,7 @@ from onnxmesh.files.model_path import require_model_file
 from onnxmesh.model.batching import BatchMode
 from onnxmesh.model.model_name import NAME_RULE, is_model_name, nearest_model_name
 from onnxmesh.model.plan import Objective
-from onnxmesh.quantities import count_text
+from onnxmesh.quantities import bytes_text, count_text
 from onnxmesh.v1.mesh_pb2 import DeployProgress, ModelStatus
 from onnxmesh.v1.model_pb2 import Batching, DeploymentSpec, Shape, Shapes
 
@@ -123,11 +123,13 @@ def deploy(
 
     **Examples**
 
-        onnxmesh deploy resnet50.onnx
-        onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
-        onnxmesh deploy detector.onnx --replicas auto --batch 8 --shape image=8x3x640x640
-        onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
-        onnxmesh deploy resnet50-new.onnx --name resnet50 --percent 10      a canary
+    ```
+    onnxmesh deploy resnet50.onnx
+    onnxmesh deploy llm.onnx --name chat --stages 4 --replicas 2
+    onnxmesh deploy detector.onnx --replicas auto --shape image=8x3x640x640
+    onnxmesh deploy big.onnx --require gpu --mesh mesh.example:8001
+    onnxmesh deploy newer.onnx --name resnet50 --percent 10  # a canary
+    ```
     """
     with errors_reported():
         shapes = parse_shapes(batch, shape or [])
@@ -192,10 +194,16 @@ def deployment_sentence(model: ModelStatus) -> str:
 
 
 async def _deploy(mesh: str, model: Path, spec: DeploymentSpec) -> ModelStatus:
-    with progress_spinner(f"uploading {model.name}") as show:
+    with progress_steps(f"connecting to {mesh}") as steps:
 
         def progress(step: DeployProgress) -> None:
-            show(step.message or DeployProgress.Phase.Name(step.phase).lower())
+            if step.phase == DeployProgress.ACCEPTED:
+                steps.step(f"uploading {model.name}")
+            elif step.phase != DeployProgress.READY:
+                steps.step(step.message or DeployProgress.Phase.Name(step.phase).lower())
+
+        def uploaded(num_bytes: int, total_bytes: int) -> None:
+            steps.update(f"uploading {model.name}: {bytes_text(num_bytes)} of {bytes_text(total_bytes)}")
 
         async with MeshClient(mesh) as client:
-            return await client.deploy(model, spec, progress)
+            return await client.deploy(model, spec, progress, uploaded)

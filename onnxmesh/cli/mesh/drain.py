@@ -10,7 +10,7 @@ import typer
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.progress import progress_spinner
+from onnxmesh.cli.terminal.progress import progress_steps
 from onnxmesh.client import MeshClient
 from onnxmesh.errors import DeadlineExceeded
 from onnxmesh.v1.mesh_pb2 import DrainProgress
@@ -35,8 +35,10 @@ def drain(
 
     **Examples**
 
-        onnxmesh drain worker-1
-        onnxmesh drain worker-1 --undo
+    ```
+    onnxmesh drain worker-1
+    onnxmesh drain worker-1 --undo
+    ```
     """
     with errors_reported():
         asyncio.run(_drain(mesh, worker, undo, timeout))
@@ -50,13 +52,13 @@ def drain(
 
 async def _drain(mesh: str, worker: str, undo: bool, timeout_s: float) -> None:
     last = DrainProgress()
-    with progress_spinner(f"draining {worker}") as show:
+    with progress_steps(f"draining {worker}") as steps:
 
         def progress(step: DrainProgress) -> None:
             nonlocal last
             last = step
-            if step.stages:
-                show(_remaining(worker, step))
+            if step.stages and not undo:
+                steps.step(_remaining(worker, step))
 
         async with MeshClient(mesh) as client:
             try:

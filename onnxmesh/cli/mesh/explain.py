@@ -50,8 +50,10 @@ def explain(
 
     **Examples**
 
-        onnxmesh explain resnet50
-        onnxmesh explain chat --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --from eu
+    ```
+    onnxmesh explain resnet50
+    onnxmesh explain chat --require gpu --prefer zone=eu:50 --from eu
+    ```
     """
     with errors_reported():
         request = ExplainRequest(
@@ -118,7 +120,7 @@ def _rank(replica: ReplicaVerdict) -> tuple[bool, bool, int, str]:
 async def _explain(
     mesh: str, request: ExplainRequest, *, with_plan: bool
 ) -> tuple[ExplainResponse, Plan | None]:
-    """Returns the explanation, and the plan of its version where a scheduler can be asked."""
+    """Returns the explanation, and the plan of its version where a scheduler is reachable."""
     async with MeshClient(mesh) as client:
         explanation = await client.explain(request)
         if not with_plan:

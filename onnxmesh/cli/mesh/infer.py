@@ -55,7 +55,9 @@ def infer(
         Path | None, typer.Option(metavar="FOLDER", help="Save each output as NAME.npy in this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
-    timeout: Annotated[float, typer.Option(help="The request's deadline, in seconds.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="The request's deadline.")
+    ] = 60.0,
     require: Require = None,
     prefer: Prefer = None,
     session: Annotated[
@@ -69,10 +71,13 @@ def infer(
 
     **Examples**
 
-        onnxmesh infer resnet50 --input data=random --trace
-        onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out outputs
-        onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
-        onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi' --prefer zone=eu:50 --session anna
+    ```
+    onnxmesh infer resnet50 --input data=random --trace
+    onnxmesh infer bert --input ids=ids.npy --input mask=mask.npy --out out
+    onnxmesh infer resnet50 --input data=random:8x3x224x224 --json
+    onnxmesh infer chat --input ids=ids.npy --require 'gpu.memory >= 24Gi'
+    onnxmesh infer chat --input ids=ids.npy --prefer zone=eu:50 --session 7
+    ```
     """
     with errors_reported():
         result, latency_s = asyncio.run(

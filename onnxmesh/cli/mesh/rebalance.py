@@ -29,8 +29,10 @@ def rebalance(
 
     **Examples**
 
-        onnxmesh rebalance --dry-run
-        onnxmesh rebalance
+    ```
+    onnxmesh rebalance --dry-run
+    onnxmesh rebalance
+    ```
     """
     with errors_reported():
         moves = asyncio.run(_rebalance(mesh, dry_run))

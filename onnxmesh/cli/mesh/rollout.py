@@ -40,9 +40,11 @@ def rollout(
 
     **Examples**
 
-        onnxmesh rollout resnet50 --to 2 --percent 10
-        onnxmesh rollout resnet50 --to 2
-        onnxmesh rollout resnet50 --back
+    ```
+    onnxmesh rollout resnet50 --to 2 --percent 10
+    onnxmesh rollout resnet50 --to 2
+    onnxmesh rollout resnet50 --back
+    ```
     """
     with errors_reported():
         if back == (to is not None) or (back and percent is not None):

@@ -11,7 +11,7 @@ from onnxmesh.cli.mesh.status_document import model_document
 from onnxmesh.cli.terminal.exit_codes import errors_reported
 from onnxmesh.cli.terminal.json_output import print_json
 from onnxmesh.cli.terminal.options import DEFAULT_MESH, Json, Mesh
-from onnxmesh.cli.terminal.progress import progress_spinner
+from onnxmesh.cli.terminal.progress import progress_steps
 from onnxmesh.client import MeshClient
 from onnxmesh.quantities import count_text
 from onnxmesh.v1.mesh_pb2 import ModelStatus
@@ -35,8 +35,10 @@ def scale(
 
     **Examples**
 
-        onnxmesh scale resnet50 3
-        onnxmesh scale chat 1 --version 2
+    ```
+    onnxmesh scale resnet50 3
+    onnxmesh scale chat 1 --version 2
+    ```
     """
     with errors_reported():
         scaled = asyncio.run(_scale(mesh, name, replicas, version))
@@ -47,6 +49,6 @@ def scale(
 
 
 async def _scale(mesh: str, name: str, replicas: int, version: int) -> ModelStatus:
-    with progress_spinner(f"scaling {name}") as show:
+    with progress_steps(f"scaling {name}") as progress:
         async with MeshClient(mesh) as client:
-            return await client.scale(name, replicas, version, lambda step: show(step.message))
+            return await client.scale(name, replicas, version, lambda step: progress.step(step.message))

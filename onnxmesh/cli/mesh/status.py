@@ -33,8 +33,10 @@ def status(mesh: Mesh = DEFAULT_MESH, as_json: Json = False) -> None:
 
     **Examples**
 
-        onnxmesh status
-        onnxmesh status --json | python -m json.tool
+    ```
+    onnxmesh status
+    onnxmesh status --json | python -m json.tool
+    ```
     """
     console = output()
     with errors_reported():

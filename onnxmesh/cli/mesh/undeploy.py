@@ -23,8 +23,10 @@ def undeploy(
 
     **Examples**
 
-        onnxmesh undeploy resnet50
-        onnxmesh undeploy chat --version 3
+    ```
+    onnxmesh undeploy resnet50
+    onnxmesh undeploy chat --version 3
+    ```
     """
     with errors_reported():
         versions = asyncio.run(_undeploy(mesh, name, version))

@@ -103,9 +103,12 @@ def plan(
 
     **Examples**
 
-        onnxmesh plan resnet50.onnx
-        onnxmesh plan llm.onnx --devices site.yaml --objective latency --shape input_ids=1x512
-        onnxmesh plan resnet50.onnx --stages 3 --batch 8 --svg plan.svg
+    ```
+    onnxmesh plan resnet50.onnx
+    onnxmesh plan llm.onnx --devices site.yaml --shape input_ids=1x512
+    onnxmesh plan llm.onnx --devices site.yaml --objective latency
+    onnxmesh plan resnet50.onnx --stages 3 --batch 8 --svg plan.svg
+    ```
     """
     with errors_reported(), require_worker_extra():
         demand = Demand(

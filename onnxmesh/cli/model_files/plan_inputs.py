@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
 from onnxmesh.device.device_kind import device_kind_name
 from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions
-from onnxmesh.graph.build_steps import prepare
+from onnxmesh.graph.build_steps import prepare_here
 from onnxmesh.graph.checks.verify import input_symbols
 from onnxmesh.graph.measuring.device_benchmark import cached_device_speed
 from onnxmesh.model.cluster import Cluster, DeviceKind
@@ -34,7 +33,8 @@ def model_costs(model: Path, level: OptimisationLevel, mode: CutMode, shapes: In
         InvalidRequest: The shapes do not fit the model (INVALID_ARGUMENT).
     """
     with tempfile.TemporaryDirectory(prefix="onnxmesh-plan-") as work:
-        prepared = json.loads(prepare(PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes))))
+        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes), follow_links=True)
+        prepared = prepare_here(job)
     return GraphCosts.from_json(prepared["costs"])
 
 

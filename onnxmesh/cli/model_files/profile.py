@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,8 +76,10 @@ def profile(
 
     **Examples**
 
-        onnxmesh profile resnet50.onnx
-        onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128 --shape attention_mask=8x128
+    ```
+    onnxmesh profile resnet50.onnx
+    onnxmesh profile bert.onnx --batch 8 --shape input_ids=8x128
+    ```
     """
     with errors_reported(), require_worker_extra():
         require_model_file(model)
@@ -138,7 +139,7 @@ def profile_table(
             f"{row.seconds / (total_s or 1.0):.1%}",
             f"{row.flops_per_s / 1e9:.1f}",
             f"{row.bytes_per_s / 1e9:.1f}",
-            end_section=row is rows[-1],
+            end_section=bool(rows) and row is rows[-1],
         )
     return table
 
@@ -174,7 +175,7 @@ def _measure(
     from onnxmesh.device.device_kind import device_kind_name, parse_device_kind  # noqa: PLC0415
     from onnxmesh.device.gpu import find_gpu  # noqa: PLC0415 - not in the base install
     from onnxmesh.graph.build_jobs import PrepareJob, PrepareOptions  # noqa: PLC0415
-    from onnxmesh.graph.build_steps import prepare  # noqa: PLC0415
+    from onnxmesh.graph.build_steps import prepare_here  # noqa: PLC0415
     from onnxmesh.graph.measuring.device_benchmark import cached_device_speed  # noqa: PLC0415
 
     if device not in {"auto", "cpu", "cuda"}:
@@ -186,8 +187,9 @@ def _measure(
         progress_bar(f"measuring {model.name}") as report,
     ):
         cached_device_speed(kind, *parse_device_kind(kind), fresh=True)
-        job = PrepareJob(model, Path(work), PrepareOptions(level, mode, shapes, seconds), kind)
-        built = json.loads(prepare(job, report))
+        options = PrepareOptions(level, mode, shapes, seconds)
+        job = PrepareJob(model, Path(work), options, kind, follow_links=True)
+        built = prepare_here(job, report)
     if built["unprofiled"]:
         raise InvalidRequest(
             f"the model fails on random inputs, so its nodes cannot be measured: {built['unprofiled']}"

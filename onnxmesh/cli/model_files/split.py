@@ -74,9 +74,11 @@ def split(
 
     **Examples**
 
-        onnxmesh split resnet50.onnx --stages 3 --out cut
-        onnxmesh split resnet50.onnx --stages 3 --out cut --mode portable
-        onnxmesh verify cut resnet50.onnx
+    ```
+    onnxmesh split resnet50.onnx --stages 3 --out cut
+    onnxmesh split resnet50.onnx --stages 3 --out cut --mode portable
+    onnxmesh verify cut resnet50.onnx
+    ```
     """
     with errors_reported(), require_worker_extra():
         from onnxmesh.graph.split import split_model  # noqa: PLC0415 - not in the base install

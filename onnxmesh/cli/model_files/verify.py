@@ -74,9 +74,11 @@ def verify(
 
     **Examples**
 
-        onnxmesh verify cut resnet50.onnx
-        onnxmesh verify cut bert.onnx --shape input_ids=1x128 --inputs 10
-        onnxmesh verify cut detector.onnx --input image=street.npy --tolerance 1e-6
+    ```
+    onnxmesh verify cut resnet50.onnx
+    onnxmesh verify cut bert.onnx --shape input_ids=1x128 --inputs 10
+    onnxmesh verify cut detector.onnx --input image=street.npy
+    ```
     """
     with errors_reported(), require_worker_extra():
         from onnxmesh.graph.checks.verify import verify_chain  # noqa: PLC0415 - not in the base install

@@ -42,8 +42,8 @@ def read_input_arrays(
         seed: Seed of random values.
 
     Raises:
-        InvalidRequest: The model has no such input, or an argument or its file cannot be read (INVALID_ARGUMENT). Shapes
-            and datatypes are not compared with the model's.
+        InvalidRequest: The model has no such input, an argument or its file cannot be read, or a file is of another
+            datatype than the model's (INVALID_ARGUMENT). Shapes are not compared with the model's.
     """
     known = {spec.name: spec for spec in inputs}
     random = np.random.default_rng(seed)
@@ -59,6 +59,7 @@ def read_input_arrays(
             array = random_array(Datatype(spec.datatype), _shape(source, spec), random)
         else:
             array = _load(Path(source))
+            _check_datatype(array, spec, source)
         if spec.datatype == Datatype.BF16:
             found.datatypes[name] = Datatype.BF16
             array = bf16_bits(array) if array.dtype == np.float32 else array
@@ -109,10 +110,31 @@ def _load(path: Path) -> Array:
     except OSError as error:
         raise InvalidRequest(f"cannot read '{path}': {error.strerror or 'not a .npy file'}") from error
     except (ValueError, EOFError) as error:
-        raise InvalidRequest(f"'{path}' is not a .npy file of numbers or strings: {error}") from error
+        # NumPy's own text suggests to unpickle the file, which runs whatever is in it.
+        raise InvalidRequest(
+            f"'{path}' is not a .npy file of numbers or strings: write one with numpy.save"
+        ) from error
     if not isinstance(loaded, np.ndarray):
         raise InvalidRequest(f"'{path}' holds several arrays: one .npy file for each input is expected")
     return loaded
+
+
+def _check_datatype(array: Array, spec: TensorSpec, source: str) -> None:
+    """Refuses a file of another datatype than the model's, with what converts it."""
+    datatype = Datatype(spec.datatype)
+    strings = array.dtype.kind in "SUO"
+    if datatype is Datatype.BYTES or strings:
+        fits = strings and datatype is Datatype.BYTES
+        wanted = "strings"
+    elif datatype is Datatype.BF16:
+        fits, wanted = array.dtype in {np.dtype(np.float32), np.dtype(np.uint16)}, "float32"
+    else:
+        fits, wanted = array.dtype.newbyteorder("<") == NUMPY[datatype], NUMPY[datatype].name
+    if not fits:
+        cure = "" if strings or wanted == "strings" else f": convert it with .astype('{wanted}')"
+        raise InvalidRequest(
+            f"input '{spec.name}' is {spec.datatype}, but '{source}' holds {array.dtype.name}{cure}"
+        )
 
 
 def _shape(source: str, spec: TensorSpec) -> tuple[int, ...]:

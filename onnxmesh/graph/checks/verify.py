@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.graph.checks.chain_comparison import compare_chain
@@ -12,6 +15,7 @@ from onnxmesh.graph.checks.difference import OutputDifference
 from onnxmesh.graph.cutting.plan_file import PlanFile
 from onnxmesh.graph.measuring.random_inputs import random_inputs
 from onnxmesh.graph.measuring.trial_shapes import Shapes, sized_shapes, trial_shapes
+from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.source import load_structure, source_digest
 from onnxmesh.graph.reading.value_types import Dim, declared_dims
 from onnxmesh.model.cut_mode import CutMode
@@ -91,20 +95,21 @@ def verify_chain(
     if files.keys() >= {spec.name for spec in specs}:
         seeds = seeds[:1]  # nothing is random
     trials = _trials(plan, input_symbols(model), free_dim, shapes, files)
-    found, inputs = compare_chain(
-        model,
-        level,
-        folder,
-        plan.partitions,
-        plan.mode,
-        (
-            [
-                random_inputs(specs, seed, shapes=together[number % len(together)]) | files
-                for number, seed in enumerate(seeds)
-            ]
-            for together in trials
-        ),
-    )
+    with _read_form(model, folder) as whole:
+        found, inputs = compare_chain(
+            whole,
+            level,
+            folder,
+            plan.partitions,
+            plan.mode,
+            (
+                [
+                    random_inputs(specs, seed, shapes=together[number % len(together)]) | files
+                    for number, seed in enumerate(seeds)
+                ]
+                for together in trials
+            ),
+        )
     used = [{name: tensor.shape for name, tensor in feeds.items()} for feeds in inputs]
     return VerifyReport(
         num_inputs=len(inputs),
@@ -115,6 +120,19 @@ def verify_chain(
         outputs=tuple(found),
         shapes=tuple(each for number, each in enumerate(used) if each not in used[:number]),
     )
+
+
+@contextmanager
+def _read_form(model: Path, folder: Path) -> Iterator[Path]:
+    """Yields the model in the form that was cut: the file itself, or a copy beside the partitions.
+
+    Temporary file systems are small, and models are not. Nothing is written where no copy is needed.
+    """
+    work = folder / f".verify-{uuid4().hex}"
+    try:
+        yield normalised_source(model, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _trials(

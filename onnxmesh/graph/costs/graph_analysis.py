@@ -23,6 +23,7 @@ from onnxmesh.model.graph_costs import GraphCosts, InputUse, NodeCost
 from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.signature import Signature
 from onnxmesh.model.tensor_spec import TensorSpec
+from onnxmesh.tensors.datatype import Datatype
 
 
 def analyse_graph(
@@ -123,12 +124,19 @@ def signature_of(order: NodeOrder, types: Mapping[str, ValueType]) -> Signature:
     """Returns the specs of the model's inputs and outputs.
 
     Raises:
-        InvalidModel: An input or output cannot be sent (INVALID_ARGUMENT).
+        InvalidModel: An input or output cannot be sent, or not by the Open Inference Protocol (INVALID_ARGUMENT).
     """
-    return Signature(
+    signature = Signature(
         inputs=tuple(spec_of(value, types) for value in order.inputs),
         outputs=tuple(spec_of(value, types) for value in order.outputs),
     )
+    for spec in signature.outputs:
+        # Types that the model declares were checked before; these are inferred.
+        if not Datatype(spec.datatype).in_protocol:
+            raise InvalidModel(
+                f"output '{spec.name}' has element type {spec.datatype}, which the Open Inference Protocol cannot carry"
+            )
+    return signature
 
 
 def _node_cost(

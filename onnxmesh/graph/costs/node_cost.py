@@ -12,6 +12,7 @@ from onnxmesh.graph.costs.operator_flops import flops_of
 from onnxmesh.graph.costs.operator_traffic import bytes_moved
 from onnxmesh.graph.costs.value_sizes import ValueSizes, weight_bytes
 from onnxmesh.graph.reading.attributes import int_attribute, ints_attribute, operand, subgraphs
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import OrderedNode
 
 __all__ = ["CostModel", "weight_bytes"]
@@ -127,4 +128,4 @@ def _constant(value: ir.Value | None) -> int | None:
             return int_attribute(producer, "value_int", 1)
     if tensor is None or tensor.size != 1 or not np.issubdtype(tensor.dtype.numpy(), np.integer):
         return None
-    return int(tensor.numpy().reshape(-1)[0])
+    return int(load_tensor(tensor).numpy().reshape(-1)[0])

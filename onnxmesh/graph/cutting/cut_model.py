@@ -18,7 +18,8 @@ from onnxmesh.graph.costs.boundary_values import BoundaryValues
 from onnxmesh.graph.costs.graph_analysis import boundary_types, spec_of
 from onnxmesh.graph.costs.node_cost import weight_bytes
 from onnxmesh.graph.cutting.direct_inputs import direct_inputs
-from onnxmesh.graph.cutting.weights_file import externalise_weights, load_tensor, write_weights
+from onnxmesh.graph.cutting.weights_file import externalise_weights, write_weights
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import NodeOrder, load_graph, topological_order, value_name
 from onnxmesh.graph.reading.value_types import ValueType
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF

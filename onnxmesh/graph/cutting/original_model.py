@@ -10,8 +10,9 @@ from onnx_ir.passes import common as passes
 
 from onnxmesh.errors import InvalidModel
 from onnxmesh.graph.costs.node_cost import weight_bytes
-from onnxmesh.graph.cutting.weights_file import externalise_weights, load_tensor, write_weights
+from onnxmesh.graph.cutting.weights_file import externalise_weights, write_weights
 from onnxmesh.graph.reading.external_data import link_external_files, shareable_locations
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import topological_order
 from onnxmesh.graph.reading.optimise import MAX_INLINE_MODEL_BYTES, OPTIMISED
 from onnxmesh.graph.reading.source import load_structure
@@ -52,7 +53,7 @@ def save_original_model(source: Path, out_folder: Path) -> Path:
     _load_constants(model)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     shared = shareable_locations(proto)
-    link_external_files(source.parent, shared, out_folder)
+    link_external_files({name: source.parent / name for name in shared}, out_folder)
     own = [v for v in values if not (shared and isinstance(v.const_value, ir.ExternalTensor))]
     (out_folder / _WEIGHTS).unlink(missing_ok=True)
     if sum(map(weight_bytes, own)) > MAX_INLINE_MODEL_BYTES:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 
 from onnxmesh.files.digests import ListedFile
 from onnxmesh.files.file_ranges import copy_range, read_chunks
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import value_name
 from onnxmesh.ids import Digest
 
@@ -46,23 +46,6 @@ class WeightSegment:
     def end(self) -> int:
         """One past its last byte."""
         return self.offset + self.num_bytes
-
-
-def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """Returns a tensor with its data in memory: itself, or a copy of an external one.
-
-    onnx-ir refuses to read files with several hard links.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    if not isinstance(tensor, ir.ExternalTensor):
-        return tensor
-    proto = onnx.TensorProto(name=tensor.name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
-    with Path(tensor.path).open("rb") as file:
-        file.seek(tensor.offset or 0)
-        proto.raw_data = file.read(int(tensor.nbytes))
-    return ir.from_proto(proto)
 
 
 def externalise_weights(values: Iterable[ir.Value], home: Path, name: str) -> list[WeightSegment]:

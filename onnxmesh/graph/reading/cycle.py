@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import onnx
 
+from onnxmesh.graph.runtime.node_name import bodies_of
+
 
 def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Returns the nodes of one cycle, each after one whose output it reads; an empty list for an acyclic graph.
@@ -24,7 +26,7 @@ def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         while node is not None or stack:
             if node is not None:
                 path[id(node)] = node
-                stack.append((node, _reads(node)))
+                stack.append((node, names_read(node)))
             current, reads = stack[-1]
             node = next(
                 (producers[name] for name in reads if name in producers and id(producers[name]) not in done),
@@ -41,12 +43,11 @@ def find_cycle(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return []
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
+def names_read(node: onnx.NodeProto) -> Iterator[str]:
     """Yields the names that a node and its subgraphs read; values of deeper subgraphs may be among them."""
     yield from node.input
-    for attribute in node.attribute:
-        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-            own = {name for inner in graph.node for name in inner.output}
-            own |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-            yield from (name for inner in graph.node for name in _reads(inner) if name not in own)
-            yield from (value.name for value in graph.output if value.name not in own)
+    for graph in bodies_of(node):
+        own = {name for inner in graph.node for name in inner.output}
+        own |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+        yield from (name for inner in graph.node for name in names_read(inner) if name not in own)
+        yield from (value.name for value in graph.output if value.name not in own)

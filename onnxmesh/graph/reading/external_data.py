@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import onnx
 
 from onnxmesh.errors import InvalidModel
+from onnxmesh.files.data_location import data_file, path_within
 from onnxmesh.files.file_ranges import link_or_copy
 from onnxmesh.files.foreign_file import foreign_file
 
@@ -22,7 +23,7 @@ class ExternalTensor:
 
     Attributes:
         name: Name of the tensor.
-        location: Path relative to the model's folder.
+        location: Path relative to the model's folder, as the model declares it.
         offset: First byte in that file.
         length: Number of bytes, or None for the rest of the file.
     """
@@ -87,24 +88,29 @@ def _read_entry(tensor: onnx.TensorProto) -> ExternalTensor:
     return ExternalTensor(tensor.name, entries["location"], offset, length)
 
 
-def check_external(tensor: ExternalTensor, folder: Path) -> None:
+def check_external(tensor: ExternalTensor, folder: Path, *, follow_links: bool = False) -> None:
     """Checks that an external tensor's bytes are in a file within the model's folder.
 
+    Args:
+        tensor: The tensor.
+        folder: The model's folder.
+        follow_links: Whether symbolic links may lead out of the folder: for files of the user who runs this process, as
+            in the cache of Hugging Face, never for those that somebody uploaded.
+
     Raises:
-        InvalidModel: The path leaves the folder (also through a symbolic link), the file is missing or
-            too short (INVALID_ARGUMENT).
+        InvalidModel: The path leaves the folder, also through a symbolic link unless `follow_links`; the file is
+            missing or too short (INVALID_ARGUMENT).
     """
-    relative = PurePosixPath(tensor.location.replace("\\", "/"))
-    if relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
+    path = data_file(folder, tensor.location)
+    if path is None:
         raise InvalidModel(
             f"tensor '{tensor.name}': external data '{tensor.location}' is outside the model's folder"
         )
-    path = folder / relative
     if not path.is_file():
         raise InvalidModel(
             f"tensor '{tensor.name}': external data file '{tensor.location}' is missing beside the model"
         )
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not follow_links and not path.resolve().is_relative_to(folder.resolve()):
         raise InvalidModel(
             f"tensor '{tensor.name}': external data '{tensor.location}' links to outside the model's folder"
         )
@@ -119,26 +125,62 @@ def check_external(tensor: ExternalTensor, folder: Path) -> None:
         )
 
 
+def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
+    """Returns the external data files of a model: by their path relative to its folder, as `path_within` has it.
+
+    Args:
+        model: A model whose external tensors `check_external` accepts.
+        folder: Its folder.
+    """
+    found: dict[str, Path] = {}
+    for tensor in external_tensors(model):
+        name, path = path_within(tensor.location), data_file(folder, tensor.location)
+        if name is not None and path is not None:
+            found[str(name)] = path
+    return found
+
+
+def write_plain_locations(model: onnx.ModelProto) -> bool:
+    """Rewrites every location as `path_within` has it, in place; returns whether one was written otherwise."""
+    changed = False
+    for tensor in tensors_of(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        for entry in tensor.external_data:
+            path = path_within(entry.value) if entry.key == "location" else None
+            if path is not None and str(path) != entry.value:
+                entry.value = str(path)
+                changed = True
+    return changed
+
+
 def shareable_locations(model: onnx.ModelProto) -> list[str]:
     """Returns the external data files of a model that a derived model can share; an empty list if one cannot be shared.
 
     A file whose name starts with the reserved prefix is not shared: writing a derived file would overwrite the owner's.
+
+    Args:
+        model: A model with plain locations.
     """
     locations = sorted({tensor.location for tensor in external_tensors(model)})
-    names = [PurePosixPath(location.replace("\\", "/")).parts[0].lower() for location in locations]
+    names = [PurePosixPath(location).parts[0].lower() for location in locations]
     return [] if any(name.lstrip(".").startswith(_RESERVED_PREFIX) for name in names) else locations
 
 
-def link_external_files(source: Path, locations: Iterable[str], target: Path) -> None:
+def link_external_files(files: Mapping[str, Path], target: Path) -> None:
     """Links external data files into another folder, or copies them where hard links are not possible.
 
     ONNX Runtime refuses external data through symbolic links and paths that leave the model's folder.
 
+    Args:
+        files: By the path that they get in the folder.
+        target: The folder.
+
     Raises:
         OSError: A file cannot be linked or copied.
     """
-    for location in locations:
-        path = target / location
+    for name, source in files.items():
+        path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        link_or_copy(source / location, path)
+        link_or_copy(source, path)

@@ -57,7 +57,7 @@ def optimise(source: Path, out_folder: Path, level: OptimisationLevel) -> Path:
     model = load_structure(source)
     shared = shareable_locations(model)
     if shared and weight_bytes_of(model, external=False) <= MAX_INLINE_MODEL_BYTES:
-        link_external_files(source.parent, shared, out_folder)
+        link_external_files({name: source.parent / name for name in shared}, out_folder)
         try:
             _save_optimised(source, target, level)
             if target.stat().st_size <= _MAX_MODEL_FILE_BYTES:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import onnxruntime
 from google.protobuf.message import DecodeError
 
+from onnxmesh.device.execution_provider import CPU
 from onnxmesh.error_text import listed
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.digests import describe_file, describe_files, listing_digest
 from onnxmesh.files.foreign_file import foreign_file
+from onnxmesh.graph.reading.checker_input import check_structure
 from onnxmesh.graph.reading.cycle import find_cycle
-from onnxmesh.graph.reading.external_data import check_external, external_tensors, tensors_of
+from onnxmesh.graph.reading.external_data import check_external, external_files, external_tensors
+from onnxmesh.graph.reading.normalise import normalise
 from onnxmesh.graph.runtime.element_types import DATATYPE_OF, element_type_name
 from onnxmesh.graph.runtime.node_name import describe_node
+from onnxmesh.graph.runtime.session import session_options
 from onnxmesh.ids import Digest
 
 _MAX_MESSAGE_CHARS = 500
-_RUNTIME_OPERATORS = frozenset({"SimplifiedLayerNormalization"})
-"""Operators that ONNX Runtime accepts in the standard domain although ONNX does not define them."""
-_RUNTIME_DOMAIN = "com.microsoft"
+_MODEL = "model.onnx"
+"""The name under which the model's own file is listed."""
 _ZIPMAP_CURE = ": ZipMap made it of the probabilities; convert the model with options={'zipmap': False} (in onnxmltools: zipmap=False)"
 
 
@@ -46,67 +51,56 @@ def load_structure(path: Path) -> onnx.ModelProto:
     return model
 
 
-def check_source(path: Path) -> None:
+def check_source(path: Path, *, follow_links: bool = False) -> None:
     """Validates that a file is a model that a mesh can serve, without loading its weights.
+
+    Args:
+        path: The file.
+        follow_links: See `check_external`.
 
     Raises:
         InvalidModel: Not ONNX, empty or truncated; external data missing, too short or outside the model's
-            folder; refused by ONNX's checker; an input or output of a type that the Open Inference Protocol
-            lacks. The message names the tensor or node (INVALID_ARGUMENT).
+            folder; refused by ONNX's checker and by ONNX Runtime; an input without a rank; an input or output of a type
+            that the Open Inference Protocol lacks. The message names the tensor or node (INVALID_ARGUMENT).
     """
     model = load_structure(path)
     for tensor in external_tensors(model):
-        check_external(tensor, path.parent)
+        check_external(tensor, path.parent, follow_links=follow_links)
+    changed = normalise(model)
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in defaults]
+    for value in inputs:
+        _check_rank(value)
     try:
-        onnx.checker.check_model(checker_input(model, path))
+        check_structure(model, path, changed=changed)
     except onnx.checker.ValidationError as error:
         if cycle := find_cycle(model.graph):
             nodes = listed(map(describe_node, cycle), quoted=False)
             raise InvalidModel(f"'{path.name}' has a cycle: {nodes}") from error
-        raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
+        if not _runtime_accepts(path):
+            raise InvalidModel(f"'{path.name}' is not valid ONNX: {_first_lines(str(error))}") from error
     except (ValueError, RuntimeError, DecodeError) as error:
         raise InvalidModel(f"'{path.name}' cannot be checked: {_first_lines(str(error))}") from error
-    defaults = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name not in defaults:
-            _check_protocol_type(value, "input")
+    for value in inputs:
+        _check_protocol_type(value, "input")
     if not model.graph.output:
         raise InvalidModel(f"'{path.name}' has no outputs")
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     for value in model.graph.output:
-        _check_protocol_type(value, "output", makers.get(value.name, ""))
+        # Without a declared type it is inferred, and checked, by `signature_of`.
+        if value.type.WhichOneof("value") is not None:
+            _check_protocol_type(value, "output", makers.get(value.name, ""))
 
 
-def checker_input(model: onnx.ModelProto, path: Path) -> bytes | str:
-    """Returns the input of ONNX's checker: the path, or the serialised structure where the file itself would be refused.
-
-    The checker refuses external data with several hard links, which partitions and content-addressed stores have;
-    `check_external` validated those files before. It also refuses operators that ONNX Runtime added to the standard
-    domain and that exporters write.
-    """
-    sparse = [half for tensor in model.graph.sparse_initializer for half in (tensor.values, tensor.indices)]
-    has_external = bool(external_tensors(model)) and not any(map(_is_external, sparse))
-    foreign = any(node.op_type in _RUNTIME_OPERATORS and not node.domain for node in model.graph.node)
-    if not has_external and not foreign:
-        return str(path)
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    for node in bare.graph.node:
-        if node.op_type in _RUNTIME_OPERATORS and not node.domain:
-            node.domain = _RUNTIME_DOMAIN
-    if foreign and all(opset.domain != _RUNTIME_DOMAIN for opset in bare.opset_import):
-        bare.opset_import.add(domain=_RUNTIME_DOMAIN, version=1)
-    for tensor in tensors_of(bare):
-        if _is_external(tensor):
-            tensor.data_location = onnx.TensorProto.DEFAULT
-            del tensor.external_data[:]
-            # A tensor without elements has no data that the checker could miss.
-            tensor.dims[:] = [0]
-    return bare.SerializeToString()
-
-
-def _is_external(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+def _runtime_accepts(path: Path) -> bool:
+    """Whether ONNX Runtime loads a model: what it runs is served, even where the checker refuses it."""
+    options = session_options()
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=[CPU])
+    except Exception:  # noqa: BLE001 # ONNX Runtime's errors share no base class of their own
+        return False
+    return True
 
 
 def source_digest(path: Path) -> Digest:
@@ -118,13 +112,18 @@ def source_digest(path: Path) -> Digest:
         InvalidModel: As `load_structure`, or external data is missing.
     """
     model = load_structure(path)
-    tensors = external_tensors(model)
-    for tensor in tensors:
-        check_external(tensor, path.parent)
-    own = describe_file(path.parent, path.name)
-    files = [type(own)("model.onnx", own.sha256, own.num_bytes)]
-    files += describe_files(path.parent, sorted({tensor.location for tensor in tensors}))
-    return listing_digest(files)
+    for tensor in external_tensors(model):
+        check_external(tensor, path.parent, follow_links=True)
+    own = replace(describe_file(path.parent, path.name), path=_MODEL)
+    return listing_digest([own, *describe_files(external_files(model, path.parent))])
+
+
+def _check_rank(value: onnx.ValueInfoProto) -> None:
+    if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
+        raise InvalidModel(
+            f"input '{value.name}' has no declared shape: requests are checked against its rank, and plans need it. "
+            "Declare a shape, with a name such as 'N' for each dimension that varies"
+        )
 
 
 def _check_protocol_type(value: onnx.ValueInfoProto, role: str, maker: str = "") -> None:

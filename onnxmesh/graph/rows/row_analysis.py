@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from onnxmesh.graph.cutting.weights_file import load_tensor
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 from onnxmesh.graph.reading.node_order import topological_order, value_name
 from onnxmesh.graph.rows.node_view import NodeView, NotProven, RowsMeet
 from onnxmesh.graph.rows.row_state import (
@@ -48,7 +48,7 @@ def analyse_rows(
     Args:
         model: The model; functions are inlined and nodes are sorted in place.
         inputs: What is known about its inputs.
-        expired: Whether the time is up; it is asked now and then.
+        expired: Whether the time is up; it is called at intervals.
 
     Raises:
         AnalysisTimeout: The time was up.

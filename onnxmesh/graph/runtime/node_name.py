@@ -14,10 +14,17 @@ def describe_node(node: onnx.NodeProto) -> str:
     return f"{place} ({domain}{node.op_type})"
 
 
-def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yields the nodes of a graph and of its subgraphs, in pre-order."""
+def bodies_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yields the subgraphs of a node: branches of an If, the body of a Loop or Scan."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def nodes_of(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """Yields the nodes of a graph or function and of its subgraphs, in pre-order."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from nodes_of(inner)
+        for inner in bodies_of(node):
+            yield from nodes_of(inner)

@@ -6,6 +6,7 @@ import re
 
 import onnx
 
+from onnxmesh.device.locales import locale_cure
 from onnxmesh.graph.runtime.node_name import describe_node, nodes_of
 
 _STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -18,6 +19,7 @@ _IN_NODE = re.compile(
 _PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
 _PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
 _UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered function/op")
+_LOCALE = re.compile(r"Failed to construct locale with name:(?P<name>[^:]*):.*")
 _MAX_REASON_CHARS = 500
 
 
@@ -28,7 +30,7 @@ def error_reason(error: BaseException) -> str:
     text = _INVALID.sub("", text)
     text = _IN_NODE.sub(_node, text)
     text = _PLACE.sub("", _SOURCE.sub("", text))
-    text = " ".join(text.split())
+    text = _LOCALE.sub(_missing_locale, " ".join(text.split()))
     text = _PREFIX.sub("", text).strip()
     return text if len(text) <= _MAX_REASON_CHARS else f"{text[:_MAX_REASON_CHARS]} …"
 
@@ -53,3 +55,7 @@ def load_error_reason(error: BaseException, model: onnx.ModelProto) -> str:
 def _node(match: re.Match[str]) -> str:
     operator = f"{match['domain']}.{match['op']}" if match["domain"] else match["op"]
     return f"node '{match['name']}' ({operator}): "
+
+
+def _missing_locale(match: re.Match[str]) -> str:
+    return f"this machine lacks the locale '{match['name']}': {locale_cure(match['name'])}"

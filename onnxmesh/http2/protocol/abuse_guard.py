@@ -18,6 +18,7 @@ class AbuseGuard:
     __slots__ = (
         "_has_sent_data",
         "_limits",
+        "_long_headers_bytes",
         "_num_idle_frames",
         "_num_resets",
         "_num_unread_replies",
@@ -28,6 +29,7 @@ class AbuseGuard:
     def __init__(self, limits: AbuseLimits) -> None:
         self._limits = limits
         self._num_idle_frames = 0
+        self._long_headers_bytes = 0
         self._num_resets = 0
         self._reset_period_start_s = 0.0
         self._num_unread_replies = 0
@@ -52,6 +54,16 @@ class AbuseGuard:
         self._num_idle_frames += 1
         if self._num_idle_frames > self._limits.max_idle_frames:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without progress of a call")
+
+    def count_long_headers(self, num_bytes: int) -> None:
+        """Counts the bytes of a header block that was over the limit, and was read to its end all the same.
+
+        Raises:
+            ConnectionFault: There were too many since the last `check_stall`.
+        """
+        self._long_headers_bytes += num_bytes
+        if self._long_headers_bytes > self._limits.max_long_headers_bytes:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many requests had headers over the limit")
 
     def count_reset(self, now_s: float) -> None:
         """Counts a call that the client reset, or that was refused.
@@ -81,7 +93,7 @@ class AbuseGuard:
         self._num_unread_replies = 0
 
     def check_stall(self, *, is_blocked: bool) -> None:
-        """Checks, once in `stall_s`, that responses make progress; idle frames are counted from 0 again, for pings may go on for days.
+        """Checks, once in `stall_s`, that responses make progress; idle frames and long headers are counted from 0 again, for pings may go on for days.
 
         Args:
             is_blocked: Whether responses wait for the client's flow control windows, or for it to read.
@@ -96,3 +108,4 @@ class AbuseGuard:
             )
         self._was_blocked, self._has_sent_data = is_blocked, False
         self._num_idle_frames = 0
+        self._long_headers_bytes = 0

@@ -1,4 +1,4 @@
-"""Compressed gRPC messages, and how they are decompressed within a limit."""
+"""Compressed gRPC messages, and how they are decompressed within a limit; compression of responses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SMALL_COMPRESSED_BYTES = 16 << 10
 """Up to this size, compressed and not, to decompress a message takes less time than to answer a request."""
 
 _ANY_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
+_GZIP = zlib.MAX_WBITS | 16
 _READ_BYTES = 64 << 10
 _PIECE_BYTES = 1 << 20
 
@@ -81,6 +82,22 @@ class CompressedMessage:
         if message.tell() + len(piece) > self._max_message_bytes:
             raise message_too_large("more, uncompressed,", self._max_message_bytes)
         message.write(piece)
+
+
+def gzip_message(message: bytes) -> bytes | None:
+    """Returns a message compressed by gzip, at its fastest level; None: that saves less than a tenth. For any thread."""
+    stream = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+    pieces: list[bytes] = []
+    size, limit = 0, len(message) - len(message) // 10
+    view = memoryview(message)
+    for begin in range(0, len(view), _PIECE_BYTES):
+        pieces.append(stream.compress(view[begin : begin + _PIECE_BYTES]))
+        size += len(pieces[-1])
+        # The first mebibyte shows whether the rest is worth its time.
+        if size > 0.9 * (begin + _PIECE_BYTES) or size > limit:
+            return None
+    pieces.append(stream.flush())
+    return b"".join(pieces) if size + len(pieces[-1]) <= limit else None
 
 
 def message_too_large(size: str, max_message_bytes: int) -> TooLarge:

@@ -105,6 +105,7 @@ class ConnectionState:
         "_abuse_guard",
         "_decoder",
         "_frames",
+        "_has_started",
         "_header_frames",
         "_last_accepted_id",
         "_limits",
@@ -134,10 +135,11 @@ class ConnectionState:
         self._streams = streams
         self._shutdown = shutdown
         self._frames = FrameReader(limits.max_frame_bytes)
-        self._header_frames = HeaderFrames(limits.max_headers_bytes)
+        self._header_frames = HeaderFrames(limits.max_skipped_headers_bytes)
         self._decoder = HeaderDecoder(limits.max_headers_bytes)
         self._settings = PeerSettings()
         self._last_accepted_id = MAX_WINDOW_BYTES
+        self._has_started = False
         self.drain_state = DrainState.SERVING
         self.last_stream_id = 0
 
@@ -147,7 +149,13 @@ class ConnectionState:
         return self._settings.are_received
 
     def start(self) -> None:
-        """Sends the server's preface: SETTINGS, and the window of the connection."""
+        """Sends the server's preface, once: SETTINGS, and the window of the connection.
+
+        It follows the client's preface, as a client of another protocol gets an answer of its own.
+        """
+        if self._has_started:
+            return
+        self._has_started = True
         limits = self._limits
         self._output.write(
             settings_frame(
@@ -169,7 +177,10 @@ class ConnectionState:
             NotHttp2: The first bytes are not the preface of HTTP/2.
             ConnectionFault: The connection must end, with `send_goaway`.
         """
-        for kind, flags, stream_id, payload, size in self._frames.feed(data):
+        frames = self._frames.feed(data)
+        if not self._has_started and self._frames.has_preface:
+            self.start()
+        for kind, flags, stream_id, payload, size in frames:
             try:
                 if self._header_frames.incomplete is not None:
                     self._receive_block(
@@ -208,6 +219,7 @@ class ConnectionState:
         self._write_goaway(self.last_stream_id, code, message)
 
     def _write_goaway(self, last_stream_id: int, code: ErrorCode, message: str = "") -> None:
+        self.start()  # no other frame may be the first
         self._output.write(
             frame(FrameType.GOAWAY, 0, 0, uint32(last_stream_id) + uint32(code) + message.encode())
         )
@@ -222,13 +234,18 @@ class ConnectionState:
         if stream_id > self.last_stream_id:
             self.last_stream_id = stream_id
             head = self._decoder.request_head(block.data)
+            if head.is_too_long:
+                self._abuse_guard.count_long_headers(len(block.data))
             if stream_id <= self._last_accepted_id:
                 self._streams.request_received(stream_id, head, end_stream=block.end_stream)
             return
-        self._decoder.headers(block.data)  # every block changes the table, of whichever stream
+        is_too_long = self._decoder.skip(block.data)  # every block changes the table, of whichever stream
         self._abuse_guard.count_idle_frame()
         if not block.end_stream:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"the stream {stream_id} was opened before")
+        if is_too_long:
+            self._abuse_guard.count_long_headers(len(block.data))
+            raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, "the trailers of a request are too long")
         self._streams.trailers_received(stream_id)
 
     def _receive_control(self, kind: int, flags: int, stream_id: int, payload: Payload) -> None:

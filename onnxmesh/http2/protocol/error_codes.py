@@ -39,7 +39,15 @@ class GrpcStatus(IntEnum):
 
 
 class NotHttp2(Exception):
-    """The connection does not begin with the HTTP/2 preface, so no GOAWAY can be sent."""
+    """The connection does not begin with the HTTP/2 preface, so no GOAWAY can be sent.
+
+    Args:
+        first_bytes: What was received so far.
+    """
+
+    def __init__(self, first_bytes: bytes) -> None:
+        super().__init__(f"expected the preface of HTTP/2, got {first_bytes[:24]!r}")
+        self.first_bytes = first_bytes
 
 
 class ConnectionFault(Exception):

@@ -99,14 +99,21 @@ class FrameReader:
         self._data_flags = 0
         self._data_stream_id = 0
 
+    @property
+    def has_preface(self) -> bool:
+        """Whether the client's preface was received: until then it may be a client of another protocol."""
+        return self._has_preface
+
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yields the frames that are complete; must be read to its end, unless it raises.
+        """Returns the frames that are complete; must be read to their end, unless that raises.
 
         Raises:
             NotHttp2: The first bytes are not the preface.
             ConnectionFault: A frame is too long, or its padding is.
         """
-        data = self._joined(data)
+        return self._frames(self._joined(data))
+
+    def _frames(self, data: bytes) -> Iterator[Frame]:
         position, end = 0, len(data)
         if self._data_remaining:
             size = min(self._data_remaining, end)
@@ -152,7 +159,7 @@ class FrameReader:
             return data
         self._incomplete += data
         if not self._has_preface and not PREFACE.startswith(self._incomplete[: len(PREFACE)]):
-            raise NotHttp2(f"expected the preface of HTTP/2, got {bytes(self._incomplete[: len(PREFACE)])!r}")
+            raise NotHttp2(bytes(self._incomplete))
         if len(self._incomplete) < self._needed_bytes:
             return b""
         joined, self._incomplete = bytes(self._incomplete), bytearray()

@@ -10,17 +10,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from functools import lru_cache
+from http import HTTPStatus
 from urllib.parse import quote_from_bytes
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from onnxmesh.error_text import bounded
+from onnxmesh.http2.protocol.compressed_messages import ENCODINGS
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
+from onnxmesh.http2.protocol.header_fields import skip_block
 from onnxmesh.http2.protocol.request_head import Metadata, RequestHead
 from onnxmesh.rpc.frames.varint import varint
 
 Headers = list[tuple[bytes, bytes]]
 
+_FIELD_BYTES = 32  # what each header counts beside its name and value
+_MAX_EXPANSION = 4  # a block that becomes longer by so much is an attack
 _MAX_CACHED = 64
 _MAX_CACHED_BYTES = 512  # longer blocks are not cached
 _INDEXED = 0x80
@@ -38,28 +43,33 @@ class HeaderDecoder:
 
     Clients send the same block again and again: one that leaves the dynamic table as it was is cached, with its meaning.
 
+    A block over the limit fails its own request. It changes the dynamic table all the same, and so it is read to its end.
+
     Args:
-        max_list_bytes: The longest list of headers of one block, decompressed.
+        max_list_bytes: The longest list of headers of one block, decompressed; each header counts its name, value and 32 bytes.
     """
 
-    __slots__ = ("_decoder", "_heads", "_prefixes")
+    __slots__ = ("_decoder", "_heads", "_max_list_bytes", "_prefixes")
 
     def __init__(self, max_list_bytes: int) -> None:
-        self._decoder = Decoder(max_list_bytes)
+        self._max_list_bytes = max_list_bytes
+        self._decoder = Decoder(_MAX_EXPANSION * max_list_bytes)
         self._heads: dict[bytes, RequestHead] = {}
         self._prefixes: dict[bytes, Headers] = {}
 
     def request_head(self, block: bytes) -> RequestHead:
-        """Returns the head of a request. Blocks must be decoded in the order of the wire.
+        """Returns the head of a request; of one with too many headers, one that refuses it. Blocks must be decoded in the order of the wire.
 
         Raises:
-            ConnectionFault: The block cannot be decoded, and so no later one either.
+            ConnectionFault: The block cannot be decoded, and so no later one either, or references make a short block far too long.
             StreamFault: It can, but is malformed as a request.
         """
         cached = self._heads.get(block)
         if cached is not None:
             return cached
-        headers, is_table_same = self._decoded(block)
+        headers, is_table_same, is_too_long = self._decoded(block)
+        if is_too_long:
+            return RequestHead.too_long(headers, self._max_list_bytes)
         head = RequestHead.from_headers(headers)
         if is_table_same and len(block) <= _MAX_CACHED_BYTES:
             if len(self._heads) >= _MAX_CACHED:
@@ -67,19 +77,20 @@ class HeaderDecoder:
             self._heads[block] = head
         return head
 
-    def headers(self, block: bytes) -> Headers:
-        """Returns the headers of any block.
+    def skip(self, block: bytes) -> bool:
+        """Applies any block to the dynamic table; returns whether it is too long.
 
         Raises:
             ConnectionFault: See `request_head`.
         """
-        return self._decoded(block)[0]
+        return self._decoded(block)[2]
 
-    def _decoded(self, block: bytes) -> tuple[Headers, bool]:
-        """Returns the headers, and whether the block left the dynamic table as it was."""
+    def _decoded(self, block: bytes) -> tuple[Headers, bool, bool]:
+        """Returns the headers, whether the block left the dynamic table as it was, and whether it is too long."""
         before = self._table_state()
+        is_too_long = len(block) > self._max_list_bytes
         try:
-            headers = self._decode(block)
+            headers = skip_block(block, self._decoder) if is_too_long else self._decode(block)
         except OversizedHeaderListError as error:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many headers: {error}") from error
         except (HPACKError, IndexError, ValueError) as error:
@@ -90,7 +101,11 @@ class HeaderDecoder:
         if not is_table_same:
             self._heads.clear()
             self._prefixes.clear()
-        return headers, is_table_same
+        return headers, is_table_same, is_too_long or self._is_too_long(headers)
+
+    def _is_too_long(self, headers: Headers) -> bool:
+        size = sum([len(name) + len(value) for name, value in headers])
+        return size + _FIELD_BYTES * len(headers) > self._max_list_bytes
 
     def _decode(self, block: bytes) -> Headers:
         # Most blocks begin with the same references, and end with literals that differ each time.
@@ -128,8 +143,16 @@ def _string(text: bytes) -> bytes:
     return b"\x7f" + varint(length - 0x7F) + text
 
 
-RESPONSE_HEADERS = _STATUS_200 + _CONTENT_TYPE + _string(b"application/grpc")
+RESPONSE_HEADERS = (
+    _STATUS_200
+    + _CONTENT_TYPE
+    + _string(b"application/grpc")
+    + _literal(b"grpc-accept-encoding", ENCODINGS.encode())
+)
 """Headers of a response without metadata."""
+
+GZIP_HEADERS = RESPONSE_HEADERS + _literal(b"grpc-encoding", b"gzip")
+"""Headers of a response whose messages may be compressed."""
 
 OK_TRAILERS = _literal(b"grpc-status", b"0")
 """Trailers of status OK without metadata."""
@@ -141,8 +164,9 @@ def response_headers(metadata: Metadata = ()) -> bytes:
 
 
 def http_error_headers(status: int) -> bytes:
-    """Returns the headers of a response to a request that is not gRPC."""
-    return _STATUS + _string(str(status).encode())
+    """Returns the headers of a response to a request that is not gRPC, whose body is a sentence."""
+    allow = _literal(b"allow", b"POST") if status == HTTPStatus.METHOD_NOT_ALLOWED else b""
+    return _STATUS + _string(b"%d" % status) + _CONTENT_TYPE + _string(b"text/plain; charset=utf-8") + allow
 
 
 def trailers(status: int, message: str = "", metadata: Metadata = ()) -> bytes:

@@ -14,6 +14,7 @@ class AbuseLimits:
     Attributes:
         max_idle_frames: Frames in a row, within `stall_s`, without progress of a call: PING, SETTINGS, empty DATA.
         max_resets_per_s: Calls that may be reset within a second.
+        max_long_headers_bytes: What header blocks over `max_headers_bytes` may have together within `stall_s`; a mebibyte takes up to 0.4 s.
         max_unread_replies: Replies to PING, SETTINGS and stream errors that may wait while the client does not read.
         stall_s: Seconds that responses may be blocked by the client; the connection ends after twice as many at the latest.
         preface_s: Seconds until the client's preface and SETTINGS must have been received.
@@ -21,6 +22,7 @@ class AbuseLimits:
 
     max_idle_frames: int = 10_000
     max_resets_per_s: int = 5_000
+    max_long_headers_bytes: int = 16 << 20
     max_unread_replies: int = 1_000
     stall_s: float = 60.0
     preface_s: float = 20.0
@@ -33,7 +35,8 @@ class ConnectionLimits:
     Attributes:
         max_message_bytes: The longest message of a request, as received and decompressed.
         max_calls: Concurrent calls, including those that were reset and whose handlers have not ended.
-        max_headers_bytes: The longest header block, compressed and not.
+        max_headers_bytes: The longest header block, compressed and not. A longer one fails its own call; one of 16 times the length, or that
+            references make 4 times as long, ends the connection.
         max_frame_bytes: The longest payload of a frame.
         connection_window_bytes: Flow control window of the connection: data of requests that no handler has consumed.
         stream_window_bytes: Flow control window of one call.
@@ -49,3 +52,8 @@ class ConnectionLimits:
     stream_window_bytes: int = 4 << 20
     settle_s: float = 1.0
     abuse: AbuseLimits = AbuseLimits()
+
+    @property
+    def max_skipped_headers_bytes(self) -> int:
+        """The longest header block that is read to its end, for what it does to the dynamic table."""
+        return 16 * self.max_headers_bytes

@@ -24,9 +24,9 @@ _PREFIX = Struct("!BL")
 _SMALL_PIECE_BYTES = 512  # an object for each smaller piece would take more memory than the piece
 
 
-def message_prefix(length: int) -> bytes:
-    """Returns the prefix of a message that is not compressed."""
-    return _PREFIX.pack(0, length)
+def message_prefix(length: int, *, is_compressed: bool = False) -> bytes:
+    """Returns the prefix of a message."""
+    return _PREFIX.pack(is_compressed, length)
 
 
 class MessageReader:

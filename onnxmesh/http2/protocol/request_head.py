@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from onnxmesh.http2.protocol.error_codes import ErrorCode, GrpcStatus, StreamFault
 
@@ -33,10 +34,13 @@ class RequestHead:
 
     Attributes:
         path: `/SERVICE/METHOD`.
-        metadata: Custom metadata and `user-agent`; values of names that end in `-bin` are bytes.
+        metadata: Custom metadata and `user-agent`; values of names that end in `-bin` are bytes. What gRPC does not allow as metadata is left
+            out: the value is not used.
         timeout_s: Seconds of `grpc-timeout`; None: no deadline.
         encoding: Value of `grpc-encoding`.
+        accepts_gzip: Whether `grpc-accept-encoding` has `gzip`.
         http_status: HTTP status of the response: 200, or an error for a request that is not gRPC.
+        takes_body: Whether a response may have a body, which one to HEAD may not.
         refusal: gRPC status and message that the call ends with at once; None: it may be served.
     """
 
@@ -44,7 +48,9 @@ class RequestHead:
     metadata: Metadata = ()
     timeout_s: float | None = None
     encoding: str = "identity"
+    accepts_gzip: bool = False
     http_status: int = 200
+    takes_body: bool = True
     refusal: tuple[GrpcStatus, str] | None = None
 
     @classmethod
@@ -69,10 +75,7 @@ class RequestHead:
             fields[key] = value.decode("latin-1")
             if key.startswith("grpc-") or key in _NOT_METADATA:
                 continue
-            try:
-                metadata += _metadata_entries(key, value)
-            except ValueError as error:
-                refusal = (GrpcStatus.INTERNAL, f"metadata '{key}': {error}")
+            metadata += _metadata_entries(key, value)
         for name in (b":method", b":path", b":scheme"):
             if not pseudo.get(name):
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"expected a header {name!r}")
@@ -95,9 +98,36 @@ class RequestHead:
             metadata=tuple(metadata),
             timeout_s=timeout_s,
             encoding=fields.get("grpc-encoding", "identity"),
+            accepts_gzip=_accepts_gzip(fields.get("grpc-accept-encoding", "")),
             http_status=_http_status(pseudo[b":method"], fields.get("content-type", "")),
+            takes_body=pseudo[b":method"] != b"HEAD",
             refusal=refusal,
         )
+
+    @classmethod
+    def too_long(cls, headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> RequestHead:
+        """Returns the head of a request whose headers are too long: as gRPC RESOURCE_EXHAUSTED, as HTTP 431.
+
+        Args:
+            headers: Some of the first ones.
+            max_bytes: The limit.
+        """
+        fields = dict(headers)
+        content_type = fields.get(b"content-type", b"").decode("latin-1")
+        return cls(
+            path=fields.get(b":path", b"").decode("latin-1"),
+            http_status=200 if _is_grpc(content_type) else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            takes_body=fields.get(b":method") != b"HEAD",
+            refusal=(
+                GrpcStatus.RESOURCE_EXHAUSTED,
+                f"the headers of the request have more than {max_bytes} bytes, counting 32 for each",
+            ),
+        )
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the headers are over the limit."""
+        return self.refusal is not None and self.refusal[0] is GrpcStatus.RESOURCE_EXHAUSTED
 
 
 def _check_field(name: bytes, value: bytes) -> None:
@@ -106,26 +136,33 @@ def _check_field(name: bytes, value: bytes) -> None:
 
 
 def _http_status(method: bytes, content_type: str) -> int:
-    if method != b"POST":
-        return 405
+    if not _is_grpc(content_type):
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return HTTPStatus.OK if method == b"POST" else HTTPStatus.METHOD_NOT_ALLOWED
+
+
+def _is_grpc(content_type: str) -> bool:
     grpc = "application/grpc"
-    return 200 if content_type == grpc or content_type.startswith((grpc + "+", grpc + ";")) else 415
+    return content_type == grpc or content_type.startswith((grpc + "+", grpc + ";"))
+
+
+def _accepts_gzip(encodings: str) -> bool:
+    return "gzip" in encodings and any(each.strip() == "gzip" for each in encodings.split(","))
 
 
 def _metadata_entries(key: str, value: bytes) -> list[tuple[str, str | bytes]]:
+    """Returns a header as metadata: none, if its name or value is not what gRPC allows."""
     if not _KEY.fullmatch(key):
-        raise ValueError("expected letters, digits, '.', '_' and '-' in its name")
+        return []
     if key.endswith("-bin"):
-        # A proxy may have joined several values.
-        return [(key, _unbase64(each.strip())) for each in value.split(b",")]
-    if not _TEXT.fullmatch(value):
-        raise ValueError("expected printable ASCII")
-    return [(key, value.decode("ascii"))]
+        try:
+            # A proxy may have joined several values.
+            return [(key, _unbase64(each.strip())) for each in value.split(b",")]
+        except binascii.Error:
+            return []
+    return [(key, value.decode("ascii"))] if _TEXT.fullmatch(value) else []
 
 
 def _unbase64(value: bytes) -> bytes:
     value = value.rstrip(b"=")
-    try:
-        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-    except binascii.Error as error:
-        raise ValueError("expected base64") from error
+    return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)

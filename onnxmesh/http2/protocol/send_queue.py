@@ -19,7 +19,7 @@ from onnxmesh.http2.protocol.frames import (
     MAX_WINDOW_BYTES,
     frame_header,
 )
-from onnxmesh.http2.protocol.header_blocks import OK_TRAILERS, RESPONSE_HEADERS
+from onnxmesh.http2.protocol.header_blocks import GZIP_HEADERS, OK_TRAILERS, RESPONSE_HEADERS
 from onnxmesh.http2.protocol.messages import PREFIX_BYTES
 from onnxmesh.http2.protocol.send_stream import SendStream
 from onnxmesh.http2.protocol.stream_state import AFTER_SEND_END_STREAM
@@ -120,6 +120,25 @@ class SendQueue:
         stream.state = AFTER_SEND_END_STREAM[stream.state]
         self.on_end_stream(stream)
 
+    def send_gzip_response(self, stream: SendStream, message: bytes) -> None:
+        """Sends a whole unary response of status OK whose message is compressed by gzip."""
+        self.send_headers(stream, GZIP_HEADERS)
+        stream.add(message, is_compressed=True)
+        self.send_trailers(stream, OK_TRAILERS)
+
+    def send_http_response(self, stream: SendStream, block: bytes, body: bytes) -> None:
+        """Sends a response that is not gRPC: headers and a short body; without the body if the windows do not allow it now."""
+        size = len(body)
+        if not body or self._is_paused or size > min(self.window, stream.window, self.max_frame_bytes):
+            self._end_stream(stream, block)
+            return
+        stream.state = AFTER_SEND_END_STREAM[stream.state]
+        self.window -= size
+        stream.window -= size
+        self._send_block(stream, block, END_HEADERS)
+        self._write(frame_header(DATA, END_STREAM, stream.stream_id, size) + body)
+        self.on_end_stream(stream)
+
     def send_headers(self, stream: SendStream, block: bytes) -> None:
         """Sends the headers of a response, unless they were sent."""
         if not stream.has_sent_headers:
@@ -137,7 +156,7 @@ class SendQueue:
         self._send_frames(stream)
 
     def send_trailers_only(self, stream: SendStream, block: bytes) -> None:
-        """Sends a response that is one header block with END_STREAM: gRPC's Trailers-Only, or an HTTP error."""
+        """Sends a response that is one header block with END_STREAM, gRPC's Trailers-Only."""
         self._end_stream(stream, block)
 
     def discard(self, stream: SendStream) -> None:

@@ -35,11 +35,11 @@ class SendStream:
         """Bytes of messages that wait."""
         return self._queued_bytes
 
-    def add(self, message: bytes) -> None:
+    def add(self, message: bytes, *, is_compressed: bool = False) -> None:
         """Queues a message."""
         if self._pieces is None:
             self._pieces = deque()
-        self._pieces += (message_prefix(len(message)), memoryview(message))
+        self._pieces += (message_prefix(len(message), is_compressed=is_compressed), memoryview(message))
         self._queued_bytes += PREFIX_BYTES + len(message)
 
     def take(self, size: int) -> list[bytes | memoryview]:

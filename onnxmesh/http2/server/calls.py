@@ -28,7 +28,8 @@ from onnxmesh.http2.protocol.stream_state import (
 )
 from onnxmesh.http2.server.call import Call
 from onnxmesh.http2.server.deadlines import Deadlines
-from onnxmesh.http2.server.service import Service
+from onnxmesh.http2.server.plain_answers import http2_sentence
+from onnxmesh.http2.server.service import ADDRESS, Service
 from onnxmesh.masking import masked
 from onnxmesh.rpc.grpc.status import to_status
 from onnxmesh.tensors.tensor import Buffer
@@ -47,6 +48,7 @@ class Calls:
         by_id: Calls by stream identifier, until their stream is closed and their handler has ended.
         receive_window: Flow control window of the connection.
         peer: Address and port of the client.
+        spoken: A sentence for clients that do not speak gRPC: what is spoken, and where.
     """
 
     def __init__(
@@ -66,6 +68,11 @@ class Calls:
         self.receive_window = ReceiveWindow(service.limits.connection_window_bytes)
         self._deadlines = Deadlines(asyncio.get_running_loop(), self.by_id, self._expire)
         self.peer = ""
+        self.spoken = service.spoken
+
+    def set_address(self, address: str) -> None:
+        """Sets the address and port that the client has connected to."""
+        self.spoken = self._service.spoken.replace(ADDRESS, address)
 
     def add(self, stream_id: int, head: RequestHead, state: StreamState, send_window: int) -> Call:
         """Adds the call of a stream that was opened, and watches its deadline."""
@@ -100,7 +107,14 @@ class Calls:
             if isinstance(message, CompressedMessage):
                 message = await self.decompress(message)
             response = await self._service.handlers[call.head.path](message, call)
-            if call.state is not CLOSED:
+            compressed = None
+            if len(response) >= self._service.min_gzip_bytes and call.head.accepts_gzip:
+                compressed = await self._service.decompressor.compress(response)
+            if call.state is CLOSED:
+                return
+            if compressed is not None:
+                self._send_queue.send_gzip_response(call, compressed)
+            else:
                 self._send_queue.send_response(call, response)
         except Exception as error:  # noqa: BLE001 - the boundary of the process: nothing may leave unmasked
             self.end(call, *_status(error, call))
@@ -172,7 +186,9 @@ class Calls:
 
     def end_with_http_status(self, call: Call) -> None:
         """Ends a call that is not gRPC."""
-        self._send_queue.send_trailers_only(call, http_error_headers(call.head.http_status))
+        status = call.head.http_status
+        body = http2_sentence(status, self.spoken, self._limits) if call.head.takes_body else b""
+        self._send_queue.send_http_response(call, http_error_headers(status), body)
 
     def stream_ended(self, stream: SendStream) -> None:
         """Handles that END_STREAM of a response was sent."""

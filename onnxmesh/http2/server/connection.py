@@ -14,6 +14,7 @@ from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, NotH
 from onnxmesh.http2.protocol.send_queue import SendQueue
 from onnxmesh.http2.protocol.stream_state import ImpossibleTransition
 from onnxmesh.http2.server.calls import Calls
+from onnxmesh.http2.server.plain_answers import answer_to_http1, is_http1_possible
 from onnxmesh.http2.server.request_receiver import RequestReceiver
 from onnxmesh.http2.server.service import Service
 from onnxmesh.http2.server.transport_writer import TransportWriter
@@ -57,6 +58,7 @@ class Http2Connection(asyncio.Protocol):
             streams=RequestReceiver(service, self._calls, self._send_queue, abuse_guard=self._abuse_guard),
             shutdown=self,
         )
+        self._is_refused = False
         self._preface_timer: asyncio.TimerHandle | None = None
         self._shutdown_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -64,13 +66,13 @@ class Http2Connection(asyncio.Protocol):
     # Events of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the server's preface, and starts the timers."""
+        """Starts the timers; the server's preface follows the client's."""
         # uvloop's transports are of no class of asyncio.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
         name = transport.get_extra_info("peername")
-        self._calls.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
-        self._session.start()
+        self._calls.peer = _address_text(name)
+        self._calls.set_address(_address_text(transport.get_extra_info("sockname")))
         self._writer.open(self._transport)
         abuse = self._limits.abuse
         self._preface_timer = self._loop.call_later(abuse.preface_s, self._check_preface)
@@ -98,15 +100,34 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handles bytes of the client."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._is_refused or self._transport.is_closing():
             return
         try:
             self._session.receive(data)
         except NotHttp2 as error:
             _log.debug("not_http2", peer=self._calls.peer, error=str(error))
-            self._transport.abort()
+            self._refuse(error.first_bytes, self._transport)
         except ConnectionFault as fault:
             self._fail(fault)
+
+    def _refuse(self, first_bytes: bytes, transport: asyncio.Transport) -> None:
+        """Answers a client of another protocol, if that is known, and closes the connection.
+
+        What it sends meanwhile is read and dropped, for at most `settle_s`: the kernel would discard the answer if the connection were
+        closed before that.
+        """
+        if is_http1_possible(first_bytes):
+            return  # more of its first word is to come
+        answer = answer_to_http1(first_bytes, self._calls.spoken)
+        if answer is None:
+            transport.abort()
+            return
+        self._is_refused = True
+        self._close_output()
+        transport.write(answer)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._shutdown_timer = self._loop.call_later(self._limits.settle_s, transport.abort)
 
     # Timers.
 
@@ -186,3 +207,7 @@ class Http2Connection(asyncio.Protocol):
     def _close_output(self) -> None:
         self._writer.close()
         self._send_queue.close()
+
+
+def _address_text(name: object) -> str:
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)

@@ -1,15 +1,15 @@
-"""Thread that decompresses large messages."""
+"""Thread that compresses and decompresses large messages."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from onnxmesh.http2.protocol.compressed_messages import CompressedMessage
+from onnxmesh.http2.protocol.compressed_messages import CompressedMessage, gzip_message
 
 
 class Decompressor:
-    """Decompresses messages in a thread, one at a time, to bound memory."""
+    """Compresses and decompresses messages in a thread, one at a time, to bound memory."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "decompressor")
@@ -21,6 +21,10 @@ class Decompressor:
             MeshError: See `CompressedMessage.decompress`.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, message.decompress)
+
+    async def compress(self, message: bytes) -> bytes | None:
+        """Returns the message compressed by gzip; None: that is not much shorter."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, gzip_message, message)
 
     def close(self) -> None:
         """Ends the thread after its current message; messages that wait are cancelled."""

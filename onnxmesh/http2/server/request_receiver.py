@@ -81,7 +81,6 @@ class RequestReceiver:
                 call,
                 GrpcStatus.UNIMPLEMENTED,
                 f"expected a grpc-encoding out of {ENCODINGS}, got '{head.encoding}'",
-                (("grpc-accept-encoding", ENCODINGS),),
             )
         elif head.path not in self._handlers:
             call.task = self._loop.create_task(self._calls.run_fallback(call))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 
@@ -10,7 +11,7 @@ from onnxmesh.http2.protocol.limits import ConnectionLimits
 from onnxmesh.http2.server.connection import Http2Connection
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.http2.server.listening_sockets import BACKLOG, listening_sockets
-from onnxmesh.http2.server.service import Service, StreamHandler, UnaryHandler
+from onnxmesh.http2.server.service import DEFAULT_SPOKEN, Service, StreamHandler, UnaryHandler
 
 
 class Http2Server:
@@ -20,6 +21,8 @@ class Http2Server:
         fallback: Handles the calls that have no handler here.
         limits: Limits of each connection.
         tls: Certificate, and what clients must present; None: plain text. ALPN must include `h2`.
+        spoken: See `Service`.
+        min_gzip_bytes: See `Service`.
     """
 
     def __init__(
@@ -27,6 +30,9 @@ class Http2Server:
         fallback: StreamHandler,
         limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        *,
+        spoken: str = DEFAULT_SPOKEN,
+        min_gzip_bytes: float = math.inf,
     ) -> None:
         self._handlers: dict[str, UnaryHandler] = {}
         self._decompressor = Decompressor()
@@ -35,6 +41,8 @@ class Http2Server:
             fallback=fallback,
             decompressor=self._decompressor,
             limits=limits or ConnectionLimits(),
+            spoken=spoken,
+            min_gzip_bytes=min_gzip_bytes,
         )
         self._tls = tls
         self._sockets: list[socket.socket] = []

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import grpc.aio
 import structlog
 
-from onnxmesh.discovery.scheduler_addresses import ConfiguredSchedulers, SchedulerAddresses
-from onnxmesh.errors import Unavailable
+from onnxmesh.discovery.scheduler_addresses import SchedulerAddresses
+from onnxmesh.discovery.scheduler_search import SchedulerSearch
+from onnxmesh.errors import MeshError, Unavailable
 from onnxmesh.routing.table.route_step import Step, next_step
 from onnxmesh.routing.table.table import EMPTY_TABLE, RoutingTable
 from onnxmesh.routing.table.table_difference import TableDifference, difference
 from onnxmesh.rpc.grpc.channels import Channels
+from onnxmesh.rpc.grpc.status import from_rpc_error
 from onnxmesh.v1.mesh_pb2 import RouteUpdate, WatchRoutesRequest
 from onnxmesh.v1.mesh_pb2_grpc import MeshStub
 from services.gateway.routes.table_freshness import TableFreshness
@@ -34,16 +36,24 @@ class RouteWatch:
         gateway: Id of this gateway.
         schedulers: The known schedulers; when one is lost, the next one is followed.
         freshness: Records whether one is followed: one whose tables are not accepted is not.
+        search: Records the same, and why one could not be followed.
         on_table: Awaited with each new table and its difference, before the next one is read.
     """
 
     def __init__(
-        self, gateway: str, schedulers: SchedulerAddresses, *, freshness: TableFreshness, on_table: OnTable
+        self,
+        gateway: str,
+        schedulers: SchedulerAddresses,
+        *,
+        freshness: TableFreshness,
+        search: SchedulerSearch,
+        on_table: OnTable,
     ) -> None:
         self._gateway = gateway
         self._schedulers = schedulers
         self._scheduler = ""
         self._freshness = freshness
+        self._search = search
         self._on_table = on_table
         self._table: RoutingTable | None = None
 
@@ -72,19 +82,27 @@ class RouteWatch:
             while True:
                 known = await self._schedulers.wait_any()
                 self._scheduler = _after(self._scheduler, known)
-                # A scheduler without a substitute is waited for.
-                only = isinstance(self._schedulers, ConfiguredSchedulers) and len(known) == 1
-                why = await self._follow(MeshStub(channels.to(self._scheduler)), wait=only)
-                if why is not None:
-                    self._freshness.stream_lost()
-                    _log.warning("scheduler_lost", scheduler=self._scheduler, why=why)
+                error, was_found = await self._follow(MeshStub(channels.to(self._scheduler)))
+                self._search.failed(self._scheduler, error)
+                if was_found:
+                    self._set_followed(False)
+                    _log.warning("scheduler_lost", scheduler=self._scheduler, why=error.message)
                 await asyncio.sleep(WATCH_RETRY_S)
 
-    async def _follow(self, stub: MeshStub, *, wait: bool) -> str | None:
-        """Applies tables until the stream ends; returns why it ended, None if it never began."""
+    def _set_followed(self, followed: bool) -> None:
+        if followed:
+            self._freshness.stream_followed()
+            self._search.found()
+        else:
+            self._freshness.stream_lost()
+            self._search.lost()
+
+    async def _follow(self, stub: MeshStub) -> tuple[MeshError, bool]:
+        """Applies tables until the stream ends; returns why it ended, and whether it had begun."""
         found = False
         while True:
-            call = stub.WatchRoutes(WatchRoutesRequest(gateway=self._gateway), wait_for_ready=wait)
+            # A call that waited for the connection would not report why there is none.
+            call = stub.WatchRoutes(WatchRoutesRequest(gateway=self._gateway), wait_for_ready=False)
             applied_epoch: int | None = None
             try:
                 async for update in call:
@@ -98,18 +116,15 @@ class RouteWatch:
                         _log.info("route_change_missed", epoch=update.change.from_epoch, held=applied_epoch)
                         break
                     applied_epoch = await self._apply(update, step)
-                    if applied_epoch is not None:
-                        self._freshness.stream_followed()
-                    else:
-                        self._freshness.stream_lost()
+                    self._set_followed(applied_epoch is not None)
                 else:
-                    return "the stream ended" if found else None
+                    return Unavailable("the stream ended"), found
             except grpc.aio.AioRpcError as error:
-                return f"{error.code().name}: {error.details()}" if found else None
+                return from_rpc_error(error), found
             finally:
                 call.cancel()
             # A new stream of the same scheduler begins with the whole table.
-            self._freshness.stream_lost()
+            self._set_followed(False)
             await asyncio.sleep(WATCH_RETRY_S)
 
     async def _apply(self, update: RouteUpdate, step: Step) -> int | None:

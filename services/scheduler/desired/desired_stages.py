@@ -78,7 +78,7 @@ def desired_stages(deployment: Deployment) -> list[DesiredStage]:
             model=(deployment.name, deployment.version),
             digest=Digest(partition.artefact.digest),
             replicas=num_replicas(deployment, partition),
-            require=tuple(deployment.spec.require),
+            require=(*deployment.spec.require, *deployment.plan.require),
             cpu_class=deployment.plan.cpu_class,
             weight_bytes=partition.weight_bytes,
             peak_bytes=partition.peak_bytes or partition.weight_bytes,

@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.errors import CorruptData, MeshError
+from onnxmesh.errors import CorruptData, Internal, MeshError, Unsatisfiable
 from onnxmesh.ids import WorkerId
 from onnxmesh.model.batching import MAX_CHECK_S, BatchMode
 from onnxmesh.model.cut_mode import CutMode
@@ -36,7 +36,7 @@ from services.scheduler.planning.surveyor import Surveyor
 from services.scheduler.plans.lossy_activations import allow_losses
 from services.scheduler.plans.plan_message import check_agreement, checked, plan_message, verifiers
 from services.scheduler.plans.survey import Survey
-from services.scheduler.workers.eligibility import Eligible, eligible_workers
+from services.scheduler.workers.eligibility import Eligible, eligible_workers, narrowed
 
 ReportPhase = Callable[["DeployProgress.Phase.ValueType", str], Awaitable[None]]
 """Reports the phase of a deploy, and a message, to its client."""
@@ -54,6 +54,14 @@ class _Cut:
     plan: CutPlan
     prepared: PrepareResponse
     answer: CutResponse
+
+
+class _LackingRequirement(Unsatisfiable):
+    """The worker that was to prepare a model lacks what the model requires."""
+
+    def __init__(self, prepared: PrepareResponse) -> None:
+        super().__init__(prepared.lacking)
+        self.require = tuple(prepared.require)
 
 
 class Preparation:
@@ -102,24 +110,29 @@ class Preparation:
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
             doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            doing += " and measuring its nodes" if self._profile_s > 0 else ""
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
-                prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, self._profile_s))
+                prepared = await _prepare(
+                    stub, self._prepare_request(spec, source, eligible, self._profile_s)
+                )
+                eligible = narrowed(spec, eligible, prepared.require)
                 costs = GraphCosts.from_json(prepared.costs.decode())
                 profile = Profile.from_json(prepared.profile.decode()) if prepared.profile else None
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
-                checks = spec.batching.mode != BatchMode.OFF
-                await report(
-                    DeployProgress.CUTTING,
-                    cut_plan.why + (f"; checking batches, {MAX_CHECK_S:g} s at most" if checks else ""),
-                )
+                await report(DeployProgress.CUTTING, cut_plan.why)
+                if spec.batching.mode != BatchMode.OFF:
+                    await report(
+                        DeployProgress.CUTTING,
+                        f"cutting, and checking which stages can run batches: {MAX_CHECK_S:g} s at most",
+                    )
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
             await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
         cut = await self._on_some_worker(
-            spec.name, lambda: eligible_workers(spec, self._fleet.candidates()), attempt
+            spec, lambda: eligible_workers(spec, self._fleet.candidates()), attempt
         )
         plan = await self._as_plan(cut, spec, source)
         return Deployment(spec, plan, source, cut.prepared.costs, cut.prepared.profile)
@@ -137,27 +150,29 @@ class Preparation:
 
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             async with _control(worker) as stub:
-                prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
+                prepared = await _prepare(stub, self._prepare_request(spec, source, eligible, 0.0))
                 await in_thread(_check_same_graph, deployment.costs, prepared.costs, worker.id)
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, normalised(spec)))
             await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
 
-        cut = await self._on_some_worker(spec.name, lambda: eligible, attempt)
+        cut = await self._on_some_worker(spec, lambda: eligible, attempt)
         plan = await self._as_plan(cut, spec, source)
         plan.revision = deployment.plan.revision + 1
         return replace(deployment, plan=plan)
 
     async def _on_some_worker(
         self,
-        name: str,
+        spec: DeploymentSpec,
         choose: Callable[[], Eligible],
         attempt: Callable[[Instance, Eligible], Coroutine[Any, Any, _Cut]],
     ) -> _Cut:
         tried: set[tuple[str, int]] = set()
         last: MeshError | None = None
+        require: tuple[str, ...] = ()
+        lacking = ""
         while True:
-            eligible = choose()
+            eligible = narrowed(spec, choose(), require, lacking)
             untried = [each for each in eligible.workers if (each.id, each.generation) not in tried]
             if last is not None and not untried:
                 raise last
@@ -165,10 +180,13 @@ class Preparation:
             tried.add((worker.id, worker.generation))
             try:
                 return await self._fleet.while_present(worker, attempt(worker, eligible))
+            except _LackingRequirement as error:
+                require, lacking = error.require, error.message
+                last = error
             except MeshError as error:
                 if not error.retriable:
                     raise
-                _log.warning("preparation_failed", worker=worker.id, model=name, error=error.message)
+                _log.warning("preparation_failed", worker=worker.id, model=spec.name, error=error.message)
                 last = error
 
     def _prepare_request(
@@ -208,6 +226,7 @@ class Preparation:
             largest_difference=difference,
             batching=spec.batching,
         )
+        plan.require.extend(cut.prepared.require)
         allow_losses(plan, spec, cut.answer)
         return plan
 
@@ -236,7 +255,7 @@ class Preparation:
         cut_plan: CutPlan,
     ) -> CutResponse:
         async with _control(worker) as stub:
-            prepared = await stub.Prepare(self._prepare_request(spec, source, eligible, 0.0))
+            prepared = await _prepare(stub, self._prepare_request(spec, source, eligible, 0.0))
             return await stub.Cut(_cut_request(prepared, cut_plan))
 
     def _num_stages(self, worker: Instance) -> int:
@@ -251,7 +270,22 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
         async with open_channel(worker.address) as channel:
             yield WorkerControlStub(channel)
     except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
+        found = from_rpc_error(error)
+        if isinstance(found, Internal):  # the incident is in that worker's log
+            found = Internal(f"worker '{worker.id}': {found.message}")
+        raise found from error
+
+
+async def _prepare(stub: WorkerControlStub, request: PrepareRequest) -> PrepareResponse:
+    """Returns the response of a worker that can run the model.
+
+    Raises:
+        _LackingRequirement: The worker cannot.
+    """
+    prepared = await stub.Prepare(request)
+    if prepared.lacking:
+        raise _LackingRequirement(prepared)
+    return prepared
 
 
 def _cut_request(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.error_text import listed
@@ -66,6 +66,26 @@ def eligible_workers(spec: DeploymentSpec, workers: Iterable[Instance]) -> Eligi
     return _with_replicas(spec, _suited(spec, _matching(spec, workers)))
 
 
+def narrowed(spec: DeploymentSpec, eligible: Eligible, require: Sequence[str], reason: str = "") -> Eligible:
+    """Returns those of the eligible workers that meet requirements which were found in the model.
+
+    Args:
+        spec: Normalised.
+        eligible: The workers that meet the spec.
+        require: The selectors that were found.
+        reason: What a worker without them lacks and how it is installed, for messages.
+
+    Raises:
+        Unsatisfiable: There is none, or fewer than the replicas (FAILED_PRECONDITION).
+    """
+    able = [each for each in eligible.workers if not lacking(require, each.tags, each.attributes)]
+    if not able:
+        raise Unsatisfiable(
+            f"no worker satisfies {listed(require)}, which the model requires{f': {reason}' if reason else ''}"
+        )
+    return _with_replicas(spec, replace(eligible, workers=tuple(able)), require)
+
+
 def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]) -> Eligible:
     """Selects the workers for a new plan of a deployment, in the mode and at the level of its first plan.
 
@@ -80,10 +100,14 @@ def eligible_again(spec: DeploymentSpec, plan: Plan, workers: Iterable[Instance]
     able = [
         worker
         for worker in _matching(spec, workers)
-        if can_run(spec.require, plan.cpu_class, worker.tags, worker.attributes)
+        if can_run(plan.require, plan.cpu_class, worker.tags, worker.attributes)
     ]
     if not able:
-        raise Unsatisfiable(f"no worker is of the CPU class '{plan.cpu_class}'")
+        raise Unsatisfiable(
+            f"no worker satisfies {requirements_text(plan.require, plan.cpu_class)}"
+            if plan.require
+            else f"no worker is of the CPU class '{plan.cpu_class}'"
+        )
     level = OptimisationLevel(plan.optimisation)
     return _with_replicas(
         spec, Eligible(tuple(able), CutMode(plan.mode or CutMode.EXACT), level, plan.cpu_class)
@@ -108,10 +132,11 @@ def _matching(spec: DeploymentSpec, workers: Iterable[Instance]) -> list[Instanc
     return able
 
 
-def _with_replicas(spec: DeploymentSpec, found: Eligible) -> Eligible:
+def _with_replicas(spec: DeploymentSpec, found: Eligible, require: Sequence[str] = ()) -> Eligible:
     if len(found.workers) < spec.replicas:
         ids = listed((worker.id for worker in found.workers), quoted=False)
         kind = f" of the CPU class '{found.cpu_class}'" if found.cpu_class else ""
+        kind += f" with {listed(require)}" if require else ""
         raise Unsatisfiable(
             f"{spec.replicas} replicas of a stage need as many workers; "
             f"{len(found.workers)}{kind} can run them: {ids}"

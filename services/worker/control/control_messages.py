@@ -52,6 +52,7 @@ def prepare_response(prepared: PreparedModel) -> PrepareResponse:
         signature=signature,
         costs=prepared.costs.encode(),
         profile=prepared.profile.encode(),
+        require=prepared.require,
     )
 
 

@@ -28,7 +28,7 @@ from services.worker.control.link_probe import MAX_ADDRESSES, LinkProbe
 from services.worker.control.scheduler_connections import EventFeed, SchedulerConnections
 from services.worker.control.stage_manager import StageManager
 from services.worker.control.worker_drain import WorkerDrain
-from services.worker.models.preparations import Preparations
+from services.worker.models.preparations import LackingRequirement, Preparations
 from services.worker.stages.stage_table import StageTable
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -85,7 +85,10 @@ class ControlServicer(WorkerControlServicer):
             InvalidRequest: Mode, level or shapes are invalid, or do not fit the model (INVALID_ARGUMENT).
         """
         options = control_messages.prepare_options(request)
-        prepared = await self._preparations.prepare(request.model, request.sources, options)
+        try:
+            prepared = await self._preparations.prepare(request.model, request.sources, options)
+        except LackingRequirement as lacking:
+            return PrepareResponse(require=lacking.require, lacking=lacking.message)
         return control_messages.prepare_response(prepared)
 
     async def Cut(self, request: CutRequest, context: Context) -> CutResponse:  # noqa: N802 - the protocol's name

@@ -67,6 +67,7 @@ class SchedulerConnections:
         self._closed = False
         self._none_connected = asyncio.Event()
         self._none_connected.set()
+        self._some_connected = asyncio.Event()
         self.leaving = False
 
     @contextmanager
@@ -80,12 +81,18 @@ class SchedulerConnections:
             feed.end()
         self._feeds.add(feed)
         self._none_connected.clear()
+        self._some_connected.set()
         try:
             yield feed
         finally:
             self._feeds.discard(feed)
             if not self._feeds:
+                self._some_connected.clear()
                 self._none_connected.set()
+
+    async def wait_connected(self) -> None:
+        """Returns once a scheduler is connected."""
+        await self._some_connected.wait()
 
     async def wait_disconnected(self) -> None:
         """Returns once no scheduler is connected."""

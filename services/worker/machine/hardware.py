@@ -9,6 +9,7 @@ import onnxruntime
 from onnxmesh.device.device_kind import device_kind_name, this_cpu_class, this_cpu_features
 from onnxmesh.device.execution_provider import CPU, CUDA
 from onnxmesh.device.gpu import Gpu, find_gpu
+from onnxmesh.device.locales import installed_labels
 from onnxmesh.device.resources import available_cores, available_memory_bytes
 
 
@@ -24,6 +25,7 @@ class Hardware:
         ort_version: Version of ONNX Runtime.
         ort_providers: Execution providers that ONNX Runtime was built with.
         features: Instruction sets of the CPU that selectors may name.
+        locales: Labels of the locales that text operators may need.
     """
 
     cpu_class: str
@@ -33,6 +35,7 @@ class Hardware:
     ort_version: str
     ort_providers: tuple[str, ...]
     features: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -56,6 +59,7 @@ class Hardware:
         }
         if self.features:
             attributes["cpu.features"] = ",".join(self.features)
+        attributes |= dict.fromkeys(self.locales, "installed")
         if self.memory_bytes is not None:
             attributes["memory.bytes"] = str(self.memory_bytes)
             attributes["memory_gb"] = _gibibytes(self.memory_bytes)
@@ -92,4 +96,5 @@ def find_hardware(device: str) -> Hardware:
         ort_version=onnxruntime.__version__,
         ort_providers=tuple(onnxruntime.get_available_providers()),
         features=this_cpu_features(),
+        locales=installed_labels(),
     )

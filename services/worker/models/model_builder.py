@@ -21,6 +21,10 @@ KEEP_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
+class ModelBuilderDefect(Exception):
+    """A step failed by a defect of this program: masked as an internal error, and logged with the child's traceback."""
+
+
 class ModelBuilder:
     """Runs one step of `onnxmesh.graph.build_steps` at a time, in a new child process for each model.
 
@@ -39,7 +43,8 @@ class ModelBuilder:
 
         Raises:
             MeshError: As the step.
-            InvalidModel: The child died (INVALID_ARGUMENT).
+            InvalidModel: ONNX Runtime crashed, or memory ran out (INVALID_ARGUMENT).
+            ModelBuilderDefect: An unexpected exception ended the step or the child (INTERNAL).
         """
         async with self._lock:
             self.close()
@@ -54,7 +59,8 @@ class ModelBuilder:
 
         Raises:
             MeshError: As the step.
-            InvalidModel: The child died (INVALID_ARGUMENT).
+            InvalidModel: ONNX Runtime crashed, or memory ran out (INVALID_ARGUMENT).
+            ModelBuilderDefect: An unexpected exception ended the step or the child (INTERNAL).
         """
         async with self._lock:
             child = self._take_kept() or Child(self._command)
@@ -80,9 +86,16 @@ class ModelBuilder:
             answer = await child.request([step, job.to_plain()])
             if "reason" in answer:
                 raise from_reason(answer["reason"], answer["message"])
+            if "traceback" in answer:
+                raise ModelBuilderDefect(
+                    f"{doing} the model failed in the child process:\n{answer['traceback']}"
+                )
         except ChildDiedError as died:
             child.close()
             _log.error("model_builder_died", step=step, status=died.status, stderr=died.stderr_tail)
+            if died.status >= 0:
+                # A crash ends a process by a signal; an exit status is that of an unhandled exception.
+                raise ModelBuilderDefect(f"{doing} the model: {died.how}\n{died.stderr_tail}") from died
             raise InvalidModel(f"ONNX Runtime crashed while {doing} the model: {died.how}") from died
         except BaseException:
             child.close()

@@ -1,7 +1,7 @@
 """Child process of the model builder: `python -m services.worker.models.model_builder_child`.
 
-For each line of JSON on standard input, `[step, job]`, it writes one to standard output: `{"answer": …}`, or
-`{"reason": …, "message": …}` for an expected failure. It exits at the end of standard input, as when its parent dies.
+For each line of JSON on standard input, `[step, job]`, it writes one to standard output: `{"answer": …}`,
+`{"reason": …, "message": …}` for an expected failure, or `{"traceback": …}` for a defect. It exits at the end of standard input, as when its parent dies.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def run_step(step: str, job: Mapping[str, Any]) -> dict[str, str]:
-    """Runs a step and returns its answer, or the reason and message of an expected failure."""
+    """Runs a step and returns its answer, the reason and message of an expected failure, or the traceback of a defect."""
     try:
         return {"answer": STEPS[step](job)}
     except MeshError as error:
@@ -53,10 +54,12 @@ def run_step(step: str, job: Mapping[str, Any]) -> dict[str, str]:
     except OSError as error:
         full = full_disk(error)
         if full is None:
-            raise
+            return {"traceback": traceback.format_exc()}
         return {"reason": full.reason, "message": full.message}
     except MemoryError:
         return {"reason": InvalidModel.reason, "message": "there is not enough memory for this model"}
+    except Exception:  # noqa: BLE001 # the parent reports a defect as an internal error
+        return {"traceback": traceback.format_exc()}
 
 
 def _take_standard_output() -> BinaryIO:

@@ -41,6 +41,7 @@ class PreparedModel:
         costs: JSON of its `GraphCosts`.
         profile: JSON of its `Profile`; empty where it was not measured, or could not be.
         measured: Whether a measurement was requested.
+        require: Selectors of the workers that can run it, found in its graph.
         artefacts: Partitions cut from it, which can be fetched.
     """
 
@@ -50,7 +51,22 @@ class PreparedModel:
     costs: str
     profile: str
     measured: bool
+    require: tuple[str, ...] = ()
     artefacts: list[Artefact] = field(default_factory=list)
+
+
+class LackingRequirement(Exception):
+    """This worker lacks something that a model requires.
+
+    Attributes:
+        require: The selectors of workers that can run it.
+        message: What is lacking, and how it is installed.
+    """
+
+    def __init__(self, require: tuple[str, ...], message: str) -> None:
+        super().__init__(message)
+        self.require = require
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,7 @@ class Preparations:
             options: How it is prepared.
 
         Raises:
+            LackingRequirement: This worker cannot run it.
             InvalidModel: It cannot be served (INVALID_ARGUMENT).
             InvalidRequest: The artefact is invalid, or a shape does not fit the model (INVALID_ARGUMENT).
             NotFound, CorruptData, Unavailable: The files could not be fetched.
@@ -147,6 +164,9 @@ class Preparations:
             await in_thread(materialise, model, self._cache.blobs, source, link=False)
             job = PrepareJob(source / file.path, _work_folder(folder), options, self._device)
             answer = json.loads(await self._builder.prepare(job))
+            require = tuple(answer["requires"].split())
+            if answer["lacking"]:
+                raise LackingRequirement(require, answer["lacking"])
             await in_thread(shutil.rmtree, source, ignore_errors=True)
             costs = await in_thread(GraphCosts.from_json, answer["costs"])
         except BaseException:
@@ -161,6 +181,7 @@ class Preparations:
             costs=answer["costs"],
             profile=answer["profile"],
             measured=options.profile_s > 0,
+            require=require,
         )
 
     async def cut(self, name: str, options: CutOptions) -> CutModel:

@@ -16,7 +16,7 @@ from tests.eventually import eventually
 
 @pytest.mark.services
 async def test_consul_election_replaces_a_leader_that_fails_its_health_check(open_agent, consul_program):
-    """What a killed scheduler leaves is a failing check, and its session hangs on it."""
+    """The health check of a killed scheduler fails, which ends its session."""
     agent = open_agent(consul_program)
     registered = Instance("a", "scheduler", "", 1)
     check = f"service:{service_id(agent.access.prefix, registered)}"
@@ -30,7 +30,7 @@ async def test_consul_election_replaces_a_leader_that_fails_its_health_check(ope
             async with ConsulLeaderElection(open_agent(consul_program)).campaign("b", "host:2") as second:
                 await eventually(lambda: second.status.leader == first.status.leader)
                 term = first.status.term
-                await living.aclose()  # Consul finds nobody at its address any more
+                await living.aclose()  # Consul's health check finds no process at its address any more
                 await eventually(lambda: second.status.is_leader)
                 assert second.status.term > term
                 await eventually(lambda: not first.status.is_leader)
@@ -50,7 +50,7 @@ async def test_consul_election_repeats_after_the_session_was_ended_from_outside(
 
 @pytest.mark.services
 async def test_consul_election_ignores_a_key_without_a_leader(open_agent, consul_program):
-    """A holder that has not said its name, or something else's lock, is waited for."""
+    """The candidate waits while the lock's holder has not published its name, or is no scheduler."""
     agent = open_agent(consul_program)
     session = await agent.call(lambda client: client.session.create("x", lock_delay=0))
     assert await agent.call(lambda client: client.kv.put(lock_key(agent.access.prefix), "?", acquire=session))

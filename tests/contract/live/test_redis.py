@@ -94,7 +94,7 @@ async def test_find_session_returns_the_place_that_was_set_last(live):
     assert await state.find_session("s") is None
 
 
-def test_the_oldest_entry_and_session_are_evicted_beyond_the_capacity():
+def test_sessions_evict_the_oldest_entry_and_session_beyond_the_capacity():
     state = EmbeddedLiveState("me", max_entries=2, max_sessions=2)
     for name in ("a", "b", "a", "c"):
         state.publish(Topic.LOAD, name, {}, 60)
@@ -186,7 +186,9 @@ async def _use_live_state_while_nothing_is_shared(live):
 
 @pytest.mark.services
 @pytest.mark.parametrize("fault", ["frozen", "killed"])
-async def test_without_redis_a_process_uses_its_own_entries_and_publishes_them_later(fault, tmp_path, prefix):
+async def test_redis_outage_leaves_a_process_its_own_entries_and_publishes_them_later(
+    fault, tmp_path, prefix
+):
     """At most one lookup waits; what was published meanwhile arrives once Redis answers again."""
     with RedisProgram(tmp_path / "redis") as redis:
         async with sharing(redis.url, "g1", prefix) as one, sharing(redis.url, "g2", prefix) as two:
@@ -210,7 +212,7 @@ async def test_without_redis_a_process_uses_its_own_entries_and_publishes_them_l
 
 
 @pytest.mark.services
-async def test_a_redis_cluster_serves(tmp_path, prefix):
+async def test_redis_cluster_serves(tmp_path, prefix):
     """Keys of live state lie anywhere in a cluster."""
     client, bus = free_ports(2)
     options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
@@ -221,7 +223,7 @@ async def test_a_redis_cluster_serves(tmp_path, prefix):
 
 
 @pytest.mark.services
-async def test_the_master_that_sentinels_name_serves(tmp_path, prefix):
+async def test_sentinels_name_the_master_that_serves(tmp_path, prefix):
     (sentinel,) = free_ports(1)
     with RedisProgram(tmp_path / "redis") as redis:
         folder = tmp_path / "sentinel"

@@ -15,6 +15,7 @@ from tests.e2e.mesh_process import running_mesh
 TEXT = (ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 (QUICK_START,) = re.findall(r"^```sh quick-start\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+(PLAN,) = re.findall(r"^```sh plan\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 (OPERATE,) = re.findall(r"^```sh operate\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 DEFAULT = "127.0.0.1:8001"
 
@@ -28,11 +29,12 @@ def mesh(tmp_path_factory):
 
 
 def type_in(commands, mesh, folder):
-    """Runs one command after the other against a mesh."""
+    """Runs one command after the other, in a folder as a clone is; against a mesh, if there is one."""
     for line in commands.splitlines():
         words = shlex.split(line)
         if words[0] == "onnxmesh":
-            words = ["python", "-m", "onnxmesh.cli", *words[1:], f"--mesh={mesh.address}"]
+            where = [] if mesh is None else [f"--mesh={mesh.address}"]
+            words = ["python", "-m", "onnxmesh.cli", *words[1:], *where]
         run(words[1:], folder)
 
 
@@ -63,6 +65,13 @@ def test_readme_programs_run(mesh, tmp_path, number):
     assert DEFAULT in program
     (tmp_path / "program.py").write_text(program.replace(DEFAULT, mesh.address))
     assert "[" in run([str(tmp_path / "program.py")], tmp_path)
+
+
+def test_readme_plans_run(tmp_path):
+    """The commands of "Where to cut", in a clone that has nothing but the repository's files."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    type_in(PLAN, None, tmp_path)
+    assert (tmp_path / "plan.svg").read_text().startswith("<?xml")
 
 
 @pytest.mark.timeout(1200)

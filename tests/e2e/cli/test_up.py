@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from contextlib import ExitStack
 
 import psutil
@@ -28,6 +29,11 @@ def cli(*arguments):
 
 def answers(address, name="tiny"):
     return run("infer", name, "--input=x=random", f"--mesh={address}").exit_code == 0
+
+
+def scraped(address):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=BUSY_S) as response:
+        return response.read().decode()
 
 
 def folders_in(temporary):
@@ -109,11 +115,14 @@ def test_up_stops_everything_while_it_starts(temporary):
 def test_up_restarts_a_killed_service(models):
     """SIGKILL to each service: one event with the cause, the same address, and the model is served again.
 
-    Afterwards there are as many processes and open files as before.
+    Its metrics are where they were. Afterwards there are as many processes and open files as before.
     """
-    with LocalMesh("--workers=1", f"--models={models}") as mesh:
+    with LocalMesh("--workers=1", "--metrics", f"--models={models}") as mesh:
         address = mesh.wait_ready(BUSY_S)
         assert answers(address), mesh.events
+        metrics = mesh.wait_for(lambda event: event["event"] == "ready")["metrics"]
+        assert list(metrics) == ["scheduler", "gateway", "worker-0"]
+        assert "onnxmesh_gateway_requests_total" in scraped(metrics["gateway"])
         supervisor = psutil.Process(mesh.process.pid)
         num_processes, num_files = len(supervisor.children()), len(supervisor.open_files())
         for name in ("worker-0", "gateway", "scheduler", "worker-0"):
@@ -130,6 +139,7 @@ def test_up_restarts_a_killed_service(models):
             )
             assert (back["name"], back["again"], back["address"]) == (name, True, before["address"])
             until(lambda: answers(address))
+            assert f"onnxmesh_{name.partition('-')[0]}_" in scraped(metrics[name])
         assert len(supervisor.children()) == num_processes
         assert len(supervisor.open_files()) <= num_files
 

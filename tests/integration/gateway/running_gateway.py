@@ -72,12 +72,12 @@ class RunningGateway:
         """Waits until ModelReady says so."""
         found: list[bool] = []
 
-        async def ask() -> None:
+        async def call() -> None:
             answer = await self.call("ModelReady", oip.ModelReadyRequest(name=name, version=version))
             found.append(answer.ready)
 
         for _ in range(1000):
-            await ask()
+            await call()
             if found[-1] == ready:
                 return
         raise AssertionError(f"{name} is not {'' if ready else 'un'}ready")

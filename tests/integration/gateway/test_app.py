@@ -181,11 +181,11 @@ async def test_reflection_serves_a_client_without_stubs(version):
             reflection_pb2.ServerReflectionResponse.FromString,
         )()
 
-        async def ask(**question):
+        async def reflect(**question):
             await info.write(reflection_pb2.ServerReflectionRequest(**question))
             return await info.read()
 
-        services = (await ask(list_services="")).list_services_response.service
+        services = (await reflect(list_services="")).list_services_response.service
         assert {service.name for service in services} == {
             "inference.GRPCInferenceService",
             "onnxmesh.v1.Mesh",
@@ -196,7 +196,7 @@ async def test_reflection_serves_a_client_without_stubs(version):
         }
         pool = DescriptorPool()
         for service in services:
-            answer = await ask(file_containing_symbol=service.name)
+            answer = await reflect(file_containing_symbol=service.name)
             files = [
                 FileDescriptorProto.FromString(file)
                 for file in answer.file_descriptor_response.file_descriptor_proto
@@ -232,7 +232,7 @@ async def test_gateway_finishes_its_requests_when_it_stops(edge):
         await eventually(lambda: not gateway.scheduler.instances)
         code = None
         while code is not grpc.StatusCode.UNAVAILABLE:
-            # What crosses the goodbye is taken still, and waits here like the first.
+            # A request that crosses the GOAWAY on the wire is still accepted, and waits here like the first.
             assert code in {None, grpc.StatusCode.DEADLINE_EXCEEDED}
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await gateway.infer(request_of(), timeout=0.2)

@@ -113,7 +113,7 @@ async def test_proxy_streams_an_upload_in_both_directions():
 
 
 async def test_proxy_cancels_the_call_of_a_disconnected_client():
-    """The scheduler sees the end of an upload that nobody finishes."""
+    """The scheduler sees the end of an upload that its client does not finish."""
     async with running_gateway() as gateway:
         call = MeshStub(gateway.channel).Deploy()
         await call.write(mesh_pb2.DeployRequest(file=mesh_pb2.FileStart(path="model.onnx")))

@@ -10,9 +10,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from onnxmesh.service.health import health_of
 from tests.fakes.service_program import free_ports
@@ -21,7 +19,7 @@ GATEWAY = [sys.executable, "-m", "services.gateway"]
 
 
 def test_help_lists_every_setting():
-    """Whoever starts one by hand sees what can be set."""
+    """The help of a gateway that is started by hand lists what can be set."""
     done = subprocess.run([*GATEWAY, "--help"], capture_output=True, text=True, check=True, timeout=300)
     for flag in (
         "--listen",
@@ -50,24 +48,28 @@ def test_help_lists_every_setting():
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ([], "--scheduler or --consul"),
+        ([], "--scheduler HOST:PORT (ONNXMESH_SCHEDULER) or --consul HOST"),
         (["--scheduler=h:1,nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--consul=ftp://here"], "expected a Consul agent as [http[s]://]HOST[:PORT], got 'ftp://here'"),
-        (["--consul=here", "--consul-prefix=A/B"], "consul_prefix"),
+        (
+            ["--consul=here", "--consul-prefix=A/B"],
+            "--consul-prefix (ONNXMESH_CONSUL_PREFIX): expected up to 42",
+        ),
         (["--scheduler=h:1", "--redis=http://secret@here"], "not a Redis URL"),
         (
             ["--scheduler=h:1", "--shared-listen=8001"],
-            "shared_listen: Value error, expected HOST:PORT, got '8001'",
+            "--shared-listen (ONNXMESH_SHARED_LISTEN): expected HOST:PORT, got '8001'",
         ),
         *(
-            (["--scheduler=h:1", f"--processes={said}"], f"from 1 to 256, or auto (got '{said}')")
-            for said in ("0", "-1", "257", "many", "1.5", "")
+            (["--scheduler=h:1", f"--processes={value}"], f"from 1 to 256, or auto, got '{value}'")
+            for value in ("0", "-1", "257", "many", "1.5", "")
         ),
         (["--scheduler=nowhere"], "expected HOST:PORT, got 'nowhere'"),
         (["--scheduler=h:1", "--metrics=9090"], "expected HOST:PORT, got '9090'"),
-        (["--scheduler=h:1", "--max-attempts=0"], "max_attempts"),
-        (["--scheduler=h:1", "--max-message-bytes=3000000000"], "max_message_bytes"),
-        (["--scheduler=h:1", "--default-timeout-s=inf"], "default_timeout_s"),
+        (["--scheduler=h:1", "--max-attempts=0"], "expected a number of at least 1, got '0'"),
+        (["--scheduler=h:1", "--max-message-bytes=3000000000"], "a number of at most 2,147,483,647, got"),
+        (["--scheduler=h:1", "--default-timeout-s=inf"], "expected a finite number, got 'inf'"),
+        (["--scheduler=h:1", "--drain=3"], "unknown flag --drain, did you mean --drain-s?"),
     ],
 )
 def test_wrong_setting_is_named(arguments, names):
@@ -122,26 +124,33 @@ def environment():
     return {key: value for key, value in os.environ.items() if not key.startswith("ONNXMESH_")}
 
 
-def test_gateway_starts_without_a_scheduler_and_stops_on_a_signal():
-    """Ready line, health, orderly end; the scheduler may come later."""
-    command = [*GATEWAY, "--listen=127.0.0.1:0", "--scheduler=127.0.0.1:1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+def started_at(process):
+    """Returns the address of a gateway from its log, which has it before there is a scheduler."""
+    line = json.loads(process.stderr.readline())
+    assert line["event"] == "serving"
+    return line["address"]
+
+
+def test_gateway_without_a_scheduler_says_so_and_is_not_ready():
+    """Health, a warning with address and reason, no ready line, an orderly end; the scheduler may come later."""
+    command = [*GATEWAY, "--listen=127.0.0.1:0", "--scheduler=127.0.0.1:1", "--log-format=json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment()) as process:
         try:
-            assert process.stdout is not None
-            ready = process.stdout.readline().split()
-            assert ready[:2] == ["ready", "gateway"]
-            with grpc.insecure_channel(ready[2]) as channel:
-                health = health_pb2_grpc.HealthStub(channel)
-                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=300)
-                assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+            address = started_at(process)
+            assert health_of(address, timeout_s=300) == "NOT_SERVING"
+            warning = json.loads(process.stderr.readline())
+            assert (warning["event"], warning["level"]) == ("no_scheduler_found", "warning")
+            assert (warning["why"], warning["for_s"]) == ("127.0.0.1:1: nothing listens there", 4)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            out, _ = process.communicate(timeout=300)
+            assert (process.returncode, out) == (0, "")
         finally:
             process.kill()
 
 
-def test_two_gateways_share_a_port_beside_their_own():
-    """Each answers on its own port; on the shared one whoever is left does."""
+def test_gateways_share_a_port_beside_their_own():
+    """Each answers on its own port; on the shared one a gateway that still runs answers."""
     own_0, own_1, shared = (f"127.0.0.1:{port}" for port in free_ports(3))
     with ExitStack() as stack:
         gateways = [stack.enter_context(sharing(own, shared)) for own in (own_0, own_1)]
@@ -174,12 +183,11 @@ def test_port_that_is_not_shared_is_refused_to_a_second_gateway():
 @contextmanager
 def sharing(own, shared=None):
     """Runs a gateway on a port of its own, and on one that it shares."""
-    command = [*GATEWAY, f"--listen={own}", "--scheduler=127.0.0.1:1"]
+    command = [*GATEWAY, f"--listen={own}", "--scheduler=127.0.0.1:1", "--log-format=json"]
     command += [f"--shared-listen={shared}"] if shared else []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline().split() == ["ready", "gateway", own]
+            assert started_at(process) == own
             yield process
         finally:
             process.kill()

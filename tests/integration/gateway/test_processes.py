@@ -63,8 +63,17 @@ class Processes:
 
 
 @asynccontextmanager
-async def started(*options, scheduler="127.0.0.1:1"):
-    """Runs `python -m services.gateway`; yields the process, and the address of its ready line."""
+async def started(*options, scheduler=None):
+    """Runs `python -m services.gateway`; yields the process, and the address of its ready line.
+
+    Without a scheduler of the test it has one without models: it would not be ready without.
+    """
+    if scheduler is None:
+        async with FakeScheduler().running() as empty:
+            empty.publish()
+            async with started(*options, scheduler=empty.address) as running:
+                yield running
+        return
     command = [*GATEWAY, "--id=g", f"--scheduler={scheduler}", "--log-format=json", *options]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env=environment()
@@ -136,7 +145,7 @@ async def test_processes_serve_and_one_that_dies_is_restarted():
         stop = asyncio.Event()
         num_answers = 0
 
-        async def ask(client):
+        async def infer_until_stopped(client):
             nonlocal num_answers
             while not stop.is_set():
                 await infer(client)
@@ -144,7 +153,7 @@ async def test_processes_serve_and_one_that_dies_is_restarted():
 
         async with asyncio.TaskGroup() as asking:
             for name in names - {"g-1"}:
-                asking.create_task(ask(of_process[name][0]))
+                asking.create_task(infer_until_stopped(of_process[name][0]))
             await eventually(lambda: num_answers > 10, LONG_S)
             killed = gateway.pid("g-1")
             os.kill(killed, signal.SIGKILL)
@@ -186,14 +195,14 @@ async def test_processes_drain_on_a_signal_to_the_parent():
         assert gateway.origins() == {"g-0", "g-1", "g-2"}
         gateway.worker.activations.clear()
         gateway.worker.holding = True
-        asked = [asyncio.ensure_future(infer(client)) for client in connected]
-        await eventually(lambda: len(gateway.worker.activations) == len(asked), LONG_S)
+        requests = [asyncio.ensure_future(infer(client)) for client in connected]
+        await eventually(lambda: len(gateway.worker.activations) == len(requests), LONG_S)
         assert gateway.origins() == {"g-0", "g-1", "g-2"}
         gateway.process.terminate()
         await eventually(lambda: not gateway.scheduler.instances, LONG_S)
-        assert not any(request.done() for request in asked)
+        assert not any(request.done() for request in requests)
         gateway.worker.release()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*requests)
         async with asyncio.timeout(LONG_S):
             assert await gateway.process.wait() == 0
         assert len(gateway.family) == 3
@@ -208,7 +217,7 @@ async def test_processes_end_with_a_killed_parent_and_the_next_one_takes_over_th
         async with started("--processes=2", f"--listen={gateway.address}") as (_, address):
             assert address == gateway.address
             await eventually(lambda: not [child for child in gateway.family if child.is_running()], LONG_S)
-            assert health_of(address) == "NOT_SERVING"
+            await eventually(lambda: health_of(address) == "SERVING", LONG_S)
 
 
 async def test_processes_refuse_a_port_in_use():
@@ -228,10 +237,10 @@ async def refused(address, *options):
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment()
     )
     async with asyncio.timeout(LONG_S):
-        out, said = await process.communicate()
+        out, errors = await process.communicate()
     assert process.returncode == 1
     assert out == b""
-    assert f"cannot listen on {address}: " in said.decode()
+    assert f"cannot listen on {address}: " in errors.decode()
 
 
 async def test_processes_have_a_shared_address_and_consecutive_own_ports():

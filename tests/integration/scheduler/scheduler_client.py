@@ -1,4 +1,4 @@
-"""What the tests of this folder ask of a scheduler."""
+"""Calls of a scheduler that the tests of this folder share."""
 
 from __future__ import annotations
 

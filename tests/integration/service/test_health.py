@@ -57,7 +57,7 @@ async def test_health_probe_prints_the_health_of_a_service(address):
 
 
 async def test_health_probe_uses_the_address_of_its_container(address):
-    """Without arguments it goes by the setting that says where the service listens."""
+    """Without arguments it uses the setting of the service's listening address."""
     port = address.rpartition(":")[2]
     assert await probe(listen=f"0.0.0.0:{port}") == (0, "SERVING")
 
@@ -70,19 +70,19 @@ async def test_health_probe_fails_without_a_server():
 
 async def test_health_probe_without_an_address_prints_its_usage():
     """Status 2 is for what trying again will not help."""
-    code, said = await probe()
+    code, output = await probe()
     assert code == 2
-    assert said.startswith("usage: ")
+    assert output.startswith("usage: ")
 
 
 @pytest.mark.parametrize(
-    ("listened", "asked"),
+    ("listened", "dialled"),
     [
         ("0.0.0.0:8001", "127.0.0.1:8001"),
         ("[::]:8001", "[::1]:8001"),
         ("10.0.0.7:8001", "10.0.0.7:8001"),
     ],
 )
-def test_reachable_replaces_every_address_by_loopback(listened, asked):
-    """What listens on every address is asked on the one that never leaves the host."""
-    assert reachable(listened) == asked
+def test_reachable_replaces_every_address_by_loopback(listened, dialled):
+    """A service that listens on every address is reached through the loopback address."""
+    assert reachable(listened) == dialled

@@ -57,7 +57,7 @@ def wide():
 
 
 def reshaping():
-    """Fails where the numbers do not fit the shape that the client asks for, in its second stage."""
+    """Fails where the numbers do not fit the shape that the client requests, in its second stage."""
     nodes = [
         helper.make_node("Neg", ["x"], ["h"]),
         helper.make_node("Abs", ["h"], ["a"]),

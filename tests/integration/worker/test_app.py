@@ -51,7 +51,7 @@ async def test_worker_process_registers_and_deregisters_on_sigterm():
 
 
 async def test_worker_process_that_is_killed_is_named_by_the_one_before_it(bench):
-    """`kill -9` of the second while it has a request: the origin learns it from the first."""
+    """`kill -9` of the second while it has a request: the first worker reports it to the origin."""
     async with worker_process("a") as (_, first), worker_process("b") as (victim, second):
         route = await bench.pipeline(wide(), [1], first, second)
         gateway = await bench.gateway()

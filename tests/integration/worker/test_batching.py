@@ -47,10 +47,10 @@ def timings(gateway, number):
 async def test_batches_give_each_request_its_own_answer(bench, max_rows):
     """With batching and without."""
     first, second = await bench.worker("a"), await bench.worker("b")
-    await ask_many(await pipeline(bench, first, second, max_rows=max_rows), await bench.gateway(), max_rows)
+    await send_many(await pipeline(bench, first, second, max_rows=max_rows), await bench.gateway(), max_rows)
 
 
-async def ask_many(route, gateway, max_rows):
+async def send_many(route, gateway, max_rows):
     """Checks the answers to requests of any number of rows and any length, bad ones among good ones, some given up."""
     rng = np.random.default_rng(5)
     sent, bad, cancelled = {}, set(), set()

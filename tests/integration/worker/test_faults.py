@@ -89,8 +89,8 @@ async def test_fault_lost_link_fails_its_requests(bench):
     gateway = await bench.gateway()
     received = []
     server = grpc.aio.server()
-    async with Links("b", 1, on_frame=lambda _, frame: received.append(frame)) as silent:
-        server.add_generic_rpc_handlers((silent.handler(),))
+    async with Links("b", 1, on_frame=lambda _, frame: received.append(frame)) as mute:
+        server.add_generic_rpc_handlers((mute.handler(),))
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         number = await gateway.send([first.hop("m/1/0"), ("m/1/1", "b", address)], {"x": SMALL})

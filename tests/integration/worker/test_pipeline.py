@@ -74,7 +74,7 @@ async def test_pipeline_may_pass_one_worker_twice(bench, tmp_path):
 
 
 async def test_pipeline_sends_only_the_requested_outputs(bench, tmp_path):
-    """In the order asked for; an output that an earlier stage computed is there too."""
+    """In the order of the request; an output that an earlier stage computed is there too."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(skipping_mlp(), [5], first, second)
     gateway = await bench.gateway()

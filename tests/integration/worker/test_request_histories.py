@@ -25,17 +25,19 @@ NUM_ROWS = [0, 1, 2, 5, 16, 17, 600]
 GATEWAYS = ["g0", "g1"]
 
 gateways = st.sampled_from(GATEWAYS)
-asks = st.tuples(st.just("ask"), gateways, st.sampled_from(NUM_ROWS))
+requests = st.tuples(st.just("send request"), gateways, st.sampled_from(NUM_ROWS))
 wrongs = st.tuples(
-    st.just("ask wrongly"),
+    st.just("send wrong request"),
     gateways,
     st.sampled_from(["index", "type", "size", "shape", "input", "output", "stage", "hop"]),
 )
 cancels = st.tuples(st.just("cancel"), gateways, st.integers(0, 3))
 others = st.tuples(
-    st.sampled_from(["send nonsense", "vanish", "turns"]), gateways, st.binary(min_size=1, max_size=40)
+    st.sampled_from(["send nonsense", "vanish", "yield to loop"]),
+    gateways,
+    st.binary(min_size=1, max_size=40),
 )
-steps = st.one_of(asks, asks, wrongs, cancels, others)
+steps = st.one_of(requests, requests, wrongs, cancels, others)
 
 
 class Gateway:
@@ -43,7 +45,7 @@ class Gateway:
 
     Attributes:
         given_up: Requests that it does not wait for any more.
-        inputs: What each good request asked.
+        inputs: Inputs of each valid request.
     """
 
     def __init__(self, name, route):
@@ -69,11 +71,11 @@ class Gateway:
         for _, worker, address in self.route:
             await self.origin.links.connect(worker, address)
 
-    async def ask(self, num_rows):
+    async def send_request(self, num_rows):
         i = np.random.default_rng(len(self.inputs)).integers(0, 16, (num_rows, 3))
         self.inputs[await self.origin.send(self.route, {"i": i})] = i
 
-    async def ask_wrongly(self, how):
+    async def send_wrong_request(self, how):
         i = np.ones((2, 3), np.int64)
         route, inputs, options = self.route, {"i": i}, {}
         if how == "index":
@@ -91,11 +93,11 @@ class Gateway:
         elif how == "stage":
             route = [("m/9/9", *self.route[0][1:])]
         if how == "hop":
-            await self._ask_at_hop(7)
+            await self._send_at_hop(7)
         else:
             self.wrong.add(await self.origin.send(route, inputs, **options))
 
-    async def _ask_at_hop(self, hop):
+    async def _send_at_hop(self, hop):
         """Sends a request for a place that its route does not have."""
         self.origin._number += 1
         key = frame_pb2.RequestKey(origin=self.name, number=self.origin._number)
@@ -111,7 +113,7 @@ class Gateway:
             await self.origin.cancel(number, "a", "b")
 
     async def send_nonsense(self, words):
-        """Says what is no message: the first worker hangs up, and what was asked there is lost."""
+        """Sends bytes that are no message: the first worker closes the link, and requests in flight there are lost."""
         await self.origin.links.get("a")._pipe.write(b"\xff" + words)
         await eventually(lambda: self.origin.lost, LONG_S)
         await self._again()
@@ -121,7 +123,7 @@ class Gateway:
         await eventually(lambda: self.origin.lost, LONG_S)
         await self._again()
 
-    async def turns(self, words):
+    async def yield_to_loop(self, words):
         for _ in words:
             await asyncio.sleep(0)
 
@@ -167,7 +169,7 @@ def at_rest(load):
 
 @pytest.mark.parametrize("max_rows", [1, 16])
 async def test_histories_of_requests_end_each_once_and_leave_workers_idle(bench, max_rows):
-    """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or spoke nonsense get nothing;
+    """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or sent malformed bytes get nothing;
     others are not affected; at the end nothing is queued, running or held.
     """
     first, second = await bench.worker("a"), await bench.worker("b")

@@ -90,8 +90,8 @@ async def test_device_memory_is_copied_for_another_worker(bench, device, device_
     route = await bench.pipeline(wide(), [1], first, first, name="near")
     far = await bench.pipeline(wide(), [1], first, second, name="far")
     gateway = await bench.gateway()
-    for turn in range(3):
-        x = normal(MEGABYTE, seed=turn)
+    for index in range(3):
+        x = normal(MEGABYTE, seed=index)
         for each in (route, far):
             assert np.array_equal((await gateway.answer(await gateway.send(each, {"x": x})))["y"], np.abs(x))
         gateway.results.clear()
@@ -103,7 +103,7 @@ async def test_device_memory_gives_each_request_its_own_answer(bench, device, ma
     """Two runs at a time, with batching and without, bad ones among good ones."""
     first, second = await bench.worker("a", **device), await bench.worker("b", **device)
     route = await test_batching.pipeline(bench, first, first, second, max_rows=max_rows)
-    await test_batching.ask_many(route, await bench.gateway(), max_rows)
+    await test_batching.send_many(route, await bench.gateway(), max_rows)
     assert device_inputs
 
 

@@ -64,14 +64,14 @@ async def test_shared_memory_receives_outputs_without_a_copy(bench, copies):
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()
-    for turn in range(4):
+    for index in range(4):
         copies.clear()
-        x = normal(MEGABYTE, seed=turn)
+        x = normal(MEGABYTE, seed=index)
         answer = await gateway.answer(await gateway.send(route, {"x": x}))
         assert np.array_equal(answer["y"].view(np.uint32), np.abs(x).view(np.uint32))
         # Of the first requests what the stages computed, too; after that only what the gateway sends.
         assert copies == [4 * MEGABYTE] * len(copies)
-        assert len(copies) == 1 or turn < 2
+        assert len(copies) == 1 or index < 2
         # The gateway still has its answer.
         assert used_bytes() >= 4 * MEGABYTE
         del answer
@@ -91,17 +91,17 @@ async def test_shared_memory_receives_rows_of_a_batch_without_a_copy(bench, copi
         route.append(worker.hop(f"m/1/{index}"))
     gateway = await bench.gateway()
     together = 1
-    for turn in range(100):
+    for index in range(100):
         sent = {}
         for seed in range(8):
-            x = normal(1, 65536, seed=100 * turn + seed)
+            x = normal(1, 65536, seed=100 * index + seed)
             sent[await gateway.send(route, {"x": x})] = x
         for number, x in sent.items():
             assert np.array_equal((await gateway.answer(number))["y"], np.abs(x))
             timings = gateway.results[number].header.result.timings
             together = max(together, *(timing.batch for timing in timings))
         gateway.results.clear()
-        if turn > 5 and together > 1:
+        if index > 5 and together > 1:
             break
     assert together > 1
     await eventually(lambda: used_bytes() == 0)
@@ -114,8 +114,8 @@ async def test_shared_memory_that_is_full_falls_back_to_the_stream(bench, monkey
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()
     sent = {}
-    for turn in range(12):
-        x = normal(MEGABYTE * (2 if turn % 4 == 3 else 1), seed=turn)
+    for index in range(12):
+        x = normal(MEGABYTE * (2 if index % 4 == 3 else 1), seed=index)
         sent[await gateway.send(route, {"x": x})] = x
     for number, x in sent.items():
         assert np.array_equal((await gateway.answer(number, timeout=60))["y"], np.abs(x))
@@ -173,7 +173,7 @@ def num_mapped(pid):
 
 @pytest.mark.parametrize("victim", ["a", "b"])
 async def test_shared_memory_of_a_killed_process_is_released(bench, victim):
-    """`kill -9` of the writer or of the reader in the middle of large requests: who lives on lets go of all that they shared."""
+    """`kill -9` of the writer or of the reader in the middle of large requests: the surviving process releases all that they shared."""
     async with worker_process("a") as (one, first), worker_process("b") as (two, second):
         route = await bench.pipeline(wide(), [1], first, second)
         gateway = await bench.gateway()

@@ -18,9 +18,9 @@ MISSING = missing_result("identity-ray", "ended with exit code 1: a | b")
 
 
 def outcome():
-    silent = Measurement.of([Run(0.0, math.nan, math.nan, 0.0)])
+    empty = Measurement.of([Run(0.0, math.nan, math.nan, 0.0)])
     alive = Measurement.of([Run(100.0, 1.0, 2.0, 30.0, {"gateway": 60.0, "scheduler": 0.2})])
-    rows = [Row("identity", "onnxmesh", 8, alive), Row("identity", "silent", 8, silent, curve=True)]
+    rows = [Row("identity", "onnxmesh", 8, alive), Row("identity", "empty", 8, empty, curve=True)]
     return Outcome([REACHED, MISSING], rows, {"Ray Serve": "missing: no wheel"})
 
 

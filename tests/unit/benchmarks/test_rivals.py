@@ -43,7 +43,7 @@ class SilentDisplay:
 
 
 class IdleDriver:
-    """Is connected, and never asked for anything."""
+    """A rival that is connected and gets no request."""
 
     ended = False
 
@@ -60,7 +60,7 @@ def model(tmp_path):
 
 
 def test_rival_that_cannot_be_started_is_missing_with_its_reason(tmp_path):
-    """The result and the list of rivals say why; nothing is raised, and the next rival has its turn."""
+    """The result and the list of rivals say why; nothing is raised, and the next rival is measured."""
     run = bench(tmp_path, install=False)
     run.against(OURS, KServe(), model(tmp_path), [DUEL])
     (result,) = run.outcome.results
@@ -139,7 +139,7 @@ def test_environment_finds_the_python_that_created_it(tmp_path):
 
 
 def test_triton_needs_a_python_that_its_wheel_supports(tmp_path):
-    """Without the backend of this Python it is missing, and says for which."""
+    """Without a backend for this Python version it is missing, and the reason names the version."""
     environment = Environment("pytriton", tmp_path, ready_made=True)
     (environment.folder / "lib" / "python3.99" / "site-packages").mkdir(parents=True)
     with pytest.raises(RivalMissing, match=r"no Python backend for Python 3\.99"):

@@ -64,7 +64,7 @@ def test_side_measures_cpu_time_by_request():
 
 
 def test_serve_runs_executes_one_command_a_line():
-    """It says that it is ready, and answers each order."""
+    """It reports that it is ready, and answers each command."""
     written = io.StringIO()
     with redirect_stdout(written):
         serve_runs(
@@ -78,7 +78,7 @@ def test_serve_runs_executes_one_command_a_line():
 
 
 def test_driver_reports_the_last_line_of_a_program_that_ended():
-    """Whoever drives it learns why."""
+    """The error has the reason that the program printed."""
     with pytest.raises(DriverFailed, match=r"benchmarks.load ended: .*required: --address"):
         Driver("benchmarks.load")
 

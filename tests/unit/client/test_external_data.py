@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxmesh.client.external_data import external_files
+from onnxmesh.client.external_data import data_files
 from onnxmesh.client.upload import upload_files
 
 
@@ -45,17 +43,16 @@ def nested_model():
     return helper.make_model(graph, functions=[function])
 
 
-def test_external_files_are_found_once_wherever_tensors_are(tmp_path):
+def test_data_files_are_found_once_wherever_tensors_are(tmp_path):
     """Initialisers, attributes, branches and functions: the same set that the onnx package sees."""
     path = tmp_path / "m.onnx"
     path.write_bytes(nested_model().SerializeToString())
     wanted = {"weights.bin", "branch.bin", "sub/attribute.bin", "function.bin"}
-    found = external_files(path)
-    assert {str(name) for name in found} == wanted
-    assert len(found) == len(wanted)
+    found = data_files(path)
+    assert found == {name: tmp_path / name for name in wanted}
 
 
-def test_external_files_of_the_onnx_package_are_found(tmp_path):
+def test_data_files_of_the_onnx_package_are_found(tmp_path):
     """A model saved with external data names its one file."""
     weights = numpy_helper.from_array(np.zeros((64, 64), np.float32), "w")
     graph = helper.make_graph(
@@ -69,45 +66,66 @@ def test_external_files_of_the_onnx_package_are_found(tmp_path):
     onnx.save(
         helper.make_model(graph), path, save_as_external_data=True, location="m.onnx.data", size_threshold=0
     )
-    assert external_files(path) == [PurePosixPath("m.onnx.data")]
+    assert data_files(path) == {"m.onnx.data": tmp_path / "m.onnx.data"}
     assert [file.name for file in upload_files(path)] == ["model.onnx", "m.onnx.data"]
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "a/../../b", ""])
-def test_external_files_outside_the_models_folder_are_omitted(tmp_path, location):
+def test_data_files_outside_the_models_folder_are_omitted(tmp_path, location):
     """A hostile location is left for a worker to refuse."""
     path = tmp_path / "m.onnx"
     graph = helper.make_graph([], "g", [], [], initializer=[external("w", location)])
     path.write_bytes(helper.make_model(graph).SerializeToString())
-    assert external_files(path) == []
+    assert data_files(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [
+        ("data\\w.bin", "data/w.bin"),
+        ("./w.bin", "w.bin"),
+        ("data/../w.bin", "w.bin"),
+        ("onnx::MatMul_12", "onnx::MatMul_12"),
+        ("100%25 größe/w.bin", "100%25 größe/w.bin"),
+    ],
+)
+def test_data_files_are_uploaded_under_plain_paths(tmp_path, location, name):
+    """The worker finds them by the same rule, whatever separators and dots the model has."""
+    path = tmp_path / "m.onnx"
+    graph = helper.make_graph([], "g", [], [], initializer=[external("w", location)])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(16))
+    assert data_files(path) == {name: tmp_path / name}
+    assert [file.name for file in upload_files(path)] == ["model.onnx", name]
 
 
 @given(data=st.binary(max_size=300))
 @settings(max_examples=200)
-def test_external_files_of_any_bytes_are_a_list(tmp_path_factory, data):
+def test_data_files_of_any_bytes_are_a_dictionary(tmp_path_factory, data):
     """A file that is no model raises nothing: what is wrong with it is for a worker to say."""
     path = tmp_path_factory.mktemp("any") / "m.onnx"
     path.write_bytes(data)
-    assert isinstance(external_files(path), list)
+    assert isinstance(data_files(path), dict)
 
 
 @given(length=st.integers(0, 400))
 @settings(max_examples=50)
-def test_external_files_of_a_truncated_model_are_a_list(tmp_path_factory, length):
+def test_data_files_of_a_truncated_model_are_a_dictionary(tmp_path_factory, length):
     """So does a model that breaks off anywhere."""
     path = tmp_path_factory.mktemp("cut") / "m.onnx"
     path.write_bytes(nested_model().SerializeToString()[:length])
-    assert isinstance(external_files(path), list)
+    assert isinstance(data_files(path), dict)
 
 
-def test_external_files_of_deep_nesting_need_no_recursion(tmp_path):
+def test_data_files_of_deep_nesting_need_no_recursion(tmp_path):
     """A file that nests a graph in an attribute 5,000 times is walked to its end."""
     message = b""
     for number in (1, 5, 6) * 5_000:  # graph → node → attribute, from the inside out in wire format
         message = bytes([{1: 0x0A, 5: 0x2A, 6: 0x32}[number]]) + varint(len(message)) + message
     path = tmp_path / "m.onnx"
     path.write_bytes(b"\x3a" + varint(len(message)) + message)
-    assert external_files(path) == []
+    assert data_files(path) == {}
 
 
 def varint(value):

@@ -37,10 +37,11 @@ async def test_mesh_client_deploy_reports_each_step_and_the_local_name(tmp_path)
         DeployProgress(phase=DeployProgress.ACCEPTED),
         DeployProgress(phase=DeployProgress.READY, model=ModelStatus(name="m", version=2)),
     ]
-    seen = []
+    seen, sent = [], []
     async with FakeMesh(Deploy=list(steps)).running() as mesh, MeshClient(mesh.address) as client:
-        assert (await client.deploy(path, DeploymentSpec(name="m"), seen.append)).version == 2
-    assert seen == steps
+        served = await client.deploy(path, DeploymentSpec(name="m"), seen.append, lambda *of: sent.append(of))
+        assert served.version == 2
+    assert (seen, sent) == (steps, [(1, 1)])
     refused = [steps[0], InvalidModel("'model.onnx' is not an ONNX model")]
     async with FakeMesh(Deploy=refused).running() as mesh, MeshClient(mesh.address) as client:
         with pytest.raises(InvalidModel, match=r"'tiny\.onnx' is not an ONNX model"):

@@ -28,7 +28,7 @@ def test_upload_files_name_a_missing_model(tmp_path):
             upload_files(path)
 
 
-def test_a_file_that_can_be_no_model_is_not_uploaded(tmp_path):
+def test_upload_refuses_a_file_that_can_be_no_model(tmp_path):
     """It may be large; the reason and the cure are known here."""
     (tmp_path / "m.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 9\n")
     with pytest.raises(

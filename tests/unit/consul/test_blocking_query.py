@@ -10,11 +10,11 @@ from tests.fakes.fake_consul_agent import FakeConsulAgent
 
 
 async def test_blocking_query_passes_on_index_and_wait_and_starts_again_after_a_failure():
-    asked = []
+    calls = []
 
     def query(client, index, wait):
-        asked.append((client, index, wait))
-        return "7", f"answer {len(asked)}"
+        calls.append((client, index, wait))
+        return "7", f"answer {len(calls)}"
 
     agent = FakeConsulAgent("client", wait_s=2.0)
     blocking = BlockingQuery(agent, query)
@@ -24,4 +24,4 @@ async def test_blocking_query_passes_on_index_and_wait_and_starts_again_after_a_
     with pytest.raises(Unavailable):
         await blocking.next()
     await blocking.next()
-    assert asked == [("client", 0, "2000ms"), ("client", 7, "250ms"), ("client", 0, "2000ms")]
+    assert calls == [("client", 0, "2000ms"), ("client", 7, "250ms"), ("client", 0, "2000ms")]

@@ -27,7 +27,7 @@ AVX512 = "avx avx2 fma avx512f avx512bw avx512dq avx512vl"
         ("", "", "unknown-unknown"),
     ],
 )
-def test_a_cpu_class_names_what_kernels_are_chosen_by(machine, flags, expected):
+def test_cpu_class_names_what_kernels_are_chosen_by(machine, flags, expected):
     """Two CPUs that differ in it are of two classes."""
     assert cpu_class(machine, flags.split()) == expected
 

@@ -17,6 +17,6 @@ from onnxmesh.device.gpu import Gpu, parse_gpu
         ("", None),
     ],
 )
-def test_a_line_of_the_driver_names_a_gpu_or_none(line, gpu):
+def test_gpu_is_read_from_a_line_of_the_driver(line, gpu):
     """Model, memory in bytes, driver, and compute capability where the driver knows it."""
     assert parse_gpu(line) == gpu

@@ -12,6 +12,7 @@ import grpc.aio
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.discovery.embedded_registry import EmbeddedRegistry
 from onnxmesh.discovery.instance import Instance
+from onnxmesh.errors import Internal, Unavailable
 from onnxmesh.rpc.grpc.channel import server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
@@ -78,3 +79,19 @@ async def test_registrar_updates_attributes_of_the_same_process_only():
         await eventually(lambda: registry.instances["a"].attributes == {"cores": "4"})
         assert registry.instances["a"].address == better.address
         assert (await registry.after(revision))[0] == revision + 1
+
+
+async def test_registrar_reports_why_each_attempt_failed():
+    """By address: one where nothing listens, one that lacks the registry."""
+    server = grpc.aio.server(options=server_options())
+    other = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    failures = {}
+    registrar = EmbeddedRegistrar(["127.0.0.1:9", other], on_failure=failures.__setitem__)
+    async with registrar.register(instance()) as registration:
+        await eventually(lambda: len(failures) == 2)
+        assert not registration.held
+    await server.stop(None)
+    assert isinstance(failures["127.0.0.1:9"], Unavailable)
+    assert "Connection refused" in failures["127.0.0.1:9"].message
+    assert isinstance(failures[other], Internal)

@@ -24,11 +24,13 @@ class Directory:
 async def test_configured_schedulers_are_known_at_once():
     schedulers = ConfiguredSchedulers(["a:1", "b:2"])
     assert schedulers.addresses == await schedulers.wait_any() == ("a:1", "b:2")
+    assert ConfiguredSchedulers([]).why_none == "none is configured, by --scheduler or --consul"
 
 
 async def test_discovered_schedulers_wait_for_the_first_one():
     directory = Directory()
-    schedulers = DiscoveredSchedulers(directory)
+    schedulers = DiscoveredSchedulers(directory, lambda: "the directory is empty")
+    assert schedulers.why_none == "the directory is empty"
     waiting = asyncio.ensure_future(schedulers.wait_any())
     worker = Instance("w", "worker", "w:1", 1)
     directory.latest.set({"w": worker})

@@ -23,7 +23,7 @@ instances = st.builds(
 
 @given(st.lists(instances, max_size=8))
 def test_without_stale_entries_keeps_the_newest_of_each_id_and_address(everyone):
-    """Ids and addresses are unique, each id stands in its newest generation, and nobody is lost without cause."""
+    """Ids and addresses are unique, each id has its newest generation, and no other entry is removed."""
     left = without_stale_entries(everyone)
     assert list(left) == sorted(left)
     assert len({each.address for each in left.values()}) == len(left)

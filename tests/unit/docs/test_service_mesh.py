@@ -44,12 +44,12 @@ def test_service_mesh_page_has_the_default_port_of_the_gateway():
 
 @pytest.mark.parametrize("role", ["gateway", "scheduler", "worker"])
 def test_service_mesh_page_has_the_ports_of_the_images(role):
-    """What a service listens on unless somebody says otherwise."""
+    """The default listening address of a service."""
     assert row(role).startswith(f"| {role} | {port_of(role)} |")
 
 
 def test_service_mesh_page_has_the_names_of_services_and_health():
-    """Whoever configures a proxy copies them from the table."""
+    """The table is what a proxy's configuration is copied from."""
     files = (blobs_pb2, frame_pb2, mesh_pb2, registry_pb2, worker_pb2)
     known = {service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()} | {
         SERVICE

@@ -55,7 +55,7 @@ def test_features_give_the_labels_of_the_package_magika(model, theirs, session, 
 def test_features_treat_white_space_and_long_files_as_the_package_magika(
     model, theirs, session, tmp_path, content
 ):
-    """At the edges of its rules it gives the same answer, or None where magika does not ask its model."""
+    """At the edges of its rules it gives the same answer, or None where magika does not run its model."""
     path = tmp_path / "file"
     path.write_bytes(content)
     expected = theirs.identify_path(path)

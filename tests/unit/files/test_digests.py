@@ -22,11 +22,11 @@ def test_describe_files_keeps_the_order_of_its_paths(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b").write_bytes(b"12")
     (tmp_path / "a").write_bytes(b"1")
-    assert describe_files(tmp_path, ["sub/b", "a"]) == [
+    assert describe_files({path: tmp_path / path for path in ("sub/b", "a")}) == [
         ListedFile("sub/b", Digest(hashlib.sha256(b"12").hexdigest()), 2),
         ListedFile("a", Digest(hashlib.sha256(b"1").hexdigest()), 1),
     ]
-    assert describe_files(tmp_path, []) == []
+    assert describe_files({}) == []
 
 
 def test_listing_digest_is_the_sha256_of_the_sorted_lines():

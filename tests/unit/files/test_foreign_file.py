@@ -68,7 +68,7 @@ SAFETENSORS = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
         (b"{" + b'"error": "no access", ' * 9 + b"}", 'a text file: \'{"error": "no access"'),
     ],
 )
-def test_a_common_mistake_is_recognised_with_its_cure(tmp_path, content, words):
+def test_foreign_file_recognises_a_common_mistake_and_names_its_cure(tmp_path, content, words):
     """By its first bytes."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
@@ -85,7 +85,7 @@ def test_models_are_not_foreign(tmp_path, name):
     assert foreign_file(tmp_path / "other") == ""
 
 
-def test_a_long_text_is_not_read(tmp_path):
+def test_foreign_file_does_not_read_a_long_text(tmp_path):
     """Recognition reads a megabyte at most."""
     (tmp_path / "long").write_bytes(b"x" * (1 << 21))
     assert foreign_file(tmp_path / "long") == ""

@@ -14,7 +14,7 @@ def refused(path):
     return caught.value.message
 
 
-def test_a_missing_model_is_named_with_the_one_that_was_probably_meant(tmp_path):
+def test_model_path_suggests_a_similar_name_for_a_missing_model(tmp_path):
     """Only one of a similar name is suggested."""
     (tmp_path / "resnet50.onnx").touch()
     require_model_file(tmp_path / "resnet50.onnx")
@@ -24,7 +24,7 @@ def test_a_missing_model_is_named_with_the_one_that_was_probably_meant(tmp_path)
     assert refused(tmp_path / "nowhere" / "bert.onnx").endswith("there is no such file")
 
 
-def test_a_folder_is_not_a_model(tmp_path):
+def test_model_path_refuses_a_folder(tmp_path):
     """The model in it is named, if there is one."""
     assert refused(tmp_path) == (
         f"no model at '{tmp_path}': it is a folder, and the file of a model is expected"

@@ -15,7 +15,7 @@ from services.gateway.settings import GatewaySettings
 from tests.fakes.routed_models import routed_model
 
 
-async def test_a_load_frame_reaches_balancer_network_and_other_gateways():
+async def test_data_path_passes_a_load_frame_to_balancer_network_and_other_gateways():
     """With the link to the worker as this gateway measured it, and the links that the worker reports."""
     path = DataPath(GatewaySettings(id="g", scheduler="h:1", same_host=False, _cli_parse_args=False), 1)
     model = routed_model([[("a", "")], [("b", "")]])
@@ -32,7 +32,7 @@ async def test_a_load_frame_reaches_balancer_network_and_other_gateways():
     assert [each.item.load.expected_wait_us for each in path.sharing._loads.received()["a"]] == [20_000]
 
 
-async def test_a_lost_link_removes_the_worker_from_the_compressor():
+async def test_data_path_removes_the_worker_of_a_lost_link_from_the_compressor():
     """Unless another stream to it is open already."""
     path = DataPath(GatewaySettings(id="g", scheduler="h:1", same_host=False, _cli_parse_args=False), 1)
     removed = []

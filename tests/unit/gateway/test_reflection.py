@@ -21,7 +21,7 @@ class Server:
 
 
 def test_newest_reflection_refers_to_messages_of_its_own_version():
-    """So that a client that asks for its descriptor can build it, beside that of v1alpha."""
+    """So that a client that requests its descriptor can build it, beside that of v1alpha."""
     pool = DescriptorPool()
     pool.AddSerializedFile(reflection._newest_reflection().SerializeToString())
     method = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods_by_name[

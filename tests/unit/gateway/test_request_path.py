@@ -36,7 +36,7 @@ def test_request_path_has_the_layers_that_are_enabled(split, coalesce):
 
 
 async def test_request_path_raises_at_the_deadline_of_a_request():
-    """Whichever way it enters."""
+    """Through each of the gateway's entries."""
     bench = Bench("a")
     bench.routes("a")
     path = RequestPath(bench.dispatcher, bench.router, split=True, coalesce=True, clock=bench.clock)

@@ -1,4 +1,4 @@
-"""Jobs of the model builder survive their way to the child process."""
+"""Jobs of the model builder are the same after transfer to the child process."""
 
 from __future__ import annotations
 

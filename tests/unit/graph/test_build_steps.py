@@ -77,7 +77,7 @@ def test_mesh_errors_pickle(error):
 
 
 def test_cut_prepared_refuses_a_folder_that_was_not_prepared(tmp_path):
-    """Also one in which preparing failed half-way."""
+    """Also a folder in which preparation has failed."""
     with pytest.raises(CorruptData, match="holds no prepared model"):
         cut_prepared(cut_job(tmp_path, 1))
     source, work = ZOO["mlp"].build(tmp_path), tmp_path / "work"

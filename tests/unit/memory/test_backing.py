@@ -39,7 +39,7 @@ def test_backing_grows_and_shrinks_with_use(file):
 
 
 def test_backing_shrink_keeps_the_content_before_the_end(file):
-    """Only what lies beyond is forgotten."""
+    """Only the pages beyond it are released."""
     backing = Backing(*file, MemoryAllowance(SIZE))
     backing.grow(SIZE)
     file[0][: 2 << 20] = b"x" * (2 << 20)

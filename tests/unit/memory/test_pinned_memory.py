@@ -17,7 +17,7 @@ SIZE = 1 << 20
     [("libnothing-of-the-kind.so", "cannot open shared object"), ("libc.so.6", "cudaHostRegister")],
 )
 def test_allocate_pinned_returns_none_without_cuda(library, says):
-    """It is said once, with the reason; what it was for goes on without."""
+    """It is logged once, with the reason; its caller continues without pinned memory."""
     with capture_logs() as logs:
         assert allocate_pinned(SIZE, library) is None
     (line,) = logs
@@ -27,7 +27,7 @@ def test_allocate_pinned_returns_none_without_cuda(library, says):
 
 @pytest.mark.parametrize("device", DEVICES[1:])
 def test_allocate_pinned_allocates_all_of_it_with_a_gpu(device):
-    """Rooms of any size, to write to and to read."""
+    """Buffers of any size, writable and readable."""
     memory = allocate_pinned(SIZE)
     assert memory is not None
     assert memory.backed_bytes >= SIZE

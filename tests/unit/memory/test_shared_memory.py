@@ -97,7 +97,7 @@ def test_own_memory_shares_allocated_memory_without_a_copy(sides):
 
 
 def test_own_memory_frees_allocated_memory_with_its_last_view(sides):
-    """Nobody has to say so: it is free when no view of it, in whatever thread, is left."""
+    """It is free when no view of it is left in any thread; there is no call for it."""
     buffer = sides.own.allocate(1 << 20)
     part = memoryview(buffer)[5:6]
     assert sides.own.allocate(1) is None

@@ -29,13 +29,13 @@ def test_usable_names(name):
         ("x" * 200, "x" * 128),
     ],
 )
-def test_other_texts_have_a_usable_name_near_them(text, nearest):
-    """For a suggestion."""
+def test_suggestion_is_a_usable_name_near_the_text(text, nearest):
+    """It is what the error suggests."""
     assert not is_model_name(text)
     assert nearest_model_name(text) == nearest
 
 
 @given(st.text())
-def test_every_suggestion_is_usable(text):
+def test_suggested_names_are_usable(text):
     """Whatever the file is called."""
     assert is_model_name(nearest_model_name(text))

@@ -48,10 +48,15 @@ def test_find_improvement_names_the_link_after_the_bottleneck():
 
 
 def test_find_improvement_names_a_stage_that_cannot_be_cut_further():
-    """One node takes nearly all the time, and one device for each stage was asked for."""
+    """One node takes nearly all the time, and one device for each stage was requested."""
     found = improvement_of(graph([1, 100, 1]), cluster(kind("box", 3)), Demand(num_stages=3))
     assert found.gain == 1.0
     assert found.sentence.endswith("the slowest stage, nodes 1 to 1, cannot be cut further")
+
+
+def test_find_improvement_of_a_graph_without_nodes_is_none():
+    """All of it is constant, so there is nothing to cut or to speed up."""
+    assert improvement_of(graph([]), cluster(kind("box", 2)), Demand()) is None
 
 
 def test_find_improvement_of_latency_names_the_link():

@@ -88,7 +88,7 @@ def test_explanation_names_a_stage_that_fits_no_device():
 
 
 def test_explanation_counts_memory_of_each_device_alone():
-    """One stage each was asked for, and even the smaller part is too big for the small device."""
+    """One stage for each device was requested, and even the smaller part is too big for the small device."""
     devices = cluster(kind("edge", memory=2 * GB), kind("server"))
     message = refusal(heavy(3, 3), devices, Demand(num_stages=2))
     assert "do not fit 2 devices;" in message
@@ -111,7 +111,7 @@ def test_explanation_names_the_kind_with_the_fewest_additional_devices():
 
 
 def test_explanation_names_a_number_of_stages_that_would_fit():
-    """Asked for two stages where three would fit."""
+    """Two stages are requested where three would fit."""
     boxes = cluster(kind("edge", count=4, memory=4 * GB))
     message = refusal(heavy(3, 3, 3), boxes, Demand(num_stages=2))
     assert message.startswith("2 stages with 9.00 GB of weights")

@@ -129,7 +129,7 @@ def test_plan_keeps_tied_weights_in_one_stage_where_that_costs_little():
 
 
 def test_plan_chooses_as_many_stages_as_memory_needs():
-    """Four weights of 10 on devices of 20 are two stages, though speed would not ask for them."""
+    """Four weights of 10 on devices of 20 are two stages, though speed does not need them."""
     heavy = graph([1, 0, 0, 0], weights=[(0,), (1,), (2,), (3,)], weight_bytes=(10, 10, 10, 10))
     plan = make_plan(heavy, cluster(kind(count=8, memory=20)), Demand())
     assert [stage.weight_bytes for stage in plan.stages] == [20, 20]
@@ -189,7 +189,7 @@ def test_plan_has_replicas_of_one_kind_where_possible():
 
 
 def test_plan_mixes_kinds_where_none_has_enough_devices():
-    """Two and two devices, three replicas asked for."""
+    """Two and two devices, three replicas requested."""
     devices = cluster(kind("a", 2), kind("b", 2, speed=2.0))
     plan = make_plan(graph([10] * 6), devices, Demand(num_stages=1, replicas=3))
     assert devices_of(plan) == [{"a": 1, "b": 2}]
@@ -245,7 +245,7 @@ def overheld(plan, devices, slots=1):
     st.data(),
 )
 def test_plan_is_valid_or_refused(costs, devices, replicas, objective, share, data):
-    """Stages tile the graph at legal cuts, are as many as asked, fit their devices, and use no more than there are."""
+    """Stages tile the graph at legal cuts, are as many as requested, fit their devices, and use no more than there are."""
     num_stages = data.draw(st.one_of(st.none(), st.integers(1, costs.max_stages)))
     budget = data.draw(st.sampled_from([0, 1000, 10**8]))
     try:
@@ -287,15 +287,15 @@ def test_plan_is_not_worse_than_a_uniform_cut(seed, num_nodes, devices, budget, 
     heuristic = "heuristic" in plan.why
     for num_stages in range(1, min(costs.max_stages, devices.num_devices) + 1):
         uniform = uniform_plan(costs, devices, num_stages)
-        asked = make_plan(costs, devices, Demand(objective, num_stages), budget=budget)
+        fixed = make_plan(costs, devices, Demand(objective, num_stages), budget=budget)
         if objective is Objective.LATENCY:
-            assert max(plan.latency_s, asked.latency_s) <= uniform.latency_s
+            assert max(plan.latency_s, fixed.latency_s) <= uniform.latency_s
             continue
         assert plan.period_s <= uniform.period_s * (1 if heuristic else 1.1 * 1.02)
-        if asked.period_s > uniform.period_s:
-            assert "heuristic" not in asked.why
-            assert asked.period_s <= uniform.period_s * 1.02
-            assert sum(s.boundary_bytes for s in asked.stages) < sum(s.boundary_bytes for s in uniform.stages)
+        if fixed.period_s > uniform.period_s:
+            assert "heuristic" not in fixed.why
+            assert fixed.period_s <= uniform.period_s * 1.02
+            assert sum(s.boundary_bytes for s in fixed.stages) < sum(s.boundary_bytes for s in uniform.stages)
 
 
 def test_plan_of_5000_nodes_on_16_devices_uses_nearly_all_of_their_speed():

@@ -55,18 +55,18 @@ class Bench:
         for worker, each_s in work_s.items():
             self.balancer.observe_report(worker, each_s, {}, self.now_s)
 
-    def route(self, ask=None, is_live=alive):
-        return self.balancer.pick_route([self.stage], is_live, self.now_s, ask or RouteQuery())
+    def route(self, query=None, is_live=alive):
+        return self.balancer.pick_route([self.stage], is_live, self.now_s, query or RouteQuery())
 
-    def pick(self, ask=None, is_live=alive):
-        route = self.route(ask, is_live)
+    def pick(self, query=None, is_live=alive):
+        route = self.route(query, is_live)
         return None if isinstance(route, NoRoute) else route[0].worker
 
-    def picks(self, num, ask=None):
-        return Counter(self.pick(ask) for _ in range(num))
+    def picks(self, num, query=None):
+        return Counter(self.pick(query) for _ in range(num))
 
-    def explained(self, ask=None, is_live=alive):
-        (found,) = self.balancer.explain([self.stage], is_live, self.now_s, ask or RouteQuery())
+    def explained(self, query=None, is_live=alive):
+        (found,) = self.balancer.explain([self.stage], is_live, self.now_s, query or RouteQuery())
         return found
 
 

@@ -33,8 +33,8 @@ def route_of(stages, loads=None, dead=(), excluded=(), seed=0):
         balancer.board(each, 0.0)
     for worker, load in (loads or {}).items():
         balancer.observe_report(worker, load * 0.001, {}, 0.0)
-    ask = RouteQuery(excluded=frozenset(excluded))
-    return balancer.pick_route(stages, lambda worker: worker not in dead, 0.0, ask)
+    query = RouteQuery(excluded=frozenset(excluded))
+    return balancer.pick_route(stages, lambda worker: worker not in dead, 0.0, query)
 
 
 def pick(*args, **kwargs):
@@ -53,7 +53,7 @@ def test_pick_route_takes_the_less_loaded_of_two():
 
 
 def test_pick_route_never_takes_the_most_loaded_of_many():
-    """Whoever is drawn beside it is better."""
+    """Any other replica that is drawn with it has less load."""
     loads = {"a": 1, "b": 1, "c": 1, "d": 9}
     assert "d" not in {pick(stages("abcd"), loads, seed=seed) for seed in range(200)}
 
@@ -70,7 +70,7 @@ def test_pick_route_prefers_the_worker_of_the_hop_before_in_a_tie():
 
 
 def test_pick_route_leaves_a_busier_worker_of_the_hop_before():
-    """Staying is worth the way, no more."""
+    """Staying saves the transfer, and is preferred only by that much."""
     assert {pick(stages("a", "ab"), {"a": 2, "b": 1}, seed=seed) for seed in range(50)} == {"ab"}
 
 
@@ -81,7 +81,7 @@ def test_pick_route_never_takes_dead_and_excluded_workers():
 
 
 def test_pick_route_names_a_stage_without_candidates():
-    """The first such stage is what stands in the way."""
+    """It is the first such stage."""
     assert pick(stages("a", "b", "b"), dead="b") == 1
     assert pick(stages("")) == 0
 

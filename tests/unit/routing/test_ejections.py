@@ -41,7 +41,7 @@ def test_eject_and_release_notify_observers(bench, observer):
     assert observer.events == [(KEY, "a", 5.0), (KEY,)]
 
 
-def test_adopt_obeys_the_cap_and_notifies_nobody(bench, observer):
+def test_adopt_respects_the_cap_and_notifies_no_observer(bench, observer):
     ejections = bench.balancer.ejections
     assert ejections.adopt(KEY, "a", 5.0, "gateway 'g2' has ejected it", 0.0)
     assert not ejections.adopt(KEY, "b", 5.0, "one of three is the cap", 0.0)

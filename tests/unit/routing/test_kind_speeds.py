@@ -41,7 +41,7 @@ def test_shrunk_s_lies_between_own_and_kind(usual_s, own_s):
 
 
 def test_typical_s_of_an_unmeasured_kind_is_that_of_the_slowest():
-    """As slow as the slowest known one, and not faster than told; those of a measured kind have its figure."""
+    """As slow as the slowest known one, and not faster than the given bound; those of a measured kind have its figure."""
     found = speeds([(0, 0.01)])
     assert found.typical_s(np.array([False, True, True]), 0.5).tolist() == [0.01, 0.5]
     assert found.typical_s(np.array([False, True, True]), 0.001).tolist() == [0.01, 0.01]

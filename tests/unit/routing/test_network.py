@@ -23,7 +23,7 @@ def test_view_prefers_measured_links_to_guesses():
 
 
 def test_network_ignores_similar_measurements():
-    """Every worker tells its ways each second: only one that changed by more than a tenth makes its views anew."""
+    """Every worker reports its links each second: views are rebuilt only where a link changed by more than a tenth."""
     bench = Bench(in_zone("a", "b"))
     network = bench.balancer.network
     assert network.observe("g", "a", MeasuredLink(0.01, 1e9))
@@ -36,7 +36,7 @@ def test_network_ignores_similar_measurements():
 
 
 def test_network_prefers_direct_measurements_to_relayed_ones():
-    """And never takes its place."""
+    """A relayed one never replaces a direct one."""
     network = Network()
     assert network.observe("v", "w", MeasuredLink(0.3, is_relayed=True))
     assert network.observe("v", "w", MeasuredLink(0.2))

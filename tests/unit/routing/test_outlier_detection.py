@@ -21,7 +21,7 @@ def fail(found, worker, now_s, times=SETTINGS.max_errors):
 
 
 def test_detector_ejects_after_consecutive_failures():
-    """Five do; an answer in between starts the count anew."""
+    """Five do; an answer in between restarts the count."""
     found = outliers(3)
     assert fail(found, "w0", 0.0, 4) is None
     found.observe_answer("w0", 0.01, 0.0)

@@ -92,7 +92,7 @@ def test_unmeasured_replica_has_the_typical_compute_time():
 
 
 def test_policy_skips_a_draining_worker():
-    """Until it says that it drains no more."""
+    """Until it reports the end of the drain."""
     bench = Bench(in_zone("a", "b"))
     board = bench.balancer.workers
     board.set_draining(board.slot("a"), True)
@@ -103,7 +103,7 @@ def test_policy_skips_a_draining_worker():
 
 
 def test_policy_skips_a_suspect_worker_while_there_are_others():
-    """It goes last, whatever its zone; where nobody else meets what is asked for it is as good as ever."""
+    """It is chosen last, whatever its zone; where no other worker meets the requirements it is chosen as before."""
     bench = Bench({"a": "near", "b": "far"})
     bench.balancer.mark_suspect("a", True)
     assert bench.picks(50) == {"b": 50}
@@ -136,7 +136,7 @@ def test_policy_filters_by_selectors_and_weighs_preferences():
 
 
 def test_policy_finds_no_route_where_no_worker_meets_the_selector():
-    """It is told apart from workers that are not there at the moment."""
+    """The result differs from that for workers which are not live at the moment."""
     bench = Bench(in_zone("a", "b"), attributes={"a": {"gpu": "yes"}})
     assert bench.route(RouteQuery(require=parse_selector("tpu"))).is_unsatisfiable
     assert not bench.route(
@@ -149,16 +149,16 @@ def test_policy_refuses_a_hopeless_deadline_with_a_retry_delay():
     bench = Bench(in_zone("a", "b"))
     bench.measure({"a": 0.01, "b": 0.01})
     bench.load({"a": 0.5, "b": 0.3})
-    ask = RouteQuery(remaining_s=0.1)
-    assert bench.pick(ask) == "b"
+    query = RouteQuery(remaining_s=0.1)
+    assert bench.pick(query) == "b"
     for _ in range(20):
-        refused = bench.route(ask)
+        refused = bench.route(query)
         assert refused.is_late
         assert refused.retry_after_s == pytest.approx(0.3 + 0.01 - 0.1)
     bench.now_s += 1.0
     bench.load({"a": 0.5, "b": 0.3})
-    assert bench.pick(ask) == "b"
-    assert bench.route(ask).is_late
+    assert bench.pick(query) == "b"
+    assert bench.route(query).is_late
     assert bench.pick(RouteQuery(remaining_s=0.4)) == "b"
 
 
@@ -186,16 +186,16 @@ def test_policy_subtracts_earlier_stages_from_the_deadline():
     st.integers(0, 1000),
 )
 def test_policy_pick_passes_every_filter(workers, figures, explore, seed):
-    """Dead, excluded and ejected workers are never picked, silent ones only where all are; if anybody is left, somebody is."""
+    """Dead, excluded and ejected workers are never picked, suspect ones only where all are; if any candidate is left, one is picked."""
     names = {f"w{i}": zone for i, (zone, *_) in enumerate(workers)}
     bench = Bench(names, replace(NO_LUCK, explore=explore), seed)
     for index, work_s, compute_s in figures:
         bench.measure({f"w{index}": compute_s})
         bench.load({f"w{index}": work_s})
-    dead, excluded, failing, silent = (
+    dead, excluded, failing, suspect = (
         {f"w{i}" for i, each in enumerate(workers) if each[k]} for k in (1, 2, 3, 4)
     )
-    for worker in silent:
+    for worker in suspect:
         bench.balancer.mark_suspect(worker, True)
     for worker in failing:
         for _ in range(NO_LUCK.max_errors):
@@ -204,7 +204,7 @@ def test_policy_pick_passes_every_filter(workers, figures, explore, seed):
     assert ejected <= failing
     assert len(ejected) <= bench.board.outliers.cap < len(workers)
     usable = names.keys() - dead - excluded - ejected
-    usable = usable - silent or usable
+    usable = usable - suspect or usable
     for _ in range(10):
         picked = bench.pick(RouteQuery(excluded=excluded), lambda worker: worker not in dead)
         assert picked in usable if usable else picked is None
@@ -224,27 +224,27 @@ def test_policy_picks_every_live_replica_eventually(num, seed):
 def test_policy_keeps_a_session_only_where_every_filter_passes():
     """A far or busy worker keeps it; one that is down, ejected, late or lacks something does not."""
     bench = Bench({"a": "near", "b": "far", "c": "near"}, attributes={"b": {"slow": "1"}})
-    ask = RouteQuery(affinity={KEY: "b"})
+    query = RouteQuery(affinity={KEY: "b"})
     bench.load({"b": 5.0})
-    assert bench.picks(50, ask) == {"b": 50}
-    assert bench.explained(ask).outcome == "'b': it has served this session"
+    assert bench.picks(50, query) == {"b": 50}
+    assert bench.explained(query).outcome == "'b': it has served this session"
     for away in (
-        {"ask": replace(ask, excluded={"b"})},
-        {"ask": replace(ask, require=parse_selector("!slow"))},
-        {"ask": replace(ask, remaining_s=1.0)},
-        {"ask": ask, "is_live": lambda worker: worker != "b"},
+        {"query": replace(query, excluded={"b"})},
+        {"query": replace(query, require=parse_selector("!slow"))},
+        {"query": replace(query, remaining_s=1.0)},
+        {"query": query, "is_live": lambda worker: worker != "b"},
     ):
         assert bench.pick(**away) != "b"
-    assert bench.picks(50, RouteQuery(affinity={KEY: "gone"})).keys() == {"a", "c"}
-    bench.balancer.ejections.adopt(KEY, "b", 9.0, "told", 0.0)
-    assert bench.pick(ask) != "b"
+    assert bench.picks(50, RouteQuery(affinity={KEY: "removed"})).keys() == {"a", "c"}
+    bench.balancer.ejections.adopt(KEY, "b", 9.0, "adopted", 0.0)
+    assert bench.pick(query) != "b"
     bench.balancer.ejections.drop(KEY, "b")
-    assert bench.pick(ask) == "b"
+    assert bench.pick(query) == "b"
 
 
 @given(st.floats(0.1, 100), st.floats(0, 1), st.lists(st.floats(0, 200), min_size=2, max_size=2))
 def test_slow_start_share_never_decreases(window_s, floor, ages):
-    """An older replica never gets less than a younger one; nobody gets less than the floor or more than all."""
+    """An older replica never gets less than a younger one; no replica gets less than the floor or more than all."""
     younger, older, grown = slow_start_share(np.array([*sorted(ages), window_s]), window_s, floor)
     assert floor <= younger <= older + 1e-12
     assert older <= 1
@@ -265,7 +265,7 @@ def test_policy_sends_a_new_replica_few_requests_at_first():
 
 
 def test_board_keeps_estimates_after_a_change_of_the_table():
-    """Compute times and ejections stay; a worker that was started anew is a new one."""
+    """Compute times and ejections stay; a worker that was started again is a new one."""
     bench = Bench(in_zone(*"abc"))
     bench.measure({"a": 0.01, "b": 0.5})
     for _ in range(NO_LUCK.max_errors):
@@ -287,13 +287,13 @@ def test_explanation_matches_the_decision():
     bench = Bench(names, attributes={name: {"gpu": "yes"} for name in names if name != "lame"})
     bench.measure(dict.fromkeys(names, 0.01))
     bench.load({"late": 2.0, "ok": 0.001})
-    ask = RouteQuery(
+    query = RouteQuery(
         excluded={"failed"},
         require=parse_selector("gpu"),
         prefer=parse_preferences(["zone=near:50"]),
         remaining_s=1.0,
     )
-    found = bench.explained(ask, lambda worker: worker != "dead")
+    found = bench.explained(query, lambda worker: worker != "dead")
     verdicts = {verdict.worker: verdict for verdict in found.verdicts}
     assert {name: verdict.rule for name, verdict in verdicts.items()} == {
         "dead": "not live",
@@ -311,22 +311,22 @@ def test_explanation_matches_the_decision():
     assert found.outcome == "'ok': the better of two of the best of tier 0, which keeps 100% of requests"
     assert ok.bonus_s == pytest.approx(0.005)
     assert ok.score_s == pytest.approx(ok.transfer_s + ok.wait_s + ok.compute_s + ok.caution_s - ok.bonus_s)
-    assert bench.pick(ask, lambda worker: worker != "dead") == "ok"
+    assert bench.pick(query, lambda worker: worker != "dead") == "ok"
 
 
 def test_balancer_refreshes_the_liveness_of_large_stages_periodically():
-    """Of a thousand workers not each is asked at each decision; a dead one is still never picked."""
+    """Of a thousand workers not each is evaluated at each decision; a dead one is still never picked."""
     bench = Bench({f"w{i}": "near" for i in range(200)})
     dead = set()
-    asked = Counter()
+    evaluated = Counter()
 
     def is_live(worker):
-        asked[worker] += 1
+        evaluated[worker] += 1
         return worker not in dead
 
     for _ in range(100):
         bench.pick(is_live=is_live)
-    assert asked.total() < 400
+    assert evaluated.total() < 400
     dead = {f"w{i}" for i in range(150)}
     for _ in range(100):
         assert bench.pick(is_live=is_live) not in dead

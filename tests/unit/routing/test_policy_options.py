@@ -1,4 +1,4 @@
-"""What an asker may add to the policy: rules of its own, the way on, and the best instead of a draw."""
+"""What a caller may add to the policy: candidate filters, onward transfer times, and the best choice instead of a draw."""
 
 from __future__ import annotations
 
@@ -47,47 +47,47 @@ def choose(stage, workers, query, now_s):
     )
 
 
-def asked(stage, workers, **ask):
-    return choose(stage, workers, RouteQuery(**ask, randomised=False), 0.0)
+def chosen(stage, workers, **query):
+    return choose(stage, workers, RouteQuery(**query, randomised=False), 0.0)
 
 
 def test_policy_without_randomisation_picks_the_first_of_the_best():
-    """Zones count by the ways to them alone."""
+    """A zone counts only by the links to it."""
     stage, workers = board({}, {}, {})
-    assert asked(stage, workers).index == 0
+    assert chosen(stage, workers).index == 0
     workers.set_expected(stage.slots, np.array([0.003, 0.001, 0.002]), 0.0)
-    found = asked(stage, workers)
+    found = chosen(stage, workers)
     assert (found.index, explain_route(found, workers, 0.0).outcome) == (1, "'w1': the best")
 
 
 def test_candidate_filter_excludes_with_its_reason():
     """Under its own name."""
     stage, workers = board({}, {})
-    found = asked(
-        stage, workers, filters=(CandidateFilter("memory", "there is no room", np.array([True, False])),)
+    found = chosen(
+        stage, workers, filters=(CandidateFilter("memory", "too little memory", np.array([True, False])),)
     )
     assert found.index == 1
     first, second = explain_route(found, workers, 0.0).verdicts
-    assert (first.rule, first.why, second.rule) == ("memory", "there is no room", "")
+    assert (first.rule, first.why, second.rule) == ("memory", "too little memory", "")
 
 
 def test_candidate_filter_may_exclude_all():
-    """As with everybody dead."""
+    """As when all workers are dead."""
     stage, workers = board({}, {})
-    assert asked(stage, workers, filters=(CandidateFilter("all", "", np.array([True, True])),)).index is None
+    assert chosen(stage, workers, filters=(CandidateFilter("all", "", np.array([True, True])),)).index is None
 
 
 def test_onward_s_counts_as_transfer():
-    """It is part of what a verdict says of the way."""
+    """A verdict includes it in the transfer time."""
     stage, workers = board({}, {})
-    found = asked(stage, workers, onward_s=np.array([0.5, 0.1]))
+    found = chosen(stage, workers, onward_s=np.array([0.5, 0.1]))
     assert found.index == 1
     verdicts = explain_route(found, workers, 0.0).verdicts
     assert verdicts[0].transfer_s - verdicts[1].transfer_s == pytest.approx(0.4)
 
 
 def test_set_expected_is_used_for_scores():
-    """Before anyone has measured them."""
+    """Before the first measurement."""
     stage, workers = board({}, {})
     stage.set_expected(np.array([0.2, 0.1]))
     workers.set_expected(stage.slots, np.array([0.0, 0.05]), 7.0)
@@ -113,10 +113,10 @@ def test_board_view_agrees_with_the_network(origin, places, measured):
     if measured:
         network.observe("g", "w0", MeasuredLink(0.3, 1e6))
     view = stage.view(Origin("g", origin), network)
-    ways = [GUESSES[origin.nearness(each)] for each in places]
+    costs = [GUESSES[origin.nearness(each)] for each in places]
     if measured:
-        ways[0] = LinkCost(0.3, 1e6)
-    assert view.half_trip_s.tolist() == pytest.approx([way.round_trip_s / 2 for way in ways])
-    assert view.s_per_byte.tolist() == pytest.approx([1 / way.bytes_per_s for way in ways])
+        costs[0] = LinkCost(0.3, 1e6)
+    assert view.half_trip_s.tolist() == pytest.approx([cost.round_trip_s / 2 for cost in costs])
+    assert view.s_per_byte.tolist() == pytest.approx([1 / cost.bytes_per_s for cost in costs])
     nearness = [max(1, origin.nearness(each)) for each in places]
     assert view.tiers.tolist() == [sorted(set(nearness)).index(each) for each in nearness]

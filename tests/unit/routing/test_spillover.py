@@ -42,7 +42,7 @@ def test_policy_fails_over_from_a_lost_zone():
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=4), st.floats(0.5, 0.99))
 def test_spillover_shares_add_up_to_1_at_most(tiers, spill_at):
-    """None is negative, all together are 1 at the most, and a tier with room leaves nothing to farther ones."""
+    """None is negative, all together are 1 at the most, and a tier with spare capacity leaves nothing to farther ones."""
     found = spillover_shares([used for used, _ in tiers], [is_alive for _, is_alive in tiers], spill_at)
     assert all(share >= 0 for share in found)
     assert sum(found) <= 1 + 1e-9

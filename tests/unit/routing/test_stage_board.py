@@ -23,7 +23,7 @@ def test_observe_compute_sets_the_estimate_of_unmeasured_replicas_of_the_kind():
     assert bench.board.typical_s == pytest.approx(0.05)
 
 
-def test_a_board_keeps_what_it_knows_of_replicas_that_stay():
+def test_stage_board_keeps_the_figures_of_replicas_that_stay():
     """A replica that was restarted is new; one that stays keeps its ejection."""
     bench = Bench(in_zone("a", "b", "c"))
     bench.measure({"a": 0.05, "b": 0.5, "c": 0.05})

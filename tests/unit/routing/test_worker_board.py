@@ -47,7 +47,7 @@ def test_most_work_s_bounds_work_s(board):
         assert work_s(board, slot, now_s) <= board.most_work_s(slot)
 
 
-def test_a_slot_is_reused_only_when_nothing_is_in_flight_there(board):
+def test_worker_board_reuses_a_slot_only_when_nothing_is_in_flight_there(board):
     slot = board.slot("a")
     board.begin(slot, 0.1)
     board.remove("a")

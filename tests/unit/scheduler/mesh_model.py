@@ -34,7 +34,7 @@ class Process:
 
 
 class Link:
-    """What the scheduler knows of a process; its stream is there or lost."""
+    """The scheduler's view of a process, whose stream is open or lost."""
 
     def __init__(self, process, now_s):
         self.process = process
@@ -173,7 +173,7 @@ class MeshModel:
                 assert all(stage.replicas for stage in model.stages), "changed over to an incomplete plan"
 
     def check_memory(self):
-        """No worker is told to load more than it has memory for."""
+        """No worker is commanded to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for id_ in {command.worker for command in self.placement.place}:
             link = self.links[id_]

@@ -41,7 +41,7 @@ print(resident_bytes() - before)
 """
 
 pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="only the GNU C library can be told so"
+    platform.libc_ver()[0] != "glibc", reason="only the GNU C library has this setting"
 )
 
 

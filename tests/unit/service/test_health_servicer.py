@@ -57,7 +57,7 @@ async def test_health_servicer_knows_no_service_that_was_never_set_or_was_remove
 
 
 async def test_health_servicer_keeps_a_watcher_when_another_leaves():
-    """Each watcher sees each change, whoever else watches the same service; none is kept after it has left."""
+    """Each watcher of a service sees each change, however many there are; none is kept after its call ended."""
     health = HealthServicer()
     async with watch(health, "") as first:
         assert await next_status(first) == SERVING

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
         ("compression", "onnxmesh/rpc/link"),
     ],
 )
-def test_every_metric_is_documented_and_no_other(service, path):
+def test_metrics_are_documented_and_no_others(service, path):
     """Names in docs/metrics.md are those in the code; a counter's with the ending that Prometheus shows."""
     code = "".join(each.read_text() for each in sorted((ROOT / path).rglob("*.py")))
     named = re.findall(rf'(\w+)\(\s*"(onnxmesh_{service}_\w+)"', code)
@@ -69,7 +69,7 @@ def test_metrics_server_listens_on_an_ipv6_address():
 
 
 def test_metrics_server_names_an_address_in_use():
-    """The message says which, and why."""
+    """The message has the address and the reason."""
     server = MetricsServer("127.0.0.1:0", process_registry())
     try:
         with pytest.raises(

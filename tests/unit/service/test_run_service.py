@@ -13,6 +13,7 @@ from onnxmesh.service.run_service import run_service, stop_signals
 from onnxmesh.service.settings.service import ServiceSettings
 
 PROGRAM = """
+import asyncio
 from contextlib import asynccontextmanager
 from onnxmesh.service.run_service import run_service
 from onnxmesh.service.settings.service import ServiceSettings
@@ -20,9 +21,16 @@ from onnxmesh.service.settings.service import ServiceSettings
 class Endpoint:
     listens, address, metrics_address = "127.0.0.1:7", "host:7", None
 
+    def __init__(self, settings):
+        self.settings = settings
+
+    async def wait_ready(self):
+        if self.settings.zone == "nowhere":
+            await asyncio.Event().wait()
+
 @asynccontextmanager
 async def app(settings):
-    yield Endpoint()
+    yield Endpoint(settings)
     print("drained", flush=True)
 
 run_service("worker", ServiceSettings, app)
@@ -43,6 +51,12 @@ def test_run_service_prints_the_ready_line_and_drains_at_the_end_of_standard_inp
     with start("--exit-with-parent") as process:
         out, _ = process.communicate()
     assert (process.returncode, out) == (0, "ready worker 127.0.0.1:7\n" + "drained\n")
+
+
+def test_run_service_that_is_not_ready_prints_no_line_and_stops():
+    with start("--exit-with-parent", "--zone=nowhere") as process:
+        out, _ = process.communicate()
+    assert (process.returncode, out) == (0, "drained\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import grpc.aio
@@ -41,6 +42,18 @@ async def test_serving_is_healthy_until_its_stop_is_announced(with_http2):
         assert (await health.Check(request)).status == health_pb2.HealthCheckResponse.SERVING
         await serving.announce_stop()
         assert (await health.Check(request)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    await serving.stop(0)
+
+
+async def test_serving_is_ready_after_its_condition():
+    serving = Serving(ServiceSettings())
+    condition = asyncio.Event()
+    declaring = asyncio.ensure_future(serving.ready_after(condition.wait()))
+    waiting = asyncio.ensure_future(serving.wait_ready())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    condition.set()
+    await asyncio.gather(declaring, waiting)
     await serving.stop(0)
 
 

@@ -53,7 +53,7 @@ def test_flags_come_before_the_environment(monkeypatch):
     assert (settings.rows, settings.other) == (3, "red")
 
 
-def test_every_wrong_setting_has_a_line_with_its_names(monkeypatch, capsys):
+def test_settings_reader_reports_each_wrong_setting_on_a_line_with_its_names(monkeypatch, capsys):
     """Flag and environment variable, what was expected and what came, without words of the library."""
     shown = refused(
         monkeypatch, capsys, "--rows=0", "--listen=here", ONNXMESH_BOTH="maybe", ONNXMESH_OTHER="blue"
@@ -66,13 +66,13 @@ def test_every_wrong_setting_has_a_line_with_its_names(monkeypatch, capsys):
     ]
 
 
-def test_a_secret_is_not_shown(monkeypatch, capsys):
+def test_settings_reader_shows_no_secret(monkeypatch, capsys):
     """Only what was expected."""
     shown = refused(monkeypatch, capsys, ONNXMESH_PIN="hunter2")
     assert shown == "worker: --pin (ONNXMESH_PIN): expected a whole number\n"
 
 
-def test_an_error_about_several_settings_names_them_itself(monkeypatch, capsys):
+def test_settings_reader_passes_on_an_error_that_names_several_settings(monkeypatch, capsys):
     """A validator of the whole model wrote it."""
     shown = refused(monkeypatch, capsys, "--rows=10", "--other=red")
     assert shown == "worker: --rows and --other exclude each other\n"

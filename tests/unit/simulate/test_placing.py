@@ -44,7 +44,7 @@ class Bench:
         return [len(workers) for workers in self.routed().values()]
 
 
-def test_what_is_placed_first_is_what_decide_says():
+def test_placement_starts_with_what_decide_returns():
     """One decision over empty workers: the same stages on the same workers, evenly over zones."""
     bench, desired = Bench(SMALL), stages_of(SMALL)
     views = [WorkerView(each.id, attributes=each.facts.attributes) for each in bench.fleet.workers]
@@ -54,8 +54,8 @@ def test_what_is_placed_first_is_what_decide_says():
         assert Counter(bench.fleet.by_id[id_].zone for id_ in workers) == {0: 3, 1: 3, 2: 3}
 
 
-def test_a_drained_worker_is_empty_only_when_its_stage_is_served_elsewhere():
-    """At no moment is the stage on fewer workers than asked for, in the table or in fact."""
+def test_drained_worker_is_empty_only_when_its_stage_is_served_elsewhere():
+    """At no moment is the stage on fewer workers than desired, in the table or in fact."""
     bench = Bench(SMALL)
     ended = bench.scheduler.drain(next(each for each in bench.fleet.workers if each.held))
     while not ended.processed:
@@ -68,7 +68,7 @@ def test_a_drained_worker_is_empty_only_when_its_stage_is_served_elsewhere():
     assert all(id_ != "w00000" for workers in bench.routed().values() for id_ in workers)
 
 
-def test_a_dead_worker_is_replaced_once_its_death_is_noticed():
+def test_dead_worker_is_replaced_once_its_death_is_noticed():
     """Not before; then the table is without it at once, and a spare has its stage after it is loaded."""
     bench = Bench(SMALL)
     dead = next(each for each in bench.fleet.workers if each.held)
@@ -84,14 +84,14 @@ def test_a_dead_worker_is_replaced_once_its_death_is_noticed():
 
 
 @pytest.mark.parametrize("chooser", CHOOSERS, ids=lambda chooser: chooser.name)
-def test_while_every_worker_is_drained_in_turn_every_request_is_answered(chooser):
+def test_rolling_drain_answers_every_request(chooser):
     """All of them are restarted, under any policy, and no request fails."""
     outcome = World(DRAIN, chooser, 5, ignore).run()
     assert (outcome.num_restarted, outcome.num_failed) == (12, 0)
 
 
 @pytest.mark.parametrize("chooser", [Mesh, PowerOfTwo], ids=lambda chooser: chooser.name)
-def test_nothing_is_sent_to_a_worker_whose_death_was_noticed_and_told(chooser):
+def test_gateway_sends_nothing_to_a_worker_whose_death_was_published(chooser):
     """A zone dies; once gateways have the table without it no worker there is chosen, whatever else they know."""
     removed, sent = set(), Counter()
 

@@ -23,14 +23,14 @@ def ignore(_):
 
 @pytest.mark.parametrize("scenario", [SMALL, PIPELINE], ids=["one stage", "three stages"])
 @pytest.mark.parametrize("chooser", CHOOSERS, ids=lambda chooser: chooser.name)
-def test_every_request_is_answered_once_where_nobody_dies(chooser, scenario):
+def test_simulation_answers_every_request_once_where_no_process_dies(chooser, scenario):
     """None is lost, none is counted twice."""
     outcome = World(scenario, chooser, 1, ignore).run()
     assert (outcome.num_failed, outcome.num_requests) == (0, 600)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_every_scenario_comes_to_an_end(scenario):
+def test_simulation_of_every_scenario_ends(scenario):
     """However little of it is run: each request is answered or refused, and what crosses zones is a share."""
     few = replace(scenario, num_workers=24, num_requests=300)
     for chooser in (Mesh, Oracle):
@@ -39,7 +39,7 @@ def test_every_scenario_comes_to_an_end(scenario):
         assert 0.0 <= outcome.cross_zone <= 1.0
 
 
-def test_a_request_that_is_over_twice_is_an_error():
+def test_simulation_refuses_a_request_that_ends_twice():
     """Counting it again raises."""
     counters = RequestCounters(0, 2, lambda: None, ignore)
     request = counters.begin(0, 0.0, 1.0)
@@ -48,12 +48,12 @@ def test_a_request_that_is_over_twice_is_an_error():
         counters.failed(request)
 
 
-def test_the_same_seed_gives_the_same_figures():
+def test_simulation_with_the_same_seed_gives_the_same_figures():
     """Nothing but the seed decides."""
     assert World(DEATHS, Mesh, 7, ignore).run() == World(DEATHS, Mesh, 7, ignore).run()
 
 
-def test_nobody_is_sent_to_a_worker_that_is_known_to_be_dead():
+def test_gateway_sends_nothing_to_a_worker_that_is_known_to_be_dead():
     """From the moment its gateway noticed on."""
     chosen, picked_dead = Counter(), []
 
@@ -71,7 +71,7 @@ def test_nobody_is_sent_to_a_worker_that_is_known_to_be_dead():
     assert outcome.failed == 0.0
 
 
-def test_what_cannot_be_done_in_time_is_not_answered():
+def test_simulation_does_not_answer_requests_that_cannot_meet_their_deadline():
     """Far beyond capacity requests fail, and the share of good ones and of failed ones is at most all."""
     overload = replace(SMALL, load=3.0, deadline_s=SLO_S)
     for chooser in (Mesh, Oracle):
@@ -80,8 +80,8 @@ def test_what_cannot_be_done_in_time_is_not_answered():
         assert outcome.goodput + outcome.failed <= 1.0
 
 
-def test_a_zone_that_gets_more_than_it_can_do_spills_the_rest():
-    """The oracle says what must go; the policy keeps what it can, and everything is answered."""
+def test_zone_beyond_its_capacity_spills_the_rest():
+    """The policy keeps requests in the zone up to its capacity, and all are answered."""
     saturated = replace(SMALL, load=2.6 / 3, cv=1.0, skew=1.6 / 2.6, num_requests=3000)
     outcome = World(saturated, Mesh, 1, ignore).run()
     assert outcome.num_failed == 0

@@ -50,7 +50,7 @@ async def test_queue_makes_changes_in_the_order_of_submission():
 
 
 async def test_queue_makes_a_change_whose_caller_was_cancelled():
-    """Half a change would be worse than one that nobody waits for."""
+    """A change that has begun is never left half made."""
     changes = Changes()
     async with changes.running():
         caller = asyncio.ensure_future(changes.queue.submit(changes.change("a")))
@@ -61,7 +61,7 @@ async def test_queue_makes_a_change_whose_caller_was_cancelled():
 
 
 async def test_queue_continues_after_a_failed_change():
-    """Its caller is told why; where nobody waits, nobody is."""
+    """The error is raised at its caller, if that still waits."""
 
     async def refuse():
         raise Conflict("another one leads")
@@ -77,7 +77,7 @@ async def test_queue_continues_after_a_failed_change():
 
 
 async def test_queue_refuses_waiting_changes_when_it_stops():
-    """It is not made, and its caller learns that."""
+    """It is not made, and its caller gets an error."""
     changes = Changes()
     async with changes.running():
         changes.queue.submit_nowait(changes.change("a"))

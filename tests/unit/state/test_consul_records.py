@@ -48,7 +48,7 @@ async def write(records, each):
     return head
 
 
-async def test_a_large_record_is_stored_in_chunks_and_read_whole(client, records):
+async def test_consul_records_store_a_large_record_in_chunks_and_read_it_whole(client, records):
     head = await write(records, large())
     assert head.num_chunks == len(client.keys) > 1
     assert max(map(len, client.keys.values())) == CHUNK_BYTES

@@ -69,7 +69,7 @@ async def test_open_refuses_a_database_of_a_newer_release(tmp_path):
             pass
 
 
-async def test_all_names_an_unreadable_row(tmp_path):
+async def test_embedded_store_names_an_unreadable_row(tmp_path):
     async with open_deployments(tmp_path) as store:
         await store.save(deployment())
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:

@@ -64,7 +64,7 @@ async def test_keys_with_a_single_writer_have_no_fence():
         (500, "no leader", Unavailable, "500 no leader"),
     ],
 )
-async def test_a_transaction_that_fails_raises_its_reason(code, body, kind, text):
+async def test_fenced_keys_raise_the_reason_of_a_failed_transaction(code, body, kind, text):
     keys = FencedKeys(FakeConsulAgent(Client(code, body)), None)
     with pytest.raises(kind, match=text):
         await keys.write("k", b"", 0)

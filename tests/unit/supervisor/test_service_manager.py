@@ -83,7 +83,7 @@ async def running(manager):
 
 
 async def test_manager_reports_a_ready_service_and_leaves_no_process(manager_of, sink, tmp_path):
-    """The ready line gives the address; loud log lines are told, all are kept; a cancelled manager ends the process."""
+    """The ready line gives the address; log lines of warnings are reported, all are kept; a cancelled manager ends the process."""
     async with running(manager_of("good")):
         (ready,) = sink.of(ServiceReady)
         assert (ready.address, ready.again) == ("127.0.0.1:7001", False)
@@ -115,7 +115,7 @@ async def test_manager_does_not_restart_a_service_that_never_became_ready(manage
 
 
 async def test_manager_gives_up_on_a_service_that_keeps_dying(manager_of, sink):
-    """After three deaths within the window it says so, with the last words."""
+    """After three deaths within the window it reports them, with the process's last output."""
     with pytest.raises(Unavailable, match="death number 3 within 30 s: giving up: hot celsius=90"):
         await manager_of("dying", max_deaths=3).run()
     assert len(sink.of(ServiceDied)) == 2

@@ -59,7 +59,7 @@ def test_device_tensor_splits_and_concatenates_rows_in_place(rows, rest, datatyp
 
 @pytest.mark.parametrize("order", [[1, 0, 2], [0, 2], [0, 0]])
 def test_concat_adjacent_refuses_tensors_that_are_not_adjacent(order):
-    """In the order in which it is asked for."""
+    """In the order in which it is requested."""
     pieces = split_rows(Memory(ARRAY).tensor, [1, 2, 3])
     chosen = [pieces[index] for index in order]
     assert concat_adjacent(chosen) is None

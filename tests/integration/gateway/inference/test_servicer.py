@@ -59,7 +59,7 @@ async def test_servicer_returns_raw_contents_for_typed_ones():
 
 
 async def test_servicer_returns_the_trace_of_the_route():
-    """Asked for by a parameter, answered as JSON that the client library reads."""
+    """A parameter requests the trace; it comes as JSON that the client library reads."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b"))
         request = request_of()
@@ -141,7 +141,7 @@ async def test_servicer_refuses_invalid_requests_and_answers_the_next():
 
 
 async def test_servicer_refuses_malformed_messages():
-    """A body that does not parse is INVALID_ARGUMENT and says nothing of our code."""
+    """A body that does not parse is INVALID_ARGUMENT and reveals nothing of the code."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         for method in ("ModelInfer", "ModelReady", "ModelMetadata", "ServerLive"):
@@ -235,7 +235,7 @@ async def test_killed_worker_without_another_replica_fails_requests_at_once():
 
 
 async def test_error_names_a_stage_without_a_replica():
-    """Nobody waits for what is not there."""
+    """The request fails at once instead of waiting for a replica."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", ""))
         error = await refused(gateway.infer(request_of()))
@@ -253,7 +253,7 @@ async def test_stale_results_are_dropped():
         (first,) = [worker for worker in gateway.workers.values() if worker.activations]
         (second,) = [worker for worker in gateway.workers.values() if worker is not first]
         key = first.activations[0].key
-        failure = frame_pb2.Failure(key=key, reason="UNAVAILABLE", message="no room", retriable=True)
+        failure = frame_pb2.Failure(key=key, reason="UNAVAILABLE", message="no capacity", retriable=True)
         first.send(frame_pb2.FrameHeader(failure=failure))
         await eventually(lambda: second.activations and first.cancels)
         first._model = lambda tensors: [double(double(tensors))[0]]
@@ -265,7 +265,7 @@ async def test_stale_results_are_dropped():
 
 
 async def test_cancellation_by_the_client_reaches_every_worker():
-    """Each hop is told to drop the request."""
+    """Each hop gets a Cancel frame for the request."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a", "b"))
         a, b = gateway.workers["a"], gateway.workers["b"]
@@ -301,7 +301,7 @@ async def test_deadline_ends_a_request_at_client_gateway_and_worker(by):
 
 
 async def test_servicer_refuses_requests_beyond_max_in_flight():
-    """One more is refused with a delay, and admitted when there is room."""
+    """One more is refused with a delay, and admitted when another has ended."""
     async with running_gateway(max_in_flight=2) as gateway:
         await gateway.publish(gateway.routed("a"))
         a = gateway.workers["a"]
@@ -353,7 +353,7 @@ def key(request_key):
 
 
 async def test_versions_of_a_model_are_served_side_by_side():
-    """Asked for by number, or the newest that can answer."""
+    """The version is requested by number, or is the newest that can answer."""
     async with running_gateway() as gateway:
         await gateway.publish(
             gateway.routed("a", version=1), gateway.routed("b", version=2), gateway.routed("", version=3)

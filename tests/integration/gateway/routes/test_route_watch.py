@@ -1,4 +1,4 @@
-"""A gateway that is told of changes to its route table: over real sockets."""
+"""A gateway that receives changes of its route table, over real sockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def table_of(gateway):
 
 
 async def until(gateway, condition):
-    """Returns the gateway's account of its table once it is as asked for."""
+    """Returns the gateway's own report of its table once the condition holds."""
     while not condition(table := await table_of(gateway)):
         pass
     return table
@@ -71,7 +71,7 @@ async def test_route_watch_requests_the_whole_table_after_a_missed_change():
 
 
 async def test_route_watch_keeps_its_table_where_a_scheduler_dies_before_sending_the_whole():
-    """The gateway waits for it, says that its table is stale, and serves on."""
+    """The gateway waits for it, reports that its table is stale, and continues to serve."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         await until(gateway, lambda table: not table.stale)
@@ -99,7 +99,7 @@ async def test_route_watch_ignores_outdated_changes_and_those_of_a_later_release
 
 
 async def test_draining_worker_finishes_its_requests():
-    """The request that it holds is answered by it, new ones go elsewhere; when it is gone, it is hung up on."""
+    """The request that it holds is answered by it, new ones go elsewhere; once the table lists it no longer, its link is closed."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"), workers=[mesh_pb2.RoutedWorker(worker="a")])
         gateway.workers["a"].holding = True
@@ -118,7 +118,7 @@ async def test_draining_worker_finishes_its_requests():
 
 
 async def test_stale_route_table_is_shown_by_status_health_and_metrics():
-    """In health, metrics and its own account; models stay SERVING, and requests are answered on."""
+    """In health, metrics and its own report; models stay SERVING, and requests are answered on."""
     async with running_gateway(metrics="127.0.0.1:0") as gateway:
         assert await health_of(gateway, "mesh.routes") == NOT_SERVING
         assert (await table_of(gateway)).epoch == 0

@@ -1,4 +1,4 @@
-"""A gateway that was told of several schedulers."""
+"""A gateway that is configured with several schedulers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_route_watch_follows_the_next_scheduler_after_a_loss(two_scheduler
 
 
 async def test_route_watch_refuses_an_older_table_of_another_scheduler(two_schedulers):
-    """A scheduler that does not know yet that another leads cannot turn the routes back."""
+    """A scheduler that does not know yet that another leads cannot replace the routes by older ones."""
     gateway, (first, second), (end_first, _) = two_schedulers
     here = [[("a", gateway.workers["a"].address)]]
     for _ in range(3):

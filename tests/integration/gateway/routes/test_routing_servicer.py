@@ -39,7 +39,7 @@ async def test_request_runs_on_workers_that_meet_its_requirements():
 
 
 async def test_request_without_a_satisfying_worker_is_refused():
-    """It is told who lacks what, as FAILED_PRECONDITION."""
+    """The error names what each worker lacks, as FAILED_PRECONDITION."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -53,7 +53,7 @@ async def test_request_without_a_satisfying_worker_is_refused():
 
 
 async def test_request_stays_in_its_zone():
-    """With both zones idle nothing crosses, but what figures are kept fresh with; with the near one gone everything does."""
+    """With both zones idle only requests that refresh measurements cross; when the near zone is lost, all requests do."""
     async with running_gateway(zone="west") as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
         for _ in range(100):
@@ -90,7 +90,7 @@ async def test_explain_shows_the_score_of_each_replica():
 
 
 async def test_explain_refuses_unknown_models_and_malformed_selectors():
-    """As a request would be told."""
+    """With the same errors as an inference request."""
     async with running_gateway() as gateway, MeshClient(gateway.address) as client:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
         with pytest.raises(NotFound, match="unknown model 'n'"):
@@ -100,22 +100,22 @@ async def test_explain_refuses_unknown_models_and_malformed_selectors():
 
 
 async def test_concurrent_requests_with_different_options_do_not_interfere():
-    """Each with its own wishes."""
+    """Each request has its own requirement."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("ab"), workers=WORKERS)
-        wishes = ["gpu", "edge"] * 50
-        await asyncio.gather(*(gateway.infer(asking(require=wish)) for wish in wishes))
+        requirements = ["gpu", "edge"] * 50
+        await asyncio.gather(*(gateway.infer(asking(require=each)) for each in requirements))
         assert [len(worker.activations) for worker in gateway.workers.values()] == [50, 50]
 
 
 async def test_worker_with_the_shorter_link_is_preferred():
-    """Both are in the gateway's own zone; what was measured tells them apart, and explain says so."""
+    """Both are in the gateway's own zone; they differ in measured round trips, which `explain` shows."""
     async with (
         running_gateway(same_host=False) as gateway,
-        delaying_proxy(gateway.workers["a"].address, 0.05) as way,
+        delaying_proxy(gateway.workers["a"].address, 0.05) as proxy,
         MeshClient(gateway.address) as client,
     ):
-        gateway.workers["a"].address = way.address
+        gateway.workers["a"].address = proxy.address
         await gateway.publish(gateway.routed("ab"))
 
         async def transfers():

@@ -26,6 +26,7 @@ class RawClient:
         self._encoder = Encoder()
         self._decoder = Decoder()
         self.received = []
+        self._fields = {}
 
     def send(self, *parts: bytes) -> None:
         """Sends bytes as they are."""
@@ -85,16 +86,18 @@ class RawClient:
 
     async def status(self, stream: int) -> dict[str, str]:
         """Returns the headers and trailers of a whole response."""
-        fields: dict[str, str] = {}
         while True:
             got = await self.next()
             if got[0] == FrameType.HEADERS:
+                fields = self._fields.setdefault(got[2], {})
                 # Every block changes the dynamic table, of whichever stream.
-                read = dict(self._decoder.decode(got[3]))
-                if got[2] == stream:
-                    fields |= read
-                    if got[1] & END_STREAM:
-                        return fields
+                fields |= self._decoder.decode(got[3])
+                if got[2] == stream and (got[1] & END_STREAM or fields[":status"] != "200"):
+                    return fields
+
+    def statuses(self) -> dict[int, dict[str, str]]:
+        """Returns the headers and trailers that `status` has read, by stream."""
+        return self._fields
 
     async def error(self, kind: FrameType = FrameType.GOAWAY) -> int:
         """Returns the code of the next GOAWAY or RST_STREAM."""

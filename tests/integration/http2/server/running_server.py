@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -68,7 +69,7 @@ class RunningServer:
         return message
 
     async def large(self, message, context):
-        """Returns as many bytes as the message asks for."""
+        """Returns as many bytes as the message requests."""
         return bytes(int(message))
 
     async def fail(self, message, context):
@@ -78,7 +79,7 @@ class RunningServer:
         raise ValueError("hush")
 
     async def behind(self, requests, context):
-        """Returns each message of a stream, and ends as the metadata ask for."""
+        """Returns each message of a stream, and ends as the metadata specify."""
         self.contexts.append(context)
         wanted = dict(context.invocation_metadata())
         if "greet" in wanted:
@@ -107,11 +108,14 @@ BEHIND = "/test.Behind/Stream"
 
 @asynccontextmanager
 async def running_server(
-    max_message_bytes: int = 2**31 - 1, decompressor: Decompressor | None = None, **limits
+    max_message_bytes: int = 2**31 - 1,
+    decompressor: Decompressor | None = None,
+    min_gzip_bytes: float = math.inf,
+    **limits,
 ) -> AsyncIterator[RunningServer]:
     """Starts it; `limits` are those of `ConnectionLimits` and `AbuseLimits`."""
     settings = ServiceSettings(listen="127.0.0.1:0", _cli_parse_args=False)
-    serving = Serving(settings, max_message_bytes, with_http2=True)
+    serving = Serving(settings, max_message_bytes, with_http2=True, min_gzip_bytes=min_gzip_bytes)
     running = RunningServer(serving)
     http2 = running.http2
     abuse = {each.name: limits.pop(each.name) for each in fields(AbuseLimits) if each.name in limits}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import random
 
 import grpc
 import grpc.aio
@@ -15,6 +17,7 @@ from onnxmesh.http2.protocol.frames import ACK, FrameType
 from onnxmesh.http2.server.decompressor import Decompressor
 from onnxmesh.rpc.grpc.status import from_rpc_error
 from tests.eventually import eventually
+from tests.integration.http2.server.raw_client import raw_client
 from tests.integration.http2.server.running_server import BEHIND, NO_CAP, channel_to, method, running_server
 
 
@@ -55,10 +58,10 @@ async def test_calls_are_served_while_large_messages_are_decompressed():
 
     async with running_server(1_000_000, decompressor=Gated()) as server, channel_to(server) as channel:
         echo, behind = channel.unary_unary(method("Echo")), channel.stream_stream(BEHIND)
-        gzip = {"timeout": 60, "compression": grpc.Compression.Gzip}
-        long = [asyncio.ensure_future(echo(bytes(size), **gzip)) for size in (1_000_000, 1_000_001)]
-        streams = [behind(iter((bytes(size), b"last")), **gzip) for size in (1_000_000, 1_000_001)]
-        assert await echo(b"small", **gzip) == b"small"
+        packed = {"timeout": 60, "compression": grpc.Compression.Gzip}
+        long = [asyncio.ensure_future(echo(bytes(size), **packed)) for size in (1_000_000, 1_000_001)]
+        streams = [behind(iter((bytes(size), b"last")), **packed) for size in (1_000_000, 1_000_001)]
+        assert await echo(b"small", **packed) == b"small"
         gate.set()
         assert await long[0] == bytes(1_000_000)
         assert [message async for message in streams[0]] == [bytes(1_000_000), b"last"]
@@ -67,6 +70,48 @@ async def test_calls_are_served_while_large_messages_are_decompressed():
                 await refused
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         await eventually(lambda: not server.streamed or b"last" in server.streamed)
+
+
+async def test_large_responses_are_compressed_for_clients_that_accept_it():
+    """By gzip, from the size of the setting on, unless they do not become shorter; every response says what requests may be compressed by."""
+    async with running_server(min_gzip_bytes=1_000) as server, channel_to(server) as channel:
+        noise = random.Random(1).randbytes(5_000)
+        for message in (bytes(999), bytes(1_000), bytes(3 << 20), noise):
+            assert await channel.unary_unary(method("Echo"))(message, timeout=60) == message
+        async with raw_client(server.address) as client:
+            cases = [
+                ("identity, deflate, gzip", bytes(1_000), True),
+                ("identity, deflate, gzip", bytes(999), False),
+                ("identity, deflate, gzip", noise, False),
+                ("identity", bytes(1_000), False),
+                (None, bytes(1_000), False),
+            ]
+            for number, (accepted, message, is_compressed) in enumerate(cases):
+                stream = 2 * number + 1
+                client.send(
+                    client.headers(stream, grpc_accept_encoding=accepted), client.data(stream, message)
+                )
+                fields = await client.status(stream)
+                assert fields["grpc-accept-encoding"] == "identity, deflate, gzip"
+                assert fields.get("grpc-encoding") == ("gzip" if is_compressed else None)
+                data = b"".join(
+                    got[3] for got in client.received if (got[0], got[2]) == (FrameType.DATA, stream)
+                )
+                assert data[0] == is_compressed
+                assert (gzip.decompress(data[5:]) if is_compressed else data[5:]) == message
+
+
+async def test_metadata_that_grpc_does_not_allow_fail_no_call():
+    """They are passed over, at the handlers here and at those of gRPC's server behind."""
+    async with running_server() as server, raw_client(server.address) as client:
+        odd = {"name": "zw\u00f6lf", "wro$ng": "a", "wrong-bin": "$", "right": "1"}
+        client.send(client.headers(1, **odd), client.data(1))
+        client.send(client.headers(3, BEHIND, **odd), client.data(3))
+        for stream in (1, 3):
+            assert (await client.status(stream))["grpc-status"] == "0"
+        for context in server.contexts:
+            metadata = {key: value for key, value in context.invocation_metadata() if key != "user-agent"}
+            assert metadata == {"right": "1"}
 
 
 async def test_large_messages_in_both_directions_at_once():

@@ -158,18 +158,12 @@ async def test_stream_errors_end_their_stream_alone(what):
         assert (await client.status(3))["grpc-status"] == "0"
 
 
-@pytest.mark.parametrize(
-    "begin",
-    [
-        b"GET / HTTP/1.1\r\nhost: here\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        PREFACE[:-1] + b"?",
-    ],
-)
+@pytest.mark.parametrize("begin", [b"SSH-2.0-OpenSSH_9.2\r\n", b"*1\r\n$4\r\nPING\r\n", PREFACE[:-1] + b"?"])
 async def test_connection_of_another_protocol_is_closed(begin):
-    """HTTP/1.1 and TLS: the connection is closed at once."""
+    """At once: no answer in another protocol is possible."""
     async with running_server() as server, raw_client(server.address, begin) as client:
         await client.closed()
+        assert not client.received
         await eventually(lambda: server.http2.num_connections == 0)
 
 
@@ -213,6 +207,7 @@ async def test_requests_that_are_not_grpc_get_an_http_status_or_a_grpc_status():
     """By what is wrong with them; no handler runs."""
     async with running_server() as server, raw_client(server.address) as client:
         cases = [
+            ({":method": "GET", "content_type": None, "te": None}, (":status", "415")),
             ({"content_type": "application/json"}, (":status", "415")),
             ({":method": "GET"}, (":status", "405")),
             ({"te": None}, ("grpc-status", "13")),
@@ -224,6 +219,9 @@ async def test_requests_that_are_not_grpc_get_an_http_status_or_a_grpc_status():
             client.send(client.headers(stream, end=True, **changes))
             fields = await client.status(stream)
             assert fields[name] == value
+            if name == ":status":
+                body = (await client.until(FrameType.DATA, stream))[3].decode()
+                assert body.endswith("This port speaks gRPC over HTTP/2 without TLS: use a client of gRPC.\n")
             if "grpc_encoding" in changes:
                 assert fields["grpc-accept-encoding"] == "identity, deflate, gzip"
         assert not server.contexts

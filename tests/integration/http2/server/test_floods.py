@@ -76,7 +76,7 @@ async def test_floods_of_idle_frames_end_the_connection(flood):
             await client.closed()
 
 
-async def test_a_flood_of_resets_ends_the_connection():
+async def test_connection_ends_after_a_flood_of_resets():
     """Calls that are reset at once (CVE-2023-44487); no handler is left."""
     async with running_server(max_resets_per_s=100) as server, raw_client(server.address) as client:
         for number in range(300):
@@ -97,17 +97,61 @@ async def test_floods_of_headers_end_the_connection():
         for parts in (
             [
                 frame(FrameType.HEADERS, 0, 1, b"\x82"),
-                *[frame(FrameType.CONTINUATION, 0, 1, bytes(3_000))] * 5,
+                *[frame(FrameType.CONTINUATION, 0, 1, bytes(16_000))] * 11,
             ],
             [frame(FrameType.HEADERS, 0, 1, b"\x82"), *[frame(FrameType.CONTINUATION, 0, 1)] * 100],
-            [frame(FrameType.HEADERS, END_HEADERS, 1, bytes(10_001))],
+            [frame(FrameType.HEADERS, END_HEADERS, 1, bytes(160_001))],
         ):
             async with raw_client(server.address) as client:
                 client.send(*parts)
                 assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
         async with raw_client(server.address) as client:
-            client.send(client.headers(1, **{f"x{number}": "y" * 3_000 for number in range(4)}))
+            client.send(client.headers(1, long="y" * 3_000))
+            reference = client.block(long="y" * 3_000)[-1:]
+            client.send(frame(FrameType.HEADERS, END_HEADERS, 3, client.block() + reference * 100))
             assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+
+
+async def test_connection_ends_after_a_flood_of_requests_with_long_headers():
+    """Some fail alone, which is what a mistake costs."""
+    async with (
+        running_server(max_headers_bytes=10_000, max_long_headers_bytes=200_000) as server,
+        raw_client(server.address) as client,
+    ):
+        # 12,000 times "y" are 10,500 bytes in Huffman's code.
+        for number in range(21):
+            client.send(client.headers(2 * number + 1, end=True, long="y" * 12_000))
+        assert (await client.status(35))["grpc-status"] == "8"
+        assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
+        await client.closed()
+        assert not server.contexts
+
+
+@pytest.mark.parametrize("size", [12_000, 70_000, 150_000])
+async def test_request_with_long_headers_fails_alone(size):
+    """As RESOURCE_EXHAUSTED, over HTTP as 431; calls under way and later ones are served, with the metadata that they have."""
+    async with running_server(max_headers_bytes=10_000) as server, raw_client(server.address) as client:
+        client.send(client.headers(1, method("Hold"), number="1"), client.data(1))
+        many = {f"x-{number}": "y" * 100 for number in range(size // 100)}
+        for stream, changes in ((3, {"long": "y" * size}), (5, many)):
+            block = client.block(number="2", **changes)
+            # Frames of the size that every client may send.
+            pieces = [block[begin : begin + 16_384] for begin in range(0, len(block), 16_384)]
+            kinds = [FrameType.HEADERS, *[FrameType.CONTINUATION] * len(pieces)]
+            for number, piece in enumerate(pieces):
+                flags = END_HEADERS if number == len(pieces) - 1 else 0
+                client.send(frame(kinds[number], flags, stream, piece))
+            client.send(client.data(stream))
+        client.send(client.headers(7, end=True, content_type="text/html", long="y" * size))
+        client.send(client.headers(9, number="2"), client.data(9))
+        assert (await client.status(9))["grpc-status"] == "0"
+        server.go_on.set()
+        assert (await client.status(1))["grpc-status"] == "0"
+        assert [dict(context.invocation_metadata())["number"] for context in server.contexts] == ["1", "2"]
+        statuses = client.statuses()
+        assert {statuses[stream]["grpc-status"] for stream in (3, 5)} == {"8"}
+        assert "more than 10000 bytes" in statuses[3]["grpc-message"]
+        assert statuses[7][":status"] == "431"
 
 
 async def test_replies_that_a_client_does_not_read_are_bounded(monkeypatch):
@@ -134,7 +178,7 @@ async def test_replies_that_a_client_does_not_read_are_bounded(monkeypatch):
         await eventually(lambda: server.http2.num_connections == 0)
 
 
-async def test_a_client_that_blocks_its_responses_is_disconnected():
+async def test_connection_ends_when_the_client_blocks_its_responses():
     """One that only waits for a response is not."""
     async with running_server(stall_s=0.1) as server, raw_client(server.address) as other:
         other.send(other.headers(1, method("Hold")), other.data(1))

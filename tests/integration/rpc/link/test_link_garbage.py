@@ -23,7 +23,7 @@ class Tensors:
 
 @pytest.fixture
 def no_collector():
-    """Turns the collector of cycles off: a process that has nothing to do is not visited by it either."""
+    """Disables the collector of cycles, which does not run in an idle process either."""
     gc.collect()
     gc.disable()
     yield
@@ -81,7 +81,7 @@ async def test_link_frees_the_frame_that_broke_the_stream(no_collector, same_hos
 
 
 async def test_links_free_a_lost_link(no_collector):
-    """The other side vanishes: the link goes, with its memory, when the last of those who used it lets go."""
+    """When the peer is lost, the link and its memory are freed with the last reference to it."""
     async with pair() as (a, link, b):
         link.send_soon(FrameHeader(cancel=Cancel()))
         pipe = weakref.ref(link._pipe)

@@ -59,15 +59,15 @@ class GiveUp:
 
 @dataclass(frozen=True)
 class Hold:
-    """A side keeps what comes from now on, or lets everything go that it kept."""
+    """A side keeps what it receives from now on, or releases everything that it kept."""
 
     side: str
     keeps: bool
 
 
 @dataclass(frozen=True)
-class Turns:
-    """The event loop goes round some times."""
+class LoopIterations:
+    """The event loop runs some iterations."""
 
     count: int
 
@@ -78,7 +78,7 @@ steps = st.one_of(
     st.builds(Send, sides, st.sampled_from([Activation, Result]), tensors.map(tuple)),
     st.builds(GiveUp, sides),
     st.builds(Hold, sides, st.booleans()),
-    st.builds(Turns, st.integers(1, 30)),
+    st.builds(LoopIterations, st.integers(1, 30)),
 )
 ends = st.sampled_from(["a leaves", "b leaves", "both leave", "a vanishes", "b vanishes"])
 
@@ -240,7 +240,7 @@ async def go(pair, step):
             of[side].keeps = keeps
             if not keeps:
                 of[side].let_go()
-        case Turns(count):
+        case LoopIterations(count):
             for _ in range(count):
                 await asyncio.sleep(0)
 
@@ -284,7 +284,7 @@ def open_descriptors():
 def test_links_deliver_every_history_and_free_everything(run, same_host):
     """Frames of any types and sizes, both ways at once, kept for a while, given up at any moment, and a link that ends
     in order or not: each side gets a beginning of what the other sent, in order, bit for bit; payloads outlive the
-    link; then no memory, no descriptor and no task is left, and no stream ended for a reason that nobody foresaw.
+    link; then no memory, no descriptor and no task is left, and no stream ended for an unexpected reason.
     """
     run(play([], "a leaves", same_host))
     before = open_descriptors()

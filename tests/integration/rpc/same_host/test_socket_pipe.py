@@ -105,9 +105,9 @@ async def test_payload_written_in_place_is_not_copied():
 async def test_cancelled_send_frees_its_memory():
     """Cancelled while its payload is copied, or later."""
     async with pair() as (link, _, got):
-        for turn in range(20):
-            sending = asyncio.ensure_future(link.send(activation(LARGE, turn)))
-            for _ in range(turn % 4):
+        for number in range(20):
+            sending = asyncio.ensure_future(link.send(activation(LARGE, number)))
+            for _ in range(number % 4):
                 await asyncio.sleep(0)
             sending.cancel()
             await asyncio.wait([sending])
@@ -166,10 +166,10 @@ async def test_link_works_with_little_address_space(spare_megabytes):
         await server.start()
         command = [sys.executable, "-c", NARROW, f"127.0.0.1:{port}", str(spare_megabytes)]
         narrow = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        said, _ = await narrow.communicate()
+        output, _ = await narrow.communicate()
         await server.stop(None)
         assert narrow.returncode == 0
-        assert spare_megabytes < 3000 or said.endswith(b"SocketPipe\n")
+        assert spare_megabytes < 3000 or output.endswith(b"SocketPipe\n")
 
 
 VICTIM = """

@@ -46,7 +46,7 @@ async def test_unix_listener_accepts_only_peers_with_its_token(spoil):
     connector = UnixConnector(Hello(node="a"), PayloadMemory())
     async with listening(PayloadMemory()) as (listener, accepted):
         address = listener.address
-        setattr(address, spoil, {"token": bytes(16), "name": b"onnxmesh/nobody", "boot_id": "other"}[spoil])
+        setattr(address, spoil, {"token": bytes(16), "name": b"onnxmesh/unused", "boot_id": "other"}[spoil])
         assert await connector.connect(address) is None
         assert accepted == []
         pipe, hello = await connector.connect(listener.address)

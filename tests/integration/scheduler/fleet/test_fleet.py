@@ -96,9 +96,9 @@ async def test_registry_removes_an_instance_without_heartbeats(settings):
         open_channel(serving.address) as channel,
     ):
         call = RegistryStub(channel).Register()
-        silent = Instance(id="g", role="gateway", address="127.0.0.1:1", generation=1)
+        mute = Instance(id="g", role="gateway", address="127.0.0.1:1", generation=1)
         while [gateway.id for gateway in (await client.status()).gateways] != ["g"]:
-            await call.write(RegisterRequest(instance=silent))
+            await call.write(RegisterRequest(instance=mute))
             await call.read()
         await client.until(lambda status: not status.gateways)
         call.cancel()

@@ -39,6 +39,6 @@ async def test_measure_links_refuses_too_many_addresses(bench):
 
 async def test_link_probe_times_out():
     """Here: a listener that never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        (link,) = await LinkProbe(timeout_s=0.1).measure([f"127.0.0.1:{silent.getsockname()[1]}"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        (link,) = await LinkProbe(timeout_s=0.1).measure([f"127.0.0.1:{listener.getsockname()[1]}"])
     assert link.bytes_per_s == 0

@@ -63,7 +63,7 @@ async def test_worker_drain_ends_at_once_without_a_scheduler(bench):
 
 
 async def test_worker_drain_is_kept_for_later_schedulers_until_undone(bench):
-    """It stays where it is meanwhile, also when it is told that nothing is moved off it; older schedulers are refused."""
+    """Its stages stay loaded meanwhile, also when the scheduler has nothing to move off it; older schedulers are refused."""
     worker = await bench.worker("a")
     await worker.scheduler.drain()
     await eventually(lambda: leaving_events(worker.scheduler) == [True])

@@ -142,7 +142,7 @@ async def test_preparations_end_the_child_and_remove_the_files_of_a_cancelled_ca
 
 
 async def test_preparations_describe_costs_at_the_shapes_and_a_profile(bench):
-    """Boundary bytes at the batch asked for, times of this kind of device, and the same graph whether measured or not."""
+    """Boundary bytes at the requested batch, times of this kind of device, and the same graph whether measured or not."""
     worker = await bench.worker("a")
     listed = upload(bench, skipping_mlp())
 

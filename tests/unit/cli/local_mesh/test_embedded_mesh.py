@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,18 @@ def test_mesh_shape_assigns_zones_in_turn():
     shape = MeshShape(3, 1, "127.0.0.1:0", ("near", "far"))
     assert [shape.zone(number)[-1] for number in range(3)] == ["near", "far", "near"]
     assert MeshShape(3, 1, "127.0.0.1:0").zone(0) == []
+
+
+def test_mesh_shape_has_the_address_of_the_metrics_of_each_process():
+    """Those of the gateway's processes follow that of its first one, which it is started with."""
+    shape = MeshShape(2, 1, "127.0.0.1:0", gateway_processes=2)
+    assert shape.processes == ["scheduler", "gateway-0", "gateway-1", "worker-0", "worker-1"]
+    assert MeshShape(1, 1, "127.0.0.1:0").processes == ["scheduler", "gateway", "worker-0"]
+    assert shape.metrics_of("scheduler") == []
+    metrics = {name: f"127.0.0.1:{number}" for number, name in enumerate(shape.processes, start=7)}
+    served = replace(shape, metrics=metrics)
+    assert served.metrics_of("gateway") == ["--metrics", "127.0.0.1:8"]
+    assert served.metrics_of("worker-1") == ["--metrics", "127.0.0.1:11"]
 
 
 def test_require_free_address_names_an_address_in_use():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.cli.local_mesh.up import list_models, num_usable_cores, parse_zones
+from onnxmesh.cli.local_mesh.up import list_models, num_usable_cores, parse_zones, welcome
 from onnxmesh.errors import InvalidRequest
+from onnxmesh.v1.mesh_pb2 import StatusResponse
 
 
 def test_up_lists_the_models_of_a_folder_by_name(tmp_path):
@@ -30,3 +31,13 @@ def test_up_parses_zones():
 def test_up_uses_the_cores_of_this_process():
     """At least one."""
     assert num_usable_cores() >= 1
+
+
+def test_up_prints_where_metrics_are_served():
+    """In full for the first service, for the others the port; nothing without --metrics."""
+    metrics = {"scheduler": "127.0.0.1:9464", "gateway": "127.0.0.1:9465", "worker-0": "127.0.0.1:9466"}
+    shown = welcome(StatusResponse(), "127.0.0.1:8001", "logs", metrics)
+    assert (
+        "  metrics: http://127.0.0.1:9464/metrics (scheduler), :9465 (gateway), :9466 (worker-0)\n" in shown
+    )
+    assert "metrics" not in welcome(StatusResponse(), "127.0.0.1:8001", "logs", {})

@@ -66,7 +66,7 @@ async def test_deploy_uploads_the_model_and_prints_each_step(tmp_path):
             "--percent",
             0,
         )
-    assert (done.exit_code, done.stderr) == (0, "accepted\n2 of 4 replicas ready\nready\n")
+    assert (done.exit_code, done.stderr) == (0, "uploading tiny.onnx\n2 of 4 replicas ready\n")
     assert done.stdout == "deployed m version 3 in 2 stages: a|b → ?\n"
     spec, *upload = mesh.of("Deploy")
     assert (spec.spec.name, spec.spec.replicas, spec.spec.replicate) == ("m", 1, True)

@@ -87,13 +87,13 @@ def test_status_describes_the_plan_of_a_model():
         predicted_period_s=0.01,
         predicted_latency_s=0.03,
         revision=2,
-        why="3 stages as asked.",
+        why="3 stages as requested.",
         partitions=[Partition(devices=[PlannedDevices(kind="cpu-x", count=2)])],
     )
     model = ModelStatus(name="m", version=4, plan=plan, spec=DeploymentSpec(objective="latency"))
     assert plan_sentence(model) == (
         "m version 4: mode portable, largest difference from the uncut model is 2e-06; "
-        "predicted 100 requests/s and 30.0 ms latency; no batching; replanned 2 times; 3 stages as asked"
+        "predicted 100 requests/s and 30.0 ms latency; no batching; replanned 2 times; 3 stages as requested"
     )
     document = model_document(model)
     assert (document["mode"], document["largest_difference"], document["objective"]) == (

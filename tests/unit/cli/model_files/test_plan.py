@@ -21,6 +21,7 @@ from onnxmesh.model.input_shapes import InputShapes
 from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.profile import DeviceTimes, Profile
 from tests.zoo import ZOO
+from tests.zoo.external_model import linked_as_in_a_cache
 
 DEVICES = "kinds: [{name: box, count: 3, memory_gb: 2}, {name: big, gflops_per_s: 400}]\n"
 
@@ -72,8 +73,15 @@ def test_plan_prints_a_table_and_sentences(model):
     assert "times are estimated; `onnxmesh profile` measures them" in lines
 
 
+def test_plan_follows_the_links_of_a_cache(tmp_path):
+    """Model and weights are links into a folder of blobs."""
+    done = run(linked_as_in_a_cache(tmp_path), "--stages", 2, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["stages"]) == 2
+
+
 def test_plan_writes_the_picture_and_no_other_file(model, tmp_path):
-    """An SVG with the model's name stands where it was asked for, beside nothing that was not there before."""
+    """An SVG with the model's name is written to the given path, and no other file is."""
     before = set(tmp_path.iterdir())
     assert run(model, "--stages", 2, "--svg", tmp_path / "plan.svg").exit_code == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "plan.svg"}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from onnxmesh.cli.app import app
 from onnxmesh.cli.model_files.operator_times import operator_times
 from onnxmesh.cli.model_files.profile import profile_table
+from onnxmesh.graph.reading.source import source_digest
 from onnxmesh.model.graph_costs import Boundary, GraphCosts, NodeCost
 from onnxmesh.model.profile import Profile
 from onnxmesh.model.signature import Signature
 from tests.zoo import ZOO
+from tests.zoo.external_model import linked_as_in_a_cache
+from tests.zoo.zoo_model import floats, model, node
 
 
 @pytest.fixture
@@ -78,6 +82,26 @@ def test_profile_json_is_consistent(run, tmp_path):
     assert sum(part["seconds"] for part in document["operators"]) == pytest.approx(document["total_s"])
     assert document["peak_bytes"] > document["weight_bytes"]
     assert document["file"] == str(tmp_path / "branching_cnn.profile.json")
+
+
+def test_profile_measures_a_model_without_inputs(run, tmp_path):
+    """Whose nodes are all constant, so that none is left to measure."""
+    made = model([node("Mul", ["w", "w"], ["a"]), node("Exp", ["a"], ["y"])], [], [floats("y", 3)],
+                 {"w": np.arange(3, dtype=np.float32)})  # fmt: skip
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    for options in ([], ["--json"], ["--mode", "portable", "--out", tmp_path / "p.json"]):
+        done = run(tmp_path / "m.onnx", *options)
+        assert done.exit_code == 0, done.output
+    assert "0 bytes of weights" in done.stdout
+
+
+def test_profile_follows_the_links_of_a_cache(run, tmp_path):
+    """And finds its own file to be of that model when it measures again."""
+    source = linked_as_in_a_cache(tmp_path)
+    for _ in range(2):
+        done = run(source, "--out", tmp_path / "p.json")
+        assert done.exit_code == 0, done.stderr
+    assert Profile.from_json((tmp_path / "p.json").read_text()).source_digest == source_digest(source)
 
 
 def test_profile_of_another_model_is_not_overwritten(run, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.command_line import run
 from tests.zoo import ZOO, zoo_model
+from tests.zoo.external_model import linked_as_in_a_cache
 from tests.zoo.zoo_model import node
 
 
@@ -22,6 +23,17 @@ def test_split_writes_partitions_that_verify_finds_equal(tmp_path, stages):
     report = json.loads(run("verify", tmp_path / "cut", model, "--json").stdout)
     assert report["equal"]
     assert report["num_stages"] == stages
+
+
+@pytest.mark.parametrize("mode", ["exact", "portable"])
+def test_split_and_verify_follow_the_links_of_a_cache(tmp_path, mode):
+    """As Hugging Face lays it out; the partitions have weights of their own."""
+    model = linked_as_in_a_cache(tmp_path / "cache")
+    done = run("split", model, "--stages", 2, "--mode", mode, "--out", tmp_path / "cut")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "cut" / "stage-0" / "model.onnx").is_file()
+    verified = run("verify", tmp_path / "cut", model, "--json")
+    assert (verified.exit_code, json.loads(verified.stdout)["accepted"]) == (0, True), verified.stderr
 
 
 def test_split_in_portable_mode_records_the_difference_that_verify_accepts(tmp_path):

@@ -38,7 +38,7 @@ def test_numbers_that_json_lacks_are_strings():
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_every_document_is_valid_json_on_one_line(document):
+def test_json_output_is_valid_json_on_one_line(document):
     """Whatever its numbers and strings."""
     parsed(document)
     assert "\n" not in json_text(document)

@@ -28,7 +28,7 @@ def test_names_that_meet_in_one_file_name_get_files_of_their_own(tmp_path):
 
 
 @given(st.lists(st.text(max_size=300), max_size=8, unique=True))
-def test_every_output_has_a_file_of_its_own_in_the_folder(names):
+def test_output_files_give_every_output_a_file_of_its_own(names):
     """Whatever the names: distinct without regard to case, within the folder, and short enough."""
     stems = file_stems(names)
     assert list(stems) == names
@@ -57,7 +57,7 @@ def test_strings_are_saved_without_pickling(tmp_path):
         save_outputs(tmp_path, {"s": np.array([b"x\0"], dtype=object)})
 
 
-def test_a_folder_that_is_a_file_is_named(tmp_path):
+def test_output_files_name_a_folder_that_is_a_file(tmp_path):
     """With the reason of the operating system."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidRequest, match=r"--out: cannot write '.*file/s.npy': "):

@@ -49,12 +49,12 @@ def test_random_inputs_take_a_given_shape():
 
 
 def test_file_inputs_are_not_cast(tmp_path):
-    """Numbers and strings keep the datatype of the file."""
-    np.save(tmp_path / "x.npy", np.arange(3, dtype=np.int16))
+    """Numbers and strings keep the datatype of the file; another one than the model's is refused with its conversion."""
+    np.save(tmp_path / "x.npy", np.arange(3, dtype=np.float32))
     np.save(tmp_path / "s.npy", np.array(["a", "bc"]))
     arguments = [f"x={tmp_path / 'x.npy'}", f"s={tmp_path / 's.npy'}"]
     inputs = read(arguments, x=("FP32", (3,)), s=("BYTES", (2,)))
-    assert inputs.arrays["x"].dtype == np.int16
+    assert inputs.arrays["x"].dtype == np.float32
     assert inputs.arrays["s"].tolist() == ["a", "bc"]
 
 
@@ -97,13 +97,13 @@ def test_names_of_inputs_may_contain_any_character(argument, expected):
 
 
 @given(st.text(min_size=1, max_size=8), st.sampled_from(["random", "random:2x3", "f.npy", "a=b.npy"]))
-def test_every_name_can_be_given(name, source):
+def test_tensor_arguments_accept_every_name(name, source):
     """A model's only input is found, whatever its name."""
     assert split_input_argument(f"{name}={source}", [name]) == (name, source)
 
 
-def test_a_misspelt_input_is_suggested():
-    """Rather than a list of all inputs; a model without inputs says so; an unknown rank asks for a shape."""
+def test_tensor_arguments_suggest_the_input_of_a_misspelt_name():
+    """Rather than a list of all inputs; a model without inputs says so; for an unknown rank the error requests a shape."""
     with pytest.raises(InvalidRequest, match=r"no input 'imput_ids': did you mean 'input_ids'\?"):
         read(["imput_ids=random"], input_ids=("INT64", (1,)), mask=("INT64", (1,)))
     with pytest.raises(InvalidRequest, match="no input 'x': it has none"):
@@ -112,6 +112,44 @@ def test_a_misspelt_input_is_suggested():
         InvalidRequest, match="any number of dimensions: give its shape, as in --input x=random:2x3"
     ):
         read(["x=random"], x=("FP32", None))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "array", "words"),
+    [
+        (
+            "FP32",
+            np.zeros(3),
+            r"input 'x' is FP32, but '.*x.npy' holds float64: convert it with .astype\('float32'\)",
+        ),
+        ("INT64", np.zeros(3, np.int32), r"holds int32: convert it with .astype\('int64'\)"),
+        ("BF16", np.zeros(3), r"holds float64: convert it with .astype\('float32'\)"),
+        ("FP32", np.array(["a"]), "input 'x' is FP32, but '.*x.npy' holds str"),
+        ("BYTES", np.zeros(3), "input 'x' is BYTES, but '.*x.npy' holds float64$"),
+    ],
+)
+def test_tensor_arguments_refuse_a_file_of_another_datatype_and_name_its_conversion(
+    tmp_path, datatype, array, words
+):
+    """NumPy's default is float64, and models mostly take float32."""
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(InvalidRequest, match=words):
+        read([f"x={tmp_path / 'x.npy'}"], x=(datatype, (3,)))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "array"),
+    [
+        ("FP32", np.zeros(3, ">f4")),
+        ("BF16", np.zeros(3, np.uint16)),
+        ("BYTES", np.array([b"a"])),
+        ("BOOL", np.ones(3, bool)),
+    ],
+)
+def test_files_of_the_models_datatype_are_taken(tmp_path, datatype, array):
+    """In either byte order, and BF16 as bit patterns too."""
+    np.save(tmp_path / "x.npy", array)
+    assert read([f"x={tmp_path / 'x.npy'}"], x=(datatype, (3,))).arrays["x"].dtype == array.dtype
 
 
 def test_file_inputs_that_are_no_arrays_are_named(tmp_path):

@@ -151,17 +151,17 @@ async def test_coalescer_runs_requests_again_where_the_result_has_not_one_row_fo
 
 
 async def test_coalescer_survives_the_cancellation_of_any_request():
-    """Whether it came first or later, in its turn or while the mesh works; not even where the rest has to be run again."""
+    """Whichever request is cancelled, before or during dispatch; also where the other requests have to be run again."""
     it = model()
     mesh = await Mesh().known(it)
     for data in (b"\1", bytes([BAD])):
         for leaving in range(3):
-            for turns in range(5):
+            for num_iterations in range(5):
                 tasks = [
                     asyncio.create_task(mesh.coalescer.infer(new_request(it, each)))
                     for each in (data, b"\2", b"\3")
                 ]
-                for _ in range(turns):
+                for _ in range(num_iterations):
                     await asyncio.sleep(0)
                 tasks[leaving].cancel()
                 ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 300)

@@ -81,7 +81,7 @@ async def test_activation_frames_start_a_first_stage_without_inputs():
 
 @pytest.mark.parametrize("broken", ["b", "c"])
 async def test_direct_input_that_cannot_be_sent_fails_the_whole_attempt(broken):
-    """The workers that got their part of the attempt are told to drop it, and all parts are sent anew."""
+    """The workers that got their part of the attempt get a Cancel frame, and all parts are sent again."""
     bench = Bench(*"abcde")
     routed(bench, "a", "bd", "ce")
     bench.links.streams[broken].broken = True
@@ -115,7 +115,7 @@ async def test_direct_input_at_a_lost_worker_fails_the_attempt():
 
 
 async def test_direct_inputs_are_cancelled_after_a_final_failure():
-    """The worker that refused has told the gateway alone."""
+    """The worker that refused has notified only the gateway."""
     bench = Bench(*"abc")
     routed(bench, *"abc")
     async with asking(bench) as request:

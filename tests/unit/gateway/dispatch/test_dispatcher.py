@@ -106,7 +106,7 @@ async def test_dispatcher_fails_at_once_without_a_replica_left():
 
 
 async def test_dispatcher_raises_overloaded_where_every_replica_is():
-    """With the longest delay that a worker asked for."""
+    """With the longest retry delay among the workers' errors."""
     bench = Bench("a", "b")
     bench.routes("ab")
     async with bench.inferring() as request:
@@ -195,7 +195,7 @@ async def test_dispatcher_is_sent_nothing_after_the_deadline():
 
 
 async def test_dispatcher_cancels_the_attempt_at_the_deadline():
-    """The client is told, the worker is told to stop."""
+    """The client gets DEADLINE_EXCEEDED, the worker a Cancel frame."""
     bench = Bench("a")
     bench.routes("a")
     with pytest.raises(DeadlineExceeded):

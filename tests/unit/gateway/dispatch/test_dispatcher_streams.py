@@ -165,7 +165,7 @@ async def test_dispatcher_waits_for_the_next_table_where_a_stage_has_moved():
     """Its old worker may be the only one for another stage; tables that come meanwhile count as no attempt."""
     bench = Bench("a", "b", max_attempts=1)
     bench.routes(["a"], ["a"])
-    async with bench.inferring() as asked:
+    async with bench.inferring() as request:
         for index in range(3):
             bench.refuse("a", await bench.activation("a", index), "STAGE_GONE", retriable=True)
             await asyncio.sleep(0)
@@ -173,7 +173,7 @@ async def test_dispatcher_waits_for_the_next_table_where_a_stage_has_moved():
         activation = await bench.activation("a", 3)
         assert [hop.worker for hop in activation.route.hops] == ["a", "b"]
         bench.answer("b", activation)
-        assert (await asked).trace.attempts == 4
+        assert (await request).trace.attempts == 4
 
 
 async def test_dispatcher_fails_where_no_newer_table_has_the_stage(monkeypatch):
@@ -181,10 +181,10 @@ async def test_dispatcher_fails_where_no_newer_table_has_the_stage(monkeypatch):
     monkeypatch.setattr(dispatcher, "TABLE_WAIT_S", 0.01)
     bench = Bench("a")
     bench.routes(["a"])
-    async with bench.inferring() as asked:
+    async with bench.inferring() as request:
         bench.refuse("a", await bench.activation("a"), "STAGE_GONE", retriable=True)
         with pytest.raises(Unavailable, match="no live replica left"):
-            await asked
+            await request
 
 
 async def test_update_closes_the_stream_to_a_restarted_worker():

@@ -32,7 +32,7 @@ def test_timeout_is_in_microseconds(kind, value, seconds):
 
 
 def test_trace_is_requested_by_a_flag():
-    """`mesh.trace` true, and nothing else, asks for it."""
+    """Only `mesh.trace` with the value true requests it."""
     assert options(mesh__trace=("bool_param", True)).trace
     assert not options(mesh__trace=("bool_param", False)).trace
 
@@ -66,10 +66,10 @@ def test_read_options_accepts_parameters_that_do_not_change_the_result(harmless)
     assert options(**harmless) == DEFAULT_OPTIONS
 
 
-@pytest.mark.parametrize(("said", "taken"), [(0, 0), (3, 3), (2**40, 2**32 - 1)])
-def test_priority_is_clamped_to_what_a_frame_can_carry(said, taken):
+@pytest.mark.parametrize(("value", "priority"), [(0, 0), (3, 3), (2**40, 2**32 - 1)])
+def test_priority_is_clamped_to_what_a_frame_can_carry(value, priority):
     """What is less urgent still is as urgent as the last."""
-    assert options(priority=("uint64_param", said)).priority == taken
+    assert options(priority=("uint64_param", value)).priority == priority
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def request_of(name, raws, ids):
 
 
 @given(st.text(max_size=300), st.lists(st.binary(max_size=300), max_size=4), st.lists(st.text(), max_size=3))
-def test_both_ways_of_reading_agree(name, raws, ids):
-    """Taking a message apart by hand gives what protobuf gives."""
+def test_request_codec_reads_what_protobuf_reads(name, raws, ids):
+    """The hand-written parser returns the same as protobuf's."""
     request = request_of(name, raws, ids)
     message = request.SerializeToString()
     split = request_codec._split(message)
@@ -35,7 +35,7 @@ def test_both_ways_of_reading_agree(name, raws, ids):
     assert ModelInferRequest.FromString(rest) == request
 
 
-def test_a_large_message_gives_views_of_itself():
+def test_request_codec_returns_views_of_a_large_message():
     """Nothing of a large tensor is copied."""
     message = request_of("m", [bytes(VIEW_BYTES), b"", b"xyz"], ["a"]).SerializeToString()
     request, raws = decode_request(message)
@@ -44,14 +44,14 @@ def test_a_large_message_gives_views_of_itself():
     assert all(isinstance(raw, memoryview) and raw.obj is message for raw in raws)
 
 
-def test_a_small_message_gives_bytes():
+def test_request_codec_returns_bytes_of_a_small_message():
     """Small ones go through protobuf, with the same result."""
     request, raws = decode_request(request_of("m", [b"abc", b""], ["a"]).SerializeToString())
     assert request.id == "id"
     assert raws == [b"abc", b""]
 
 
-def test_a_field_of_a_later_protocol_is_passed_over():
+def test_request_codec_skips_a_field_of_a_later_protocol():
     """A varint or high-numbered field sends the whole message through protobuf."""
     message = request_of("m", [bytes(VIEW_BYTES)], []).SerializeToString()
     for unknown in (b"\x48\x01", b"\xfa\x01\x00"):
@@ -69,15 +69,15 @@ def test_garbage_is_refused(size, garbage):
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_read_or_refused(garbage):
-    """Nothing but InvalidRequest ever comes out."""
+def test_request_codec_reads_or_refuses_any_bytes(garbage):
+    """It raises no error but InvalidRequest."""
     for message in (garbage, garbage + bytes(VIEW_BYTES)):
         with contextlib.suppress(InvalidRequest):
             decode_request(message)
 
 
 @pytest.mark.parametrize("cut", [1, 100, VIEW_BYTES - 1])
-def test_a_truncated_message_is_refused(cut):
+def test_request_codec_refuses_a_truncated_message(cut):
     """A raw input that is shorter than announced is never handed on."""
     message = request_of("m", [bytes(2 * VIEW_BYTES)], ["a"]).SerializeToString()
     with pytest.raises(InvalidRequest):

@@ -56,7 +56,7 @@ def add(templates, message):
 
 
 def test_find_returns_the_template_and_the_tensors_of_a_repeated_request():
-    """Its tensors hold its own numbers, and it wants the same outputs of the same version."""
+    """Its tensors have its own content; outputs and version are those of the template."""
     templates = RequestTemplates()
     add(templates, request(outputs=("z",), model_version="1").SerializeToString())
     template, tensors = templates.find(
@@ -87,7 +87,7 @@ def test_find_returns_nothing_for_another_request(other):
 
 @pytest.mark.parametrize("change", ["id", "parameter", "order", "typed", "size"])
 def test_add_ignores_requests_that_cannot_have_a_template(change):
-    """It is read anew each time."""
+    """It is parsed again for each request."""
     parsed = request(names=("n", "x")) if change == "order" else request()
     if change == "id":
         parsed.id = "7"
@@ -120,7 +120,7 @@ def test_add_ignores_a_request_whose_contents_are_not_at_the_end():
 
 
 def test_templates_are_evicted_beyond_the_capacity():
-    """Clients may ask for anything."""
+    """Requests may name unknown outputs."""
     templates = RequestTemplates()
     for rows in range(2 * MAX_TEMPLATES):
         add(templates, request(x=bytes(8 * rows)).SerializeToString())

@@ -22,7 +22,7 @@ def test_protobuf_reads_what_was_put_together_by_hand(raws):
     assert ModelInferResponse.FromString(message) == response
 
 
-def test_an_answer_over_the_limit_names_both_figures():
+def test_response_over_the_limit_names_both_figures():
     """The message names the size of the response and the limit."""
     response = ModelInferResponse(model_name="m")
     assert len(encode_response(response.SerializeToString(), [bytes(95)], 100)) == 100

@@ -45,7 +45,7 @@ def test_bytes_become_elements_after_their_lengths(elements):
         (Datatype.UINT16, 0, 65535),
     ],
 )
-def test_a_narrow_element_must_fit(datatype, low, high):
+def test_typed_contents_refuse_an_element_that_does_not_fit(datatype, low, high):
     """The field is wider than the datatype: what does not fit is refused by its place and value."""
     field = FIELDS[datatype]
     fits = raw_from_typed(InferTensorContents(**{field: [low, high]}), datatype, [2], "x")
@@ -93,7 +93,7 @@ def test_contents_that_do_not_match(datatype, contents, shape, message):
     assert caught.value.message == message
 
 
-def test_an_empty_tensor_needs_no_contents():
+def test_typed_contents_of_an_empty_tensor_may_be_absent():
     """Zero elements are none, of a datatype with a field and of one without."""
     assert raw_from_typed(InferTensorContents(), Datatype.FP32, [0, 4], "x") == b""
     assert raw_from_typed(InferTensorContents(), Datatype.FP16, [4, 0], "x") == b""

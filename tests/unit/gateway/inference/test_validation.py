@@ -315,7 +315,7 @@ def outputs_of(*names):
 
 
 def test_read_outputs_returns_the_requested_names_in_order():
-    """None asked for means all, which workers understand too."""
+    """A request without outputs gets all of them, also from workers."""
     assert read_outputs(outputs_of("Z", "Y"), model()) == ("Z", "Y")
     assert read_outputs(outputs_of(), model()) == ()
 

@@ -28,7 +28,7 @@ def test_failure_counts_against_the_replica_where_it_is_its_fault(error, counts)
 
 
 def test_failure_names_the_worker_at_fault():
-    """The sender, unless it names another worker; with the delay that was asked for."""
+    """The sender, unless it names another worker; with the retry delay of the error."""
     failure = Failure(reason=Overloaded.reason, message="full", worker="b", retry_after_ms=1500)
     failure = AttemptFailure.from_proto(failure, "a")
     assert (failure.worker, failure.retriable) == ("b", False)

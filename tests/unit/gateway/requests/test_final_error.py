@@ -28,10 +28,10 @@ def failures(*errors):
 
 def test_routes_exhausted_names_every_failed_attempt():
     """In order; without any it is the reason alone."""
-    error = routes_exhausted("gone", failures(Unavailable("lost"), Overloaded("full", retry_after_s=2.0)))
-    assert error.message == "gone: worker 'a': lost; worker 'b': full"
-    assert routes_exhausted("gone", []).message == "gone"
-    assert type(routes_exhausted("gone", [])) is Unavailable
+    error = routes_exhausted("failed", failures(Unavailable("lost"), Overloaded("full", retry_after_s=2.0)))
+    assert error.message == "failed: worker 'a': lost; worker 'b': full"
+    assert routes_exhausted("failed", []).message == "failed"
+    assert type(routes_exhausted("failed", [])) is Unavailable
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_routes_exhausted_names_every_failed_attempt():
 )
 def test_routes_exhausted_is_overloaded_where_every_attempt_was(errors, expected):
     """One other failure makes it unavailable: a client that comes back later may find another worker."""
-    error = routes_exhausted("gone", failures(*errors))
+    error = routes_exhausted("failed", failures(*errors))
     assert (type(error), error.retry_after_s) == expected
 
 

@@ -11,7 +11,7 @@ from onnxmesh.tensors.tensor import Tensor
 from services.gateway.requests.inference_request import InferenceRequest
 
 
-def test_a_derived_request_has_failures_of_its_own():
+def test_derived_request_has_failures_of_its_own():
     """A micro-batch that fails does not add to the failures of the whole request, nor the reverse."""
     request = InferenceRequest(None, (), (), Deadline(inf))
     request.failures.append("failed")

@@ -42,7 +42,7 @@ def test_report_timings_counts_a_request_by_its_share_of_the_run():
 
 
 async def answered(bench, compute_s=0.01):
-    """One request, answered by whoever got it; returns who that was."""
+    """Answers one request as the worker that it was sent to; returns that worker."""
     async with bench.inferring() as request:
         (worker, sent) = next(
             (name, stream.sent[-1].header.activation)

@@ -10,7 +10,7 @@ from tests.eventually import eventually
 
 
 class Bench:
-    """A contact on a clock that a test turns, and what it has changes."""
+    """A `TableFreshness` on a clock that a test advances, with its recorded changes."""
 
     def __init__(self, grace_s):
         self.now_s = 50.0
@@ -32,7 +32,7 @@ class Bench:
 
 
 async def test_table_is_stale_until_a_scheduler_is_followed():
-    """Until a scheduler is followed; how long that took is told."""
+    """The time without a scheduler is reported, and is 0 once one is followed."""
     async with Bench(grace_s=0.01).running() as bench:
         assert bench.freshness.is_stale
         bench.now_s += 7.0
@@ -44,7 +44,7 @@ async def test_table_is_stale_until_a_scheduler_is_followed():
 
 
 async def test_table_becomes_stale_after_the_grace_period_and_fresh_with_another_scheduler():
-    """Said once each, however often the loss is noticed."""
+    """Each change is reported once, however often the loss is noticed."""
     async with Bench(grace_s=0.01).running() as bench:
         bench.freshness.stream_followed()
         await eventually(lambda: bench.changes == [True])

@@ -17,11 +17,11 @@ def test_report_waits_applies_the_expected_wait_of_each_known_worker():
     timings = [
         HopTiming(worker="a", expected_wait_us=20_000),
         HopTiming(worker="b"),
-        HopTiming(worker="gone", expected_wait_us=5),
+        HopTiming(worker="removed", expected_wait_us=5),
     ]
     for worker in "ab":
         balancer.workers.slot(WorkerId(worker))
     report_waits(balancer, timings, {WorkerId("a"), WorkerId("b")}, 3.0)
     others_s = [balancer.workers.others_s[balancer.workers.slot(WorkerId(each))] for each in "ab"]
     assert others_s == [0.02, 0.0]
-    assert "gone" not in balancer.workers._slots
+    assert "removed" not in balancer.workers._slots

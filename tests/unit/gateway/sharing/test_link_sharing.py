@@ -40,7 +40,7 @@ def test_reported_links_reach_the_balancer_and_other_gateways(gateways):
     assert two.balancer.network.links("a") == {"b": MeasuredLink(0.0009)}
 
 
-def test_one_gateway_publishes_a_link_for_all(gateways, clock):
+def test_link_sharing_publishes_the_link_of_one_gateway_to_all(gateways, clock):
     """Until it has not been published for a while, or has changed."""
     one, two = gateways
     for each in gateways:

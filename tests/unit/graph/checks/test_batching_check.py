@@ -87,7 +87,7 @@ def test_check_finds_first_dimensions_that_are_no_batch(name, tmp_path):
 
 
 def test_check_in_exact_mode_accepts_a_difference_only_if_on(tmp_path):
-    """A model whose matrix products give other last bits for more rows: alone at first, together where that is asked for."""
+    """A model whose matrix products give other last bits for more rows: checked alone at first, together where that is requested."""
     partitions, found = cut(ZOO["decoder"].build(tmp_path), tmp_path / "auto")
     assert [batching.max_rows for batching in found] == [1] * len(partitions)
     assert all("differs from single runs by" in batching.why_not for batching in found)
@@ -112,9 +112,9 @@ def test_check_runs_nothing_if_off(mode, max_rows, tmp_path):
 
 def test_check_respects_the_requested_rows(tmp_path):
     """And never fewer than two where there is a batch."""
-    for asked in (2, 5):
-        _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / f"work-{asked}", max_rows=asked)
-        assert [batching.max_rows for batching in found] == [asked, asked]
+    for max_rows in (2, 5):
+        _, found = cut(ZOO["mlp"].build(tmp_path), tmp_path / f"work-{max_rows}", max_rows=max_rows)
+        assert [batching.max_rows for batching in found] == [max_rows, max_rows]
 
 
 def test_check_is_made_on_request_only(tmp_path):

@@ -126,7 +126,7 @@ def test_verify_takes_shapes_and_inputs(two_figures, tmp_path):
         verify_chain(folder, two_figures, given={"x": from_array("x", np.ones(30, np.float32))})
 
 
-def test_a_plan_without_shapes_is_read(mlp):
+def test_verify_reads_a_plan_without_shapes(mlp):
     """As earlier versions wrote it: every dynamic dimension is 1."""
     path, out = mlp
     plan = json.loads((out / PLAN_FILE).read_text())

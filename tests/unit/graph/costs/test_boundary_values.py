@@ -20,7 +20,7 @@ def values_at(nodes):
     return lambda position, start=0: [value_name(value) for value in values.at_cut(position, start)]
 
 
-def test_a_shape_is_rematerialised_where_its_tensor_crosses():
+def test_boundary_values_rematerialise_a_shape_whose_tensor_crosses():
     """h crosses position 2, so Shape(h) is computed again behind it."""
     crossing = values_at(
         [node("Tanh", ["x"], ["h"]), node("Shape", ["h"], ["s"]), node("Reshape", ["h", "s"], ["y"])]
@@ -28,7 +28,7 @@ def test_a_shape_is_rematerialised_where_its_tensor_crosses():
     assert crossing(2) == ["h"]
 
 
-def test_a_shape_crosses_where_its_tensor_does_not():
+def test_boundary_values_include_a_shape_whose_tensor_does_not_cross():
     """Only k and the shape of h are read behind position 3."""
     crossing = values_at(
         [
@@ -41,7 +41,7 @@ def test_a_shape_crosses_where_its_tensor_does_not():
     assert crossing(3) == ["s", "k"]
 
 
-def test_nothing_is_rematerialised_if_the_stage_before_had_no_output():
+def test_boundary_values_rematerialise_nothing_if_the_stage_before_had_no_output():
     """A stage of the Shape node alone has to send its result."""
     crossing = values_at(
         [node("Tanh", ["x"], ["h"]), node("Shape", ["h"], ["s"]), node("Reshape", ["h", "s"], ["y"])]

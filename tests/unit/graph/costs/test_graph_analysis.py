@@ -72,7 +72,7 @@ def test_analysis_returns_the_signature_of_the_model(tmp_path):
 
 
 def test_analysis_excludes_inputs_with_a_default(tmp_path):
-    """A weight that is listed as an input is not asked of clients."""
+    """A weight that is listed as an input is not required of clients."""
     signature = zoo_profile(tmp_path, "default_inputs").signature
     assert [spec.name for spec in signature.inputs] == ["x"]
 

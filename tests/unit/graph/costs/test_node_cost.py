@@ -20,7 +20,7 @@ def costs_of(tmp_path, made, level=OptimisationLevel.NONE, shapes=None, **option
 
 
 def test_cost_of_a_loop_counts_its_iterations(tmp_path):
-    """The zoo's: 3 turns, each a 6 x 6 product of one row and more; a longer one costs more."""
+    """The zoo's: 3 iterations, each a 6 x 6 product of one row and more; a longer one costs more."""
     made = ZOO["if_loop"].make()
     of = {count: loop_of(tmp_path, made, count) for count in (3, 30)}
     assert of[3].flops >= 3 * 2 * 6 * 6

@@ -245,7 +245,7 @@ def test_original_model_writes_large_weights_to_a_file(tmp_path):
 
 
 def test_portable_cut_names_a_missing_operator(tmp_path):
-    """Also where it is asked for types only."""
+    """Also where only types are requested."""
     nodes = [node("Tanh", ["x"], ["a"]), node("Odd", ["a"], ["y"], domain="com.example", name="the_odd_one")]
     made = model(nodes, [floats("x", 1)], [floats("y", 1)], opsets={"": 20, "com.example": 1})
     with pytest.raises(

@@ -11,9 +11,9 @@ from onnxmesh.graph.cutting.weights_file import (
     FILE_ALIGNMENT,
     MIN_EXTERNAL_TENSOR_BYTES,
     externalise_weights,
-    load_tensor,
     write_weights,
 )
+from onnxmesh.graph.reading.loaded_tensor import load_tensor
 
 
 def initialiser(name: str, tensor: ir.TensorProtocol) -> ir.Value:

@@ -11,15 +11,15 @@ SLOW, FAST = DeviceSpeed(1e9, 2e9, 3e-6), DeviceSpeed(2e9, 1e9, 2e-6)
 
 
 class Stopwatch:
-    """Answers as a measurement would, and counts how often it was asked."""
+    """Answers as a measurement would, and counts its calls."""
 
     def __init__(self, *speeds: DeviceSpeed) -> None:
         self.speeds = list(speeds)
-        self.asked = 0
+        self.num_calls = 0
 
     def __call__(self, threads, providers) -> DeviceSpeed:
-        self.asked += 1
-        return self.speeds[min(self.asked, len(self.speeds)) - 1]
+        self.num_calls += 1
+        return self.speeds[min(self.num_calls, len(self.speeds)) - 1]
 
 
 def test_benchmark_measures_three_positive_constants():
@@ -35,10 +35,10 @@ def test_cache_measures_a_kind_once(tmp_path):
     watch = Stopwatch(SLOW)
     for _ in range(3):
         assert cached_device_speed("cpu-a-1t", 1, folder=tmp_path / "new", measure=watch) == SLOW
-    assert watch.asked == 1
+    assert watch.num_calls == 1
     cached_device_speed("cpu-b-1t", 1, folder=tmp_path / "new", measure=watch)
     cached_device_speed("cpu-a-1t", 2, folder=tmp_path / "new", measure=watch)
-    assert watch.asked == 3
+    assert watch.num_calls == 3
     assert not [path for path in (tmp_path / "new").iterdir() if path.name.startswith(".")]
 
 
@@ -60,16 +60,16 @@ def test_cache_replaces_malformed_content(tmp_path, text):
     path.write_text(text)
     assert cached_device_speed("cpu", folder=tmp_path, measure=watch) == SLOW
     assert cached_device_speed("cpu", folder=tmp_path, measure=watch) == SLOW
-    assert watch.asked == 2
+    assert watch.num_calls == 2
 
 
 def test_cache_does_without_a_folder_that_is_not_writable(tmp_path):
     """A file stands where the folder would be."""
     (tmp_path / "file").write_text("")
     watch = Stopwatch(SLOW)
-    for asked in (1, 2):
+    for num_calls in (1, 2):
         assert cached_device_speed("cpu", folder=tmp_path / "file" / "x", measure=watch) == SLOW
-        assert watch.asked == asked
+        assert watch.num_calls == num_calls
 
 
 def test_cache_is_in_the_users_cache_folder(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ MASK = TensorSpec("mask", "INT64", (-1, -1, 3))
 SYMBOLS = {"ids": ("batch", "length"), "mask": ("batch", "batch", 3)}
 
 
-def test_the_plan_comes_first_with_small_sizes_beside_it():
+def test_trial_shapes_put_the_plan_first_with_small_sizes_beside_it():
     """Then each of them alone, then the plan's batch with growing sizes; nothing is tried twice."""
     trials = list(trial_shapes([IDS], SYMBOLS, InputShapes(4, {"ids": (4, 20)})))
     assert trials[0] == ({"ids": (4, 20)}, {"ids": (2, 2)})

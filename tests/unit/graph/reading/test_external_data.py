@@ -55,7 +55,15 @@ def test_external_data_that_is_too_short_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "location", ["../secret.bin", "/etc/hostname", "a/../../secret.bin", "..\\secret.bin"]
+    "location",
+    [
+        "../secret.bin",
+        "/etc/hostname",
+        "a/../../secret.bin",
+        "..\\secret.bin",
+        "C:\\secret.bin",
+        "*/_ORT_MEM_ADDR_/*",
+    ],
 )
 def test_external_data_outside_the_folder_is_refused(tmp_path, location):
     """A model cannot have other files read."""

@@ -120,6 +120,31 @@ def test_source_names_the_cure_of_zipmap(tmp_path):
     assert "options={'zipmap': False}" in message
 
 
+def test_source_names_an_input_of_unknown_rank(tmp_path):
+    """With the reason and the cure; an output of unknown rank is served, and so is a default."""
+    unranked = helper.make_tensor_value_info("odd", TensorProto.FLOAT, None)
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    made = model([node("Neg", ["odd"], ["y"])], [unranked], [result])
+    onnx.save(made, tmp_path / "m.onnx")
+    assert refused(tmp_path / "m.onnx").startswith("input 'odd' has no declared shape")
+    made = model([node("Neg", ["odd"], ["y"])], [unranked], [result], {"odd": np.ones(2, np.float32)})
+    onnx.save(made, tmp_path / "m.onnx")
+    check_source(tmp_path / "m.onnx")
+
+
+def test_source_accepts_what_onnx_runtime_loads_and_the_checker_refuses(tmp_path, monkeypatch):
+    """Unforeseen forms of a model: whatever ONNX Runtime runs is served."""
+
+    def refuse(*_args, **_options):
+        raise onnx.checker.ValidationError("stricter than the specification")
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    onnx.save(model([node("Neg", ["x"], ["y"])], [floats("x", 1)], [floats("y", 1)]), tmp_path / "m.onnx")
+    check_source(tmp_path / "m.onnx")
+    onnx.save(model([node("Nag", ["x"], ["y"])], [floats("x", 1)], [floats("y", 1)]), tmp_path / "m.onnx")
+    assert "stricter than the specification" in refused(tmp_path / "m.onnx")
+
+
 def test_source_refuses_a_model_without_outputs(tmp_path):
     """There would be nothing to answer."""
     path = tmp_path / "m.onnx"

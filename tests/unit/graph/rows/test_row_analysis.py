@@ -107,7 +107,7 @@ def test_values_without_rows_are_shared():
 
 
 def test_analysis_ends_when_the_time_is_up():
-    """It asks now and then."""
+    """`expired` is called at intervals."""
     nodes = [
         N("Relu", ["x"], ["n0"]),
         *(N("Relu", [f"n{k}"], [f"n{k + 1}"]) for k in range(200)),

@@ -179,7 +179,7 @@ def scan(axis, out_axis=0):
 
 
 def test_scan_over_another_axis_keeps_rows():
-    """Outputs are stacked along the axis that is asked for."""
+    """Outputs are stacked along the specified axis."""
     assert output_of(scan(1)).state == Rows(1)
     assert output_of(scan(1, 1)).state == Rows(0)
 

@@ -128,10 +128,10 @@ def test_large_tensors_pass_through_staging_memory(load):
     )
     assert session.feed_allocator is not None
     x = np.arange(MEGABYTE // 4, dtype=np.float32)
-    for turn in range(3):
+    for index in range(3):
         y = session.run({"x": from_array("x", x)})["y"]
         assert np.array_equal(to_array(y), -x)
-        assert memory.contains(y.data) == (turn > 0)
+        assert memory.contains(y.data) == (index > 0)
         del y
         gc.collect()
         assert memory.used_bytes == 0

@@ -23,7 +23,7 @@ def refusal(tmp_path, made):
 
 
 def test_reason_names_the_node_of_a_missing_operator(tmp_path):
-    """One of a domain that nobody registered."""
+    """An operator of a domain that is not registered."""
     nodes = [node("Frobnicate", ["x"], ["y"], domain="com.example", name="the_odd_one")]
     made = model(nodes, [floats("x", 1)], [floats("y", 1)], opsets={"": 20, "com.example": 1})
     message = refusal(tmp_path, made)

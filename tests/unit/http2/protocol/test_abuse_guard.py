@@ -45,6 +45,20 @@ def test_idle_frames_are_counted_in_a_row_and_between_two_stall_checks():
         guard.count_idle_frame()
 
 
+def test_long_headers_are_counted_between_two_stall_checks():
+    """Exactly the limit is allowed, whatever progress calls make meanwhile."""
+    guard = AbuseGuard(AbuseLimits(max_long_headers_bytes=200))
+    for _ in range(2):
+        for _ in range(2):
+            guard.count_long_headers(100)
+            guard.record_progress()
+        guard.check_stall(is_blocked=False)
+    guard.count_long_headers(100)
+    guard.count_long_headers(100)
+    with refused("headers over the limit"):
+        guard.count_long_headers(1)
+
+
 def test_resets_are_counted_within_a_second():
     """Exactly the limit is allowed; the count begins again after more than a second."""
     guard = AbuseGuard(AbuseLimits(max_resets_per_s=2))

@@ -9,7 +9,11 @@ import zlib
 import pytest
 
 from onnxmesh.errors import Internal, TooLarge
-from onnxmesh.http2.protocol.compressed_messages import SMALL_COMPRESSED_BYTES, CompressedMessage
+from onnxmesh.http2.protocol.compressed_messages import (
+    SMALL_COMPRESSED_BYTES,
+    CompressedMessage,
+    gzip_message,
+)
 
 COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
 
@@ -52,3 +56,19 @@ def test_compressed_message_that_is_malformed_is_refused(data, match):
     """As INTERNAL, with the reason."""
     with pytest.raises(Internal, match=match):
         CompressedMessage(data, "gzip", 1 << 20).decompress()
+
+
+@pytest.mark.parametrize("size", [1_000, (3 << 20) + 7])
+def test_gzip_message_is_read_by_every_client(size):
+    """By the library gzip, as well as by what reads requests here."""
+    message = bytes(range(250)) * (size // 250)
+    packed = gzip_message(message)
+    assert len(packed) < len(message) / 2
+    assert gzip.decompress(packed) == message
+    assert CompressedMessage(packed, "gzip", len(message)).decompress() == message
+
+
+@pytest.mark.parametrize("size", [1_000, 3 << 20])
+def test_gzip_message_gives_up_what_does_not_become_shorter(size):
+    """Noise, as most weights and activations are nearly."""
+    assert gzip_message(random.Random(1).randbytes(size)) is None

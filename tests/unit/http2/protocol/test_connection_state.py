@@ -17,7 +17,9 @@ BLOCK = b"\x83\x86\x44\x04/a/b\x40\x02te\x08trailers\x5f\x10application/grpc"
 HEADERS = FrameType.HEADERS
 END_STREAM, END_HEADERS = 1, 4
 BEGIN = PREFACE + settings_frame({})
-LIMITS = ConnectionLimits(abuse=AbuseLimits(max_idle_frames=5, max_unread_replies=2), max_calls=7)
+LIMITS = ConnectionLimits(
+    abuse=AbuseLimits(max_idle_frames=5, max_unread_replies=2, max_long_headers_bytes=200_000), max_calls=7
+)
 
 
 class Client:
@@ -25,6 +27,7 @@ class Client:
 
     def __init__(self, begin=BEGIN):
         self.events = []
+        self.heads = []
         self.open = {1, 3, 5, 7}
         self.output = RecordingOutput()
         guard = AbuseGuard(LIMITS.abuse)
@@ -54,6 +57,7 @@ class Client:
         return [type(each).__name__ for each in self.output.frames()]
 
     def request_received(self, stream_id, head, *, end_stream):
+        self.heads.append(head)
         self.events.append(("request", stream_id, head.path, end_stream))
 
     def data_received(self, stream_id, payload, num_bytes, *, end_stream):
@@ -86,9 +90,12 @@ class Client:
 
 def test_session_announces_its_limits():
     """In SETTINGS, and in WINDOW_UPDATE of the connection's window."""
-    client = Client()
-    client.session.start()
-    settings, window = client.output.frames()
+    client = Client(begin=b"")
+    client.session.receive(PREFACE[:-1])
+    assert client.written() == []  # a client of another protocol gets an answer of its own
+    client.session.receive(PREFACE[-1:])
+    client.session.receive(settings_frame({}))
+    settings, window, _ = client.output.frames()
     assert settings.settings == {3: 7, 4: 4 << 20, 5: 1 << 20, 6: 64 << 10}
     assert (window.stream_id, window.window_increment) == (0, (16 << 20) - 65_535)
 
@@ -135,6 +142,26 @@ def test_session_decodes_every_header_block_in_order():
     block = encoder.encode([*request, (":path", "/three")])
     assert len(block) < 10
     assert client.send(HEADERS, END_HEADERS, 9, block) == [("request", 9, "/three", False)]
+
+
+def test_session_refuses_a_request_with_long_headers_alone():
+    """Its stream and its flags are reported, the table is as the client has it, and so are later requests; not too often in a row."""
+    client, encoder = Client(), Encoder()
+    request = [(":method", "POST"), (":scheme", "http"), (":path", "/a/b")]
+    for stream_id in (1, 3):
+        block = encoder.encode([*request, ("x-long", "y" * 70_000), ("x-last", str(stream_id))])
+        assert client.send(HEADERS, END_HEADERS, stream_id, block) == [("request", stream_id, "/a/b", False)]
+        assert client.heads[-1].is_too_long
+    block = encoder.encode([*request, ("x-last", "3")])
+    assert len(block) < 10
+    client.send(HEADERS, END_HEADERS, 5, block)
+    assert client.heads[-1].metadata == (("x-last", "3"),)
+    trailers = encoder.encode([("x-long", "y" * 70_000)])
+    assert client.send(HEADERS, END_HEADERS | END_STREAM, 5, trailers) == [
+        ("failed", 5, ErrorCode.ENHANCE_YOUR_CALM)
+    ]
+    block = encoder.encode([*request, ("x-long", "y" * 70_000)])
+    assert client.fault(HEADERS, END_HEADERS, 7, block) is ErrorCode.ENHANCE_YOUR_CALM
 
 
 def test_session_expects_settings_before_requests():

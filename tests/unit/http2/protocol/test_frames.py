@@ -104,8 +104,9 @@ def test_frame_reader_raises_nothing_but_faults(data):
 )
 def test_frame_reader_recognises_other_protocols_by_their_first_bytes(data):
     """HTTP/1.1 and TLS among them; even byte by byte."""
-    with pytest.raises(NotHttp2):
+    with pytest.raises(NotHttp2) as caught:
         list(FrameReader(MAX).feed(data))
+    assert caught.value.first_bytes == data
     reader = FrameReader(MAX)
     with pytest.raises(NotHttp2):
         for byte in data:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode, StreamFault
 from onnxmesh.http2.protocol.header_blocks import (
+    GZIP_HEADERS,
     OK_TRAILERS,
     RESPONSE_HEADERS,
     HeaderDecoder,
@@ -92,13 +93,42 @@ def test_header_decoder_raises_nothing_but_faults(block):
 
 
 def test_header_decoder_refuses_headers_that_become_long():
-    """A reference of one byte may stand for kilobytes."""
+    """A reference of one byte may stand for kilobytes: its call is refused, and an attack ends the connection."""
     encoder, decoder = Encoder(), HeaderDecoder(8_000)
     long = (b"x-long", b"x" * 3_000)
-    decoder.request_head(encoder.encode([*REQUEST, long]))
+    assert not decoder.request_head(encoder.encode([*REQUEST, long])).is_too_long
+    for _ in range(2):
+        head = decoder.request_head(encoder.encode([*REQUEST, long, long, long]))
+        assert (head.is_too_long, head.http_status, head.path) == (True, 200, REQUEST[2][1].decode())
+    assert not decoder.request_head(encoder.encode(REQUEST)).is_too_long
     with pytest.raises(ConnectionFault) as caught:
-        decoder.request_head(encoder.encode([*REQUEST, long, long, long]))
+        decoder.request_head(encoder.encode([*REQUEST, *[long] * 12]))
     assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(extras, st.integers(0, 9_000)), min_size=1, max_size=6))
+def test_header_decoder_agrees_with_the_oracle_after_long_blocks(calls):
+    """A block that was refused has changed the table as the client expects, whatever it had."""
+    encoder, oracle, decoder = Encoder(), Decoder(1 << 20), HeaderDecoder(4_000)
+    for more, size in calls:
+        block = encoder.encode([*REQUEST, *more, (b"x-filler", b"~" * size), *more], huffman=False)
+        expected = oracle.decode(block, raw=True)
+        assert decoder.request_head(block).is_too_long == (
+            sum(len(name) + len(value) + 32 for name, value in expected) > 4_000
+        )
+        assert decoder._decoder.header_table.dynamic_entries == oracle.header_table.dynamic_entries
+        block = encoder.encode([*REQUEST, *more])
+        assert decoder.request_head(block) == RequestHead.from_headers(oracle.decode(block, raw=True))
+
+
+def test_header_decoder_skips_trailers():
+    """And says whether they were too long."""
+    encoder, decoder = Encoder(), HeaderDecoder(1_000)
+    assert not decoder.skip(encoder.encode([(b"x-a", b"1")]))
+    assert decoder.skip(encoder.encode([(b"x-b", b"2" * 2_000)]))
+    head = decoder.request_head(encoder.encode([*REQUEST, (b"x-a", b"1")]))
+    assert head.metadata[-1] == ("x-a", "1")
 
 
 def test_header_decoder_refuses_a_table_size_update_amid_a_block():
@@ -145,8 +175,19 @@ def decode_percent(text):
 def test_constant_header_blocks():
     """Any decoder reads them, whatever its dynamic table."""
     decoder = Decoder()
-    headers = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+    headers = [
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-accept-encoding", b"identity, deflate, gzip"),
+    ]
     assert decoder.decode(RESPONSE_HEADERS, raw=True) == headers
     assert decoder.decode(response_headers((("k", "v"),)), raw=True) == [*headers, (b"k", b"v")]
     assert decoder.decode(OK_TRAILERS, raw=True) == [(b"grpc-status", b"0")]
-    assert decoder.decode(http_error_headers(415), raw=True) == [(b":status", b"415")]
+    assert decoder.decode(GZIP_HEADERS, raw=True) == [*headers, (b"grpc-encoding", b"gzip")]
+    plain = (b"content-type", b"text/plain; charset=utf-8")
+    assert decoder.decode(http_error_headers(415), raw=True) == [(b":status", b"415"), plain]
+    assert decoder.decode(http_error_headers(405), raw=True) == [
+        (b":status", b"405"),
+        plain,
+        (b"allow", b"POST"),
+    ]

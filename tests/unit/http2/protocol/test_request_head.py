@@ -68,10 +68,6 @@ def test_request_head_reads_every_unit_of_a_timeout(timeout, seconds):
         {"grpc_timeout": b"20"},
         {"grpc_timeout": b"123456789S"},
         {"grpc_timeout": b"-1S"},
-        {"wrong_bin": b"$"},
-        {"wrong_bin": b"A"},
-        {"wrong": b"\xe4"},
-        {"wro$ng": b"a"},
     ],
 )
 def test_request_head_refuses_what_grpc_does_not_allow(changes):
@@ -79,6 +75,56 @@ def test_request_head_refuses_what_grpc_does_not_allow(changes):
     refusal = RequestHead.from_headers(changed(**changes)).refusal
     assert refusal is not None
     assert refusal[0] is GrpcStatus.INTERNAL
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wrong_bin": b"$"},
+        {"wrong_bin": b"A"},
+        {"wrong_bin": b"AAE=,$"},
+        {"wrong": b"\xe4"},
+        {"wrong": "zw\u00f6lf".encode()},
+        {"wrong": b"tab\tbed"},
+        {"wro$ng": b"a"},
+    ],
+)
+def test_request_head_passes_over_what_is_no_metadata_of_grpc(changes):
+    """The value is not used, and Envoy, gRPC's own server and Triton take such requests."""
+    head = RequestHead.from_headers(changed(right=b"1", **changes))
+    assert head.refusal is None
+    assert head.metadata == (("user-agent", "a client"), ("right", "1"))
+
+
+@pytest.mark.parametrize(
+    ("encodings", "accepts"),
+    [
+        (None, False),
+        (b"identity, deflate, gzip", True),
+        (b"gzip", True),
+        (b"identity,gzipped", False),
+        (b"", False),
+    ],
+)
+def test_request_head_has_whether_the_client_accepts_gzip(encodings, accepts):
+    """By whole names."""
+    assert RequestHead.from_headers(changed(grpc_accept_encoding=encodings)).accepts_gzip is accepts
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [(REQUEST, 200), ([(b":method", b"HEAD"), (b"accept", b"*/*")], 431), ([], 431)],
+    ids=["gRPC", "HEAD", "nothing known"],
+)
+def test_request_head_that_is_too_long_refuses_its_call(headers, status):
+    """gRPC as RESOURCE_EXHAUSTED with the limit, HTTP as 431."""
+    head = RequestHead.too_long(headers, 10_000)
+    assert head.is_too_long
+    assert head.refusal[0] is GrpcStatus.RESOURCE_EXHAUSTED
+    assert "10000 bytes" in head.refusal[1]
+    assert (head.http_status, head.metadata) == (status, ())
+    assert head.takes_body == ((b":method", b"HEAD") not in headers)
+    assert not RequestHead.from_headers(REQUEST).is_too_long
 
 
 @pytest.mark.parametrize("path", [b"no-slash", b"/a b", b"/\xff"])
@@ -98,10 +144,12 @@ def test_request_head_refuses_malformed_paths(path):
         (b"application/json", b"POST", 415),
         (None, b"POST", 415),
         (b"application/grpc", b"GET", 405),
+        (None, b"GET", 415),
+        (b"text/html", b"HEAD", 415),
     ],
 )
 def test_request_head_has_an_http_status_for_clients_without_grpc(content_type, method, status):
-    """405 for other methods than POST, 415 for other content types."""
+    """415 for other content types, as a browser has, 405 for other methods than POST."""
     headers = [(b":method", method), *changed(method=None, content_type=content_type)]
     assert RequestHead.from_headers([each for each in headers if each[0] != b"method"]).http_status == status
 

@@ -7,7 +7,7 @@ import pytest
 
 from onnxmesh.http2.protocol.abuse_guard import AbuseGuard
 from onnxmesh.http2.protocol.error_codes import ConnectionFault, ErrorCode
-from onnxmesh.http2.protocol.header_blocks import OK_TRAILERS, RESPONSE_HEADERS
+from onnxmesh.http2.protocol.header_blocks import GZIP_HEADERS, OK_TRAILERS, RESPONSE_HEADERS
 from onnxmesh.http2.protocol.limits import AbuseLimits
 from onnxmesh.http2.protocol.send_queue import SendQueue
 from onnxmesh.http2.protocol.send_stream import SendStream
@@ -209,9 +209,29 @@ def test_increment_window_refuses_what_http2_does_not_allow():
 
 
 @pytest.mark.parametrize("send", ["send_response", "send_trailers_only", "send_trailers"])
-def test_a_closed_stream_cannot_be_ended_again(send):
+def test_send_queue_refuses_to_end_a_closed_stream(send):
     """An internal error names its state."""
     sending, one = Sending(), stream(state=StreamState.CLOSED)
     with pytest.raises(ImpossibleTransition, match=r"SEND_END_STREAM .* CLOSED"):
         getattr(sending.queue, send)(one, b"")
     assert sending.ended == []
+
+
+def test_send_gzip_response_has_its_encoding_and_the_flag_of_its_message():
+    """In frames of any number, as the windows allow."""
+    sending, one = Sending(), stream()
+    sending.queue.send_gzip_response(one, b"x" * 3)
+    first, data, last = sending.output.frames()
+    assert (first.data, data.data, last.data) == (GZIP_HEADERS, b"\1\0\0\0\3xxx", OK_TRAILERS)
+    assert sending.ended == [1]
+
+
+@pytest.mark.parametrize(("window", "has_body"), [(10, True), (9, False), (0, False)])
+def test_send_http_response_has_its_body_if_the_window_allows(window, has_body):
+    """A client that lets nothing through gets the status alone, and nothing waits for it."""
+    sending, one = Sending(), stream(window=window)
+    sending.queue.send_http_response(one, b"\x88", b"a sentence")
+    body = [(1, "Data", 10, True)] if has_body else []
+    assert sending.frames() == [(1, "Head", 1, not has_body), *body]
+    assert (one.window, sending.queue.window) == (window - 10 * has_body, WINDOW - 10 * has_body)
+    assert (sending.ended, sending.queue.is_blocked) == ([1], False)

@@ -43,7 +43,7 @@ def test_send_stream_yields_its_bytes_in_order_however_they_are_taken(messages, 
 
 
 def test_send_stream_that_is_cleared_has_nothing_to_send():
-    """Neither messages nor trailers; whoever waits for the messages waits no longer."""
+    """Neither messages nor trailers; callers that wait for the messages continue."""
     sending = stream()
     sending.add(b"abc")
     sending.trailers = b"t"

@@ -31,8 +31,8 @@ CASES = [
 ]
 
 
-def test_the_table_of_transitions_has_every_state_and_event():
-    """So that a new one cannot be forgotten."""
+def test_stream_transitions_cover_every_state_and_event():
+    """So that a new one is not left out."""
     assert {case[:2] for case in CASES} == set(itertools.product(StreamState, StreamEvent))
     assert set(TRANSITIONS) == set(StreamEvent)
 

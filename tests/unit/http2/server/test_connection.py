@@ -41,6 +41,13 @@ class FakeTransport:
     def __init__(self):
         self.written = b""
         self.closing = False
+        self.has_eof = False
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.has_eof = True
 
     def get_extra_info(self, _):
         return "test", 1
@@ -94,6 +101,7 @@ class Handlers:
 streams = st.sampled_from([1, 3, 5, 7, 9])
 steps = st.one_of(
     st.tuples(st.just("open"), streams, st.sampled_from(["/echo", "/hold", "/stream"]), st.booleans()),
+    st.tuples(st.just("browse"), streams, st.booleans()),
     st.tuples(st.just("data"), streams, st.integers(0, 3_000), st.booleans()),
     st.tuples(st.just("raw data"), streams, st.binary(max_size=20), st.booleans()),
     st.tuples(st.just("reset"), streams),
@@ -111,9 +119,9 @@ steps = st.one_of(
 )
 
 
-def headers(encoder, stream, path, ended):
-    fields = {":method": "POST", ":scheme": "http", ":path": path, "te": "trailers"}
-    block = encoder.encode([*fields.items(), ("content-type", "application/grpc")])
+def headers(encoder, stream, path, ended, *, method="POST", content_type="application/grpc"):
+    fields = {":method": method, ":scheme": "http", ":path": path, "te": "trailers"}
+    block = encoder.encode([*fields.items(), ("content-type", content_type)])
     return frame(FrameType.HEADERS, 4 | ended, stream, block)
 
 
@@ -126,6 +134,9 @@ def wire(step, encoder):
     what, *rest = step
     return {
         "open": lambda stream, path, ended: headers(encoder, stream, path, ended),
+        "browse": lambda stream, ended: headers(
+            encoder, stream, "/", ended, method="GET", content_type="text/html"
+        ),
         "data": lambda stream, size, ended: frame(
             FrameType.DATA, int(ended), stream, b"\0" + size.to_bytes(4, "big") + bytes(size)
         ),
@@ -252,5 +263,38 @@ def test_connection_ends_with_internal_error_after_an_impossible_transition():
         connection.connection_lost(None)
         await asyncio.sleep(0)
         assert (closed, handlers.num_running) == ([connection], 0)
+
+    asyncio.run(play())
+
+
+def test_connection_answers_http1_once_and_drops_what_follows():
+    """Frames of HTTP/2 are never sent to it, whatever happens to the connection meanwhile."""
+
+    async def play():
+        transport = FakeTransport()
+        service = Service(
+            handlers={},
+            fallback=Handlers().stream,
+            decompressor=Decompressor(),
+            limits=ConnectionLimits(settle_s=60.0),
+            spoken="It is {address}.",
+        )
+        closed = []
+        connection = Http2Connection(service, lambda _: None, closed.append)
+        connection.connection_made(transport)
+        connection.data_received(b"GE")
+        assert not transport.written
+        connection.data_received(b"T / HTTP/1.1\r\n")
+        connection.data_received(b"host: here\r\n\r\n" + PREFACE)
+        connection.drain()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert transport.written.startswith(b"HTTP/1.1 505 ")
+        assert transport.written.endswith(b"\r\n\r\nHTTP/1 is not spoken here. It is test:1.\n")
+        assert (transport.has_eof, transport.closing) == (True, False)
+        connection.abort("stopped")
+        assert transport.closing
+        connection.connection_lost(None)
+        assert closed == [connection]
 
     asyncio.run(play())

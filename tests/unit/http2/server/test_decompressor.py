@@ -36,3 +36,11 @@ async def test_decompressor_decompresses_in_one_thread_of_its_own():
     decompressor.close()
     with pytest.raises(RuntimeError):
         await decompressor.decompress(messages[0])
+
+
+async def test_decompressor_compresses_in_its_thread():
+    """What does not become shorter is left as it is."""
+    decompressor = Decompressor()
+    assert gzip.decompress(await decompressor.compress(bytes(10_000))) == bytes(10_000)
+    assert await decompressor.compress(b"short") is None
+    decompressor.close()

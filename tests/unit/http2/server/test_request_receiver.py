@@ -33,15 +33,23 @@ async def test_unary_requests_with_other_than_one_message_are_refused(message, h
 
 
 async def test_requests_that_cannot_be_served_end_at_once():
-    """With the HTTP status or the gRPC status of their head."""
+    """With the HTTP status and a sentence, which none to HEAD has, or with the gRPC status of their head."""
     running = Running()
+    running.receiver.request_received(1, RequestHead("/unary", http_status=415), end_stream=True)
+    (_, _, block), (_, name, body) = running.written()
+    assert b"415" in block
+    assert (name, body.endswith(b"speaks gRPC over HTTP/2 without TLS: use a client of gRPC.\n")) == (
+        "Data",
+        True,
+    )
     for head, expected in (
-        (RequestHead("/unary", http_status=415), b"415"),
+        (RequestHead("/unary", http_status=415, takes_body=False), b"415"),
         (RequestHead("/unary", refusal=(GrpcStatus.UNIMPLEMENTED, "no path")), b"no path"),
+        (RequestHead.too_long([(b"content-type", b"application/grpc")], 100), b"more than 100 bytes"),
     ):
         running.receiver.request_received(1, head, end_stream=True)
         assert expected in running.status()
-    assert (len(running.calls.by_id), running.num_removed) == (0, 2)
+    assert (len(running.calls.by_id), running.num_removed) == (0, 4)
 
 
 async def test_calls_over_the_limit_are_refused():

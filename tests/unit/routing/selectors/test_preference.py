@@ -18,7 +18,7 @@ from onnxmesh.routing.selectors.preference import parse_preference
     ],
 )
 def test_parse_preference_reads_the_weight(text, selector, weight):
-    """One if nothing else is said."""
+    """The weight is 1 by default."""
     found = parse_preference(text)
     assert (str(found.selector), found.weight) == (selector, weight)
 

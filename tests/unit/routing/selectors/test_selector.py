@@ -78,13 +78,13 @@ PASSED_OVER = [
 
 @pytest.mark.parametrize("text", SELECTED)
 def test_selector_matches_a_worker(text):
-    """Each way to say something that is so; an absent key satisfies `notin`, `!=` and `!`."""
+    """Each spelling of a term that holds; an absent key satisfies `notin`, `!=` and `!`."""
     assert parse_selector(text).selects(WORKER)
 
 
 @pytest.mark.parametrize("text", PASSED_OVER)
 def test_selector_does_not_match_a_worker(text):
-    """Each way to say something that is not so; of two values `!=` wants neither, and no word is a number."""
+    """Each spelling of a term that does not hold; `!=` of two values excludes both, and no word is a number."""
     assert not parse_selector(text).selects(WORKER)
 
 
@@ -134,7 +134,7 @@ terms = st.one_of(
 
 
 def written(term, blank, quoted):
-    """Returns one of the ways to write a term."""
+    """Returns one of the spellings of a term."""
     key, operator, operand = term
     word = (lambda text: f'"{text}"') if quoted else str
     if operator == "exists":

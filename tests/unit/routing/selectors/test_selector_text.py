@@ -43,7 +43,7 @@ def test_parse_selector_reports_a_mistake_with_its_position(text, place):
 
 
 def test_parse_selector_refuses_long_text():
-    """Nobody writes so much."""
+    """Longer texts are never legitimate."""
     with pytest.raises(InvalidRequest, match="4096 characters at most, got 5000"):
         parse_selector("a" * 5000)
 

@@ -78,19 +78,19 @@ def test_find_skips_incomplete_versions_of_the_traffic_split(complete, drawn):
 
 
 def test_routing_table_keeps_draining_workers():
-    """Without one, nobody is told where it is: nothing new goes there."""
+    """Their address is omitted, so that no new request goes there."""
     workers = [RoutedWorker(worker="a"), RoutedWorker(worker="b", leaving=True)]
     routes = RoutingTable.from_proto(RouteTable(models=[routed_model([[A]])], workers=workers))
     assert {id_: bool(each.address) for id_, each in routes.workers.items()} == {"a": True, "b": False}
 
 
 def test_find_returns_the_newest_where_none_is_complete():
-    """The client then learns what the newest lacks."""
+    """The error then names what the newest lacks."""
     assert table(routed_model([[]], version=1), routed_model([[]], version=2)).find("m", "").version == 2
 
 
 def test_find_names_deployed_models_for_an_unknown_one():
-    """Whoever misspells a name sees the right one."""
+    """The error lists the deployed models, for misspelt names."""
     with pytest.raises(NotFound) as caught:
         table(routed_model([[A]], name="cat"), routed_model([[A]], name="ant")).find("dog", "")
     assert caught.value.message == "unknown model 'dog': deployed models are 'ant', 'cat'"

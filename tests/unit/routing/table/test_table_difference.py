@@ -16,7 +16,7 @@ from tests.fakes.routed_models import routed_model
 
 
 def content(table):
-    """Everything that can be asked of a table."""
+    """Everything that a table contains."""
     return (
         table.epoch,
         dict(table.models),
@@ -27,7 +27,7 @@ def content(table):
 
 @given(tables())
 def test_apply_gives_the_same_table_as_the_whole_message(sequence):
-    """After each of them: models, versions, workers, and what each worker says of itself at each replica."""
+    """After each of them: models, versions, workers, and what each worker reports of itself at each replica."""
     held = RoutingTable.from_proto(sequence[0])
     for before, after in pairwise(sequence):
         held = held.apply(change_between(before, after))
@@ -36,7 +36,7 @@ def test_apply_gives_the_same_table_as_the_whole_message(sequence):
 
 @given(tables(max_size=2))
 def test_difference_of_a_change_is_that_of_the_whole_tables(sequence):
-    """Looking only at what a change names finds all there is; nothing is told that is as before."""
+    """Looking only at what a change names finds every difference; nothing unchanged is reported."""
     before, after = (RoutingTable.from_proto(each) for each in sequence)
     change = change_between(*sequence)
     applied = before.apply(change)
@@ -56,10 +56,10 @@ def test_difference_of_a_change_is_that_of_the_whole_tables(sequence):
             or (was.address, was.generation) != (now.address, now.generation)
         )
     }
-    told = {key for key, each in after.models.items() if before.models.get(key) != each}
-    described_anew = {key for key in told if key not in found.models}
-    assert found.models == (told - described_anew) | found.removed_models
-    for key in described_anew:  # the same stages and replicas: only what their workers say is other
+    changed = {key for key, each in after.models.items() if before.models.get(key) != each}
+    with_new_facts = {key for key in changed if key not in found.models}
+    assert found.models == (changed - with_new_facts) | found.removed_models
+    for key in with_new_facts:  # the same stages and replicas: only the facts of their workers differ
         assert [stage.key for stage in before.models[key].stages] == [
             stage.key for stage in after.models[key].stages
         ]
@@ -84,7 +84,7 @@ def test_apply_shares_unchanged_models():
 
 
 def test_difference_ignores_a_worker_without_replicas():
-    """It is still there, is not dialled, and is gone when the table lists it no longer."""
+    """It is still there, is not dialled, and is removed when the table lists it no longer."""
     listed = [RoutedWorker(worker="a")]
     before = RoutingTable.from_proto(
         RouteTable(epoch=1, models=[routed_model([[("a", "a:1")]])], workers=listed)

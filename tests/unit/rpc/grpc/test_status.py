@@ -48,8 +48,8 @@ def test_from_rpc_error_uses_the_code_of_a_status_without_details(code, kind):
     error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details="why")
     assert type(from_rpc_error(error)) is kind
     assert from_rpc_error(error).message == "why"
-    silent = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
-    assert from_rpc_error(silent).message == code.name
+    no_details = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+    assert from_rpc_error(no_details).message == code.name
 
 
 def wire_bytes(status):
@@ -103,7 +103,7 @@ def rpc_errors():
 
 @given(rpc_errors())
 def test_from_rpc_error_raises_nothing_out_whatever_a_peer_sent(error):
-    """The result is a mesh error that says what the call said."""
+    """The result is a mesh error with the status and message of the call."""
     found = from_rpc_error(error)
     assert isinstance(found, MeshError)
     assert found.message

@@ -11,7 +11,7 @@ KINDS = ((GatewaySettings, {"scheduler": "h:1"}), (WorkerSettings, {}))
 
 
 @pytest.mark.parametrize(("kind", "needed"), KINDS)
-def test_it_does_where_that_pays_unless_it_is_told_not_to(kind, needed, monkeypatch):
+def test_compression_is_on_where_it_pays_unless_disabled(kind, needed, monkeypatch):
     """By a flag or by the environment; anything else is refused."""
     assert kind(_cli_parse_args=False, **needed).compression == "auto"
     assert kind(_cli_parse_args=["--compression=off"], **needed).compression == "off"

@@ -22,13 +22,13 @@ class Watched:
     def __init__(self, limits=LIMITS):
         self.now_s = 0.0
         self.step_s = 0.0
-        self.num_asked = 0
+        self.num_calls = 0
         self.changes = []
         self.heartbeat = Heartbeat(limits, 0.0)
         self.detector = FailureDetector("b", self.heartbeat, self.clock)
 
     def clock(self):
-        self.num_asked += 1
+        self.num_calls += 1
         self.now_s += self.step_s
         return self.now_s
 
@@ -70,7 +70,7 @@ async def test_failure_detector_ignores_stalls_of_this_process():
     async with peer.running() as task:
         await asyncio.sleep(0)
         peer.now_s = 60.0
-        await eventually(lambda: peer.num_asked >= 10)
+        await eventually(lambda: peer.num_calls >= 10)
         assert not task.done()
     assert peer.changes == []
 

@@ -22,8 +22,8 @@ class NoMemory(PayloadMemory):
     [
         (PayloadMemory(), UnixSocket(), ""),
         (PayloadMemory(), UnixSocket(name=b"onnxmesh/x", boot_id="another host"), ""),
-        (PayloadMemory(), UnixSocket(name=b"onnxmesh/nobody", boot_id=boot_id()), "unix_connect_failed"),
-        (NoMemory(), UnixSocket(name=b"onnxmesh/nobody", boot_id=boot_id()), "no descriptors"),
+        (PayloadMemory(), UnixSocket(name=b"onnxmesh/unused", boot_id=boot_id()), "unix_connect_failed"),
+        (NoMemory(), UnixSocket(name=b"onnxmesh/unused", boot_id=boot_id()), "no descriptors"),
     ],
 )
 async def test_unix_connector_returns_none_where_grpc_has_to_do(memory, address, logged, capsys):

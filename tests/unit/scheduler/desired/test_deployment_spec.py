@@ -29,7 +29,7 @@ def test_same_spec_compares_the_bound_of_activation_errors():
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, 1.5, float("nan"), float("inf")])
 def test_normalised_refuses_an_invalid_bound_of_activation_errors(bound):
-    """It is a share, and losing nothing is asked for by no bound."""
+    """The bound is a share; a loss of 0 is requested by omitting the bound."""
     with pytest.raises(InvalidRequest, match="above 0 and up to 1"):
         normalised(DeploymentSpec(name="m", max_activation_error=bound))
 
@@ -110,8 +110,8 @@ def test_normalised_names_an_invalid_field(wrong, says):
 
 def test_demand_of_a_spec():
     """No stages and `replicate` leave the choice; devices may be shared."""
-    asked = normalised(DeploymentSpec(name="m", stages=3, replicas=2, objective="latency"))
-    assert demand_of(asked) == Demand(Objective.LATENCY, 3, 2, share=True)
+    spec = normalised(DeploymentSpec(name="m", stages=3, replicas=2, objective="latency"))
+    assert demand_of(spec) == Demand(Objective.LATENCY, 3, 2, share=True)
     free = normalised(DeploymentSpec(name="m", replicate=True))
     assert demand_of(free) == Demand(Objective.THROUGHPUT, None, None, share=True)
     shaped = DeploymentSpec(name="m", shapes=Shapes(inputs={"x": Shape(dims=[4, 2])}))

@@ -50,6 +50,14 @@ def test_desired_stages_send_what_is_alive_after_them(batch, live_out, expected)
     assert (first.cost_s, first.position, second.position, second.sent_bytes) == (0.25, 0, 1, 0)
 
 
+def test_desired_stages_require_what_spec_and_model_require():
+    """Placement treats both alike."""
+    made = deployment()
+    made.spec.require.append("zone=x")
+    made.plan.require.append("locale.en_US.utf8")
+    assert {stage.require for stage in desired_stages(made)} == {("zone=x", "locale.en_US.utf8")}
+
+
 def test_desired_stages_are_computed_once_for_each_deployment():
     """The same stages for the same deployment, others for another in its place."""
     stages, one, other = DesiredStages(), deployment(), deployment("n")

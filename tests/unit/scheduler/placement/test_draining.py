@@ -116,7 +116,7 @@ TABLE = {
 
 @pytest.mark.parametrize(("desired", "workers", "ordered", "departing"), TABLE.values(), ids=TABLE.keys())
 def test_draining_commands_and_departures(desired, workers, ordered, departing):
-    """Orders, and who may depart; asked again, the answer is the same."""
+    """Commands, and the workers that may end; a second call returns the same."""
     placement = decide_placement(desired, workers, 0.0)
     assert (commands(placement), list(placement.departing)) == (ordered, departing)
     assert decide_placement(desired, workers, 0.0) == placement

@@ -110,7 +110,7 @@ def test_moves_do_not_separate_stages_that_exchange_much():
 
 
 def test_moves_do_not_include_missing_replicas():
-    """A rebalance is asked what moves, not what is loaded anyway."""
+    """A rebalance reports moves, not loads that happen without it."""
     assert rebalanced(stages("m", 2), [view("a"), view("b")], 0.0) == ()
 
 

@@ -93,7 +93,7 @@ class PlacementMachine(RuleBasedStateMachine):
         return bool(placement.place or placement.evict)
 
     def check_memory(self, placement):
-        """No worker is told to load more than it has memory for."""
+        """No worker is commanded to load more than it has memory for."""
         peak = {stage.key: stage.peak_bytes for stage in self.desired()}
         for command in placement.place:
             worker = self.workers[command.worker]
@@ -107,7 +107,7 @@ class PlacementMachine(RuleBasedStateMachine):
                 assert sum(peak.get(key, 0) for key in kept) <= worker.memory
 
     def handle(self, worker, *, fails=False):
-        """The worker carries out one command and says so."""
+        """The worker carries out one command and reports it."""
         command, stage, digest = worker.wire.pop(0)
         if command == "evict":
             worker.real.pop(stage, None)

@@ -65,7 +65,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
     @rule(data=st.data(), silently=st.booleans())
     @precondition(lambda self: sum(each.lives for each in self.processes) > 1)
     def die(self, data, silently):
-        """Its stream breaks and its lease ends; or neither, until it has been silent for too long."""
+        """Its stream breaks and its lease ends; or neither, until it has sent nothing for too long."""
         process = self.any_alive(data)
         process.lives = False
         if not silently:
@@ -91,13 +91,13 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
 
     @rule()
     def restart_scheduler(self):
-        """Another one asks everybody what they hold; commands of the one before are refused."""
+        """A new leader requests the holdings of all workers; commands of the previous one are refused."""
         for process in self.processes:
             process.wire.clear()
         self.links = {}
         self.look()
 
-    # What is asked for.
+    # What is desired.
 
     @rule(
         name=NAMES,
@@ -147,7 +147,7 @@ class MeshMachine(MeshModel, RuleBasedStateMachine):
             self.reconcile()
 
     @rule()
-    def ask_for_rebalance(self):
+    def request_rebalance(self):
         self.rebalance = True
         self.reconcile()
         self.rebalance = False

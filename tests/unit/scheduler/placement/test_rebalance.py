@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 def test_rebalance_moves_to_new_workers_at_once():
-    """An operator who asks for it knows that the workers stay."""
+    """An operator who requests it knows that the workers stay."""
     workers = [view("a", "m/1/0 m/1/1"), view("b", since_s=100.0)]
     assert commands(decide_placement(stages("m", 2), workers, 100.0, rebalance=True)) == ["b+m/1/0"]
 

@@ -104,7 +104,7 @@ def test_checked_refuses_other_partitions_than_planned():
 
 
 def test_verifiers_are_the_workers_of_every_other_class_of_device():
-    """Threads make no other class; who is not planned with is not asked."""
+    """Threads make no other class; workers that the plan leaves out are not considered."""
     cpu, wide = worker("a", **{"cpu.class": "x86"}), worker("b", "cpu-a-2t", **{"cpu.class": "x86"})
     arm = worker("c", "cpu-arm-1t", **{"cpu.class": "arm"})
     gpus = [worker(id_, "cuda-L4", device="cuda", **{"gpu.model": "L4"}) for id_ in "de"]

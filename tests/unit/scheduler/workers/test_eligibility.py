@@ -11,7 +11,7 @@ from onnxmesh.v1.model_pb2 import (
     Plan,
 )
 from services.scheduler.desired.deployment_spec import normalised
-from services.scheduler.workers.eligibility import eligible_again, eligible_workers
+from services.scheduler.workers.eligibility import eligible_again, eligible_workers, narrowed
 from tests.unit.scheduler.decision_tables import worker
 
 
@@ -49,11 +49,11 @@ LEVELS = {
     "two classes": ("auto", "auto", [X86, ARM], ("exact", "extended", "", 2)),
     "a GPU among them": ("auto", "auto", [X86, GPU], ("portable", "none", "", 2)),
     "GPUs alone": ("auto", "auto", [GPU, GPU], ("portable", "none", "", 2)),
-    "a GPU among them, and bits asked for": ("exact", "auto", [X86, GPU], ("exact", "basic", "", 2)),
+    "a GPU among them, and exact results requested": ("exact", "auto", [X86, GPU], ("exact", "basic", "", 2)),
     "a class that is not stated": ("auto", "auto", [X86, {}], ("exact", "extended", "", 2)),
-    "a level that was asked for": ("auto", "none", [X86, GPU], ("exact", "none", "", 2)),
-    "all, asked for over two classes": ("auto", "all", [ARM, X86, X86, GPU], ("exact", "all", "x86", 2)),
-    "portable, asked for on one class": ("portable", "auto", [X86, X86], ("portable", "none", "", 2)),
+    "a level that was requested": ("auto", "none", [X86, GPU], ("exact", "none", "", 2)),
+    "all, requested over two classes": ("auto", "all", [ARM, X86, X86, GPU], ("exact", "all", "x86", 2)),
+    "portable, requested on one class": ("portable", "auto", [X86, X86], ("portable", "none", "", 2)),
 }
 
 
@@ -81,3 +81,26 @@ def test_eligible_workers_refuse_level_all_without_a_cpu_class():
     spec = normalised(DeploymentSpec(name="m", optimisation="all"))
     with pytest.raises(Unsatisfiable, match=r"none of a, b is a CPU worker with a 'cpu\.class'"):
         eligible_workers(spec, [worker("a", **GPU), worker("b")])
+
+
+def test_narrowed_keeps_the_workers_that_meet_what_the_model_requires():
+    """Mode and level stay; without any worker the reason has what a worker lacks."""
+    spec = normalised(DeploymentSpec(name="m"))
+    found = eligible_workers(spec, [worker("a", **X86), worker("b", "locale.en", **X86)])
+    assert narrowed(spec, found, []) == found
+    kept = narrowed(spec, found, ["locale.en"])
+    assert ([each.id for each in kept.workers], kept.optimisation) == (["b"], found.optimisation)
+    with pytest.raises(
+        Unsatisfiable, match=r"no worker satisfies 'locale\.fr', which the model requires: no fr"
+    ):
+        narrowed(spec, found, ["locale.fr"], "no fr")
+
+
+def test_eligible_again_honours_what_the_model_requires():
+    """A new plan of a model is made for workers that can run it."""
+    spec = normalised(DeploymentSpec(name="m"))
+    plan = Plan(optimisation="extended", require=["locale.en"])
+    workers = [worker("a", **X86), worker("b", "locale.en", **X86)]
+    assert [each.id for each in eligible_again(spec, plan, workers).workers] == ["b"]
+    with pytest.raises(Unsatisfiable, match=r"no worker satisfies locale\.en"):
+        eligible_again(spec, plan, workers[:1])

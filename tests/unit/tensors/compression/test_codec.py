@@ -129,9 +129,9 @@ def test_decode_elements_allocates_no_more_than_announced():
     assert len(bomb) < 8192
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd, 67108864 are announced"):
         decode_elements("x", Datatype.FP32, (4,), encoded=EncodedTensor(Encoding.ZSTD, bomb), num_bytes=16)
-    silent = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))
     with pytest.raises(CorruptData, match="expected 16 bytes in zstd"):
-        decode_elements("x", Datatype.FP32, (4,), encoded=EncodedTensor(Encoding.ZSTD, silent), num_bytes=16)
+        decode_elements("x", Datatype.FP32, (4,), encoded=EncodedTensor(Encoding.ZSTD, unsized), num_bytes=16)
 
 
 @given(st.binary(max_size=200), st.sampled_from(Encoding), st.sampled_from(Datatype), st.integers(0, 64))

@@ -42,7 +42,7 @@ async def test_scheduler_connections_publish_to_all_with_holding_first():
 
 
 async def test_scheduler_connections_send_draining_to_later_ones():
-    """After what it holds; to one that has hung up, then the end."""
+    """After the holding; the stream of one that was closed then ends."""
     schedulers = SchedulerConnections()
     schedulers.publish_draining()
     schedulers.close()
@@ -50,7 +50,7 @@ async def test_scheduler_connections_send_draining_to_later_ones():
         assert await taken(feed) == ["holding", "draining"]
 
 
-async def test_a_scheduler_that_does_not_read_is_hung_up_on():
+async def test_scheduler_connections_close_the_stream_of_a_scheduler_that_does_not_read():
     """Memory stays bounded, and the others get every event."""
     schedulers = SchedulerConnections()
     with schedulers.connect(HOLDING) as slow, schedulers.connect(HOLDING) as quick:

@@ -26,6 +26,13 @@ def test_hardware_attributes_can_be_selected():
     assert parse_selector("gpu.compute_capability >= 8.0").selects(labels_of((), with_gpu))
 
 
+def test_hardware_locales_can_be_required():
+    """Each is a label of its own."""
+    found = hardware(locales=("locale.en_US.utf8",)).attributes(2)
+    assert parse_selector("locale.en_US.utf8").selects(labels_of((), found))
+    assert not parse_selector("locale.de_DE.utf8").selects(labels_of((), found))
+
+
 def test_hardware_providers_and_kind_follow_the_gpu():
     """Without one, the CPU's provider and class."""
     assert hardware().providers == ("CPUExecutionProvider",)

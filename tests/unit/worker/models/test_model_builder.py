@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from onnxmesh.errors import InvalidModel, InvalidPlan
+from onnxmesh.errors import Internal, InvalidModel, InvalidPlan
 from onnxmesh.graph.build_jobs import CutJob, CutOptions, PrepareJob, PrepareOptions
+from onnxmesh.masking import masked
 from onnxmesh.model.optimisation_level import OptimisationLevel
-from services.worker.models.model_builder import ModelBuilder
+from services.worker.models.model_builder import ModelBuilder, ModelBuilderDefect
 
 JOB = CutJob(Path("nowhere"), CutOptions((1,)))
 
@@ -20,16 +22,39 @@ JOB = CutJob(Path("nowhere"), CutOptions((1,)))
     [
         ("import os; os.abort()", "SIGABRT"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "memory runs out"),
-        ("raise SystemExit(3)", "status 3"),
-        ("pass", "status 0"),
     ],
 )
-async def test_model_builder_reports_a_child_that_ended_without_an_answer(script, how):
-    """The message has the signal or status, even status 0."""
+async def test_model_builder_reports_a_child_that_a_signal_ended(script, how):
+    """It was ONNX Runtime that crashed, or memory that ran out."""
     builder = ModelBuilder((sys.executable, "-c", script))
     with pytest.raises(InvalidModel, match="ONNX Runtime crashed while cutting the model") as caught:
         await builder.cut(JOB)
     assert how in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("raise SystemExit(3)", ["status 3"]),
+        ("pass", ["status 0"]),
+        ("raise KeyError('thread pool')", ["status 1", "Traceback", "KeyError: 'thread pool'"]),
+        (
+            """import sys; sys.stdin.readline(); print('{"traceback": "Traceback …: IndexError"}')""",
+            ["Traceback …: IndexError"],
+        ),
+    ],
+)
+async def test_model_builder_reports_a_defect_as_no_crash_of_onnx_runtime(script, words):
+    """Peers get an internal error with an incident; the log has the child's traceback under it."""
+    builder = ModelBuilder((sys.executable, "-c", script))
+    with pytest.raises(ModelBuilderDefect) as caught:
+        await builder.cut(JOB)
+    assert all(word in str(caught.value) for word in words)
+    with capture_logs() as logs:
+        error = masked(caught.value)
+    assert type(error) is Internal
+    assert logs[0]["incident"] in error.message
+    assert logs[0]["exc_info"] is caught.value
 
 
 async def test_model_builder_raises_an_expected_failure_of_the_child():

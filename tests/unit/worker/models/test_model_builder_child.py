@@ -34,8 +34,11 @@ def test_run_step_returns_expected_failures(monkeypatch, error, reason, message)
     assert message in answer["message"]
 
 
-def test_run_step_raises_defects(monkeypatch):
-    """They end the child, and the parent reports a crash."""
-    monkeypatch.setitem(model_builder_child.STEPS, "cut", failing(OSError(errno.EIO, "I/O error")))
-    with pytest.raises(OSError, match="I/O error"):
-        run_step("cut", {})
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), KeyError("y"), AssertionError("odd")])
+def test_run_step_returns_the_traceback_of_a_defect(monkeypatch, error):
+    """It is a report for the log of the service, and no crash."""
+    monkeypatch.setitem(model_builder_child.STEPS, "cut", failing(error))
+    answer = run_step("cut", {})
+    assert list(answer) == ["traceback"]
+    assert answer["traceback"].startswith("Traceback")
+    assert type(error).__name__ in answer["traceback"]

@@ -15,23 +15,25 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 from onnxmesh.model.signature import Signature
 from onnxmesh.store.folder import pack
 from services.worker.models.model_cache import ModelCache
-from services.worker.models.preparations import Preparations
+from services.worker.models.preparations import LackingRequirement, Preparations
 
 COSTS = GraphCosts((), (), (), (), Signature((), ())).to_json()
 
 
 class FakeBuilder:
-    """Returns the costs of an empty graph, or raises `error`; keeps the jobs."""
+    """Returns the costs of an empty graph with `answer` over them, or raises `error`; keeps the jobs."""
 
     def __init__(self):
         self.error = None
+        self.answer = {}
         self.jobs = []
 
     async def prepare(self, job):
         self.jobs.append(job)
         if self.error is not None:
             raise self.error
-        return json.dumps({"costs": COSTS, "profile": ""})
+        answer = {"costs": COSTS, "profile": "", "requires": "", "lacking": ""}
+        return json.dumps(answer | self.answer)
 
 
 @pytest.fixture
@@ -120,3 +122,19 @@ async def test_preparations_leave_no_files_of_a_failed_model(cache, model):
         await Preparations(cache, builder).prepare(model, [], PrepareOptions(OptimisationLevel.ALL))
     assert list(cache.workplace.iterdir()) == []
     assert cache.blobs.digests() == set()
+
+
+async def test_preparations_of_a_worker_that_lacks_something_leave_nothing(cache, model, tmp_path):
+    """The requirements go to the scheduler; files are released, and it prepares again with a model of which it lacks nothing."""
+    builder = FakeBuilder()
+    builder.answer = {"requires": "locale.a locale.b", "lacking": "no locale"}
+    preparations = Preparations(cache, builder)
+    with pytest.raises(LackingRequirement, match="no locale") as caught:
+        await preparations.prepare(model, [], PrepareOptions(OptimisationLevel.ALL))
+    assert caught.value.require == ("locale.a", "locale.b")
+    assert list(cache.workplace.iterdir()) == []
+    assert not cache.blobs.has(model.files[0].sha256)
+    builder.answer = {"requires": "locale.a"}
+    model = pack(tmp_path / "model", cache.blobs)
+    prepared = await preparations.prepare(model, [], PrepareOptions(OptimisationLevel.ALL))
+    assert prepared.require == ("locale.a",)

@@ -33,7 +33,7 @@ def test_stage_pace_averages_the_seconds_of_a_request():
 
 
 def test_stage_pace_reports_each_run_of_requests_that_ran_one_by_one():
-    """And learns no cost of a batch from them."""
+    """They do not change the estimated cost of a batch."""
     seconds = []
     pace = StagePace(rule(4), seconds.append)
     ran(pace, 2, 0.1, batch=1)
@@ -61,9 +61,9 @@ def test_stage_pace_waits_only_for_batches_that_can_grow_and_before_their_deadli
     """Without a rule, at the most rows, and for a request that runs alone it does not wait."""
     growing, full, alone = NextBatch(1, 1, math.inf), NextBatch(4, 4, math.inf), NextBatch(1, 0, math.inf)
     pace = StagePace(rule(4), lambda _: None)
-    for turn in range(40):
-        pace.observe_arrival(turn * 1e-4)
-        ran(pace, 1 + turn % 4, 0.004 + 1e-5 * (1 + turn % 4))
+    for index in range(40):
+        pace.observe_arrival(index * 1e-4)
+        ran(pace, 1 + index % 4, 0.004 + 1e-5 * (1 + index % 4))
     assert pace.wait_until_s(growing, 7.0) == pytest.approx(7.002, abs=1e-4)
     soon = NextBatch(1, 1, 7.003)
     assert pace.wait_until_s(soon, 7.0) == pytest.approx(7.003 - 0.00401, abs=1e-4)

@@ -40,8 +40,8 @@ def is_below(number):
 
 
 def order(entry):
-    (_, _, _, priority, deadline_s), turn = entry
-    return priority or 100, min(deadline_s, MAX_OVERTAKING_S), turn
+    (_, _, _, priority, deadline_s), position = entry
+    return priority or 100, min(deadline_s, MAX_OVERTAKING_S), position
 
 
 def taken_from(model, *, together):
@@ -58,7 +58,7 @@ def taken_from(model, *, together):
 def test_stage_queue_is_ordered_and_bounded(steps, together):
     """For any sequence of steps, with and without batches: urgent ones first, then early deadlines, then arrival."""
     queue, model = StageQueue(4, rule(MAX_ROWS) if together else None), []
-    for turn, (step, what) in enumerate(steps):
+    for position, (step, what) in enumerate(steps):
         if step == "put":
             number, num_rows, width, priority, deadline_s = what
             it = rows(number, *range(num_rows), width=width, priority=priority, at_s=deadline_s)
@@ -68,7 +68,7 @@ def test_stage_queue_is_ordered_and_bounded(steps, together):
                     queue.put(it)
             else:
                 queue.put(it)
-                model = [entry for entry in model if entry not in known] + [(what, turn)]
+                model = [entry for entry in model if entry not in known] + [(what, position)]
         elif step == "take":
             expected = taken_from(model, together=together)
             upcoming = queue.next()

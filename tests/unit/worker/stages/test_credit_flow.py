@@ -49,7 +49,7 @@ class Pipelines(RuleBasedStateMachine):
         return self.places[index], StageKey(f"m/1/{index}")
 
     @rule(count=st.integers(1, 8))
-    def ask(self, count):
+    def send_requests(self, count):
         for _ in range(count):
             self.number += 1
             self.queues[0].put(rows(self.number, 1))

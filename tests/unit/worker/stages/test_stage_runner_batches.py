@@ -91,7 +91,7 @@ async def test_stage_runner_fails_a_bad_request_of_a_batch_alone():
 
 
 async def test_stage_runner_runs_one_by_one_when_a_model_loses_rows():
-    """A batch whose answer has other rows than were asked for is run again, one by one."""
+    """A batch whose answer has another number of rows than its inputs is run again, one by one."""
     session = RowSession()
     session.lost_rows = 1
     async with running(session, batching=rule(4)) as stage:
