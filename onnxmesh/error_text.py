@@ -23,9 +23,7 @@ MAX_LIST_CHARS = 400
 """A list ends after the entry that reaches this length."""
 
 _MAX_CANDIDATES = 1000
-_MAX_COMPARED = (
-    8  # a comparison takes up to a millisecond, and whoever asks for unknown names may go on doing so
-)
+_MAX_COMPARED = 8  # a comparison takes up to a millisecond, and a client may send unknown names repeatedly
 _MAX_SUGGESTED_CHARS = 100
 _ELLIPSIS = "…"
 _QUOTED = re.compile(rf"(?<![^\s(\[{{=,:;])(['\"])((?:(?!\1)[\s\S]){{{MAX_NAME_CHARS + 1},}})\1(?!\w)")
@@ -86,7 +84,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _shortened(name: str) -> str:
-    """Returns a name of `MAX_NAME_CHARS` at most: its beginning and its end, which often tell names apart."""
+    """Returns a name of `MAX_NAME_CHARS` at most: its beginning and its end, which often distinguish names."""
     if len(name) <= MAX_NAME_CHARS:
         return name
     half = (MAX_NAME_CHARS - len(_ELLIPSIS)) // 2

@@ -30,19 +30,19 @@ def main() -> None:
     _wake_runtime()
     session, feeds = None, {}
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "folder" in asked:
+        job = json.loads(line)
+        if "folder" in job:
             session = None
-            feeds = pickle.loads(Path(asked["feeds"]).read_bytes())
+            feeds = pickle.loads(Path(job["feeds"]).read_bytes())
             before = _peak_bytes()
-            session = StageSession(Path(asked["folder"]))
+            session = StageSession(Path(job["folder"]))
             for _ in range(WARM_UPS):
                 session.run(feeds)
             answer = {"peak_bytes": _peak_bytes() - before}
         else:
             assert session is not None
             times = []
-            end = perf_counter() + asked["seconds"]
+            end = perf_counter() + job["seconds"]
             while (began := perf_counter()) < end or not times:
                 session.run(feeds)
                 times.append(perf_counter() - began)

@@ -45,34 +45,34 @@ class StageProcesses:
 
     def load(self, folder: Path, partitions: Sequence[Partition], feeds: Mapping[str, Tensor]) -> list[int]:
         """Loads a cut; returns the bytes by which each process's peak memory grew (0 where it was higher before)."""
-        asked = []
+        jobs = []
         alive = {name: _owned(tensor) for name, tensor in feeds.items()}
         for partition in partitions:
             home = folder / f"stage-{partition.index}"
             path = folder / f"feeds-{partition.index}.pickle"
             alive |= {name: feeds[name] for name in partition.direct_inputs}
             path.write_bytes(pickle.dumps(alive))
-            asked.append({"folder": str(home), "feeds": str(path)})
+            jobs.append({"folder": str(home), "feeds": str(path)})
             computed = StageSession(home).run(alive)
             alive = {name: _owned(each) for name, each in live_tensors(partition, alive, computed).items()}
-        return [answer["peak_bytes"] for answer in self._ask(asked)]
+        return [answer["peak_bytes"] for answer in self._run(jobs)]
 
     def run(self, seconds: float) -> list[float]:
         """Runs all stages at once for some time; returns the median seconds of a run of each."""
-        return [answer["median_s"] for answer in self._ask([{"seconds": seconds}] * len(self._processes))]
+        return [answer["median_s"] for answer in self._run([{"seconds": seconds}] * len(self._processes))]
 
     def run_alone(self, stage: int, seconds: float) -> float:
         """Runs one stage while the others wait; returns the median seconds of a run."""
-        return float(self._ask_one(self._processes[stage], {"seconds": seconds})["median_s"])
+        return float(self._run_one(self._processes[stage], {"seconds": seconds})["median_s"])
 
-    def _ask(self, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _run(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         with ThreadPoolExecutor(len(self._processes)) as pool:
-            return list(pool.map(self._ask_one, self._processes, asked))
+            return list(pool.map(self._run_one, self._processes, jobs))
 
     @staticmethod
-    def _ask_one(process: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, Any]:
+    def _run_one(process: subprocess.Popen[str], job: dict[str, Any]) -> dict[str, Any]:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
         answer: dict[str, Any] = json.loads(process.stdout.readline())
         return answer

@@ -70,7 +70,7 @@ class FuzzCounts:
         if isinstance(verdict, StageVerdict):
             self.counts[f"{kind}, proven"] += verdict.proven
         else:
-            self.counts["requests"] += verdict.asked
+            self.counts["requests"] += verdict.num_requests
             self.counts["not repeatable in ONNX Runtime"] += not verdict.repeatable
             self.counts[f"{kind}, requests in batches at workers"] += verdict.together
             self.counts[f"{kind}, large requests sent in slices too"] += verdict.split

@@ -43,7 +43,7 @@ class MeshVerdict:
         mixed: Whether rows are mixed in an output, by construction.
         num_stages: Number of its stages.
         batched: Whether every stage may run batches, by its plan.
-        asked: Requests sent.
+        num_requests: Requests sent.
         repeatable: Whether plain ONNX Runtime answers a request alike whatever it ran before.
         wrong: Answers that differ, in any bit, from those of plain ONNX Runtime to the request alone; 0 where those are not
             repeatable.
@@ -56,7 +56,7 @@ class MeshVerdict:
     mixed: bool
     num_stages: int
     batched: bool
-    asked: int
+    num_requests: int
     repeatable: bool
     wrong: int
     together: int
@@ -72,7 +72,7 @@ async def run_on_mesh(
     at_once: int,
     report: Callable[[MeshVerdict | MeshError], None],
 ) -> None:
-    """Deploys random graphs in one to three stages, asks them and takes them out of service.
+    """Deploys random graphs in one to three stages, sends them requests and undeploys them.
 
     Args:
         address: The mesh.
@@ -132,7 +132,7 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
         mixed=built.mixed,
         num_stages=len(partitions),
         batched=all(partition.batching.max_rows > 1 for partition in partitions),
-        asked=2 * IN_FLIGHT + 1 + NUM_SLICES * split,
+        num_requests=2 * IN_FLIGHT + 1 + NUM_SLICES * split,
         repeatable=repeatable,
         wrong=wrong if repeatable else 0,
         together=together,

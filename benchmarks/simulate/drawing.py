@@ -34,7 +34,7 @@ def draw(outcomes: Mapping[str, Sequence[Outcome]], path: Path) -> None:
         for column, (title, value_of, text_of) in enumerate(_PANELS):
             left = _LEFT + column * _WIDTH
             drawing.append(drawsvg.Text(title, 11, left, top + _HEAD - 8, fill="#475569"))
-            # Whoever is far off would leave nothing to see of the others.
+            # On a scale that includes outliers the others could not be distinguished.
             shown = sorted(value_of(outcome) for outcome in row)
             limit = min(max(shown), 4 * shown[len(shown) // 2]) or 1.0
             for index, outcome in enumerate(row):

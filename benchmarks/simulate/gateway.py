@@ -41,7 +41,7 @@ class Gateway:
         chooser: Chooses workers.
         number: Its index.
         scenario: How often workers report their load to it.
-        tally: Counts the requests.
+        counters: Counts the requests.
 
     Attributes:
         zone: Number of its zone.

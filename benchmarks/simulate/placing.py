@@ -83,10 +83,10 @@ class Scheduler:
 
     def died(self, workers: Iterable[Worker]) -> None:
         """Records that workers died, which the scheduler notices later."""
-        silent = [self._members[worker.id] for worker in workers]
+        suspects = [self._members[worker.id] for worker in workers]
 
         def noticed() -> None:
-            for member in silent:
+            for member in suspects:
                 self._drop(member)
             self._reconcile()
 

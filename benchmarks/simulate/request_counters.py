@@ -68,7 +68,7 @@ class RequestCounters:
         num_warm_up: So many come first and do not count.
         num_counted: So many come then.
         all_over: Called when every one of them is over.
-        progress: Told of every thousand requests.
+        progress: Called after every thousand requests.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class World:
         self._env = simpy.Environment()
         seeds = np.random.SeedSequence(seed).spawn(3 + len(ZONES))
         self.fleet = Fleet(self._env, scenario, np.random.default_rng(seeds[0]))
-        self.scheduler = Scheduler(self._env, self.fleet, stages_of(scenario), self._told)
+        self.scheduler = Scheduler(self._env, self.fleet, stages_of(scenario), self._publish_table)
         self._capacity_per_s = _capacity_per_s(self.fleet, self.scheduler.table)
         self._all_over = self._env.event()
         num_warm_up = int(scenario.num_requests * WARM_UP)
@@ -113,7 +113,7 @@ class World:
         for gateway in self._gateways:
             gateway.observe_load(worker, load)
 
-    def _told(self, table: Table) -> None:
+    def _publish_table(self, table: Table) -> None:
         for gateway in self._gateways:
             gateway.on_table(table)
 

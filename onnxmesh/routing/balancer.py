@@ -33,7 +33,7 @@ _ALWAYS_REFRESHED = 64
 """Stages with at most this many replicas refresh the liveness of their workers at every decision."""
 
 _REFRESH_S = 0.05
-"""Larger stages refresh it this often, and when a pick turns out not to be live."""
+"""Larger stages refresh it this often, and when a picked replica is not live."""
 
 
 @dataclass(frozen=True, slots=True)

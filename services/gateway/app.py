@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
     """Serves for the time of the context; leaving it drains.
 
-    The end: health becomes NOT_SERVING, the registration ends, clients are asked to connect elsewhere, requests in flight get
+    The end: health becomes NOT_SERVING, the registration ends, clients get GOAWAY and connect elsewhere, requests in flight get
     `drain_s`, the links to workers are closed with a Goodbye, the server stops.
     """
     generation = time_ns()
@@ -117,7 +117,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
             async with mesh.registrar.register(instance):
                 yield serving
                 await serving.announce_stop()
-            # Clients are asked by GOAWAY to connect elsewhere, and what they have sent is answered. To refuse their requests
+            # By GOAWAY clients connect elsewhere, and what they have sent is answered. To refuse their requests
             # would fail those of clients that have another gateway.
             tasks.create_task(serving.disconnect_clients(settings.drain_s))
             if not await admission.idle(settings.drain_s):

@@ -79,7 +79,7 @@ class WorkerMetrics(Collector):
         ended = CounterMetricFamily(
             "onnxmesh_worker_requests",
             "Requests that have ended here, at each of their hops once: completed (sent on or answered), failed, or "
-            "dropped (nobody waited any more).",
+            "dropped (cancelled).",
             labels=["outcome"],
         )
         ended.add_metric(["completed"], load.completed)

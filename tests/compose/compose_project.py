@@ -53,7 +53,7 @@ class ComposeProject:
         return done
 
     def containers(self, service=None):
-        """Returns what Docker says of each container, those that ended too, by name."""
+        """Returns Docker's description of each container, those that ended too, by name."""
         ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).stdout.split()
         return {each["Name"].lstrip("/"): each for each in json.loads(docker("inspect", *ids))} if ids else {}
 

@@ -46,7 +46,7 @@ def tiny(project, tmp_path_factory):
     return path, expected
 
 
-def test_everything_is_healthy_and_a_model_is_served(project):
+def test_containers_are_healthy_and_serve_a_model(project):
     """Two schedulers, two gateways, three workers, Consul and Redis are healthy, and the demo's model is cut over two workers."""
     status = project.status()
     (model,) = [model for model in status["models"] if model["name"] == "magika"]
@@ -90,6 +90,17 @@ def test_images_are_small_and_carry_what_they_need(project, figures):
         assert modules.strip() == str(expected)
 
 
+def test_workers_have_the_default_locale_of_onnx_runtime(project):
+    """Text models of scikit-learn need it; the image has it, and workers report it."""
+    found = (
+        "from onnxmesh.device.locales import installed_labels as found; print('locale.en_US.utf8' in found())"
+    )
+    assert (
+        docker("run", "--rm", "--network=none", "--entrypoint=python", "onnxmesh-worker", "-c", found).strip()
+        == "True"
+    )
+
+
 def size_of(image):
     return json.loads(docker("image", "inspect", image))[0]["Size"]
 
@@ -110,7 +121,7 @@ def test_containers_are_closed(project, service):
 
 
 def test_logs_are_json(project):
-    """Every line of every service is a JSON object that says the service and the level."""
+    """Every line of every service is a JSON object with the service and the level."""
     for service in OWN:
         (name,) = project.containers(service)
         done = subprocess.run(
@@ -138,7 +149,7 @@ def test_deploying_the_same_again_changes_nothing(project):
     assert [model["version"] for model in project.status()["models"] if model["name"] == "magika"] == [1]
 
 
-def test_nothing_fails_while_parts_are_killed_and_stopped(project, tiny, figures):
+def test_requests_are_answered_while_containers_are_killed_and_stopped(project, tiny, figures):
     """A worker is killed and another stopped, the leading scheduler killed, Redis restarted: every request is answered."""
     with Traffic(project.address, 4, "tiny", inputs, "probabilities") as traffic:
         traffic.wait_for(50)
@@ -174,7 +185,7 @@ def two_replicas(project, name):
 
 
 def test_new_connections_go_to_the_other_gateway(project, tiny):
-    """A gateway that is killed takes its own connections with it: who dials finds the other one behind the same port."""
+    """A gateway that is killed loses its own connections; new ones reach the other gateway at the same port."""
     _, expected = tiny
     project.compose("kill", "gateway-0")
     for _ in range(5):
@@ -185,7 +196,7 @@ def test_new_connections_go_to_the_other_gateway(project, tiny):
     project.wait_healthy()
 
 
-def test_more_workers_come_by_themselves_and_are_used(project, tiny):
+def test_scaled_workers_join_and_are_used(project, tiny):
     """After `--scale worker=5` seven workers are there, and requests run on each that a deployment requires."""
     path, _ = tiny
     began = time.monotonic()
@@ -232,7 +243,7 @@ def test_workers_with_a_gpu_are_a_profile(project):
     assert device["capabilities"] == ["gpu"]
 
 
-def test_down_leaves_nothing(project, figures):
+def test_compose_down_leaves_nothing(project, figures):
     """Every service of ours stops cleanly on SIGTERM; after `down --volumes` there is no container, volume or network."""
     began = time.monotonic()
     project.compose("stop", timeout_s=600)

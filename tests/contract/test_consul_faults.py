@@ -35,7 +35,7 @@ def agent_of(port, **access):
 
 @pytest.mark.parametrize("fault", ["killed", "frozen", "wiped"])
 async def test_directory_keeps_its_view_during_an_outage_and_reconciles_after(fault, tmp_path):
-    """The last view stands while Consul is away, also when it comes back knowing nothing; then it is exact again."""
+    """The last view is kept while Consul is unreachable, also when it comes back without data; then it is exact again."""
     async with AsyncExitStack() as stack:
         consul = stack.enter_context(ConsulProgram(tmp_path / "consul"))
         agent = agent_of(consul.port)
@@ -150,7 +150,7 @@ async def test_agent_needs_the_right_token(tmp_path):
 
 
 async def test_agent_uses_tls_and_datacenter(tmp_path):
-    """The agent is only trusted under the authority that is named."""
+    """The agent's certificate is accepted only from the configured authority."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = [
         "openssl",

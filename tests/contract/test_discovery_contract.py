@@ -73,7 +73,7 @@ async def mesh(request):
 
 
 async def test_directory_has_an_instance_while_it_is_registered(mesh):
-    """An instance comes out of the registry as it went in, and goes when its context ends."""
+    """An instance is read from the registry as it was registered, and is removed when its context ends."""
     registrar, directory = mesh
     async with healthy_server() as address:
         full = Instance("a", "worker", address, 2**62, ("gpu", "zone=eu", "ü b"), ODD_ATTRIBUTES)

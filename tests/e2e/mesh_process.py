@@ -22,7 +22,7 @@ from tests.fakes.command_line import run
 
 @dataclass(frozen=True)
 class MeshProcess:
-    """A running mesh and the command line to talk to it."""
+    """A running mesh and the command line that calls it."""
 
     address: str
     local: LocalMesh

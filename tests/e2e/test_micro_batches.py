@@ -20,10 +20,22 @@ WIDTH = 1024
 WAIT_S = 600
 
 
-def wide_mlp(folder):
-    """Twelve dense layers: enough work that overlapping stages is faster, whatever a frame costs."""
+def wide_mlp(folder, *, gated=False):
+    """Twelve dense layers: enough work that overlapping stages is faster, whatever a frame costs.
+
+    With a gate the whole request is scaled where one of its rows is out of range, as some is in all that are sent.
+    """
     rng = np.random.default_rng(1)
     nodes, weights, last = [], {}, "x"
+    if gated:
+        weights |= {"limit": np.float32(3.5), "small": np.float32(0.1), "one": np.float32(1)}
+        nodes += [
+            node("ReduceMax", ["x"], ["most"], keepdims=0),
+            node("Greater", ["most", "limit"], ["over"]),
+            node("Where", ["over", "small", "one"], ["factor"]),
+            node("Mul", ["x", "factor"], ["scaled"]),
+        ]
+        last = "scaled"
     for layer in range(12):
         weights[f"w{layer}"] = normal(rng, WIDTH, WIDTH)
         nodes += [
@@ -32,7 +44,7 @@ def wide_mlp(folder):
         ]
         last = f"act{layer}"
     nodes.append(node("Neg", [last], ["y"]))
-    path = folder / "wide.onnx"
+    path = folder / ("gated.onnx" if gated else "wide.onnx")
     made = model(nodes, [floats("x", "N", WIDTH)], [floats("y", "N", WIDTH)], weights)
     path.write_bytes(made.SerializeToString())
     return path
@@ -42,9 +54,9 @@ def feeds(seed):
     return {"x": np.random.default_rng(seed).standard_normal((NUM_ROWS, WIDTH)).astype(np.float32)}
 
 
-def infer(client, given):
+def infer(client, given, name="wide"):
     x = triton.InferInput("x", list(given["x"].shape), "FP32").set_data_from_numpy(given["x"])
-    answer = client.infer("wide", [x], client_timeout=WAIT_S, parameters={"mesh.trace": True})
+    answer = client.infer(name, [x], client_timeout=WAIT_S, parameters={"mesh.trace": True})
     text = answer.get_response().parameters["mesh.trace"].string_param
     return answer.as_numpy("y"), RouteTrace.from_json(text)
 
@@ -54,14 +66,14 @@ def path(tmp_path_factory):
     return wide_mlp(tmp_path_factory.mktemp("wide"))
 
 
-def pieces_of(mesh, path, *, enough):
+def pieces_of(mesh, path, *, enough, name="wide"):
     """Sends requests until the numbers of their micro-batches are enough; each answer is that of the uncut model."""
     end_s = monotonic() + WAIT_S
     pieces = []
     with triton.InferenceServerClient(mesh.address) as client:
         while not enough(pieces) and monotonic() < end_s:
             given = feeds(len(pieces))
-            answer, trace = infer(client, given)
+            answer, trace = infer(client, given, name)
             assert answer.tobytes() == whole(path, given)["y"].tobytes()
             assert len(trace.hops) == 3
             pieces.append(trace.pieces)
@@ -76,8 +88,8 @@ def test_micro_batches_can_be_turned_off(path, monkeypatch):
         assert set(pieces_of(mesh, path, enough=lambda pieces: len(pieces) >= 5)) == {1}
 
 
-def test_micro_batches_give_the_output_of_the_uncut_model(path):
-    """Bit for bit; requests are split once the stages were measured.
+def test_micro_batches_give_the_output_of_the_uncut_model(path, tmp_path):
+    """Bit for bit; requests are split once the stages were measured, and never where rows meet in a gate.
 
     When a worker dies, with two replicas of each stage, every request is answered, whichever micro-batches were lost.
     """
@@ -86,6 +98,11 @@ def test_micro_batches_give_the_output_of_the_uncut_model(path):
         pieces = pieces_of(mesh, path, enough=lambda pieces: max(pieces, default=0) > 1)
         assert pieces[0] == 1, "nothing was measured yet"
         assert max(pieces) > 1
+        gated = wide_mlp(tmp_path, gated=True)
+        mesh.deploy(gated, name="gated", stages=3, shapes=Shapes(batch=NUM_ROWS))
+        num = max(5, len(pieces))
+        assert set(pieces_of(mesh, gated, enough=lambda seen: len(seen) >= num, name="gated")) == {1}
+        mesh.undeploy("gated")
         given = feeds(1)
         expected = whole(path, given)["y"].tobytes()
         seen, failures, stop = [], [], threading.Event()

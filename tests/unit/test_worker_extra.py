@@ -64,8 +64,8 @@ def test_worker_extra_is_named_in_the_base_install(base_install, arguments, pref
     assert (done.returncode, done.stdout, done.stderr) == (1, "", prefix + MISSING.format(package))
 
 
-def test_other_commands_run_in_the_base_install(base_install):
-    """They talk to a mesh."""
+def test_commands_that_call_a_mesh_run_in_the_base_install(base_install):
+    """They need only the client library."""
     assert "no mesh answers" in base_install(*CLI, "status", "--mesh", "127.0.0.1:9").stderr
 
 

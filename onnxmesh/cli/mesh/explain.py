@@ -120,7 +120,7 @@ def _rank(replica: ReplicaVerdict) -> tuple[bool, bool, int, str]:
 async def _explain(
     mesh: str, request: ExplainRequest, *, with_plan: bool
 ) -> tuple[ExplainResponse, Plan | None]:
-    """Returns the explanation, and the plan of its version where a scheduler can be asked."""
+    """Returns the explanation, and the plan of its version where a scheduler is reachable."""
     async with MeshClient(mesh) as client:
         explanation = await client.explain(request)
         if not with_plan:

@@ -8,7 +8,7 @@ AUTO = "auto"
 
 
 def parse_count(option: str, text: str) -> int:
-    """Returns the number that an option such as `--stages` asks for; 0 for auto.
+    """Returns the number of an option such as `--stages`; 0 for auto.
 
     Args:
         option: The option as it is typed, for the message.

@@ -93,7 +93,7 @@ def check_source(path: Path, *, follow_links: bool = False) -> None:
 
 
 def _runtime_accepts(path: Path) -> bool:
-    """Whether ONNX Runtime loads a model: what it runs is served, even where the checker knows better."""
+    """Whether ONNX Runtime loads a model: what it runs is served, even where the checker refuses it."""
     options = session_options()
     options.add_session_config_entry("session.disable_prepacking", "1")
     try:

@@ -17,7 +17,7 @@ class RowsMeet(Exception):
 
 
 class NotProven(Exception):
-    """A rule cannot tell whether rows meet; the text says why."""
+    """A rule cannot decide whether rows meet; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class NodeView:
         return len(self.node.outputs)
 
     def has_output(self, index: int) -> bool:
-        """Whether an output is asked for."""
+        """Whether an output is used, that is, has a name."""
         return index < len(self.node.outputs) and bool(self.node.outputs[index].name)
 
     def has(self, index: int) -> bool:

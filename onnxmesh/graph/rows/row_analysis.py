@@ -48,7 +48,7 @@ def analyse_rows(
     Args:
         model: The model; functions are inlined and nodes are sorted in place.
         inputs: What is known about its inputs.
-        expired: Whether the time is up; it is asked now and then.
+        expired: Whether the time is up; it is called at intervals.
 
     Raises:
         AnalysisTimeout: The time was up.

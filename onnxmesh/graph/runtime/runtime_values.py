@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.graph.runtime.element_types import ELEMENT_TYPE_OF, datatype_of_runtime_type
+from onnxmesh.graph.runtime.string_values import from_string_value, string_value
 from onnxmesh.tensors.allocation import allocate_aligned
-from onnxmesh.tensors.bytes_codec import decode_bytes, encode_bytes
 from onnxmesh.tensors.datatype import NUMPY, Datatype
 from onnxmesh.tensors.device_tensor import DeviceMemory, DeviceTensor
 from onnxmesh.tensors.tensor import Buffer, Tensor
@@ -32,11 +31,10 @@ def to_runtime(tensor: Tensor) -> onnxruntime.OrtValue:
     The value keeps the data alive. Strings are always copied.
 
     Raises:
-        InvalidRequest: The size of the data does not match datatype and shape, or a string is not UTF-8,
-            which ONNX requires (INVALID_ARGUMENT).
+        InvalidRequest: The size of the data does not match datatype and shape (INVALID_ARGUMENT).
     """
     if tensor.datatype is Datatype.BYTES:
-        return string_value(to_strings(tensor))
+        return string_value(tensor)
     expected = tensor.datatype.byte_size(tensor.num_elements)
     if tensor.byte_size != expected:
         raise InvalidRequest(
@@ -51,24 +49,6 @@ def to_runtime(tensor: Tensor) -> onnxruntime.OrtValue:
     if tensor.datatype in NUMPY:
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, code)
-
-
-def to_strings(tensor: Tensor) -> npt.NDArray[np.object_]:
-    """Returns a BYTES tensor as an object array of `str`, ONNX Runtime's form of strings.
-
-    Raises:
-        InvalidRequest: Malformed BYTES, or an element that is not UTF-8 (INVALID_ARGUMENT).
-    """
-    elements = decode_bytes(tensor.data, tensor.num_elements, tensor.name)
-    array = np.empty(tensor.num_elements, dtype=np.object_)
-    for position, element in enumerate(elements):
-        try:
-            array[position] = element.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"tensor '{tensor.name}': element {position} is not UTF-8, which ONNX requires of strings"
-            ) from error
-    return array.reshape(tensor.shape)
 
 
 def from_runtime(name: str, value: onnxruntime.OrtValue, owner: object = None) -> Tensor:
@@ -86,7 +66,7 @@ def from_runtime(name: str, value: onnxruntime.OrtValue, owner: object = None) -
     if datatype is None:
         raise InvalidRequest(f"output '{name}' is a {value.data_type()}, which cannot be sent")
     if datatype is Datatype.BYTES:
-        return from_strings(name, value.numpy())
+        return from_string_value(name, value)
     shape = tuple(value.shape())
     size = value.tensor_size_in_bytes()
     if size == 0:
@@ -115,33 +95,6 @@ def on_device(name: str, value: onnxruntime.OrtValue, device: str, owner: object
 
     memory = DeviceMemory(device, value.data_ptr(), fetch=fetch, owner=(value, owner))
     return DeviceTensor(name, datatype, tuple(value.shape()), memory=memory)
-
-
-def from_strings(name: str, array: npt.NDArray[Any]) -> Tensor:
-    """Returns ONNX Runtime's object array of `str` as a BYTES tensor."""
-    elements = (str(element).encode() for element in array.ravel())
-    return Tensor(name, Datatype.BYTES, array.shape, encode_bytes(elements))
-
-
-def string_value(array: npt.NDArray[np.object_]) -> onnxruntime.OrtValue:
-    """Returns strings as an ONNX Runtime value that can be bound like others.
-
-    ONNX Runtime's Python interface cannot create a string value from an array, but it can return one: so a model
-    with the strings as a constant is run. That takes about a millisecond; `StageSession` does it only where arrays
-    cannot be fed.
-    """
-    tensor = onnx.TensorProto(name="strings", data_type=onnx.TensorProto.STRING, dims=array.shape)
-    tensor.string_data.extend(str(element).encode() for element in array.ravel())
-    output = onnx.helper.make_tensor_value_info("strings", onnx.TensorProto.STRING, array.shape)
-    graph = onnx.helper.make_graph([], "strings", [], [output], [tensor])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run_with_ort_values(["strings"], {})[0]
 
 
 def aligned_copy(data: Buffer) -> npt.NDArray[np.uint8]:

@@ -37,7 +37,7 @@ class RequestHead:
     Attributes:
         path: `/SERVICE/METHOD`.
         metadata: Custom metadata and `user-agent`; values of names that end in `-bin` are bytes. What gRPC does not allow as metadata is left
-            out: nobody reads it.
+            out: the value is not used.
         timeout_s: Seconds of `grpc-timeout`; None: no deadline.
         encoding: Value of `grpc-encoding`.
         accepts_gzip: Whether `grpc-accept-encoding` has `gzip`.

@@ -17,7 +17,7 @@ def answer_to_http1(first_bytes: bytes, spoken: str) -> bytes | None:
     a port without TLS.
 
     Args:
-        first_bytes: What it sent, as far as it tells the protocol.
+        first_bytes: What it sent, by which the protocol is recognised.
         spoken: A sentence about what is spoken, and where.
     """
     if first_bytes.startswith(_TLS_HANDSHAKE):

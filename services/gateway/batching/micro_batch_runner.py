@@ -93,7 +93,7 @@ class MicroBatchRunner:
     ) -> list[InferenceResult]:
         """Runs micro-batches one after another on one route; each that fails is retried for itself.
 
-        As many are in flight as keep each stage busy, so that other requests get their turn in between.
+        As many are in flight as keep each stage busy, so that other requests run in between.
         """
         window = asyncio.Semaphore(IN_FLIGHT_PER_STAGE * len(picked[1]))
 

@@ -18,7 +18,7 @@ MIN_RETRY_AFTER_S = 0.001
 def routes_exhausted(what: str, failures: Sequence[AttemptFailure]) -> MeshError:
     """Returns the error of a request that cannot be tried again: `what`, and every failed attempt.
 
-    Overloaded where all attempts failed for that, with the longest delay that a worker asked for; else Unavailable.
+    Overloaded where all attempts failed for that, with the longest retry delay among their errors; else Unavailable.
     """
     history = listed(
         (f"worker '{failure.worker}': {failure.error.message}" for failure in failures),

@@ -26,7 +26,7 @@ class InferenceRequest:
         deadline: When the client stops waiting.
         request_id: For the logs of every process that the request passes.
         traceparent: W3C trace context; may be empty.
-        options: What the client asks for beside the tensors.
+        options: What the client specifies beside the tensors.
         split_of: Number of the request that this one is a micro-batch of; 0: it is whole.
         failures: Its failed attempts so far; the dispatcher adds to them.
     """

@@ -1,4 +1,4 @@
-"""Options of a request: what a client asks for beside the tensors."""
+"""Options of a request: what a client specifies beside the tensors."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Catalogue:
         """Returns the version that a new deployment gets.
 
         Raises:
-            Conflict: The version asked for exists with other content or another spec (ALREADY_EXISTS).
+            Conflict: The requested version exists with other content or another spec (ALREADY_EXISTS).
         """
         name = ModelName(spec.name)
         versions = self.versions(name)

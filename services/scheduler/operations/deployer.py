@@ -90,7 +90,7 @@ class Deployer:
         The same content with the same spec again changes nothing: the existing deployment is returned.
 
         Raises:
-            Conflict: The version asked for has other content (ALREADY_EXISTS).
+            Conflict: The requested version has other content (ALREADY_EXISTS).
             Unsatisfiable: No worker can run it (FAILED_PRECONDITION).
             DeadlineExceeded: It took longer than `timeout_s` and was withdrawn (DEADLINE_EXCEEDED).
             MeshError: A worker refused the model, the cut or a stage, and the deployment was withdrawn.

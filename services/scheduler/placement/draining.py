@@ -1,4 +1,4 @@
-"""Draining: how leaving workers get rid of the stages that they hold. Pure."""
+"""Draining: how the stages of draining workers are moved and evicted. Pure."""
 
 from __future__ import annotations
 

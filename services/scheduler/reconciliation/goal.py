@@ -69,7 +69,7 @@ class DeployGoal:
 
 @dataclass(frozen=True, slots=True)
 class ScaleGoal:
-    """Every stage of a deployment has exactly as many ready replicas as its spec asks for.
+    """Every stage of a deployment has exactly as many ready replicas as its spec requires.
 
     Attributes:
         catalogue: All deployments.

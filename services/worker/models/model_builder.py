@@ -94,7 +94,7 @@ class ModelBuilder:
             child.close()
             _log.error("model_builder_died", step=step, status=died.status, stderr=died.stderr_tail)
             if died.status >= 0:
-                # A crash ends a process by a signal; an exit status is that of an exception which nobody handled.
+                # A crash ends a process by a signal; an exit status is that of an unhandled exception.
                 raise ModelBuilderDefect(f"{doing} the model: {died.how}\n{died.stderr_tail}") from died
             raise InvalidModel(f"ONNX Runtime crashed while {doing} the model: {died.how}") from died
         except BaseException:

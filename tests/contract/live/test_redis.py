@@ -186,7 +186,9 @@ async def _use_live_state_while_nothing_is_shared(live):
 
 @pytest.mark.services
 @pytest.mark.parametrize("fault", ["frozen", "killed"])
-async def test_without_redis_a_process_uses_its_own_entries_and_publishes_them_later(fault, tmp_path, prefix):
+async def test_redis_outage_leaves_a_process_its_own_entries_and_publishes_them_later(
+    fault, tmp_path, prefix
+):
     """At most one lookup waits; what was published meanwhile arrives once Redis answers again."""
     with RedisProgram(tmp_path / "redis") as redis:
         async with sharing(redis.url, "g1", prefix) as one, sharing(redis.url, "g2", prefix) as two:

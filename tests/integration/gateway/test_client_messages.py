@@ -30,7 +30,7 @@ async def answers() -> dict[str, bytes]:
 
 
 async def test_responses_parse_with_the_messages_of_every_client():
-    """With the protocol's, Triton's, KServe's and MLServer's, and says what it says to a client of ours."""
+    """With the protocol's, Triton's, KServe's and MLServer's, with the same content as in this project's messages."""
     sent = await answers()
     for client in ALL:
         check(

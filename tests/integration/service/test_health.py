@@ -57,7 +57,7 @@ async def test_health_probe_prints_the_health_of_a_service(address):
 
 
 async def test_health_probe_uses_the_address_of_its_container(address):
-    """Without arguments it goes by the setting that says where the service listens."""
+    """Without arguments it uses the setting of the service's listening address."""
     port = address.rpartition(":")[2]
     assert await probe(listen=f"0.0.0.0:{port}") == (0, "SERVING")
 

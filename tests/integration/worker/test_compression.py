@@ -92,7 +92,7 @@ async def test_compressed_activations_that_cannot_be_decoded_fail_alone(bench):
 
 
 async def test_workers_of_one_host_do_not_compress(bench):
-    """However often: what lies in memory that both see costs nothing to pass on."""
+    """However often: tensors in shared memory are sent without compression."""
     first, second = await bench.worker("a"), await bench.worker("b")
     route = await bench.pipeline(wide(), [1], first, second)
     gateway = await bench.gateway()

@@ -169,7 +169,7 @@ def at_rest(load):
 
 @pytest.mark.parametrize("max_rows", [1, 16])
 async def test_histories_of_requests_end_each_once_and_leave_workers_idle(bench, max_rows):
-    """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or spoke nonsense get nothing;
+    """Good ones get their own answer, bad ones a failure, those of a gateway that vanished or sent malformed bytes get nothing;
     others are not affected; at the end nothing is queued, running or held.
     """
     first, second = await bench.worker("a"), await bench.worker("b")

@@ -139,7 +139,7 @@ def test_environment_finds_the_python_that_created_it(tmp_path):
 
 
 def test_triton_needs_a_python_that_its_wheel_supports(tmp_path):
-    """Without the backend of this Python it is missing, and says for which."""
+    """Without a backend for this Python version it is missing, and the reason names the version."""
     environment = Environment("pytriton", tmp_path, ready_made=True)
     (environment.folder / "lib" / "python3.99" / "site-packages").mkdir(parents=True)
     with pytest.raises(RivalMissing, match=r"no Python backend for Python 3\.99"):

@@ -64,7 +64,7 @@ def test_side_measures_cpu_time_by_request():
 
 
 def test_serve_runs_executes_one_command_a_line():
-    """It says that it is ready, and answers each order."""
+    """It reports that it is ready, and answers each command."""
     written = io.StringIO()
     with redirect_stdout(written):
         serve_runs(

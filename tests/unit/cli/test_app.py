@@ -53,7 +53,7 @@ def test_shells_complete_commands_and_options(typed_so_far, offered):
 
 
 def test_help_without_a_command_lists_every_command():
-    """`onnxmesh` alone says what there is."""
+    """`onnxmesh` without a command lists the commands."""
     result = run("--help")
     assert all(command in result.stdout for command in COMMANDS)
     assert "Exit codes" in result.stdout

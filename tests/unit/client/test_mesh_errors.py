@@ -52,7 +52,7 @@ def refused(address):
     ],
 )
 def test_mesh_errors_have_the_reason_of_a_failed_connection(greeting, reason):
-    """A port that speaks something else is not one where nothing listens."""
+    """The error for a port with another protocol differs from that for a closed port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
 

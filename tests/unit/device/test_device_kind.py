@@ -24,8 +24,8 @@ def test_device_kind_names_what_computes(threads, gpu, cpu, name):
     assert device_kind_name(threads, gpu, cpu) == name
 
 
-def test_this_machine_has_a_name():
-    """Its CPU's class is in it, and reading it gives the threads back."""
+def test_device_kind_of_this_machine_can_be_read_back():
+    """It contains the CPU's class, and the number of threads can be read from it."""
     assert this_cpu_class() in device_kind_name(3)
     assert parse_device_kind(device_kind_name(3)) == (3, (CPU,))
     assert parse_device_kind(device_kind_name(3, Gpu("NVIDIA L4", 1))) == (1, (CUDA, CPU))
@@ -33,7 +33,7 @@ def test_this_machine_has_a_name():
 
 
 @pytest.mark.parametrize("name", ["tpu", "cpu-x86_64-avx2", "cpu-x86_64-0t", "cpu--t", "1t"])
-def test_other_names_are_refused(name):
-    """The message says what a name looks like."""
+def test_device_kind_refuses_malformed_names(name):
+    """The message describes the form of a name."""
     with pytest.raises(InvalidRequest, match=f"a name such as .*, got '{name}'"):
         parse_device_kind(name)

@@ -66,7 +66,7 @@ def test_expire_ignores_time_in_which_the_registry_was_suspended():
 
 @pytest.mark.parametrize("looks_first", [False, True])
 def test_release_after_a_suspension_keeps_the_lease_until_it_expires(looks_first):
-    """It dials again at once; until then, and for as long as silence is borne, its lease stands."""
+    """It connects again at once; until then its lease is kept for the grace period."""
     leases = LeaseTable(3.0)
     token = leases.grant(instance(), 0.0)
     leases.grant(instance("b"), 0.0)

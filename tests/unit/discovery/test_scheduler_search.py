@@ -77,7 +77,7 @@ def test_reasons_are_in_words(error, reason):
     assert search.why() == f"a:1: {reason}"
 
 
-def test_without_an_address_the_source_says_why():
+def test_scheduler_search_reports_why_there_is_no_address():
     """Nothing is configured, or the directory has none."""
     assert SchedulerSearch(ConfiguredSchedulers([])).why() == "none is configured, by --scheduler or --consul"
 

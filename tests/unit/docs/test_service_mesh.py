@@ -44,7 +44,7 @@ def test_service_mesh_page_has_the_default_port_of_the_gateway():
 
 @pytest.mark.parametrize("role", ["gateway", "scheduler", "worker"])
 def test_service_mesh_page_has_the_ports_of_the_images(role):
-    """What a service listens on unless somebody says otherwise."""
+    """The default listening address of a service."""
     assert row(role).startswith(f"| {role} | {port_of(role)} |")
 
 

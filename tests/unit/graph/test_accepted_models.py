@@ -53,14 +53,20 @@ def test_form_is_served_with_the_answers_of_onnx_runtime(tmp_path, form, mode):
 
 @pytest.mark.parametrize("mode", list(CutMode))
 @pytest.mark.parametrize(
-    "make", [accepted_models.branch_output_twice, accepted_models.default_domain_by_name_in_branches]
+    ("make", "reference"),
+    [
+        (accepted_models.branch_output_twice, accepted_models.branch_output_twice),
+        (accepted_models.default_domain_by_name_in_branches, accepted_models.branch_output_twice),
+        (accepted_models.scan_output_twice, accepted_models.scan_output_twice),
+    ],
 )
-def test_form_that_onnx_runtime_gets_wrong_has_the_answer_of_the_specification(tmp_path, make, mode):
+def test_form_that_onnx_runtime_gets_wrong_has_the_answer_of_the_specification(
+    tmp_path, make, reference, mode
+):
     """ONNX Runtime refuses these or computes from memory that it never wrote."""
     path = tmp_path / "m.onnx"
-    made = make()
-    path.write_bytes(made.SerializeToString())
-    expected = ReferenceEvaluator(accepted_models.branch_output_twice()).run(None, {"x": ROWS})
+    path.write_bytes(make().SerializeToString())
+    expected = ReferenceEvaluator(reference()).run(None, {"x": ROWS})
     answers = chain_answers(path, tmp_path / "cut", 2, mode)
     np.testing.assert_allclose(answers["y"], expected[0], rtol=1e-6)
 

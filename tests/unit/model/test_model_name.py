@@ -29,8 +29,8 @@ def test_usable_names(name):
         ("x" * 200, "x" * 128),
     ],
 )
-def test_other_texts_have_a_usable_name_near_them(text, nearest):
-    """For a suggestion."""
+def test_suggestion_is_a_usable_name_near_the_text(text, nearest):
+    """It is what the error suggests."""
     assert not is_model_name(text)
     assert nearest_model_name(text) == nearest
 

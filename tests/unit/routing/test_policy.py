@@ -92,7 +92,7 @@ def test_unmeasured_replica_has_the_typical_compute_time():
 
 
 def test_policy_skips_a_draining_worker():
-    """Until it says that it drains no more."""
+    """Until it reports the end of the drain."""
     bench = Bench(in_zone("a", "b"))
     board = bench.balancer.workers
     board.set_draining(board.slot("a"), True)

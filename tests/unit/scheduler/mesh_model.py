@@ -34,7 +34,7 @@ class Process:
 
 
 class Link:
-    """What the scheduler knows of a process; its stream is there or lost."""
+    """The scheduler's view of a process, whose stream is open or lost."""
 
     def __init__(self, process, now_s):
         self.process = process

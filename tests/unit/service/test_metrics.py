@@ -69,7 +69,7 @@ def test_metrics_server_listens_on_an_ipv6_address():
 
 
 def test_metrics_server_names_an_address_in_use():
-    """The message says which, and why."""
+    """The message has the address and the reason."""
     server = MetricsServer("127.0.0.1:0", process_registry())
     try:
         with pytest.raises(

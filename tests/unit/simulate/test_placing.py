@@ -84,7 +84,7 @@ def test_dead_worker_is_replaced_once_its_death_is_noticed():
 
 
 @pytest.mark.parametrize("chooser", CHOOSERS, ids=lambda chooser: chooser.name)
-def test_while_every_worker_is_drained_in_turn_every_request_is_answered(chooser):
+def test_rolling_drain_answers_every_request(chooser):
     """All of them are restarted, under any policy, and no request fails."""
     outcome = World(DRAIN, chooser, 5, ignore).run()
     assert (outcome.num_restarted, outcome.num_failed) == (12, 0)

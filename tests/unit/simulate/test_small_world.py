@@ -81,7 +81,7 @@ def test_simulation_does_not_answer_requests_that_cannot_meet_their_deadline():
 
 
 def test_zone_beyond_its_capacity_spills_the_rest():
-    """The oracle says what must go; the policy keeps what it can, and everything is answered."""
+    """The policy keeps requests in the zone up to its capacity, and all are answered."""
     saturated = replace(SMALL, load=2.6 / 3, cv=1.0, skew=1.6 / 2.6, num_requests=3000)
     outcome = World(saturated, Mesh, 1, ignore).run()
     assert outcome.num_failed == 0

@@ -77,7 +77,7 @@ async def test_queue_continues_after_a_failed_change():
 
 
 async def test_queue_refuses_waiting_changes_when_it_stops():
-    """It is not made, and its caller learns that."""
+    """It is not made, and its caller gets an error."""
     changes = Changes()
     async with changes.running():
         changes.queue.submit_nowait(changes.change("a"))

@@ -115,7 +115,7 @@ async def test_manager_does_not_restart_a_service_that_never_became_ready(manage
 
 
 async def test_manager_gives_up_on_a_service_that_keeps_dying(manager_of, sink):
-    """After three deaths within the window it says so, with the last words."""
+    """After three deaths within the window it reports them, with the process's last output."""
     with pytest.raises(Unavailable, match="death number 3 within 30 s: giving up: hot celsius=90"):
         await manager_of("dying", max_deaths=3).run()
     assert len(sink.of(ServiceDied)) == 2

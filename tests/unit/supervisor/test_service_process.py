@@ -82,7 +82,7 @@ async def running(manager):
 
 
 async def test_process_is_killed_with_its_children(manager_of, sink):
-    """A child that a killed service leaves behind neither lives on nor delays the report of the death."""
+    """A child that a killed service leaves behind is ended too, and does not delay the report of the death."""
     async with running(manager_of("family")):
         (ready,) = sink.of(ServiceReady)
         (child,) = psutil.Process(ready.pid).children()

@@ -141,7 +141,7 @@ async def test_servicer_refuses_invalid_requests_and_answers_the_next():
 
 
 async def test_servicer_refuses_malformed_messages():
-    """A body that does not parse is INVALID_ARGUMENT and says nothing of our code."""
+    """A body that does not parse is INVALID_ARGUMENT and reveals nothing of the code."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         for method in ("ModelInfer", "ModelReady", "ModelMetadata", "ServerLive"):

@@ -71,7 +71,7 @@ async def test_route_watch_requests_the_whole_table_after_a_missed_change():
 
 
 async def test_route_watch_keeps_its_table_where_a_scheduler_dies_before_sending_the_whole():
-    """The gateway waits for it, says that its table is stale, and serves on."""
+    """The gateway waits for it, reports that its table is stale, and continues to serve."""
     async with running_gateway() as gateway:
         await gateway.publish(gateway.routed("a"))
         await until(gateway, lambda table: not table.stale)

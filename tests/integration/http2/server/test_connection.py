@@ -160,7 +160,7 @@ async def test_stream_errors_end_their_stream_alone(what):
 
 @pytest.mark.parametrize("begin", [b"SSH-2.0-OpenSSH_9.2\r\n", b"*1\r\n$4\r\nPING\r\n", PREFACE[:-1] + b"?"])
 async def test_connection_of_another_protocol_is_closed(begin):
-    """At once: nothing that it would understand can be said to it."""
+    """At once: no answer in another protocol is possible."""
     async with running_server() as server, raw_client(server.address, begin) as client:
         await client.closed()
         assert not client.received

@@ -112,7 +112,7 @@ async def test_floods_of_headers_end_the_connection():
             assert await client.error() == ErrorCode.ENHANCE_YOUR_CALM
 
 
-async def test_a_flood_of_requests_with_long_headers_ends_the_connection():
+async def test_connection_ends_after_a_flood_of_requests_with_long_headers():
     """Some fail alone, which is what a mistake costs."""
     async with (
         running_server(max_headers_bytes=10_000, max_long_headers_bytes=200_000) as server,
@@ -128,7 +128,7 @@ async def test_a_flood_of_requests_with_long_headers_ends_the_connection():
 
 
 @pytest.mark.parametrize("size", [12_000, 70_000, 150_000])
-async def test_a_request_with_long_headers_fails_alone(size):
+async def test_request_with_long_headers_fails_alone(size):
     """As RESOURCE_EXHAUSTED, over HTTP as 431; calls under way and later ones are served, with the metadata that they have."""
     async with running_server(max_headers_bytes=10_000) as server, raw_client(server.address) as client:
         client.send(client.headers(1, method("Hold"), number="1"), client.data(1))

@@ -42,7 +42,7 @@ async def answer_of(address: str, *parts: bytes) -> bytes:
     ids=["1.1", "1.0", "in pieces", "upgrade", "long body"],
 )
 async def test_http1_is_answered_with_a_status_and_a_sentence(parts):
-    """However it is sent; the sentence says what is spoken, and the connection is closed."""
+    """However it is sent; the answer names the expected protocol, and the connection is closed."""
     async with running_server() as server:
         answer = await answer_of(server.address, *parts)
         head, _, body = answer.decode().partition("\r\n\r\n")

@@ -21,7 +21,7 @@ HELLO = Hello(node="b", generation=3)
 
 
 class Server:
-    """A server whose accepted streams end when the test says so.
+    """A server whose accepted streams end when the test ends them.
 
     Attributes:
         accepted: Hellos of the peers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.errors import CorruptData, InvalidPlan, Unsatisfiable
+from onnxmesh.errors import CorruptData, Internal, InvalidPlan, Unsatisfiable
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.v1.model_pb2 import Shape, Shapes
 from services.scheduler.workers.memory import RESERVE_BYTES
@@ -28,7 +28,7 @@ def num_nodes(model):
 
 
 async def test_plan_gives_the_faster_worker_the_larger_part(mesh):
-    """Seven times as fast: seven of eight nodes; the plan says who is meant, and placement honours it."""
+    """Seven times as fast: seven of eight nodes; the plan names the kinds of workers, and placement follows it."""
     async with mesh("a", "b", attributes={"a": SLOW, "b": FAST}) as (client, a, _b):
         model = await client.deploy(stages=2)
         assert sorted(num_nodes(model)) == [1, 7]
@@ -88,7 +88,7 @@ async def test_preparation_goes_to_workers_that_have_what_the_model_requires(mes
 
 
 async def test_preparation_without_a_capable_worker_tells_what_to_install(mesh):
-    """One worker is asked: the others report no such locale either."""
+    """Only one worker prepares: the others report no such locale either."""
     async with mesh("a", "c") as (client, a, c):
         for each in (a, c):
             each.require, each.lacking = (LOCALE,), "node 'n' needs a locale: install it"
@@ -105,6 +105,15 @@ async def test_preparation_needs_as_many_capable_workers_as_replicas(mesh):
             Unsatisfiable, match=r"2 replicas .*; 1 .* with 'locale\.en_US\.utf8' can run them: b"
         ):
             await client.deploy(stages=1, replicas=2)
+
+
+async def test_preparation_reports_a_defect_of_a_worker_with_its_incident(mesh):
+    """The message names the worker, whose log has the rest, and nothing of the exception."""
+    async with mesh("a") as (client, a):
+        a.refuse[b"weights"] = KeyError("secret")
+        with pytest.raises(Internal, match=r"worker 'a': internal error, incident [0-9a-f]{32}") as caught:
+            await client.deploy(stages=1)
+        assert "secret" not in caught.value.message
 
 
 async def test_preparation_verifies_the_cut_on_every_class_of_device(mesh):
@@ -150,7 +159,7 @@ async def test_plan_of_a_model_without_enough_memory_is_refused(mesh, blobs):
 
 
 async def test_deploy_on_workers_that_share_too_little_memory_is_refused_at_once(mesh, blobs):
-    """Each could hold its stage, both together cannot: the deploy says so and leaves nothing."""
+    """Each could hold its stage, both together cannot: the deploy reports it and leaves nothing."""
     shared = facts("cpu-x-1t", memory=150, host="h")
     async with mesh("a", "b", attributes={"a": shared, "b": shared}) as (client, a, b):
         for worker in (a, b):

@@ -27,7 +27,7 @@ def model(name, worker="a"):
 
 
 class Leader(MeshServicer):
-    """Publishes what a test says."""
+    """Publishes the routes that a test sets."""
 
     def __init__(self, term):
         self.publisher = Publisher(term)

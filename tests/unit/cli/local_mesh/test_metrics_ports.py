@@ -29,7 +29,7 @@ def test_metrics_ports_skip_a_block_with_a_port_in_use():
         assert port_of(metrics_addresses(["one", "two"], first)["one"]) > first + 1
 
 
-def test_without_a_free_block_nothing_is_started():
+def test_metrics_ports_raise_without_a_free_block():
     """The range ends below the ports of connections."""
     with pytest.raises(Unavailable, match="no 5 consecutive ports from 31999 to 32000 are free"):
         metrics_addresses(list("abcde"), 31_999)

@@ -29,7 +29,7 @@ ON_RUNS = "batches of up to 8 rows, within 1e-06 of single requests in the runs 
     ],
 )
 def test_batching_text_gives_reasons(found, words):
-    """By the node where rows meet; by `on` it says what is given up."""
+    """By the node where rows meet; for `on` the text names what is lost."""
     partitions = [Partition(index=index, batching=each) for index, each in enumerate(found)]
     plan = Plan(partitions=partitions)
     assert batching_text(plan) == words

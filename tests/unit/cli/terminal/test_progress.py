@@ -10,7 +10,7 @@ from rich.progress import Progress
 from onnxmesh.cli.terminal.progress import StepProgress, progress_bar, progress_steps
 
 
-def test_a_pipe_gets_a_line_for_each_step():
+def test_progress_writes_a_line_for_each_step_to_a_pipe():
     """As it begins, however long; the first text and updates are no steps; brackets are no markup."""
     out = io.StringIO()
     with progress_steps("connecting [red]", Console(file=out, width=20)) as steps:
@@ -20,7 +20,7 @@ def test_a_pipe_gets_a_line_for_each_step():
     assert out.getvalue() == "2 of 4 replicas ready [on worker-0]\ndone\n"
 
 
-def test_a_terminal_has_a_live_line_of_the_current_step():
+def test_progress_shows_a_live_line_of_the_current_step_in_a_terminal():
     """With the seconds since it began; brackets are as they are, and the line is erased in the end."""
     out = io.StringIO()
     with progress_steps("connecting", Console(file=out, width=60, force_terminal=True)) as steps:
@@ -32,7 +32,7 @@ def test_a_terminal_has_a_live_line_of_the_current_step():
     assert out.getvalue().endswith("\x1b[2K")
 
 
-def test_a_terminal_keeps_the_steps_that_are_done_with_their_times():
+def test_progress_keeps_finished_steps_with_their_times_in_a_terminal():
     """Above the live line; the last step ends with the command."""
     now_s = 10.0
     out = io.StringIO()
@@ -53,7 +53,7 @@ def test_a_terminal_keeps_the_steps_that_are_done_with_their_times():
     assert "connecting (" not in out.getvalue()
 
 
-def test_a_live_line_does_not_wrap():
+def test_progress_does_not_wrap_the_live_line():
     """A text that is longer than the terminal is shortened."""
     out = io.StringIO()
     console = Console(file=out, width=60, force_terminal=True)

@@ -128,7 +128,9 @@ def test_tensor_arguments_suggest_the_input_of_a_misspelt_name():
         ("BYTES", np.zeros(3), "input 'x' is BYTES, but '.*x.npy' holds float64$"),
     ],
 )
-def test_a_file_of_another_datatype_is_refused_with_its_conversion(tmp_path, datatype, array, words):
+def test_tensor_arguments_refuse_a_file_of_another_datatype_and_name_its_conversion(
+    tmp_path, datatype, array, words
+):
     """NumPy's default is float64, and models mostly take float32."""
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(InvalidRequest, match=words):

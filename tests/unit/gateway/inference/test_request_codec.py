@@ -23,8 +23,8 @@ def request_of(name, raws, ids):
 
 
 @given(st.text(max_size=300), st.lists(st.binary(max_size=300), max_size=4), st.lists(st.text(), max_size=3))
-def test_both_ways_of_reading_agree(name, raws, ids):
-    """Taking a message apart by hand gives what protobuf gives."""
+def test_request_codec_reads_what_protobuf_reads(name, raws, ids):
+    """The hand-written parser returns the same as protobuf's."""
     request = request_of(name, raws, ids)
     message = request.SerializeToString()
     split = request_codec._split(message)
@@ -69,8 +69,8 @@ def test_garbage_is_refused(size, garbage):
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_read_or_refused(garbage):
-    """Nothing but InvalidRequest ever comes out."""
+def test_request_codec_reads_or_refuses_any_bytes(garbage):
+    """It raises no error but InvalidRequest."""
     for message in (garbage, garbage + bytes(VIEW_BYTES)):
         with contextlib.suppress(InvalidRequest):
             decode_request(message)

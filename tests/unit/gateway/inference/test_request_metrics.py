@@ -47,7 +47,7 @@ class Bench:
     ],
 )
 def test_request_metrics_count_a_request_by_its_status(error, code):
-    """Under the status that the client is given; the error goes on its way."""
+    """Under the status that the client gets; the error is raised further."""
     bench = Bench()
     for _ in range(2):
         if error is None:

@@ -56,7 +56,7 @@ def add(templates, message):
 
 
 def test_find_returns_the_template_and_the_tensors_of_a_repeated_request():
-    """Its tensors hold its own numbers, and it wants the same outputs of the same version."""
+    """Its tensors have its own content; outputs and version are those of the template."""
     templates = RequestTemplates()
     add(templates, request(outputs=("z",), model_version="1").SerializeToString())
     template, tensors = templates.find(

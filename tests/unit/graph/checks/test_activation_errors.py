@@ -15,7 +15,7 @@ from tests.zoo import ZOO
 
 
 def cut(name, folder, num_stages=3):
-    """Returns what a cut of a model of the zoo says of the errors of its activations."""
+    """Returns the errors of activations that a cut of a model of the zoo reports."""
     source, work = ZOO[name].build(folder), folder / "work"
     costs = GraphCosts.from_json(
         json.loads(prepare(PrepareJob(source, work, PrepareOptions(OptimisationLevel.ALL))))["costs"]
@@ -57,7 +57,7 @@ def test_activation_errors_of_one_stage_are_not_measured(tmp_path):
 
 
 def test_activation_errors_are_measured_on_request_only(tmp_path):
-    """A cut measures nothing by itself."""
+    """A cut measures nothing by default."""
     work = tmp_path / "work"
     job = PrepareJob(ZOO["mlp"].build(tmp_path), work, PrepareOptions(OptimisationLevel.ALL))
     costs = GraphCosts.from_json(json.loads(prepare(job))["costs"])

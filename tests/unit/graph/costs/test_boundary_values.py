@@ -41,7 +41,7 @@ def test_boundary_values_include_a_shape_whose_tensor_does_not_cross():
     assert crossing(3) == ["s", "k"]
 
 
-def test_nothing_is_rematerialised_if_the_stage_before_had_no_output():
+def test_boundary_values_rematerialise_nothing_if_the_stage_before_had_no_output():
     """A stage of the Shape node alone has to send its result."""
     crossing = values_at(
         [node("Tanh", ["x"], ["h"]), node("Shape", ["h"], ["s"]), node("Reshape", ["h", "s"], ["y"])]

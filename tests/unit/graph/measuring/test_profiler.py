@@ -58,7 +58,7 @@ def profiled(tmp_path, source, mode=CutMode.EXACT, **options) -> tuple[GraphCost
     ],
 )
 def test_profile_has_a_time_for_every_node(tmp_path, name, mode):
-    """Also graphs with bodies, strings and sequences; the profile says of what it is."""
+    """Also graphs with bodies, strings and sequences; the profile names its model and device."""
     costs, profile = profiled(tmp_path, ZOO[name].build(tmp_path), mode, device=device_kind_name(2))
     times = profile.devices[device_kind_name(2)]
     assert len(times.node_s) == len(costs.nodes)

@@ -54,7 +54,7 @@ def test_values_of_strings_survive(words):
 
 @pytest.mark.parametrize("offset", range(0, 64, 4))
 def test_values_do_not_depend_on_alignment(tmp_path, offset):
-    """However a frame puts the data, sums come out the same: kernels must not see an odd address."""
+    """Wherever the data are in a frame, sums are the same: kernels must not get an unaligned address."""
     session = session_for(
         tmp_path,
         [node("ReduceSum", ["x"], ["y"], keepdims=0)],

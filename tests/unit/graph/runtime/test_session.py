@@ -12,9 +12,6 @@ from onnx import TensorProto
 
 from onnxmesh.device.execution_provider import CPU
 from onnxmesh.errors import InvalidModel, InvalidRequest, ModelRunFailed, Unsatisfiable
-from onnxmesh.graph.runtime.runtime_values import (
-    string_value,
-)
 from onnxmesh.graph.runtime.session import StageSession, make_session
 from onnxmesh.tensors.arrays import from_array, to_array
 from onnxmesh.tensors.datatype import Datatype
@@ -50,14 +47,52 @@ def test_session_accepts_string_scalars_and_empty_tensors(tmp_path):
     for array in (np.array("alone", dtype=np.object_), np.empty((0, 2), dtype=np.object_)):
         tensor = from_array("x", array)
         assert session.run({"x": tensor})["y"] == tensor.renamed("y")
-    assert string_value(np.array("alone", dtype=np.object_)).numpy().item() == "alone"
 
 
-def test_session_refuses_strings_that_are_not_utf8(tmp_path):
-    """ONNX strings are UTF-8; the message names tensor and element."""
-    tensor = from_array("words", np.array([b"ok", b"\xff\xfe"], dtype=np.object_))
-    with pytest.raises(InvalidRequest, match="tensor 'words': element 1 is not UTF-8"):
-        StageSession(ZOO["strings"].build(tmp_path)).run({"words": tensor})
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256))
+
+
+@pytest.mark.parametrize("elements", [[JPEG], ["text", JPEG], [b"\xff", b"\x00", b""]])
+def test_session_takes_strings_that_are_not_utf8(tmp_path, elements):
+    """ONNX Runtime's strings are bytes: images and other data reach its operators, and outputs have them unchanged."""
+    session = session_for(
+        tmp_path,
+        [node("Identity", ["x"], ["y"]), node("Equal", ["x", "same"], ["equal"])],
+        [value("x", TensorProto.STRING, ["N"])],
+        [value("y", TensorProto.STRING, ["N"]), value("equal", TensorProto.BOOL, ["N"])],
+        {"same": np.array(["text"], dtype=np.object_)},
+    )
+    tensor = from_array("x", np.array(elements, dtype=np.object_))
+    answers = session.run({"x": tensor})
+    assert answers["y"] == tensor.renamed("y")
+    assert to_array(answers["equal"]).tolist() == [element == "text" for element in elements]
+    assert session.run({"x": tensor}, ["equal"]).keys() == {"equal"}
+
+
+def test_session_returns_constants_that_are_not_utf8(tmp_path):
+    """A model may have such bytes itself."""
+    made = model(
+        [node("Where", ["c", "x", "image"], ["y"])],
+        [value("c", TensorProto.BOOL, ["N"]), value("x", TensorProto.STRING, ["N"])],
+        [value("y", TensorProto.STRING, ["N"])],
+    )
+    made.graph.initializer.add(name="image", data_type=TensorProto.STRING, dims=[1], string_data=[JPEG])
+    onnx.save(made, tmp_path / "m.onnx")
+    feeds = {"c": np.array([True, False]), "x": np.array(["text", "more"], dtype=np.object_)}
+    answer = StageSession(tmp_path / "m.onnx").run({k: from_array(k, v) for k, v in feeds.items()})
+    assert to_array(answer["y"]).tolist() == [b"text", JPEG]
+
+
+def test_session_reports_an_operator_that_needs_text(tmp_path):
+    """Some decode their input: ONNX Runtime's reason is passed on."""
+    session = session_for(
+        tmp_path,
+        [node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="C")],
+        [value("x", TensorProto.STRING, ["N"])],
+        [value("y", TensorProto.STRING, ["M"])],
+    )
+    with pytest.raises(ModelRunFailed, match="Invalid UTF-8"):
+        session.run({"x": from_array("x", np.array([b"ok", b"\xff\xfe"], dtype=np.object_))})
 
 
 def test_session_outputs_outlive_their_session(tmp_path):

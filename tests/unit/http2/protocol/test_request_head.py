@@ -90,7 +90,7 @@ def test_request_head_refuses_what_grpc_does_not_allow(changes):
     ],
 )
 def test_request_head_passes_over_what_is_no_metadata_of_grpc(changes):
-    """Nobody reads it, and Envoy, gRPC's own server and Triton take such requests."""
+    """The value is not used, and Envoy, gRPC's own server and Triton take such requests."""
     head = RequestHead.from_headers(changed(right=b"1", **changes))
     assert head.refusal is None
     assert head.metadata == (("user-agent", "a client"), ("right", "1"))

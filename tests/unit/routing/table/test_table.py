@@ -85,7 +85,7 @@ def test_routing_table_keeps_draining_workers():
 
 
 def test_find_returns_the_newest_where_none_is_complete():
-    """The client then learns what the newest lacks."""
+    """The error then names what the newest lacks."""
     assert table(routed_model([[]], version=1), routed_model([[]], version=2)).find("m", "").version == 2
 
 

@@ -27,7 +27,7 @@ def content(table):
 
 @given(tables())
 def test_apply_gives_the_same_table_as_the_whole_message(sequence):
-    """After each of them: models, versions, workers, and what each worker says of itself at each replica."""
+    """After each of them: models, versions, workers, and what each worker reports of itself at each replica."""
     held = RoutingTable.from_proto(sequence[0])
     for before, after in pairwise(sequence):
         held = held.apply(change_between(before, after))
@@ -59,7 +59,7 @@ def test_difference_of_a_change_is_that_of_the_whole_tables(sequence):
     changed = {key for key, each in after.models.items() if before.models.get(key) != each}
     with_new_facts = {key for key in changed if key not in found.models}
     assert found.models == (changed - with_new_facts) | found.removed_models
-    for key in with_new_facts:  # the same stages and replicas: only what their workers say is other
+    for key in with_new_facts:  # the same stages and replicas: only the facts of their workers differ
         assert [stage.key for stage in before.models[key].stages] == [
             stage.key for stage in after.models[key].stages
         ]

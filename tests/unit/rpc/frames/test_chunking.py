@@ -35,7 +35,7 @@ def contents(frame):
     st.sampled_from([activation, result]),
 )
 def test_assembler_assembles_interleaved_frames(bodies, chunk_bytes, random, make):
-    """Pieces of several requests may mix on a stream; each comes out whole, once, unchanged."""
+    """Pieces of several requests may mix on a stream; each is assembled whole, once, unchanged."""
     sent = [make(number, *body) for number, body in enumerate(bodies)]
     queues = [list(split_frame(frame, chunk_bytes)) for frame in sent]
     assembler = Assembler()
@@ -129,7 +129,7 @@ def test_assembler_refuses_a_wrong_chunk(spoil, message):
 
 
 def test_assembler_refuses_payloads_that_do_not_match_their_tensors():
-    """A frame whose tensor says another size than its payload has is corrupt."""
+    """A frame whose tensor declares another size than its payload has is corrupt."""
     tensor = Tensor(name="x", byte_size=4)
     header = FrameHeader(activation=Activation(tensors=[tensor]))
     with pytest.raises(CorruptData, match="tensor 'x': expected 4 bytes, got 3"):

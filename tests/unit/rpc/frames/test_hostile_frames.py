@@ -84,7 +84,7 @@ def resolve(payload: SharedPayload) -> memoryview:
 
 
 def envelope(described):
-    """A message that is well formed, whatever it says."""
+    """A message that is well formed, with any content."""
     message = Envelope()
     for header, contents, share_payloads in described:
         frame = message.frames.add(header=header.SerializeToString(), payloads=contents)

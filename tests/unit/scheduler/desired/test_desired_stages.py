@@ -51,7 +51,7 @@ def test_desired_stages_send_what_is_alive_after_them(batch, live_out, expected)
 
 
 def test_desired_stages_require_what_spec_and_model_require():
-    """Placement knows no difference between the two."""
+    """Placement treats both alike."""
     made = deployment()
     made.spec.require.append("zone=x")
     made.plan.require.append("locale.en_US.utf8")

@@ -20,7 +20,7 @@ from services.scheduler.workers.worker_kinds import kinds_of
 
 
 def worker(id_, kind="cpu-x86-1t", memory=None, flops=None, generation=1, **facts):
-    """A worker that says what is given; the memory is what stages have of it."""
+    """A worker that reports the given facts; the memory is what stages have of it."""
     attributes = {"device.kind": kind, "device": kind.partition("-")[0]} | facts
     if memory is not None:
         name = "memory.bytes" if attributes["device"] == "cpu" else "gpu.memory"
@@ -80,7 +80,7 @@ async def test_link_table_measures_again_after_its_time_or_a_restart():
 
 @pytest.mark.parametrize("figure", [0.0, -1.0, float("nan"), float("inf")])
 async def test_link_table_leaves_out_what_cannot_be_measured_and_does_not_try_again(figure):
-    """A worker that cannot be reached, or that says nonsense, leaves the default link."""
+    """A worker that cannot be reached, or that reports invalid figures, leaves the default link."""
     measure = Measurements({"a": figure, "c": 1e9})
     table = LinkTable(measure)
     for _ in range(2):

@@ -73,7 +73,7 @@ def test_candidates_avoid_a_worker_with_much_work():
 
 
 def test_candidates_prefer_a_faster_device():
-    """As fast as each says it is; the plan's figure is for the device that it was made for."""
+    """As fast as each reports; the plan's figure is for the device that it was made for."""
     slow, fast = ({"speed.flops_per_s": figure, "device.kind": figure} for figure in ("1e10", "1e11"))
     assert placed(stages("m", 1, cost_s=0.1), view("a", facts=slow), view("b", facts=fast)) == ["b+m/1/0"]
     home = (Home("1e10", 1),)

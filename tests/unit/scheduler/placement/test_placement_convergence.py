@@ -107,7 +107,7 @@ class PlacementMachine(RuleBasedStateMachine):
                 assert sum(peak.get(key, 0) for key in kept) <= worker.memory
 
     def handle(self, worker, *, fails=False):
-        """The worker carries out one command and says so."""
+        """The worker carries out one command and reports it."""
         command, stage, digest = worker.wire.pop(0)
         if command == "evict":
             worker.real.pop(stage, None)

@@ -54,7 +54,7 @@ def test_allow_losses_allows_only_encodings_within_the_bound(bound, allowed):
 
 
 def test_allow_losses_allows_nothing_that_was_not_measured():
-    """Neither what came out as no number, nor what a worker of an older release, which measures nothing, says."""
+    """Neither errors that are not finite, nor those of a worker of an older release, which measures none."""
     odd = ActivationErrors(measured=[ActivationError(encoding="fp16", largest_error=float("nan"))])
     assert not planned(0.5, odd).partitions[0].lossy_encodings
     assert not planned(0.5, None).partitions[0].lossy_encodings

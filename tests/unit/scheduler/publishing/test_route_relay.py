@@ -25,7 +25,7 @@ async def test_relay_accepts_only_newer_tables():
 
 @pytest.mark.parametrize("led_before", [True, False])
 async def test_relay_sends_watchers_elsewhere_when_no_leader_is_followed_for_long(led_before):
-    """Not at once: another leader may be a moment away."""
+    """Not at once: another leader may be elected soon."""
     now_s = 100.0
     relay = RouteRelay("s", orphan_s=0.02, clock=lambda: now_s)
     tables = relay.tables()

@@ -48,7 +48,7 @@ def test_routes_reuse_a_message_until_its_content_changes():
 
 
 def test_routes_of_a_restarted_worker_change_every_model_that_it_serves():
-    """And one that only says more of itself changes none."""
+    """A worker that only reports more attributes changes none."""
     workers = {id_: worker(id_) for id_ in "ab"}
     deployments = [deployment("m"), deployment("n")]
     routed = {StageKey("m/1/0"): ("a",), StageKey("n/1/0"): ("b",)}

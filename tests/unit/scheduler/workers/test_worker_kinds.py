@@ -14,7 +14,7 @@ GB = 10**9
 
 
 def worker(id_, kind="cpu-x86-1t", memory=None, flops=None, generation=1, **facts):
-    """A worker that says what is given; the memory is what stages have of it."""
+    """A worker that reports the given facts; the memory is what stages have of it."""
     attributes = {"device.kind": kind, "device": kind.partition("-")[0]} | facts
     if memory is not None:
         name = "memory.bytes" if attributes["device"] == "cpu" else "gpu.memory"

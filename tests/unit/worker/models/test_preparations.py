@@ -125,7 +125,7 @@ async def test_preparations_leave_no_files_of_a_failed_model(cache, model):
 
 
 async def test_preparations_of_a_worker_that_lacks_something_leave_nothing(cache, model, tmp_path):
-    """The requirements go to the scheduler; files are released, and it is asked again with a model of which it lacks nothing."""
+    """The requirements go to the scheduler; files are released, and it prepares again with a model of which it lacks nothing."""
     builder = FakeBuilder()
     builder.answer = {"requires": "locale.a locale.b", "lacking": "no locale"}
     preparations = Preparations(cache, builder)

@@ -33,7 +33,7 @@ def test_stage_pace_averages_the_seconds_of_a_request():
 
 
 def test_stage_pace_reports_each_run_of_requests_that_ran_one_by_one():
-    """And learns no cost of a batch from them."""
+    """They do not change the estimated cost of a batch."""
     seconds = []
     pace = StagePace(rule(4), seconds.append)
     ran(pace, 2, 0.1, batch=1)

@@ -25,7 +25,7 @@ arrays = st.builds(
 
 @given(st.lists(arrays, min_size=1, max_size=6), st.data())
 def test_run_requests_splits_a_batch_exactly(made, data):
-    """Each request gets the bits that it gets alone, and only the outputs that it wants, whatever the others want."""
+    """Each request gets the same result as alone, and only its own outputs, whatever the others request."""
     first = made[0]
     alike = [array for array in made if array.dtype == first.dtype and array.shape[1:] == first.shape[1:]]
     wanted = data.draw(

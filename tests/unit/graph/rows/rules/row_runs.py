@@ -60,7 +60,7 @@ def rows_of(array, state: Rows, row: int, num_rows: int):
 
 
 def check_promise(session, states, feeds, with_rows, *, exact=False):
-    """Asserts that rows together give what each gives alone, wherever the analysis says so."""
+    """Asserts that rows together give what each gives alone, wherever the analysis marks them as row-wise."""
     num_rows = len(next(iter(feeds.values())))
     together = run(session, {name: np.concatenate(arrays, with_rows[name]) for name, arrays in feeds.items()})
     for row in range(num_rows):
