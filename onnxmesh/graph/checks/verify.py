@@ -89,7 +89,9 @@ def verify_chain(
     plan = PlanFile.load(folder)
     plan.check_files(folder)
     if source_digest(model) != plan.source_digest:
-        raise CorruptData(f"'{model.name}' is not the model that was split: their digests differ")
+        raise CorruptData(
+            f"'{model.name}' is not the model that was split, '{plan.model}': their digests differ"
+        )
     level = plan.level if plan.mode is CutMode.EXACT else plan.mode.load_level
     specs, files = plan.signature.inputs, dict(given or {})
     if files.keys() >= {spec.name for spec in specs}:

@@ -109,7 +109,11 @@ class Preparation:
 
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
-            doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            doing = (
+                "preparing the model"
+                if eligible.mode is CutMode.PORTABLE
+                else f"optimising the model at level '{level}'"
+            )
             doing += " and measuring its nodes" if self._profile_s > 0 else ""
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
