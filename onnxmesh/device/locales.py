@@ -55,7 +55,9 @@ def _languages() -> frozenset[str]:
 
 def locale_cure(name: str) -> str:
     """Returns how a missing locale is installed, for messages."""
+    language = name.partition(".")[0]
     return (
-        f"install the locale '{name}', on Debian and Ubuntu with `apt-get install locales` and "
-        f"`localedef -i {name.partition('.')[0]} -f UTF-8 {name}`, and start the worker again"
+        f"install the locale '{name}', on Debian and Ubuntu with `apt-get install locales` and `localedef -i {language} "
+        f"-f UTF-8 {name}`, on Fedora and Red Hat with `dnf install glibc-langpack-{language.partition('_')[0]}`, and "
+        "start the worker again"
     )

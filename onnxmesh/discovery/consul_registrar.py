@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from consul import Check
 
 from onnxmesh.consul.agent import ConsulAgent
 from onnxmesh.consul.outage_notice import OutageNotice
-from onnxmesh.discovery.consul_service import generation_of, service_id, service_name, to_meta
+from onnxmesh.discovery.consul_service import CheckKind, generation_of, service_id, service_name, to_meta
 from onnxmesh.discovery.instance import Instance
 from onnxmesh.discovery.registration import Registration
 from onnxmesh.errors import Conflict, MeshError
-
-CheckKind = Literal["grpc", "ttl"]
-"""Health check of a process: Consul calls its gRPC health service, or the process sends heartbeats (`ttl`), which also
-works where the agent cannot reach it."""
 
 CHECK_INTERVAL_S = 1.0
 """Time between two checks; the shortest that Consul allows."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from onnxmesh.discovery.instance import Instance, Role
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.v1 import registry_pb2
+
+CheckKind = Literal["grpc", "ttl"]
+"""Health check of a process: Consul calls its gRPC health service, or the process sends heartbeats (`ttl`), which also
+works where the agent cannot reach it."""
 
 MAX_PAIRS = 64
 """Most pairs of meta that Consul accepts for a service."""

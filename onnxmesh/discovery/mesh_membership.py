@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from onnxmesh.consul.access import ConsulAccess
-from onnxmesh.consul.agent import ConsulAgent
 from onnxmesh.discovery.base import Registrar
-from onnxmesh.discovery.consul_directory import ConsulDirectory
-from onnxmesh.discovery.consul_registrar import CheckKind, ConsulRegistrar
+from onnxmesh.discovery.consul_service import CheckKind
 from onnxmesh.discovery.embedded_registrar import EmbeddedRegistrar
 from onnxmesh.discovery.scheduler_addresses import (
     ConfiguredSchedulers,
@@ -52,6 +50,12 @@ async def join_mesh(
     if access is None:
         yield MeshMembership(EmbeddedRegistrar(addresses, on_failure=search.failed), configured, search)
         return
+
+    # Imported only where Consul is used: its client library is a large part of a service's start.
+    from onnxmesh.consul.agent import ConsulAgent  # noqa: PLC0415 - see above
+    from onnxmesh.discovery.consul_directory import ConsulDirectory  # noqa: PLC0415 - see above
+    from onnxmesh.discovery.consul_registrar import ConsulRegistrar  # noqa: PLC0415 - see above
+
     agent = ConsulAgent(access)
     try:
         registrar = ConsulRegistrar(agent, check=check)

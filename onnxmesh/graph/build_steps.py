@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxmesh import __version__
-from onnxmesh.errors import CorruptData, ModelRunFailed, Unsatisfiable
+from onnxmesh.errors import CorruptData, InvalidModel, ModelRunFailed, Unsatisfiable
 from onnxmesh.graph.build_jobs import CutJob, PrepareJob
 from onnxmesh.graph.checks.activation_errors import measure_activation_errors
 from onnxmesh.graph.checks.batch_axis import batch_axis_obstacle
@@ -168,7 +168,7 @@ def cut_prepared(job: CutJob) -> str:
     accepted = 0.0
     if mode is CutMode.PORTABLE:
         largest = (
-            _largest_difference(to_cut, out, partitions, costs.signature, shapes)
+            _largest_difference(to_cut, out, partitions, costs.signature, shapes, model=notes["model"])
             if job.measure_difference
             else None
         )
@@ -206,9 +206,19 @@ def cut_prepared(job: CutJob) -> str:
 
 
 def _largest_difference(
-    whole: Path, out: Path, partitions: Sequence[Partition], signature: Signature, shapes: InputShapes
+    whole: Path,
+    out: Path,
+    partitions: Sequence[Partition],
+    signature: Signature,
+    shapes: InputShapes,
+    *,
+    model: str,
 ) -> float | None:
-    """Returns the largest relative difference between a portable chain and the whole model; None if all inputs fail."""
+    """Returns the largest relative difference between a portable chain and the whole model; None if all inputs fail.
+
+    Raises:
+        InvalidModel: ONNX Runtime cannot load the model, named `model` in the message.
+    """
     trials = (
         [
             random_inputs(signature.inputs, seed, shapes=together[seed % len(together)])
@@ -221,4 +231,6 @@ def _largest_difference(
         found, _ = compare_chain(whole, level, out, partitions, CutMode.PORTABLE, trials)
     except ModelRunFailed:
         return None
+    except InvalidModel as error:
+        raise InvalidModel(error.message.replace(f"'{whole.name}'", f"'{model}'")) from error
     return max(output.largest_relative for output in found)

@@ -8,20 +8,20 @@ import secrets
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from onnxmesh.http2.protocol.limits import ConnectionLimits
-from onnxmesh.http2.server.grpc_fallback import GrpcFallback
-from onnxmesh.http2.server.server import Http2Server
-from onnxmesh.http2.server.service import DEFAULT_SPOKEN
 from onnxmesh.rpc.grpc.channel import MAX_MESSAGE_BYTES, server_options
 from onnxmesh.rpc.grpc.interceptor import ErrorInterceptor
 from onnxmesh.service.health_servicer import HealthServicer
 from onnxmesh.service.metrics import MetricsServer, process_registry
 from onnxmesh.service.settings.service import ServiceSettings
+
+if TYPE_CHECKING:
+    from onnxmesh.http2.server.grpc_fallback import GrpcFallback
+    from onnxmesh.http2.server.server import Http2Server
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "[::]"})
 
@@ -35,7 +35,8 @@ class Serving:
         shared: Further HOST:PORT to listen on, shared with other processes of this host.
         with_http2: Whether onnxmesh's own HTTP/2 server listens, and forwards calls without a handler to gRPC's server.
         services: Full names of the gRPC services that are as healthy as the process.
-        spoken: What the HTTP/2 server answers to clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`.
+        spoken: What the HTTP/2 server answers to clients that do not speak gRPC; see `onnxmesh.http2.server.service.Service`. None: its
+            default.
         min_gzip_bytes: From this size on its responses are compressed for clients that accept that.
 
     Attributes:
@@ -56,7 +57,7 @@ class Serving:
         *,
         with_http2: bool = False,
         services: Sequence[str] = (),
-        spoken: str = DEFAULT_SPOKEN,
+        spoken: str | None = None,
         min_gzip_bytes: float = math.inf,
     ) -> None:
         self.server = grpc.aio.server(
@@ -68,11 +69,17 @@ class Serving:
         self.http2: Http2Server | None = None
         self._fallback: GrpcFallback | None = None
         if with_http2:
+            # Imported only where it is used: schedulers and workers start without it.
+            from onnxmesh.http2.protocol.limits import ConnectionLimits  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.grpc_fallback import GrpcFallback  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.server import Http2Server  # noqa: PLC0415 - see above
+            from onnxmesh.http2.server.service import DEFAULT_SPOKEN  # noqa: PLC0415 - see above
+
             self._fallback = GrpcFallback(self._listen_internally(), max_message_bytes)
             self.http2 = Http2Server(
                 self._fallback,
                 ConnectionLimits(max_message_bytes=max_message_bytes),
-                spoken=spoken,
+                spoken=spoken or DEFAULT_SPOKEN,
                 min_gzip_bytes=min_gzip_bytes,
             )
         port = self._listen(settings.listen, shared=shared is not None)

@@ -17,7 +17,6 @@ from onnxmesh.v1.blobs_pb2_grpc import add_BlobsServicer_to_server
 from onnxmesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from onnxmesh.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 from services.scheduler.deployments.retention import Retention, remove_unheld
-from services.scheduler.high_availability import highly_available_scheduler
 from services.scheduler.leadership.leader_context import leader_context
 from services.scheduler.leadership.shared_resources import SharedResources
 from services.scheduler.leadership.state_folder import locked
@@ -34,9 +33,15 @@ async def scheduler_app(settings: SchedulerSettings) -> AsyncIterator[Serving]:
         CorruptData: The state folder cannot be read (DATA_LOSS).
     """
     access = settings.consul_access()
-    running = (
-        standalone_scheduler(settings) if access is None else highly_available_scheduler(settings, access)
-    )
+    if access is None:
+        running = standalone_scheduler(settings)
+    else:
+        # Consul's client library is a large part of a service's start.
+        from services.scheduler.high_availability import (  # noqa: PLC0415 - imported only where Consul is used
+            highly_available_scheduler,
+        )
+
+        running = highly_available_scheduler(settings, access)
     async with running as serving:
         yield serving
 

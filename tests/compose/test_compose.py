@@ -90,6 +90,17 @@ def test_images_are_small_and_carry_what_they_need(project, figures):
         assert modules.strip() == str(expected)
 
 
+def test_workers_have_the_default_locale_of_onnx_runtime(project):
+    """Text models of scikit-learn need it; the image has it, and workers report it."""
+    found = (
+        "from onnxmesh.device.locales import installed_labels as found; print('locale.en_US.utf8' in found())"
+    )
+    assert (
+        docker("run", "--rm", "--network=none", "--entrypoint=python", "onnxmesh-worker", "-c", found).strip()
+        == "True"
+    )
+
+
 def size_of(image):
     return json.loads(docker("image", "inspect", image))[0]["Size"]
 

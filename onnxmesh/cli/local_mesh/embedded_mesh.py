@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -25,6 +26,10 @@ _POLL_S = 0.05
 _READY_TIMEOUT_S = 60.0
 _RESTORE_S = 30.0
 _DRAIN_S = 2.0
+_NOT_INHERITED = frozenset(
+    f"ONNXMESH_{name}" for name in ("ADVERTISE", "CONSUL", "METRICS", "READY_LINE", "SHARED_LISTEN")
+)
+"""Environment variables that would be wrong for all services of one mesh, or keep it from starting."""
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
@@ -166,8 +171,8 @@ async def _all_served(client: MeshClient, status: StatusResponse) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Returns this process's environment without an address of metrics, which one service alone could open."""
-    return {name: value for name, value in os.environ.items() if name != "ONNXMESH_METRICS"}
+    """Returns this process's environment without the settings of a service that is started by hand."""
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
 
 
 def _service(role: str, listen: str) -> list[str]:
@@ -185,7 +190,7 @@ def require_free_address(address: str) -> None:
     try:
         host, _, port = host_and_port(address).rpartition(":")
     except ValueError as error:
-        raise InvalidRequest(str(error)) from None
+        raise InvalidRequest(f"--address: {error}") from None
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:
@@ -196,7 +201,10 @@ def require_free_address(address: str) -> None:
         try:
             probe.bind(name)
         except OSError as error:
-            raise Unavailable(f"cannot listen on {address}: {error.strerror}") from error
+            hint = ""
+            if error.errno == errno.EADDRINUSE:
+                hint = f"; is a mesh running there? --address {host}:0 takes a free port"
+            raise Unavailable(f"cannot listen on {address}: {error.strerror}{hint}") from error
 
 
 def reachable_address(address: str) -> str:

@@ -54,12 +54,12 @@ def open_state_folder(kept: Path | None) -> Iterator[StateFolder]:
         state = _created(StateFolder(kept.resolve(), kept=True))
         lock = (state.root / "lock").open("w")
     except OSError as error:
-        raise InvalidRequest(f"cannot keep state in '{kept}': {error.strerror}") from error
+        raise InvalidRequest(f"--state: cannot write to '{kept}': {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Conflict(f"another `onnxmesh up` uses the state in '{kept}'") from error
+            raise Conflict(f"--state: another `onnxmesh up` uses '{kept}'") from error
         yield state
 
 

@@ -101,7 +101,7 @@ def profile(
             joined = measured if known is None else known.merged(measured)
             write_whole("--out", target, joined.to_json() + "\n")
         except OSError as error:
-            raise InvalidRequest(f"--out: {error}") from error
+            raise InvalidRequest(f"--out: cannot write '{target}': {error.strerror}") from error
     times = measured.devices[kind]
     operators = operator_times(costs, times.node_s)
     if as_json:
@@ -153,7 +153,9 @@ def _known(target: Path, model: Path, level: OptimisationLevel, mode: CutMode) -
     try:
         known = Profile.from_json(target.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, CorruptData) as error:
-        raise InvalidRequest(f"'{target}' exists and is not a profile: {error}") from error
+        raise InvalidRequest(
+            f"'{target}' exists and is not a profile, to which times could be added; choose another file with --out"
+        ) from error
     try:
         known.check(source_digest(model), level, known.shapes, mode)
     except InvalidRequest as error:
@@ -192,7 +194,8 @@ def _measure(
         built = prepare_here(job, report)
     if built["unprofiled"]:
         raise InvalidRequest(
-            f"the model fails on random inputs, so its nodes cannot be measured: {built['unprofiled']}"
+            f"the model fails on random inputs, so its nodes cannot be measured: {built['unprofiled']}; give a shape that it "
+            "accepts with --shape NAME=1x3x224x224"
         )
     return GraphCosts.from_json(built["costs"]), Profile.from_json(built["profile"]), kind
 

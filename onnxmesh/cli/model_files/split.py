@@ -94,8 +94,10 @@ def split(
                 shapes=parse_shapes(batch, shape or []),
                 measure=measure,
             )
+        except FileExistsError as error:
+            raise InvalidRequest(f"--out: {error}; choose a new folder, or remove that one") from error
         except OSError as error:
-            raise InvalidRequest(f"--out: {error}") from error
+            raise InvalidRequest(f"--out: cannot write '{out}': {error.strerror}") from error
     if as_json:
         typer.echo((out / "plan.json").read_text(encoding="utf-8").rstrip())
     else:

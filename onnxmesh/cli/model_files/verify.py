@@ -135,7 +135,8 @@ def report_table(report: VerifyReport) -> Table:
 
 def _sentence(report: VerifyReport, tolerance: float, *, random: bool) -> str:
     shapes = " and ".join(shapes_text(each) for each in report.shapes if each)
-    inputs = count_text(report.num_inputs, "random input" if random else "input")
+    noun = "run" if not shapes else "random input" if random else "input"
+    inputs = count_text(report.num_inputs, noun)
     where = f"{inputs}{f' of {shapes}' if shapes else ''} at optimisation {report.level.value}"
     if report.equal:
         return f"equal bit for bit on {where}"

@@ -13,13 +13,18 @@ from onnxmesh.host_and_port import host_and_port
 DEFAULT_MESH = "127.0.0.1:8001"
 """The gateway's address of `onnxmesh up` without `--address`."""
 
+_VARIABLE = "ONNXMESH_MESH"
+"""The environment variable that stands for --mesh."""
 
-def _address(text: str) -> str:
+
+def _address(context: typer.Context, text: str) -> str:
     with errors_reported():
         try:
             return host_and_port(text)
         except ValueError as error:
-            raise InvalidRequest(f"--mesh: {error}") from None
+            source = context.get_parameter_source("mesh")
+            from_environment = source is not None and source.name == "ENVIRONMENT"
+            raise InvalidRequest(f"{_VARIABLE if from_environment else '--mesh'}: {error}") from None
 
 
 Mesh = Annotated[
@@ -27,7 +32,7 @@ Mesh = Annotated[
     typer.Option(
         "--mesh",
         metavar="HOST:PORT",
-        envvar="ONNXMESH_MESH",
+        envvar=_VARIABLE,
         help="The address of a gateway of the mesh.",
         callback=_address,
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from onnxmesh.errors import CorruptData
 from onnxmesh.graph.checks.chain_comparison import compare_chain
@@ -87,16 +89,17 @@ def verify_chain(
     plan = PlanFile.load(folder)
     plan.check_files(folder)
     if source_digest(model) != plan.source_digest:
-        raise CorruptData(f"'{model.name}' is not the model that was split: their digests differ")
+        raise CorruptData(
+            f"'{model.name}' is not the model that was split, '{plan.model}': their digests differ"
+        )
     level = plan.level if plan.mode is CutMode.EXACT else plan.mode.load_level
     specs, files = plan.signature.inputs, dict(given or {})
     if files.keys() >= {spec.name for spec in specs}:
         seeds = seeds[:1]  # nothing is random
     trials = _trials(plan, input_symbols(model), free_dim, shapes, files)
-    # Beside the partitions: temporary file systems are small, and models are not.
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=folder) as work:
+    with _read_form(model, folder) as whole:
         found, inputs = compare_chain(
-            normalised_source(model, Path(work)),
+            whole,
             level,
             folder,
             plan.partitions,
@@ -119,6 +122,19 @@ def verify_chain(
         outputs=tuple(found),
         shapes=tuple(each for number, each in enumerate(used) if each not in used[:number]),
     )
+
+
+@contextmanager
+def _read_form(model: Path, folder: Path) -> Iterator[Path]:
+    """Yields the model in the form that was cut: the file itself, or a copy beside the partitions.
+
+    Temporary file systems are small, and models are not. Nothing is written where no copy is needed.
+    """
+    work = folder / f".verify-{uuid4().hex}"
+    try:
+        yield normalised_source(model, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _trials(

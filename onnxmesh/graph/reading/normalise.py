@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 
@@ -20,16 +20,20 @@ def normalise(model: onnx.ModelProto) -> bool:
     - The default domain is spelled as the empty string. Each domain is imported once: of several imports ONNX Runtime
       takes the last.
     - An output that the graph lists several times is listed once: clients request outputs by name.
-    - A branch that returns a value several times returns copies of it, which ONNX Runtime leaves out otherwise.
+    - A branch of an If, or a body of a Scan, that returns a value several times returns copies of it: ONNX Runtime computes
+      with memory that it never wrote otherwise.
     - Of several initialisers of one name the last is kept, as by ONNX Runtime; those without a name are dropped.
     - Nodes are sorted topologically where the graph has no cycle, and the graph has a name.
     - Locations of external data are plain paths.
     """
+    nodes = list(nodes_in(model))
+    with_bodies = [node for node in nodes if any(True for _ in bodies_of(node))]
+    graphs = [model.graph, *(body for node in with_bodies for body in bodies_of(node))]
     changes = [
-        _spell_default_domain(model),
+        _spell_default_domain(model, nodes),
         _list_outputs_once(model.graph),
-        *map(_return_copies, nodes_in(model)),
-        *map(_keep_last_initialisers, graphs_in(model)),
+        *map(_return_copies, with_bodies),
+        *map(_keep_last_initialisers, graphs),
         _sort_nodes(model.graph),
         _name_graph(model.graph),
         write_plain_locations(model),
@@ -44,16 +48,9 @@ def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         yield from nodes_of(function)
 
 
-def graphs_in(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    """Yields the graph of a model and every subgraph."""
-    yield model.graph
-    for node in nodes_in(model):
-        yield from bodies_of(node)
-
-
-def _spell_default_domain(model: onnx.ModelProto) -> bool:
+def _spell_default_domain(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> bool:
     changed = False
-    for node in nodes_in(model):
+    for node in nodes:
         if node.domain == _ALIAS:
             node.domain = ""
             changed = True
@@ -83,17 +80,17 @@ def _list_outputs_once(graph: onnx.GraphProto) -> bool:
 
 
 def _return_copies(node: onnx.NodeProto) -> bool:
-    """Adds copies of the values that a branch of an If returns again; bodies of loops need none."""
-    if node.op_type != "If":
+    """Adds copies of the values that a body returns again. ONNX Runtime handles those of a Loop."""
+    if node.op_type not in {"If", "Scan"}:
         return False
     changed = False
-    for branch in bodies_of(node):
+    for body in bodies_of(node):
         returned: set[str] = set()
-        names = {name for inner in nodes_of(branch) for name in inner.output}
-        for value in branch.output:
+        names = {name for inner in nodes_of(body) for name in inner.output}
+        for value in body.output:
             if value.name in returned:
                 copy = _unused(f"{value.name}_copy", names)
-                branch.node.add(op_type="Identity", input=[value.name], output=[copy])
+                body.node.add(op_type="Identity", input=[value.name], output=[copy])
                 value.name = copy
                 names.add(copy)
                 changed = True

@@ -17,7 +17,7 @@ _IN_NODE = re.compile(
     r'In Node, \("(?P<name>[^"]*)", (?P<op>[^,]+), "(?P<domain>[^"]*)"[^)]*\)[^\n]*?, Error\s*'
 )
 _PLACE = re.compile(r"\b\w+\.(?:cc|h):\d+ \w+ ")
-_PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error[: ]\s*)+")
+_PREFIX = re.compile(r"^(?:Exception during (?:initialization|loading): |Error in execution: |Error[: ]\s*)+")
 _UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered function/op")
 _LOCALE = re.compile(r"Failed to construct locale with name:(?P<name>[^:]*):.*")
 _MAX_REASON_CHARS = 500

@@ -24,6 +24,7 @@ from onnxmesh.rpc.frames.varint import varint
 
 Headers = list[tuple[bytes, bytes]]
 
+_MAX_ENTRY_BYTES = 4096  # of the dynamic table, whose default size SETTINGS do not change
 _FIELD_BYTES = 32  # what each header counts beside its name and value
 _MAX_EXPANSION = 4  # a block that becomes longer by so much is an attack
 _MAX_CACHED = 64
@@ -101,9 +102,12 @@ class HeaderDecoder:
         if not is_table_same:
             self._heads.clear()
             self._prefixes.clear()
-        return headers, is_table_same, is_too_long or self._is_too_long(headers)
+        return headers, is_table_same, is_too_long or self._is_too_long(block, headers)
 
-    def _is_too_long(self, headers: Headers) -> bool:
+    def _is_too_long(self, block: bytes, headers: Headers) -> bool:
+        # Few headers need not be measured: one is an entry of the table at most, or twice the bytes that it takes in the block.
+        if 2 * len(block) + len(headers) * _MAX_ENTRY_BYTES <= self._max_list_bytes:
+            return False
         size = sum([len(name) + len(value) for name, value in headers])
         return size + _FIELD_BYTES * len(headers) > self._max_list_bytes
 

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from onnxmesh.http2.protocol.error_codes import ErrorCode, GrpcStatus, StreamFault
@@ -25,6 +26,7 @@ _TEXT = re.compile(rb"[\x20-\x7e]*")
 _PATH = re.compile(rb"/[\x21-\x7e]*")
 _PSEUDO_HEADERS = (b":method", b":path", b":scheme", b":authority")
 _CONNECTION_HEADERS = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_MAX_ENCODINGS_CHARS = 200  # of a list of encodings, of which there are four
 _NOT_METADATA = ("content-type", "te", "host")
 
 
@@ -98,7 +100,7 @@ class RequestHead:
             metadata=tuple(metadata),
             timeout_s=timeout_s,
             encoding=fields.get("grpc-encoding", "identity"),
-            accepts_gzip=_accepts_gzip(fields.get("grpc-accept-encoding", "")),
+            accepts_gzip=_accepts_gzip(fields.get("grpc-accept-encoding", "")[:_MAX_ENCODINGS_CHARS]),
             http_status=_http_status(pseudo[b":method"], fields.get("content-type", "")),
             takes_body=pseudo[b":method"] != b"HEAD",
             refusal=refusal,
@@ -138,7 +140,7 @@ def _check_field(name: bytes, value: bytes) -> None:
 def _http_status(method: bytes, content_type: str) -> int:
     if not _is_grpc(content_type):
         return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    return HTTPStatus.OK if method == b"POST" else HTTPStatus.METHOD_NOT_ALLOWED
+    return 200 if method == b"POST" else HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def _is_grpc(content_type: str) -> bool:
@@ -146,8 +148,9 @@ def _is_grpc(content_type: str) -> bool:
     return content_type == grpc or content_type.startswith((grpc + "+", grpc + ";"))
 
 
+@lru_cache
 def _accepts_gzip(encodings: str) -> bool:
-    return "gzip" in encodings and any(each.strip() == "gzip" for each in encodings.split(","))
+    return any(each.strip() == "gzip" for each in encodings.split(","))
 
 
 def _metadata_entries(key: str, value: bytes) -> list[tuple[str, str | bytes]]:

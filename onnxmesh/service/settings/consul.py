@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from onnxmesh.consul.access import ConsulAccess, split_address
-from onnxmesh.discovery.consul_registrar import CheckKind
+from onnxmesh.discovery.consul_service import CheckKind
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.service.settings.service import ServiceSettings
 

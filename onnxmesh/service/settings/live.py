@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field, SecretStr, field_validator
 
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.live.embedded import EmbeddedLiveState
-from onnxmesh.live.redis import RedisLiveState
-from onnxmesh.live.redis_url import open_redis
 from onnxmesh.service.settings.consul import ConsulSettings
+
+if TYPE_CHECKING:
+    from onnxmesh.live.redis import RedisLiveState
 
 
 class LiveSettings(ConsulSettings):
@@ -24,6 +27,8 @@ class LiveSettings(ConsulSettings):
     @classmethod
     def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
+            from onnxmesh.live.redis_url import open_redis  # noqa: PLC0415 - imported only where Redis is used
+
             try:
                 open_redis(url.get_secret_value(), 1.0)  # connects on first use, and this one is never used
             except InvalidRequest as error:
@@ -39,4 +44,8 @@ class LiveSettings(ConsulSettings):
         own = EmbeddedLiveState(writer)
         if self.redis is None:
             return own
+
+        # Redis's client library is a large part of a service's start.
+        from onnxmesh.live.redis import RedisLiveState  # noqa: PLC0415 - imported only where Redis is used
+
         return RedisLiveState(self.redis.get_secret_value(), own, prefix=self.consul_prefix)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from onnxmesh.ids import WorkerId
 from onnxmesh.live.embedded import EmbeddedLiveState
 from onnxmesh.live.load_topic import LoadCodec, WorkerLoad
-from onnxmesh.live.redis import RedisLiveState
 from onnxmesh.live.shared_topic import SharedTopic
 from onnxmesh.v1.frame_pb2 import Load
 from services.gateway.routes.router import Router
 from services.gateway.sharing.ejection_sharing import EJECTION_PERIOD_S, EjectionSharing
 from services.gateway.sharing.link_sharing import LINK_PERIOD_S, LinkSharing
+
+if TYPE_CHECKING:
+    from onnxmesh.live.redis import RedisLiveState
 
 LOAD_PERIOD_S = 0.5
 """Time between two looks at the loads that other gateways have published."""
@@ -48,7 +51,7 @@ class Sharing:
 
     async def run(self) -> None:
         """Exchanges with other gateways until it is cancelled; returns at once where nothing is shared."""
-        if not isinstance(self._live, RedisLiveState):
+        if isinstance(self._live, EmbeddedLiveState):
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live.run())

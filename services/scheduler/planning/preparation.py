@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 
 from onnxmesh.discovery.instance import Instance
-from onnxmesh.errors import CorruptData, MeshError, Unsatisfiable
+from onnxmesh.errors import CorruptData, Internal, MeshError, Unsatisfiable
 from onnxmesh.ids import WorkerId
 from onnxmesh.model.batching import MAX_CHECK_S, BatchMode
 from onnxmesh.model.cut_mode import CutMode
@@ -109,7 +109,11 @@ class Preparation:
 
         async def attempt(worker: Instance, eligible: Eligible) -> _Cut:
             level = eligible.optimisation.value
-            doing = f"optimising at level '{level}'" if eligible.mode is not CutMode.PORTABLE else "preparing"
+            doing = (
+                "preparing the model"
+                if eligible.mode is CutMode.PORTABLE
+                else f"optimising the model at level '{level}'"
+            )
             doing += " and measuring its nodes" if self._profile_s > 0 else ""
             await report(DeployProgress.PREPARING, f"{doing} on {worker.id}")
             async with _control(worker) as stub:
@@ -270,7 +274,10 @@ async def _control(worker: Instance) -> AsyncIterator[WorkerControlStub]:
         async with open_channel(worker.address) as channel:
             yield WorkerControlStub(channel)
     except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
+        found = from_rpc_error(error)
+        if isinstance(found, Internal):  # the incident is in that worker's log
+            found = Internal(f"worker '{worker.id}': {found.message}")
+        raise found from error
 
 
 async def _prepare(stub: WorkerControlStub, request: PrepareRequest) -> PrepareResponse:

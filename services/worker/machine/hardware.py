@@ -59,7 +59,7 @@ class Hardware:
         }
         if self.features:
             attributes["cpu.features"] = ",".join(self.features)
-        attributes |= dict.fromkeys(self.locales, "installed")
+        attributes |= dict.fromkeys(self.locales, "yes")
         if self.memory_bytes is not None:
             attributes["memory.bytes"] = str(self.memory_bytes)
             attributes["memory_gb"] = _gibibytes(self.memory_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import pytest
+from structlog.testing import capture_logs
 
 from onnxmesh.discovery.consul_registrar import ConsulRegistrar
 from onnxmesh.discovery.consul_service import service_id
@@ -34,6 +35,26 @@ async def test_consul_election_replaces_a_leader_that_fails_its_health_check(ope
                 await eventually(lambda: second.status.is_leader)
                 assert second.status.term > term
                 await eventually(lambda: not first.status.is_leader)
+
+
+@pytest.mark.services
+async def test_consul_election_waits_for_its_checks_and_logs_no_warning(open_agent, consul_program):
+    """A session cannot depend on a check that is not registered yet: a healthy start is no interruption."""
+    agent = open_agent(consul_program)
+    check = f"service:{service_id(agent.access.prefix, Instance('a', 'scheduler', '', 1))}"
+    has_checks = []
+    election = ConsulLeaderElection(agent, [check], has_checks=lambda: bool(has_checks))
+    with capture_logs() as logs:
+        async with healthy_server() as address, election.campaign("a", address) as candidate:
+            await agent.call(lambda client: client.kv.get("anything"))
+            assert not candidate.status.is_leader
+            async with ConsulRegistrar(agent).register(
+                Instance("a", "scheduler", address, 1)
+            ) as registration:
+                await registration.wait()
+                has_checks.append(check)
+                await eventually(lambda: candidate.status.is_leader)
+    assert [log for log in logs if log["log_level"] in {"warning", "error"}] == []
 
 
 @pytest.mark.services

@@ -170,13 +170,28 @@ def test_service_names_a_wrong_setting(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def warnings_of(log):
+    """Returns the warnings in a log, without the one of a service that waits long on a busy machine."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    warnings = [line for line in lines if line["level"] not in {"info", "debug"}]
+    return [line for line in warnings if line["event"] != "no_scheduler_found"]
+
+
+def test_a_healthy_mesh_has_no_warning(mesh):
+    """`onnxmesh up` prints those of its services, except for a service that waits long on a busy machine."""
+    ready = [event["event"] for event in mesh.local.events].index("ready")
+    warned = [event for event in mesh.local.events[:ready] if event["event"] == "service_complained"]
+    assert [event for event in warned if not event["text"].startswith("no_scheduler_found")] == []
+
+
 def test_services_started_by_hand_serve_a_model(model, tmp_path):
-    """Scheduler, worker and gateway, started one by one as on several machines."""
+    """Scheduler, worker and gateway, started one by one as on several machines; a healthy start logs no warning."""
     started = []
 
     def start(role, *options):
         command = [sys.executable, "-m", f"services.{role}", "--listen=127.0.0.1:0", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        with (tmp_path / f"{role}.log").open("w") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         started.append(process)
         return process.stdout.readline().split()[2]
 
@@ -190,6 +205,9 @@ def test_services_started_by_hand_serve_a_model(model, tmp_path):
             f"--cache={tmp_path / 'cache'}",
         )
         gateway = start("gateway", f"--scheduler={scheduler}")
+        assert [warnings_of(tmp_path / f"{role}.log") for role in ("scheduler", "worker", "gateway")] == [
+            []
+        ] * 3
         command = [sys.executable, "-m", "onnxmesh.cli"]
         deploy = [*command, "deploy", str(model), "--require=blue", f"--mesh={gateway}"]
         done = subprocess.run(deploy, capture_output=True, text=True, check=False, timeout=600)

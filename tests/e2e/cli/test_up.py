@@ -175,7 +175,10 @@ def test_up_reports_an_address_in_use(temporary):
         address = f"127.0.0.1:{server.getsockname()[1]}"
         done = cli("up", f"--address={address}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: cannot listen on {address}: Address already in use\n"
+    assert done.stderr == (
+        f"error: cannot listen on {address}: Address already in use; is a mesh running there? "
+        "--address 127.0.0.1:0 takes a free port\n"
+    )
     assert folders_in(temporary) == []
 
 

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 
 import numpy as np
+import tritonclient.grpc.aio as triton
 
 from onnxmesh.http2.protocol.frames import FrameType, frame
 from tests.integration.gateway.running_gateway import SERVICE, request_of, running_gateway
@@ -41,12 +42,17 @@ async def test_clients_that_do_not_speak_grpc_learn_what_is_spoken():
 
 
 async def test_large_answers_are_compressed_where_the_gateway_is_set_to():
-    """What the client reads is the same."""
+    """What the client reads is the same, whether it compresses its requests or not."""
     async with running_gateway(gzip_from_bytes=1024) as gateway:
         await gateway.publish(gateway.routed("a"))
         array = np.zeros((10_000, 4), np.float32)
         answer = await gateway.infer(request_of(array))
         assert answer.raw_output_contents[0] == array.tobytes()
+        async with triton.InferenceServerClient(gateway.address) as client:
+            tensor = triton.InferInput("x", array.shape, "FP32").set_data_from_numpy(array)
+            for algorithm in (None, "gzip", "deflate"):
+                result = await client.infer("m", [tensor], compression_algorithm=algorithm)
+                assert result.as_numpy("y").tobytes() == array.tobytes()
         async with raw_client(gateway.address) as client:
             message = request_of(array).SerializeToString()
             client.send(client.headers(1, f"{SERVICE}ModelInfer", grpc_accept_encoding="gzip"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import signal
+import sys
 
 import grpc.aio
 import numpy as np
@@ -76,3 +79,33 @@ async def test_worker_process_answers_running_requests_before_it_stops(bench):
         process.send_signal(signal.SIGTERM)
         assert (await gateway.answer(number))["y"].shape == (1024, 1024)
         assert await process.wait() == 0
+
+
+async def test_worker_process_says_that_no_scheduler_connects():
+    """With what it was given: none, one where nothing listens, or one that has its registration and does not connect.
+
+    Where one is configured, the worker is ready once it is registered.
+    """
+    async with registry() as (found, address):
+        for scheduler, why in {
+            "": "none is configured, by --scheduler or --consul",
+            "--scheduler=127.0.0.1:1": "127.0.0.1:1: nothing listens there",
+            f"--scheduler={address}": f"{address}: it has not connected to ",
+        }.items():
+            command = [sys.executable, "-m", "services.worker", "--id=w", "--no-measure", "--log-format=json"]
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                *filter(None, [scheduler]),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            warning = {}
+            while warning.get("event") != "no_scheduler_found":
+                warning = json.loads(await process.stderr.readline())
+            assert warning["level"] == "warning"
+            assert warning["why"].startswith(why)
+            assert ("w" in found.instances) is (address in scheduler)
+            process.terminate()
+            out, _ = await process.communicate()
+            assert out.startswith(b"ready worker ") is (scheduler != "--scheduler=127.0.0.1:1")
+            assert process.returncode == 0

@@ -40,6 +40,41 @@ async def test_call_turns_errors_into_mesh_errors(agent, raised, kind):
     assert type(caught.value) is kind
 
 
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (
+            requests.ConnectionError(
+                "HTTPConnectionPool(host='127.0.0.1', port=1): Max retries exceeded (Caused by NewConnectionError("
+                "'<...>: Failed to establish a new connection: [Errno 111] Connection refused'))"
+            ),
+            "Consul at http://127.0.0.1:1 does not answer: Connection refused",
+        ),
+        (
+            requests.ReadTimeout("read timed out"),
+            "Consul at http://127.0.0.1:1 does not answer: the call timed out",
+        ),
+        (
+            requests.ConnectionError("odd"),
+            "Consul at http://127.0.0.1:1 does not answer: ConnectionError: odd",
+        ),
+        (
+            ConsulException("500 No cluster leader"),
+            "Consul at http://127.0.0.1:1 fails: 500 No cluster leader",
+        ),
+    ],
+)
+async def test_call_has_the_reason_without_its_wrappers(agent, raised, message):
+    """An answer that is an error is not the lack of one."""
+
+    def query(_):
+        raise raised
+
+    with pytest.raises(Unavailable) as caught:
+        await agent.call(query)
+    assert caught.value.message == message
+
+
 async def test_call_returns_the_result_and_raises_defects_unchanged(agent):
     assert await agent.call(lambda client: client is not None)
     with pytest.raises(ZeroDivisionError):

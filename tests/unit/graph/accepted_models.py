@@ -248,6 +248,22 @@ def branch_output_twice() -> onnx.ModelProto:
     return _model(nodes, weights=[numpy_helper.from_array(np.float32(1), "limit")])
 
 
+def scan_output_twice() -> onnx.ModelProto:
+    """So does a Scan: running sums of rows, as state and as result of each step."""
+    body = helper.make_graph(
+        [_node("Add", ["s", "e"], ["o"])],
+        "body",
+        [_value("s", shape=[4]), _value("e", shape=[4])],
+        [_value("o", shape=[4]), _value("o", shape=[4])],
+    )
+    nodes = [
+        _node("Relu", ["x"], ["a"]),
+        _node("Scan", ["zeros", "a"], ["sum", "sums"], body=body, num_scan_inputs=1),
+        _node("Add", ["sums", "sum"], ["y"]),
+    ]
+    return _model(nodes, weights=[_ones("zeros", 0)])
+
+
 def default_domain_by_name_in_branches() -> onnx.ModelProto:
     """Neither ONNX Runtime nor ONNX's checker knows the name there."""
     made = branch_output_twice()

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from onnxmesh.errors import InvalidModel
 from onnxmesh.graph.checks.verify import verify_chain
 from onnxmesh.graph.runtime.partition_chain import PartitionChain
 from onnxmesh.graph.runtime.session import session_options
@@ -53,16 +54,33 @@ def test_form_is_served_with_the_answers_of_onnx_runtime(tmp_path, form, mode):
 
 @pytest.mark.parametrize("mode", list(CutMode))
 @pytest.mark.parametrize(
-    "make", [accepted_models.branch_output_twice, accepted_models.default_domain_by_name_in_branches]
+    ("make", "reference"),
+    [
+        (accepted_models.branch_output_twice, accepted_models.branch_output_twice),
+        (accepted_models.default_domain_by_name_in_branches, accepted_models.branch_output_twice),
+        (accepted_models.scan_output_twice, accepted_models.scan_output_twice),
+    ],
 )
-def test_form_that_onnx_runtime_gets_wrong_has_the_answer_of_the_specification(tmp_path, make, mode):
+def test_form_that_onnx_runtime_gets_wrong_has_the_answer_of_the_specification(
+    tmp_path, make, reference, mode
+):
     """ONNX Runtime refuses these or computes from memory that it never wrote."""
     path = tmp_path / "m.onnx"
-    made = make()
-    path.write_bytes(made.SerializeToString())
-    expected = ReferenceEvaluator(accepted_models.branch_output_twice()).run(None, {"x": ROWS})
+    path.write_bytes(make().SerializeToString())
+    expected = ReferenceEvaluator(reference()).run(None, {"x": ROWS})
     answers = chain_answers(path, tmp_path / "cut", 2, mode)
     np.testing.assert_allclose(answers["y"], expected[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", list(CutMode))
+def test_refusal_of_onnx_runtime_names_the_users_file(tmp_path, mode):
+    """An output of another type than its node gives: the checker does not see it, ONNX Runtime refuses it."""
+    made = FORMS["output_without_shape"]()
+    made.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(InvalidModel, match=r"ONNX Runtime cannot load 'mine\.onnx': Type Error"):
+        split_model(path, tmp_path / "cut", 1, mode=mode)
 
 
 def test_forms_are_the_ones_that_others_refuse():

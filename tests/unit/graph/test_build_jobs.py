@@ -23,7 +23,7 @@ from onnxmesh.model.optimisation_level import OptimisationLevel
 )
 def test_prepare_job_survives_json(options):
     """Every field, as its own type."""
-    job = PrepareJob(Path("a/m.onnx"), Path("work"), options, "cpu-avx2-2t")
+    job = PrepareJob(Path("a/m.onnx"), Path("work"), options, "cpu-avx2-2t", follow_links=True)
     assert PrepareJob.from_plain(json.loads(json.dumps(job.to_plain()))) == job
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxmesh.errors import CorruptData, InvalidPlan, Unsatisfiable
+from onnxmesh.errors import CorruptData, Internal, InvalidPlan, Unsatisfiable
 from onnxmesh.model.device_speed import DeviceSpeed
 from onnxmesh.v1.model_pb2 import Shape, Shapes
 from services.scheduler.workers.memory import RESERVE_BYTES
@@ -105,6 +105,15 @@ async def test_preparation_needs_as_many_capable_workers_as_replicas(mesh):
             Unsatisfiable, match=r"2 replicas .*; 1 .* with 'locale\.en_US\.utf8' can run them: b"
         ):
             await client.deploy(stages=1, replicas=2)
+
+
+async def test_preparation_reports_a_defect_of_a_worker_with_its_incident(mesh):
+    """The message names the worker, whose log has the rest, and nothing of the exception."""
+    async with mesh("a") as (client, a):
+        a.refuse[b"weights"] = KeyError("secret")
+        with pytest.raises(Internal, match=r"worker 'a': internal error, incident [0-9a-f]{32}") as caught:
+            await client.deploy(stages=1)
+        assert "secret" not in caught.value.message
 
 
 async def test_preparation_verifies_the_cut_on_every_class_of_device(mesh):

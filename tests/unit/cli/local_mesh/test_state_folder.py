@@ -21,7 +21,7 @@ def test_state_folder_is_kept_and_locked_by_one_mesh(tmp_path):
     with open_state_folder(tmp_path / "state") as state:
         state.log("gateway").write_text("x")
         with (
-            pytest.raises(Conflict, match="another `onnxmesh up` uses the state"),
+            pytest.raises(Conflict, match="--state: another `onnxmesh up` uses"),
             open_state_folder(tmp_path / "state"),
         ):
             pass
@@ -32,5 +32,8 @@ def test_state_folder_is_kept_and_locked_by_one_mesh(tmp_path):
 def test_state_folder_that_cannot_be_created_is_named(tmp_path):
     """A file of that name is wrong input."""
     (tmp_path / "state").write_text("a file")
-    with pytest.raises(InvalidRequest, match="cannot keep state in"), open_state_folder(tmp_path / "state"):
+    with (
+        pytest.raises(InvalidRequest, match="--state: cannot write to"),
+        open_state_folder(tmp_path / "state"),
+    ):
         pass

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from onnxmesh.graph.costs.graph_analysis import analyse_graph
+from onnxmesh.graph.cutting.original_model import save_original_model
+from onnxmesh.graph.reading.normalised_source import normalised_source
 from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.model.graph_costs import GraphCosts, NodeCost
 from onnxmesh.model.input_shapes import InputShapes
@@ -34,6 +38,24 @@ def loop_of(tmp_path, made, count) -> NodeCost:
             tensor.CopyFrom(helper.make_tensor("trips", TensorProto.INT64, [], [count]))
     nodes = costs_of(tmp_path, made).nodes
     return next(found for found in nodes if found.op_type == "Loop")
+
+
+@pytest.mark.parametrize("link", [Path.hardlink_to, Path.symlink_to])
+def test_cost_of_a_loop_reads_its_iterations_through_links(tmp_path, link):
+    """A trip count in a file that has another name too: onnx-ir refuses to read such a file."""
+    made = ZOO["if_loop"].make()
+    (tmp_path / "blob").write_bytes((30).to_bytes(8, "little"))
+    link(tmp_path / "trips", tmp_path / "blob")
+    expected = loop_of(tmp_path, made, 30)
+    trips = next(tensor for tensor in made.graph.initializer if tensor.name == "trips")
+    for field in ("int64_data", "raw_data"):
+        trips.ClearField(field)
+    trips.data_location = TensorProto.EXTERNAL
+    trips.external_data.add(key="location", value="trips")
+    onnx.save(made, tmp_path / "m.onnx")
+    source = normalised_source(tmp_path / "m.onnx", tmp_path / "copy")
+    costs = analyse_graph(save_original_model(source, tmp_path / "original"))
+    assert next(found.flops for found in costs.nodes if found.op_type == "Loop") == expected.flops
 
 
 def test_cost_of_a_scan_counts_its_sequence(tmp_path):

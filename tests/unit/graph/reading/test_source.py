@@ -132,6 +132,13 @@ def test_source_names_an_input_of_unknown_rank(tmp_path):
     check_source(tmp_path / "m.onnx")
 
 
+def test_source_names_an_input_that_is_listed_twice(tmp_path):
+    """ONNX Runtime takes one neither: two values would have one name."""
+    made = model([node("Neg", ["x"], ["y"])], [floats("x", 1), floats("x", 1)], [floats("y", 1)])
+    onnx.save(made, tmp_path / "m.onnx")
+    assert "'x' has been used as graph input names multiple times" in refused(tmp_path / "m.onnx")
+
+
 def test_source_accepts_what_onnx_runtime_loads_and_the_checker_refuses(tmp_path, monkeypatch):
     """Unforeseen forms of a model: whatever ONNX Runtime runs is served."""
 

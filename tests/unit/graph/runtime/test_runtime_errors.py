@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from onnxmesh.device.locales import locale_cure
 from onnxmesh.errors import InvalidModel
 from onnxmesh.graph.reading.optimise import optimise
 from onnxmesh.graph.runtime.runtime_errors import error_reason
@@ -61,6 +62,11 @@ IN_SOURCE = (
     "virtual void ns::F(const int&) const something is wrong"
 )
 
+IN_LOCALE = (
+    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: Failed to construct locale with "
+    "name:de_DE.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install language-pack-XX"
+)
+
 
 @pytest.mark.parametrize(
     ("raw", "clean"),
@@ -68,6 +74,8 @@ IN_SOURCE = (
         (IN_NODE, "node 'n1' (x.y.Foo): No Op registered for Foo"),
         (IN_SOURCE, "something is wrong"),
         ("a plain message", "a plain message"),
+        ("Error in execution: Non-zero status code", "Non-zero status code"),
+        (IN_LOCALE, f"this machine lacks the locale 'de_DE.UTF-8': {locale_cure('de_DE.UTF-8')}"),
     ],
 )
 def test_reason_has_no_paths_or_signatures(raw, clean):

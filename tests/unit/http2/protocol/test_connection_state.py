@@ -348,3 +348,16 @@ def test_send_goaway_names_the_last_stream_the_code_and_the_reason():
     client.session.send_goaway(ErrorCode.ENHANCE_YOUR_CALM, "too much")
     (goaway,) = client.output.frames()
     assert (goaway.last_stream_id, goaway.error_code, goaway.additional_data) == (3, 11, b"too much")
+
+
+@pytest.mark.parametrize("begin", [b"", BEGIN])
+def test_session_sends_its_preface_before_any_other_frame_and_once(begin):
+    """Also when the connection ends before the client has sent anything."""
+    client = Client(begin=b"")
+    client.session.receive(begin)
+    client.session.announce_drain()
+    client.session.send_goaway(ErrorCode.NO_ERROR, "")
+    names = client.written()
+    assert names[:2] == ["SettingsFrame", "WindowUpdateFrame"]
+    assert names.count("WindowUpdateFrame") == 1
+    assert names[-3:] == ["GoAwayFrame", "PingFrame", "GoAwayFrame"]

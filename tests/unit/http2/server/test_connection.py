@@ -31,7 +31,8 @@ LIMITS = ConnectionLimits(
     max_calls=4,
     stream_window_bytes=3_000,
     connection_window_bytes=70_000,
-    abuse=AbuseLimits(max_idle_frames=50),
+    max_headers_bytes=2_000,
+    abuse=AbuseLimits(max_idle_frames=50, max_long_headers_bytes=30_000),
 )
 
 
@@ -102,6 +103,7 @@ streams = st.sampled_from([1, 3, 5, 7, 9])
 steps = st.one_of(
     st.tuples(st.just("open"), streams, st.sampled_from(["/echo", "/hold", "/stream"]), st.booleans()),
     st.tuples(st.just("browse"), streams, st.booleans()),
+    st.tuples(st.just("long headers"), streams, st.booleans(), st.sampled_from([1_900, 2_100, 9_000])),
     st.tuples(st.just("data"), streams, st.integers(0, 3_000), st.booleans()),
     st.tuples(st.just("raw data"), streams, st.binary(max_size=20), st.booleans()),
     st.tuples(st.just("reset"), streams),
@@ -119,8 +121,8 @@ steps = st.one_of(
 )
 
 
-def headers(encoder, stream, path, ended, *, method="POST", content_type="application/grpc"):
-    fields = {":method": method, ":scheme": "http", ":path": path, "te": "trailers"}
+def headers(encoder, stream, path, ended, *, method="POST", content_type="application/grpc", **more):
+    fields = {":method": method, ":scheme": "http", ":path": path, "te": "trailers", **more}
     block = encoder.encode([*fields.items(), ("content-type", content_type)])
     return frame(FrameType.HEADERS, 4 | ended, stream, block)
 
@@ -134,6 +136,7 @@ def wire(step, encoder):
     what, *rest = step
     return {
         "open": lambda stream, path, ended: headers(encoder, stream, path, ended),
+        "long headers": lambda stream, ended, size: headers(encoder, stream, "/echo", ended, long="~" * size),
         "browse": lambda stream, ended: headers(
             encoder, stream, "/", ended, method="GET", content_type="text/html"
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from onnxmesh.errors import Conflict
@@ -60,3 +62,18 @@ async def test_scheduler_connections_close_the_stream_of_a_scheduler_that_does_n
         assert await slow.next() is None
         quick.end()
         assert await taken(quick) == ["load"]
+
+
+async def test_scheduler_connections_report_the_first_and_the_last():
+    """A worker is found while at least one scheduler is connected."""
+    schedulers = SchedulerConnections()
+    await schedulers.wait_disconnected()
+    waiting = asyncio.ensure_future(schedulers.wait_connected())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    with schedulers.connect(HOLDING):
+        await waiting
+        with schedulers.connect(HOLDING):
+            pass
+        await schedulers.wait_connected()
+    await schedulers.wait_disconnected()

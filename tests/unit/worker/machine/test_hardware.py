@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from locale import locale_alias
 
 from onnxmesh.device.gpu import Gpu
+from onnxmesh.device.locales import locale_label
+from onnxmesh.discovery.consul_service import to_meta
+from onnxmesh.discovery.instance import Instance
 from onnxmesh.routing.selectors.labels import labels_of
 from onnxmesh.routing.selectors.selector_text import parse_selector
 from services.worker.machine.hardware import Hardware
@@ -31,6 +35,17 @@ def test_hardware_locales_can_be_required():
     found = hardware(locales=("locale.en_US.utf8",)).attributes(2)
     assert parse_selector("locale.en_US.utf8").selects(labels_of((), found))
     assert not parse_selector("locale.de_DE.utf8").selects(labels_of((), found))
+
+
+def test_hardware_with_every_locale_can_be_registered_in_consul():
+    """Debian's `locales-all` installs hundreds; Consul takes 64 pairs of 512 bytes."""
+    every = tuple(
+        sorted({locale_label(f"{name.partition('.')[0]}.UTF-8") for name in locale_alias.values()} - {""})
+    )
+    assert len(every) > 250
+    facts = hardware(locales=every).attributes(2) | {f"speed.{number}": "1" * 20 for number in range(4)}
+    instance = Instance("w" * 128, "worker", "host:1", 1, (), facts)
+    assert to_meta(instance)
 
 
 def test_hardware_providers_and_kind_follow_the_gpu():
