@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
+import grpc.aio
 import pytest
 from hypothesis import settings
 
@@ -19,6 +21,16 @@ def pytest_collection_finish():
     """Some tests collect garbage often: objects that exist by now are excluded from it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _grpc_stays():
+    """Keeps gRPC's poller thread between tests; `onnxmesh.service.run_service` says why."""
+
+    async def hold():
+        grpc.aio.init_grpc_aio()
+
+    asyncio.run(hold())
 
 
 @pytest.fixture(scope="session", autouse=True)
