@@ -71,8 +71,10 @@ IN_SOURCE = (
         ("a plain message", "a plain message"),
         ("Error in execution: Non-zero status code", "Non-zero status code"),
         (
-            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: Failed to construct locale with "
-            "name:de_DE.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install language-pack-XX",
+            (
+                "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: Failed to construct locale with "
+                "name:de_DE.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install language-pack-XX"
+            ),
             f"this machine lacks the locale 'de_DE.UTF-8': {locale_cure('de_DE.UTF-8')}",
         ),
     ],
