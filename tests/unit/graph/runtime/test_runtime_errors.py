@@ -62,6 +62,11 @@ IN_SOURCE = (
     "virtual void ns::F(const int&) const something is wrong"
 )
 
+IN_LOCALE = (
+    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: Failed to construct locale with "
+    "name:de_DE.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install language-pack-XX"
+)
+
 
 @pytest.mark.parametrize(
     ("raw", "clean"),
@@ -70,13 +75,7 @@ IN_SOURCE = (
         (IN_SOURCE, "something is wrong"),
         ("a plain message", "a plain message"),
         ("Error in execution: Non-zero status code", "Non-zero status code"),
-        (
-            (
-                "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: Failed to construct locale with "
-                "name:de_DE.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install language-pack-XX"
-            ),
-            f"this machine lacks the locale 'de_DE.UTF-8': {locale_cure('de_DE.UTF-8')}",
-        ),
+        (IN_LOCALE, f"this machine lacks the locale 'de_DE.UTF-8': {locale_cure('de_DE.UTF-8')}"),
     ],
 )
 def test_reason_has_no_paths_or_signatures(raw, clean):
