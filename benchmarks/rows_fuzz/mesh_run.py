@@ -19,7 +19,6 @@ from benchmarks.rows_fuzz.request_bits import (
     Floats,
     PlainRuntime,
     equal_bits,
-    is_repeatable,
     requests,
 )
 from onnxmesh.client import MeshClient, RouteTrace
@@ -104,7 +103,6 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
     deployed = await _deployed(mesh, path, name, 1 + seed % 3)
     try:
         runtime = await asyncio.to_thread(PlainRuntime, path)
-        repeatable = is_repeatable(runtime, seed)
         wrong = together = 0
         small = requests(seed, IN_FLIGHT, most_rows=3)
         # Without options requests are coalesced by the gateway; those with a trace are batched by the workers.
@@ -133,8 +131,8 @@ async def _examined(mesh: MeshClient, client: InferenceServerClient, folder: Pat
         num_stages=len(partitions),
         batched=all(partition.batching.max_rows > 1 for partition in partitions),
         num_requests=2 * IN_FLIGHT + 1 + NUM_SLICES * split,
-        repeatable=repeatable,
-        wrong=wrong if repeatable else 0,
+        repeatable=built.repeatable,
+        wrong=wrong if built.repeatable else 0,
         together=together,
         split=split,
         reason=next((each.batching.why_not for each in partitions if each.batching.why_not), ""),

@@ -62,7 +62,8 @@ def _until_all_done(graph: GraphBuilder, x: str) -> str:
     return loop_of(graph, x, condition, [numpy_helper.from_array(np.float32(5), "limit")])
 
 
-def _batch_statistics(graph: GraphBuilder, x: str) -> str:
+def batch_statistics(graph: GraphBuilder, x: str) -> str:
+    """Adds BatchNormalization in training mode: by mean and variance of the batch."""
     parameters = [graph.weight(np.full(LENGTH, value, np.float32)) for value in (1, 0, 0, 1)]
     return graph.node("BatchNormalization", [x, *parameters], 3, training_mode=1)
 
@@ -119,6 +120,6 @@ def _size_as_data(graph: GraphBuilder, x: str) -> str:
 
 MIXING: tuple[Step, ...] = (
     _range_gate, _over_rows, _sum_of_rows, _mean_of_rows, _one_scale, _count_as_data, _positions_of_rows, _first_row,
-    _pairwise, _until_all_done, _batch_statistics, _branch_by_rows, _gate_in_a_branch, _scan_of_rows, _size_as_data,
+    _pairwise, _until_all_done, batch_statistics, _branch_by_rows, _gate_in_a_branch, _scan_of_rows, _size_as_data,
 )  # fmt: skip
 """Steps in which rows meet."""

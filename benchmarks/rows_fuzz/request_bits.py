@@ -52,17 +52,6 @@ class PlainRuntime:
         return list(self._session.run(self.outputs, {"x": x}))
 
 
-def is_repeatable(runtime: PlainRuntime, seed: int) -> bool:
-    """Whether an answer does not depend on the requests before it.
-
-    BatchNormalization in training mode does in ONNX Runtime: it changes its weights from run to run.
-    """
-    first, second = requests(seed, 2)
-    before = runtime.run(first)
-    runtime.run(second)
-    return all(equal_bits(one, other) for one, other in zip(before, runtime.run(first), strict=True))
-
-
 def equal_bits(one: AnyArray, other: AnyArray) -> bool:
     """Whether two arrays have equal bits; any NaN equals any other, as their bits depend on a kernel's order."""
     if one.shape != other.shape or one.dtype != other.dtype:

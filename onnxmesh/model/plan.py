@@ -24,12 +24,14 @@ class Demand:
         num_stages: Number of stages; None: chosen.
         replicas: Number of devices for each stage; None: chosen for each stage.
         share: Whether a device may hold several stages where there are fewer devices than stages times replicas.
+        batches: Whether cuts are preferred beside which stages can run requests together.
     """
 
     objective: Objective = Objective.THROUGHPUT
     num_stages: int | None = None
     replicas: int | None = 1
     share: bool = False
+    batches: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

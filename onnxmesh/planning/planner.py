@@ -44,7 +44,8 @@ def make_plan(
        spare devices and from replicas that no kind has enough devices for.
     2. The number of stages, if it is not given: for throughput the fewest whose period is within 10 % of the best for
        any number, because every stage adds latency; for latency the best.
-    3. Cuts whose stages can run requests together, where they are at most 10 % worse (see `batchable_cuts`).
+    3. Where the demand is for batches, cuts whose stages can run requests together, if they are at most 10 % worse (see
+       `batchable_cuts`).
     4. For throughput, of all cuts within 2 % of the best, one that sends the fewest bytes (see `fewest_bytes`).
        Where the search was not exact, steps 2 and 4 keep the period below that of the best uniform cut.
 
@@ -72,7 +73,8 @@ def make_plan(
     latency = demand.objective is Objective.LATENCY
     if latency:
         chosen = min(candidates.best.values(), key=lambda one: objective_value(chain, one, latency=True))
-        chain, chosen = with_batchable_cuts(costs, chain, chosen, latency=True)
+        if demand.batches:
+            chain, chosen = with_batchable_cuts(costs, chain, chosen, latency=True)
     else:
         periods = {k: one.period(chain) for k, one in candidates.best.items()}
         # An exact search may trade a little period for fewer stages; a heuristic one must not be slower than uniform.
@@ -83,7 +85,9 @@ def make_plan(
         if uniform is not None:
             limit = min(limit, max(best, uniform))
         number = min(k for k, period in periods.items() if period <= limit)
-        chain, chosen = with_batchable_cuts(costs, chain, candidates.best[number], latency=False)
+        chosen = candidates.best[number]
+        if demand.batches:
+            chain, chosen = with_batchable_cuts(costs, chain, chosen, latency=False)
         chosen = with_fewest_bytes(costs, chain, chosen, at_most=uniform)
     plan = build_plan(costs, cluster, chain, chosen, demand.objective)
     return replace(plan, why=_why(demand, candidates, chain, chosen, plan))

@@ -122,6 +122,7 @@ def demand_of(spec: DeploymentSpec) -> Demand:
         num_stages=spec.stages or None,
         replicas=None if spec.replicate else spec.replicas,
         share=True,
+        batches=spec.batching.mode != BatchMode.OFF and spec.batching.max_rows != 1,
     )
 
 

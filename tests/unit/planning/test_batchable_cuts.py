@@ -65,6 +65,14 @@ def test_plan_prefers_boundaries_with_rows(objective):
         assert plan.latency_s <= best.latency_s * 1.1
 
 
+def test_plan_without_batches_has_no_preference():
+    """Its cut is the best one."""
+    costs = graph([50, 5, 50, 1], without_rows={2, 3})
+    for batches, expected in ((True, (1,)), (False, (2,))):
+        demand = Demand(num_stages=2, batches=batches)
+        assert make_plan(costs, cluster(kind(count=2)), demand).cuts == expected
+
+
 def test_stage_still_fits_its_device():
     """A cut that keeps rows and needs more memory than there is is none."""
     costs = graph([10, 1, 10], weights=[(0,), (1,), (2,)], weight_bytes=(10, 10, 10), without_rows={2})

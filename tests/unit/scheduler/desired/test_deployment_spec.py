@@ -114,6 +114,8 @@ def test_demand_of_a_spec():
     assert demand_of(spec) == Demand(Objective.LATENCY, 3, 2, share=True)
     free = normalised(DeploymentSpec(name="m", replicate=True))
     assert demand_of(free) == Demand(Objective.THROUGHPUT, None, None, share=True)
+    assert not demand_of(normalised(DeploymentSpec(name="m", batching=Batching(mode="off")))).batches
+    assert not demand_of(normalised(DeploymentSpec(name="m", batching=Batching(max_rows=1)))).batches
     shaped = DeploymentSpec(name="m", shapes=Shapes(inputs={"x": Shape(dims=[4, 2])}))
     assert shapes_of(normalised(shaped)) == InputShapes(1, {"x": (4, 2)})
 
