@@ -125,12 +125,13 @@ class Preparation:
                 profile = Profile.from_json(prepared.profile.decode()) if prepared.profile else None
                 survey = await self._surveyor.survey(eligible)
                 cut_plan = await in_thread(make_plan, costs, survey.cluster, demand_of(spec), profile)
-                await report(DeployProgress.CUTTING, cut_plan.why)
-                if spec.batching.mode != BatchMode.OFF:
-                    await report(
-                        DeployProgress.CUTTING,
-                        f"cutting, and checking which stages can run batches: {MAX_CHECK_S:g} s at most",
-                    )
+                checks = spec.batching.mode != BatchMode.OFF
+                check_text = (
+                    f", and checking which stages can run batches ({MAX_CHECK_S:g} s at most)"
+                    if checks
+                    else ""
+                )
+                await report(DeployProgress.CUTTING, f"cutting{check_text}: {cut_plan.why}")
                 answer = await stub.Cut(_cut_request(prepared, cut_plan, spec))
             await self._fetch_partitions(worker, answer, cut_plan, scope)
             return _Cut(worker, eligible, survey, cut_plan, prepared, answer)
