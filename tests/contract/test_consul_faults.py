@@ -129,7 +129,7 @@ async def test_deployments_are_restored_in_a_consul_that_lost_its_state(tmp_path
                 async with asyncio.timeout(BUSY_S):
                     while (await stranger.after(seen))[1] != [DEPLOYMENT]:
                         seen, _ = await stranger.after(seen)
-                    while await stranger.splits() != [SPLIT]:  # written down after the deployments
+                    while await stranger.splits() != [SPLIT]:  # noqa: ASYNC110 - they are written down after the deployments
                         await asyncio.sleep(0.01)
             await follower.delete("m", 1)
             assert await follower.all() == []
