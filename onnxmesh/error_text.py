@@ -22,6 +22,7 @@ MAX_NAME_CHARS = 200
 MAX_LIST_CHARS = 400
 """A list ends after the entry that reaches this length."""
 
+_MAX_READ_CHARS = 4096  # of a longer text only both ends are read: a client may send a name of any length
 _MAX_CANDIDATES = 1000
 _MAX_COMPARED = 8  # a comparison takes up to a millisecond, and a client may send unknown names repeatedly
 _MAX_SUGGESTED_CHARS = 100
@@ -31,6 +32,9 @@ _QUOTED = re.compile(rf"(?<![^\s(\[{{=,:;])(['\"])((?:(?!\1)[\s\S]){{{MAX_NAME_C
 
 def bounded(text: str) -> str:
     """Returns the text of an error: long quoted names, and then the whole, shortened in the middle."""
+    if len(text) > _MAX_READ_CHARS:
+        half = _MAX_READ_CHARS // 2
+        text = f"{text[:half]}{_ELLIPSIS}{text[-half:]}"
     if len(text) > MAX_NAME_CHARS:
         text = _QUOTED.sub(lambda match: f"{match[1]}{_shortened(match[2])}{match[1]}", text)
     data = text.encode("utf-8", "replace")
@@ -65,7 +69,13 @@ def listed(names: Iterable[object], *, quoted: bool = True, separator: str = ", 
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?` with the most similar known word; empty if none is similar, or none may be."""
+    """Returns `; did you mean 'x'?` with the most similar known word; empty if none is similar, or the word is known."""
+    alike = most_similar(word, known)
+    return f"; did you mean '{alike}'?" if alike not in {"", word} else ""
+
+
+def most_similar(word: str, known: Iterable[str]) -> str:
+    """Returns the most similar known word, whatever its case; empty if none is similar, or the word is too long."""
     if not 0 < len(word) <= _MAX_SUGGESTED_CHARS:
         return ""
     lower = word.lower()
@@ -80,7 +90,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     nearest = nlargest(_MAX_COMPARED, candidates, key=alignment)
     alike = get_close_matches(lower, nearest, n=1, cutoff=0.6)
-    return f"; did you mean '{candidates[alike[0]]}'?" if alike and candidates[alike[0]] != word else ""
+    return candidates[alike[0]] if alike else ""
 
 
 def _shortened(name: str) -> str:

@@ -39,7 +39,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 def data_files(model: Path) -> dict[str, Path]:
     """Returns the external data files of `model`: by their path relative to its folder, as `path_within` has it.
 
-    A file that is not an ONNX model gives an empty list, and a location outside the model's folder is omitted: the worker
+    Empty for a file that is not an ONNX model, and a location outside the model's folder is omitted: the worker
     that checks the model reports both.
 
     Raises:

@@ -92,5 +92,5 @@ def _reason(error: MeshError) -> str:
     if isinstance(error, Unavailable):
         return connection_reason(error.message) or error.message
     if isinstance(error, Internal):
-        return "what answers there is not a scheduler"
+        return f"what answers there is not a scheduler, or fails: {error.message}"
     return error.message

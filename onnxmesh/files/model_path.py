@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
+from onnxmesh.error_text import most_similar
 from onnxmesh.errors import InvalidModel
 
 
@@ -27,6 +27,6 @@ def require_model_file(model: Path) -> None:
         beside = {each.stem: each for each in model.parent.glob("*.onnx")}
     except OSError:
         beside = {}
-    alike = get_close_matches(model.stem, list(beside), n=1, cutoff=0.6)
-    hint = f"; did you mean '{beside[alike[0]]}'?" if alike else ""
+    alike = most_similar(model.stem, beside)
+    hint = f"; did you mean '{beside[alike]}'?" if alike else ""
     raise InvalidModel(f"no model at '{model}': there is no such file{hint}")

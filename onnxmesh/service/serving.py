@@ -7,7 +7,7 @@ import math
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
@@ -124,9 +124,9 @@ class Serving:
         """Declares this service ready: it has all that it needs to do its work."""
         self._ready.set()
 
-    async def ready_after(self, condition: Awaitable[object]) -> None:
-        """Waits for the condition, and declares this service ready."""
-        await condition
+    async def ready_after(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Waits, and declares this service ready."""
+        await wait()
         self.set_ready()
 
     async def wait_ready(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from difflib import get_close_matches
 from typing import NoReturn, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
+from onnxmesh.error_text import did_you_mean
 from onnxmesh.expected_values import expected_value
 from onnxmesh.service.settings.service import ServiceSettings
 
@@ -85,8 +85,7 @@ def _wrong_flag(settings_type: type[ServiceSettings], message: str) -> str:
     flag = _FLAG.match(unknown)
     if flag is None:
         return f"a flag --NAME is expected, got {unknown!r}"
-    alike = get_close_matches(flag[0], map(_flag, settings_type.model_fields), n=1, cutoff=0.6)
-    return f"unknown flag {flag[0]}" + (f", did you mean {alike[0]}?" if alike else "")
+    return f"unknown flag {flag[0]}{did_you_mean(flag[0], map(_flag, settings_type.model_fields))}"
 
 
 def _flag(field: str) -> str:

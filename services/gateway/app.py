@@ -109,7 +109,7 @@ async def gateway_app(settings: GatewaySettings) -> AsyncIterator[Serving]:
         background = [
             tasks.create_task(each.run()) for each in (watch, freshness, data_path.sharing, mesh.search)
         ]
-        background.append(tasks.create_task(serving.ready_after(mesh.search.wait_found())))
+        background.append(tasks.create_task(serving.ready_after(mesh.search.wait_found)))
         try:
             instance = Instance(
                 settings.id, "gateway", serving.address, generation, attributes=settings.place()

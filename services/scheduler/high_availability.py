@@ -105,7 +105,7 @@ async def highly_available_scheduler(
             asyncio.TaskGroup() as group,
         ):
             acting = group.create_task(leader_loop.run())
-            background.append(group.create_task(serving.ready_after(registration.wait())))
+            background.append(group.create_task(serving.ready_after(registration.wait)))
             try:
                 yield serving
             finally:

@@ -68,18 +68,17 @@ async def wrong_answers(address, folder, name, mode, num_stages):
 
 
 def test_coupled_rows_are_answered_as_by_plain_onnx_runtime(mesh, tmp_path):
-    """Each case in 1 to 3 stages, exact and portable: 32 requests in flight, coalesced or not, and large requests alone."""
+    """Each case in 1 to 3 stages, and once portable: 32 requests in flight, coalesced or not, and large requests alone."""
 
     async def every_case():
         async with asyncio.TaskGroup() as group:
             return [
                 group.create_task(wrong_answers(mesh.address, tmp_path, name, mode, num_stages))
                 for name in CASES
-                for mode in ("exact", "portable")
-                for num_stages in (1, 2, 3)
+                for mode, num_stages in (("exact", 1), ("exact", 2), ("exact", 3), ("portable", 2))
             ]
 
-    assert [task.result() for task in asyncio.run(every_case())] == [0] * 18
+    assert {task.result() for task in asyncio.run(every_case())} == {0}
 
 
 def test_random_graphs_are_answered_as_by_plain_onnx_runtime(mesh, tmp_path):

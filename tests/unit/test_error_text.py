@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxmesh.error_text import MAX_LIST_CHARS, MAX_NAME_CHARS, MAX_TEXT_BYTES, bounded, did_you_mean, listed
+from onnxmesh.error_text import (
+    MAX_LIST_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TEXT_BYTES,
+    bounded,
+    did_you_mean,
+    listed,
+    most_similar,
+)
 from onnxmesh.errors import InvalidRequest
 
 
@@ -44,6 +52,12 @@ def test_bounded_keeps_both_ends_of_a_long_sentence():
     assert text.startswith("first word")
     assert text.endswith("word last")
     assert " … " in text
+
+
+def test_bounded_reads_the_ends_of_a_text_of_any_length_only():
+    """A client chooses the length of the names that it sends, and the text is made on the event loop."""
+    long, longer = (f"unknown model '{'x' * size}': none is deployed" for size in (10_000, 200_000_000))
+    assert bounded(longer) == bounded(long)
 
 
 def test_mesh_error_has_a_bounded_text():
@@ -85,3 +99,10 @@ def test_listed_ends_a_long_list_with_a_count():
 def test_did_you_mean_names_the_most_similar_word(word, known, hint):
     """Whatever its case; nothing where none is similar, or where a comparison would take long."""
     assert did_you_mean(word, known) == hint
+
+
+def test_most_similar_word_may_be_the_word_itself():
+    """Callers that know the word is wrong for another reason, such as a suffix, suggest it; `did_you_mean` does not."""
+    assert most_similar("resnet", ["bert", "resnet"]) == "resnet"
+    assert did_you_mean("resnet", ["bert", "resnet"]) == ""
+    assert most_similar("zzz", ["bert"]) == ""

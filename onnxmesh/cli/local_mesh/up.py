@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated
 
@@ -192,12 +193,25 @@ def _stopped_by_signals(mesh: EmbeddedMesh, printer: EventPrinter) -> Iterator[a
             loop.remove_signal_handler(number)
 
 
+def names_to_deploy(models: Iterable[Path]) -> dict[Path, str]:
+    """Returns a distinct name for each model: that of its file, or one like it where no model can have that name.
+
+    Programs and scripts name models by their files, so names that are usable stay; the others are numbered around them.
+    """
+    names = {path: path.stem for path in models}
+    taken = {name for name in names.values() if is_model_name(name)}
+    for path in [path for path, name in names.items() if name not in taken]:
+        nearest = nearest_model_name(path.stem)
+        candidates = chain([nearest], (f"{nearest[:120]}-{number}" for number in count(2)))
+        names[path] = next(name for name in candidates if name not in taken)
+        taken.add(names[path])
+    return names
+
+
 async def _deploy_all(client: MeshClient, models: list[Path], printer: EventPrinter) -> None:
     """Deploys each model that is not restored from an earlier run; a failure is reported, and the next model deployed."""
     served = {model.name for model in (await client.status()).models} if models else set()
-    for path in models:
-        # Programs and scripts name models by their files; only a name that no model can have is changed.
-        name = path.stem if is_model_name(path.stem) else nearest_model_name(path.stem)
+    for path, name in names_to_deploy(models).items():
         if name in served:
             printer.report(
                 "kept",

@@ -87,7 +87,9 @@ def verify(
         require_model_file(model)
         if not (folder / PLAN_FILE).is_file():
             raise InvalidRequest(f"'{folder}' has no {PLAN_FILE}: it was not written by `onnxmesh split`")
-        shapes = None if batch is None and not shape else parse_shapes(batch or 1, shape or [])
+        shapes = (
+            None if batch is None and not shape else parse_shapes(1 if batch is None else batch, shape or [])
+        )
         if free is not None and (shapes is not None or given):
             raise InvalidRequest(
                 "--free sets every size: give either --free, or --batch, --shape and --input"

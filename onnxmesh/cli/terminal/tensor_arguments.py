@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from onnxmesh.client.infer_result import Array
+from onnxmesh.error_text import did_you_mean
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.model.tensor_spec import TensorSpec
 from onnxmesh.tensors.datatype import NUMPY, Datatype
@@ -51,7 +52,7 @@ def read_input_arrays(
     for argument in arguments:
         name, source = split_input_argument(argument, list(known))
         if name not in known:
-            raise InvalidRequest(f"model '{model}' has no input '{name}': {_expected(name, known)}")
+            raise InvalidRequest(f"model '{model}' has no input '{name}'{_expected(name, known)}")
         if name in found.arrays:
             raise InvalidRequest(f"--input: '{name}' is given twice")
         spec = known[name]
@@ -106,10 +107,11 @@ def bf16_bits(array: Array) -> Array:
 
 def _load(path: Path) -> Array:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
     except OSError as error:
         raise InvalidRequest(f"cannot read '{path}': {error.strerror or 'not a .npy file'}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         # NumPy's own text suggests to unpickle the file, which runs whatever is in it.
         raise InvalidRequest(
             f"'{path}' is not a .npy file of numbers or strings: write one with numpy.save"
@@ -155,10 +157,8 @@ def _shape(source: str, spec: TensorSpec) -> tuple[int, ...]:
 def _expected(name: str, known: dict[str, TensorSpec]) -> str:
     """Returns the input that was probably meant, or all of them."""
     if not known:
-        return "it has none"
-    if alike := get_close_matches(name, list(known), n=1, cutoff=0.6):
-        return f"did you mean '{alike[0]}'?"
-    return f"it has {', '.join(map(_declared, known.values()))}"
+        return ": it has none"
+    return did_you_mean(name, known) or f": it has {', '.join(map(_declared, known.values()))}"
 
 
 def _declared(spec: TensorSpec) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from onnxmesh.cli.terminal.exit_codes import BAD_INPUT, FAILED
+from onnxmesh.error_text import did_you_mean
 from onnxmesh.expected_values import expected_value
 
 _UsageError: Any = typer.BadParameter.__base__
@@ -46,7 +46,7 @@ def usage_text(error: Any) -> str:
     where = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
     if (option := getattr(error, "option_name", None)) and hasattr(error, "possibilities"):
         known = [name for param in error.ctx.command.params for name in param.opts] if error.ctx else []
-        return f"there is no option {option}{_meant(option, known)}{where}"
+        return f"there is no option {option}{did_you_mean(option, known)}{where}"
     param = getattr(error, "param", None)
     if param is None:
         return f"{_sentence(error.format_message())}{where}"
@@ -66,11 +66,6 @@ def _wrong_value(error: Any) -> str:
         return _sentence(own)
     expected = expected_value(problem["type"], limits) or problem["msg"]
     return f"expected {expected}, got '{problem['input']}'"
-
-
-def _meant(word: str, known: list[str]) -> str:
-    alike = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f", did you mean {alike[0]}?" if alike else ""
 
 
 def _sentence(text: str) -> str:

@@ -86,7 +86,8 @@ def _return_copies(node: onnx.NodeProto) -> bool:
     changed = False
     for body in bodies_of(node):
         returned: set[str] = set()
-        names = {name for inner in nodes_of(body) for name in inner.output}
+        names = {name for inner in nodes_of(body) for name in (*inner.input, *inner.output)}
+        names |= {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
         for value in body.output:
             if value.name in returned:
                 copy = _unused(f"{value.name}_copy", names)

@@ -26,7 +26,7 @@ def required_locales(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
         changes_case = attributes.get("case_change_action", b"NONE") != b"NONE"
         ignores_case = not attributes.get("is_case_sensitive", 0) and bool(attributes.get("stopwords"))
         if changes_case or ignores_case:
-            found.setdefault(attributes.get("locale", DEFAULT_LOCALE.encode()).decode(), node)
+            found.setdefault(attributes.get("locale", DEFAULT_LOCALE.encode()).decode(errors="replace"), node)
     return found
 
 

@@ -13,8 +13,8 @@ _TLS_HANDSHAKE = b"\x16\x03"
 def answer_to_http1(first_bytes: bytes, spoken: str) -> bytes | None:
     """Returns the whole answer to a client whose first bytes are no preface of HTTP/2; None: the protocol is unknown.
 
-    A handshake of TLS is answered in plain text, too: to clients of TLS that is a "wrong version number", which the internet explains as
-    a port without TLS.
+    A handshake of TLS is answered in plain text, too: clients of TLS report a "wrong version number", their usual error for a port
+    without TLS.
 
     Args:
         first_bytes: What it sent, by which the protocol is recognised.

@@ -49,7 +49,7 @@ _BY_CODE: dict[grpc.StatusCode, type[MeshError]] = {
 
 
 MAX_RETRY_AFTER_S = 86_400.0
-"""The longest retry delay that is sent: further off, a delay means nothing to a client."""
+"""The longest retry delay that is sent: no client waits longer."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -61,7 +61,7 @@ def to_status(error: MeshError) -> grpc.Status:
     if error.retry_after_s is not None:
         delay = Duration()
         # The order of the operands gives 0 for a delay that is no number.
-        delay.FromMilliseconds(round(max(0.0, min(MAX_RETRY_AFTER_S, error.retry_after_s)) * 1000))
+        delay.FromMilliseconds(round(min(MAX_RETRY_AFTER_S, max(0.0, error.retry_after_s)) * 1000))
         details[1].Pack(RetryInfo(retry_delay=delay))
     code = Code.Value(error.code.name)
     status: grpc.Status = rpc_status.to_status(Status(code=code, message=error.message, details=details))

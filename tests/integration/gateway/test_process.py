@@ -69,7 +69,7 @@ def test_help_lists_every_setting():
         (["--scheduler=h:1", "--max-attempts=0"], "expected a number of at least 1, got '0'"),
         (["--scheduler=h:1", "--max-message-bytes=3000000000"], "a number of at most 2,147,483,647, got"),
         (["--scheduler=h:1", "--default-timeout-s=inf"], "expected a finite number, got 'inf'"),
-        (["--scheduler=h:1", "--drain=3"], "unknown flag --drain, did you mean --drain-s?"),
+        (["--scheduler=h:1", "--drain=3"], "unknown flag --drain; did you mean '--drain-s'?"),
     ],
 )
 def test_wrong_setting_is_named(arguments, names):

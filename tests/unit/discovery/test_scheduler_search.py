@@ -61,7 +61,7 @@ async def test_scheduler_search_logs_no_warning_when_a_scheduler_is_found_at_onc
             "what listens there does not speak gRPC",
         ),
         (Unavailable("draining"), "draining"),
-        (Internal("Method not found!"), "what answers there is not a scheduler"),
+        (Internal("Method not found!"), "what answers there is not a scheduler, or fails: Method not found!"),
         (
             Conflict("worker 'w' is registered by a newer process"),
             "worker 'w' is registered by a newer process",

@@ -48,7 +48,7 @@ async def test_serving_is_healthy_until_its_stop_is_announced(with_http2):
 async def test_serving_is_ready_after_its_condition():
     serving = Serving(ServiceSettings())
     condition = asyncio.Event()
-    declaring = asyncio.ensure_future(serving.ready_after(condition.wait()))
+    declaring = asyncio.ensure_future(serving.ready_after(condition.wait))
     waiting = asyncio.ensure_future(serving.wait_ready())
     await asyncio.sleep(0)
     assert not waiting.done()

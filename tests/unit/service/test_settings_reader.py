@@ -82,7 +82,7 @@ def test_settings_reader_passes_on_an_error_that_names_several_settings(monkeypa
     ("arguments", "line"),
     [
         (["--zzz"], "unknown flag --zzz"),
-        (["--metrix", "3"], "unknown flag --metrix, did you mean --metrics?"),
+        (["--metrix", "3"], "unknown flag --metrix; did you mean '--metrics'?"),
         (["extra"], "a flag --NAME is expected, got 'extra'"),
         (["--listen"], "--listen: expected a value"),
         (["--both=no"], "--both or --no-both: expected no value, got 'no'"),

@@ -31,8 +31,7 @@ async def test_deploy_goes_through_every_phase_and_uses_both_workers(mesh):
             DeployProgress.ACCEPTED,
             DeployProgress.RECEIVED,
             DeployProgress.PREPARING,
-            DeployProgress.CUTTING,  # the plan
-            DeployProgress.CUTTING,  # the check of batches
+            DeployProgress.CUTTING,
             DeployProgress.LOADING,
             DeployProgress.READY,
         ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from onnxmesh.cli.local_mesh.up import list_models, num_usable_cores, parse_zones, welcome
+from onnxmesh.cli.local_mesh.up import list_models, names_to_deploy, num_usable_cores, parse_zones, welcome
 from onnxmesh.errors import InvalidRequest
 from onnxmesh.v1.mesh_pb2 import StatusResponse
 
@@ -18,6 +20,13 @@ def test_up_lists_the_models_of_a_folder_by_name(tmp_path):
     for folder, words in [("empty", "there is no .onnx file in"), ("none", "there is no folder")]:
         with pytest.raises(InvalidRequest, match=words):
             list_models(tmp_path / folder)
+
+
+def test_up_deploys_each_file_under_a_name_of_its_own():
+    """A name that no model can have is changed, never to that of another file: a deploy under it would replace that model."""
+    stems = ["a b", "a-b", "a+b", "模型", "語", "c" * 200, "c" * 199 + "d"]
+    names = list(names_to_deploy([Path(f"{stem}.onnx") for stem in stems]).values())
+    assert names == ["a-b-2", "a-b", "a-b-3", "model", "model-2", "c" * 128, "c" * 120 + "-2"]
 
 
 def test_up_parses_zones():

@@ -61,6 +61,7 @@ def test_verify_reports_the_shapes_that_it_ran(cut):
     [
         (["--shape", "x=1x31"], "shape for 'x': expected [-1, 32]"),
         (["--shape", "y=1x32"], "shape for 'y'"),
+        (["--batch", 0], "--batch: expected a positive number, got 0"),
         (["--input", "y=y.npy"], "has no input 'y': it has x (FP32[-1, 32])"),
         (["--free", 2, "--batch", 2], "give either --free, or --batch, --shape and --input"),
     ],

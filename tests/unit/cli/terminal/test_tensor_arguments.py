@@ -96,6 +96,13 @@ def test_names_of_inputs_may_contain_any_character(argument, expected):
     assert split_input_argument(argument, ["a", "a=b", "x:0", "an input, with=all"]) == expected
 
 
+def test_tensor_arguments_refuse_a_broken_archive_by_name(tmp_path):
+    """A file of numpy.savez that was cut short is no .npy file either."""
+    (tmp_path / "x.npy").write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(InvalidRequest, match=r"x.npy' is not a .npy file of numbers or strings"):
+        read([f"x={tmp_path / 'x.npy'}"], x=("FP32", (1,)))
+
+
 @given(st.text(min_size=1, max_size=8), st.sampled_from(["random", "random:2x3", "f.npy", "a=b.npy"]))
 def test_tensor_arguments_accept_every_name(name, source):
     """A model's only input is found, whatever its name."""
@@ -104,7 +111,7 @@ def test_tensor_arguments_accept_every_name(name, source):
 
 def test_tensor_arguments_suggest_the_input_of_a_misspelt_name():
     """Rather than a list of all inputs; a model without inputs says so; for an unknown rank the error requests a shape."""
-    with pytest.raises(InvalidRequest, match=r"no input 'imput_ids': did you mean 'input_ids'\?"):
+    with pytest.raises(InvalidRequest, match=r"no input 'imput_ids'; did you mean 'input_ids'\?"):
         read(["imput_ids=random"], input_ids=("INT64", (1,)), mask=("INT64", (1,)))
     with pytest.raises(InvalidRequest, match="no input 'x': it has none"):
         read(["x=random"])

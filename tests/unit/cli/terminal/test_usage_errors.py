@@ -24,7 +24,7 @@ from tests.fakes.command_line import run
         ),
         (
             ["deploy", "m.onnx", "--stagess", "2"],
-            "there is no option --stagess, did you mean --stages? (see onnxmesh deploy --help)",
+            "there is no option --stagess; did you mean '--stages'? (see onnxmesh deploy --help)",
         ),
         (["status", "--nothing"], "there is no option --nothing (see onnxmesh status --help)"),
     ],

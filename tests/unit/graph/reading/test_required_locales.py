@@ -71,3 +71,10 @@ def test_missing_locale_is_named_with_its_node_and_cure(tmp_path):
     with pytest.raises(InvalidModel, match=f"this machine lacks the locale '{MISSING}': install") as caught:
         StageSession(tmp_path / "m.onnx")
     assert "facet" not in caught.value.message
+
+
+def test_locale_whose_name_is_not_utf8_is_missing():
+    """The bytes of an attribute are whatever a model has; ONNX Runtime refuses such a model, too."""
+    made = text_model(case_change_action="LOWER", locale=b"\xff")
+    assert not is_loaded(made)
+    assert "needs the locale '\ufffd'" in missing_locale(made)
