@@ -55,69 +55,10 @@ def choose_replica(
     view = stage.view(origin, network)
     up = workers.up[stage.slots]
     passed = _filtered(stage, workers, up, query, now_s)
-    wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
-    transfer_s = view.half_trip_s + view.s_per_byte * query.num_bytes if query.num_bytes else view.half_trip_s
     before = stage.index(origin.node)
-    if before is not None:
-        transfer_s = transfer_s.copy()
-        transfer_s[before] = 0.0
-    if query.onward_s is not None:
-        transfer_s = transfer_s + query.onward_s
-    ready_s = wait_s + stage.compute_s
-    completion_s = transfer_s + ready_s
-    if query.waited_s:
-        ready_s = np.maximum(wait_s - query.waited_s, 0.0) + stage.compute_s
-    score_s = workers.typical_s[stage.slots]
-    score_s *= settings.caution
-    score_s += completion_s
-    if query.prefer:
-        score_s -= stage.bonus_s(query.prefer)
-    in_time, is_late, is_probe = _in_time(stage, passed, ready_s, query, settings, now_s)
-    pool, tier = in_time, ALL_TIERS
-    tier_shares: tuple[float, ...] = ()
-    index: int | None = None
-    is_exploration = False
-    held = stage.index(query.affinity[stage.stage.key]) if stage.stage.key in query.affinity else None
-    is_affine = held is not None and not is_late and bool(in_time[held])
-    if is_late or not np.count_nonzero(in_time):
-        pass
-    elif is_affine:
-        index = held
-    elif not query.randomised:
-        index = int(np.where(in_time, score_s, inf).argmin())
-    else:
-        if rng.random() < settings.explore:
-            is_exploration = True
-        else:
-            pool, tier, tier_shares = _in_tier(stage, view, in_time, wait_s, settings, rng.random())
-        pool = _started(stage, pool, score_s, settings, rng.random(), now_s)
-        index = _pick(score_s, pool, stage.typical_s * settings.slack, is_exploration, rng)
-        if before is not None and pool[before] and score_s[before] <= score_s[index]:
-            index = before
-    return Decision(
-        stage=stage,
-        query=query,
-        view=view,
-        up=up,
-        passed=passed,
-        scores=Scores(
-            wait_s=wait_s,
-            transfer_s=transfer_s,
-            ready_s=ready_s,
-            completion_s=completion_s,
-            score_s=score_s,
-        ),
-        pick=Pick(
-            index=index,
-            pool=pool,
-            tier=tier,
-            tier_shares=tier_shares,
-            is_late=is_late,
-            is_probe=is_probe,
-            is_exploration=is_exploration,
-            is_affine=is_affine,
-        ),
-    )
+    scores = _scored(stage, workers, view, before, query, settings, now_s)
+    pick = _picked(stage, view, before, passed, scores, query, settings, rng, now_s)
+    return Decision(stage=stage, query=query, view=view, up=up, passed=passed, scores=scores, pick=pick)
 
 
 def slow_start_share(age_s: NDArray[np.float64], window_s: float, floor: float) -> NDArray[np.float64]:
@@ -147,6 +88,77 @@ def _filtered(
         if np.count_nonzero(trusted):
             passed = trusted
     return passed
+
+
+def _scored(
+    stage: StageBoard,
+    workers: WorkerBoard,
+    view: OriginView,
+    before: int | None,
+    query: RouteQuery,
+    settings: PolicySettings,
+    now_s: float,
+) -> Scores:
+    """Returns the expected times on each replica; `before` is the one at the origin, which needs no transfer."""
+    wait_s = workers.work_s(stage.slots, stage.compute_s * settings.fade, now_s)
+    transfer_s = view.half_trip_s + view.s_per_byte * query.num_bytes if query.num_bytes else view.half_trip_s
+    if before is not None:
+        transfer_s = transfer_s.copy()
+        transfer_s[before] = 0.0
+    if query.onward_s is not None:
+        transfer_s = transfer_s + query.onward_s
+    ready_s = wait_s + stage.compute_s
+    completion_s = transfer_s + ready_s
+    if query.waited_s:
+        ready_s = np.maximum(wait_s - query.waited_s, 0.0) + stage.compute_s
+    score_s = workers.typical_s[stage.slots]
+    score_s *= settings.caution
+    score_s += completion_s
+    if query.prefer:
+        score_s -= stage.bonus_s(query.prefer)
+    return Scores(
+        wait_s=wait_s, transfer_s=transfer_s, ready_s=ready_s, completion_s=completion_s, score_s=score_s
+    )
+
+
+def _picked(
+    stage: StageBoard,
+    view: OriginView,
+    before: int | None,
+    passed: NDArray[np.bool_],
+    scores: Scores,
+    query: RouteQuery,
+    settings: PolicySettings,
+    rng: RandomSource,
+    now_s: float,
+) -> Pick:
+    """Returns the pick among the replicas that passed the filters; of equals it is `before`, the one at the origin."""
+    score_s = scores.score_s
+    pool, is_late, is_probe = _in_time(stage, passed, scores.ready_s, query, settings, now_s)
+    if not np.count_nonzero(pool):
+        return Pick(index=None, pool=pool, is_late=is_late)
+    held = stage.index(query.affinity[stage.stage.key]) if stage.stage.key in query.affinity else None
+    if held is not None and pool[held]:
+        return Pick(index=held, pool=pool, is_probe=is_probe, is_affine=True)
+    if not query.randomised:
+        return Pick(index=int(np.where(pool, score_s, inf).argmin()), pool=pool, is_probe=is_probe)
+    tier = ALL_TIERS
+    tier_shares: tuple[float, ...] = ()
+    is_exploration = rng.random() < settings.explore
+    if not is_exploration:
+        pool, tier, tier_shares = _in_tier(stage, view, pool, scores.wait_s, settings, rng.random())
+    pool = _started(stage, pool, score_s, settings, rng.random(), now_s)
+    index = _pick(score_s, pool, stage.typical_s * settings.slack, is_exploration, rng)
+    if before is not None and pool[before] and score_s[before] <= score_s[index]:
+        index = before
+    return Pick(
+        index=index,
+        pool=pool,
+        tier=tier,
+        tier_shares=tier_shares,
+        is_probe=is_probe,
+        is_exploration=is_exploration,
+    )
 
 
 def _in_time(

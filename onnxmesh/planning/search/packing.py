@@ -77,10 +77,8 @@ def _greedy(chain: Chain, units: list[int], num_stages: int | None, replicas: in
         end = min(int(np.searchsorted(chain.first_start[kind], start, side="right")) - 1, most)
         if end <= start:
             return None
-        cuts.append(end)
         if end == chain.num_blocks:
-            break
+            return Assignment(tuple(cuts), tuple(((each, replicas),) for each in devices[:stage]))
+        cuts.append(end)
         start = end
-    if not cuts or cuts[-1] < chain.num_blocks or num_stages not in {None, len(cuts)}:
-        return None
-    return Assignment(tuple(cuts[:-1]), tuple(((kind, replicas),) for kind in devices[: len(cuts)]))
+    return None

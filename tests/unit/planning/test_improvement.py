@@ -30,6 +30,13 @@ def test_find_improvement_names_the_kind_with_the_largest_gain():
     assert found.sentence.startswith("1 more device of kind 'fast' would give 1.67 \u00d7")
 
 
+def test_find_improvement_names_the_first_of_equal_gains():
+    """In the order of the cluster, so that the sentence does not change between calls."""
+    devices = cluster(kind("one"), kind("two"))
+    found = improvement_of(graph([100] * 12), devices, Demand())
+    assert found.sentence == "1 more device of kind 'one' would give 1.50 \u00d7 the throughput"
+
+
 def test_find_improvement_adds_a_stage_to_a_fixed_number():
     """Two stages stay two: a third device needs a third stage."""
     found = improvement_of(graph([100] * 12), cluster(kind("box", 2)), Demand(num_stages=2))

@@ -104,6 +104,14 @@ def test_explanation_names_the_number_of_devices_that_would_suffice():
     assert message.endswith("2 more devices of kind 'edge' would suffice")
 
 
+def test_explanation_names_the_number_of_replicas():
+    """Two devices hold the model once, four hold it twice."""
+    boxes = cluster(kind("edge", count=2, memory=4 * GB))
+    message = refusal(heavy(3, 3), boxes, Demand(replicas=2))
+    assert message.startswith("the model in 2 replicas with 6.00 GB of weights")
+    assert message.endswith("2 more devices of kind 'edge' would suffice")
+
+
 def test_explanation_names_the_kind_with_the_fewest_additional_devices():
     """One large device rather than several small ones."""
     boxes = cluster(kind("edge", memory=4 * GB), kind("server", memory=12 * GB))

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxmesh.ids import StageKey
 from onnxmesh.routing.balancer import Balancer
+from onnxmesh.routing.network import GUESSES, MeasuredLink
 from onnxmesh.routing.no_route import NoRoute
 from onnxmesh.routing.route_query import RouteQuery
+from onnxmesh.routing.selectors.selector_text import parse_selector
 from onnxmesh.routing.stage_board import Origin
+from onnxmesh.routing.table.locality import Nearness
 from onnxmesh.routing.table.routed_model import Replica, RoutedStage
+from tests.unit.routing.policy_bench import KEY, NO_LUCK, Bench, in_zone
+
+OTHER_KEY = StageKey("other/1/0")
 
 
 def stage(*workers, index=0):
@@ -101,3 +108,84 @@ def test_pick_route_has_one_usable_replica_of_each_stage(names, loads, dead, exc
         assert next(index for index, workers in enumerate(usable) if not workers) == route.stage
     else:
         assert all(replica.worker in workers for replica, workers in zip(route, usable, strict=True))
+
+
+def test_remove_keeps_tickets_of_requests_in_flight_valid():
+    """A stage, or a worker, that was never seen is removed as well; of a worker that left, the links are gone too."""
+    bench = Bench(in_zone("a", "b"))
+    balancer = bench.balancer
+    balancer.network.observe("g", "a", MeasuredLink(0.01))
+    ticket = balancer.begin([bench.stage], bench.route(), 0.0)
+    bench.balancer.ejections.eject(KEY, "a", 5.0)
+    balancer.remove([KEY, OTHER_KEY], ["a", "b", "unknown"])
+    assert balancer.num_ejected(0.0) == 0
+    assert balancer.network.links("g") == {}
+    assert balancer.board(bench.stage, 0.0) is not bench.board
+    balancer.end(ticket)
+    assert not balancer.workers.own_s.any()
+
+
+def test_observe_answer_ejects_a_replica_far_slower_than_its_peers():
+    """Requests avoid it until the time that is returned."""
+    bench = Bench(in_zone(*"abcd"))
+    ends = set()
+    for _ in range(NO_LUCK.min_samples):
+        bench.measure(dict.fromkeys("bcd", 0.01))
+        ends.add(bench.balancer.observe_answer(KEY, "a", 0.9, 1.0))
+    until_s = 1.0 + NO_LUCK.ejection_s
+    assert ends == {None, until_s}
+    assert bench.board.ejected_until_s.tolist() == [until_s, 0.0, 0.0, 0.0]
+    assert bench.balancer.observe_answer(KEY, "unknown", 0.9, 1.0) is None
+    assert bench.balancer.observe_answer(OTHER_KEY, "a", 0.9, 1.0) is None
+
+
+def test_observe_report_records_the_compute_times_of_known_replicas():
+    """The report may be ahead of the route table; a stage that has computed nothing has no time."""
+    bench = Bench(in_zone("a", "b"))
+    bench.balancer.observe_report("a", 0.0, {KEY: 0.05, OTHER_KEY: 0.5}, 0.0)
+    assert bench.board.compute_s.tolist() == pytest.approx([0.05, 0.05])
+    bench.balancer.observe_report("b", 0.0, {KEY: 0.0}, 0.0)
+    bench.balancer.observe_report("unknown", 0.0, {KEY: 9.0}, 0.0)
+    assert bench.board.compute_s.tolist() == pytest.approx([0.05, 0.05])
+
+
+def test_release_ejections_helps_only_where_an_ejected_replica_may_run_the_request():
+    """It must be live, meet the selector, and not have failed this request; else all ejections stay."""
+    bench = Bench(in_zone("a", "b"), attributes={"b": {"gpu": "h100"}})
+    bench.balancer.ejections.eject(KEY, "a", 5.0)
+    useless = [
+        bench.route(RouteQuery(excluded={"a", "b"})),
+        bench.route(RouteQuery(excluded={"b"}, require=parse_selector("gpu"))),
+        bench.route(is_live=lambda _: False),
+    ]
+    for found in useless:
+        assert not bench.balancer.release_ejections(found, 1.0)
+    assert bench.balancer.num_ejected(1.0) == 1
+    query = RouteQuery(excluded={"b"})
+    assert bench.balancer.release_ejections(bench.route(query), 1.0)
+    assert bench.pick(query) == "a"
+
+
+def test_release_ejections_counts_no_ejection_that_has_just_ended():
+    """Its replica was a candidate already, so that the request fails for another reason: here its deadline."""
+    bench = Bench(in_zone("a", "b"))
+    bench.balancer.ejections.eject(KEY, "a", 5.0)
+    bench.now_s = 5.0
+    query = RouteQuery(remaining_s=1e-6)
+    bench.pick(query)  # one request per probe period is sent all the same
+    found = bench.route(query)
+    assert found.is_late
+    assert not bench.balancer.release_ejections(found, 5.0)
+    assert bench.balancer.release_ejections(found, 4.9)
+
+
+def test_explain_counts_the_bytes_of_a_request_for_the_first_stage_only():
+    """How large activations are is not known, so that the links to later stages count by their delay alone."""
+    balancer = Balancer(Origin("g"), Random(0), NO_LUCK)
+    balancer.network.observe("g", "a", MeasuredLink(0.01, 10.0))
+    balancer.network.observe("a", "b", MeasuredLink(0.01, 10.0))
+    found = balancer.explain(stages("a", "bc"), lambda _: True, 0.0, RouteQuery(num_bytes=5.0))
+    (first,), (measured, guessed) = (each.verdicts for each in found)
+    assert first.transfer_s == pytest.approx(0.005 + 0.5)
+    assert measured.transfer_s == pytest.approx(0.005)
+    assert guessed.transfer_s == pytest.approx(GUESSES[Nearness.ZONE].round_trip_s / 2)

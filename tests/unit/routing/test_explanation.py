@@ -46,3 +46,12 @@ def test_explanation_without_a_candidate_says_so():
     found = Bench(in_zone("a")).explained(RouteQuery(excluded={"a"}))
     assert found.outcome == "no candidate remains"
     assert found.picked is None
+
+
+def test_explanation_has_no_deadline_rule_for_a_replica_that_is_done_just_in_time():
+    """The policy lets it pass, and the explanation says the same."""
+    bench = Bench(in_zone("a"))
+    bench.measure({"a": 0.5})
+    found = bench.explained(RouteQuery(remaining_s=0.5))
+    assert found.picked == "a"
+    assert found.verdicts[0].rule == ""

@@ -33,6 +33,13 @@ def test_shrunk_s_is_the_own_average_if_far_off():
     assert found.shrunk_s(0, 0.04) == pytest.approx(0.04, rel=0.01)
 
 
+def test_shrunk_s_is_the_own_average_where_none_are_alike():
+    """With a limit of 0, a replica that is exactly as fast as its kind included."""
+    found = KindSpeeds(("a", "a"), PolicySettings(alike=0.0))
+    found.observe(0, 0.01)
+    assert [found.shrunk_s(index, own_s) for index, own_s in enumerate((0.01, 0.02))] == [0.01, 0.02]
+
+
 @given(st.floats(1e-6, 10), st.floats(1e-6, 10))
 def test_shrunk_s_lies_between_own_and_kind(usual_s, own_s):
     """It is never farther from the kind's than what was measured."""

@@ -51,3 +51,15 @@ def test_policy_sends_large_inputs_over_fast_links():
     bench.balancer.network.observe("g", "wide", MeasuredLink(0.0004, 1e9))
     assert bench.picks(20).keys() <= {"narrow", "wide"}
     assert bench.picks(20, RouteQuery(num_bytes=1e6)) == {"wide": 20}
+
+
+def test_remove_ignores_origins_without_a_link_to_the_node():
+    """Their links, and with them the views that were computed from them, stay as they are."""
+    network = Network()
+    network.observe("v", "w", MeasuredLink(0.2))
+    network.observe("u", "v", MeasuredLink(0.3))
+    before = network.revision("v")
+    network.remove("u")
+    assert network.links("u") == {}
+    assert network.links("v") == {"w": MeasuredLink(0.2)}
+    assert network.revision("v") == before

@@ -75,6 +75,38 @@ def test_detector_needs_enough_peers():
         assert found.observe_answer("w1", 0.1, 0.0) is None
 
 
+def test_detector_compares_with_peers_that_have_just_enough_answers():
+    """The same number of answers makes a replica a peer and lets it be called slow."""
+    found = outliers(4)
+    for peer in ("w1", "w2", "w3"):
+        for _ in range(SETTINGS.min_samples):
+            found.observe_answer(peer, 0.1, 0.0)
+    ends = [found.observe_answer("w0", 0.9, 0.0) for _ in range(SETTINGS.min_samples)]
+    assert ends == [None] * (SETTINGS.min_samples - 1) + [SETTINGS.ejection_s]
+
+
+def test_adopt_changes_nothing_for_what_is_over_known_or_elsewhere():
+    """Only an ejection that ends later than now, and later than the replica's own, is adopted."""
+    found = outliers(3)
+    assert not found.adopt("w0", 1.0, "over", 1.0)
+    assert not found.adopt("elsewhere", 9.0, "", 1.0)
+    assert found.adopt("w0", 5.0, "longer", 1.0)
+    assert not found.adopt("w0", 4.0, "shorter", 1.0)
+    assert (found["w0"].ejected_until_s, found["w0"].why) == (5.0, "longer")
+    assert found.adopt("w0", 6.0, "longest", 1.0)
+
+
+def test_inherit_compares_replicas_by_their_new_kind():
+    """A replica that is of another kind since the change is no outlier among those that it was like."""
+    before = outliers(4)
+    found = OutlierDetector([("w0", "cpu"), *((f"w{i}", "gpu") for i in range(1, 4))], SETTINGS)
+    found.inherit(before, [f"w{i}" for i in range(4)], 0.0)
+    assert [found[f"w{i}"].kind for i in range(4)] == ["cpu", "gpu", "gpu", "gpu"]
+    for _ in range(SETTINGS.min_samples * 2):
+        for i in range(4):
+            assert found.observe_answer(f"w{i}", 0.1 if i else 9.0, 0.0) is None
+
+
 def test_inherit_keeps_the_cap_for_fewer_replicas():
     """When the stage shrinks, the ejections that end first end now."""
     big = outliers(30)

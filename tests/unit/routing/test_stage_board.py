@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from onnxmesh.routing.network import GUESSES
+from onnxmesh.routing.no_route import NoRoute
+from onnxmesh.routing.policy_settings import PolicySettings
+from onnxmesh.routing.route_query import RouteQuery
 from onnxmesh.routing.selectors.preference import MAX_WEIGHT, parse_preference
 from onnxmesh.routing.selectors.selector_text import parse_selector
 from onnxmesh.routing.stage_board import Origin
@@ -21,6 +24,35 @@ def test_observe_compute_sets_the_estimate_of_unmeasured_replicas_of_the_kind():
     assert bench.board.compute_s.tolist() == pytest.approx([0.05, 0.05])
     assert bench.board.per_s.tolist() == pytest.approx([20.0, 20.0])
     assert bench.board.typical_s == pytest.approx(0.05)
+
+
+def test_per_s_is_the_inverse_of_the_nominal_time_before_the_first_measurement():
+    board = Bench(in_zone("a", "b"), PolicySettings(nominal_s=0.004)).board
+    assert board.compute_s.tolist() == [0.004, 0.004]
+    assert board.per_s.tolist() == pytest.approx([250.0, 250.0])
+
+
+def test_observe_compute_weighs_the_first_measurements_equally():
+    """Up to the number at which the moving average forgets, it is the mean."""
+    board = Bench(in_zone("a"), PolicySettings(alike=0.0)).board
+    for compute_s in (0.01, 0.03, 0.05, 0.03):
+        board.observe_compute(0, compute_s)
+    assert board.compute_s.tolist() == pytest.approx([0.03])
+
+
+def test_set_expected_sets_the_typical_time_to_the_median():
+    board = Bench(in_zone("a", "b", "c")).board
+    board.set_expected(np.array([0.1, 0.9, 0.2]))
+    assert board.typical_s == 0.2
+    assert board.per_s.tolist() == pytest.approx([10.0, 1 / 0.9, 5.0])
+
+
+def test_selected_of_a_stage_without_replicas_is_an_empty_mask():
+    """A request with a selector then finds no route, as any other does."""
+    bench = Bench({})
+    gpu = parse_selector("gpu")
+    assert bench.board.selected(gpu).dtype == np.bool_
+    assert isinstance(bench.route(RouteQuery(require=gpu)), NoRoute)
 
 
 def test_stage_board_keeps_the_figures_of_replicas_that_stay():

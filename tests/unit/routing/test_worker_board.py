@@ -77,3 +77,24 @@ def test_set_suspect_counts_each_worker_once(board):
     assert board.num_suspect == 1
     board.remove("a")
     assert board.num_suspect == 0
+
+
+def test_end_leaves_the_work_of_other_requests(board):
+    """Only what the request had added is taken off."""
+    slot = board.slot("a")
+    board.begin(slot, 0.1)
+    board.begin(slot, 0.25)
+    board.end(slot, 0.1)
+    assert board.own_s[slot] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("works_s", [(0.1, 0.2, 0.3), (0.7, 0.1, 1e-18)])
+def test_end_never_leaves_rounding_errors(board, works_s):
+    """The sum of these is, by rounding, more or less than what is taken off: work is never negative, and 0 in the end."""
+    slot = board.slot("a")
+    for work_s in works_s:
+        board.begin(slot, work_s)
+    for work_s in works_s:
+        board.end(slot, work_s)
+        assert board.own_s[slot] >= 0.0
+    assert board.own_s[slot] == 0.0

@@ -61,6 +61,14 @@ def test_find_draws_versions_by_the_traffic_split():
     assert routes.find("m", "3", rng).version == 3
 
 
+def test_find_draws_nothing_where_there_is_one_version():
+    """Its share does not matter, and other draws of the gateway stay the same."""
+    rng = Random(5)
+    before = rng.getstate()
+    assert table(routed_model([[A]], percent=10)).find("m", "", rng).version == 1
+    assert rng.getstate() == before
+
+
 @pytest.mark.parametrize(
     ("complete", "drawn"), [({1, 2, 3}, {1, 2}), ({2, 3}, {2}), ({1, 3}, {1}), ({3}, {3}), (set(), {3})]
 )
