@@ -7,7 +7,6 @@ from pydantic import Field, field_validator
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.service.settings.service import ServiceSettings
 
-
 _SCHEDULER_PORT = 8010
 """That of the images; a scheduler has no other usual one."""
 

@@ -21,5 +21,5 @@ def test_scheduler_is_validated(scheduler):
 
 def test_scheduler_without_a_port_is_answered_with_that_of_schedulers():
     """Not with that of gateways, where no worker can register."""
-    with pytest.raises(ValidationError, match="the port is missing, as in scheduler.example:8010"):
+    with pytest.raises(ValidationError, match=r"the port is missing, as in scheduler\.example:8010"):
         MemberSettings(scheduler="scheduler.example")
