@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpack import Decoder, HPACKDecodingError
+from hpack import Decoder, HPACKDecodingError, OversizedHeaderListError
 
 MAX_KEPT_FIELDS = 32
 """Fields at the beginning of a skipped block that are decoded: what a request is, is in the first ones."""
 
 MAX_KEPT_BYTES = 512
 """The longest such field, compressed."""
+
+MAX_TABLE_CHANGES = 16_384
+"""Fields of a skipped block that may change the table: each takes some microseconds, however short it is."""
 
 _INDEXED = 0x80
 _ADDED = 0x40
@@ -53,19 +56,25 @@ def skip_block(block: bytes, decoder: Decoder) -> list[tuple[bytes, bytes]]:
     decoded, and neither is a value that is longer than the whole table, which only empties it.
 
     Raises:
+        OversizedHeaderListError: More fields change the table than `MAX_TABLE_CHANGES`.
         HPACKError: The block cannot be decoded, and so no later one either.
     """
+    num_changes = 0
     kept: list[tuple[bytes, bytes]] = []
     for number, field in enumerate(header_fields(block)):
         if number < MAX_KEPT_FIELDS and len(field) <= MAX_KEPT_BYTES:
             kept += [(name, value) for name, value in decoder.decode(field, raw=True)]
-        elif field[0] & _INDEXED:
             continue
-        elif field[0] & _ADDED and _least_size(field) > decoder.header_table_size:
+        if field[0] & _INDEXED or not field[0] & (_ADDED | _SIZE_UPDATE):
+            continue
+        num_changes += 1
+        if num_changes > MAX_TABLE_CHANGES:
+            raise OversizedHeaderListError(f"more than {MAX_TABLE_CHANGES} fields change the table")
+        if field[0] & _ADDED and _least_size(field) > decoder.header_table_size:
             size = decoder.header_table_size
             decoder.header_table_size = 0
             decoder.header_table_size = size
-        elif field[0] & (_ADDED | _SIZE_UPDATE):
+        else:
             decoder.decode(field, raw=True)
     return kept
 

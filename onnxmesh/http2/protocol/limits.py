@@ -35,8 +35,8 @@ class ConnectionLimits:
     Attributes:
         max_message_bytes: The longest message of a request, as received and decompressed.
         max_calls: Concurrent calls, including those that were reset and whose handlers have not ended.
-        max_headers_bytes: The longest header block, compressed and not. A longer one fails its own call; one of 16 times the length, or that
-            references make 4 times as long, ends the connection.
+        max_headers_bytes: The longest header block, compressed and not. A longer one fails its own call; one of 16 times the length, that
+            references make 4 times as long, or that changes the table very often (`header_fields`), ends the connection.
         max_frame_bytes: The longest payload of a frame.
         connection_window_bytes: Flow control window of the connection: data of requests that no handler has consumed.
         stream_window_bytes: Flow control window of one call.

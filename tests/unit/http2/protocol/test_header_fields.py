@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hpack import Decoder, Encoder, HPACKDecodingError, HPACKError
+from hpack import Decoder, Encoder, HPACKDecodingError, HPACKError, OversizedHeaderListError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxmesh.http2.protocol.header_fields import MAX_KEPT_BYTES, MAX_KEPT_FIELDS, header_fields, skip_block
+from onnxmesh.http2.protocol.header_fields import (
+    MAX_KEPT_BYTES,
+    MAX_KEPT_FIELDS,
+    MAX_TABLE_CHANGES,
+    header_fields,
+    skip_block,
+)
 
 names = st.sampled_from([b":path", b"te", b"x-a", b"x-long-name-of-a-header", b"n" * 300])
 values = st.binary(max_size=40) | st.integers(0, 20_000).map(lambda size: b"v" * size)
@@ -41,6 +47,14 @@ def test_skip_block_leaves_the_table_as_decoding_does(blocks, sizes, huffman):
             header for header in decoded[:MAX_KEPT_FIELDS] if sum(map(len, header)) < MAX_KEPT_BYTES - 10
         ]
         assert [header for header in kept if sum(map(len, header)) < MAX_KEPT_BYTES - 10] == short or sizes
+
+
+@pytest.mark.parametrize("field", [b"\x41\x00", b"\x3f\xe1\x1f"])
+def test_skip_block_refuses_a_block_of_very_many_changes(field):
+    """The shortest fields, an empty value and an update of the table's size, take as long as longer ones."""
+    skip_block(field * MAX_TABLE_CHANGES, Decoder())
+    with pytest.raises(OversizedHeaderListError):
+        skip_block(field * (MAX_TABLE_CHANGES + MAX_KEPT_FIELDS + 1), Decoder())
 
 
 @settings(deadline=None)
