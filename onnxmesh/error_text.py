@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from heapq import nlargest
 from itertools import islice
 from operator import eq
@@ -78,10 +79,13 @@ def most_similar(word: str, known: Iterable[str]) -> str:
     """Returns the most similar known word, whatever its case; empty if none is similar, or the word is too long."""
     if not 0 < len(word) <= _MAX_SUGGESTED_CHARS:
         return ""
+    return _most_similar(word, tuple(islice(known, _MAX_CANDIDATES)))
+
+
+@lru_cache(64)  # a client that sends an unknown name sends it again
+def _most_similar(word: str, known: tuple[str, ...]) -> str:
     lower = word.lower()
-    candidates = {
-        each.lower(): each for each in islice(known, _MAX_CANDIDATES) if len(each) <= _MAX_SUGGESTED_CHARS
-    }
+    candidates = {each.lower(): each for each in known if len(each) <= _MAX_SUGGESTED_CHARS}
 
     def alignment(each: str) -> int:
         """Letters that are the same, counted from both ends: a typing error shifts only one side."""

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from onnxmesh.host_and_port import host_and_port
 from onnxmesh.service.settings.service import ServiceSettings
 
+_SCHEDULER_PORT = 8010
+"""That of the images; a scheduler has no other usual one."""
+
 
 class MemberSettings(ServiceSettings):
     """Settings of a service that registers with schedulers."""
@@ -32,4 +35,4 @@ class MemberSettings(ServiceSettings):
 
 def _address_list(addresses: str) -> tuple[str, ...]:
     """Returns the addresses; raises ValueError if one of them is no HOST:PORT, or there is none."""
-    return tuple(host_and_port(address.strip()) for address in addresses.split(","))
+    return tuple(host_and_port(address.strip(), _SCHEDULER_PORT) for address in addresses.split(","))

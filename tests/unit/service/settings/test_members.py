@@ -17,3 +17,9 @@ def test_schedulers_are_separated_by_commas():
 def test_scheduler_is_validated(scheduler):
     with pytest.raises(ValidationError):
         MemberSettings(scheduler=scheduler)
+
+
+def test_scheduler_without_a_port_is_answered_with_that_of_schedulers():
+    """Not with that of gateways, where no worker can register."""
+    with pytest.raises(ValidationError, match=r"the port is missing, as in scheduler\.example:8010"):
+        MemberSettings(scheduler="scheduler.example")
