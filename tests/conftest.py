@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 
-import grpc.aio
 import pytest
 from hypothesis import settings
 
@@ -21,16 +19,6 @@ def pytest_collection_finish():
     """Some tests collect garbage often: objects that exist by now are excluded from it."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _grpc_stays():
-    """Keeps gRPC's poller thread between tests; `onnxmesh.service.run_service` says why."""
-
-    async def hold():
-        grpc.aio.init_grpc_aio()
-
-    asyncio.run(hold())
 
 
 @pytest.fixture(scope="session", autouse=True)

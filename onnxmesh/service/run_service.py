@@ -54,7 +54,7 @@ def run_service(
 async def _serve(
     role: str, settings: S, app: Callable[[S], AbstractAsyncContextManager[ServiceEndpoint]]
 ) -> None:
-    # Otherwise gRPC joins its poller thread when its last object is deleted, and that thread may wait for this event loop to read
+    # One event loop in this process. Otherwise gRPC joins its poller thread when its last object is deleted, and that thread may wait for this event loop to read
     # its socket: the process would not end (https://github.com/grpc/grpc/pull/40989).
     grpc.aio.init_grpc_aio()
     async with stop_signals(watch_stdin=settings.exit_with_parent) as stop:
