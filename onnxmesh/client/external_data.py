@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from onnxmesh.files.data_location import data_file, path_within
+from onnxmesh.files.data_location import data_files
 from onnxmesh.rpc.frames.varint import read_varint
 
 _LOCATION = b"location"
@@ -36,7 +36,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def data_files(model: Path) -> dict[str, Path]:
+def external_data_files(model: Path) -> dict[str, Path]:
     """Returns the external data files of `model`: by their path relative to its folder, as `path_within` has it.
 
     Empty for a file that is not an ONNX model, and a location outside the model's folder is omitted: the worker
@@ -47,16 +47,12 @@ def data_files(model: Path) -> dict[str, Path]:
     """
     if model.stat().st_size == 0:
         return {}
-    files: dict[str, Path] = {}
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            for location in _locations(data, 0, len(data), "model"):
-                name, path = path_within(location.decode()), data_file(model.parent, location.decode())
-                if name is not None and path is not None:
-                    files[str(name)] = path
+            locations = _locations(data, 0, len(data), "model")
+            return data_files(model.parent, (location.decode() for location in locations))
         except (DecodeError, UnicodeDecodeError):
             return {}
-    return files
 
 
 def _locations(data: mmap.mmap, start: int, end: int, kind: str) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from onnxmesh.client.external_data import data_files
+from onnxmesh.client.external_data import external_data_files
 from onnxmesh.errors import InvalidModel
 from onnxmesh.files.foreign_file import foreign_file
 from onnxmesh.files.model_path import require_model_file
@@ -52,7 +52,7 @@ def upload_files(model: Path) -> list[UploadFile]:
         require_model_file(model)
         if what := foreign_file(model):
             raise InvalidModel(f"'{model.name}' is not an ONNX model; it is {what}")
-        beside = [UploadFile(name, path) for name, path in data_files(model).items()]
+        beside = [UploadFile(name, path) for name, path in external_data_files(model).items()]
     except OSError as error:
         raise InvalidModel(f"cannot read '{model}': {error.strerror}") from error
     return [UploadFile(MODEL_FILE, model)] + [file for file in beside if file.path.is_file()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 _DRIVE = re.compile(r"[A-Za-z]:/")
@@ -41,3 +42,20 @@ def data_file(folder: Path, location: str) -> Path | None:
     if "\\" in location and ".." not in location.split("/") and (folder / location).is_file():
         return folder / location
     return folder / path
+
+
+def data_files(folder: Path, locations: Iterable[str]) -> dict[str, Path]:
+    """Returns the files that locations name, by their path below the folder as `path_within` has it.
+
+    A location that is not below the folder is omitted.
+
+    Args:
+        folder: The model's folder.
+        locations: As the model declares them.
+    """
+    files: dict[str, Path] = {}
+    for location in locations:
+        name, path = path_within(location), data_file(folder, location)
+        if name is not None and path is not None:
+            files[str(name)] = path
+    return files

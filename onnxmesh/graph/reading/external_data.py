@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from onnxmesh.errors import InvalidModel
-from onnxmesh.files.data_location import data_file, path_within
+from onnxmesh.files.data_location import data_file, data_files, path_within
 from onnxmesh.files.file_ranges import link_or_copy
 from onnxmesh.files.foreign_file import foreign_file
 
@@ -132,12 +132,7 @@ def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
         model: A model whose external tensors `check_external` accepts.
         folder: Its folder.
     """
-    found: dict[str, Path] = {}
-    for tensor in external_tensors(model):
-        name, path = path_within(tensor.location), data_file(folder, tensor.location)
-        if name is not None and path is not None:
-            found[str(name)] = path
-    return found
+    return data_files(folder, (tensor.location for tensor in external_tensors(model)))
 
 
 def write_plain_locations(model: onnx.ModelProto) -> bool:

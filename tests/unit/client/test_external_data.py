@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxmesh.client.external_data import data_files
+from onnxmesh.client.external_data import external_data_files
 from onnxmesh.client.upload import upload_files
 
 
@@ -48,7 +48,7 @@ def test_data_files_are_found_once_wherever_tensors_are(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(nested_model().SerializeToString())
     wanted = {"weights.bin", "branch.bin", "sub/attribute.bin", "function.bin"}
-    found = data_files(path)
+    found = external_data_files(path)
     assert found == {name: tmp_path / name for name in wanted}
 
 
@@ -66,7 +66,7 @@ def test_data_files_of_the_onnx_package_are_found(tmp_path):
     onnx.save(
         helper.make_model(graph), path, save_as_external_data=True, location="m.onnx.data", size_threshold=0
     )
-    assert data_files(path) == {"m.onnx.data": tmp_path / "m.onnx.data"}
+    assert external_data_files(path) == {"m.onnx.data": tmp_path / "m.onnx.data"}
     assert [file.name for file in upload_files(path)] == ["model.onnx", "m.onnx.data"]
 
 
@@ -76,7 +76,7 @@ def test_data_files_outside_the_models_folder_are_omitted(tmp_path, location):
     path = tmp_path / "m.onnx"
     graph = helper.make_graph([], "g", [], [], initializer=[external("w", location)])
     path.write_bytes(helper.make_model(graph).SerializeToString())
-    assert data_files(path) == {}
+    assert external_data_files(path) == {}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_data_files_are_uploaded_under_plain_paths(tmp_path, location, name):
     path.write_bytes(helper.make_model(graph).SerializeToString())
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(bytes(16))
-    assert data_files(path) == {name: tmp_path / name}
+    assert external_data_files(path) == {name: tmp_path / name}
     assert [file.name for file in upload_files(path)] == ["model.onnx", name]
 
 
@@ -106,7 +106,7 @@ def test_data_files_of_any_bytes_are_a_dictionary(tmp_path_factory, data):
     """A file that is no model raises nothing: what is wrong with it is for a worker to say."""
     path = tmp_path_factory.mktemp("any") / "m.onnx"
     path.write_bytes(data)
-    assert isinstance(data_files(path), dict)
+    assert isinstance(external_data_files(path), dict)
 
 
 @given(length=st.integers(0, 400))
@@ -115,7 +115,7 @@ def test_data_files_of_a_truncated_model_are_a_dictionary(tmp_path_factory, leng
     """So does a model that breaks off anywhere."""
     path = tmp_path_factory.mktemp("cut") / "m.onnx"
     path.write_bytes(nested_model().SerializeToString()[:length])
-    assert isinstance(data_files(path), dict)
+    assert isinstance(external_data_files(path), dict)
 
 
 def test_data_files_of_deep_nesting_need_no_recursion(tmp_path):
@@ -125,7 +125,7 @@ def test_data_files_of_deep_nesting_need_no_recursion(tmp_path):
         message = bytes([{1: 0x0A, 5: 0x2A, 6: 0x32}[number]]) + varint(len(message)) + message
     path = tmp_path / "m.onnx"
     path.write_bytes(b"\x3a" + varint(len(message)) + message)
-    assert data_files(path) == {}
+    assert external_data_files(path) == {}
 
 
 def varint(value):
